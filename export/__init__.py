@@ -1,0 +1,1 @@
+"""From network to ONNX to engine (installed as ``ssd_small.export``)."""

@@ -1,0 +1,44 @@
+"""Deployment toolkit for the small-object SSD networks of Mudassar & Mukhopadhyay (BMVC 2019).
+
+Importing this package is instant: torch and the engines load when a name that needs them is
+first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .detections import Detections
+    from .models.checkpoint import load_checkpoint
+    from .models.network import create_model
+    from .models.registry import list_models
+    from .postprocess import PostprocessParams, decode_nms
+
+_HOME_OF = {
+    "Detections": "detections",
+    "PostprocessParams": "postprocess",
+    "create_model": "models.network",
+    "decode_nms": "postprocess",
+    "list_models": "models.registry",
+    "load_checkpoint": "models.checkpoint",
+}
+
+__all__ = [
+    "Detections",
+    "PostprocessParams",
+    "__version__",
+    "create_model",
+    "decode_nms",
+    "list_models",
+    "load_checkpoint",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)

@@ -1,0 +1,1 @@
+"""The six networks: specs (data), building blocks and the registry."""

@@ -1,0 +1,124 @@
+"""The detector network in torch, built from a spec."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from ..priors import priors_from_spec
+from .blocks import L2Norm, build
+from .registry import get_spec
+from .spec import Conv, Layer, ModelSpec, scaled
+
+
+class SsdNetwork(nn.Module):
+    """A single-shot detector (Liu et al. 2016), with or without dual path.
+
+    With a dual path (Mudassar & Mukhopadhyay, BMVC 2019, "Split") one set of weights sees two
+    resolutions: the fine path feeds the levels tapped from the backbone, a copy sub-sampled
+    after ``spec.dual_split`` feeds the extra levels.
+
+    Attributes:
+        spec: what was built.
+        num_classes: classes including background.
+        width: channel multiplier.
+        priors: ``[P, 4]`` (cx, cy, w, h), unit square; not part of the state dict.
+    """
+
+    priors: Tensor
+
+    def __init__(self, spec: ModelSpec, num_classes: int = 81, width: float = 1.0) -> None:
+        super().__init__()
+        if num_classes < 2 or not 0 < width <= 4:
+            raise UsageError(
+                f"num_classes {num_classes}, width {width}: expected at least 2 classes "
+                "(background included) and a width in (0, 4]"
+            )
+        self.spec, self.num_classes, self.width = spec, num_classes, width
+        source_channels: list[int] = []
+        channels = 3
+        self.base = nn.ModuleList()
+        for index, layer in enumerate(spec.backbone):
+            module, channels = build(layer, channels, width)
+            self.base.append(module)
+            if index in spec.taps:
+                source_channels.append(channels)
+        normalized = [source_channels[spec.taps.index(tap)] for tap in spec.normalized_taps]
+        # the published key is "norm.weight": one norm, for the first level
+        self.norm = L2Norm(normalized[0]) if normalized else None
+        self.extras = nn.ModuleList()
+        for layer in self._extra_layers():
+            module, channels = build(layer, channels, width)
+            self.extras.append(module)
+        source_channels += [scaled(extra.layers[-1].out, width) for extra in spec.extras]  # type: ignore[union-attr]
+        pairs = list(zip(source_channels, spec.levels, strict=True))
+        self.loc = nn.ModuleList(nn.Conv2d(c, v.num_anchors * 4, 3, padding=1) for c, v in pairs)
+        self.conf = nn.ModuleList(
+            nn.Conv2d(c, v.num_anchors * num_classes, 3, padding=1) for c, v in pairs
+        )
+        self.register_buffer("priors", torch.from_numpy(priors_from_spec(spec)), persistent=False)
+
+    def _extra_layers(self) -> list[Layer]:
+        return [layer for extra in self.spec.extras for layer in extra.layers]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Head outputs.
+
+        Args:
+            images: ``[N, 3, H, W]`` preprocessed as ``spec.preprocessing`` says.
+
+        Returns:
+            ``loc [N, P, 4]`` box offsets and ``conf [N, P, C]`` logits.
+        """
+        sources = self._sources(images)
+        locs = [_flatten(head(x), 4) for head, x in zip(self.loc, sources, strict=True)]
+        confs = [
+            _flatten(head(x), self.num_classes) for head, x in zip(self.conf, sources, strict=True)
+        ]
+        return torch.cat(locs, dim=1), torch.cat(confs, dim=1)
+
+    def _sources(self, images: Tensor) -> list[Tensor]:
+        """Feature maps the heads see, one per level."""
+        sources = []
+        fine, coarse = images, None
+        for index, module in enumerate(self.base):
+            fine = module(fine)
+            if coarse is not None:
+                coarse = module(coarse)
+            if index == self.spec.dual_split:
+                coarse = fine[:, :, ::2, ::2]
+            if index in self.spec.taps:
+                normalize = self.norm is not None and index in self.spec.normalized_taps
+                sources.append(self.norm(fine) if normalize else fine)  # type: ignore[misc]
+        x = fine if coarse is None else coarse
+        layers = iter(self.extras)
+        for extra in self.spec.extras:
+            for layer in extra.layers:
+                x = next(layers)(x)
+                # the activation of an extra has no slot of its own in the module list
+                if not isinstance(layer, Conv) or layer.activation == "relu":
+                    x = F.relu(x)
+            sources.append(x)
+        return sources
+
+
+def _flatten(x: Tensor, values: int) -> Tensor:
+    """``[N, A * values, H, W]`` to ``[N, H * W * A, values]``: cells row by row, then anchors."""
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values)
+
+
+def create_model(model: str | ModelSpec, num_classes: int = 81, width: float = 1.0) -> SsdNetwork:
+    """Build a network with random weights, in evaluation mode.
+
+    Args:
+        model: a name of :func:`list_models`, or a spec.
+        num_classes: classes including background.
+        width: channel multiplier.
+
+    Raises:
+        UsageError: unknown name, or values out of range.
+    """
+    spec = get_spec(model) if isinstance(model, str) else model
+    return SsdNetwork(spec, num_classes, width).eval()

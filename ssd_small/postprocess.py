@@ -1,0 +1,277 @@
+"""Decode + non-maximum suppression: its parameters, the numpy oracle and the way to the library.
+
+The contract (all backends):
+
+1. ``scores = activation(conf)``; the background class never wins.
+2. A candidate is a (prior, class) whose score is greater than ``score_threshold`` and whose
+   decoded box has four finite coordinates. NaN therefore never wins; neither does a softmax row
+   that holds NaN or +infinity.
+3. Per class, candidates are ordered by score descending, then prior ascending; the first
+   ``pre_nms_topk`` go on; greedy suppression drops a box whose IoU with a kept one is greater
+   than ``iou_threshold``; the first ``keep_topk_per_class`` are kept.
+4. Per image, what is left is ordered by score descending, label ascending, prior ascending, and
+   cut at ``keep_topk``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import native
+from .boxes import boxes_xyxy_from_loc, iou_one_to_many
+from .detections import Detections
+from .errors import UsageError
+from .numerics import sigmoid_f32, softmax_f32
+
+FloatArray = npt.NDArray[np.float32]
+Activation = Literal["softmax", "sigmoid", "none"]
+Backend = Literal["auto", "native", "numpy"]
+
+#: limits of the 64-bit order key: 32 bits score, 10 bits label, 22 bits prior
+MAX_CLASSES = 1 << 10
+MAX_PRIORS = 1 << 22
+
+
+@dataclass(frozen=True)
+class PostprocessParams:
+    """Parameters of decode + NMS; also the attributes of the DecodeNms operator.
+
+    ``PostprocessParams()`` is the preset for deployment (bounded output, plain IoU);
+    :meth:`coco` is the published evaluation protocol.
+
+    Attributes:
+        score_threshold: keep scores greater than this (after the activation).
+        iou_threshold: suppress boxes that overlap a kept one by more than this.
+        variances: scale of the centre and of the size offsets.
+        activation: what turns conf into scores.
+        background_label: class that is never detected; -1 if the network has none.
+        pre_nms_topk: candidates per class that enter NMS; 0 for no cut.
+        keep_topk_per_class: detections kept per class; 0 for no cut.
+        keep_topk: detections kept per image; 0 for no cut.
+        pixel_offset: added to widths and heights in the IoU, in unit-square units.
+    """
+
+    score_threshold: float = 0.01
+    iou_threshold: float = 0.6
+    variances: tuple[float, float] = (0.1, 0.2)
+    activation: Activation = "softmax"
+    background_label: int = 0
+    pre_nms_topk: int = 400
+    keep_topk_per_class: int = 100
+    keep_topk: int = 200
+    pixel_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "variances", tuple(float(v) for v in self.variances))
+        for name, fault in self._faults():
+            raise UsageError(
+                f"post-processing parameter {name}: got {getattr(self, name)!r}, {fault}"
+            )
+
+    def _faults(self) -> Iterator[tuple[str, str]]:
+        if not np.isfinite(self.score_threshold):
+            yield "score_threshold", "expected a finite number"
+        if not 0 <= self.iou_threshold <= 1:
+            yield "iou_threshold", "expected a number from 0 to 1"
+        if len(self.variances) != 2 or not all(np.isfinite(v) and v > 0 for v in self.variances):
+            yield "variances", "expected two positive numbers"
+        if self.activation not in ("softmax", "sigmoid", "none"):
+            yield "activation", "expected softmax, sigmoid or none"
+        if not -1 <= self.background_label < MAX_CLASSES:
+            yield "background_label", f"expected -1 (none) to {MAX_CLASSES - 1}"
+        for name in ("pre_nms_topk", "keep_topk_per_class", "keep_topk"):
+            if not 0 <= getattr(self, name) < 2**31:
+                yield name, "expected 0 (no cut) or a positive number below 2**31"
+        if not (np.isfinite(self.pixel_offset) and self.pixel_offset >= 0):
+            yield "pixel_offset", "expected a number of at least 0"
+
+    @classmethod
+    def coco(cls) -> PostprocessParams:
+        """The published COCO protocol: no pre-NMS cut, 100 per class, no global cut.
+
+        IoU follows the "+1 pixel" convention of the original at 300 pixels.
+        """
+        return cls(pre_nms_topk=0, keep_topk_per_class=100, keep_topk=0, pixel_offset=1 / 300)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PostprocessParams:
+        """Rebuild parameters from :meth:`to_dict`, refusing names that do not exist."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise UsageError(f"unknown post-processing parameter {unknown[0]!r}; known: {known}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values by field name."""
+        return asdict(self) | {"variances": list(self.variances)}
+
+    def max_detections(self, num_priors: int, num_classes: int) -> int:
+        """K, the most detections one image can give with heads of this size."""
+        foreground = num_classes - (0 <= self.background_label < num_classes)
+        cuts = [cut for cut in (self.pre_nms_topk, self.keep_topk_per_class) if cut]
+        total = foreground * min([num_priors, *cuts])
+        return min(total, self.keep_topk) if self.keep_topk else total
+
+
+def decode_nms(
+    loc: npt.NDArray[np.floating],
+    conf: npt.NDArray[np.floating],
+    priors: npt.NDArray[np.floating],
+    params: PostprocessParams | None = None,
+    *,
+    backend: Backend = "auto",
+) -> list[Detections]:
+    """Decode head outputs and suppress duplicates, one result per image.
+
+    Args:
+        loc: ``[N, P, 4]`` float32 or float16 box offsets.
+        conf: ``[N, P, C]`` float32 or float16 logits (or scores with ``activation="none"``).
+        priors: ``[P, 4]`` (cx, cy, w, h), unit square.
+        params: default :class:`PostprocessParams`.
+        backend: ``"native"`` (the C++ library), ``"numpy"`` (the oracle), or ``"auto"``: native
+            where it is built, else numpy after one warning.
+
+    Returns:
+        One :class:`Detections` per image, identical for every backend.
+
+    Raises:
+        UsageError: shapes do not fit together.
+        MissingRequirement: ``backend="native"`` and the library is absent.
+    """
+    params = params or PostprocessParams()
+    loc, conf, priors = np.asarray(loc), np.asarray(conf), np.asarray(priors, np.float32)
+    _check_shapes(loc, conf, priors)
+    if backend not in ("auto", "native", "numpy"):
+        raise UsageError(f"backend {backend!r}: expected auto, native or numpy")
+    if backend == "native" or (backend == "auto" and native.is_available()):
+        return native.decode_nms(loc, conf, priors, params)
+    if backend == "auto":
+        _warn_once()
+    return [
+        _decode_nms_image(loc[i].astype(np.float32), conf[i].astype(np.float32), priors, params)
+        for i in range(len(loc))
+    ]
+
+
+def _check_shapes(loc: npt.NDArray[Any], conf: npt.NDArray[Any], priors: FloatArray) -> None:
+    if loc.ndim != 3 or loc.shape[-1] != 4:
+        raise UsageError(f"loc has shape {loc.shape}; expected [N, P, 4]")
+    if conf.ndim != 3 or conf.shape[:2] != loc.shape[:2] or conf.shape[2] < 1:
+        raise UsageError(
+            f"conf has shape {conf.shape}; expected [{loc.shape[0]}, {loc.shape[1]}, C] "
+            f"to go with loc {loc.shape}"
+        )
+    if priors.shape != (loc.shape[1], 4):
+        raise UsageError(f"priors have shape {priors.shape}; expected ({loc.shape[1]}, 4)")
+    for name, array in (("loc", loc), ("conf", conf)):
+        if array.dtype not in (np.float32, np.float16):
+            raise UsageError(f"{name} is {array.dtype}; expected float32 or float16")
+    if conf.shape[2] > MAX_CLASSES or loc.shape[1] > MAX_PRIORS:
+        raise UsageError(
+            f"heads of {loc.shape[1]} priors x {conf.shape[2]} classes; "
+            f"the limit is {MAX_PRIORS} x {MAX_CLASSES}"
+        )
+
+
+_warned = False
+
+
+def _warn_once() -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            "the native decode+NMS library is not built; using the numpy oracle, which gives "
+            "the same results slowly (reinstall with a C++ compiler present to build it)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _scores(conf: FloatArray, params: PostprocessParams) -> FloatArray:
+    """Scores ``[P, C]``; the background column is NaN, which passes no threshold."""
+    if params.activation == "softmax":
+        scores = softmax_f32(conf)
+    elif params.activation == "sigmoid":
+        scores = sigmoid_f32(conf)
+    else:
+        scores = conf.copy()
+    if 0 <= params.background_label < scores.shape[1]:
+        scores[:, params.background_label] = np.nan
+    return scores
+
+
+def _decode_nms_image(
+    loc: FloatArray, conf: FloatArray, priors: FloatArray, params: PostprocessParams
+) -> Detections:
+    """The oracle for one image: ``loc [P, 4]``, ``conf [P, C]``."""
+    if len(priors) == 0:
+        return Detections.empty()
+    scores = _scores(conf, params)
+    boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
+    finite = np.isfinite(boxes).all(axis=1)
+    with np.errstate(invalid="ignore"):
+        candidate = (scores > np.float32(params.score_threshold)) & finite[:, None]
+    kept_priors: list[npt.NDArray[np.intp]] = []
+    labels: list[int] = []
+    for label in np.flatnonzero(candidate.any(axis=0)):
+        index = np.flatnonzero(candidate[:, label])
+        # a stable sort keeps equal scores in prior order
+        index = index[np.argsort(-scores[index, label], kind="stable")]
+        if params.pre_nms_topk:
+            index = index[: params.pre_nms_topk]
+        kept = index[_nms(boxes[index], params)]
+        kept_priors.append(kept)
+        labels += [int(label)] * len(kept)
+    if not kept_priors:
+        return Detections.empty()
+    prior = np.concatenate(kept_priors)
+    label_of = np.asarray(labels, np.int32)
+    score = scores[prior, label_of]
+    order = np.lexsort((prior, label_of, -score))
+    if params.keep_topk:
+        order = order[: params.keep_topk]
+    prior = prior[order]
+    # adding +0 turns a score of -0 into +0: one zero only, in every backend
+    return Detections(
+        boxes[prior], score[order] + np.float32(0), label_of[order], prior.astype(np.int32)
+    )
+
+
+def iou_scale_and_offset(pixel_offset: float) -> tuple[np.float32, np.float32]:
+    """Scale of the boxes and offset of widths and heights with which IoU is computed.
+
+    The published code multiplies boxes by 300 and adds 1. The same is done here for any offset
+    (scale by its inverse, add 1), so that the arithmetic rounds exactly as the published one.
+    """
+    if pixel_offset == 0:
+        return np.float32(1), np.float32(0)
+    return np.float32(1) / np.float32(pixel_offset), np.float32(1)
+
+
+def _nms(boxes_xyxy: FloatArray, params: PostprocessParams) -> npt.NDArray[np.intp]:
+    """Greedy NMS over boxes in descending score; indices of the kept ones."""
+    limit = params.keep_topk_per_class or len(boxes_xyxy)
+    threshold = np.float32(params.iou_threshold)
+    scale, offset = iou_scale_and_offset(params.pixel_offset)
+    with np.errstate(over="ignore"):
+        boxes = boxes_xyxy * scale
+    alive = np.ones(len(boxes), bool)
+    kept: list[int] = []
+    for i in range(len(boxes)):
+        if not alive[i]:
+            continue
+        kept.append(i)
+        if len(kept) == limit:
+            break
+        overlap = iou_one_to_many(boxes[i], boxes[i + 1 :], float(offset))
+        with np.errstate(invalid="ignore"):
+            alive[i + 1 :] &= ~(overlap > threshold)
+    return np.asarray(kept, np.intp)

@@ -1,0 +1,41 @@
+"""Importing optional packages with a message that says which extra to install."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from .errors import MissingRequirement
+
+#: top-level module -> the extra of this package that installs it
+EXTRA_OF_MODULE = {
+    "torch": "torch",
+    "torchvision": "torch",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "onnxruntime": "onnxruntime",
+    "pycocotools": "eval",
+    "cv2": "images",
+    "PIL": "images",
+    "sklearn": "demo",
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt-rtx",
+}
+
+
+def require(module: str, purpose: str) -> ModuleType:
+    """Import ``module`` or say which extra brings it.
+
+    Raises:
+        MissingRequirement: the package is absent or cannot be loaded.
+    """
+    top = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        line = f"pip install 'ssd-small[{EXTRA_OF_MODULE[top]}]'"
+        if isinstance(error, ModuleNotFoundError) and error.name in (top, None):
+            state = f"the Python package '{top}' is not installed"
+        else:
+            state = f"the Python package '{top}' cannot be loaded ({str(error).splitlines()[0]})"
+        raise MissingRequirement(f"{purpose} needs {top}, but {state}; run: {line}") from error

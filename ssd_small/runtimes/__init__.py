@@ -1,0 +1,1 @@
+"""Execution of a network or engine behind one small interface."""
