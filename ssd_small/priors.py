@@ -14,24 +14,34 @@ if TYPE_CHECKING:
 
 
 def priors_from_spec(spec: ModelSpec) -> npt.NDArray[np.float32]:
-    """Prior boxes of a network.
+    """Prior boxes ``[P, 4]`` of a network; see :func:`priors_from_levels`."""
+    from .models.shapes import summarize
+
+    maps = [(shape.height, shape.width) for shape in summarize(spec).levels]
+    return priors_from_levels(list(zip(spec.levels, maps, strict=True)), spec.input_size, spec.clip)
+
+
+def priors_from_levels(
+    levels: Sequence[tuple[Level, tuple[int, int]]], input_size: tuple[int, int], clip: str
+) -> npt.NDArray[np.float32]:
+    """Prior boxes of a list of feature levels.
+
+    Args:
+        levels: prior parameters and (rows, columns) of each feature map.
+        input_size: height and width of the network input in pixels.
+        clip: ``"all"`` clamps the four coordinates to [0, 1], ``"size"`` width and height
+            only, ``"none"`` nothing.
 
     Returns:
         ``[P, 4]`` float32 (cx, cy, w, h) in the unit square: levels in order, cells row by row,
         within a cell the squares first, then each aspect ratio and its inverse.
     """
-    from .models.shapes import summarize
-
-    maps = [(shape.height, shape.width) for shape in summarize(spec).levels]
     priors = np.concatenate(
-        [
-            _level_priors(level, feature_map, spec.input_size)
-            for level, feature_map in zip(spec.levels, maps, strict=True)
-        ]
+        [_level_priors(level, feature_map, input_size) for level, feature_map in levels]
     )
-    if spec.clip == "all":
+    if clip == "all":
         priors = priors.clip(0, 1)
-    elif spec.clip == "size":
+    elif clip == "size":
         priors[:, 2:] = priors[:, 2:].clip(0, 1)
     return priors.astype(np.float32)
 

@@ -1,0 +1,84 @@
+"""Engines of ONNX Runtime: a model optimised offline, run on the CPU."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnx import ModelProto
+
+from ..artifact import Description
+from ..errors import BadFile
+from ..files import atomic_output, output_error, sha256_of
+from ..requirements import require
+from ..sidecar import Sidecar, write_sidecar
+from .decode_nms_node import append_decode_nms, strip_decode_nms
+from .precision import check_receipt, half_heads, receipt_of_onnx
+from .to_onnx import read_onnx, set_description
+
+if TYPE_CHECKING:
+    from .build_engine import BuildOptions
+
+
+def build(onnx_path: Path, output: Path, options: BuildOptions) -> Sidecar:
+    """See :func:`ssd_small.export.build_engine.build_engine`."""
+    ort = require("onnxruntime", "building an onnxruntime engine")
+    started = time.perf_counter()
+    model, description = read_onnx(onnx_path)
+    model, description = _prepare(model, description, options)
+    receipt = receipt_of_onnx(model)
+    check_receipt(options.precision, receipt)
+    with atomic_output(output) as temporary:
+        _optimize(model, temporary)
+        engine = {
+            "file": output.name,
+            "sha256": sha256_of(temporary),
+            "bytes": temporary.stat().st_size,
+        }
+    sidecar = Sidecar(
+        target="onnxruntime",
+        target_version=ort.__version__,
+        precision=options.precision,
+        description=description,
+        onnx={"file": onnx_path.name, "sha256": sha256_of(onnx_path)},
+        engine=engine,
+        batch={"min": 1, "opt": 1, "max": options.max_batch},
+        receipt=receipt,
+        options=options.to_dict(),
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    write_sidecar(output, sidecar)
+    return sidecar
+
+
+def _prepare(
+    model: ModelProto, description: Description, options: BuildOptions
+) -> tuple[ModelProto, Description]:
+    inside = description.has_decode_nms and not options.heads
+    if options.heads or options.precision == "fp16":
+        strip_decode_nms(model)
+        if options.precision == "fp16":
+            model = half_heads(model)
+        if inside:
+            append_decode_nms(model, description.postprocess, description.priors)
+        description = description.with_decode_nms(inside)
+        set_description(model, description)
+    return model, description
+
+
+def _optimize(model: ModelProto, path: Path) -> None:
+    """Write the model with ONNX Runtime's portable optimisations applied."""
+    ort = require("onnxruntime", "building an onnxruntime engine")
+    settings = ort.SessionOptions()
+    # "all" would add layouts that fit this machine's processor only; they come at load time
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    settings.optimized_model_filepath = str(path)
+    settings.log_severity_level = 3
+    try:
+        ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exception types are not public
+        reason = str(error).strip().splitlines()[0]
+        if path.parent.exists() and "optimized" in reason.lower() or "errno" in reason.lower():
+            raise output_error(path, OSError(0, reason)) from error
+        raise BadFile(f"ONNX Runtime cannot build this model: {reason}") from error

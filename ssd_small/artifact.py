@@ -1,0 +1,200 @@
+"""What an ONNX file or an engine says about itself: enough to use it without its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._version import __version__
+from .errors import BadFile, UsageError
+from .files import read_bytes
+from .models.spec import Level, ModelSpec
+from .postprocess import PostprocessParams
+from .preprocess import Preprocessing
+from .priors import priors_from_levels
+
+#: version of the description; raised when a reader of the old one would go wrong
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Description:
+    """A detector network as an artefact carries it.
+
+    Attributes:
+        model: name of the network.
+        num_classes: classes including background.
+        width: channel multiplier.
+        labels: a name per class that can be detected, in label order, background left out.
+        weights: hash or origin of the weights ("random" if there were none).
+        preprocessing: how an image becomes network input.
+        postprocess: parameters of decode + NMS, inside the artefact or meant for it.
+        levels: prior boxes per feature map, with the maps' (rows, columns).
+        clip: which prior coordinates are clamped.
+        has_decode_nms: whether decode + NMS are inside (five outputs) or not (loc and conf).
+        tool_version: version of this package that wrote it.
+    """
+
+    model: str
+    num_classes: int
+    width: float
+    labels: tuple[str, ...]
+    weights: str
+    preprocessing: Preprocessing
+    postprocess: PostprocessParams
+    levels: tuple[tuple[Level, tuple[int, int]], ...]
+    clip: str
+    has_decode_nms: bool
+    tool_version: str = __version__
+
+    @property
+    def priors(self) -> npt.NDArray[np.float32]:
+        """Prior boxes ``[P, 4]`` (cx, cy, w, h), unit square."""
+        size = (self.preprocessing.height, self.preprocessing.width)
+        return priors_from_levels(self.levels, size, self.clip)
+
+    def with_decode_nms(self, inside: bool, params: PostprocessParams | None = None) -> Description:
+        """The same network with or without decode + NMS."""
+        return replace(self, has_decode_nms=inside, postprocess=params or self.postprocess)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {
+            "format": FORMAT,
+            "tool_version": self.tool_version,
+            "model": self.model,
+            "num_classes": self.num_classes,
+            "width": self.width,
+            "labels": list(self.labels),
+            "weights": self.weights,
+            "preprocessing": self.preprocessing.to_dict(),
+            "postprocess": self.postprocess.to_dict(),
+            "levels": [
+                {
+                    "map": list(feature_map),
+                    "step": level.step,
+                    "sizes": list(level.sizes),
+                    "aspect_ratios": list(level.aspect_ratios),
+                }
+                for level, feature_map in self.levels
+            ],
+            "clip": self.clip,
+            "has_decode_nms": self.has_decode_nms,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], source: str | Path) -> Description:
+        """Rebuild from :meth:`to_dict`.
+
+        Raises:
+            BadFile: written in another format, or a field is missing or wrong.
+        """
+        if values.get("format") != FORMAT:
+            raise BadFile(
+                f"{source} describes itself in format {values.get('format')!r}; this version reads "
+                f"format {FORMAT}: export the network again"
+            )
+        try:
+            return cls(
+                model=str(values["model"]),
+                num_classes=int(values["num_classes"]),
+                width=float(values["width"]),
+                labels=tuple(str(name) for name in values["labels"]),
+                weights=str(values["weights"]),
+                preprocessing=Preprocessing.from_dict(values["preprocessing"]),
+                postprocess=PostprocessParams.from_dict(values["postprocess"]),
+                levels=tuple(
+                    (
+                        Level(v["step"], tuple(v["sizes"]), tuple(v["aspect_ratios"])),
+                        (int(v["map"][0]), int(v["map"][1])),
+                    )
+                    for v in values["levels"]
+                ),
+                clip=str(values["clip"]),
+                has_decode_nms=bool(values["has_decode_nms"]),
+                tool_version=str(values["tool_version"]),
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise BadFile(
+                f"{source} describes itself incompletely ({type(error).__name__}: {error}); "
+                "export the network again"
+            ) from error
+
+    @classmethod
+    def from_json(cls, text: str, source: str | Path) -> Description:
+        """As :meth:`from_dict`, from the JSON text in an ONNX file."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise BadFile(f"{source} holds a damaged description; export it again") from error
+        return cls.from_dict(values, source)
+
+
+def describe(
+    spec: ModelSpec,
+    num_classes: int,
+    width: float,
+    *,
+    labels: Sequence[str] | None = None,
+    weights: str = "random",
+    params: PostprocessParams | None = None,
+    has_decode_nms: bool = False,
+) -> Description:
+    """The description of a network built from a spec.
+
+    Raises:
+        UsageError: the number of labels does not fit the number of classes.
+    """
+    from .models.shapes import summarize
+
+    background = spec.postprocess.background_label
+    detectable = num_classes - (background >= 0)
+    names = tuple(labels) if labels is not None else default_labels(detectable)
+    if len(names) != detectable:
+        raise UsageError(
+            f"{len(names)} labels for {num_classes} classes; expected {detectable}, one name per "
+            "class without the background"
+        )
+    maps = [(shape.height, shape.width) for shape in summarize(spec).levels]
+    return Description(
+        model=spec.name,
+        num_classes=num_classes,
+        width=width,
+        labels=names,
+        weights=weights,
+        preprocessing=spec.preprocessing,
+        postprocess=params or spec.postprocess,
+        levels=tuple(zip(spec.levels, maps, strict=True)),
+        clip=spec.clip,
+        has_decode_nms=has_decode_nms,
+    )
+
+
+def default_labels(count: int) -> tuple[str, ...]:
+    """Names for classes nobody named."""
+    return tuple(f"class {i + 1}" for i in range(count))
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Class names, one a line, background left out.
+
+    Raises:
+        BadFile: unreadable, not text, or a name is missing or doubled.
+    """
+    try:
+        text = read_bytes(path, "a text file with a class name per line").decode()
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{path} is not UTF-8 text; expected a class name per line") from error
+    names = tuple(line.strip() for line in text.rstrip().splitlines())
+    if not names or "" in names:
+        raise BadFile(f"{path}: expected a class name on every line, got an empty line or file")
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise BadFile(f"{path}: class name {doubled[0]!r} occurs twice; names must differ")
+    return names

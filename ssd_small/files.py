@@ -1,0 +1,104 @@
+"""Writing files whole or not at all, and hashing them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import BadFile, OutputError
+
+
+@contextmanager
+def atomic_output(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends well.
+
+    Raises:
+        OutputError: the folder or file cannot be written, or the disk is full; nothing is left
+            behind and an older file stays whole.
+    """
+    check_writable(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.filename and Path(error.filename) not in (temporary, path):
+            raise
+        raise output_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Make sure early that ``path`` can be written; makes its folder.
+
+    Raises:
+        OutputError: it is a folder, or its folder cannot be made or written to.
+    """
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"cannot write {path}: the folder is read-only; choose another --output")
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The one-line form of a failed write."""
+    return OutputError(
+        f"cannot write {path}: {error.strerror or error}; free space or choose another --output"
+    )
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON atomically."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def read_json(path: Path, expected: str) -> Any:
+    """Parse a JSON file; ``expected`` says what it should have been.
+
+    Raises:
+        BadFile: absent, unreadable or not JSON.
+    """
+    try:
+        return json.loads(read_bytes(path, expected))
+    except ValueError as error:
+        raise BadFile(f"{path} is not JSON ({error}); expected {expected}") from error
+
+
+def read_bytes(path: Path, expected: str) -> bytes:
+    """Content of a file; ``expected`` says what it should have been.
+
+    Raises:
+        BadFile: absent or unreadable.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadFile(
+            f"cannot read {path}: {error.strerror or error}; expected {expected}"
+        ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

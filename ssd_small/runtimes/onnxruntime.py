@@ -1,0 +1,42 @@
+"""Engines of ONNX Runtime, the embedded default where there is no NVIDIA GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..detections import Detections, detections_from_padded
+from ..errors import BadFile
+from ..requirements import require
+from ..sidecar import Sidecar
+from .base import ClosingRuntime, FloatArray, HeadOutputs, check_images
+
+
+class OnnxRuntimeRuntime(ClosingRuntime):
+    """Runs an engine that ``build-engine --target onnxruntime`` wrote."""
+
+    def __init__(self, path: Path, sidecar: Sidecar, threads: int = 0) -> None:
+        ort = require("onnxruntime", "running this engine")
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exception types are not public
+            reason = str(error).strip().splitlines()[0]
+            raise BadFile(
+                f"ONNX Runtime {ort.__version__} cannot load engine {path} (built with "
+                f"{sidecar.target_version}): {reason}; build it again"
+            ) from error
+        self.sidecar = sidecar
+        self.description = sidecar.description
+        self.precision = sidecar.precision
+        self.max_batch = sidecar.batch["max"]
+        self.name = f"onnxruntime {ort.__version__}"
+
+    def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+        """See :class:`~ssd_small.runtimes.base.Runtime`."""
+        check_images(images, self.description, self.max_batch)
+        outputs = self._session.run(None, {"images": images})
+        if self.description.has_decode_nms:
+            return detections_from_padded(*outputs)
+        return HeadOutputs(*outputs)

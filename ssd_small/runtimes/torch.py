@@ -1,0 +1,30 @@
+"""PyTorch, the reference every engine is compared with."""
+
+from __future__ import annotations
+
+import torch
+
+from ..artifact import Description, describe
+from ..models.network import SsdNetwork
+from .base import ClosingRuntime, FloatArray, HeadOutputs, check_images
+
+
+class TorchRuntime(ClosingRuntime):
+    """Runs a network with PyTorch on the CPU."""
+
+    precision = "fp32"
+
+    def __init__(
+        self, net: SsdNetwork, description: Description | None = None, max_batch: int = 64
+    ) -> None:
+        self.net = net.eval()
+        self.description = description or describe(net.spec, net.num_classes, net.width)
+        self.name = f"torch {torch.__version__}"
+        self.max_batch = max_batch
+
+    def infer(self, images: FloatArray) -> HeadOutputs:
+        """See :class:`~ssd_small.runtimes.base.Runtime`."""
+        check_images(images, self.description, self.max_batch)
+        with torch.inference_mode():
+            loc, conf = self.net(torch.from_numpy(images))
+        return HeadOutputs(loc.numpy(), conf.numpy())

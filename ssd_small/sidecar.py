@@ -1,0 +1,105 @@
+"""The JSON file beside an engine: what it was built from, how, and for what."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ._version import __version__
+from .artifact import Description
+from .errors import BadFile
+from .files import read_json, sha256_of, write_json
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What is known of an engine.
+
+    Attributes:
+        target: ``onnxruntime``, ``tensorrt`` or ``tensorrt-rtx``.
+        target_version: version of that runtime.
+        precision: ``fp32`` or ``fp16``.
+        description: the network inside.
+        onnx: name and SHA-256 of the ONNX file it was built from.
+        engine: name, SHA-256 and size of the engine file.
+        batch: smallest, optimal and largest batch.
+        receipt: numbers of tensors per element type, read from what was built.
+        options: every build option.
+        seconds: duration of the build.
+        plugin: name and SHA-256 of the plugin library, where one is needed.
+        compute_capabilities: GPU architectures the engine was built for.
+        checks: what was measured after the build (fp16 against fp32).
+    """
+
+    target: str
+    target_version: str
+    precision: str
+    description: Description
+    onnx: dict[str, Any]
+    engine: dict[str, Any]
+    batch: dict[str, int]
+    receipt: dict[str, Any]
+    options: dict[str, Any]
+    seconds: float
+    plugin: dict[str, Any] | None = None
+    compute_capabilities: tuple[str, ...] = ()
+    checks: dict[str, Any] = field(default_factory=dict)
+    tool_version: str = __version__
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        values = asdict(self)
+        values["description"] = self.description.to_dict()
+        values["compute_capabilities"] = list(self.compute_capabilities)
+        return {"format": FORMAT, **values}
+
+
+def sidecar_path(engine: Path) -> Path:
+    """``x.engine`` to ``x.engine.json``."""
+    return engine.with_name(engine.name + ".json")
+
+
+def write_sidecar(engine: Path, sidecar: Sidecar) -> None:
+    """Write the sidecar of an engine atomically."""
+    write_json(sidecar_path(engine), sidecar.to_dict())
+
+
+def read_sidecar(engine: Path) -> Sidecar:
+    """Read the sidecar of an engine and check that the two belong together.
+
+    Raises:
+        BadFile: the engine or the sidecar is absent, or they do not belong together.
+    """
+    if not engine.is_file():
+        raise BadFile(
+            f"engine {engine} does not exist; expected a file written by 'ssd-small build-engine'"
+        )
+    path = sidecar_path(engine)
+    if not path.is_file():
+        raise BadFile(
+            f"engine {engine} has no sidecar {path.name} beside it; keep the two files together, "
+            "or build the engine again with 'ssd-small build-engine'"
+        )
+    values = read_json(path, "a sidecar written by 'ssd-small build-engine'")
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise BadFile(
+            f"{path} is not a sidecar of format {FORMAT}; build the engine again with "
+            "'ssd-small build-engine'"
+        )
+    try:
+        description = Description.from_dict(values.pop("description"), path)
+        values.pop("format")
+        values["compute_capabilities"] = tuple(values["compute_capabilities"])
+        sidecar = Sidecar(description=description, **values)
+        expected = sidecar.engine["sha256"]
+    except (KeyError, TypeError) as error:
+        raise BadFile(f"{path} is incomplete ({error}); build the engine again") from error
+    if sha256_of(engine) != expected:
+        raise BadFile(
+            f"engine {engine} is not the one its sidecar {path.name} describes (their SHA-256 "
+            "differ); build the engine again"
+        )
+    return sidecar
