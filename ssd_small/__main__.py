@@ -1,0 +1,5 @@
+"""``python -m ssd_small``."""
+
+from .cli import main
+
+main()

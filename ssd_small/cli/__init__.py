@@ -1,0 +1,71 @@
+"""The command line: one file per subcommand, loaded when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from .._version import __version__
+from ..errors import SsdSmallError
+
+#: subcommand -> its line in --help; listed here so that --help imports no subcommand
+_COMMANDS = {
+    "models": "List the networks with their figures.",
+    "export": "Write a network as self-describing ONNX.",
+    "build-engine": "Build an engine from ONNX.",
+    "bench": "Measure inference time per network.",
+    "eval": "Score detections with the COCO metric.",
+    "detect": "Detect objects in pictures.",
+    "demo": "Run all of the above on a small data set made on the spot.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports ``cli/<name>.py`` only when ``<name>`` is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = import_module(f".{name.replace('-', '_')}", __name__)
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 fine, 1 a check failed, 2 usage, 3 a package or hardware is missing, "
+    "4 a bad file.",
+)
+@click.version_option(__version__, prog_name="ssd-small")
+def cli() -> None:
+    """Deploy small-object SSD detectors: PyTorch to ONNX to engine, measured and proven."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        cli.main(args=arguments, prog_name="ssd-small", standalone_mode=False)
+    except SsdSmallError as error:
+        click.echo(f"ssd-small: error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("ssd-small: interrupted; nothing half-written was left", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of our output has gone: not an error, and nothing more can be printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,82 @@
+"""``ssd-small export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import (
+    FILE,
+    json_option,
+    load_network,
+    model_options,
+    note,
+    postprocess_options,
+    postprocess_params,
+    print_json,
+)
+
+
+@click.command()
+@model_options
+@click.option("--output", "-o", type=FILE, required=True, help="ONNX file to write.")
+@click.option("--heads", is_flag=True, help="Leave decode + NMS off: outputs loc and conf.")
+@click.option("--random-weights", is_flag=True, help="Export without a checkpoint (for timing).")
+@click.option("--opset", type=click.IntRange(18, 25), default=23, show_default=True)
+@postprocess_options
+@json_option
+def command(
+    model: str | None,
+    weights: Path | None,
+    num_classes: int | None,
+    width: float | None,
+    labels: Path | None,
+    output: Path,
+    heads: bool,
+    random_weights: bool,
+    opset: int,
+    as_json: bool,
+    preset: str,
+    **given: Any,
+) -> None:
+    """Write a network as ONNX with a dynamic batch dimension.
+
+    The last node is ssd_small.DecodeNms; its body of standard operators lets every ONNX
+    runtime execute it, TensorRT replaces it by the plugin. Labels, preprocessing and
+    post-processing parameters travel in the file's metadata.
+    """
+    from ..files import check_writable
+    from ..requirements import require
+
+    check_writable(output)
+    for module in ("torch", "onnx", "onnxscript"):
+        require(module, "exporting")
+    net, description = load_network(
+        model, weights, num_classes, width, labels, random_weights=random_weights
+    )
+    params = postprocess_params(net.spec.postprocess, preset, **given)
+    description = description.with_decode_nms(not heads, params)
+    from ..export.to_onnx import onnx_from_network, write_onnx
+
+    onnx_model = onnx_from_network(net, description, opset)
+    write_onnx(onnx_model, output)
+    result = {
+        "file": str(output),
+        "bytes": output.stat().st_size,
+        "opset": opset,
+        "inputs": [i.name for i in onnx_model.graph.input],
+        "outputs": [o.name for o in onnx_model.graph.output],
+        "description": description.to_dict(),
+    }
+    if as_json:
+        print_json(result)
+        return
+    click.echo(
+        f"{output}: {description.model}, {description.num_classes} classes, width "
+        f"{description.width:g}, opset {opset}, {output.stat().st_size / 1e6:.1f} MB, outputs "
+        + ", ".join(result["outputs"])  # type: ignore[arg-type]
+    )
+    if random_weights:
+        note("note: random weights, good for timing only")

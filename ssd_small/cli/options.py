@@ -1,0 +1,153 @@
+"""Options and output that several subcommands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..artifact import Description
+    from ..models.network import SsdNetwork
+    from ..postprocess import PostprocessParams
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0: one per core."
+)
+
+
+def model_options(command: Decorated) -> Decorated:
+    """--model, --weights, --num-classes, --width, --labels."""
+    for option in reversed(
+        (
+            click.option("--model", metavar="NAME", help="Network, see 'ssd-small models'."),
+            click.option("--weights", type=FILE, help="Checkpoint (state dict)."),
+            click.option(
+                "--num-classes",
+                type=click.IntRange(2, 1024),
+                help="Classes with background; default: read off the weights, else 81.",
+            ),
+            click.option(
+                "--width", type=float, help="Channel multiplier; default: read off the weights."
+            ),
+            click.option("--labels", type=FILE, help="Text file with a class name per line."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def postprocess_options(command: Decorated) -> Decorated:
+    """--preset and an option per field of PostprocessParams."""
+    whole = click.IntRange(min=0)
+    for option in reversed(
+        (
+            click.option(
+                "--preset",
+                type=click.Choice(["deploy", "coco"]),
+                default="deploy",
+                show_default=True,
+                help="Post-processing: bounded output, or the published protocol.",
+            ),
+            click.option("--score-threshold", type=float, help="Keep scores above."),
+            click.option("--iou-threshold", type=float, help="Suppress overlaps above."),
+            click.option("--pre-nms-topk", type=whole, help="Candidates per class; 0: all."),
+            click.option("--keep-topk-per-class", type=whole, help="Kept per class; 0: all."),
+            click.option("--keep-topk", type=whole, help="Kept per image; 0: all."),
+            click.option("--pixel-offset", type=float, help="Added to box sides in the IoU."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def postprocess_params(spec_params: PostprocessParams, preset: str, **given: Any) -> PostprocessParams:
+    """Parameters of a network under a preset, with what the user gave on top."""
+    from ..postprocess import PostprocessParams
+
+    base = PostprocessParams.coco() if preset == "coco" else PostprocessParams()
+    # what belongs to the network stays with it
+    base = replace(
+        base,
+        variances=spec_params.variances,
+        activation=spec_params.activation,
+        background_label=spec_params.background_label,
+    )
+    known = {field.name for field in fields(PostprocessParams)}
+    return replace(base, **{k: v for k, v in given.items() if k in known and v is not None})
+
+
+def load_network(
+    model: str | None,
+    weights: Path | None,
+    num_classes: int | None,
+    width: float | None,
+    labels: Path | None,
+    *,
+    random_weights: bool = False,
+) -> tuple[SsdNetwork, Description]:
+    """The network that the model options name, and its description.
+
+    Raises:
+        UsageError: no model, or neither weights nor ``random_weights``.
+    """
+    if model is None:
+        raise UsageError("no network: pass --model NAME (see 'ssd-small models')")
+    from ..models.registry import get_spec
+
+    spec = get_spec(model)
+    if weights is None and not random_weights:
+        raise UsageError(
+            f"{model} needs weights: pass --weights FILE, or --random-weights to go without"
+        )
+    if weights is not None and random_weights:
+        raise UsageError("--weights and --random-weights exclude each other; pass one of them")
+    from ..artifact import describe, read_labels
+    from ..files import sha256_of
+    from ..requirements import require
+
+    require("torch", f"{model}")
+    names = read_labels(labels) if labels else None
+    if weights is not None:
+        from ..models.checkpoint import model_from_checkpoint
+
+        net = model_from_checkpoint(model, weights, num_classes, width)
+        origin = f"sha256:{sha256_of(weights)}"
+    else:
+        import torch
+
+        from ..models.network import create_model
+
+        torch.manual_seed(0)
+        net = create_model(spec, num_classes or 81, width or 1.0)
+        origin = "random"
+    return net, describe(spec, net.num_classes, net.width, labels=names, weights=origin)
+
+
+def print_json(value: Any) -> None:
+    """JSON on standard output."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> None:
+    """An aligned table on standard output."""
+    from tabulate import tabulate
+
+    click.echo(tabulate(rows, headers=headers, floatfmt="", disable_numparse=True))
+
+
+def note(message: str) -> None:
+    """A line on standard error."""
+    click.echo(message, err=True)
