@@ -59,6 +59,11 @@ class Description:
         size = (self.preprocessing.height, self.preprocessing.width)
         return priors_from_levels(self.levels, size, self.clip)
 
+    def label_name(self, label: int) -> str:
+        """Name of a class index of the conf tensor."""
+        background = self.postprocess.background_label
+        return self.labels[label - (0 <= background < label)]
+
     def with_decode_nms(self, inside: bool, params: PostprocessParams | None = None) -> Description:
         """The same network with or without decode + NMS."""
         return replace(self, has_decode_nms=inside, postprocess=params or self.postprocess)

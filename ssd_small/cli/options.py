@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,8 +15,10 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..artifact import Description
+    from ..detector import Detector
     from ..models.network import SsdNetwork
     from ..postprocess import PostprocessParams
+    from ..runtimes import Runtime
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -134,6 +137,48 @@ def load_network(
         net = create_model(spec, num_classes or 81, width or 1.0)
         origin = "random"
     return net, describe(spec, net.num_classes, net.width, labels=names, weights=origin)
+
+
+@contextmanager
+def open_detector(
+    engine: Path | None,
+    network: dict[str, Any],
+    preset: str | None,
+    threads: int,
+    *,
+    default_preset: str = "deploy",
+    **given: Any,
+) -> Iterator[Detector]:
+    """The detector that --engine, or --model with --weights, names.
+
+    ``preset`` and the parameters ``given`` (None: not asked for) choose the post-processing;
+    without either, an engine keeps what it was exported with.
+    """
+    from ..detector import Detector
+    from ..runtimes import open_engine
+
+    runtime: Runtime
+    if engine is not None:
+        unused = [key for key, value in network.items() if value is not None]
+        if unused:
+            raise UsageError(f"--{unused[0].replace('_', '-')} does not go with --engine")
+        runtime = open_engine(engine, threads)
+    else:
+        net, description = load_network(**network)
+        import torch
+
+        from ..runtimes.torch import TorchRuntime
+
+        if threads:
+            torch.set_num_threads(threads)
+        runtime = TorchRuntime(net, description)
+    own = runtime.description.postprocess
+    if engine is not None and preset is None:
+        params = replace(own, **{k: v for k, v in given.items() if v is not None})
+    else:
+        params = postprocess_params(own, preset or default_preset, **given)
+    with runtime:
+        yield Detector(runtime, params)
 
 
 def print_json(value: Any) -> None:

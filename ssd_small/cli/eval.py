@@ -1,0 +1,173 @@
+"""``ssd-small eval``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import CheckFailed, UsageError
+from .options import (
+    FILE,
+    FOLDER,
+    json_option,
+    model_options,
+    note,
+    open_detector,
+    print_json,
+    print_table,
+    threads_option,
+)
+
+if TYPE_CHECKING:
+    from ..coco import Annotations
+
+
+@click.command()
+@click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine'.")
+@model_options
+@click.option("--detections", type=FILE, help="Score this COCO result file instead.")
+@click.option("--annotations", type=FILE, required=True, help="Ground truth in COCO format.")
+@click.option("--images", type=FOLDER, help="Folder of the image files.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["coco", "deploy"]),
+    help="Post-processing: published, or bounded for deployment. Default: what the engine holds, "
+    "coco for a network.",
+)
+@click.option(
+    "--box-convention",
+    type=click.Choice(["exclusive", "inclusive"]),
+    default="exclusive",
+    show_default=True,
+    help="inclusive: the network learned x2 = x + w - 1 (the published checkpoints did).",
+)
+@click.option("--min-map", type=click.FloatRange(0, 1), help="Exit 1 if AP is lower.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--save-detections", type=FILE, help="Also write the COCO result file.")
+@threads_option
+@json_option
+def command(
+    engine: Path | None,
+    detections: Path | None,
+    annotations: Path,
+    images: Path | None,
+    protocol: str | None,
+    box_convention: str,
+    min_map: float | None,
+    batch: int,
+    save_detections: Path | None,
+    threads: int,
+    as_json: bool,
+    **network: Any,
+) -> None:
+    """Score detections with the COCO metric: the twelve numbers, small objects in front."""
+    from ..coco import read_annotations, read_results, score
+    from ..files import check_writable, write_json
+
+    sources = [engine, network["model"], detections]
+    if sum(source is not None for source in sources) != 1:
+        raise UsageError("pass one of --engine, --model with --weights, or --detections")
+    if detections is None and images is None:
+        raise UsageError("--images DIR is needed to run a network; it holds the image files")
+    if save_detections:
+        check_writable(save_detections)
+    truth = read_annotations(annotations)
+    if truth.dropped:
+        note(f"note: {truth.dropped} boxes without area in {annotations} were left out")
+    report: dict[str, Any] = {
+        "annotations": str(annotations),
+        "images": len(truth.images),
+        "boxes": len(truth.boxes),
+        "boxes_without_area": truth.dropped,
+    }
+    if detections is not None:
+        entries = read_results(detections, truth)
+        report |= {"source": str(detections), "metrics": score(truth, entries)}
+    else:
+        assert images is not None
+        entries = _run(report, truth, images, engine, protocol, box_convention, batch, threads, network)
+    report["detections"] = len(entries)
+    if save_detections:
+        write_json(save_detections, entries)
+    _print(report, as_json)
+    achieved = report["metrics"]["AP"] or 0.0
+    if min_map is not None and achieved < min_map:
+        raise CheckFailed(f"AP {achieved:.4f} is below --min-map {min_map:g}")
+
+
+def _run(
+    report: dict[str, Any],
+    truth: Annotations,
+    images: Path,
+    engine: Path | None,
+    protocol: str | None,
+    box_convention: str,
+    batch: int,
+    threads: int,
+    network: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Detect on all images; fills the report and returns the COCO results."""
+    from ..evaluate import evaluate
+    from ..requirements import require
+
+    require("cv2", "reading images")
+    require("pycocotools", "scoring")
+    with open_detector(engine, network, protocol, threads, default_preset="coco") as detector:
+        bar = click.progressbar(
+            length=len(truth.images),
+            label="eval",
+            file=sys.stderr,
+            hidden=not sys.stderr.isatty(),
+        )
+        with bar:
+            outcome = evaluate(
+                detector,
+                truth,
+                images,
+                batch_size=batch,
+                inclusive=box_convention == "inclusive",
+                progress=bar.update,
+            )
+        runtime = detector.runtime
+        report |= {
+            "source": str(engine or network["weights"]),
+            "model": runtime.description.model,
+            "runtime": runtime.name,
+            "precision": runtime.precision,
+            "postprocess": detector.params.to_dict(),
+            "box_convention": box_convention,
+            "metrics": outcome.metrics,
+            "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
+        }
+    if outcome.size_mismatches:
+        report["size_mismatches"] = outcome.size_mismatches
+        note(
+            f"note: {outcome.size_mismatches} images do not have the annotated size; their boxes "
+            "were scaled to it"
+        )
+    return outcome.results
+
+
+def _print(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+        return
+    metrics = report["metrics"]
+    order = ["AP_small", "AP_medium", "AP_large", "AP", "AP50", "AP75"]
+    recall = [name for name in metrics if name.startswith("AR")]
+    texts = {k: "-" if v is None else f"{v:.3f}" for k, v in metrics.items()}
+    if "runtime" in report:
+        seconds = report["seconds"]
+        click.echo(
+            f"{report['model']} ({report['source']}), {report['runtime']}, {report['precision']}: "
+            f"{report['images']} images in {seconds['total']:.1f} s (network "
+            f"{seconds['network']:.1f} s, decode+NMS {seconds['decode_nms']:.1f} s)"
+        )
+    else:
+        click.echo(f"{report['source']}: {report['detections']} detections")
+    print_table([[texts[name] for name in order]], order)
+    click.echo()
+    print_table([[texts[name] for name in recall]], recall)
