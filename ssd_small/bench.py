@@ -1,0 +1,149 @@
+"""Inference time per network: PyTorch beside the engine, network and decode + NMS apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .models.registry import get_spec, list_models
+from .postprocess import PostprocessParams, decode_nms
+from .synthetic import detector_heads, picture_input
+from .timing import Timing, measure
+
+if TYPE_CHECKING:
+    from .runtimes.base import Runtime
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Times of one runtime on one network, milliseconds per image.
+
+    Attributes:
+        network: forward pass, with decode + NMS where they are inside the engine.
+        decode_nms: post-processing of the heads; None where it is inside the engine.
+        total: both, run one after the other.
+        detections: per image, what the timed post-processing kept.
+    """
+
+    model: str
+    runtime: str
+    precision: str
+    batch: int
+    network: Timing
+    decode_nms: Timing | None
+    total: Timing
+    detections: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, with the published milliseconds beside ours."""
+        known = self.model in list_models()
+        published = get_spec(self.model).published if known else None
+        return {
+            "model": self.model,
+            "runtime": self.runtime,
+            "precision": self.precision,
+            "batch": self.batch,
+            "network_ms": self.network.to_dict(),
+            "decode_nms_ms": self.decode_nms.to_dict() if self.decode_nms else None,
+            "total_ms": self.total.to_dict(),
+            "images_per_second": round(1e3 / self.total.median, 3),
+            "detections_per_image": self.detections,
+            "published_ms": published.milliseconds if published else None,
+        }
+
+
+def bench_runtime(
+    runtime: Runtime, params: PostprocessParams, batch: int, seconds: float
+) -> Measurement:
+    """Time a runtime.
+
+    A network without decode + NMS inside is followed by decode + NMS of synthetic heads of the
+    same size (see :mod:`ssd_small.synthetic`): with random weights the network's own would say
+    nothing about their cost.
+
+    Args:
+        runtime: network or engine.
+        params: post-processing of heads.
+        batch: images per call.
+        seconds: how long to measure after the warm-up.
+    """
+    description = runtime.description
+    size = description.preprocessing
+    images = picture_input(batch, size.height, size.width)
+    priors = description.priors
+    if description.has_decode_nms:
+        found = runtime.infer(images)
+        assert isinstance(found, list)
+        (network, total), decode = (
+            measure([lambda: runtime.infer(images)], seconds),
+            None,
+        )
+        kept = [len(d) for d in found]
+    else:
+        loc, conf = detector_heads(priors, description.num_classes, batch)
+        network, decode, total = measure(
+            [lambda: runtime.infer(images), lambda: decode_nms(loc, conf, priors, params)],
+            seconds,
+        )
+        kept = [len(d) for d in decode_nms(loc, conf, priors, params)]
+    return Measurement(
+        model=description.model,
+        runtime=runtime.name,
+        precision=runtime.precision,
+        batch=batch,
+        network=network.per(batch),
+        decode_nms=decode.per(batch) if decode else None,
+        total=total.per(batch),
+        detections=float(np.mean(kept)),
+    )
+
+
+def bench_model(
+    name: str,
+    params: PostprocessParams,
+    folder: Path,
+    *,
+    precision: str = "fp32",
+    batch: int = 1,
+    seconds: float = 10.0,
+    threads: int = 0,
+    num_classes: int = 81,
+    width: float = 1.0,
+) -> Iterator[Measurement]:
+    """Time a network with random weights in PyTorch, then as the embedded default's engine.
+
+    Args:
+        name: network.
+        params: post-processing.
+        folder: where the ONNX file and engine are written.
+        precision: of the engine; PyTorch is fp32.
+        batch: images per call.
+        seconds: for both together.
+        threads: CPU threads; 0 for one per core.
+    """
+    import torch
+
+    from .artifact import describe
+    from .export.build_engine import BuildOptions, build_engine
+    from .export.to_onnx import onnx_from_network, write_onnx
+    from .models.network import create_model
+    from .runtimes import open_engine
+    from .runtimes.torch import TorchRuntime
+
+    torch.manual_seed(0)
+    if threads:
+        torch.set_num_threads(threads)
+    net = create_model(name, num_classes, width)
+    description = describe(net.spec, num_classes, width, params=params)
+    with TorchRuntime(net, description) as reference:
+        yield bench_runtime(reference, params, batch, seconds / 2)
+    onnx_path, engine_path = folder / f"{name}.onnx", folder / f"{name}.engine"
+    write_onnx(onnx_from_network(net, description), onnx_path)
+    options = BuildOptions("onnxruntime", precision=precision, max_batch=batch)  # type: ignore[arg-type]
+    build_engine(onnx_path, engine_path, options)
+    with open_engine(engine_path, threads) as engine:
+        yield bench_runtime(engine, params, batch, seconds / 2)

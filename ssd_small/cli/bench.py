@@ -1,0 +1,140 @@
+"""``ssd-small bench``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import FILE, json_option, note, postprocess_options, print_json, print_table, threads_option
+
+if TYPE_CHECKING:
+    from ..bench import Measurement
+    from ..postprocess import PostprocessParams
+
+
+@click.command()
+@click.option("--model", "models", metavar="NAME", multiple=True, help="Network; repeatable.")
+@click.option("--engine", "engines", type=FILE, multiple=True, help="Engine; repeatable.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Of the engines made for --model; PyTorch runs fp32.",
+)
+@click.option("--batch", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="Measuring time per network; three runs are made at least.",
+)
+@click.option("--num-classes", type=click.IntRange(2, 1024), default=81, show_default=True)
+@click.option("--width", type=click.FloatRange(0, 4, min_open=True), default=1.0, show_default=True)
+@postprocess_options
+@threads_option
+@json_option
+def command(
+    models: tuple[str, ...],
+    engines: tuple[Path, ...],
+    as_json: bool,
+    preset: str,
+    threads: int,
+    **settings: Any,
+) -> None:
+    """Measure inference time per network, PyTorch beside the engine.
+
+    Without --model or --engine all six networks run, with random weights and the embedded
+    default as engine. Decode + NMS is timed on synthetic heads of a busy scene. Times are
+    milliseconds per image; reading and resizing pictures is not included.
+    """
+    from ..machine import describe_machine
+    from ..models.registry import get_spec, list_models
+    from ..requirements import require
+    from .options import postprocess_params
+
+    chosen = models or (() if engines else tuple(list_models()))
+    for name in chosen:
+        get_spec(name)
+    if chosen:
+        for module in ("torch", "onnx", "onnxscript", "onnxruntime"):
+            require(module, "benchmarking networks")
+    own = get_spec(list_models()[0]).postprocess
+    params = postprocess_params(own, preset, **settings)
+    kept = {k: settings[k] for k in ("batch", "seconds", "num_classes", "width", "precision")}
+    rows = [m.to_dict() for m in _measure(chosen, engines, params, threads, kept)]
+    report = {
+        "machine": describe_machine(),
+        "threads": threads or describe_machine()["cores"],
+        "postprocess": params.to_dict(),
+        "unit": "milliseconds per image",
+        "results": rows,
+    }
+    if as_json:
+        print_json(report)
+    else:
+        _print(report)
+
+
+def _measure(
+    models: tuple[str, ...],
+    engines: tuple[Path, ...],
+    params: PostprocessParams,
+    threads: int,
+    settings: dict[str, Any],
+) -> Iterator[Measurement]:
+    from ..bench import bench_model, bench_runtime
+    from ..runtimes import open_engine
+
+    batch, seconds = settings["batch"], settings["seconds"]
+    for path in engines:
+        note(f"measuring {path}")
+        with open_engine(path, threads) as runtime:
+            yield bench_runtime(runtime, params, batch, seconds)
+    with tempfile.TemporaryDirectory(prefix="ssd-small-bench-") as folder:
+        for name in models:
+            note(f"measuring {name}")
+            yield from bench_model(name, params, Path(folder), threads=threads, **settings)
+
+
+def _print(report: dict[str, Any]) -> None:
+    machine, params = report["machine"], report["postprocess"]
+    packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
+    click.echo(
+        f"{machine['cpu']}, {report['threads']} threads, Python {machine['python']}, {packages}\n"
+        f"score > {params['score_threshold']:g}, IoU > {params['iou_threshold']:g}, pre-NMS top "
+        f"{params['pre_nms_topk'] or 'all'}, {params['keep_topk_per_class'] or 'all'} per class, "
+        f"{params['keep_topk'] or 'all'} per image; milliseconds per image\n"
+    )
+    headers = "model|runtime|prec.|batch|network|p90|p99|decode+NMS|p90|p99|total|p90|p99|runs"
+    print_table(
+        [_texts(row) for row in report["results"]], [*headers.split("|"), "published"]
+    )
+    click.echo(
+        "\npublished: fp32, batch 16, on a GPU that is not named; compare networks with each "
+        "other, not with it"
+    )
+
+
+def _texts(row: dict[str, Any]) -> list[str]:
+    def three(timing: dict[str, Any] | None) -> list[str]:
+        if timing is None:
+            return ["inside", "", ""]
+        return [f"{timing[k]:.2f}" for k in ("median", "p90", "p99")]
+
+    return [
+        row["model"],
+        row["runtime"],
+        row["precision"],
+        str(row["batch"]),
+        *three(row["network_ms"]),
+        *three(row["decode_nms_ms"]),
+        *three(row["total_ms"]),
+        str(row["total_ms"]["runs"]),
+        "-" if row["published_ms"] is None else f"{row['published_ms']:.1f}",
+    ]

@@ -1,0 +1,43 @@
+"""What machine and which versions a figure was measured with."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ._version import __version__
+
+_PACKAGES = ("numpy", "torch", "torchvision", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, system and package versions, JSON-ready."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "ssd-small": __version__,
+        "packages": {name: v for name in _PACKAGES if (v := _version(name))},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or "unknown")

@@ -1,0 +1,54 @@
+"""Inputs for timing: head outputs and pictures whose cost is that of real ones.
+
+The number of candidates decides what NMS costs, so neither zeros nor noise will do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def detector_heads(
+    priors: FloatArray, num_classes: int, batch: int = 1, objects: int = 24, seed: int = 0
+) -> tuple[FloatArray, FloatArray]:
+    """Head outputs of a trained detector in a busy scene.
+
+    Background dominates every prior; round each of ``objects`` random priors, 8 to 39 neighbours
+    agree on one box and one class.
+
+    Args:
+        priors: ``[P, 4]`` (cx, cy, w, h), unit square.
+        num_classes: classes with background at 0.
+
+    Returns:
+        ``loc [N, P, 4]`` and ``conf [N, P, C]`` logits, float32.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (batch, len(priors))
+    loc = rng.normal(0, 0.5, (*shape, 4)).astype(np.float32)
+    conf = rng.normal(0, 1, (*shape, num_classes)).astype(np.float32)
+    conf[:, :, 0] += 8
+    for image in range(batch):
+        for centre in rng.integers(len(priors), size=objects):
+            distance = np.abs(priors - priors[centre]).sum(axis=1)
+            near = np.argsort(distance, kind="stable")[: rng.integers(8, 40)]
+            target = priors[centre] + rng.normal(0, 0.002, (len(near), 4))
+            own = priors[near]
+            loc[image, near, :2] = (target[:, :2] - own[:, :2]) / (0.1 * own[:, 2:])
+            loc[image, near, 2:] = np.log(np.maximum(target[:, 2:], 1e-3) / own[:, 2:]) / 0.2
+            conf[image, near, rng.integers(1, num_classes)] += rng.uniform(6, 11, len(near))
+    return loc, conf
+
+
+def picture_input(batch: int, height: int, width: int, seed: int = 0) -> FloatArray:
+    """Smooth random network input ``[N, 3, H, W]`` float32 on the scale of mean-subtracted pixels.
+
+    Coarse noise enlarged: neighbouring pixels are alike, as in photographs.
+    """
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(-110, 130, (batch, 3, -(-height // 10), -(-width // 10)))
+    fine = coarse.repeat(10, axis=2).repeat(10, axis=3)[:, :, :height, :width]
+    return np.ascontiguousarray(fine, np.float32)
