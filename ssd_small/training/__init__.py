@@ -1,0 +1,1 @@
+"""Training of detectors: matching of priors to objects, and the loss."""
