@@ -18,6 +18,7 @@ EXTRA_OF_MODULE = {
     "cv2": "images",
     "PIL": "images",
     "sklearn": "demo",
+    "skimage": "demo",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
 }

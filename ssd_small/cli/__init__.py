@@ -19,6 +19,7 @@ _COMMANDS = {
     "bench": "Measure inference time per network.",
     "eval": "Score detections with the COCO metric.",
     "detect": "Detect objects in pictures.",
+    "digits": "Write the demo's data set.",
     "demo": "Run all of the above on a small data set made on the spot.",
 }
 

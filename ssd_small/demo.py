@@ -1,0 +1,174 @@
+"""The whole flow on the embedded default, command by command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .datasets.digits import DigitsDataset
+from .errors import CheckFailed, SsdSmallError
+from .files import write_bytes
+
+#: networks with a checkpoint in the package, the baseline first
+NETWORKS = ("mobilenet_v1", "mobilenet_v1_s1l0")
+#: what an engine's mAP may differ from PyTorch's
+TOLERANCE = 0.001
+ASSETS = Path(__file__).parent / "assets" / "digits"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the demo measured of one network; metrics of PyTorch and of the engine."""
+
+    model: str
+    reference: dict[str, float]
+    engine: dict[str, float]
+    times: dict[str, dict[str, Any]]
+
+    @property
+    def difference(self) -> float:
+        """Largest difference of the six precision figures."""
+        return max(abs(self.reference[k] - self.engine[k]) for k in self.reference if "AP" in k)
+
+
+class _Shell:
+    """Prints and runs commands of this tool as a user would."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def __call__(self, *arguments: str | Path, save: Path | None = None) -> str:
+        """Run ``ssd-small`` with ``arguments``; returns what it printed.
+
+        Raises:
+            SsdSmallError: it failed; its own message is on standard error.
+        """
+        words = [_shown(a) for a in arguments]
+        redirect = f" > {shlex.quote(_shown(save))}" if save else ""
+        self._say(f"\n$ ssd-small {shlex.join(words)}{redirect}")
+        done = subprocess.run(
+            [sys.executable, "-m", "ssd_small", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            failure = SsdSmallError(f"the demo stopped: 'ssd-small {words[0]}' failed, see above")
+            failure.exit_code = done.returncode if done.returncode in (1, 2, 3, 4) else 1
+            raise failure
+        if save:
+            write_bytes(save, done.stdout.encode())
+        else:
+            self._say(done.stdout.rstrip())
+        return done.stdout
+
+
+def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:
+    """Data set, models, export, build-engine, eval, bench and detect for the shipped networks.
+
+    Args:
+        folder: where everything is written.
+        say: prints a line.
+
+    Raises:
+        CheckFailed: an engine's mAP differs from PyTorch's by more than 0.001.
+        SsdSmallError: a command failed.
+    """
+    started = time.perf_counter()
+    shell = _Shell(say)
+    shell("digits", folder / "digits")
+    data = DigitsDataset.at(folder / "digits")
+    shell("models")
+    outcomes = [_network(shell, say, model, data, folder) for model in NETWORKS]
+    best = folder / f"{NETWORKS[-1]}.onnxruntime.fp32.engine"
+    pictures = sorted(data.val_images.iterdir())[:4]
+    shell("detect", "--engine", best, *pictures, "--output", folder / "pictures")
+    say("\n" + summary(outcomes))
+    say(
+        f"\n{time.perf_counter() - started:.0f} s; everything is in {folder}, pictures with boxes "
+        f"in {folder / 'pictures'}"
+    )
+    worst = max(outcomes, key=lambda outcome: outcome.difference)
+    if worst.difference > TOLERANCE:
+        raise CheckFailed(
+            f"the engine of {worst.model} misses PyTorch's mAP by {worst.difference:.4f}; at most "
+            f"{TOLERANCE} is allowed"
+        )
+    return outcomes
+
+
+def _network(
+    shell: _Shell, say: Callable[[str], None], model: str, data: DigitsDataset, folder: Path
+) -> Outcome:
+    """One network from checkpoint to measured engine."""
+    onnx_file = folder / f"{model}.onnx"
+    engine = folder / f"{model}.onnxruntime.fp32.engine"
+    network = ("--model", model, "--weights", ASSETS / f"{model}.pth")
+    labels = ("--labels", ASSETS / "labels.txt")
+    truth = ("--annotations", data.val_annotations, "--images", data.val_images)
+    shell("export", *network, *labels, "--preset", "coco", "--output", onnx_file)
+    shell("build-engine", onnx_file, "--target", "onnxruntime")
+    metrics = []
+    for source, name in ((network, "pytorch"), (("--engine", engine), "engine")):
+        file = folder / f"{model}.{name}.eval.json"
+        extra = labels if name == "pytorch" else ()
+        report = json.loads(shell("eval", *source, *extra, *truth, "--json", save=file))
+        metrics.append(report["metrics"])
+        say(_scores(report["metrics"]))
+    size = ("--width", str(_width(onnx_file)), "--num-classes", "11")
+    bench = folder / f"{model}.bench.json"
+    text = shell("bench", "--model", model, *size, "--seconds", "4", "--json", save=bench)
+    rows = json.loads(text)["results"]
+    times = {"pytorch": rows[0], "engine": rows[1]}
+    say(", ".join(f"{name} {row['total_ms']['median']:.2f} ms" for name, row in times.items()))
+    return Outcome(model, metrics[0], metrics[1], times)
+
+
+def _width(onnx_file: Path) -> float:
+    from .export.to_onnx import read_onnx
+
+    return read_onnx(onnx_file)[1].width
+
+
+def _scores(metrics: dict[str, float]) -> str:
+    names = ("AP_small", "AP_medium", "AP_large", "AP")
+    return ", ".join(f"{name} {metrics[name]:.3f}" for name in names)
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """The closing table."""
+    from tabulate import tabulate
+
+    rows = []
+    for outcome in outcomes:
+        for name, metrics in (("pytorch", outcome.reference), ("engine", outcome.engine)):
+            row = outcome.times[name]
+            rows.append(
+                [
+                    outcome.model,
+                    row["runtime"],
+                    *(f"{metrics[k]:.4f}" for k in ("AP_small", "AP_medium", "AP_large", "AP")),
+                    f"{outcome.difference:.5f}" if name == "engine" else "",
+                    f"{row['network_ms']['median']:.2f}",
+                    f"{row['decode_nms_ms']['median']:.2f}",
+                    f"{row['total_ms']['median']:.2f}",
+                ]
+            )
+    headers = "network|runtime|small|medium|large|mAP|difference|net ms|decode+NMS ms|total ms"
+    return tabulate(rows, headers=headers.split("|"), disable_numparse=True)
+
+
+def _shown(argument: str | Path | None) -> str:
+    """An argument as the user would type it: paths relative to the current folder."""
+    if not isinstance(argument, Path):
+        return str(argument)
+    relative = os.path.relpath(argument)
+    return str(argument) if relative.startswith("..") else relative
