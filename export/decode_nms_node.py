@@ -11,7 +11,6 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from ..errors import BadFile
 from ..postprocess import PostprocessParams
-
 from .decode_nms_function import (
     DOMAIN,
     INPUTS,

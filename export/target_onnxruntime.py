@@ -79,6 +79,6 @@ def _optimize(model: ModelProto, path: Path) -> None:
         ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exception types are not public
         reason = str(error).strip().splitlines()[0]
-        if path.parent.exists() and "optimized" in reason.lower() or "errno" in reason.lower():
+        if (path.parent.exists() and "optimized" in reason.lower()) or "errno" in reason.lower():
             raise output_error(path, OSError(0, reason)) from error
         raise BadFile(f"ONNX Runtime cannot build this model: {reason}") from error

@@ -16,7 +16,6 @@ from onnxscript import optimizer
 from ..artifact import Description
 from ..errors import BadFile
 from ..files import atomic_output, read_bytes
-
 from .decode_nms_function import DOMAIN, OP_TYPE, OUTPUTS, VERSION
 from .decode_nms_node import append_decode_nms, find_decode_nms, params_from_node
 

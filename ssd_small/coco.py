@@ -56,7 +56,9 @@ def read_annotations(path: Path) -> Annotations:
         images = {image["id"]: image for image in content["images"]}
         categories = {category["id"]: category for category in content["categories"]}
         for image in images.values():
-            _positive(image["width"]), _positive(image["height"]), str(image["file_name"])
+            str(image["file_name"])
+            if not (float(image["width"]) > 0 and float(image["height"]) > 0):
+                raise ValueError(f"image {image['id']!r} has no size")
         boxes, dropped = [], 0
         for number, box in enumerate(content["annotations"]):
             _check_reference(path, box, images, categories)
@@ -77,11 +79,6 @@ def read_annotations(path: Path) -> Annotations:
         raise BadFile(f"{path} lists no images or no categories; nothing could be scored")
     ordered = tuple(categories[key] for key in sorted(categories))
     return Annotations(path, tuple(images.values()), ordered, tuple(boxes), dropped)
-
-
-def _positive(value: Any) -> None:
-    if not float(value) > 0:
-        raise ValueError(f"image size {value!r}")
 
 
 def _check_reference(

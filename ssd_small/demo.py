@@ -163,7 +163,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
                 ]
             )
     headers = "network|runtime|small|medium|large|mAP|difference|net ms|decode+NMS ms|total ms"
-    return tabulate(rows, headers=headers.split("|"), disable_numparse=True)
+    return str(tabulate(rows, headers=headers.split("|"), disable_numparse=True))
 
 
 def _shown(argument: str | Path | None) -> str:

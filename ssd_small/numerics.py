@@ -81,17 +81,18 @@ def softmax_f32(logits: FloatArray) -> FloatArray:
         padded = np.concatenate(
             [exponentials, np.zeros((*logits.shape[:-1], padding), np.float32)], axis=-1
         ).reshape(*logits.shape[:-1], -1, SUM_LANES)
-        partial = np.zeros((*logits.shape[:-1], SUM_LANES), np.float32)
+        partial: FloatArray = np.zeros((*logits.shape[:-1], SUM_LANES), np.float32)
         for row in range(padded.shape[-2]):
             partial = partial + padded[..., row, :]
         lanes = SUM_LANES
         while lanes > 1:
             lanes //= 2
             partial = partial[..., :lanes] + partial[..., lanes : 2 * lanes]
-        return exponentials / partial
+        return np.asarray(exponentials / partial, np.float32)
 
 
 def sigmoid_f32(logits: FloatArray) -> FloatArray:
     """``1 / (1 + exp(-x))`` element by element, float32."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.float32(1) / (np.float32(1) + exp_f32(-np.asarray(logits, np.float32)))
+        scores = np.float32(1) / (np.float32(1) + exp_f32(-np.asarray(logits, np.float32)))
+        return np.asarray(scores, np.float32)

@@ -218,7 +218,9 @@ def _decode_nms_image(
     boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
     finite = np.isfinite(boxes).all(axis=1)
     with np.errstate(invalid="ignore"):
-        candidate = (scores > np.float32(params.score_threshold)) & finite[:, None]
+        candidate: npt.NDArray[np.bool_] = (scores > np.float32(params.score_threshold)) & finite[
+            :, None
+        ]
     kept_priors: list[npt.NDArray[np.intp]] = []
     labels: list[int] = []
     for label in np.flatnonzero(candidate.any(axis=0)):

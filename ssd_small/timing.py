@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def measure(
         for stage in stages:
             stage()
             marks.append(time.perf_counter())
-        samples.append([b - a for a, b in zip(marks, marks[1:], strict=False)])
+        samples.append([b - a for a, b in pairwise(marks)])
 
     for _ in range(warm_up):
         run()

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FILE, json_option, note, postprocess_options, print_json, print_table, threads_option
+from .options import (
+    FILE,
+    json_option,
+    note,
+    postprocess_options,
+    print_json,
+    print_table,
+    threads_option,
+)
 
 if TYPE_CHECKING:
     from ..bench import Measurement
@@ -112,9 +120,7 @@ def _print(report: dict[str, Any]) -> None:
         f"{params['keep_topk'] or 'all'} per image; milliseconds per image\n"
     )
     headers = "model|runtime|prec.|batch|network|p90|p99|decode+NMS|p90|p99|total|p90|p99|runs"
-    print_table(
-        [_texts(row) for row in report["results"]], [*headers.split("|"), "published"]
-    )
+    print_table([_texts(row) for row in report["results"]], [*headers.split("|"), "published"])
     click.echo(
         "\npublished: fp32, batch 16, on a GPU that is not named; compare networks with each "
         "other, not with it"

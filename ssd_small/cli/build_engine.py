@@ -18,9 +18,7 @@ from .options import FILE, json_option, print_json
     default="auto",
     show_default=True,
 )
-@click.option(
-    "--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True
-)
+@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
 @click.option("--max-batch", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--heads", is_flag=True, help="Leave decode + NMS to the native library.")
 @click.option("--output", "-o", type=FILE, help="Engine file; default: named after the ONNX file.")

@@ -76,9 +76,13 @@ def command(
             for loaded in batches:
                 found = [d.above(score_threshold) for d in detector(loaded.images)]
                 for position, index in enumerate(loaded.indices):
-                    entry = _entry(paths[index], loaded.sizes[position], found[position], description)
+                    entry = _entry(
+                        paths[index], loaded.sizes[position], found[position], description
+                    )
                     if targets:
-                        _draw(loaded.originals[position], found[position], description, targets[index])
+                        _draw(
+                            loaded.originals[position], found[position], description, targets[index]
+                        )
                         entry["picture"] = str(targets[index])
                     report.append(entry)
                 bar.update(len(loaded.indices))
@@ -126,7 +130,10 @@ def _entry(
         "height": height,
         "detections": [
             {
-                "box": [round(v * s, 2) for v, s in zip(box, scale, strict=True)],
+                # networks may point beyond the picture; what a user crops lies inside
+                "box": [
+                    round(min(max(v, 0.0), 1.0) * s, 2) for v, s in zip(box, scale, strict=True)
+                ],
                 "label": label,
                 "name": description.label_name(label),
                 "score": round(score, 6),

@@ -88,7 +88,9 @@ def command(
         report |= {"source": str(detections), "metrics": score(truth, entries)}
     else:
         assert images is not None
-        entries = _run(report, truth, images, engine, protocol, box_convention, batch, threads, network)
+        entries = _run(
+            report, truth, images, engine, protocol, box_convention, batch, threads, network
+        )
     report["detections"] = len(entries)
     if save_detections:
         write_json(save_detections, entries)

@@ -76,7 +76,9 @@ def postprocess_options(command: Decorated) -> Decorated:
     return command
 
 
-def postprocess_params(spec_params: PostprocessParams, preset: str, **given: Any) -> PostprocessParams:
+def postprocess_params(
+    spec_params: PostprocessParams, preset: str, **given: Any
+) -> PostprocessParams:
     """Parameters of a network under a preset, with what the user gave on top."""
     from ..postprocess import PostprocessParams
 

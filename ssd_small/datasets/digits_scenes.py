@@ -167,7 +167,7 @@ def _background(
     method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
     resized = cv2.resize(np.ascontiguousarray(crop), (width, height), interpolation=method)
     gain = rng.uniform(0.7, 1.1) * rng.uniform(0.85, 1.15, 3)
-    return np.clip(resized * gain + rng.uniform(-15, 25), 0, 255)
+    return np.asarray(np.clip(resized * gain + rng.uniform(-15, 25), 0, 255))
 
 
 def _stretch(

@@ -117,7 +117,7 @@ def _best_pairs(overlaps: Tensor) -> Tensor:
     """A prior of its own for each object ``[G]``: greedily, the largest overlap first."""
     objects, num_priors = overlaps.shape
     favourites = overlaps.argmax(dim=1)
-    if len(favourites.unique()) == objects:  # nobody in the way of anybody
+    if len(set(favourites.tolist())) == objects:  # nobody in the way of anybody
         return favourites
     chosen = overlaps.new_zeros(objects, dtype=torch.int64)
     left = overlaps.clone()

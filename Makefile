@@ -1,0 +1,45 @@
+# Two commands for users: `make demo` and `make test`. Both create .venv and install what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BUILD := build
+# the pair this version is tested with; torchvision fits one torch only
+TORCH_PAIR := torch==2.14.1 torchvision==0.29.1
+
+.PHONY: demo test install lint typecheck test-cpp test-python clean
+
+demo: install
+	$(BIN)/ssd-small demo --output demo
+
+# one after the other whatever -j says: cheap checks first
+test: install
+	$(MAKE) lint
+	$(MAKE) typecheck
+	$(MAKE) test-cpp
+	$(MAKE) test-python
+
+install: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml Makefile $(shell find kernels CMakeLists.txt -type f 2>/dev/null)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[all,test]' $(TORCH_PAIR)
+	touch $@
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# export/ is installed as ssd_small.export; a tree of links shows it to mypy at that place
+typecheck:
+	rm -rf $(BUILD)/typecheck && mkdir -p $(BUILD)/typecheck/ssd_small
+	ln -s $(CURDIR)/ssd_small/* $(BUILD)/typecheck/ssd_small/
+	ln -s $(CURDIR)/export $(BUILD)/typecheck/ssd_small/export
+	cd $(BUILD)/typecheck && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p ssd_small
+
+test-python:
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(BUILD) dist *.egg-info demo
