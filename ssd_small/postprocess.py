@@ -216,11 +216,9 @@ def _decode_nms_image(
         return Detections.empty()
     scores = _scores(conf, params)
     boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
-    finite = np.isfinite(boxes).all(axis=1)
+    finite = np.isfinite(boxes).all(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        candidate: npt.NDArray[np.bool_] = (scores > np.float32(params.score_threshold)) & finite[
-            :, None
-        ]
+        candidate = (scores > np.float32(params.score_threshold)) & finite
     kept_priors: list[npt.NDArray[np.intp]] = []
     labels: list[int] = []
     for label in np.flatnonzero(candidate.any(axis=0)):

@@ -32,7 +32,8 @@ def _vgg16(pool1: MaxPool) -> tuple[Layer, ...]:
         (3, 512, pool),
         (3, 512, MaxPool(3, 1, padding=1)),
     ):
-        layers += [*[Conv(channels), Relu()] * repeats, pooling]
+        stage: list[Layer] = [Conv(channels), Relu()]
+        layers += [*stage * repeats, pooling]
     layers += [Conv(1024, padding=6, dilation=6), Relu(), Conv(1024, kernel=1, padding=0), Relu()]
     return tuple(layers)
 

@@ -1,0 +1,95 @@
+"""The published implementation's outputs, network by network."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ssd_small
+from ssd_small.models.network import SsdNetwork
+from ssd_small.postprocess import PostprocessParams, decode_nms
+
+NETWORKS = ("vgg16", "mobilenet_v1_s1l0_dual")
+# sums of up to 9216 products in another order: 3e-6 of the scale was seen, the contract is 1e-4
+HEAD_TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def case(request: pytest.FixtureRequest, golden: Path):
+    name = request.param
+    return name, np.load(golden / f"{name}.npz"), ssd_small.create_model(name)
+
+
+@pytest.fixture(scope="module")
+def generator(golden: Path):
+    sys.path.insert(0, str(golden))
+    import generate_inputs
+
+    yield generate_inputs
+    sys.path.remove(str(golden))
+
+
+def test_state_dict_has_the_published_keys_and_shapes(case) -> None:
+    _, expected, net = case
+    own = {key: str(tuple(value.shape)) for key, value in net.state_dict().items()}
+    assert own == dict(zip(expected["keys"].tolist(), expected["shapes"].tolist(), strict=True))
+
+
+def test_priors_are_the_published_ones(case) -> None:
+    _, expected, net = case
+    np.testing.assert_allclose(net.priors.numpy(), expected["priors"], rtol=0, atol=1e-6)
+
+
+def test_heads_are_those_of_the_published_network(case, generator) -> None:
+    _, expected, net = case
+    loc, conf = _golden_outputs(net, generator)
+    rows = expected["rows"]
+    for name, own in (("loc", loc), ("conf", conf)):
+        scale = np.abs(expected[name]).max()
+        assert np.abs(own[:, rows] - expected[name]).max() <= HEAD_TOLERANCE * scale
+        # sums over all priors, of which each may be off by the tolerance
+        total = own.astype(np.float64).sum(axis=(1, 2))
+        allowed = HEAD_TOLERANCE * scale * np.sqrt(own[0].size)
+        np.testing.assert_allclose(total, expected[f"{name}_sum"], rtol=0, atol=allowed)
+
+
+def _golden_outputs(net: SsdNetwork, generator) -> tuple[np.ndarray, np.ndarray]:
+    state = {
+        key: torch.from_numpy(np.asarray(generator.parameter(key, tuple(value.shape))))
+        for key, value in net.state_dict().items()
+    }
+    net.load_state_dict(state)
+    with torch.inference_mode():
+        loc, conf = net(torch.from_numpy(generator.image()))
+    return loc.numpy(), conf.numpy()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.parametrize("activation", ["none", "softmax"])
+def test_coco_preset_keeps_exactly_the_published_detections(
+    case, golden_heads, backend, activation
+) -> None:
+    name, expected, net = case
+    loc, scores = golden_heads(name)
+    # the logarithm of softmax scores are logits whose softmax they are
+    conf = scores if activation == "none" else np.log(scores)
+    params = replace(PostprocessParams.coco(), activation=activation)
+    found = decode_nms(loc[None], conf[None], net.priors.numpy(), params, backend=backend)[0]
+    order = np.lexsort((found.priors, -found.scores, found.labels))
+    own = set(zip(found.labels.tolist(), found.priors.tolist(), strict=True))
+    published = set(
+        zip(expected["det_label"].tolist(), expected["det_prior"].tolist(), strict=True)
+    )
+    assert own == published
+    assert len(found) == len(expected["det_label"])
+    if activation == "none":
+        np.testing.assert_array_equal(found.labels[order], expected["det_label"])
+        np.testing.assert_array_equal(found.priors[order], expected["det_prior"])
+        np.testing.assert_array_equal(found.scores[order], expected["det_score"])
+        # one rounding of the published box arithmetic (in pixels, then divided)
+        np.testing.assert_allclose(found.boxes[order], expected["det_box"], rtol=0, atol=2e-7)

@@ -1,0 +1,153 @@
+"""The DecodeNms function body in ONNX Runtime against the oracle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from ssd_small.detections import Detections, detections_from_padded
+from ssd_small.export.decode_nms_node import (
+    append_decode_nms,
+    find_decode_nms,
+    params_from_node,
+    strip_decode_nms,
+)
+from ssd_small.models.registry import get_spec
+from ssd_small.postprocess import PostprocessParams, decode_nms
+from ssd_small.priors import priors_from_spec
+from ssd_small.synthetic import detector_heads
+
+CLASSES = 6
+PARAMS = {
+    "deploy": PostprocessParams(),
+    "coco": PostprocessParams.coco(),
+    "tight cuts": PostprocessParams(pre_nms_topk=7, keep_topk_per_class=3, keep_topk=5),
+    "no cuts": PostprocessParams(pre_nms_topk=0, keep_topk_per_class=0, keep_topk=0),
+    "sigmoid": PostprocessParams(activation="sigmoid", score_threshold=0.7, background_label=-1),
+    "none": PostprocessParams(activation="none", score_threshold=-1.0, keep_topk=50),
+    "other background": PostprocessParams(background_label=3, variances=(0.2, 0.1)),
+}
+
+
+def heads_model(priors: np.ndarray, classes: int, kind: int = TensorProto.FLOAT) -> onnx.ModelProto:
+    """A model whose heads are its inputs."""
+
+    def value(name: str, last: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, ["batch", len(priors), last])
+
+    graph = helper.make_graph(
+        [helper.make_node("Identity", [f"{n}_in"], [n]) for n in ("loc", "conf")],
+        "heads",
+        [value("loc_in", 4), value("conf_in", classes)],
+        [value("loc", 4), value("conf", classes)],
+    )
+    opset = [helper.make_opsetid("", 23)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=10)
+
+
+def run(model: onnx.ModelProto, loc: np.ndarray, conf: np.ndarray) -> list[np.ndarray]:
+    onnx.checker.check_model(model, full_check=True)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), settings, ["CPUExecutionProvider"]
+    )
+    return session.run(None, {"loc_in": loc, "conf_in": conf})
+
+
+def assert_same(own: Detections, oracle: Detections) -> None:
+    """Equal kept set; neighbours in the order may swap where scores agree to rounding."""
+    pairs = [set(zip(d.labels.tolist(), d.priors.tolist(), strict=True)) for d in (own, oracle)]
+    assert pairs[0] == pairs[1]
+    # ONNX Runtime's exponentials and sums round differently: a few units in the last place
+    np.testing.assert_allclose(own.scores, oracle.scores, rtol=0, atol=1e-6)
+    assert (np.diff(own.scores) <= 0).all()
+    sort_own, sort_oracle = (np.lexsort((d.priors, d.labels)) for d in (own, oracle))
+    np.testing.assert_allclose(own.boxes[sort_own], oracle.boxes[sort_oracle], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_function_body_keeps_what_the_oracle_keeps(name: str) -> None:
+    params = PARAMS[name]
+    priors = priors_from_spec(get_spec("mobilenet_v1"))[::7]
+    loc, conf = detector_heads(priors, CLASSES, batch=3, objects=12, seed=5)
+    conf[1] -= 100 * (params.activation != "softmax")  # an image that may hold nothing
+    model = heads_model(priors, CLASSES)
+    append_decode_nms(model, params, priors)
+    outputs = run(model, loc, conf)
+    rows = params.max_detections(len(priors), CLASSES)
+    assert [o.shape for o in outputs] == [(3,), (3, rows, 4), *[(3, rows)] * 3]
+    assert [o.dtype for o in outputs] == [np.int32, np.float32, np.float32, np.int32, np.int32]
+    oracle = decode_nms(loc, conf, priors, params, backend="numpy")
+    assert sum(map(len, oracle)) > 10
+    for own, expected in zip(detections_from_padded(*outputs), oracle, strict=True):
+        assert_same(own, expected)
+    for image, number in enumerate(outputs[0]):
+        assert not outputs[1][image, number:].any()
+        assert not outputs[2][image, number:].any()
+        assert not outputs[3][image, number:].any()
+        assert (outputs[4][image, number:] == -1).all()
+
+
+def test_nan_and_infinity_never_win_in_the_function_body() -> None:
+    priors = np.tile(np.float32([0.5, 0.5, 0.1, 0.1]), (6, 1))
+    priors[:, 0] = np.linspace(0.1, 0.9, 6)
+    loc = np.zeros((1, 6, 4), np.float32)
+    conf = np.tile(np.float32([0, 5, 1]), (1, 6, 1))
+    conf[0, 0, 1] = np.nan
+    conf[0, 1, 2] = np.inf
+    loc[0, 2, 0] = np.nan
+    loc[0, 3, 2] = 1000  # exp overflows
+    model = heads_model(priors, 3)
+    params = PostprocessParams()
+    append_decode_nms(model, params, priors)
+    own = detections_from_padded(*run(model, loc, conf))[0]
+    oracle = decode_nms(loc, conf, priors, params, backend="numpy")[0]
+    assert set(oracle.priors.tolist()) == {4, 5}
+    assert_same(own, oracle)
+
+
+def test_equal_scores_come_out_in_the_total_order() -> None:
+    priors = np.float32([[x, 0.5, 0.05, 0.05] for x in (0.9, 0.1, 0.5)])
+    conf = np.ones((1, 3, 3), np.float32)
+    params = replace(PostprocessParams(), activation="none", score_threshold=0.5)
+    model = heads_model(priors, 3)
+    append_decode_nms(model, params, priors)
+    own = detections_from_padded(*run(model, np.zeros((1, 3, 4), np.float32), conf))[0]
+    assert own.labels.tolist() == [1, 1, 1, 2, 2, 2]
+    assert own.priors.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_half_heads_are_decoded_in_single_precision() -> None:
+    priors = priors_from_spec(get_spec("mobilenet_v1"))[::11]
+    loc, conf = (a.astype(np.float16) for a in detector_heads(priors, CLASSES, seed=2))
+    model = heads_model(priors, CLASSES, TensorProto.FLOAT16)
+    append_decode_nms(model, PostprocessParams(), priors)
+    own = detections_from_padded(*run(model, loc, conf))[0]
+    assert_same(own, decode_nms(loc, conf, priors, PostprocessParams(), backend="numpy")[0])
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_parameters_survive_the_node(name: str, tmp_path) -> None:
+    priors = np.float32([[0.5, 0.5, 0.1, 0.1]] * 3)
+    model = heads_model(priors, CLASSES)
+    append_decode_nms(model, PARAMS[name], priors)
+    node = find_decode_nms(onnx.load_model_from_string(model.SerializeToString()))
+    read = params_from_node(node, tmp_path)
+    assert replace(read, pixel_offset=0) == replace(PARAMS[name], pixel_offset=0)
+    assert np.float32(read.pixel_offset) == np.float32(PARAMS[name].pixel_offset)
+
+
+def test_strip_undoes_append() -> None:
+    priors = np.float32([[0.5, 0.5, 0.1, 0.1]] * 3)
+    model = heads_model(priors, CLASSES)
+    before = model.SerializeToString(deterministic=True)
+    append_decode_nms(model, PostprocessParams(), priors)
+    assert model.SerializeToString(deterministic=True) != before
+    strip_decode_nms(model)
+    assert model.SerializeToString(deterministic=True) == before
