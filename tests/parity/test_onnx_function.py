@@ -9,14 +9,14 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
-
-from ssd_small.detections import Detections, detections_from_padded
 from ssd_small.export.decode_nms_node import (
     append_decode_nms,
     find_decode_nms,
     params_from_node,
     strip_decode_nms,
 )
+
+from ssd_small.detections import Detections, detections_from_padded
 from ssd_small.models.registry import get_spec
 from ssd_small.postprocess import PostprocessParams, decode_nms
 from ssd_small.priors import priors_from_spec
