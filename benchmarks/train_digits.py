@@ -238,7 +238,8 @@ def train(
             rate = REPORT_EVERY * settings.batch / (time.monotonic() - last_report)
             log(
                 f"iteration {state.iteration:6d}  {state.seconds / 60:5.1f} min  "
-                f"lr {settings.lr * factor:.5f}  loc {loc:.3f}  conf {conf:.3f}  positives {positives:.0f}  {rate:.1f} images/s"
+                f"lr {settings.lr * factor:.5f}  loc {loc:.3f}  conf {conf:.3f}  "
+                f"positives {positives:.0f}  {rate:.1f} images/s"
             )
             sums[:], last_report = 0, time.monotonic()
         if state.seconds > next_watch:
