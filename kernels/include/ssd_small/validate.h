@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 
@@ -88,7 +89,8 @@ inline std::int64_t max_detections(const DecodeNmsParams& params, std::int32_t n
   return params.keep_topk > 0 && params.keep_topk < total ? params.keep_topk : total;
 }
 
-inline Error check_shape(const DecodeNmsShape& shape, const DecodeNmsParams& params) {
+// Everything but max_detections.
+inline Error check_heads(const DecodeNmsShape& shape) {
   const auto fault = [](const char* field, double value, const char* expected) {
     return Error{Status::kBadShape, field, value, expected};
   };
@@ -103,47 +105,59 @@ inline Error check_shape(const DecodeNmsShape& shape, const DecodeNmsParams& par
   if (type < 0 || type > static_cast<std::int32_t>(HeadType::kHalf)) {
     return fault("head_type", type, "0 (float) or 1 (half)");
   }
+  return {};
+}
+
+inline Error check_shape(const DecodeNmsShape& shape, const DecodeNmsParams& params) {
+  if (const Error error = check_heads(shape)) return error;
   // fewer rows than an image can give would be a silent cap
   if (shape.max_detections < max_detections(params, shape.num_priors, shape.num_classes)) {
-    return fault("max_detections", shape.max_detections,
-                 "at least the detections one image can give (max_detections())");
+    return Error{Status::kBadShape, "max_detections", static_cast<double>(shape.max_detections),
+                 "at least the detections one image can give (max_detections())"};
   }
   return {};
 }
 
-// Pointers may be null where the array they stand for has no element.
-inline Error check_pointers(const DecodeNmsShape& shape, const DecodeNmsInputs& inputs,
-                            const DecodeNmsOutputs& outputs) {
-  const bool reads = shape.batch > 0 && shape.num_priors > 0;
-  const bool writes = shape.batch > 0 && shape.max_detections > 0;
-  const struct {
-    const void* pointer;
-    bool needed;
-    const char* field;
-    const char* expected;
-  } pointers[] = {
-      {inputs.loc, reads, "loc", "[N, P, 4]"},
-      {inputs.conf, reads, "conf", "[N, P, C]"},
-      {inputs.priors, reads, "priors", "[P, 4] float"},
-      {outputs.num_detections, shape.batch > 0, "num_detections", "[N] int32"},
-      {outputs.boxes, writes, "boxes", "[N, K, 4] float"},
-      {outputs.scores, writes, "scores", "[N, K] float"},
-      {outputs.labels, writes, "labels", "[N, K] int32"},
-      {outputs.prior_indices, writes, "prior_indices", "[N, K] int32"},
-  };
-  for (const auto& entry : pointers) {
-    if (entry.needed && entry.pointer == nullptr) {
-      return Error{Status::kNullPointer, entry.field, 0.0, entry.expected};
+// An array that a call reads or writes, if it has elements; else its pointer may be null.
+struct PointerCheck {
+  const void* pointer;
+  bool needed;
+  const char* field;
+  const char* expected;
+};
+
+template <std::size_t kCount>
+Error first_null(const PointerCheck (&checks)[kCount]) {
+  for (const PointerCheck& check : checks) {
+    if (check.needed && check.pointer == nullptr) {
+      return Error{Status::kNullPointer, check.field, 0.0, check.expected};
     }
   }
   return {};
+}
+
+inline Error check_inputs(const DecodeNmsShape& shape, const DecodeNmsInputs& inputs) {
+  const bool reads = shape.batch > 0 && shape.num_priors > 0;
+  return first_null({{inputs.loc, reads, "loc", "[N, P, 4]"},
+                     {inputs.conf, reads, "conf", "[N, P, C]"},
+                     {inputs.priors, reads, "priors", "[P, 4] float"}});
+}
+
+inline Error check_outputs(const DecodeNmsShape& shape, const DecodeNmsOutputs& outputs) {
+  const bool writes = shape.batch > 0 && shape.max_detections > 0;
+  return first_null({{outputs.num_detections, shape.batch > 0, "num_detections", "[N] int32"},
+                     {outputs.boxes, writes, "boxes", "[N, K, 4] float"},
+                     {outputs.scores, writes, "scores", "[N, K] float"},
+                     {outputs.labels, writes, "labels", "[N, K] int32"},
+                     {outputs.prior_indices, writes, "prior_indices", "[N, K] int32"}});
 }
 
 inline Error check_all(const DecodeNmsShape& shape, const DecodeNmsParams& params,
                        const DecodeNmsInputs& inputs, const DecodeNmsOutputs& outputs) {
   if (const Error error = check_params(params)) return error;
   if (const Error error = check_shape(shape, params)) return error;
-  return check_pointers(shape, inputs, outputs);
+  if (const Error error = check_inputs(shape, inputs)) return error;
+  return check_outputs(shape, outputs);
 }
 
 inline Error check_workspace(std::size_t received, std::size_t needed) {
