@@ -1,25 +1,45 @@
 #include "host_image.h"
 
 #include <algorithm>
+#include <cstring>
 
-#include "host_rows.h"
-#include "ssd_small/half.h"
 #include "ssd_small/lazy_scores.h"
 
 namespace ssd_small {
 namespace {
 
 constexpr std::int32_t kRangePriors = 1024;
-constexpr int kBlockFloats = 16384;  // a block of rows stays in the first-level cache
+constexpr int kScanFloats = 16384;  // what is looked at together stays in the second-level cache
+constexpr int kBlockFloats = 4096;
+
+// Calls action(c) for every c below `count`, a multiple of 8, with flags[c] = 1.
+template <typename Action>
+void for_each_flag(const std::uint8_t* flags, std::size_t count, const Action& action) {
+  for (std::size_t first = 0; first < count; first += 8) {
+    std::uint64_t eight;
+    std::memcpy(&eight, flags + first, sizeof eight);
+    if (eight == 0) continue;
+#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    for (; eight != 0; eight &= eight - 1) {
+      action(first + static_cast<std::size_t>(__builtin_ctzll(eight)) / 8);
+    }
+#else
+    for (std::size_t c = first; c < first + 8; ++c) {
+      if (flags[c] != 0) action(c);
+    }
+#endif
+  }
+}
 
 }  // namespace
 
 HostImage::HostImage(const DecodeNmsShape& shape, const DecodeNmsParams& params, int num_workers)
     : shape_(shape),
       params_(params),
-      background_(params.background_label < shape.num_classes ? params.background_label : -1),
-      cut_(lazy_cut(params.activation, params.score_threshold)),
-      block_rows_(std::max(1, kBlockFloats / shape.num_classes)),
+      filter_{params.background_label < shape.num_classes ? params.background_label : -1,
+              params.score_threshold, lazy_cut(params.activation, params.score_threshold)},
+      scan_rows_(std::max(1, kScanFloats / shape.num_classes)),
+      block_rows_(std::max(1, kBlockFloats / row_stride(shape.num_classes))),
       ranges_(static_cast<std::size_t>((shape.num_priors + kRangePriors - 1) / kRangePriors)),
       workers_(static_cast<std::size_t>(num_workers)) {
   const auto classes = static_cast<std::size_t>(shape.num_classes);
@@ -28,13 +48,16 @@ HostImage::HostImage(const DecodeNmsShape& shape, const DecodeNmsParams& params,
   class_start_.resize(classes + 1);
   class_kept_.resize(classes);
   present_.reserve(classes);
-  const auto rows = static_cast<std::size_t>(block_rows_);
+  const auto scanned = static_cast<std::size_t>(scan_rows_);
+  const auto block = static_cast<std::size_t>(block_rows_);
+  const auto stride = static_cast<std::size_t>(row_stride(shape.num_classes));
   for (Worker& worker : workers_) {
-    if (shape.head_type == HeadType::kHalf) worker.rows.reserve(rows * classes);
-    worker.row_scratch.reserve(static_cast<std::size_t>(row_scratch_floats(shape.num_classes)));
-    worker.scores.reserve(classes + 1);
-    worker.labels.reserve(classes + 1);
-    worker.survivors.reserve(rows + 1);
+    if (shape.head_type == HeadType::kHalf) worker.rows.reserve(scanned * classes);
+    worker.survivors.reserve(scanned + 1);
+    worker.values.reserve(block * stride);
+    worker.flags.reserve(block * stride);
+    worker.sums.reserve(block);
+    worker.finite.reserve(block);
   }
 }
 
@@ -71,8 +94,8 @@ void HostImage::find_candidates(const DecodeNmsInputs& inputs, int image, int in
   const std::int32_t last = std::min(shape_.num_priors, first + kRangePriors);
   const int classes = shape_.num_classes;
   std::int32_t* survivors = worker.survivors.data();
-  for (std::int32_t prior = first; prior < last; prior += block_rows_) {
-    const int num_rows = std::min(block_rows_, last - prior);
+  for (std::int32_t prior = first; prior < last; prior += scan_rows_) {
+    const int num_rows = std::min(scan_rows_, last - prior);
     const std::size_t offset =
         (static_cast<std::size_t>(image) * shape_.num_priors + prior) * classes;
     const float* rows = static_cast<const float*>(inputs.conf) + offset;
@@ -83,49 +106,54 @@ void HostImage::find_candidates(const DecodeNmsInputs& inputs, int image, int in
     }
     int count = num_rows;
     if (params_.activation != Activation::kSoftmax) {
-      count = surviving_rows_plain(rows, num_rows, classes, background_, cut_, survivors);
-    } else if (background_ >= 0) {
-      count = surviving_rows_softmax(rows, num_rows, classes, background_, cut_, survivors);
+      count = surviving_rows_plain(rows, num_rows, classes, filter_, survivors);
+    } else if (filter_.background >= 0) {
+      count = surviving_rows_softmax(rows, num_rows, classes, filter_, survivors);
     } else {
       for (int r = 0; r < num_rows; ++r) survivors[r] = r;
     }
-    for (int i = 0; i < count; ++i) {
-      const float* row = rows + static_cast<std::size_t>(survivors[i]) * classes;
-      add_row(inputs, image, prior + survivors[i], row, range, worker);
+    for (int done = 0; done < count; done += block_rows_) {
+      const RowBlock block = {worker.values.data(), worker.flags.data(), worker.sums.data(),
+                              std::min(block_rows_, count - done), classes};
+      load_rows(rows, survivors + done, block);
+      switch (params_.activation) {
+        case Activation::kSoftmax: softmax_rows(block, filter_); break;
+        case Activation::kSigmoid: sigmoid_rows(block, filter_); break;
+        case Activation::kNone: plain_rows(block, filter_); break;
+      }
+      add_block(inputs, image, prior, survivors + done, block, range, worker);
     }
   }
 }
 
-void HostImage::add_row(const DecodeNmsInputs& inputs, int image, std::int32_t prior,
-                        const float* row, Range& range, Worker& worker) {
-  const auto candidates = params_.activation == Activation::kSoftmax ? row_candidates_softmax
-                          : params_.activation == Activation::kSigmoid
-                              ? row_candidates_sigmoid
-                              : row_candidates_none;
-  const int count = candidates(row, shape_.num_classes, background_, params_.score_threshold,
-                               worker.row_scratch.data(), worker.labels.data(),
-                               worker.scores.data());
-  if (count == 0) return;
-  const std::size_t offset =
-      (static_cast<std::size_t>(image) * shape_.num_priors + prior) * 4;
-  float loc[4];
-  for (std::size_t i = 0; i < 4; ++i) {
-    loc[i] = shape_.head_type == HeadType::kHalf
-                 ? float_from_half(static_cast<const std::uint16_t*>(inputs.loc)[offset + i])
-                 : static_cast<const float*>(inputs.loc)[offset + i];
+// Turns what is marked and exceeds the threshold into candidates of the range.
+void HostImage::add_block(const DecodeNmsInputs& inputs, int image, std::int32_t first_prior,
+                          const std::int32_t* rows, const RowBlock& block, Range& range,
+                          Worker& worker) {
+  const auto stride = static_cast<std::size_t>(row_stride(block.num_classes));
+  const std::size_t offset = static_cast<std::size_t>(image) * shape_.num_priors * 4;
+  std::uint8_t* finite = worker.finite.data();
+  if (shape_.head_type == HeadType::kHalf) {
+    decode_boxes(static_cast<const std::uint16_t*>(inputs.loc) + offset, inputs.priors,
+                 params_.variances, first_prior, rows, block.num_rows, boxes_.data(), finite);
+  } else {
+    decode_boxes(static_cast<const float*>(inputs.loc) + offset, inputs.priors,
+                 params_.variances, first_prior, rows, block.num_rows, boxes_.data(), finite);
   }
-  const Box box = box_from_loc(loc, inputs.priors + static_cast<std::size_t>(prior) * 4,
-                               params_.variances[0], params_.variances[1]);
-  if (!is_finite(box)) return;
-  boxes_.data()[prior] = box;
-  range.keys.reserve(range.count + static_cast<std::size_t>(count));
-  OrderKey* keys = range.keys.data() + range.count;
-  for (int i = 0; i < count; ++i) {
-    const std::int32_t label = worker.labels.data()[i];
-    keys[i] = key_from(worker.scores.data()[i], label, prior);
-    ++range.per_class[static_cast<std::size_t>(label)];
+  range.keys.reserve(range.count + static_cast<std::size_t>(block.num_rows) * stride);
+  for (int i = 0; i < block.num_rows; ++i) {
+    if (!finite[i]) continue;
+    const float* values = block.values + static_cast<std::size_t>(i) * stride;
+    const std::uint8_t* flags = block.flags + static_cast<std::size_t>(i) * stride;
+    const float sum = block.sums[i];
+    for_each_flag(flags, stride, [&](std::size_t c) {
+      const float score = values[c] / sum;
+      if (!(score > params_.score_threshold)) return;
+      range.keys.data()[range.count++] =
+          key_from(score, static_cast<std::int32_t>(c), first_prior + rows[i]);
+      ++range.per_class[c];
+    });
   }
-  range.count += static_cast<std::size_t>(count);
 }
 
 // Turns the counts of each range into positions; returns the number of candidates.

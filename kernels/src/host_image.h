@@ -8,6 +8,7 @@
 
 #include "host_memory.h"
 #include "host_nms.h"
+#include "host_rows.h"
 #include "ssd_small/decode_nms_host.h"
 
 namespace ssd_small {
@@ -32,26 +33,28 @@ class HostImage {
     std::vector<std::size_t> per_class;
   };
   struct Worker {
-    RawBuffer<float> rows;          // a block of rows, if conf is half
-    RawBuffer<float> row_scratch;
-    RawBuffer<float> scores;
-    RawBuffer<std::int32_t> labels;
+    RawBuffer<float> rows;  // rows looked at together, if conf is half
     RawBuffer<std::int32_t> survivors;
+    RawBuffer<float> values;  // a RowBlock
+    RawBuffer<std::uint8_t> flags;
+    RawBuffer<float> sums;
+    RawBuffer<std::uint8_t> finite;
     KeptBoxes kept;
   };
 
   void find_candidates(const DecodeNmsInputs& inputs, int image, int range, Worker& worker);
-  void add_row(const DecodeNmsInputs& inputs, int image, std::int32_t prior, const float* row,
-               Range& range, Worker& worker);
+  void add_block(const DecodeNmsInputs& inputs, int image, std::int32_t first_prior,
+                 const std::int32_t* rows, const RowBlock& block, Range& range,
+                 Worker& worker);
   std::size_t lay_out_classes();
   void sort_into_classes(Range& range);
   void gather(HostDetections& detections);
 
   DecodeNmsShape shape_;
   DecodeNmsParams params_;
-  int background_;  // -1 if no column of conf is the background
-  float cut_;
-  int block_rows_;  // rows looked at together
+  RowFilter filter_;
+  int scan_rows_;   // rows looked at together
+  int block_rows_;  // rows in a RowBlock
   RawBuffer<Box> boxes_;  // [P], only those of candidates are written
   std::vector<Range> ranges_;
   std::vector<Worker> workers_;

@@ -27,6 +27,23 @@ bool is_suppressed(const float* blocks, std::size_t count, Box box, float box_ar
   return false;
 }
 
+// Longest list that is sorted by rank.
+constexpr std::size_t kRankSort = 256;
+
+// Sorts different keys, descending, each to the place that is the number of greater ones:
+// quadratic, but without a branch. At most kRankSort keys.
+SSD_SMALL_CLONES
+void rank_sort(OrderKey* keys, std::size_t count) {
+  OrderKey sorted[kRankSort];
+  for (std::size_t i = 0; i < count; ++i) {
+    const OrderKey key = keys[i];
+    std::uint64_t rank = 0;
+    for (std::size_t j = 0; j < count; ++j) rank += keys[j] > key ? 1 : 0;
+    sorted[rank] = key;
+  }
+  std::copy_n(sorted, count, keys);
+}
+
 }  // namespace
 
 void KeptBoxes::add(const Box& box, float area) {
@@ -46,8 +63,20 @@ void KeptBoxes::add(const Box& box, float area) {
 }
 
 void sort_top(OrderKey* keys, std::size_t count, std::size_t top) {
-  if (top < count) std::nth_element(keys, keys + top, keys + count, std::greater<OrderKey>());
-  std::sort(keys, keys + std::min(top, count), std::greater<OrderKey>());
+  while (count > kRankSort) {
+    // split at the top, then in halves, until portions are short
+    const std::size_t middle = top < count ? top : count / 2;
+    std::nth_element(keys, keys + middle, keys + count, std::greater<OrderKey>());
+    if (top <= middle) {
+      count = middle;
+      continue;
+    }
+    sort_top(keys, middle, middle);
+    keys += middle;
+    count -= middle;
+    top -= middle;
+  }
+  if (count > 1 && top > 0) rank_sort(keys, count);
 }
 
 std::size_t nms_class(OrderKey* keys, std::size_t count, const Box* boxes,
