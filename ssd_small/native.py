@@ -1,22 +1,88 @@
-"""The native CPU library (kernels/capi) through ctypes."""
+"""The native CPU library (kernels/capi) through ctypes.
+
+The library is the one packaged in ``ssd_small/_native``, or the file that the environment
+variable ``SSD_SMALL_LIBRARY`` names. Inputs that are contiguous are passed without a copy.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .detections import Detections
-from .errors import MissingRequirement
+from .errors import MissingRequirement, SsdSmallError, UsageError
 
 if TYPE_CHECKING:
     from .postprocess import PostprocessParams
 
+#: SSD_SMALL_ABI_VERSION of kernels/capi/ssd_small.h
+_ABI_VERSION = 1
+_BAD_PARAMETER, _BAD_SHAPE = 1, 2
+_ACTIVATIONS = {"softmax": 0, "sigmoid": 1, "none": 2}
+_MESSAGE_BYTES = 256
+
+
+class _Params(ctypes.Structure):
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("score_threshold", ctypes.c_float),
+        ("iou_threshold", ctypes.c_float),
+        ("variances", ctypes.c_float * 2),
+        ("activation", ctypes.c_int32),
+        ("background_label", ctypes.c_int32),
+        ("pre_nms_topk", ctypes.c_int32),
+        ("keep_topk_per_class", ctypes.c_int32),
+        ("keep_topk", ctypes.c_int32),
+        ("pixel_offset", ctypes.c_float),
+    )
+
+
+class _Heads(ctypes.Structure):
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("head_type", ctypes.c_int32),
+        ("batch", ctypes.c_int32),
+        ("num_priors", ctypes.c_int32),
+        ("num_classes", ctypes.c_int32),
+        ("num_threads", ctypes.c_int32),
+        ("loc", ctypes.c_void_p),
+        ("conf", ctypes.c_void_p),
+        ("priors", ctypes.c_void_p),
+    )
+
+
+def library_path() -> Path:
+    """Where the library is looked for; the file need not exist."""
+    named = os.environ.get("SSD_SMALL_LIBRARY")
+    if named:
+        return Path(named)
+    name = {"win32": "ssd_small.dll", "darwin": "libssd_small.dylib"}.get(
+        sys.platform, "libssd_small.so"
+    )
+    return Path(__file__).with_name("_native") / name
+
 
 def is_available() -> bool:
-    """Whether the library was found and loads."""
-    return False
+    """Whether the library was found and loads.
+
+    Raises:
+        MissingRequirement: ``SSD_SMALL_LIBRARY`` names a file that does not load.
+    """
+    if os.environ.get("SSD_SMALL_LIBRARY"):
+        _load(str(library_path()))
+        return True
+    try:
+        _load(str(library_path()))
+    except MissingRequirement:
+        return False
+    return True
 
 
 def decode_nms(
@@ -24,6 +90,112 @@ def decode_nms(
     conf: npt.NDArray[Any],
     priors: npt.NDArray[np.float32],
     params: PostprocessParams,
+    *,
+    num_threads: int = 0,
 ) -> list[Detections]:
-    """See :func:`ssd_small.postprocess.decode_nms`, whose checks have been done."""
-    raise MissingRequirement("the native decode+NMS library is not built")
+    """See :func:`ssd_small.postprocess.decode_nms`, whose checks have been done.
+
+    Args:
+        loc: ``[N, P, 4]``, ``conf`` ``[N, P, C]``, float32 or float16.
+        conf: see ``loc``.
+        priors: ``[P, 4]`` float32.
+        params: parameters.
+        num_threads: 0 takes the environment variable ``SSD_SMALL_NUM_THREADS``, or else all
+            processors. Little work takes fewer; the result does not depend on it.
+    """
+    library = _load(str(library_path()))
+    head_type = np.float16 if loc.dtype == conf.dtype == np.float16 else np.float32
+    # aligned and C-contiguous; no copy where they are already
+    loc, conf = (np.require(array, head_type, ["A", "C"]) for array in (loc, conf))
+    priors = np.require(priors, np.float32, ["A", "C"])
+    batch, num_priors, num_classes = conf.shape
+    heads = _Heads(
+        ctypes.sizeof(_Heads),
+        int(head_type is np.float16),
+        batch,
+        num_priors,
+        num_classes,
+        num_threads,
+        loc.ctypes.data,
+        conf.ctypes.data,
+        priors.ctypes.data,
+    )
+    handle = ctypes.c_void_p()
+    message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+    status = library.ssd_small_decode_nms(
+        ctypes.byref(heads),
+        ctypes.byref(_params_from(params)),
+        ctypes.byref(handle),
+        message,
+        _MESSAGE_BYTES,
+    )
+    if status != 0:
+        kind = UsageError if status in (_BAD_PARAMETER, _BAD_SHAPE) else SsdSmallError
+        raise kind(f"native decode+NMS: {message.value.decode(errors='replace')}")
+    try:
+        return _detections_from(library, handle, batch)
+    finally:
+        library.ssd_small_result_free(handle)
+
+
+def _params_from(params: PostprocessParams) -> _Params:
+    return _Params(
+        ctypes.sizeof(_Params),
+        params.score_threshold,
+        params.iou_threshold,
+        (ctypes.c_float * 2)(*params.variances),
+        _ACTIVATIONS[params.activation],
+        params.background_label,
+        params.pre_nms_topk,
+        params.keep_topk_per_class,
+        params.keep_topk,
+        params.pixel_offset,
+    )
+
+
+def _detections_from(
+    library: ctypes.CDLL, handle: ctypes.c_void_p, batch: int
+) -> list[Detections]:
+    counts = np.zeros(batch, np.int64)
+    total = library.ssd_small_result_counts(handle, counts.ctypes.data)
+    boxes = np.empty((total, 4), np.float32)
+    scores = np.empty(total, np.float32)
+    labels = np.empty(total, np.int32)
+    priors = np.empty(total, np.int32)
+    library.ssd_small_result_copy(
+        handle, boxes.ctypes.data, scores.ctypes.data, labels.ctypes.data, priors.ctypes.data
+    )
+    ends = np.cumsum(counts)
+    return [
+        Detections(*(array[end - count : end] for array in (boxes, scores, labels, priors)))
+        for count, end in zip(counts.tolist(), ends.tolist(), strict=True)
+    ]
+
+
+@lru_cache(maxsize=4)
+def _load(path: str) -> ctypes.CDLL:
+    """The library with its signatures declared.
+
+    Raises:
+        MissingRequirement: absent, not loadable, or of another interface version.
+    """
+    hint = "reinstall ssd-small with a C++ compiler present, or set SSD_SMALL_LIBRARY"
+    try:
+        library = ctypes.CDLL(path)
+        version = library.ssd_small_abi_version()
+    except (OSError, AttributeError) as error:
+        raise MissingRequirement(f"native library: {error}; {hint}") from error
+    if version != _ABI_VERSION:
+        raise MissingRequirement(
+            f"native library {path} has interface version {version}; expected {_ABI_VERSION}; {hint}"
+        )
+    pointer = ctypes.c_void_p
+    library.ssd_small_decode_nms.argtypes = [pointer, pointer, pointer, pointer, ctypes.c_size_t]
+    library.ssd_small_decode_nms.restype = ctypes.c_int32
+    library.ssd_small_result_counts.argtypes = [pointer, pointer]
+    library.ssd_small_result_counts.restype = ctypes.c_int64
+    library.ssd_small_result_copy.argtypes = [pointer] * 5
+    library.ssd_small_result_copy.restype = None
+    library.ssd_small_result_free.argtypes = [pointer]
+    library.ssd_small_result_free.restype = None
+    return library
