@@ -38,6 +38,16 @@ typecheck:
 	ln -s $(CURDIR)/export $(BUILD)/typecheck/ssd_small/export
 	cd $(BUILD)/typecheck && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p ssd_small
 
+test-cpp:
+	$(call ctest,$(BUILD)/tests,-DSSD_SMALL_BUILD_TESTS=ON)
+	$(call ctest,$(BUILD)/sanitized,-DSSD_SMALL_BUILD_TESTS=ON -DSSD_SMALL_SANITIZE=ON)
+
+define ctest
+$(BIN)/cmake -S . -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja $(2)
+$(BIN)/cmake --build $(1)
+$(BIN)/ctest --test-dir $(1) --output-on-failure
+endef
+
 test-python:
 	$(BIN)/python -m pytest
 
