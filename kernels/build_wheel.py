@@ -41,9 +41,7 @@ class Library:
 
 
 # a further library (say, one that needs nvcc) is a further entry
-LIBRARIES = (
-    Library("ssd_small", (), ("libssd_small.so", "libssd_small.dylib", "ssd_small.dll")),
-)
+LIBRARIES = (Library("ssd_small", (), ("libssd_small.so", "libssd_small.dylib", "ssd_small.dll")),)
 
 
 class BuildPyWithNative(build_py):

@@ -153,9 +153,7 @@ def _params_from(params: PostprocessParams) -> _Params:
     )
 
 
-def _detections_from(
-    library: ctypes.CDLL, handle: ctypes.c_void_p, batch: int
-) -> list[Detections]:
+def _detections_from(library: ctypes.CDLL, handle: ctypes.c_void_p, batch: int) -> list[Detections]:
     counts = np.zeros(batch, np.int64)
     total = library.ssd_small_result_counts(handle, counts.ctypes.data)
     boxes = np.empty((total, 4), np.float32)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import BadFile
 from .network import SsdNetwork, create_model
 from .registry import get_spec
+from .shapes import summarize
 from .spec import ModelSpec, scaled
 
 StateDict = dict[str, Tensor]
@@ -105,7 +106,7 @@ def _misfit(net: SsdNetwork, state: StateDict, path: str | Path, lines: list[str
     classes, width = _num_classes_of(state, net.spec), _width_of(state, net.spec)
     if classes not in (None, net.num_classes):
         hint = f"it has {classes} classes: pass --num-classes {classes}"
-    elif width not in (None, net.width):
+    elif width is not None and _width_of(net.state_dict(), net.spec) != width:
         hint = f"it has width {width:g}: pass --width {width:g}"
     return (
         f"checkpoint {path} does not fit {net.spec.name} with {net.num_classes} classes and "
@@ -120,10 +121,14 @@ def _num_classes_of(state: StateDict, spec: ModelSpec) -> int | None:
 
 
 def _width_of(state: StateDict, spec: ModelSpec) -> float | None:
-    """The multiplier of the second level's source (1024 channels in full width)."""
-    head: Any = state.get("conf.1.weight")
-    if head is None or head.ndim != 4:
+    """The simplest multiplier that explains the channels of every feature level."""
+    full = [level.channels for level in summarize(spec).levels]
+    heads: list[Any] = [state.get(f"conf.{k}.weight") for k in range(len(full))]
+    if any(head is None or head.ndim != 4 for head in heads):
         return None
-    full = getattr(spec.backbone[-1], "out", 1024)
-    width = float(head.shape[1]) / full
-    return width if 0 < width <= 4 and scaled(full, width) == head.shape[1] else None
+    received = [int(head.shape[1]) for head in heads]
+    # channels are rounded to multiples of 8, so several widths give the same network
+    candidates = (n / parts for parts in (1, 2, 4, 8, 10, 16, 20, 100) for n in range(1, 4 * parts))
+    return next(
+        (w for w in candidates if [scaled(channels, w) for channels in full] == received), None
+    )

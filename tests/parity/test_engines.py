@@ -1,0 +1,138 @@
+"""All six networks: ONNX Runtime engines against PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import ssd_small
+from ssd_small.artifact import describe
+from ssd_small.detector import Detector
+from ssd_small.errors import UsageError
+from ssd_small.export.build_engine import BuildOptions, build_engine
+from ssd_small.export.to_onnx import onnx_from_network, read_onnx, write_onnx
+from ssd_small.postprocess import PostprocessParams
+from ssd_small.runtimes import HeadOutputs, open_engine
+from ssd_small.runtimes.torch import TorchRuntime
+from ssd_small.synthetic import picture_input
+
+CLASSES = 5
+
+
+def small_network(name: str, width: float = 0.125):
+    """Random weights whose batch-norm statistics fit, so that activations stay of order one."""
+    torch.manual_seed(11)
+    net = ssd_small.create_model(name, CLASSES, width)
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    net.train()
+    with torch.no_grad():
+        net(torch.from_numpy(picture_input(4, 300, 300, seed=1)))
+    return net.eval()
+
+
+@pytest.mark.parametrize("name", ssd_small.list_models())
+def test_engine_gives_the_heads_and_detections_of_pytorch(name: str, tmp_path: Path) -> None:
+    net = small_network(name)
+    description = describe(net.spec, CLASSES, net.width, has_decode_nms=True)
+    write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
+    images = picture_input(3, 300, 300, seed=2)
+    expected = TorchRuntime(net).infer(images)
+    detector = Detector(TorchRuntime(net), description.postprocess)
+    for heads in (True, False):
+        path = tmp_path / f"{heads}.engine"
+        build_engine(tmp_path / "x.onnx", path, BuildOptions("onnxruntime", heads=heads))
+        with open_engine(path, threads=1) as engine:
+            outputs = engine.infer(images)
+            single = engine.infer(images[1:2])
+        if heads:
+            assert isinstance(outputs, HeadOutputs)
+            for own, reference in ((outputs.loc, expected.loc), (outputs.conf, expected.conf)):
+                # other summation orders and folded batch norms: 1e-5 of the scale was seen
+                np.testing.assert_allclose(own, reference, atol=1e-4 * np.abs(reference).max())
+            # a batch is its images
+            np.testing.assert_allclose(
+                single.conf[0], outputs.conf[1], atol=1e-4 * np.abs(expected.conf).max()
+            )
+        else:
+            for own, reference in zip(outputs, detector(images), strict=True):
+                pairs = [
+                    set(zip(d.labels.tolist(), d.priors.tolist(), strict=True))
+                    for d in (own, reference)
+                ]
+                # a few of the 200 sit at a threshold and may flip
+                assert len(pairs[0] ^ pairs[1]) <= 0.03 * max(len(reference), 100)
+                assert len(reference) > 20
+
+
+def test_export_keeps_the_epsilon_of_l2norm(tmp_path: Path) -> None:
+    """An all-zero pixel is 0 / 1e-10, not 0 / 0."""
+    net = small_network("mobilenet_v1")
+    with torch.no_grad():
+        for value in net.base[11].parameters():
+            value.zero_()
+    description = describe(net.spec, CLASSES, net.width)
+    write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
+    build_engine(tmp_path / "x.onnx", tmp_path / "e", BuildOptions("onnxruntime"))
+    outputs = open_engine(tmp_path / "e").infer(picture_input(1, 300, 300))
+    assert np.isfinite(outputs.conf).all()
+
+
+def test_export_is_reproducible_and_says_nothing_of_this_machine(tmp_path: Path) -> None:
+    net = small_network("mobilenet_v1")
+    description = describe(net.spec, CLASSES, net.width, has_decode_nms=True)
+    for name in ("a.onnx", "b.onnx"):
+        write_onnx(onnx_from_network(net, description), tmp_path / name)
+    content = (tmp_path / "a.onnx").read_bytes()
+    assert content == (tmp_path / "b.onnx").read_bytes()
+    assert str(Path(ssd_small.__file__).parent).encode() not in content
+    assert b"site-packages" not in content
+
+
+def test_onnx_describes_itself(tmp_path: Path) -> None:
+    net = small_network("mobilenet_v1_s1l0")
+    labels = ("a", "b", "c", "d")
+    params = PostprocessParams(score_threshold=0.3)
+    description = describe(
+        net.spec, CLASSES, net.width, labels=labels, params=params, has_decode_nms=True
+    )
+    write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
+    model, read = read_onnx(tmp_path / "x.onnx")
+    assert read == description
+    np.testing.assert_array_equal(read.priors, net.priors.numpy())
+    assert model.graph.node[-1].op_type == "DecodeNms"
+    assert model.graph.node[-1].domain == "ssd_small"
+    stored = next(i for i in model.graph.initializer if i.name == "priors")
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(stored), net.priors.numpy())
+
+
+def test_engines_refuse_what_they_were_not_built_for(tmp_path: Path) -> None:
+    net = small_network("mobilenet_v1")
+    description = describe(net.spec, CLASSES, net.width, has_decode_nms=True)
+    write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
+    build_engine(tmp_path / "x.onnx", tmp_path / "e", BuildOptions("onnxruntime", max_batch=2))
+    with open_engine(tmp_path / "e", threads=1) as engine:
+        with pytest.raises(UsageError, match=r"expected float32 \[N, 3, 300, 300\]"):
+            engine.infer(np.zeros((1, 3, 299, 300), np.float32))
+        with pytest.raises(UsageError, match="other post-processing parameters"):
+            Detector(engine, PostprocessParams.coco())
+
+
+def test_half_precision_engine_is_half_and_close(tmp_path: Path) -> None:
+    net = small_network("mobilenet_v1")
+    description = describe(net.spec, CLASSES, net.width, has_decode_nms=True)
+    write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
+    options = BuildOptions("onnxruntime", precision="fp16", heads=True)
+    sidecar = build_engine(tmp_path / "x.onnx", tmp_path / "e", options)
+    assert sidecar.receipt["half_share"] > 0.8
+    images = picture_input(2, 300, 300, seed=2)
+    expected = TorchRuntime(net).infer(images)
+    with open_engine(tmp_path / "e") as engine:
+        outputs = engine.infer(images)
+    # 28 layers of half precision, each with a relative error of 2**-11
+    assert np.abs(outputs.conf - expected.conf).max() < 0.03 * np.abs(expected.conf).max()

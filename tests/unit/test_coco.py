@@ -1,0 +1,131 @@
+"""COCO annotations, results and scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssd_small.artifact import describe
+from ssd_small.coco import (
+    category_ids,
+    read_annotations,
+    read_results,
+    results_from_detections,
+    score,
+)
+from ssd_small.detections import Detections
+from ssd_small.errors import BadFile
+from ssd_small.models.registry import get_spec
+
+# published with the data: AP, AP50, AP75, S, M, L, AR 1, 10, 100, S, M, L
+GOLDEN = (0.505, 0.697, 0.573, 0.586, 0.519, 0.501, 0.387, 0.594, 0.595, 0.640, 0.566, 0.564)
+
+
+def test_golden_detections_give_the_twelve_published_numbers(shared_data: Path) -> None:
+    folder = shared_data / "coco-golden"
+    truth = read_annotations(folder / "instances_val2014_100.json")
+    results = read_results(folder / "instances_val2014_fakebbox100_results.json", truth)
+    assert (len(truth.images), len(truth.boxes), len(results)) == (100, 839, 734)
+    metrics = score(truth, results)
+    assert [round(value, 3) for value in metrics.values()] == list(GOLDEN)
+
+
+def write(path: Path, boxes: list[dict], names: tuple[str, ...] = ("cat", "dog")) -> Path:
+    content = {
+        "images": [
+            {"id": 7, "file_name": "a.png", "width": 200, "height": 100},
+            {"id": 9, "file_name": "b.png", "width": 50, "height": 50},
+        ],
+        "categories": [{"id": 10 * (i + 1), "name": n} for i, n in enumerate(names)],
+        "annotations": boxes,
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def box(image: int = 7, category: int = 10, bbox: tuple = (10, 20, 30, 40), **more) -> dict:
+    return {"image_id": image, "category_id": category, "bbox": list(bbox), "id": 0, **more}
+
+
+def detections(boxes: list, labels: list[int]) -> Detections:
+    n = len(labels)
+    scores = np.linspace(0.9, 0.5, n, dtype=np.float32)
+    return Detections(
+        np.float32(boxes).reshape(n, 4), scores, np.int32(labels), np.arange(n, dtype=np.int32)
+    )
+
+
+def test_perfect_detections_score_one_even_if_an_annotation_has_id_zero(tmp_path: Path) -> None:
+    truth = read_annotations(write(tmp_path / "gt.json", [box(), box(9, 20, (5, 5, 40, 40))]))
+    description = describe(get_spec("vgg16"), 3, 1.0)
+    ids = category_ids(truth, description)
+    assert ids == [10, 20]
+    results = results_from_detections(
+        detections([[0.05, 0.2, 0.2, 0.6]], [1]), truth.images[0], description, ids
+    )
+    np.testing.assert_allclose(results[0]["bbox"], [10, 20, 30, 40], atol=1e-4)
+    results += results_from_detections(
+        detections([[0.1, 0.1, 0.9, 0.9]], [2]), truth.images[1], description, ids
+    )
+    metrics = score(truth, results)
+    assert metrics["AP"] == pytest.approx(1)
+    assert metrics["AP_small"] is None  # there is no small object
+
+
+def test_inclusive_boxes_are_a_pixel_wider(tmp_path: Path) -> None:
+    truth = read_annotations(write(tmp_path / "gt.json", [box()]))
+    description = describe(get_spec("vgg16"), 3, 1.0)
+    found = detections([[0.05, 0.2, 0.2, 0.6]], [1])
+    args = (found, truth.images[0], description, [10, 20])
+    wide = results_from_detections(*args, inclusive=True)[0]["bbox"]
+    plain = results_from_detections(*args)[0]["bbox"]
+    np.testing.assert_allclose(np.subtract(wide, plain), [0, 0, 1, 1], atol=1e-9)
+
+
+def test_no_detection_scores_zero(tmp_path: Path) -> None:
+    truth = read_annotations(write(tmp_path / "gt.json", [box()]))
+    assert score(truth, [])["AP"] == 0
+
+
+def test_boxes_without_area_are_left_out_and_counted(tmp_path: Path) -> None:
+    boxes = [box(), box(bbox=(1, 1, 0, 5)), box(bbox=(1, 1, 5, -1)), box(bbox=(1, "nan", 5, 5))]
+    truth = read_annotations(write(tmp_path / "gt.json", boxes))
+    assert (len(truth.boxes), truth.dropped) == (1, 3)
+
+
+def test_labels_are_mapped_by_name_before_order(tmp_path: Path) -> None:
+    truth = read_annotations(write(tmp_path / "gt.json", [box()], ("dog", "cat", "cow")))
+    spec = get_spec("vgg16")
+    assert category_ids(truth, describe(spec, 3, 1.0, labels=("cat", "dog"))) == [20, 10]
+    assert category_ids(truth, describe(spec, 4, 1.0)) == [10, 20, 30]
+    with pytest.raises(BadFile, match="3 categories, the network 2 classes"):
+        category_ids(truth, describe(spec, 3, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [({"image": 8}, "image_id 8"), ({"category": 11}, "category_id 11")],
+)
+def test_references_to_nothing_are_named(tmp_path: Path, fault: dict, named: str) -> None:
+    with pytest.raises(BadFile, match=named):
+        read_annotations(write(tmp_path / "gt.json", [box(), box(**fault)]))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"image_id": 8, "category_id": 10, "bbox": [1, 2, 3, 4], "score": 1},
+        {"image_id": 7, "category_id": 10, "bbox": [1, 2, 3], "score": 1},
+        {"image_id": 7, "category_id": 10, "bbox": [1, 2, 3, 4], "score": "nan"},
+        {"image_id": 7, "category_id": 10, "bbox": [1, 2, 3, 4]},
+        [],
+    ],
+)
+def test_damaged_result_files_are_refused(tmp_path: Path, entry) -> None:
+    truth = read_annotations(write(tmp_path / "gt.json", [box()]))
+    (tmp_path / "dt.json").write_text(json.dumps([entry]))
+    with pytest.raises(BadFile, match=r"dt\.json"):
+        read_results(tmp_path / "dt.json", truth)
