@@ -15,7 +15,8 @@ from typing import Any
 
 from .datasets.digits import DigitsDataset
 from .errors import CheckFailed, SsdSmallError
-from .files import write_bytes
+from .files import write_bytes, write_json
+from .machine import describe_machine
 
 #: networks with a checkpoint in the package, the baseline first
 NETWORKS = ("mobilenet_v1", "mobilenet_v1_s1l0")
@@ -91,6 +92,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:
     best = folder / f"{NETWORKS[-1]}.onnxruntime.fp32.engine"
     pictures = sorted(data.val_images.iterdir())[:4]
     shell("detect", "--engine", best, *pictures, "--output", folder / "pictures")
+    write_json(folder / "summary.json", _report(outcomes))
     say("\n" + summary(outcomes))
     say(
         f"\n{time.perf_counter() - started:.0f} s; everything is in {folder}, pictures with boxes "
@@ -130,6 +132,23 @@ def _network(
     times = {"pytorch": rows[0], "engine": rows[1]}
     say(", ".join(f"{name} {row['total_ms']['median']:.2f} ms" for name, row in times.items()))
     return Outcome(model, metrics[0], metrics[1], times)
+
+
+def _report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    machine = describe_machine()
+    return {
+        "machine": machine,
+        "threads": machine["cores"],
+        "networks": [
+            {
+                "model": outcome.model,
+                "metrics": {"pytorch": outcome.reference, "engine": outcome.engine},
+                "difference": outcome.difference,
+                "times": outcome.times,
+            }
+            for outcome in outcomes
+        ],
+    }
 
 
 def _width(onnx_file: Path) -> float:

@@ -19,14 +19,19 @@ def command(num_classes: int, width: float, as_json: bool) -> None:
     mAP in percent on COCO val2017 (small, medium, large, all) and milliseconds per image are
     the published ones; the GPU they were measured on is not known.
     """
-    from ..models.registry import list_models
-
-    rows = [_row(name, num_classes, width) for name in list_models()]
+    rows = model_rows(num_classes, width)
     if as_json:
         print_json(rows)
         return
     headers = "name|input|feature maps|priors|params M|GMAC|S|M|L|all|published ms"
     print_table([_texts(row) for row in rows], headers.split("|"))
+
+
+def model_rows(num_classes: int, width: float) -> list[dict[str, Any]]:
+    """The published networks with their figures, JSON-ready."""
+    from ..models.registry import list_models
+
+    return [_row(name, num_classes, width) for name in list_models()]
 
 
 def _row(name: str, num_classes: int, width: float) -> dict[str, Any]:

@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from ssd_small.export.build_engine import BuildOptions, build_engine
+from ssd_small.export.to_onnx import onnx_from_network, read_onnx, write_onnx
 
 import ssd_small
 from ssd_small.artifact import describe
 from ssd_small.detector import Detector
 from ssd_small.errors import UsageError
-from ssd_small.export.build_engine import BuildOptions, build_engine
-from ssd_small.export.to_onnx import onnx_from_network, read_onnx, write_onnx
 from ssd_small.postprocess import PostprocessParams
 from ssd_small.runtimes import HeadOutputs, open_engine
 from ssd_small.runtimes.torch import TorchRuntime

@@ -1,0 +1,121 @@
+"""Write the measured figures into README.md, between its markers.
+
+A block starts with ``<!-- figures: NAME -->`` and ends with ``<!-- end -->``. Figures come from
+benchmarks/results/*.json only; a figure nobody measured has no block.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from ssd_small.cli.models import model_rows
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+_BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.S)
+
+
+def table(rows: list[list[Any]], headers: str) -> str:
+    """A Markdown table; ``headers`` are separated by ``|``."""
+    return tabulate(rows, headers.split("|"), tablefmt="github", disable_numparse=True)
+
+
+def result(name: str) -> Any:
+    """A result file."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def machine_line(machine: dict[str, Any], threads: Any) -> str:
+    """Where a figure was measured."""
+    packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
+    return f"{machine['cpu']}, {threads} threads, Python {machine['python']}, {packages}."
+
+
+def networks() -> str:
+    """The table of networks with the published figures."""
+    rows = []
+    for row in model_rows(num_classes=81, width=1.0):
+        figures = row["published_map"]
+        maps = " ".join(str(height) for height, _ in row["feature_maps"])
+        milliseconds = "-" if row["published_ms"] is None else f"{row['published_ms']:.1f}"
+        rows.append(
+            [
+                f"`{row['name']}`",
+                row["title"],
+                maps,
+                row["priors"],
+                f"{row['parameters'] / 1e6:.2f}",
+                f"{row['macs'] / 1e9:.2f}",
+                *(f"{figures[k]:.1f}" for k in ("small", "medium", "large", "all")),
+                milliseconds,
+            ]
+        )
+    return table(rows, "name|published as|maps|priors|M params|GMAC|S|M|L|all|ms")
+
+
+def demo() -> str:
+    """What `make demo` ended with."""
+    report = result("demo")
+    rows = []
+    for network in report["networks"]:
+        for name in ("pytorch", "engine"):
+            metrics, times = network["metrics"][name], network["times"][name]
+            rows.append(
+                [
+                    f"`{network['model']}`",
+                    times["runtime"],
+                    *(f"{metrics[k]:.3f}" for k in ("AP_small", "AP_medium", "AP_large", "AP")),
+                    f"{network['difference']:.5f}" if name == "engine" else "",
+                    f"{times['network_ms']['median']:.1f}",
+                    f"{times['decode_nms_ms']['median']:.2f}",
+                ]
+            )
+    headers = "network, width 0.25|runtime|AP small|medium|large|AP|difference|net ms|decode+NMS ms"
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
+
+
+def bench() -> str:
+    """`ssd-small bench --precision fp32`, all six networks."""
+    report = result("bench_cpu")
+    rows = [
+        [
+            f"`{row['model']}`",
+            row["runtime"],
+            *(f"{row['network_ms'][k]:.1f}" for k in ("median", "p90")),
+            *(f"{row['decode_nms_ms'][k]:.2f}" for k in ("median", "p90")),
+            f"{row['total_ms']['median']:.1f}",
+            "-" if row["published_ms"] is None else f"{row['published_ms']:.1f}",
+        ]
+        for row in report["results"]
+    ]
+    headers = "network|runtime|net ms|p90|decode+NMS ms|p90|total ms|published ms (a GPU)"
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"networks": networks, "demo": demo, "bench": bench}
+
+
+def render(text: str) -> str:
+    """The README with every block filled in."""
+    return _BLOCK.sub(lambda m: f"{m[1]}{BLOCKS[m[2]]()}\n{m[3]}", text)
+
+
+def main() -> None:
+    """Rewrite README.md; with ``--check`` only say whether it is up to date."""
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    rendered = render(text)
+    if "--check" in sys.argv[1:]:
+        sys.exit(0 if rendered == text else "README.md differs from benchmarks/results: render it")
+    readme.write_text(rendered)
+
+
+if __name__ == "__main__":
+    main()
