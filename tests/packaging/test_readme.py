@@ -1,0 +1,54 @@
+"""What the README shows is what the program does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_figures_are_those_of_the_result_files() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "render_readme.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_commands_for_own_data_run(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```sh\n(.*?)```", README, re.S)
+    (tmp_path / "ssd_small").symlink_to(ROOT / "ssd_small")
+    for line in block.strip().splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "ssd-small"
+        command = [sys.executable, "-P", "-m", "ssd_small", *arguments]
+        if sys.version_info < (3, 11):
+            command.remove("-P")
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert list((tmp_path / "pictures").iterdir())
+
+
+@pytest.mark.parametrize("name", re.findall(r"^\| `ssd-small ([a-z-]+)`", README, re.M))
+def test_every_listed_command_exists(name: str) -> None:
+    from ssd_small.cli import cli
+
+    command = cli.get_command(None, name)  # type: ignore[arg-type]
+    assert command is not None
+    assert command.help
+
+
+def test_every_command_is_listed() -> None:
+    from ssd_small.cli import cli
+
+    listed = set(re.findall(r"^\| `ssd-small ([a-z-]+)`", README, re.M))
+    assert listed == set(cli.list_commands(None))  # type: ignore[arg-type]
