@@ -30,9 +30,7 @@ def test_the_commands_for_own_data_run(tmp_path: Path) -> None:
     for line in block.strip().splitlines():
         program, *arguments = shlex.split(line)
         assert program == "ssd-small"
-        command = [sys.executable, "-P", "-m", "ssd_small", *arguments]
-        if sys.version_info < (3, 11):
-            command.remove("-P")
+        command = [str(Path(sys.executable).with_name(program)), *arguments]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
     assert list((tmp_path / "pictures").iterdir())
