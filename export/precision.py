@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from onnx import ModelProto, TensorProto, shape_inference
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 from ..errors import CheckFailed
 from ..requirements import require
@@ -16,26 +18,139 @@ from ..requirements import require
 NORM_OPERATORS = ("Pow", "ReduceSum", "Sqrt", "Add", "Div", "ReduceL2")
 
 
-def half_heads(model: ModelProto) -> ModelProto:
-    """A heads model in half precision; input and outputs stay float32, L2Norm too.
+def half_heads(
+    model: ModelProto, fp32_nodes: Collection[str] = (), *, half_outputs: bool = False
+) -> ModelProto:
+    """A heads model in half precision; the input stays float32, L2Norm too.
 
     The conversion is ONNX Runtime's; the DecodeNms node must not be in the model yet.
+
+    Args:
+        model: outputs ``loc`` and ``conf``, all in float32; left as it is.
+        fp32_nodes: names of further nodes that stay in float32.
+        half_outputs: leave ``loc`` and ``conf`` in half, as the DecodeNms plugin takes them.
     """
     float16 = require("onnxruntime.transformers.float16", "fp16 conversion")
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
     source = ModelProto()
     source.CopyFrom(model)
+    kept = {
+        node.name
+        for node in source.graph.node
+        if node.op_type in NORM_OPERATORS or node.name in fp32_nodes
+    }
+    _own_constants(source, kept)
     with warnings.catch_warnings():
         # weights below the smallest half become 0: their effect is in the reported head error
         warnings.simplefilter("ignore", UserWarning)
         converted: ModelProto = float16.convert_float_to_float16(
             source,
-            keep_io_types=True,
-            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *NORM_OPERATORS],
+            keep_io_types=[v.name for v in source.graph.input]
+            if half_outputs
+            else [v.name for v in (*source.graph.input, *source.graph.output)],
+            node_block_list=sorted(kept),
         )
+    _join_float_chains(converted)
     # the converter leaves the types of the source at tensors it did not visit
     del converted.graph.value_info[:]
     return shape_inference.infer_shapes(converted)
+
+
+def _own_constants(model: ModelProto, kept: Collection[str]) -> None:
+    """Give the nodes that stay in float32 initializers of their own.
+
+    The converter halves every Constant node and every initializer that it shares with a half
+    node; an epsilon of 1e-10 would come back as 6e-8.
+    """
+    graph = model.graph
+    values: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            values[node.output[0]] = node.attribute[0].t
+    for node in graph.node:
+        if node.name not in kept:
+            continue
+        for position, name in enumerate(node.input):
+            if name in values and values[name].data_type == TensorProto.FLOAT:
+                own = numpy_helper.from_array(
+                    numpy_helper.to_array(values[name]), f"{node.name}_{position}_fp32"
+                )
+                graph.initializer.append(own)
+                node.input[position] = own.name
+    _remove_unread(model, {"Constant"})
+
+
+def _join_float_chains(model: ModelProto) -> None:
+    """Drop the rounding between two neighbours that both stay in float32.
+
+    The converter casts every result of a float32 node to half and, for the next float32 node,
+    back. The sum of squares of L2Norm becomes infinite on the way, and all of the level 0.
+    """
+    graph = model.graph
+    before_rounding = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "Cast" and _cast_target(node) == TensorProto.FLOAT16
+    }
+    exact = {
+        node.output[0]: before_rounding[node.input[0]]
+        for node in graph.node
+        if node.op_type == "Cast"
+        and _cast_target(node) == TensorProto.FLOAT
+        and node.input[0] in before_rounding
+    }
+    outputs = {value.name for value in graph.output}
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            if name in exact and name not in outputs:
+                node.input[position] = exact[name]
+    _remove_unread(model, {"Cast"})
+
+
+def _remove_unread(model: ModelProto, operators: Collection[str]) -> None:
+    """Remove nodes of these types whose results nobody reads."""
+    graph = model.graph
+    while True:
+        read = {name for node in graph.node for name in node.input}
+        read |= {value.name for value in graph.output}
+        unread = [n for n in graph.node if n.op_type in operators and n.output[0] not in read]
+        if not unread:
+            break
+        for node in unread:
+            graph.node.remove(node)
+    # a sorted graph again: the converter appends its casts at the end
+    _sort(model)
+
+
+def _sort(model: ModelProto) -> None:
+    """Order the nodes so that each comes after what it reads."""
+    graph = model.graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    done: set[str] = set()
+    ordered: list[NodeProto] = []
+    for root in graph.node:
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            missing = [
+                made_by[name]
+                for name in node.input
+                if name in made_by and made_by[name].output[0] not in done
+            ]
+            if missing:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            if node.output[0] not in done:
+                done.add(node.output[0])
+                ordered.append(node)
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in ordered]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _cast_target(node: NodeProto) -> int:
+    return int(next(helper.get_attribute_value(a) for a in node.attribute if a.name == "to"))
 
 
 def receipt_of_onnx(model: ModelProto) -> dict[str, Any]:
@@ -46,19 +161,20 @@ def receipt_of_onnx(model: ModelProto) -> dict[str, Any]:
     )
     weights: Counter[str] = Counter()
     for tensor in model.graph.initializer:
-        elements = 1
-        for size in tensor.dims:
-            elements *= size
-        weights[TensorProto.DataType.Name(tensor.data_type)] += elements
-    floating = activations["FLOAT16"] + activations["FLOAT"]
+        weights[TensorProto.DataType.Name(tensor.data_type)] += int(np.prod(tensor.dims))
     return {
         "tensors": dict(sorted(activations.items())),
         "weight_elements": dict(sorted(weights.items())),
-        "half_share": round(activations["FLOAT16"] / floating, 4) if floating else 0.0,
+        "half_share": half_share(activations["FLOAT16"], activations["FLOAT"]),
     }
 
 
-def check_receipt(precision: str, receipt: dict[str, Any]) -> None:
+def half_share(half: int, single: int) -> float:
+    """Share of Half among the floating-point tensors."""
+    return round(half / (half + single), 4) if half + single else 0.0
+
+
+def check_receipt(precision: str, receipt: Mapping[str, Any]) -> None:
     """Refuse an engine that is not in the precision asked for.
 
     Raises:

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
-from ..artifact import Description
 from ..errors import BadFile
 from ..files import atomic_output, output_error, sha256_of
 from ..requirements import require
 from ..sidecar import Sidecar, write_sidecar
-from .decode_nms_node import append_decode_nms, strip_decode_nms
-from .precision import check_receipt, half_heads, receipt_of_onnx
-from .to_onnx import read_onnx, set_description
+from .precision import check_receipt, receipt_of_onnx
+from .prepare import prepare
 
 if TYPE_CHECKING:
     from .build_engine import BuildOptions
@@ -25,12 +23,11 @@ def build(onnx_path: Path, output: Path, options: BuildOptions) -> Sidecar:
     """See :func:`ssd_small.export.build_engine.build_engine`."""
     ort = require("onnxruntime", "building an onnxruntime engine")
     started = time.perf_counter()
-    model, description = read_onnx(onnx_path)
-    model, description = _prepare(model, description, options)
-    receipt = receipt_of_onnx(model)
+    prepared = prepare(onnx_path, options.precision, heads=options.heads, for_plugin=False)
+    receipt = receipt_of_onnx(prepared.model)
     check_receipt(options.precision, receipt)
     with atomic_output(output) as temporary:
-        _optimize(model, temporary)
+        _optimize(prepared.model, temporary)
         engine = {
             "file": output.name,
             "sha256": sha256_of(temporary),
@@ -40,31 +37,17 @@ def build(onnx_path: Path, output: Path, options: BuildOptions) -> Sidecar:
         target="onnxruntime",
         target_version=ort.__version__,
         precision=options.precision,
-        description=description,
+        description=prepared.description,
         onnx={"file": onnx_path.name, "sha256": sha256_of(onnx_path)},
         engine=engine,
-        batch={"min": 1, "opt": 1, "max": options.max_batch},
+        batch=options.batch,
         receipt=receipt,
         options=options.to_dict(),
         seconds=round(time.perf_counter() - started, 3),
+        checks=prepared.checks,
     )
     write_sidecar(output, sidecar)
     return sidecar
-
-
-def _prepare(
-    model: ModelProto, description: Description, options: BuildOptions
-) -> tuple[ModelProto, Description]:
-    inside = description.has_decode_nms and not options.heads
-    if options.heads or options.precision == "fp16":
-        strip_decode_nms(model)
-        if options.precision == "fp16":
-            model = half_heads(model)
-        if inside:
-            append_decode_nms(model, description.postprocess, description.priors)
-        description = description.with_decode_nms(inside)
-        set_description(model, description)
-    return model, description
 
 
 def _optimize(model: ModelProto, path: Path) -> None:

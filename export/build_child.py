@@ -1,0 +1,274 @@
+"""The child process that speaks to TensorRT: ``python -m ssd_small.export.build_child JOB``.
+
+TensorRT can end the process it runs in, so it runs in this one. JOB is a JSON file (see
+:class:`Job`). Events go to standard output, one a line: a record separator, then JSON. All
+other output is the vendor's log.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadFile, MissingRequirement, OutputError, SsdSmallError, UsageError
+from ..files import write_bytes
+from ..plugin_library import check_fields, load_plugin
+from .precision import half_share
+
+RECORD_SEPARATOR = "\x1e"
+
+#: what tensorrt-rtx builds for if neither a capability nor a GPU decides
+PORTABLE_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0", "12.1")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to build.
+
+    Attributes:
+        module: ``tensorrt`` or ``tensorrt_rtx``.
+        onnx: model without function body.
+        plan: file to write.
+        plugin: plugin library; None for an engine that ends in the heads.
+        attributes: names of the attributes of the DecodeNms node.
+        input_shape: ``[3, H, W]``.
+        batch: smallest, optimal and largest batch.
+        options: build options by field name.
+        gpu: compute capability of the GPU of this machine, if it has one.
+    """
+
+    module: str
+    onnx: str
+    plan: str
+    plugin: str | None
+    attributes: list[str]
+    input_shape: list[int]
+    batch: dict[str, int]
+    options: dict[str, Any]
+    gpu: str | None
+
+
+def send(event: str, **values: Any) -> None:
+    """One event for the parent; a parent that is gone ends this process."""
+    sys.stdout.write(f"{RECORD_SEPARATOR}{json.dumps({'event': event, **values})}\n")
+    sys.stdout.flush()
+
+
+def main(path: str) -> int:
+    """Run the job in a file; 0 if an engine was written."""
+    job = Job(**json.loads(Path(path).read_text()))
+    try:
+        send("result", **build(job))
+    except SsdSmallError as error:
+        send("failed", kind=type(error).__name__, message=str(error))
+        return 1
+    return 0
+
+
+def build(job: Job) -> dict[str, Any]:
+    """Parse, build, write the plan; what the sidecar needs to know of it."""
+    trt = importlib.import_module(job.module)
+    severity = "VERBOSE" if job.options["verbose"] else "WARNING"
+    logger = trt.Logger(getattr(trt.Logger, severity))
+    if job.plugin is not None:
+        check_fields(load_plugin(trt, Path(job.plugin)), job.attributes)
+    started = time.perf_counter()
+    builder = _builder(trt, logger)
+    network = builder.create_network(network_flags(trt))
+    _parse(trt, network, logger, job)
+    config = builder.create_builder_config()
+    capabilities = _configure(trt, config, job)
+    profile = builder.create_optimization_profile()
+    shapes = [[job.batch[which], *job.input_shape] for which in ("min", "opt", "max")]
+    profile.set_shape(network.get_input(0).name, *shapes)
+    config.add_optimization_profile(profile)
+    monitor = _monitor(trt)
+    config.progress_monitor = monitor
+    cache = _read_timing_cache(config, job)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise MissingRequirement(f"{job.module} {trt.__version__} could not build this network")
+    content = memoryview(plan)
+    seconds = time.perf_counter() - started
+    _write(Path(job.plan), content)
+    if cache is not None:
+        write_bytes(Path(job.options["timing_cache_path"]), bytes(cache.serialize()))
+    return {
+        "version": trt.__version__,
+        "receipt": receipt_of_network(trt, network, content.nbytes),
+        "compute_capabilities": capabilities,
+        "seconds": seconds,
+    }
+
+
+def network_flags(trt: Any) -> int:
+    """Flags of create_network: strong typing, by name, for their numbers change."""
+    flags = 0
+    for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED"):
+        member = getattr(trt.NetworkDefinitionCreationFlag, name, None)
+        # only TensorRT 10 still lists EXPLICIT_BATCH, where it is ignored
+        if member is not None and name != "EXPLICIT_BATCH":
+            flags |= 1 << int(member)
+    return flags
+
+
+def _builder(trt: Any, logger: Any) -> Any:
+    try:
+        return trt.Builder(logger)
+    except Exception as error:  # pybind11 raises its own TypeError for a null factory
+        raise MissingRequirement(
+            f"{trt.__name__} {trt.__version__} cannot build on this machine, it needs an NVIDIA "
+            "GPU and driver; use --target tensorrt-rtx with --compute-capability, which needs none"
+        ) from error
+
+
+def _parse(trt: Any, network: Any, logger: Any, job: Job) -> None:
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(Path(job.onnx).read_bytes()):
+        errors = [str(parser.get_error(i)).strip() for i in range(parser.num_errors)]
+        first = errors[0].splitlines()[0] if errors else "no reason given"
+        raise BadFile(
+            f"{job.module} {trt.__version__} cannot read this network: {first}; export it again "
+            "with another --opset, or build with --target onnxruntime"
+        )
+
+
+def _configure(trt: Any, config: Any, job: Job) -> list[str]:
+    """Apply the options; the compute capabilities the engine will run on."""
+    options = job.options
+    if not options["tf32"]:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if options["version_compatible"]:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options["optimization_level"] is not None:
+        config.builder_optimization_level = options["optimization_level"]
+    if options["workspace"] is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options["workspace"] << 20)
+    if hasattr(trt, "ComputeCapability"):
+        return _set_capabilities(trt, config, options["compute_capabilities"], job.gpu)
+    return [job.gpu] if job.gpu else []
+
+
+def _set_capabilities(trt: Any, config: Any, asked: list[str], gpu: str | None) -> list[str]:
+    members = trt.ComputeCapability.__members__
+    known = {f"{n[2:-1]}.{n[-1]}": m for n, m in members.items() if n.startswith("SM")}
+    wanted = asked or ([gpu] if gpu else [c for c in PORTABLE_CAPABILITIES if c in known])
+    for capability in wanted:
+        if capability not in known:
+            raise UsageError(
+                f"compute capability {capability}: {trt.__name__} {trt.__version__} builds for "
+                f"{', '.join(known)}; use --target tensorrt on a GPU of that kind"
+            )
+    if "7.5" in wanted and len(wanted) > 1:
+        raise UsageError("compute capability 7.5 cannot share an engine: build one for it alone")
+    config.num_compute_capabilities = len(wanted)
+    for index, capability in enumerate(wanted):
+        if not config.set_compute_capability(known[capability], index):
+            raise UsageError(f"compute capability {capability} was refused by {trt.__name__}")
+    return wanted
+
+
+def _read_timing_cache(config: Any, job: Job) -> Any:
+    path = job.options["timing_cache_path"]
+    if path is None:
+        return None
+    content = Path(path).read_bytes() if Path(path).is_file() else b""
+    cache = config.create_timing_cache(content)
+    if cache is None or not config.set_timing_cache(cache, False):
+        raise BadFile(
+            f"timing cache {path} is of another GPU or version of TensorRT; name a new file"
+        )
+    return cache
+
+
+def receipt_of_network(trt: Any, network: Any, plan_bytes: int) -> dict[str, Any]:
+    """Tensors per element type in a network, and how large the plan is beside its weights.
+
+    The network is strongly typed: its types are those of the engine. The plan of the engine
+    itself cannot be read without a GPU, but its size can: about four bytes per weight in fp32,
+    two in fp16.
+    """
+    tensors: Counter[str] = Counter()
+    elements = 0
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        for output in range(layer.num_outputs):
+            tensors[layer.get_output(output).dtype.name] += 1
+        elements += _weights(trt, layer)
+    return {
+        "tensors": dict(sorted(tensors.items())),
+        "half_share": half_share(tensors["HALF"], tensors["FLOAT"]),
+        "weight_elements": elements,
+        "plan_bytes_per_weight": round(plan_bytes / elements, 2) if elements else None,
+    }
+
+
+def _weights(trt: Any, layer: Any) -> int:
+    """Number of weights a convolution or constant layer holds."""
+    if layer.type == trt.LayerType.CONVOLUTION:
+        layer.__class__ = trt.IConvolutionLayer
+        return int(layer.kernel.size) + int(layer.bias.size)
+    if layer.type == trt.LayerType.CONSTANT:
+        layer.__class__ = trt.IConstantLayer
+        return int(layer.weights.size)
+    return 0
+
+
+def _write(path: Path, content: memoryview) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OutputError(
+            f"the engine ({content.nbytes / 1e6:.0f} MB) cannot be written: "
+            f"{error.strerror or error}; free space or choose another --output"
+        ) from error
+
+
+def _monitor(trt: Any) -> Any:
+    """An IProgressMonitor that sends the phase and the share of the outermost one."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.lock = threading.Lock()
+            self.steps: dict[str, int] = {}
+            self.root: str | None = None
+            self.share = 0.0
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            with self.lock:
+                self.steps[phase] = steps
+                if parent is None:
+                    self.root, self.share = phase, 0.0
+                self._send(phase)
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            with self.lock:
+                if phase == self.root:
+                    self.share = min(1.0, (step + 1) / max(1, self.steps[phase]))
+                    return self._send(phase)
+            return True
+
+        def phase_finish(self, phase: str) -> None:
+            with self.lock:
+                self.steps.pop(phase, None)
+
+        def _send(self, phase: str) -> bool:
+            try:
+                send("progress", phase=phase, share=self.share)
+            except OSError:  # nobody listens any more: stop the build
+                return False
+            return True
+
+    return Monitor()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

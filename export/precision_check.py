@@ -1,0 +1,135 @@
+"""What half precision does to a network, measured on the CPU without any data."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto, TensorProto, helper, shape_inference
+
+from ..artifact import Description
+from ..detections import Detections
+from ..errors import CheckFailed
+from ..postprocess import decode_nms
+from ..preprocess import Preprocessing
+from ..requirements import require
+
+FloatArray = npt.NDArray[np.float32]
+
+#: pictures a network is tried on: an even one, smooth shapes, and noise over the full range
+PICTURES = 3
+#: what the largest value seen must leave to the largest half, 65504
+HEADROOM = 4.0
+
+
+def test_pictures(preprocessing: Preprocessing) -> FloatArray:
+    """Deterministic network inputs ``[3, 3, H, W]``: even grey, overlapping boxes, noise."""
+    height, width = preprocessing.height, preprocessing.width
+    rng = np.random.default_rng(20190909)
+    pictures = np.full((PICTURES, height, width, 3), 128, np.uint8)
+    for _ in range(60):
+        top, left = rng.integers(0, (height - 8, width - 8))
+        rows, columns = rng.integers(8, (height // 2, width // 2))
+        pictures[1, top : top + rows, left : left + columns] = rng.integers(0, 256, 3)
+    pictures[2] = rng.integers(0, 256, (height, width, 3))
+    mean, std = (np.asarray(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
+    return np.ascontiguousarray(((pictures.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2))
+
+
+def nodes_beyond_half(model: ModelProto, description: Description) -> list[str]:
+    """Names of nodes that read or write values near or beyond the largest half.
+
+    The float32 model runs on :func:`test_pictures`; a tensor counts from a quarter of 65504.
+
+    Raises:
+        CheckFailed: the outputs themselves are beyond half.
+    """
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in shape_inference.infer_shapes(model).graph.value_info
+    }
+    probe = ModelProto()
+    probe.CopyFrom(model)
+    graph = probe.graph
+    heads = [value.name for value in graph.output]
+    made = [name for node in model.graph.node for name in node.output]
+    names = heads + [name for name in made if types.get(name) == TensorProto.FLOAT]
+    for name in names:
+        graph.node.append(helper.make_node("Abs", [name], [f"{name}/size"]))
+        graph.node.append(
+            helper.make_node("ReduceMax", [f"{name}/size"], [f"{name}/largest"], keepdims=0)
+        )
+        graph.output.append(
+            helper.make_tensor_value_info(f"{name}/largest", TensorProto.FLOAT, [])
+        )
+    largest = np.zeros(len(names), np.float32)
+    for outputs in _run(probe, description):
+        largest = np.maximum(largest, np.asarray(outputs[len(heads) :], np.float32))
+    limit = float(np.finfo(np.float16).max)
+    beyond = {n for n, v in zip(names, largest, strict=True) if not v <= limit / HEADROOM}
+    if not largest[: len(heads)].max() <= limit:
+        raise CheckFailed(
+            f"the heads reach {largest[: len(heads)].max():.3g}, beyond the largest half "
+            f"({limit:g}); build with --precision fp32"
+        )
+    return sorted(n.name for n in model.graph.node if beyond & {*n.input, *n.output})
+
+
+def compare_precisions(
+    single: ModelProto, half: ModelProto, description: Description
+) -> dict[str, Any]:
+    """Heads and detections of a half model against its float32 source, on the CPU.
+
+    Returns:
+        Maximum and mean absolute difference of ``loc`` and ``conf``, the largest absolute
+        value of each in float32, and how many detections (label, prior) only one of them has.
+    """
+    reference = list(_run(single, description))
+    tried = list(_run(half, description))
+    result: dict[str, Any] = {"pictures": PICTURES}
+    for position, name in enumerate(("loc", "conf")):
+        pairs = [(a[position], b[position]) for a, b in zip(reference, tried, strict=True)]
+        differences = [np.abs(a - b.astype(np.float32)) for a, b in pairs]
+        result[name] = {
+            "max_error": _number(max(d.max() for d in differences)),
+            "mean_error": _number(np.mean([d.mean(dtype=np.float64) for d in differences])),
+            "max_value": _number(max(np.abs(a).max() for a, _ in pairs)),
+        }
+    if not all(np.isfinite(b).all() for outputs in tried for b in outputs):
+        raise CheckFailed("the fp16 network gives NaN or infinity; build with --precision fp32")
+    before, after = (_detections(outputs, description) for outputs in (reference, tried))
+    flipped = sum(len(_keys(a) ^ _keys(b)) for a, b in zip(before, after, strict=True))
+    result["detections"] = {"fp32": sum(map(len, before)), "flipped": flipped}
+    return result
+
+
+def _run(model: ModelProto, description: Description) -> Iterator[list[Any]]:
+    """Outputs of a model for each test picture, one picture a batch."""
+    ort = require("onnxruntime", "checking fp16 against fp32")
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    session = ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
+    for picture in test_pictures(description.preprocessing):
+        yield session.run(None, {session.get_inputs()[0].name: picture[None]})
+
+
+def _detections(outputs: list[list[Any]], description: Description) -> list[Detections]:
+    with warnings.catch_warnings():
+        # a missing native library makes this slower, not different
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return [
+            decode_nms(loc, conf, description.priors, description.postprocess)[0]
+            for loc, conf in (pair[:2] for pair in outputs)
+        ]
+
+
+def _keys(detections: Detections) -> set[tuple[int, int]]:
+    return set(zip(detections.labels.tolist(), detections.priors.tolist(), strict=True))
+
+
+def _number(value: Any) -> float:
+    """Six significant digits: what differs beyond is the machine's order of summation."""
+    return float(f"{float(value):.6g}")

@@ -1,0 +1,94 @@
+"""The ONNX model that a target builds from: precision, with or without decode + NMS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx import ModelProto, checker
+
+from ..artifact import Description
+from ..errors import BadFile
+from .decode_nms_node import append_decode_nms, drop_function, find_decode_nms, strip_decode_nms
+from .fold import fold_batch_norm
+from .precision import NORM_OPERATORS, half_heads
+from .precision_check import compare_precisions, nodes_beyond_half
+from .to_onnx import read_onnx, set_description
+
+if TYPE_CHECKING:
+    from .build_engine import Precision
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model ready for a target.
+
+    Attributes:
+        model: input ``images``, outputs those of DecodeNms or ``loc`` and ``conf``.
+        description: the same, as the engine's sidecar carries it.
+        checks: what was measured on the way, for the sidecar.
+    """
+
+    model: ModelProto
+    description: Description
+    checks: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare(onnx_path: Path, precision: Precision, *, heads: bool, for_plugin: bool) -> Prepared:
+    """Read an ONNX file and turn it into what a target builds from.
+
+    Args:
+        onnx_path: file of ``ssd-small export``.
+        precision: fp16 converts all but L2Norm and what would overflow.
+        heads: leave decode + NMS out.
+        for_plugin: leave the DecodeNms node to a plugin: no function body.
+
+    Raises:
+        BadFile: not a file of this tool, or without DecodeNms where it is needed.
+        CheckFailed: the network cannot be had in half precision.
+    """
+    model, description = read_onnx(onnx_path)
+    if not heads and find_decode_nms(model) is None:
+        raise BadFile(
+            f"{onnx_path} has no DecodeNms node (it was exported with --heads); export it "
+            "without --heads, or pass --heads to build an engine that ends in loc and conf"
+        )
+    checks: dict[str, Any] = {}
+    if heads or precision == "fp16":
+        strip_decode_nms(model)
+    if precision == "fp16":
+        model, checks = _halved(model, description, half_outputs=not heads)
+        if not heads:
+            append_decode_nms(model, description.postprocess, description.priors)
+    description = description.with_decode_nms(not heads)
+    set_description(model, description)
+    if for_plugin:
+        drop_function(model)
+    checker.check_model(model)
+    return Prepared(model, description, checks)
+
+
+def plugin_onnx(onnx_path: Path, precision: Precision = "fp32") -> ModelProto:
+    """The ONNX that trtexec, Triton or any other builder takes with the plugin library.
+
+    The DecodeNms node has no function body, so that the plugin serves it; with fp16 its heads
+    are half.
+
+    Raises:
+        BadFile: not a file of this tool, or without DecodeNms.
+    """
+    return prepare(onnx_path, precision, heads=False, for_plugin=True).model
+
+
+def _halved(
+    model: ModelProto, description: Description, *, half_outputs: bool
+) -> tuple[ModelProto, dict[str, Any]]:
+    folded = ModelProto()
+    folded.CopyFrom(model)
+    fold_batch_norm(folded)
+    norm = {node.name for node in folded.graph.node if node.op_type in NORM_OPERATORS}
+    kept = [name for name in nodes_beyond_half(folded, description) if name not in norm]
+    half = half_heads(folded, kept, half_outputs=half_outputs)
+    comparison = compare_precisions(model, half, description)
+    return half, {"fp16_against_fp32": comparison | {"kept_fp32": kept}}

@@ -1,0 +1,217 @@
+"""Engines of TensorRT, both flavours; the vendor's code runs in a child process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import errors
+from ..errors import MissingRequirement
+from ..files import atomic_output, check_writable, sha256_of
+from ..plugin_library import PLUGIN_VERSION, find_plugin
+from ..requirements import EXTRA_OF_MODULE
+from ..runtimes.gpu import gpus
+from ..sidecar import Sidecar, write_sidecar
+from .build_child import RECORD_SEPARATOR
+from .build_engine import MODULES
+from .decode_nms_function import node_attributes
+from .precision import check_receipt
+from .prepare import Prepared, prepare
+
+if TYPE_CHECKING:
+    from .build_engine import BuildOptions, Progress
+
+#: lines of the vendor's log that an error shows
+LOG_LINES = 8
+
+
+def build(onnx_path: Path, output: Path, options: BuildOptions, progress: Progress) -> Sidecar:
+    """See :func:`ssd_small.export.build_engine.build_engine`."""
+    module = MODULES[options.target]
+    _require_module(module, options.target)
+    check_writable(output)
+    # before the long conversion: what is missing is said at once
+    plugin = None if options.heads else find_plugin()
+    progress("Preparing the network", 0.0)
+    prepared = prepare(
+        onnx_path, options.precision, heads=options.heads, for_plugin=plugin is not None
+    )
+    with tempfile.TemporaryDirectory(prefix="ssd-small-") as name, atomic_output(output) as plan:
+        folder = Path(name)
+        job = _write_job(folder, prepared, plan, plugin, module, options)
+        result = run_child(job, folder, module, progress, verbose=options.verbose)
+        check_receipt(options.precision, result["receipt"])
+        engine = {
+            "file": output.name,
+            "sha256": sha256_of(plan),
+            "bytes": plan.stat().st_size,
+        }
+    sidecar = Sidecar(
+        target=options.target,
+        target_version=result["version"],
+        precision=options.precision,
+        description=prepared.description,
+        onnx={"file": onnx_path.name, "sha256": sha256_of(onnx_path)},
+        engine=engine,
+        batch=options.batch,
+        receipt=result["receipt"],
+        options=options.to_dict(),
+        seconds=round(result["seconds"], 3),
+        plugin={"file": plugin.name, "sha256": sha256_of(plugin), "version": PLUGIN_VERSION}
+        if plugin
+        else None,
+        compute_capabilities=tuple(result["compute_capabilities"]),
+        checks=prepared.checks,
+    )
+    write_sidecar(output, sidecar)
+    return sidecar
+
+
+def _require_module(module: str, target: str) -> None:
+    """Look for the package without loading it into this process."""
+    if find_spec(module) is None:
+        raise MissingRequirement(
+            f"--target {target} needs the Python package {module}, which is not installed; run: "
+            f"pip install 'ssd-small[{EXTRA_OF_MODULE[module]}]'"
+        )
+
+
+def _write_job(
+    folder: Path,
+    prepared: Prepared,
+    plan: Path,
+    plugin: Path | None,
+    module: str,
+    options: BuildOptions,
+) -> Path:
+    """The child's job file and ONNX file; see ``build_child.Job``."""
+    onnx_file = folder / "network.onnx"
+    onnx_file.write_bytes(prepared.model.SerializeToString())
+    devices = gpus().devices
+    preprocessing = prepared.description.preprocessing
+    job = {
+        "module": module,
+        "onnx": str(onnx_file),
+        "plan": str(plan.absolute()),
+        "plugin": str(plugin) if plugin else None,
+        "attributes": list(node_attributes(prepared.description.postprocess)),
+        "input_shape": [3, preprocessing.height, preprocessing.width],
+        "batch": options.batch,
+        "options": options.to_dict()
+        | {
+            "timing_cache_path": str(options.timing_cache.absolute())
+            if options.timing_cache
+            else None
+        },
+        "gpu": devices[0].capability if devices else None,
+    }
+    path = folder / "job.json"
+    path.write_text(json.dumps(job))
+    return path
+
+
+def run_child(
+    job: Path, folder: Path, module: str, progress: Progress, *, verbose: bool = False
+) -> dict[str, Any]:
+    """Run a job in a process of its own; its result.
+
+    Raises:
+        SsdSmallError: what the child reports.
+        MissingRequirement: the child died; the message ends with the last lines of its log.
+    """
+    log: deque[str] = deque(maxlen=LOG_LINES)
+    result: dict[str, Any] | None = None
+    failure: dict[str, Any] | None = None
+    with subprocess.Popen(
+        [sys.executable, "-m", "ssd_small.export.build_child", str(job)],
+        cwd=folder,  # nothing in the caller's folder can shadow a module
+        env=child_environment(module, folder / "lib"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as child:
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                text, separator, record = line.partition(RECORD_SEPARATOR)
+                if text.strip():
+                    log.append(text.rstrip())
+                    if verbose:
+                        print(text.rstrip(), file=sys.stderr)
+                event = json.loads(record) if separator else {}
+                if event.get("event") == "progress":
+                    progress(event["phase"], event["share"])
+                elif event.get("event") == "result":
+                    result = event
+                elif event.get("event") == "failed":
+                    failure = event
+        except BaseException:
+            child.kill()
+            raise
+    if failure is not None:
+        raise _reported(failure, log)
+    if result is None or child.returncode != 0:
+        raise MissingRequirement(_died(child.returncode, module, log))
+    return result
+
+
+def child_environment(module: str, folder: Path) -> dict[str, str]:
+    """Environment of the child: our modules, and unversioned names of the vendor's libraries.
+
+    The parser of TensorRT-RTX opens ``libtensorrt_rtx.so`` by that name and ends the process
+    where it is not found, while the wheel ships ``libtensorrt_rtx.so.1`` only.
+    """
+    folder.mkdir(exist_ok=True)
+    for library in _vendor_libraries(module):
+        link = folder / (library.name.partition(".so")[0] + ".so")
+        if not link.exists():
+            link.symlink_to(library)
+    environment = dict(os.environ)
+    search = [str(folder), environment.get("LD_LIBRARY_PATH", "")]
+    environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, search))
+    environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in sys.path)
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
+def _vendor_libraries(module: str) -> list[Path]:
+    """Shared libraries in the wheel ``<module>_libs``; none where the system has them."""
+    try:
+        spec = find_spec(f"{module}_libs")
+    except (ImportError, ValueError):
+        return []
+    folders = spec.submodule_search_locations if spec else None
+    return sorted(p.resolve() for f in folders or [] for p in Path(f).glob("lib*.so.*"))
+
+
+def _reported(failure: Mapping[str, Any], log: deque[str]) -> errors.SsdSmallError:
+    kind: type[errors.SsdSmallError] = getattr(errors, failure["kind"])
+    lines = [line for line in log if "[E]" in line or "[F]" in line]
+    return kind("\n  ".join([failure["message"], *lines]))
+
+
+def _died(code: int, module: str, log: deque[str]) -> str:
+    if code < 0:
+        try:
+            how = f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            how = f"was ended by signal {-code}"
+        if -code == signal.SIGKILL:
+            how += " (often: out of memory)"
+    else:
+        how = f"ended with exit code {code}"
+    text = f"the process that builds with {module} {how} before it was done; nothing was written"
+    return "\n  ".join([f"{text}. Its last lines:", *log]) if log else f"{text}; it said nothing"
+
+

@@ -1,0 +1,108 @@
+"""The TensorRT plugin library: where it is, and loading it into a plugin registry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from .errors import MissingRequirement
+
+#: names a library to use instead of the packaged one
+ENVIRONMENT = "SSD_SMALL_PLUGIN"
+FILE_NAME = "libssd_small_plugin.so"
+PLUGIN_NAME, PLUGIN_VERSION = "DecodeNms", "1"
+
+
+def find_plugin() -> Path:
+    """The plugin library: the one that SSD_SMALL_PLUGIN names, else the packaged one.
+
+    Raises:
+        MissingRequirement: there is none.
+    """
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        path = Path(named)
+        if not path.is_file():
+            raise MissingRequirement(
+                f"{ENVIRONMENT} names {path}, which does not exist; expected the path of "
+                f"{FILE_NAME}, or leave {ENVIRONMENT} unset"
+            )
+        return path.resolve()
+    path = Path(__file__).resolve().parent / "_native" / FILE_NAME
+    if not path.is_file():
+        raise MissingRequirement(
+            f"the TensorRT plugin {FILE_NAME} was not built with this installation; reinstall "
+            f"ssd-small with nvcc present, or set {ENVIRONMENT}=PATH to one built elsewhere"
+        )
+    return path
+
+
+def load_plugin(trt: Any, path: Path | None = None) -> Any:
+    """The creator of the DecodeNms plugin, its library loaded if it is not yet.
+
+    Args:
+        trt: the module ``tensorrt`` or ``tensorrt_rtx``.
+        path: the library; None for :func:`find_plugin`.
+
+    Raises:
+        MissingRequirement: no library, not one of ours, or of another version.
+    """
+    registry = trt.get_plugin_registry()
+    creator = _creator(registry)
+    if creator is not None:
+        return creator
+    path = path or find_plugin()
+    try:
+        handle = registry.load_library(str(path))
+    except Exception as error:  # what the binding raises differs between the flavours
+        raise MissingRequirement(_not_loaded(path, str(error))) from error
+    creator = _creator(registry)
+    if creator is not None:
+        return creator
+    other = sorted(c.plugin_version for c in registry.all_creators if c.name == PLUGIN_NAME)
+    if other:
+        raise MissingRequirement(
+            f"plugin library {path} provides {PLUGIN_NAME} version {other[0]}; this version of "
+            f"ssd-small needs version {PLUGIN_VERSION}: reinstall ssd-small, or set {ENVIRONMENT} "
+            "to a library of the same release"
+        )
+    state = "it cannot be loaded" if handle is None else f"it provides no plugin {PLUGIN_NAME}"
+    raise MissingRequirement(_not_loaded(path, state))
+
+
+def check_fields(creator: Any, attributes: Collection[str]) -> None:
+    """Refuse a creator that does not read exactly the attributes that were written.
+
+    TensorRT's parser drops an attribute that the creator does not list without a word.
+
+    Raises:
+        MissingRequirement: the two differ.
+    """
+    read = {field.name for field in creator.field_names}
+    differing = sorted(read ^ set(attributes))
+    if differing:
+        side = "does not know" if differing[0] in attributes else "also expects"
+        raise MissingRequirement(
+            f"the {PLUGIN_NAME} plugin {side} the attribute {differing[0]!r}; the plugin library "
+            "is of another release: reinstall ssd-small"
+        )
+
+
+def _creator(registry: Any) -> Any:
+    return next(
+        (
+            creator
+            for creator in registry.all_creators
+            if creator.name == PLUGIN_NAME and creator.plugin_version == PLUGIN_VERSION
+        ),
+        None,
+    )
+
+
+def _not_loaded(path: Path, reason: str) -> str:
+    return (
+        f"{path} is not the plugin library of ssd-small ({reason or 'it cannot be loaded'}); "
+        f"expected {FILE_NAME}: reinstall ssd-small, or correct {ENVIRONMENT}"
+    )
