@@ -1,9 +1,9 @@
 """The build backend: setuptools, plus the native libraries that CMake builds.
 
 They go to ``ssd_small/_native`` of the wheel, or of the source tree for editable installs. CMake
-and Ninja come from pip as build requirements; metadata stands in setup.cfg. Where the CPU library does not build (no C++ compiler), installation goes on
-with a warning, and the numpy implementation serves; the environment variable
-``SSD_SMALL_REQUIRE_NATIVE=1`` makes that an error.
+and Ninja come from pip as build requirements; metadata stands in setup.cfg. Where the CPU library
+does not build (no C++ compiler), installation goes on with a warning, and the numpy
+implementation serves; the environment variable ``SSD_SMALL_REQUIRE_NATIVE=1`` makes that an error.
 """
 
 from __future__ import annotations
