@@ -62,9 +62,7 @@ def nodes_beyond_half(model: ModelProto, description: Description) -> list[str]:
         graph.node.append(
             helper.make_node("ReduceMax", [f"{name}/size"], [f"{name}/largest"], keepdims=0)
         )
-        graph.output.append(
-            helper.make_tensor_value_info(f"{name}/largest", TensorProto.FLOAT, [])
-        )
+        graph.output.append(helper.make_tensor_value_info(f"{name}/largest", TensorProto.FLOAT, []))
     largest = np.zeros(len(names), np.float32)
     for outputs in _run(probe, description):
         largest = np.maximum(largest, np.asarray(outputs[len(heads) :], np.float32))

@@ -213,5 +213,3 @@ def _died(code: int, module: str, log: deque[str]) -> str:
         how = f"ended with exit code {code}"
     text = f"the process that builds with {module} {how} before it was done; nothing was written"
     return "\n  ".join([f"{text}. Its last lines:", *log]) if log else f"{text}; it said nothing"
-
-

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .artifact import Description, describe
+from .errors import MissingRequirement, UsageError
 from .models.registry import get_spec, list_models
 from .postprocess import PostprocessParams, decode_nms
+from .requirements import require
+from .runtimes import open_engine
 from .synthetic import detector_heads, picture_input
 from .timing import Timing, measure
 
 if TYPE_CHECKING:
+    from .export.build_engine import Precision
     from .runtimes.base import Runtime
+    from .runtimes.torch import TorchRuntime
 
 
 @dataclass(frozen=True)
@@ -102,12 +108,51 @@ def bench_runtime(
     )
 
 
+def reference_runtime(description: Description, threads: int = 0) -> TorchRuntime:
+    """PyTorch with random weights for the network that ``description`` names.
+
+    Raises:
+        UsageError: it is not one of this package's networks.
+        MissingRequirement: torch is not installed.
+    """
+    torch = require("torch", "timing PyTorch beside the engine")
+    from .models.network import create_model
+    from .runtimes.torch import TorchRuntime
+
+    torch.manual_seed(0)
+    if threads:
+        torch.set_num_threads(threads)
+    net = create_model(description.model, description.num_classes, description.width)
+    return TorchRuntime(net, description.with_decode_nms(False))
+
+
+def bench_engine(path: Path, batch: int, seconds: float, threads: int = 0) -> Iterator[Measurement]:
+    """Time an engine, and PyTorch on a network of the same size before it, where that is here.
+
+    Args:
+        path: engine file.
+        batch: images per call.
+        seconds: for both together.
+        threads: CPU threads; 0 for one per core.
+    """
+    with open_engine(path, threads) as engine:
+        params = engine.description.postprocess
+        try:
+            reference = reference_runtime(engine.description, threads)
+        except (UsageError, MissingRequirement):
+            yield bench_runtime(engine, params, batch, seconds)
+            return
+        with reference:
+            yield bench_runtime(reference, params, batch, seconds / 2)
+        yield bench_runtime(engine, params, batch, seconds / 2)
+
+
 def bench_model(
     name: str,
     params: PostprocessParams,
     folder: Path,
     *,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     batch: int = 1,
     seconds: float = 10.0,
     threads: int = 0,
@@ -124,26 +169,18 @@ def bench_model(
         batch: images per call.
         seconds: for both together.
         threads: CPU threads; 0 for one per core.
+        num_classes: classes including background.
+        width: channel multiplier.
     """
-    import torch
-
-    from .artifact import describe
     from .export.build_engine import BuildOptions, build_engine
     from .export.to_onnx import onnx_from_network, write_onnx
-    from .models.network import create_model
-    from .runtimes import open_engine
-    from .runtimes.torch import TorchRuntime
 
-    torch.manual_seed(0)
-    if threads:
-        torch.set_num_threads(threads)
-    net = create_model(name, num_classes, width)
-    description = describe(net.spec, num_classes, width, params=params)
-    with TorchRuntime(net, description) as reference:
+    description = describe(get_spec(name), num_classes, width, params=params)
+    with reference_runtime(description, threads) as reference:
+        onnx_path, engine_path = folder / f"{name}.onnx", folder / f"{name}.engine"
+        write_onnx(onnx_from_network(reference.net, description), onnx_path)
         yield bench_runtime(reference, params, batch, seconds / 2)
-    onnx_path, engine_path = folder / f"{name}.onnx", folder / f"{name}.engine"
-    write_onnx(onnx_from_network(net, description), onnx_path)
-    options = BuildOptions("onnxruntime", precision=precision, max_batch=batch)  # type: ignore[arg-type]
+    options = BuildOptions(target="onnxruntime", precision=precision, max_batch=batch)
     build_engine(onnx_path, engine_path, options)
     with open_engine(engine_path, threads) as engine:
         yield bench_runtime(engine, params, batch, seconds / 2)

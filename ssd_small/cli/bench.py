@@ -96,14 +96,11 @@ def _measure(
     threads: int,
     settings: dict[str, Any],
 ) -> Iterator[Measurement]:
-    from ..bench import bench_model, bench_runtime
-    from ..runtimes import open_engine
+    from ..bench import bench_engine, bench_model
 
-    batch, seconds = settings["batch"], settings["seconds"]
     for path in engines:
         note(f"measuring {path}")
-        with open_engine(path, threads) as runtime:
-            yield bench_runtime(runtime, params, batch, seconds)
+        yield from bench_engine(path, settings["batch"], settings["seconds"], threads)
     with tempfile.TemporaryDirectory(prefix="ssd-small-bench-") as folder:
         for name in models:
             note(f"measuring {name}")

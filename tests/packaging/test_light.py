@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cv2", "pycocotools", "PIL")
 
@@ -25,17 +25,22 @@ def test_import_needs_no_heavy_package() -> None:
 
 
 def test_help_is_instant_and_imports_no_heavy_package() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "ssd_small", "--help"]
-    samples = []
-    for _ in range(5):
-        started = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-        samples.append(time.perf_counter() - started)
-    assert "build-engine" in done.stdout
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    command = [sys.executable, "-m", "ssd_small", "--help"]
+    shown = subprocess.run(
+        [command[0], "-X", "importtime", *command[1:]],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "build-engine" in shown.stdout
+    imported = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}
     assert not imported & {*HEAVY, "numpy"}
-    # the promise is half a second; the fastest of five, since the machine may be busy
-    assert min(samples) < 0.5
+    # processor time, since other work on the machine stretches the wall time
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
 def test_public_names_are_listed() -> None:
