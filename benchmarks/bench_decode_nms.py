@@ -81,11 +81,12 @@ def numpy_loop(loc, conf, priors, params) -> list[Pairs]:
     return found
 
 
-def torchvision_run(loc, conf, priors, params) -> Callable[[], list[Pairs]]:
+def torchvision_run(loc, conf, priors, params, threads) -> Callable[[], list[Pairs]]:
     """The steps of torchvision's SSD after its heads, without the clipping to the image."""
     import torch
     from torchvision.ops import batched_nms
 
+    torch.set_num_threads(threads)
     loc, conf, priors = (torch.from_numpy(array) for array in (loc, conf, priors))
     centre_variance, size_variance = params.variances
 
@@ -117,7 +118,6 @@ def onnxruntime_run(loc, conf, priors, params, threads) -> Callable[[], list[Pai
     """The function body in a model of its own."""
     import onnxruntime
     from onnx import TensorProto, helper
-
     from ssd_small.export.decode_nms_node import append_decode_nms
 
     shapes = {"loc": ["batch", len(priors), 4], "conf": ["batch", len(priors), conf.shape[2]]}
@@ -148,6 +148,7 @@ def contenders(
     case: dict[str, Any], loc, conf, priors, params
 ) -> Iterator[tuple[str, Callable[[], Any], Callable[[Any], list[Pairs]]]]:
     """Name, what to time, and how to read its result; those that make sense for the case."""
+
     def pairs(found):
         return [list(zip(d.labels.tolist(), d.priors.tolist(), strict=True)) for d in found]
 
@@ -157,7 +158,7 @@ def contenders(
     ), pairs  # fmt: skip
     if case["preset"] == "torchvision":
         for name, make in (
-            ("torchvision", lambda: torchvision_run(loc, conf, priors, params)),
+            ("torchvision", lambda: torchvision_run(loc, conf, priors, params, threads)),
             ("onnxruntime", lambda: onnxruntime_run(loc, conf, priors, params, threads)),
         ):
             try:
@@ -192,11 +193,6 @@ def read_milliseconds(conf: np.ndarray, threads: int, seconds: float) -> float:
 
 def run_case(case: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Validate and time all contenders of one case."""
-    import os
-
-    os.environ["OMP_NUM_THREADS"] = str(case["threads"])
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(case["threads"])
     priors = priors_from_spec(get_spec(case["model"]))
     loc, conf = make_heads(case["density"], priors, case["batch"])
     params = PRESETS[case["preset"]]

@@ -23,8 +23,9 @@ def run(boxes, scores, **params):
     conf = np.asarray(scores, np.float32).reshape(1, len(boxes), -1)
     defaults = {"activation": "none", "background_label": -1, "score_threshold": 0.1}
     chosen = PostprocessParams(**(defaults | params))
-    return decode_nms(np.zeros((1, len(boxes), 4), np.float32), conf, priors, chosen,
-                      backend="numpy")[0]
+    return decode_nms(
+        np.zeros((1, len(boxes), 4), np.float32), conf, priors, chosen, backend="numpy"
+    )[0]
 
 
 # three boxes in a row: 0 and 1 overlap by 3/5 (intersection 0.75, union 1.25), 2 is apart
@@ -39,7 +40,7 @@ def test_zero_offsets_decode_to_the_prior():
 def test_offsets_scale_with_variances_and_prior_size():
     # cx = 0.5 + 1 * 0.1 * 2 = 0.7; w = 2 * exp(0.2 * 5 ln 2) = 4
     loc = np.float32([[1, 0, 5 * math.log(2), 0]])
-    (x1, y1, x2, y2), = boxes_xyxy_from_loc(loc, [[0.5, 0.5, 2, 1]]).tolist()
+    ((x1, y1, x2, y2),) = boxes_xyxy_from_loc(loc, [[0.5, 0.5, 2, 1]]).tolist()
     # 2 ulp of the exponential at 4 and a rounding or two of numbers up to 4
     assert [x1, y1, x2, y2] == pytest.approx([-1.3, 0, 2.7, 1], abs=2e-6)
 
