@@ -2,8 +2,9 @@
 
 They go to ``ssd_small/_native`` of the wheel, or of the source tree for editable installs. CMake
 and Ninja come from pip as build requirements; metadata stands in setup.cfg. Where the CPU library
-does not build (no C++ compiler), installation goes on with a warning, and the numpy
-implementation serves; the environment variable ``SSD_SMALL_REQUIRE_NATIVE=1`` makes that an error.
+does not build (no C++ compiler), installation goes on with a warning (``pip -v`` shows it), and
+the numpy implementation serves; the environment variable ``SSD_SMALL_REQUIRE_NATIVE=1`` makes
+that an error.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ class BuildPyWithNative(build_py):
                 if os.environ.get("SSD_SMALL_REQUIRE_NATIVE", "0") not in ("", "0"):
                     raise
                 self.warn(
-                    f"the native library {library.target} was not built ({error}); ssd-small "
-                    "installs without it and gives the same results more slowly. To have it, "
-                    "install a C++17 compiler and reinstall"
+                    f"the native library {library.target} was not built ({_reason(error)}); "
+                    "ssd-small installs without it and gives the same results more slowly. To "
+                    "have it, install a C++17 compiler and reinstall"
                 )
                 continue
             target = base / PACKAGE / built.name
@@ -127,6 +128,13 @@ def _find_cmake() -> str:
             raise FileNotFoundError("no cmake: pip install cmake") from None
         return found
     return str(Path(CMAKE_BIN_DIR) / "cmake")
+
+
+def _reason(error: Exception) -> str:
+    """One short line; what CMake printed stands above it."""
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"CMake failed with status {error.returncode}"
+    return str(error)
 
 
 def _run(command: list[str | Path]) -> None:

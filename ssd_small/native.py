@@ -185,8 +185,7 @@ def _load(path: str) -> ctypes.CDLL:
         raise MissingRequirement(f"native library: {error}; {hint}") from error
     if version != _ABI_VERSION:
         raise MissingRequirement(
-            f"native library {path} has interface version {version}; expected {_ABI_VERSION}; "
-            f"{hint}"
+            f"native library {path}: interface version {version}, expected {_ABI_VERSION}; {hint}"
         )
     pointer = ctypes.c_void_p
     library.ssd_small_decode_nms.argtypes = [pointer, pointer, pointer, pointer, ctypes.c_size_t]
