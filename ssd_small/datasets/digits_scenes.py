@@ -119,14 +119,20 @@ def _read_photo(name: str, purpose: str) -> Image:
         return np.ascontiguousarray(np.asarray(file.convert("RGB"))[:, :, ::-1])
 
 
-def draw_scene(material: Material, rng: np.random.Generator) -> Scene:
-    """A new picture; the same state of ``rng`` gives the same picture."""
+def draw_scene(material: Material, rng: np.random.Generator, crowding: int = 1) -> Scene:
+    """A new picture; the same state of ``rng`` gives the same picture.
+
+    Args:
+        material: digits and photographs to draw from.
+        rng: source of all chance.
+        crowding: multiplies the number of digits; training learns more from a full picture.
+    """
     width, height = PICTURE_SIZES[rng.integers(len(PICTURE_SIZES))]
     image = _background(material, rng, width, height).astype(np.float32)
     boxes: list[tuple[int, int, int, int]] = []
     drawn: list[int] = []
     for kind in ("large", "medium", "small"):
-        for _ in range(rng.integers(COUNTS[kind][0], COUNTS[kind][1] + 1)):
+        for _ in range(crowding * int(rng.integers(COUNTS[kind][0], COUNTS[kind][1] + 1))):
             which = int(rng.integers(len(material.glyphs)))
             ink, tight = _stretch(material.glyphs[which], rng, _height(rng, kind))
             place = _free_place(boxes, tight, (width, height), rng)
