@@ -40,7 +40,8 @@ PHOTOS: dict[Split, tuple[str, ...]] = {
         "skimage/data/rocket.jpg",
     ),
 }
-#: the set is ordered by writer: the last fifth keeps most writers of val out of train
+#: val is the last fifth, not a random one: the set is unshuffled and a sample's nearest look-alike
+#: is typically less than a hundred places away (1-nearest-neighbour accuracy .956, at random .987)
 FIRST_VAL_DIGIT = 1437
 #: width and height of the pictures; none is the network's 300x300, so each is resized
 PICTURE_SIZES = ((320, 320), (360, 300), (300, 360))
