@@ -40,7 +40,8 @@ PHOTOS: dict[Split, tuple[str, ...]] = {
         "skimage/data/rocket.jpg",
     ),
 }
-#: the set is ordered by writer: the last fifth keeps most writers of val out of train
+#: val is the last fifth, not a random one: the set is unshuffled and a sample's nearest look-alike
+#: is typically less than a hundred places away (1-nearest-neighbour accuracy .956, at random .987)
 FIRST_VAL_DIGIT = 1437
 #: width and height of the pictures; none is the network's 300x300, so each is resized
 PICTURE_SIZES = ((320, 320), (360, 300), (300, 360))
@@ -119,14 +120,20 @@ def _read_photo(name: str, purpose: str) -> Image:
         return np.ascontiguousarray(np.asarray(file.convert("RGB"))[:, :, ::-1])
 
 
-def draw_scene(material: Material, rng: np.random.Generator) -> Scene:
-    """A new picture; the same state of ``rng`` gives the same picture."""
+def draw_scene(material: Material, rng: np.random.Generator, crowding: int = 1) -> Scene:
+    """A new picture; the same state of ``rng`` gives the same picture.
+
+    Args:
+        material: digits and photographs to draw from.
+        rng: source of all chance.
+        crowding: multiplies the number of digits; training learns more from a full picture.
+    """
     width, height = PICTURE_SIZES[rng.integers(len(PICTURE_SIZES))]
     image = _background(material, rng, width, height).astype(np.float32)
     boxes: list[tuple[int, int, int, int]] = []
     drawn: list[int] = []
     for kind in ("large", "medium", "small"):
-        for _ in range(rng.integers(COUNTS[kind][0], COUNTS[kind][1] + 1)):
+        for _ in range(crowding * int(rng.integers(COUNTS[kind][0], COUNTS[kind][1] + 1))):
             which = int(rng.integers(len(material.glyphs)))
             ink, tight = _stretch(material.glyphs[which], rng, _height(rng, kind))
             place = _free_place(boxes, tight, (width, height), rng)
