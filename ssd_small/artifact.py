@@ -193,7 +193,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
         BadFile: unreadable, not text, or a name is missing or doubled.
     """
     try:
-        text = read_bytes(path, "a text file with a class name per line").decode()
+        text = read_bytes(path, "a text file with a class name per line").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFile(f"{path} is not UTF-8 text; expected a class name per line") from error
     names = tuple(line.strip() for line in text.rstrip().splitlines())

@@ -12,6 +12,7 @@ from ..errors import BadFile, UsageError
 from .options import (
     FILE,
     FOLDER,
+    Number,
     json_option,
     model_options,
     note,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @model_options
 @click.option(
     "--score-threshold",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.5,
     show_default=True,
     help="Show scores above.",
