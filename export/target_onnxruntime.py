@@ -27,7 +27,7 @@ def build(onnx_path: Path, output: Path, options: BuildOptions) -> Sidecar:
     receipt = receipt_of_onnx(prepared.model)
     check_receipt(options.precision, receipt)
     with engine_output(output) as (temporary, write):
-        _optimize(prepared.model, temporary)
+        _optimize(prepared.model, temporary, onnx_path)
         sidecar = Sidecar(
             target="onnxruntime",
             target_version=ort.__version__,
@@ -49,7 +49,7 @@ def build(onnx_path: Path, output: Path, options: BuildOptions) -> Sidecar:
     return sidecar
 
 
-def _optimize(model: ModelProto, path: Path) -> None:
+def _optimize(model: ModelProto, path: Path, source: Path) -> None:
     """Write the model with ONNX Runtime's portable optimisations applied."""
     ort = require("onnxruntime", "building an onnxruntime engine")
     settings = ort.SessionOptions()
@@ -63,4 +63,4 @@ def _optimize(model: ModelProto, path: Path) -> None:
         reason = str(error).strip().splitlines()[0]
         if (path.parent.exists() and "optimized" in reason.lower()) or "errno" in reason.lower():
             raise output_error(path, OSError(0, reason)) from error
-        raise BadFile(f"ONNX Runtime cannot build this model: {reason}") from error
+        raise BadFile(f"ONNX Runtime cannot build {source}: {reason}; export it again") from error

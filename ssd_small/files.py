@@ -87,7 +87,7 @@ def read_json(path: Path, expected: str) -> Any:
     """
     try:
         return json.loads(read_bytes(path, expected))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadFile(f"{path} is not JSON ({error}); expected {expected}") from error
 
 

@@ -91,8 +91,9 @@ def read_sidecar(engine: Path) -> Sidecar:
         BadFile: the engine or the sidecar is absent, or they do not belong together.
     """
     if not engine.is_file():
+        state = "is a folder" if engine.is_dir() else "does not exist"
         raise BadFile(
-            f"engine {engine} does not exist; expected a file written by 'ssd-small build-engine'"
+            f"engine {engine} {state}; expected a file written by 'ssd-small build-engine'"
         )
     path = sidecar_path(engine)
     if not path.is_file():
@@ -112,8 +113,12 @@ def read_sidecar(engine: Path) -> Sidecar:
         values["compute_capabilities"] = tuple(values["compute_capabilities"])
         sidecar = Sidecar(description=description, **values)
         expected = sidecar.engine["sha256"]
-    except (KeyError, TypeError) as error:
-        raise BadFile(f"{path} is incomplete ({error}); build the engine again") from error
+        if not sidecar.batch["max"] >= 1:
+            raise ValueError(f"largest batch {sidecar.batch['max']}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadFile(
+            f"{path} is incomplete or damaged ({error}); build the engine again"
+        ) from error
     if sha256_of(engine) != expected:
         raise BadFile(
             f"engine {engine} is not the one its sidecar {path.name} describes (their SHA-256 "

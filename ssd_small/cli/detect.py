@@ -91,10 +91,12 @@ def command(
         print_json(report)
     else:
         _print(report)
-    for error in unreadable:
-        note(f"ssd-small: error: {error}")
+    if len(unreadable) == 1:
+        raise unreadable[0]
     if unreadable:
-        raise BadFile(f"{len(unreadable)} of {len(paths)} images could not be read")
+        for error in unreadable:
+            note(f"  {error}")
+        raise BadFile(f"{len(unreadable)} of {len(paths)} images could not be read, see above")
 
 
 def _targets(paths: list[Path], output: Path | None) -> list[Path]:

@@ -43,7 +43,7 @@ WIDTH = Number(0, 4, min_open=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0: one per core."
+    "--threads", type=click.IntRange(0, 1024), default=0, help="CPU threads; 0: one per core."
 )
 
 
