@@ -21,6 +21,8 @@ from .decode_nms_function import (
     node_attributes,
 )
 
+_FLOATS = ("score_threshold", "iou_threshold", "pixel_offset", "variances")
+
 
 def append_decode_nms(
     model: ModelProto, params: PostprocessParams, priors: npt.NDArray[np.float32]
@@ -94,7 +96,7 @@ def params_from_node(node: NodeProto, path: Path) -> PostprocessParams:
     values["activation"] = values.get("activation", b"").decode()
     try:
         # attributes are stored in float32; the shortest decimal form gives back what was asked
-        for name in ("score_threshold", "iou_threshold", "pixel_offset"):
+        for name in _FLOATS[:3]:
             values[name] = float(str(np.float32(values[name])))
         values["variances"] = tuple(float(str(np.float32(v))) for v in values["variances"])
         return PostprocessParams.from_dict(values)
@@ -103,6 +105,15 @@ def params_from_node(node: NodeProto, path: Path) -> PostprocessParams:
             f"{path}: the attributes of its {OP_TYPE} node are not those of version {VERSION} "
             f"({error}); export it again"
         ) from error
+
+
+def same_params(first: PostprocessParams, second: PostprocessParams) -> bool:
+    """Whether two sets of parameters are one in a node, whose floats are single precision."""
+    a, b = node_attributes(first), node_attributes(second)
+    return all(
+        np.array_equal(np.float32(a[k]), np.float32(b[k])) if k in _FLOATS else a[k] == b[k]
+        for k in a
+    )
 
 
 def _heads_shape(outputs: Any) -> tuple[int, int]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from onnx import ModelProto
 
 from ..errors import BadFile
-from ..files import atomic_output, output_error, sha256_of
+from ..files import output_error, sha256_of
 from ..requirements import require
-from ..sidecar import Sidecar, write_sidecar
+from ..sidecar import Sidecar, engine_output
 from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare
 
@@ -26,31 +26,30 @@ def build(onnx_path: Path, output: Path, options: BuildOptions) -> Sidecar:
     prepared = prepare(onnx_path, options.precision, heads=options.heads, for_plugin=False)
     receipt = receipt_of_onnx(prepared.model)
     check_receipt(options.precision, receipt)
-    with atomic_output(output) as temporary:
-        _optimize(prepared.model, temporary)
-        engine = {
-            "file": output.name,
-            "sha256": sha256_of(temporary),
-            "bytes": temporary.stat().st_size,
-        }
-    sidecar = Sidecar(
-        target="onnxruntime",
-        target_version=ort.__version__,
-        precision=options.precision,
-        description=prepared.description,
-        onnx={"file": onnx_path.name, "sha256": sha256_of(onnx_path)},
-        engine=engine,
-        batch=options.batch,
-        receipt=receipt,
-        options=options.to_dict(),
-        seconds=round(time.perf_counter() - started, 3),
-        checks=prepared.checks,
-    )
-    write_sidecar(output, sidecar)
+    with engine_output(output) as (temporary, write):
+        _optimize(prepared.model, temporary, onnx_path)
+        sidecar = Sidecar(
+            target="onnxruntime",
+            target_version=ort.__version__,
+            precision=options.precision,
+            description=prepared.description,
+            onnx={"file": onnx_path.name, "sha256": sha256_of(onnx_path)},
+            engine={
+                "file": output.name,
+                "sha256": sha256_of(temporary),
+                "bytes": temporary.stat().st_size,
+            },
+            batch=options.batch,
+            receipt=receipt,
+            options=options.to_dict(),
+            seconds=round(time.perf_counter() - started, 3),
+            checks=prepared.checks,
+        )
+        write(sidecar)
     return sidecar
 
 
-def _optimize(model: ModelProto, path: Path) -> None:
+def _optimize(model: ModelProto, path: Path, source: Path) -> None:
     """Write the model with ONNX Runtime's portable optimisations applied."""
     ort = require("onnxruntime", "building an onnxruntime engine")
     settings = ort.SessionOptions()
@@ -64,4 +63,4 @@ def _optimize(model: ModelProto, path: Path) -> None:
         reason = str(error).strip().splitlines()[0]
         if (path.parent.exists() and "optimized" in reason.lower()) or "errno" in reason.lower():
             raise output_error(path, OSError(0, reason)) from error
-        raise BadFile(f"ONNX Runtime cannot build this model: {reason}") from error
+        raise BadFile(f"ONNX Runtime cannot build {source}: {reason}; export it again") from error

@@ -17,7 +17,7 @@ from ..artifact import Description
 from ..errors import BadFile
 from ..files import atomic_output, read_bytes
 from .decode_nms_function import DOMAIN, OP_TYPE, OUTPUTS, VERSION
-from .decode_nms_node import append_decode_nms, find_decode_nms, params_from_node
+from .decode_nms_node import append_decode_nms, find_decode_nms, params_from_node, same_params
 
 if TYPE_CHECKING:
     from ..models.network import SsdNetwork
@@ -73,7 +73,7 @@ def read_onnx(path: Path) -> tuple[ModelProto, Description]:
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf's and the checker's own exception types vary by version
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "empty"
-        raise BadFile(f"{path} is not a whole ONNX file ({reason}); export it again") from error
+        raise BadFile(f"{path} is not a valid ONNX file ({reason}); export it again") from error
     properties = {p.key: p.value for p in model.metadata_props}
     if METADATA_KEY not in properties:
         raise BadFile(
@@ -99,8 +99,24 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
     outputs = [o.name for o in model.graph.output]
     if outputs != expected or [i.name for i in model.graph.input] != [INPUT]:
         raise BadFile(f"{path} has outputs {outputs}; expected {expected}: export it again")
-    if node:
-        params_from_node(node, path)
+    if node and not same_params(params_from_node(node, path), description.postprocess):
+        raise BadFile(
+            f"{path}: the attributes of its {OP_TYPE} node are not the parameters it describes; "
+            "export it again"
+        )
+    _check_heads(model, description, path)
+
+
+def _check_heads(model: ModelProto, description: Description, path: Path) -> None:
+    """The conf tensor must have the priors and classes that the description lists."""
+    values = (*model.graph.output, *model.graph.value_info)
+    dims = next((v.type.tensor_type.shape.dim for v in values if v.name == HEADS[1]), [])
+    found = [d.dim_value for d in dims][1:]
+    expected = [len(description.priors), description.num_classes]
+    if found != expected:
+        raise BadFile(
+            f"{path} computes {found} priors and classes but describes {expected}; export it again"
+        )
 
 
 def _trace(net: SsdNetwork, opset: int) -> ModelProto:

@@ -64,6 +64,14 @@ class Description:
         background = self.postprocess.background_label
         return self.labels[label - (0 <= background < label)]
 
+    def _check(self) -> None:
+        """Refuse what contradicts itself, with ValueError."""
+        detectable = self.num_classes - (self.postprocess.background_label >= 0)
+        if len(self.labels) != detectable:
+            raise ValueError(f"{len(self.labels)} labels for {self.num_classes} classes")
+        if not np.isfinite(self.priors).all():
+            raise ValueError("prior boxes are not finite")
+
     def with_decode_nms(self, inside: bool, params: PostprocessParams | None = None) -> Description:
         """The same network with or without decode + NMS."""
         return replace(self, has_decode_nms=inside, postprocess=params or self.postprocess)
@@ -100,13 +108,15 @@ class Description:
         Raises:
             BadFile: written in another format, or a field is missing or wrong.
         """
+        if not isinstance(values, dict):
+            raise BadFile(f"{source} holds a damaged description; export the network again")
         if values.get("format") != FORMAT:
             raise BadFile(
                 f"{source} describes itself in format {values.get('format')!r}; this version reads "
                 f"format {FORMAT}: export the network again"
             )
         try:
-            return cls(
+            description = cls(
                 model=str(values["model"]),
                 num_classes=int(values["num_classes"]),
                 width=float(values["width"]),
@@ -125,6 +135,8 @@ class Description:
                 has_decode_nms=bool(values["has_decode_nms"]),
                 tool_version=str(values["tool_version"]),
             )
+            description._check()
+            return description
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise BadFile(
                 f"{source} describes itself incompletely ({type(error).__name__}: {error}); "
@@ -193,7 +205,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
         BadFile: unreadable, not text, or a name is missing or doubled.
     """
     try:
-        text = read_bytes(path, "a text file with a class name per line").decode()
+        text = read_bytes(path, "a text file with a class name per line").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFile(f"{path} is not UTF-8 text; expected a class name per line") from error
     names = tuple(line.strip() for line in text.rstrip().splitlines())

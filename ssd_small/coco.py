@@ -53,22 +53,26 @@ def read_annotations(path: Path) -> Annotations:
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in lists):
         raise BadFile(f"{path} is not a COCO annotation file: expected lists {', '.join(lists)}")
     try:
-        images = {image["id"]: image for image in content["images"]}
-        categories = {category["id"]: category for category in content["categories"]}
+        images = _by_id(content["images"], "image")
+        categories = _by_id(content["categories"], "category")
         for image in images.values():
-            str(image["file_name"])
-            if not (float(image["width"]) > 0 and float(image["height"]) > 0):
+            if not isinstance(image["file_name"], str):
+                raise TypeError(f"file_name {image['file_name']!r} of image {image['id']!r}")
+            if not min(_numbers(image["width"], image["height"])) > 0:
                 raise ValueError(f"image {image['id']!r} has no size")
+        for category in categories.values():
+            str(category["name"])
         boxes, dropped = [], 0
         for number, box in enumerate(content["annotations"]):
             _check_reference(path, box, images, categories)
-            x, y, width, height = (float(v) for v in box["bbox"])
-            if not (math.isfinite(x + y) and width > 0 and height > 0):
+            x, y, width, height = _numbers(*box["bbox"])
+            if not (math.isfinite(x + y + width * height) and width > 0 and height > 0):
                 dropped += 1
                 continue
-            defaults = {"area": width * height, "iscrowd": 0}
+            (area,) = _numbers(box.get("area", width * height))
+            crowd = int(box.get("iscrowd", 0))
             # pycocotools takes a matched id of 0 for "not matched"
-            boxes.append(defaults | box | {"id": number + 1})
+            boxes.append(box | {"id": number + 1, "area": area, "iscrowd": crowd})
     except (KeyError, TypeError, ValueError) as error:
         raise BadFile(
             f"{path} is not a COCO annotation file ({type(error).__name__}: {error}); expected "
@@ -79,6 +83,27 @@ def read_annotations(path: Path) -> Annotations:
         raise BadFile(f"{path} lists no images or no categories; nothing could be scored")
     ordered = tuple(categories[key] for key in sorted(categories))
     return Annotations(path, tuple(images.values()), ordered, tuple(boxes), dropped)
+
+
+def _by_id(entries: list[dict[str, Any]], kind: str) -> dict[int, dict[str, Any]]:
+    """Entries by their id, a whole number that none shares with another."""
+    found: dict[int, dict[str, Any]] = {}
+    for entry in entries:
+        key = entry["id"]
+        if type(key) is not int:
+            raise TypeError(f"{kind} id {key!r} is not a whole number")
+        if key in found:
+            raise ValueError(f"{kind} id {key} occurs twice")
+        found[key] = entry
+    return found
+
+
+def _numbers(*values: Any) -> list[float]:
+    """JSON numbers as floats; texts and booleans are refused, which float() would take."""
+    for value in values:
+        if type(value) not in (int, float):
+            raise TypeError(f"{value!r} is not a number")
+    return [float(value) for value in values]
 
 
 def _check_reference(
@@ -183,7 +208,7 @@ def read_results(path: Path, annotations: Annotations) -> list[dict[str, Any]]:
     try:
         for entry in entries:
             _check_reference(path, entry, images, categories)
-            if not all(math.isfinite(float(v)) for v in (*entry["bbox"], entry["score"])):
+            if not all(math.isfinite(v) for v in _numbers(*entry["bbox"], entry["score"])):
                 raise ValueError("a bbox or score is not finite")
             if len(entry["bbox"]) != 4:
                 raise ValueError("a bbox does not have four numbers")

@@ -23,12 +23,13 @@ def atomic_output(path: Path) -> Iterator[Path]:
             behind and an older file stays whole.
     """
     check_writable(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".ssd-small-{secrets.token_hex(4)}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename and Path(error.filename) not in (temporary, path):
+        if error.filename and Path(error.filename) not in (temporary, path, path.parent):
             raise
         raise output_error(path, error) from error
     finally:
@@ -36,19 +37,23 @@ def atomic_output(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Make sure early that ``path`` can be written; makes its folder.
+    """Make sure early that ``path`` can be written; touches nothing.
 
     Raises:
-        OutputError: it is a folder, or its folder cannot be made or written to.
+        OutputError: it is a folder or a device, or its folder cannot be made or written to.
     """
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder; name a file")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise OutputError(f"cannot write {path}: it is a folder; name a file")
+        if path.exists() and not path.is_file():
+            raise OutputError(f"cannot write {path}: it is a device or pipe; name a file")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
     except OSError as error:
         raise output_error(path, error) from error
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"cannot write {path}: the folder is read-only; choose another --output")
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {path}: {folder} is a file; choose another --output")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"cannot write {path}: {folder} is read-only; choose another --output")
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
@@ -66,7 +71,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically."""
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Indented JSON, as this package writes it."""
+    return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def read_json(path: Path, expected: str) -> Any:
@@ -77,7 +87,7 @@ def read_json(path: Path, expected: str) -> Any:
     """
     try:
         return json.loads(read_bytes(path, expected))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadFile(f"{path} is not JSON ({error}); expected {expected}") from error
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .errors import BadFile
+from .errors import BadFile, UsageError
 from .files import read_bytes
 from .requirements import require
 
@@ -20,6 +20,8 @@ Image = npt.NDArray[np.uint8]
 
 #: files taken from a folder
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+_INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "lanczos4")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,16 @@ class Preprocessing:
     mean: tuple[float, float, float] = (103.94, 116.78, 123.68)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     interpolation: Literal["linear", "area", "cubic", "nearest", "lanczos4"] = "linear"
+
+    def __post_init__(self) -> None:
+        sizes_fit = all(isinstance(v, int) and v > 0 for v in (self.height, self.width))
+        triples_fit = len(self.mean) == len(self.std) == 3 and all(self.std)
+        known = self.color_order in ("BGR", "RGB") and self.interpolation in _INTERPOLATIONS
+        if not (sizes_fit and triples_fit and known):
+            raise UsageError(
+                f"{self}: expected a positive height and width, color_order BGR or RGB, three "
+                f"means and non-zero stds, and an interpolation of {', '.join(_INTERPOLATIONS)}"
+            )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
@@ -81,12 +93,18 @@ def read_image(path: Path, *, apply_orientation: bool = True) -> Image:
     cv2 = require("cv2", "reading images")
     encoded = np.frombuffer(read_bytes(path, "an image file"), np.uint8)
     flags = cv2.IMREAD_COLOR | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
+    # OpenCV's remarks go to standard error past Python; what matters is in the exception
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         image = cv2.imdecode(encoded, flags) if encoded.size else None
     except cv2.error as error:
-        raise BadFile(f"cannot decode image {path}: {str(error).splitlines()[0]}") from error
+        large = "IMAGE_PIXELS" in str(error) or "memory" in str(error).lower()
+        state = "it has too many pixels" if large else "OpenCV cannot decode it"
+        raise BadFile(
+            f"cannot decode image {path}: {state}; scale it down or convert it"
+        ) from error
     if image is None:
-        state = "it is empty" if not encoded.size else "not an image, or damaged"
+        state = "not an image, or damaged" if encoded.size else "it is empty"
         raise BadFile(f"cannot decode image {path}: {state}; expected JPEG, PNG, BMP, TIFF or WebP")
     return np.asarray(image, np.uint8)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from ._version import __version__
 from .artifact import Description
 from .errors import BadFile
-from .files import read_json, sha256_of, write_json
+from .files import atomic_output, json_bytes, read_json, sha256_of, write_bytes
 
 FORMAT = 1
 
@@ -64,7 +66,22 @@ def sidecar_path(engine: Path) -> Path:
 
 def write_sidecar(engine: Path, sidecar: Sidecar) -> None:
     """Write the sidecar of an engine atomically."""
-    write_json(sidecar_path(engine), sidecar.to_dict())
+    write_bytes(sidecar_path(engine), json_bytes(sidecar.to_dict()))
+
+
+@contextmanager
+def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]]:
+    """Write an engine and its sidecar together, or neither.
+
+    Yields a temporary path for the engine and a function that takes its sidecar; both files take
+    their places when the block ends well.
+
+    Raises:
+        OutputError: one of the two cannot be written; nothing is left behind and an older pair
+            stays whole.
+    """
+    with atomic_output(path) as engine, atomic_output(sidecar_path(path)) as side:
+        yield engine, lambda sidecar: side.write_bytes(json_bytes(sidecar.to_dict()))
 
 
 def read_sidecar(engine: Path) -> Sidecar:
@@ -74,8 +91,9 @@ def read_sidecar(engine: Path) -> Sidecar:
         BadFile: the engine or the sidecar is absent, or they do not belong together.
     """
     if not engine.is_file():
+        state = "is a folder" if engine.is_dir() else "does not exist"
         raise BadFile(
-            f"engine {engine} does not exist; expected a file written by 'ssd-small build-engine'"
+            f"engine {engine} {state}; expected a file written by 'ssd-small build-engine'"
         )
     path = sidecar_path(engine)
     if not path.is_file():
@@ -95,8 +113,12 @@ def read_sidecar(engine: Path) -> Sidecar:
         values["compute_capabilities"] = tuple(values["compute_capabilities"])
         sidecar = Sidecar(description=description, **values)
         expected = sidecar.engine["sha256"]
-    except (KeyError, TypeError) as error:
-        raise BadFile(f"{path} is incomplete ({error}); build the engine again") from error
+        if not sidecar.batch["max"] >= 1:
+            raise ValueError(f"largest batch {sidecar.batch['max']}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadFile(
+            f"{path} is incomplete or damaged ({error}); build the engine again"
+        ) from error
     if sha256_of(engine) != expected:
         raise BadFile(
             f"engine {engine} is not the one its sidecar {path.name} describes (their SHA-256 "

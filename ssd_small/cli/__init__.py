@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
 from .._version import __version__
-from ..errors import SsdSmallError
+from ..errors import BadFile, SsdSmallError
 
 #: subcommand -> its line in --help; listed here so that --help imports no subcommand
 _COMMANDS = {
@@ -23,9 +24,23 @@ _COMMANDS = {
     "demo": "Run all of the above on a small data set made on the spot.",
 }
 
+#: lines of a longer explanation that are shown; the Python exception holds them all
+_MAX_DETAILS = 10
+
+
+class _ReaderGone(Exception):
+    """Nobody reads our output any more (``| head``)."""
+
 
 class _LazyGroup(click.Group):
     """Imports ``cli/<name>.py`` only when ``<name>`` is called."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; click would end a closed pipe with exit 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGone from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -58,15 +73,38 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         cli.main(args=arguments, prog_name="ssd-small", standalone_mode=False)
     except SsdSmallError as error:
-        click.echo(f"ssd-small: error: {error}", err=True)
+        _print_error(str(error))
         sys.exit(error.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "ssd-small"
+        _print_error(f"{error.format_message().rstrip('.')}; see '{command} --help'")
         sys.exit(error.exit_code)
     except click.Abort:
         click.echo("ssd-small: interrupted; nothing half-written was left", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        # the reader of our output has gone: not an error, and nothing more can be printed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except _ReaderGone:
+        _forget_output()
         sys.exit(0)
+    except OSError as error:
+        # what no reader or writer of files has named: standard output on a full disk, above all
+        _print_error(f"{error}; free space or write elsewhere")
+        _forget_output()
+        sys.exit(BadFile.exit_code)
+
+
+def _print_error(message: str) -> None:
+    """The error line; of a list that follows it, the beginning."""
+    line, *details = message.splitlines()
+    click.echo(f"ssd-small: error: {line}", err=True)
+    for detail in details[:_MAX_DETAILS]:
+        click.echo(detail, err=True)
+    if len(details) > _MAX_DETAILS:
+        click.echo(f"  ... and {len(details) - _MAX_DETAILS} more", err=True)
+
+
+def _forget_output() -> None:
+    """Let the interpreter's last flush of standard output succeed, wherever it led."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

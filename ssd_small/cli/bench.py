@@ -11,6 +11,8 @@ import click
 
 from .options import (
     FILE,
+    WIDTH,
+    Number,
     json_option,
     note,
     postprocess_options,
@@ -37,13 +39,13 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option(
     "--seconds",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=10.0,
     show_default=True,
     help="Measuring time per network; three runs are made at least.",
 )
 @click.option("--num-classes", type=click.IntRange(2, 1024), default=81, show_default=True)
-@click.option("--width", type=click.FloatRange(0, 4, min_open=True), default=1.0, show_default=True)
+@click.option("--width", type=WIDTH, default=1.0, show_default=True)
 @postprocess_options
 @threads_option
 @json_option

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..errors import UsageError
 from .options import FILE, json_option, print_json
 
 
@@ -31,6 +32,8 @@ def command(onnx_file: Path, output: Path | None, as_json: bool, **options: Any)
     target = resolve_target(options.pop("target"))
     build_options = BuildOptions(target=target, **options)
     output = output or default_engine_path(onnx_file, target, build_options.precision)
+    if output.resolve() == onnx_file.resolve():
+        raise UsageError(f"--output {output} would overwrite the ONNX file; name another file")
     check_writable(output)
     from ..requirements import require
 

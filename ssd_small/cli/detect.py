@@ -12,6 +12,7 @@ from ..errors import BadFile, UsageError
 from .options import (
     FILE,
     FOLDER,
+    Number,
     json_option,
     model_options,
     note,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @model_options
 @click.option(
     "--score-threshold",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.5,
     show_default=True,
     help="Show scores above.",
@@ -90,10 +91,12 @@ def command(
         print_json(report)
     else:
         _print(report)
-    for error in unreadable:
-        note(f"ssd-small: error: {error}")
+    if len(unreadable) == 1:
+        raise unreadable[0]
     if unreadable:
-        raise BadFile(f"{len(unreadable)} of {len(paths)} images could not be read")
+        for error in unreadable:
+            note(f"  {error}")
+        raise BadFile(f"{len(unreadable)} of {len(paths)} images could not be read, see above")
 
 
 def _targets(paths: list[Path], output: Path | None) -> list[Path]:

@@ -12,6 +12,7 @@ from ..errors import CheckFailed, UsageError
 from .options import (
     FILE,
     FOLDER,
+    Number,
     json_option,
     model_options,
     note,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="inclusive: the network learned x2 = x + w - 1 (the published checkpoints did).",
 )
-@click.option("--min-map", type=click.FloatRange(0, 1), help="Exit 1 if AP is lower.")
+@click.option("--min-map", type=Number(0, 1), help="Exit 1 if AP is lower.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--save-detections", type=FILE, help="Also write the COCO result file.")
 @threads_option

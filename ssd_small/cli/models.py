@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from .options import json_option, print_json, print_table
+from .options import WIDTH, json_option, print_json, print_table
 
 
 @click.command()
 @click.option("--num-classes", type=click.IntRange(2, 1024), default=81, show_default=True)
-@click.option("--width", type=click.FloatRange(0, 4, min_open=True), default=1.0, show_default=True)
+@click.option("--width", type=WIDTH, default=1.0, show_default=True)
 @json_option
 def command(num_classes: int, width: float, as_json: bool) -> None:
     """List the networks: size, prior boxes, cost, and the published COCO figures.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -22,12 +23,27 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
+
+class Number(click.FloatRange):
+    """A finite number in a range; click's own lets NaN pass every bound."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, or a usage error."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+# whether a path is a file or a folder is checked where it is read or written: exit 4, not 2
+FILE = FOLDER = click.Path(path_type=Path)
+WIDTH = Number(0, 4, min_open=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0: one per core."
+    "--threads", type=click.IntRange(0, 1024), default=0, help="CPU threads; 0: one per core."
 )
 
 
@@ -43,7 +59,7 @@ def model_options(command: Decorated) -> Decorated:
                 help="Classes with background; default: read off the weights, else 81.",
             ),
             click.option(
-                "--width", type=float, help="Channel multiplier; default: read off the weights."
+                "--width", type=WIDTH, help="Channel multiplier; default: read off the weights."
             ),
             click.option("--labels", type=FILE, help="Text file with a class name per line."),
         )
@@ -64,12 +80,12 @@ def postprocess_options(command: Decorated) -> Decorated:
                 show_default=True,
                 help="Post-processing: bounded output, or the published protocol.",
             ),
-            click.option("--score-threshold", type=float, help="Keep scores above."),
-            click.option("--iou-threshold", type=float, help="Suppress overlaps above."),
+            click.option("--score-threshold", type=Number(), help="Keep scores above."),
+            click.option("--iou-threshold", type=Number(0, 1), help="Suppress overlaps above."),
             click.option("--pre-nms-topk", type=whole, help="Candidates per class; 0: all."),
             click.option("--keep-topk-per-class", type=whole, help="Kept per class; 0: all."),
             click.option("--keep-topk", type=whole, help="Kept per image; 0: all."),
-            click.option("--pixel-offset", type=float, help="Added to box sides in the IoU."),
+            click.option("--pixel-offset", type=Number(0), help="Added to box sides in the IoU."),
         )
     ):
         command = option(command)
@@ -136,7 +152,7 @@ def load_network(
         from ..models.network import create_model
 
         torch.manual_seed(0)
-        net = create_model(spec, num_classes or 81, width or 1.0)
+        net = create_model(spec, num_classes or 81, 1.0 if width is None else width)
         origin = "random"
     return net, describe(spec, net.num_classes, net.width, labels=names, weights=origin)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import pickle
+import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,7 @@ from torch import Tensor
 from ..errors import BadFile
 from .network import SsdNetwork, create_model
 from .registry import get_spec
-from .shapes import summarize
-from .spec import ModelSpec, scaled
+from .spec import ModelSpec
 
 StateDict = dict[str, Tensor]
 
@@ -61,16 +61,20 @@ def read_state_dict(path: str | Path) -> StateDict:
     """
     path = Path(path)
     if not path.is_file():
-        raise BadFile(f"checkpoint {path} does not exist; expected a file written by torch.save")
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise BadFile(f"checkpoint {path} {state}; expected a file written by torch.save")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch's remarks about foreign pickles say nothing that the errors below do not
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error) and "Unsupported" in str(error):
+        if "unsupported" in str(error).lower():
             reason = "it holds objects other than tensors, which could run code"
         else:
             reason = "it is not a whole checkpoint"
         raise BadFile(_unreadable(path, reason)) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # a damaged pickle can fail in any way
         raise BadFile(_unreadable(path, "it is truncated or no checkpoint")) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -98,7 +102,23 @@ def _load_state_dict(net: SsdNetwork, state: StateDict, path: str | Path) -> Non
     ]
     if lines:
         raise BadFile(_misfit(net, state, path, lines))
+    _check_values(own, state, path)
     net.load_state_dict({**{key: own[key] for key in optional}, **state})
+
+
+def _check_values(own: StateDict, state: StateDict, path: str | Path) -> None:
+    """Refuse tensors that fit in shape but cannot be weights."""
+    for key, value in state.items():
+        if value.layout != torch.strided or value.is_meta or value.is_complex():
+            raise BadFile(
+                f"checkpoint {path}: {key} is a {'meta' if value.is_meta else value.layout} tensor "
+                f"of {value.dtype}; expected dense real numbers"
+            )
+        if own[key].is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise BadFile(
+                f"checkpoint {path}: {key} holds NaN or infinite values; expected finite weights: "
+                "take a checkpoint from before the training diverged"
+            )
 
 
 def _misfit(net: SsdNetwork, state: StateDict, path: str | Path, lines: list[str]) -> str:
@@ -115,20 +135,31 @@ def _misfit(net: SsdNetwork, state: StateDict, path: str | Path, lines: list[str
 
 
 def _num_classes_of(state: StateDict, spec: ModelSpec) -> int | None:
-    head: Any = state.get("conf.0.weight")
-    anchors = spec.levels[0].num_anchors
-    return None if head is None or head.shape[0] % anchors else int(head.shape[0]) // anchors
+    """Classes that the first head has filters for; None if it does not tell."""
+    head = state.get("conf.0.weight")
+    if head is None or head.ndim != 4:
+        return None
+    classes, rest = divmod(head.shape[0], spec.levels[0].num_anchors)
+    return classes if classes >= 2 and rest == 0 else None
 
 
 def _width_of(state: StateDict, spec: ModelSpec) -> float | None:
-    """The simplest multiplier that explains the channels of every feature level."""
-    full = [level.channels for level in summarize(spec).levels]
-    heads: list[Any] = [state.get(f"conf.{k}.weight") for k in range(len(full))]
-    if any(head is None or head.ndim != 4 for head in heads):
-        return None
-    received = [int(head.shape[1]) for head in heads]
-    # channels are rounded to multiples of 8, so several widths give the same network
-    candidates = (n / parts for parts in (1, 2, 4, 8, 10, 16, 20, 100) for n in range(1, 4 * parts))
-    return next(
-        (w for w in candidates if [scaled(channels, w) for channels in full] == received), None
-    )
+    """The shortest decimal multiplier that gives every layer the channels it has here.
+
+    One layer alone does not tell: 0.1 and 0.105 give 1024 channels the same width, but not 512.
+    None if no multiplier fits all layers.
+    """
+    with torch.device("meta"):
+        full = SsdNetwork(spec, num_classes=2).state_dict()
+    low, high = 0.0, math.inf
+    for key, tensor in full.items():
+        if key in state and state[key].ndim and tensor.ndim and key[:4] not in ("loc.", "conf"):
+            # the inverse of spec.scaled: rounding to 8, at least 8
+            channels = state[key].shape[0]
+            low = max(low, (channels - 4) / tensor.shape[0] if channels > 8 else 0.0)
+            high = min(high, (channels + 4) / tensor.shape[0])
+    for digits in range(7):
+        width = max(math.ceil(low * 10**digits), 1) / 10**digits
+        if width < high and width <= 4:
+            return width
+    return None

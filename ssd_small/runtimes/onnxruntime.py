@@ -27,11 +27,24 @@ class OnnxRuntimeRuntime(ClosingRuntime):
                 f"ONNX Runtime {ort.__version__} cannot load engine {path} (built with "
                 f"{sidecar.target_version}): {reason}; build it again"
             ) from error
+        self._check_ends(path, sidecar)
         self.sidecar = sidecar
         self.description = sidecar.description
         self.precision = sidecar.precision
         self.max_batch = sidecar.batch["max"]
         self.name = f"onnxruntime {ort.__version__}"
+
+    def _check_ends(self, path: Path, sidecar: Sidecar) -> None:
+        """Refuse an engine whose input and outputs are not those its sidecar describes."""
+        description = sidecar.description
+        size = [3, description.preprocessing.height, description.preprocessing.width]
+        inputs = [i.shape[1:] for i in self._session.get_inputs()]
+        outputs = len(self._session.get_outputs())
+        if inputs != [size] or outputs != (5 if description.has_decode_nms else 2):
+            raise BadFile(
+                f"engine {path} has inputs {inputs} and {outputs} outputs; its sidecar describes "
+                f"one of {size} and {5 if description.has_decode_nms else 2}: build it again"
+            )
 
     def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
         """See :class:`~ssd_small.runtimes.base.Runtime`."""
