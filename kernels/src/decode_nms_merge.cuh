@@ -98,6 +98,7 @@ __global__ void __launch_bounds__(kMergeThreads) merge_kernel(const Problem prob
     while (room < kMergeRoom && room < 2 * (num - done)) room *= 2;
     unsigned count =
         next_chunk<kMergeThreads>(kept, total, room, &upper, scratch.keys, scratch.select);
+    if (count == 0) break;
     count = min(count, num - done);
     for (unsigned i = threadIdx.x; i < count; i += kMergeThreads) {
       write_row<T>(problem, image, done + i, scratch.keys[i]);

@@ -156,6 +156,7 @@ __global__ void __launch_bounds__(kSuppressThreads) suppress_kernel(const Proble
     unsigned chunk =
         next_chunk<kSuppressThreads>(candidates, count, kChunk, &upper, scratch.keys,
                                      scratch.select);
+    if (chunk == 0) break;  // never while count is right; a loop must end all the same
     chunk = min(chunk, problem.pre_nms_topk - done);
     for (unsigned i = threadIdx.x; i < chunk; i += kSuppressThreads) {
       const auto prior = static_cast<unsigned>(prior_from_key(scratch.keys[i]));

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 
 #include "ssd_executor/executor.h"
@@ -65,6 +66,7 @@ struct Buffer {
 };
 std::vector<std::unique_ptr<Buffer>> buffers;
 Buffer* recent = nullptr;
+std::map<std::string, ssd_executor_traffic_t> retired;  // traffic of buffers that are gone
 
 struct Range {
   std::uintptr_t begin = 0, end = 0;
@@ -308,6 +310,7 @@ void memory_block() {
 
 void memory_reset() {
   buffers.clear();
+  retired.clear();
   recent = nullptr;
 }
 
@@ -349,6 +352,9 @@ EXPORTED void ssd_executor_add_buffer(const char* name, const void* data, std::s
 EXPORTED void ssd_executor_remove_buffer(const void* data) {
   const auto begin = reinterpret_cast<std::uintptr_t>(data);
   recent = nullptr;
+  for (const auto& buffer : buffers) {
+    if (buffer->begin == begin) retired[buffer->name] = buffer->traffic;
+  }
   buffers.erase(std::remove_if(buffers.begin(), buffers.end(),
                                [begin](const auto& b) { return b->begin == begin; }),
                 buffers.end());
@@ -360,7 +366,10 @@ EXPORTED int ssd_executor_traffic(const char* name, ssd_executor_traffic_t* traf
     *traffic = buffer->traffic;
     return 0;
   }
-  return -1;
+  const auto found = retired.find(name);
+  if (found == retired.end()) return -1;
+  *traffic = found->second;
+  return 0;
 }
 
 // ---- what -fsanitize=thread calls ---------------------------------------------------------

@@ -36,7 +36,7 @@ void ssd_executor_reset(void);
 void ssd_executor_seed(std::uint64_t seed);
 // Declares global memory. While any buffer is declared, accesses outside all of them are faults.
 void ssd_executor_add_buffer(const char* name, const void* data, std::size_t bytes, int flags);
-void ssd_executor_remove_buffer(const void* data);
+void ssd_executor_remove_buffer(const void* data);  // its traffic stays known by its name
 int ssd_executor_traffic(const char* name, struct ssd_executor_traffic_t* traffic);
 
 int ssd_executor_fault_count(void);  // all of them; texts are kept for the first 64
