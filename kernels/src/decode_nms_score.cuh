@@ -3,13 +3,14 @@
 
 #include "decode_nms_device.cuh"
 
+// conf tile of score_kernel; at global scope, where every runtime finds it
+extern __shared__ __align__(16) unsigned char shared_memory[];
+
 namespace ssd_small {
 namespace device {
 
 constexpr unsigned kScoreThreads = 256;
 constexpr unsigned kScoreWarps = kScoreThreads / kWarpSize;
-
-extern __shared__ __align__(16) unsigned char shared_memory[];
 
 // Copies `count` values to shared memory by 16-byte loads, whatever the alignment of `from`: the
 // copy gets the same phase within 16 bytes, only the ends go value by value.
