@@ -25,7 +25,7 @@ using device::Problem;
 constexpr std::int32_t kListFloor = 2048;
 constexpr unsigned kTileBytes = 12288;      // of conf per block of the score kernel, if C allows
 constexpr unsigned kMaxRowGroups = 32;      // rows per tile / 8
-constexpr std::int64_t kMaxSorted = 16384;  // detections per image that merge_kernel sorts
+constexpr std::int64_t kMaxSorted = 16384;  // detections of an image that merge_kernel sorts
 constexpr std::size_t kAlignment = 16;
 constexpr std::int64_t kMaxGrid = INT_MAX;
 
@@ -143,7 +143,7 @@ cudaError_t launch(Kernel kernel, dim3 grid, unsigned threads, std::size_t share
 
 template <class T>
 cudaError_t launch_kernels(const DecodeNmsShape& shape, const Problem& problem,
-                           cudaStream_t stream) {
+                           std::int64_t most_detections, cudaStream_t stream) {
   const auto batch = static_cast<unsigned>(shape.batch);
   const unsigned pairs = batch * problem.num_classes;
   const unsigned tiles = (problem.num_rows - 1) / problem.rows_per_tile + 1;
@@ -156,7 +156,7 @@ cudaError_t launch_kernels(const DecodeNmsShape& shape, const Problem& problem,
                  problem);
   if (error != cudaSuccess) return error;
   const unsigned helpers = std::min(64u, problem.max_detections / 4096 + 1);
-  if (std::int64_t{problem.num_classes} * problem.kept_capacity <= kMaxSorted) {
+  if (most_detections <= kMaxSorted) {
     return launch(device::merge_kernel<T>, dim3(batch, helpers), device::kMergeThreads, 0,
                   stream, problem);
   }
@@ -210,8 +210,10 @@ cudaError_t launch_decode_nms(const DecodeNmsShape& shape, const DecodeNmsParams
       static_cast<std::size_t>(shape.batch) * problem.num_classes * sizeof(unsigned);
   const cudaError_t error = cudaMemsetAsync(problem.counts, 0, count_bytes, stream);
   if (error != cudaSuccess) return error;
-  return shape.head_type == HeadType::kHalf ? launch_kernels<__half>(shape, problem, stream)
-                                            : launch_kernels<float>(shape, problem, stream);
+  const std::int64_t most = max_detections(params, shape.num_priors, shape.num_classes);
+  return shape.head_type == HeadType::kHalf
+             ? launch_kernels<__half>(shape, problem, most, stream)
+             : launch_kernels<float>(shape, problem, most, stream);
 }
 
 std::string decode_nms_launch_fault(const DecodeNmsShape& shape, const DecodeNmsParams& params,

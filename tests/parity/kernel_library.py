@@ -190,7 +190,8 @@ class KernelLibrary:
         params: PostprocessParams,
     ) -> int:
         """Workspace that these heads need."""
-        run, _outputs, _keep = self._prepare(loc, conf, priors, params)
+        run, _outputs, _keep = self._prepare(loc[:0], conf[:0], priors, params)
+        run.batch = len(conf)
         return int(self._library.ssd_small_device_workspace_bytes(ctypes.byref(run)))
 
     def time_us(
