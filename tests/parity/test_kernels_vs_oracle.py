@@ -28,9 +28,7 @@ FloatArray = npt.NDArray[np.float32]
 GOLDEN = Path(os.environ.get("SSD_SMALL_GOLDEN", ROOT.parent / "shared" / "golden"))
 
 
-@pytest.fixture(
-    params=["executor", pytest.param("device", marks=pytest.mark.gpu)], scope="module"
-)
+@pytest.fixture(params=["executor", pytest.param("device", marks=pytest.mark.gpu)], scope="module")
 def kernels(request: pytest.FixtureRequest) -> KernelLibrary:
     library = load(request.param)
     if library is None and request.param == "executor":
@@ -211,9 +209,7 @@ def test_iou_at_the_threshold_and_one_step_beside(
     loc, conf, priors = random_heads(1, 40, 2)
     boxes = boxes_xyxy_from_loc(loc[0], priors)
     scale = np.float32(1) if pixel_offset == 0 else np.float32(1) / np.float32(pixel_offset)
-    pairs = [
-        iou_one_to_many(box * scale, boxes * scale, float(pixel_offset != 0)) for box in boxes
-    ]
+    pairs = [iou_one_to_many(box * scale, boxes * scale, float(pixel_offset != 0)) for box in boxes]
     values = np.unique(np.concatenate(pairs))
     values = values[(values > 0.05) & (values < 0.95)]
     counts = set()
