@@ -1,17 +1,12 @@
-// Memory of the executor: every load and store of instrumented kernels arrives here (__tsan_*).
-//
-// Each byte of shared memory and each 4-byte granule of writable global memory has a cell that
-// remembers who touched it last. Two accesses by different threads are ordered by a block barrier
-// between them (epochs), by a whole-warp __syncwarp between them (warp epochs), or by a launch;
-// if nothing orders them and one writes, that is a race, whatever order they really ran in.
+// Memory of the executor: which buffer or shared memory an access touches, and whether it may.
 #include <link.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <map>
 #include <memory>
 
 #include "ssd_executor/executor.h"
+#include "cells.h"
 #include "state.h"
 
 // dynamic shared memory: what kernels see as `extern __shared__ unsigned char shared_memory[]`
@@ -19,41 +14,6 @@ alignas(128) thread_local unsigned char shared_memory[232448];
 
 namespace ssd_executor {
 namespace {
-
-constexpr std::uint16_t kNobody = 0xffff;
-enum class Access { kRead, kWrite, kAtomic };
-
-struct Touch {
-  std::uint32_t epoch = 0, warp_epoch = 0;
-  std::uint16_t thread = kNobody;
-};
-
-struct Cell {  // all zero: never touched
-  Touch write, atomic, read;
-  std::uint16_t second_reader;      // same warp and warp epoch as read.thread, if read is current
-  std::uint16_t other_warp_reader;  // any reader of this epoch in another warp
-  std::uint32_t first_read;         // epoch of the launch's first read
-};
-
-template <class T>
-struct Zeroed {  // lazily backed: untouched pages cost nothing
-  T* data = nullptr;
-  std::size_t count = 0;
-  void reset(std::size_t n) {
-    if (data) munmap(data, count * sizeof(T));
-    data = nullptr;
-    count = n;
-    if (n == 0) return;
-    void* memory = mmap(nullptr, n * sizeof(T), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) std::abort();
-    data = static_cast<T*>(memory);
-  }
-  ~Zeroed() { reset(0); }
-  Zeroed() = default;
-  Zeroed(const Zeroed&) = delete;
-  Zeroed& operator=(const Zeroed&) = delete;
-};
 
 struct Buffer {
   std::string name;
@@ -75,57 +35,6 @@ struct Range {
 Range static_shared, dynamic_shared;  // thread_local storage of the kernel's module
 std::vector<Range> modules;           // constants
 Zeroed<Cell> static_cells, dynamic_cells;
-
-bool ordered(const Touch& before, std::uint32_t since) {
-  if (before.epoch < since) return true;
-  if (before.epoch < machine.block_epoch) return false;  // another block of this launch
-  if (before.epoch < machine.epoch) return true;         // a barrier since
-  const unsigned me = machine.current->linear;
-  if (before.thread == me) return true;
-  return before.thread / kWarp == me / kWarp && before.warp_epoch < machine.warp_epoch[me / kWarp];
-}
-
-// The thread that read the cell and is not ordered before a write by the current one.
-bool read_conflict(const Cell& cell, std::uint32_t since) {
-  if (cell.first_read >= since && cell.first_read < machine.block_epoch) return true;
-  if (cell.read.epoch != machine.epoch || cell.read.epoch < since) return false;
-  if (!ordered(cell.read, since)) return true;
-  if (cell.other_warp_reader != kNobody) return true;  // it or read.thread is not in this warp
-  Touch second = cell.read;
-  second.thread = cell.second_reader;
-  return second.thread != kNobody && !ordered(second, since);
-}
-
-void note_read(Cell& cell, std::uint32_t since) {
-  const unsigned me = machine.current->linear;
-  const std::uint32_t warp_epoch = machine.warp_epoch[me / kWarp];
-  if (cell.first_read < since) cell.first_read = machine.epoch;
-  if (cell.read.epoch != machine.epoch) {
-    cell.read = {machine.epoch, warp_epoch, static_cast<std::uint16_t>(me)};
-    cell.second_reader = cell.other_warp_reader = kNobody;
-  } else if (cell.read.thread / kWarp != me / kWarp) {
-    cell.other_warp_reader = static_cast<std::uint16_t>(me);
-  } else if (cell.read.warp_epoch != warp_epoch) {
-    cell.read.warp_epoch = warp_epoch;
-    cell.read.thread = static_cast<std::uint16_t>(me);
-    cell.second_reader = kNobody;
-  } else if (cell.read.thread != me) {
-    cell.second_reader = static_cast<std::uint16_t>(me);
-  }
-}
-
-// True if the access races with an earlier one.
-bool touch(Cell& cell, Access access, std::uint32_t since) {
-  bool race = !ordered(cell.write, since);
-  if (access != Access::kAtomic) race |= !ordered(cell.atomic, since);
-  if (access != Access::kRead) race |= read_conflict(cell, since);
-  const unsigned me = machine.current->linear;
-  const Touch now{machine.epoch, machine.warp_epoch[me / kWarp], static_cast<std::uint16_t>(me)};
-  if (access == Access::kRead) note_read(cell, since);
-  if (access == Access::kWrite) cell.write = now;
-  if (access == Access::kAtomic) cell.atomic = now;
-  return race;
-}
 
 const char* verb(Access access) {
   return access == Access::kRead ? "reads" : access == Access::kWrite ? "writes" : "updates";
@@ -226,7 +135,32 @@ void unknown_access(std::uintptr_t address, Access access) {
         nearest->name);
 }
 
-void check(const void* pointer, std::size_t bytes, Access access, bool aligned = true) {
+int find_module(dl_phdr_info* info, std::size_t, void* kernel) {
+  bool mine = false;
+  for (int i = 0; i < info->dlpi_phnum; ++i) {
+    const auto& header = info->dlpi_phdr[i];
+    const std::uintptr_t begin = info->dlpi_addr + header.p_vaddr;
+    const Range range{begin, begin + header.p_memsz};
+    if (header.p_type != PT_LOAD) continue;
+    mine |= range.holds(reinterpret_cast<std::uintptr_t>(kernel));
+  }
+  if (!mine) return 0;
+  modules.clear();
+  for (int i = 0; i < info->dlpi_phnum; ++i) {
+    const auto& header = info->dlpi_phdr[i];
+    const std::uintptr_t begin = info->dlpi_addr + header.p_vaddr;
+    if (header.p_type == PT_LOAD) modules.push_back({begin, begin + header.p_memsz});
+    if (header.p_type == PT_TLS && info->dlpi_tls_data) {
+      static_shared.begin = reinterpret_cast<std::uintptr_t>(info->dlpi_tls_data);
+      static_shared.end = static_shared.begin + header.p_memsz;
+    }
+  }
+  return 1;
+}
+
+}  // namespace
+
+void check(const void* pointer, std::size_t bytes, Access access, bool aligned) {
   if (!machine.running || !machine.current) return;
   const char* p = static_cast<const char*>(pointer);
   if (p >= machine.stack_low && p < machine.stack_high) return;
@@ -255,31 +189,6 @@ void check(const void* pointer, std::size_t bytes, Access access, bool aligned =
   }
   unknown_access(address, access);
 }
-
-int find_module(dl_phdr_info* info, std::size_t, void* kernel) {
-  bool mine = false;
-  for (int i = 0; i < info->dlpi_phnum; ++i) {
-    const auto& header = info->dlpi_phdr[i];
-    const std::uintptr_t begin = info->dlpi_addr + header.p_vaddr;
-    const Range range{begin, begin + header.p_memsz};
-    if (header.p_type != PT_LOAD) continue;
-    mine |= range.holds(reinterpret_cast<std::uintptr_t>(kernel));
-  }
-  if (!mine) return 0;
-  modules.clear();
-  for (int i = 0; i < info->dlpi_phnum; ++i) {
-    const auto& header = info->dlpi_phdr[i];
-    const std::uintptr_t begin = info->dlpi_addr + header.p_vaddr;
-    if (header.p_type == PT_LOAD) modules.push_back({begin, begin + header.p_memsz});
-    if (header.p_type == PT_TLS && info->dlpi_tls_data) {
-      static_shared.begin = reinterpret_cast<std::uintptr_t>(info->dlpi_tls_data);
-      static_shared.end = static_shared.begin + header.p_memsz;
-    }
-  }
-  return 1;
-}
-
-}  // namespace
 
 void memory_launch(const void* kernel, std::size_t dynamic_shared_bytes) {
   shared_memory[0] = 0;  // the thread's copy exists from here on
@@ -371,24 +280,3 @@ EXPORTED int ssd_executor_traffic(const char* name, ssd_executor_traffic_t* traf
   *traffic = found->second;
   return 0;
 }
-
-// ---- what -fsanitize=thread calls ---------------------------------------------------------
-#define HOOKS(bytes)                                                                          \
-  extern "C" void __tsan_read##bytes(void* p) { check(p, bytes, Access::kRead); }             \
-  extern "C" void __tsan_write##bytes(void* p) { check(p, bytes, Access::kWrite); }           \
-  extern "C" void __tsan_volatile_read##bytes(void* p) { check(p, bytes, Access::kRead); }    \
-  extern "C" void __tsan_volatile_write##bytes(void* p) { check(p, bytes, Access::kWrite); }  \
-  extern "C" void __tsan_unaligned_read##bytes(void* p) { check(p, bytes, Access::kRead, false); } \
-  extern "C" void __tsan_unaligned_write##bytes(void* p) { check(p, bytes, Access::kWrite, false); }
-HOOKS(1)
-HOOKS(2)
-HOOKS(4)
-HOOKS(8)
-HOOKS(16)
-extern "C" void __tsan_init() {}
-extern "C" void __tsan_func_entry(void*) {}
-extern "C" void __tsan_func_exit() {}
-extern "C" void __tsan_vptr_update(void**, void*) {}
-extern "C" void __tsan_vptr_read(void**) {}
-extern "C" void __tsan_read_range(void* p, std::size_t n) { check(p, n, Access::kRead, false); }
-extern "C" void __tsan_write_range(void* p, std::size_t n) { check(p, n, Access::kWrite, false); }

@@ -5,6 +5,7 @@
 #include <ucontext.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,30 @@ struct Machine {
 };
 extern Machine machine;
 
+// The fibers, and which of them can run.
+struct Pool {
+  std::vector<std::unique_ptr<Thread>> threads;
+  std::vector<Thread*> ready;  // ring buffer of runnable threads
+  std::size_t head = 0, count = 0;
+  jmp_buf scheduler;
+  void (*call)(const void*, const void*) = nullptr;
+  const void* kernel = nullptr;
+  unsigned exited = 0, at_barrier = 0;
+  bool stuck = false;      // threads are left in mid-kernel
+  bool abandoned = false;  // after a fatal fault
+};
+extern Pool pool;
+
+// Marks a thread as runnable.
+void make_ready(Thread& thread);
+// The same for several, in an order that depends on the seed.
+void make_all_ready(std::vector<Thread*>& threads);
+// Leaves the current thread for the next one that can run, or for the scheduler.
+void leave();
+// All threads that have not exited wait at a barrier: checks it and releases them.
+void complete_barrier();
+// Nothing can run, and not all threads have exited: says why.
+void describe_stuck();
 // Notes a fault: "kernel k, block (x,y,z), thread (x,y,z): what".
 void fault(const std::string& what);
 // Notes a fault after which the launch cannot go on (as an illegal address on a device).
@@ -62,6 +87,11 @@ std::string thread_name(const Thread& thread);
 std::string site_name(Site site);
 std::uint64_t random_bits();
 bool shuffled();  // false for seed 0: natural order
+template <class T>
+void shuffle_order(std::vector<T>& items) {
+  if (!shuffled()) return;
+  for (std::size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[random_bits() % i]);
+}
 
 // Memory: start of a launch (finds the shared memory of the kernel's module) and of a block.
 void memory_launch(const void* kernel, std::size_t dynamic_shared_bytes);

@@ -7,7 +7,8 @@ struct __half_raw {
   unsigned short x;
 };
 inline float ssd_executor_float_from_half(unsigned short bits) {
-  const unsigned sign = (bits & 0x8000u) << 16, exponent = (bits >> 10) & 31, mantissa = bits & 1023;
+  const unsigned sign = (bits & 0x8000u) << 16;
+  const unsigned exponent = (bits >> 10) & 31, mantissa = bits & 1023;
   if (exponent == 31) return __uint_as_float(sign | 0x7f800000u | (mantissa << 13));
   if (exponent) return __uint_as_float(sign | ((exponent + 112) << 23) | (mantissa << 13));
   const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;  // zero or subnormal
