@@ -1,0 +1,234 @@
+// Launcher of the decode+NMS kernels: three kernels and one memset for a whole batch.
+//
+//   score     one read of conf: candidates into a list per (image, class)
+//   suppress  sort and greedy NMS per (image, class); lists that overflowed are read from conf
+//   merge     one order over the classes of an image, outputs written (rank: for large outputs)
+#include "ssd_small/decode_nms_cuda.h"
+
+#include <algorithm>
+#include <climits>
+#include <utility>
+
+#include "decode_nms_merge.cuh"
+#include "decode_nms_suppress.cuh"
+#include "ssd_small/carver.h"
+#include "ssd_small/lazy_scores.h"
+#include "ssd_small/validate.h"
+
+namespace ssd_small {
+namespace {
+
+using device::Problem;
+
+// The lists hold an eighth of the priors per class, at least kListFloor. That bounds the
+// workspace; what does not fit is no loss, it only takes a slower way.
+constexpr std::int32_t kListFloor = 2048;
+constexpr unsigned kTileBytes = 12288;      // of conf per block of the score kernel, if C allows
+constexpr unsigned kMaxRowGroups = 32;      // rows per tile / 8
+constexpr std::int64_t kMaxSorted = 16384;  // detections of an image that merge_kernel sorts
+constexpr std::size_t kAlignment = 16;
+constexpr std::int64_t kMaxGrid = INT_MAX;
+
+unsigned no_cut_if_zero(std::int32_t cut) {
+  return cut > 0 ? static_cast<unsigned>(cut) : UINT_MAX;
+}
+
+bool is_empty(const DecodeNmsShape& shape, const DecodeNmsParams& params) {
+  return shape.num_priors == 0 ||
+         max_detections(params, shape.num_priors, shape.num_classes) == 0;
+}
+
+// Shape and parameters as the kernels want them; pointers follow in carve().
+Problem describe(const DecodeNmsShape& shape, const DecodeNmsParams& params) {
+  Problem problem{};
+  problem.num_priors = static_cast<unsigned>(shape.num_priors);
+  problem.num_classes = static_cast<unsigned>(shape.num_classes);
+  problem.num_rows = static_cast<unsigned>(std::int64_t{shape.batch} * shape.num_priors);
+  problem.background = params.background_label < 0 ? UINT_MAX
+                                                   : static_cast<unsigned>(params.background_label);
+  problem.list_capacity = static_cast<unsigned>(
+      std::min(shape.num_priors, std::max(kListFloor, (shape.num_priors + 7) / 8)));
+  problem.pre_nms_topk = no_cut_if_zero(params.pre_nms_topk);
+  problem.keep_topk = no_cut_if_zero(params.keep_topk);
+  // what comes after keep_topk in its class does so in the image as well
+  problem.kept_capacity =
+      std::min({problem.num_priors, problem.pre_nms_topk, problem.keep_topk,
+                no_cut_if_zero(params.keep_topk_per_class)});
+  problem.max_detections = static_cast<unsigned>(shape.max_detections);
+  const unsigned row_bytes = problem.num_classes * (shape.head_type == HeadType::kHalf ? 2 : 4);
+  problem.rows_per_tile = device::kScoreWarps *
+      std::max(1u, std::min(kMaxRowGroups, kTileBytes / (device::kScoreWarps * row_bytes)));
+  problem.activation = params.activation;
+  problem.score_threshold = params.score_threshold;
+  problem.lazy_cut = lazy_cut(params.activation, params.score_threshold);
+  problem.iou_threshold = params.iou_threshold;
+  problem.variances[0] = params.variances[0];
+  problem.variances[1] = params.variances[1];
+  problem.convention = iou_convention(params.pixel_offset);
+  return problem;
+}
+
+// Lays out the workspace, or only counts it (a Carver without memory). Returns its bytes.
+std::size_t carve(const DecodeNmsShape& shape, void* memory, Problem* problem) {
+  Carver carver(memory);
+  const std::size_t pairs = static_cast<std::size_t>(shape.batch) * problem->num_classes;
+  problem->counts = carver.take<unsigned>(pairs);
+  problem->kept_counts = carver.take<unsigned>(pairs);
+  problem->lists = carver.take<OrderKey>(pairs * problem->list_capacity);
+  problem->kept_keys = carver.take<OrderKey>(pairs * problem->kept_capacity);
+  if (problem->kept_capacity > device::kKeptInShared) {
+    problem->kept_boxes = carver.take<Box>(pairs * problem->kept_capacity);
+  }
+  if (problem->list_capacity < problem->num_priors &&
+      problem->activation == Activation::kSoftmax) {
+    problem->row_stats = carver.take<float2>(problem->num_rows);
+  }
+  return carver.bytes();
+}
+
+// What validate.h cannot know: the limits of this backend.
+Error check_limits(const DecodeNmsShape& shape) {
+  const std::int64_t rows = std::int64_t{shape.batch} * shape.num_priors;
+  const std::int64_t pairs = std::int64_t{shape.batch} * shape.num_classes;
+  if (rows > kMaxGrid) {
+    return {Status::kBadShape, "batch * num_priors", static_cast<double>(rows),
+            "at most 2147483647"};
+  }
+  if (pairs > kMaxGrid) {
+    return {Status::kBadShape, "batch * num_classes", static_cast<double>(pairs),
+            "at most 2147483647"};
+  }
+  return {};
+}
+
+Error check_alignment(const void* pointer, std::size_t alignment, const char* field,
+                      const char* expected) {
+  const std::size_t excess = reinterpret_cast<std::uintptr_t>(pointer) % alignment;
+  if (excess == 0) return {};
+  return {Status::kBadParameter, field, static_cast<double>(excess), expected};
+}
+
+Error check_launch(const DecodeNmsShape& shape, const DecodeNmsParams& params,
+                   const DecodeNmsInputs& inputs, const DecodeNmsOutputs& outputs,
+                   const Workspace& workspace) {
+  if (const Error error = check_all(shape, params, inputs, outputs)) return error;
+  if (const Error error = check_limits(shape)) return error;
+  const std::size_t element = shape.head_type == HeadType::kHalf ? 2 : 4;
+  const char* of_element = "0 (address modulo the element size)";
+  if (const Error e = check_alignment(inputs.loc, element, "loc", of_element)) return e;
+  if (const Error e = check_alignment(inputs.conf, element, "conf", of_element)) return e;
+  if (const Error e = check_alignment(inputs.priors, 4, "priors", of_element)) return e;
+  const std::size_t needed = decode_nms_workspace_bytes(shape, params);
+  if (needed == 0) return {};
+  if (workspace.data == nullptr) {
+    return {Status::kNullPointer, "workspace", 0.0, "decode_nms_workspace_bytes() of memory"};
+  }
+  if (const Error e = check_alignment(workspace.data, kAlignment, "workspace",
+                                      "0 (address modulo 16)")) {
+    return e;
+  }
+  return check_workspace(workspace.bytes, needed);
+}
+
+template <class Kernel>
+cudaError_t launch(Kernel kernel, dim3 grid, unsigned threads, std::size_t shared_bytes,
+                   cudaStream_t stream, const Problem& problem) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = dim3(threads);
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, problem);
+}
+
+template <class T>
+cudaError_t launch_kernels(const DecodeNmsShape& shape, const Problem& problem,
+                           std::int64_t most_detections, cudaStream_t stream) {
+  const auto batch = static_cast<unsigned>(shape.batch);
+  const unsigned pairs = batch * problem.num_classes;
+  const unsigned tiles = (problem.num_rows - 1) / problem.rows_per_tile + 1;
+  const std::size_t tile_bytes =
+      std::size_t{problem.rows_per_tile} * problem.num_classes * sizeof(T) + kAlignment;
+  cudaError_t error = launch(device::score_kernel<T>, dim3(tiles), device::kScoreThreads,
+                             tile_bytes, stream, problem);
+  if (error != cudaSuccess) return error;
+  error = launch(device::suppress_kernel<T>, dim3(pairs), device::kSuppressThreads, 0, stream,
+                 problem);
+  if (error != cudaSuccess) return error;
+  const unsigned helpers = std::min(64u, problem.max_detections / 4096 + 1);
+  if (most_detections <= kMaxSorted) {
+    return launch(device::merge_kernel<T>, dim3(batch, helpers), device::kMergeThreads, 0,
+                  stream, problem);
+  }
+  return launch(device::rank_kernel<T>, dim3(pairs, helpers), device::kRankThreads, 0, stream,
+                problem);
+}
+
+// No prior or no class that can be detected: outputs without a detection.
+cudaError_t clear_outputs(const DecodeNmsShape& shape, const DecodeNmsOutputs& outputs,
+                          cudaStream_t stream) {
+  const auto batch = static_cast<std::size_t>(shape.batch);
+  const std::size_t rows = batch * static_cast<std::size_t>(shape.max_detections);
+  const struct {
+    void* data;
+    int value;
+    std::size_t bytes;
+  } fills[] = {
+      {outputs.num_detections, 0, batch * 4}, {outputs.boxes, 0, rows * 16},
+      {outputs.scores, 0, rows * 4},          {outputs.labels, 0, rows * 4},
+      {outputs.prior_indices, 0xff, rows * 4},
+  };
+  for (const auto& fill : fills) {
+    if (fill.bytes == 0) continue;
+    const cudaError_t error = cudaMemsetAsync(fill.data, fill.value, fill.bytes, stream);
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
+}  // namespace
+
+std::size_t decode_nms_workspace_bytes(const DecodeNmsShape& shape,
+                                       const DecodeNmsParams& params) {
+  if (check_params(params) || check_shape(shape, params) || check_limits(shape)) return 0;
+  if (shape.batch == 0 || is_empty(shape, params)) return 0;
+  Problem problem = describe(shape, params);
+  return carve(shape, nullptr, &problem);
+}
+
+cudaError_t launch_decode_nms(const DecodeNmsShape& shape, const DecodeNmsParams& params,
+                              const DecodeNmsInputs& inputs, const DecodeNmsOutputs& outputs,
+                              const Workspace& workspace, cudaStream_t stream) {
+  if (check_launch(shape, params, inputs, outputs, workspace)) return cudaErrorInvalidValue;
+  if (shape.batch == 0) return cudaSuccess;
+  if (is_empty(shape, params)) return clear_outputs(shape, outputs, stream);
+  Problem problem = describe(shape, params);
+  carve(shape, workspace.data, &problem);
+  problem.inputs = inputs;
+  problem.outputs = outputs;
+  const std::size_t count_bytes =
+      static_cast<std::size_t>(shape.batch) * problem.num_classes * sizeof(unsigned);
+  const cudaError_t error = cudaMemsetAsync(problem.counts, 0, count_bytes, stream);
+  if (error != cudaSuccess) return error;
+  const std::int64_t most = max_detections(params, shape.num_priors, shape.num_classes);
+  return shape.head_type == HeadType::kHalf
+             ? launch_kernels<__half>(shape, problem, most, stream)
+             : launch_kernels<float>(shape, problem, most, stream);
+}
+
+std::string decode_nms_launch_fault(const DecodeNmsShape& shape, const DecodeNmsParams& params,
+                                    const DecodeNmsInputs& inputs,
+                                    const DecodeNmsOutputs& outputs,
+                                    const Workspace& workspace) {
+  const Error error = check_launch(shape, params, inputs, outputs, workspace);
+  if (!error) return {};
+  char text[256];
+  format_error(error, text, sizeof text);
+  std::string fault = text;
+  if (error.status == Status::kWorkspaceTooSmall) {
+    fault += " (" + std::to_string(decode_nms_workspace_bytes(shape, params)) + ")";
+  }
+  return fault;
+}
+
+}  // namespace ssd_small

@@ -1,0 +1,103 @@
+// State shared by the two halves of the executor: threads (threads.cpp) and memory (memory.cpp).
+#pragma once
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda_runtime.h"
+
+namespace ssd_executor {
+
+constexpr unsigned kMaxThreads = 1024;
+constexpr unsigned kWarp = 32;
+
+enum class Status { kReady, kAtBarrier, kAtCollective, kExited };
+
+struct Thread {
+  jmp_buf context;
+  ucontext_t start;
+  char* stack = nullptr;  // low end
+  bool started = false;
+  Status status = Status::kReady;
+  unsigned linear = 0;
+  uint3 index{};
+  Site site{};  // of the barrier or collective it waits at
+  BarrierOp barrier_op{};
+  int predicate = 0;
+  WarpOp op{};
+  unsigned mask = 0;
+  std::uint64_t value = 0;
+  int source_lane = -1;
+  std::uint64_t result = 0;
+};
+
+// The kernel that runs, and where it is.
+struct Machine {
+  bool running = false;
+  std::string kernel;
+  dim3 grid, block;
+  unsigned num_threads = 0;
+  uint3 block_index{};
+  std::uint32_t block_number = 0;  // counts blocks over all launches, from 1
+  Thread* current = nullptr;
+  const char* stack_low = nullptr;  // of the current thread
+  const char* stack_high = nullptr;
+  // Epochs grow by one at each block barrier and are never used twice.
+  std::uint32_t epoch = 1, block_epoch = 1, launch_epoch = 1;
+  std::uint32_t warp_epoch[kMaxThreads / kWarp] = {};  // grow at each whole-warp collective
+  const char* arguments = nullptr;
+  std::size_t argument_bytes = 0;
+};
+extern Machine machine;
+
+// The fibers, and which of them can run.
+struct Pool {
+  std::vector<std::unique_ptr<Thread>> threads;
+  std::vector<Thread*> ready;  // ring buffer of runnable threads
+  std::size_t head = 0, count = 0;
+  jmp_buf scheduler;
+  void (*call)(const void*, const void*) = nullptr;
+  const void* kernel = nullptr;
+  unsigned exited = 0, at_barrier = 0;
+  bool stuck = false;      // threads are left in mid-kernel
+  bool abandoned = false;  // after a fatal fault
+};
+extern Pool pool;
+
+// Marks a thread as runnable.
+void make_ready(Thread& thread);
+// The same for several, in an order that depends on the seed.
+void make_all_ready(std::vector<Thread*>& threads);
+// Leaves the current thread for the next one that can run, or for the scheduler.
+void leave();
+// All threads that have not exited wait at a barrier: checks it and releases them.
+void complete_barrier();
+// Nothing can run, and not all threads have exited: says why.
+void describe_stuck();
+// Notes a fault: "kernel k, block (x,y,z), thread (x,y,z): what".
+void fault(const std::string& what);
+// Notes a fault after which the launch cannot go on (as an illegal address on a device).
+[[noreturn]] void fatal_fault(const std::string& what);
+std::string thread_name(const Thread& thread);
+std::string site_name(Site site);
+std::uint64_t random_bits();
+bool shuffled();  // false for seed 0: natural order
+template <class T>
+void shuffle_order(std::vector<T>& items) {
+  if (!shuffled()) return;
+  for (std::size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[random_bits() % i]);
+}
+
+// Memory: start of a launch (finds the shared memory of the kernel's module) and of a block.
+void memory_launch(const void* kernel, std::size_t dynamic_shared_bytes);
+void memory_block();
+void memory_reset();
+std::size_t shared_bytes();
+void note_memset(void* to, std::size_t bytes);
+
+}  // namespace ssd_executor

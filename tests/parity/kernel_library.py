@@ -1,0 +1,240 @@
+"""The decode+NMS kernels through ctypes: on the CPU executor, or on a GPU where there is one.
+
+Both libraries have the interface of ``kernels/tests/executor/device_run.h`` and are built by
+CMake (``-DSSD_SMALL_BUILD_TESTS=ON``; the GPU one with ``-DSSD_SMALL_CUDA=ON``).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ssd_small.detections import Detections
+from ssd_small.postprocess import PostprocessParams
+
+ROOT = Path(__file__).resolve().parents[2]
+ACTIVATIONS = ("softmax", "sigmoid", "none")
+
+
+class Run(ctypes.Structure):
+    """``struct ssd_small_device_run``."""
+
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("batch", ctypes.c_int32),
+        ("num_priors", ctypes.c_int32),
+        ("num_classes", ctypes.c_int32),
+        ("max_detections", ctypes.c_int32),
+        ("head_type", ctypes.c_int32),
+        ("score_threshold", ctypes.c_float),
+        ("iou_threshold", ctypes.c_float),
+        ("variances", ctypes.c_float * 2),
+        ("activation", ctypes.c_int32),
+        ("background_label", ctypes.c_int32),
+        ("pre_nms_topk", ctypes.c_int32),
+        ("keep_topk_per_class", ctypes.c_int32),
+        ("keep_topk", ctypes.c_int32),
+        ("pixel_offset", ctypes.c_float),
+        ("shift", ctypes.c_int32),
+        ("graph", ctypes.c_int32),
+        ("loc", ctypes.c_void_p),
+        ("conf", ctypes.c_void_p),
+        ("priors", ctypes.c_void_p),
+        ("num_detections", ctypes.c_void_p),
+        ("boxes", ctypes.c_void_p),
+        ("scores", ctypes.c_void_p),
+        ("labels", ctypes.c_void_p),
+        ("prior_indices", ctypes.c_void_p),
+    )
+
+
+class Traffic(ctypes.Structure):
+    """``ssd_executor_traffic_t`` of one buffer."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in ("bytes_read", "bytes_written", "sectors_read", "sectors_written", "atomics")
+    )
+
+
+@dataclass(frozen=True)
+class Padded:
+    """The five outputs of the operator, as the kernels left them."""
+
+    num_detections: npt.NDArray[np.int32]
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32]
+    prior_indices: npt.NDArray[np.int32]
+
+    def detections(self) -> list[Detections]:
+        """One :class:`Detections` per image, without the padding."""
+        return [
+            Detections(self.boxes[i, :n], self.scores[i, :n], self.labels[i, :n],
+                       self.prior_indices[i, :n])
+            for i, n in enumerate(self.num_detections)
+        ]  # fmt: skip
+
+
+def library_path(kind: str) -> Path:
+    """Where the library is: ``SSD_SMALL_EXECUTOR`` or ``SSD_SMALL_DEVICE_TESTS``, else build/."""
+    variable, name = {
+        "executor": ("SSD_SMALL_EXECUTOR", "libssd_small_executor.so"),
+        "device": ("SSD_SMALL_DEVICE_TESTS", "libssd_small_device_tests.so"),
+    }[kind]
+    named = os.environ.get(variable)
+    if named:
+        return Path(named)
+    found = sorted(ROOT.glob(f"build*/lib/{name}"))
+    return found[0] if found else ROOT / "build" / "lib" / name
+
+
+class KernelLibrary:
+    """Runs the kernels of one library on host arrays."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.kind = kind
+        self._library = ctypes.CDLL(str(path))
+        self._library.ssd_small_device_workspace_bytes.restype = ctypes.c_size_t
+        if kind == "executor":
+            self._library.ssd_executor_seed.argtypes = [ctypes.c_uint64]
+            self._library.ssd_executor_fault.restype = ctypes.c_char_p
+            self._library.ssd_executor_launch.restype = ctypes.c_char_p
+
+    def device_count(self) -> int:
+        """Devices that can run the kernels."""
+        return int(self._library.ssd_small_device_count())
+
+    def __call__(
+        self,
+        loc: npt.NDArray[Any],
+        conf: npt.NDArray[Any],
+        priors: npt.NDArray[np.float32],
+        params: PostprocessParams,
+        *,
+        seed: int = 0,
+        shift: int = 0,
+        graph: bool = False,
+        extra_rows: int = 0,
+    ) -> Padded:
+        """Run once; on the executor any fault fails."""
+        run, outputs, _keep = self._prepare(loc, conf, priors, params, extra_rows)
+        run.shift, run.graph = shift, int(graph)
+        if self.kind == "executor":
+            self._library.ssd_executor_reset()
+            self._library.ssd_executor_seed(seed)
+        message = ctypes.create_string_buffer(256)
+        error = self._library.ssd_small_device_decode_nms(ctypes.byref(run), message, 256)
+        faults = self.faults()
+        assert not faults, "\n".join(faults[:8])
+        assert error == 0, f"error {error}: {message.value.decode()}"
+        return outputs
+
+    def _prepare(
+        self,
+        loc: npt.NDArray[Any],
+        conf: npt.NDArray[Any],
+        priors: npt.NDArray[np.float32],
+        params: PostprocessParams,
+        extra_rows: int = 0,
+    ) -> tuple[Run, Padded, list[npt.NDArray[Any]]]:
+        batch, num_priors, num_classes = conf.shape
+        rows = params.max_detections(num_priors, num_classes) + extra_rows
+        outputs = Padded(
+            np.full(batch, 77, np.int32),
+            np.full((batch, rows, 4), 77, np.float32),
+            np.full((batch, rows), 77, np.float32),
+            np.full((batch, rows), 77, np.int32),
+            np.full((batch, rows), 77, np.int32),
+        )
+        keep = [np.ascontiguousarray(a) for a in (loc, conf, np.asarray(priors, np.float32))]
+        run = Run(
+            struct_size=ctypes.sizeof(Run),
+            batch=batch,
+            num_priors=num_priors,
+            num_classes=num_classes,
+            max_detections=rows,
+            head_type=int(conf.dtype == np.float16),
+            score_threshold=params.score_threshold,
+            iou_threshold=params.iou_threshold,
+            variances=(ctypes.c_float * 2)(*params.variances),
+            activation=ACTIVATIONS.index(params.activation),
+            background_label=params.background_label,
+            pre_nms_topk=params.pre_nms_topk,
+            keep_topk_per_class=params.keep_topk_per_class,
+            keep_topk=params.keep_topk,
+            pixel_offset=params.pixel_offset,
+            loc=keep[0].ctypes.data,
+            conf=keep[1].ctypes.data,
+            priors=keep[2].ctypes.data,
+            num_detections=outputs.num_detections.ctypes.data,
+            boxes=outputs.boxes.ctypes.data,
+            scores=outputs.scores.ctypes.data,
+            labels=outputs.labels.ctypes.data,
+            prior_indices=outputs.prior_indices.ctypes.data,
+        )
+        return run, outputs, keep
+
+    def workspace_bytes(
+        self,
+        loc: npt.NDArray[Any],
+        conf: npt.NDArray[Any],
+        priors: npt.NDArray[np.float32],
+        params: PostprocessParams,
+    ) -> int:
+        """Workspace that these heads need."""
+        run, _outputs, _keep = self._prepare(loc[:0], conf[:0], priors, params)
+        run.batch = len(conf)
+        return int(self._library.ssd_small_device_workspace_bytes(ctypes.byref(run)))
+
+    def time_us(
+        self,
+        loc: npt.NDArray[Any],
+        conf: npt.NDArray[Any],
+        priors: npt.NDArray[np.float32],
+        params: PostprocessParams,
+        repeats: int = 200,
+    ) -> float:
+        """Mean microseconds of one launch on a GPU (CUDA events, back to back)."""
+        run, _outputs, _keep = self._prepare(loc, conf, priors, params)
+        microseconds = ctypes.c_float()
+        error = self._library.ssd_small_device_time(
+            ctypes.byref(run), repeats, ctypes.byref(microseconds)
+        )
+        assert error == 0, f"error {error}"
+        return microseconds.value
+
+    def faults(self) -> list[str]:
+        """Faults of the last run (executor)."""
+        if self.kind != "executor":
+            return []
+        count = min(64, self._library.ssd_executor_fault_count())
+        return [self._library.ssd_executor_fault(i).decode() for i in range(count)]
+
+    def traffic(self, buffer: str) -> Traffic:
+        """Traffic of the last run (executor): conf, loc, priors, workspace, boxes, ..."""
+        traffic = Traffic()
+        assert self._library.ssd_executor_traffic(buffer.encode(), ctypes.byref(traffic)) == 0
+        return traffic
+
+    def launches(self) -> list[str]:
+        """``"name blocks threads shared-bytes"`` of each launch of the last run (executor)."""
+        count = self._library.ssd_executor_launch_count()
+        return [self._library.ssd_executor_launch(i).decode() for i in range(count)]
+
+
+@lru_cache(None)
+def load(kind: str) -> KernelLibrary | None:
+    """The library of that kind, or None where it is not built or has no device."""
+    path = library_path(kind)
+    if not path.exists():
+        return None
+    library = KernelLibrary(path, kind)
+    return library if library.device_count() > 0 else None

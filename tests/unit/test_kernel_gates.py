@@ -1,0 +1,66 @@
+"""The compile gates of kernels/check_kernels.py notice what they are there for."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "kernels" / "check_kernels.py"
+REPORT = """\
+ptxas info    : Compiling entry function '_ZN9ssd_small6device12score_kernelIfEEvNS0_7ProblemE' for 'sm_80'
+ptxas info    : Function properties for _ZN9ssd_small6device12score_kernelIfEEvNS0_7ProblemE
+    {stack} bytes stack frame, {stores} bytes spill stores, 0 bytes spill loads
+ptxas info    : Used {registers} registers, used 1 barriers, {shared} bytes smem, 536 bytes cmem[0]
+"""  # noqa: E501
+
+
+@pytest.fixture(scope="module")
+def gates() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("check_kernels", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["check_kernels"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_report_becomes_numbers(gates: ModuleType) -> None:
+    text = REPORT.format(stack=0, stores=0, registers=32, shared=16)
+    (kernel,) = gates.kernels_from_ptxas(text)
+    assert (kernel.name, kernel.head_type, kernel.architecture) == ("score_kernel", "float", 80)
+    assert (kernel.registers, kernel.shared_bytes) == (32, 16)
+    assert kernel.faults() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"stack": 8}, "8 bytes stack"),
+        ({"stores": 4}, "4 bytes spilled"),
+        ({"registers": 200}, "200 registers, at most"),
+        ({"shared": 65536}, "65536 bytes shared"),
+    ],
+)
+def test_a_broken_gate_is_named(gates: ModuleType, changed: dict[str, int], said: str) -> None:
+    values = {"stack": 0, "stores": 0, "registers": 32, "shared": 16} | changed
+    (kernel,) = gates.kernels_from_ptxas(REPORT.format(**values))
+    assert any(said in fault for fault in kernel.faults())
+
+
+def test_a_report_that_is_not_understood_is_refused(gates: ModuleType) -> None:
+    broken = REPORT.format(stack=0, stores=0, registers=32, shared=16).replace("Used", "Uses")
+    with pytest.raises(ValueError, match="not understood"):
+        gates.kernels_from_ptxas(broken)
+
+
+def test_only_wide_copies_of_conf_count(gates: ModuleType) -> None:
+    entry = ".visible .entry score_kernel_{name}(\n{body}\n"
+    wide = "ld.global.v4.u32 {...}\nst.shared.v4.u32 [...]"
+    narrow = "ld.global.f32 %f1\nst.shared.f32 [...]\nld.global.v4.f32 {...}"
+    ptx = entry.format(name="a", body=wide) + entry.format(name="b", body=narrow)
+    assert gates.wide_copies_from_ptx(ptx) == {"score_kernel_a": 1, "score_kernel_b": 0}
