@@ -1,10 +1,10 @@
 """The build backend: setuptools, plus the native libraries that CMake builds.
 
 They go to ``ssd_small/_native`` of the wheel, or of the source tree for editable installs. CMake
-and Ninja come from pip as build requirements; metadata stands in setup.cfg. Where the CPU library
-does not build (no C++ compiler), installation goes on with a warning (``pip -v`` shows it), and
-the numpy implementation serves; the environment variable ``SSD_SMALL_REQUIRE_NATIVE=1`` makes
-that an error.
+and Ninja come from pip as build requirements; metadata stands in setup.cfg. Where a library does
+not build, installation goes on with a warning (``pip -v`` shows it); the environment variable
+``SSD_SMALL_REQUIRE_NATIVE=1`` makes that an error. The TensorRT plugin is built where there is an
+nvcc, of the machine or of pip, and left out where there is none.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,15 +35,34 @@ class Library:
         target: CMake target.
         options: CMake options that make the target exist.
         files: what it is called on Linux, macOS and Windows.
+        without: what a user does without it, and how to have it.
+        needs_nvcc: left out where there is no nvcc.
     """
 
     target: str
     options: tuple[str, ...]
     files: tuple[str, ...]
+    without: str
+    needs_nvcc: bool = False
 
 
-# a further library (say, one that needs nvcc) is a further entry
-LIBRARIES = (Library("ssd_small", (), ("libssd_small.so", "libssd_small.dylib", "ssd_small.dll")),)
+LIBRARIES = (
+    Library(
+        "ssd_small",
+        (),
+        ("libssd_small.so", "libssd_small.dylib", "ssd_small.dll"),
+        "ssd-small installs without it and gives the same results more slowly. To have it, "
+        "install a C++17 compiler and reinstall",
+    ),
+    Library(
+        "ssd_small_plugin",
+        ("SSD_SMALL_CUDA=ON",),
+        ("libssd_small_plugin.so",),
+        "TensorRT engines cannot be built without it. To have it, install the CUDA toolkit (or "
+        "nvidia-cuda-nvcc and nvidia-cuda-runtime of pip) and reinstall",
+        needs_nvcc=True,
+    ),
+)
 
 
 class BuildPyWithNative(build_py):
@@ -54,6 +74,9 @@ class BuildPyWithNative(build_py):
         base = ROOT if self.editable_mode else Path(self.build_lib)
         build_dir = Path(self.get_finalized_command("build").build_temp) / "cmake"
         for library in LIBRARIES:
+            if library.needs_nvcc and _find_nvcc() is None:
+                self.announce(f"{library.target} is left out: no nvcc. {library.without}", 2)
+                continue
             try:
                 built = _build(library, build_dir / library.target)
             except (OSError, subprocess.CalledProcessError) as error:
@@ -61,8 +84,7 @@ class BuildPyWithNative(build_py):
                     raise
                 self.warn(
                     f"the native library {library.target} was not built ({_reason(error)}); "
-                    "ssd-small installs without it and gives the same results more slowly. To "
-                    "have it, install a C++17 compiler and reinstall"
+                    f"{library.without}"
                 )
                 continue
             target = base / PACKAGE / built.name
@@ -109,6 +131,7 @@ def _build(library: Library, build_dir: Path) -> Path:
     _run(
         [cmake, "-S", ROOT, "-B", build_dir, *generator, "-DCMAKE_BUILD_TYPE=Release"]
         + [f"-D{option}" for option in library.options]
+        + ([f"-DSSD_SMALL_NVCC={_find_nvcc()}"] if library.needs_nvcc else [])
     )
     _run([cmake, "--build", build_dir, "--config", "Release", "--target", library.target])
     for name in library.files:
@@ -135,6 +158,20 @@ def _reason(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         return f"CMake failed with status {error.returncode}"
     return str(error)
+
+
+def _find_nvcc() -> str | None:
+    """The CUDA compiler of the environment, the machine, or the packages of this Python."""
+    if sys.platform != "linux":
+        return None
+    homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    packages = Path(sysconfig.get_path("purelib"))
+    candidates = (
+        shutil.which(os.environ.get("CUDACXX", "nvcc")),
+        *(str(Path(home, "bin", "nvcc")) for home in (*homes, "/usr/local/cuda")),
+        *(str(path) for path in sorted(packages.glob("nvidia/cu*/bin/nvcc"))),
+    )
+    return next((found for found in candidates if found and Path(found).is_file()), None)
 
 
 def _run(command: list[str | Path]) -> None:

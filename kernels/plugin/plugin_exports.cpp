@@ -1,0 +1,59 @@
+// What TensorRT looks up in the library: the creator, and the way to its logger. All other symbols
+// are hidden, and no TensorRT library is linked, so one file serves every TensorRT that speaks
+// IPluginV3 (10, 11, RTX): registry.load_library(path), trtexec --staticPlugins, Triton, DeepStream.
+
+#include <new>
+
+#include "decode_nms_plugin.h"
+#include "plugin_fields.h"
+#include "plugin_log.h"
+#include "tensorrt_abi.h"
+
+namespace ssd_small::plugin {
+namespace {
+
+// Without state of its own: what one node asks for never reaches the next.
+class DecodeNmsCreator final : public nvinfer1::IPluginCreatorV3One {
+ public:
+  // Both phases read the same fields: node attributes, or the serialised ones.
+  nvinfer1::IPluginV3* createPlugin(const char*, const nvinfer1::PluginFieldCollection* fields,
+                                    nvinfer1::TensorRTPhase) noexcept override {
+    const auto params = params_from_fields(fields);
+    if (!params) return nullptr;
+    try {
+      return new DecodeNmsPlugin(*params);
+    } catch (const std::bad_alloc&) {
+      log_error("out of memory");
+      return nullptr;
+    }
+  }
+
+  const nvinfer1::PluginFieldCollection* getFieldNames() noexcept override {
+    static const nvinfer1::PluginFieldCollection kNames = {
+        static_cast<std::int32_t>(kFieldCount), field_declarations().data()};
+    return &kNames;
+  }
+
+  const char* getPluginName() const noexcept override { return kPluginName; }
+  const char* getPluginVersion() const noexcept override { return kPluginVersion; }
+  const char* getPluginNamespace() const noexcept override { return kPluginNamespace; }
+};
+
+}  // namespace
+}  // namespace ssd_small::plugin
+
+extern "C" {
+
+__attribute__((visibility("default"))) nvinfer1::IPluginCreatorInterface* const* getCreators(
+    std::int32_t& count) {
+  static ssd_small::plugin::DecodeNmsCreator creator;
+  static nvinfer1::IPluginCreatorInterface* const creators[] = {&creator};
+  count = 1;
+  return creators;
+}
+
+__attribute__((visibility("default"))) void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
+  ssd_small::plugin::set_logger_finder(finder);
+}
+
+}  // extern "C"

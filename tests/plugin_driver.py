@@ -1,0 +1,333 @@
+"""The plugin's host build, driven from Python as TensorRT drives a plugin.
+
+kernels/tests/plugin holds both halves: ``libssd_small_plugin_host.so``, the source of the plugin
+over the CPU executor, and ``libssd_small_plugin_driver.so``, a stand-in for TensorRT that calls
+its virtual functions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields as dataclass_fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plugin_libraries
+
+from ssd_small.detections import Detections
+from ssd_small.postprocess import PostprocessParams
+
+FIELD_NAMES = [field.name for field in dataclass_fields(PostprocessParams)]
+FLOAT, HALF, INT32 = 0, 1, 3
+FIELD_FLOAT32, FIELD_FLOAT64, FIELD_INT32, FIELD_CHAR, FIELD_INT64 = 1, 2, 5, 6, 10
+BUILD, RUNTIME = 0, 1
+NO_LOGGER, PLAIN, MIXED, VERSIONED, FOREIGN = range(5)
+
+
+class PluginField(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("data", ctypes.c_void_p),
+        ("type", ctypes.c_int32),
+        ("length", ctypes.c_int32),
+    )
+
+
+class PluginFieldCollection(ctypes.Structure):
+    _fields_ = (("count", ctypes.c_int32), ("fields", ctypes.POINTER(PluginField)))
+
+
+#: a field as the tests write it: name, type, length, bytes (None: a null pointer)
+Field = tuple[str, int, int, bytes | None]
+
+
+def field_from(name: str, value: Any) -> Field:
+    """The field as TensorRT's ONNX parser makes it from a node attribute."""
+    if isinstance(value, str):
+        data = value.encode() + b"\0"
+        return name, FIELD_CHAR, len(data), data
+    if isinstance(value, int):
+        return name, FIELD_INT32, 1, np.int32(value).tobytes()
+    values = np.atleast_1d(np.asarray(value, np.float32))
+    return name, FIELD_FLOAT32, len(values), values.tobytes()
+
+
+def fields_from(params: PostprocessParams) -> list[Field]:
+    return [field_from(name, getattr(params, name)) for name in FIELD_NAMES]
+
+
+def value_from(field: Field) -> Any:
+    _, kind, length, data = field
+    assert data is not None
+    if kind == FIELD_CHAR:
+        return data.rstrip(b"\0").decode()
+    array = np.frombuffer(data, np.float32 if kind == FIELD_FLOAT32 else np.int32)
+    assert len(array) == length
+    return tuple(array.tolist()) if length > 1 else array[0].item()
+
+
+def _collection(fields: Sequence[Field]) -> tuple[PluginFieldCollection, list[Any]]:
+    """The C structure, and what must stay alive with it. All data are misaligned by one byte."""
+    array = (PluginField * max(len(fields), 1))()
+    alive: list[Any] = [array]
+    for entry, (name, kind, length, data) in zip(array, fields, strict=False):
+        encoded = name.encode()
+        entry.name, entry.type, entry.length = encoded, kind, length
+        if data is not None:
+            buffer = ctypes.create_string_buffer(b"?" + data, len(data) + 1)
+            alive.append(buffer)
+            entry.data = ctypes.addressof(buffer) + 1
+        alive.append(encoded)
+    return PluginFieldCollection(len(fields), array), alive
+
+
+class Library:
+    """A plugin library under the stand-in."""
+
+    def __init__(self, driver: ctypes.CDLL, path: Path) -> None:
+        self.driver = driver
+        error = ctypes.create_string_buffer(512)
+        self.handle = driver.driver_open(str(path).encode(), error, 512)
+        if not self.handle:
+            raise OSError(error.value.decode())
+        self.set_logger(PLAIN)
+
+    def set_logger(self, kind: int) -> None:
+        self.driver.driver_set_logger(self.handle, kind)
+
+    def take_messages(self) -> list[str]:
+        text = self.driver.driver_messages(self.handle).decode()
+        self.driver.driver_clear_messages(self.handle)
+        return text.splitlines()
+
+    def creator_texts(self) -> list[str]:
+        """Name, version, namespace, interface."""
+        return [self.driver.driver_creator_text(self.handle, i).decode() for i in range(4)]
+
+    def announced_fields(self) -> list[tuple[str, int, int]]:
+        collection = self.driver.driver_field_names(self.handle).contents
+        return [
+            (entry.name.decode(), entry.type, entry.length)
+            for entry in collection.fields[: collection.count]
+        ]
+
+    def create(self, fields: Sequence[Field] | None, phase: int = BUILD) -> Plugin | None:
+        """None where the creator refuses."""
+        if fields is None:
+            pointer = self.driver.driver_create(self.handle, None, phase)
+        else:
+            collection, alive = _collection(fields)
+            pointer = self.driver.driver_create(self.handle, ctypes.byref(collection), phase)
+            del alive  # the creator must have copied what it needs
+        return Plugin(self, pointer) if pointer else None
+
+    def create_for(self, params: PostprocessParams) -> Plugin:
+        plugin = self.create(fields_from(params))
+        assert plugin is not None, self.take_messages()
+        return plugin
+
+
+class Plugin:
+    """One plugin object; destroyed with the Python object."""
+
+    def __init__(self, library: Library, pointer: int) -> None:
+        self.library, self.driver, self.pointer = library, library.driver, pointer
+
+    def destroy(self) -> None:
+        if self.pointer:
+            self.driver.driver_destroy(self.pointer)
+            self.pointer = 0
+
+    def __del__(self) -> None:
+        self.destroy()
+
+    def clone(self) -> Plugin:
+        return Plugin(self.library, self.driver.driver_clone(self.pointer))
+
+    def attach(self) -> Plugin:
+        return Plugin(self.library, self.driver.driver_attach(self.pointer))
+
+    def texts(self) -> list[str]:
+        """Name, version, namespace, timing id, metadata, and the four interfaces."""
+        return [self.driver.driver_plugin_text(self.pointer, i).decode() for i in range(9)]
+
+    @property
+    def timing_id(self) -> str:
+        return self.texts()[3]
+
+    def serialized(self) -> list[Field]:
+        collection = self.driver.driver_serialize(self.pointer).contents
+        size = {FIELD_FLOAT32: 4, FIELD_INT32: 4, FIELD_CHAR: 1}
+        return [
+            (
+                entry.name.decode(),
+                entry.type,
+                entry.length,
+                ctypes.string_at(entry.data, entry.length * size[entry.type]),
+            )
+            for entry in collection.fields[: collection.count]
+        ]
+
+    def params(self) -> PostprocessParams:
+        return PostprocessParams(**{field[0]: value_from(field) for field in self.serialized()})
+
+    def output_types(self, types: Sequence[int], num_inputs: int = 3) -> list[int] | None:
+        out = (ctypes.c_int32 * 5)()
+        status = self.driver.driver_output_types(self.pointer, _ints(types), num_inputs, out)
+        return None if status else list(out)
+
+    def output_shapes(
+        self, extents: Sequence[int], known: Sequence[int]
+    ) -> list[list[tuple[int, bool]]]:
+        """Per output and axis: the value, and whether the builder knows it."""
+        ranks, known_out = (ctypes.c_int32 * 5)(), (ctypes.c_int32 * 15)()
+        extents_out = (ctypes.c_int64 * 15)()
+        status = self.driver.driver_output_shapes(
+            self.pointer, _longs(extents), _ints(known), ranks, extents_out, known_out
+        )
+        assert status == 0, self.library.take_messages()
+        return [
+            [(extents_out[3 * i + axis], bool(known_out[3 * i + axis])) for axis in range(ranks[i])]
+            for i in range(5)
+        ]
+
+    def supports(self, position: int, types: Sequence[int], formats: Sequence[int]) -> bool:
+        return bool(
+            self.driver.driver_supports(self.pointer, position, _ints(types), _ints(formats))
+        )
+
+    def configure(self, extents: Sequence[int], types: Sequence[int] = (FLOAT,) * 3) -> int:
+        return self.driver.driver_configure(self.pointer, _ints(types), _longs(extents))
+
+    def on_shape_change(self, extents: Sequence[int], types: Sequence[int] = (FLOAT,) * 3) -> int:
+        return self.driver.driver_on_shape_change(self.pointer, _ints(types), _longs(extents))
+
+    def workspace_bytes(self, extents: Sequence[int], types: Sequence[int] = (FLOAT,) * 3) -> int:
+        return self.driver.driver_workspace(self.pointer, _ints(types), _longs(extents))
+
+    def enqueue(
+        self,
+        types: Sequence[int],
+        extents: Sequence[int],
+        inputs: Sequence[int | None],
+        outputs: Sequence[int | None],
+        workspace: int | None,
+    ) -> int:
+        return self.driver.driver_enqueue(
+            self.pointer,
+            _ints(types),
+            _longs(extents),
+            (ctypes.c_void_p * 3)(*inputs),
+            (ctypes.c_void_p * 5)(*outputs),
+            workspace,
+        )
+
+
+def extents_of(batch: int, num_priors: int, num_classes: int) -> list[int]:
+    return [batch, num_priors, 4, batch, num_priors, num_classes, num_priors, 4]
+
+
+def run(
+    plugin: Plugin,
+    loc: np.ndarray,
+    conf: np.ndarray,
+    priors: np.ndarray,
+    rows: int,
+    max_batch: int | None = None,
+) -> list[Detections]:
+    """``enqueue`` in memory that holds no zero beforehand, with fences around the workspace."""
+    batch, num_priors, num_classes = conf.shape
+    types = [HALF if loc.dtype == np.float16 else FLOAT] * 2 + [FLOAT]
+    extents = extents_of(batch, num_priors, num_classes)
+    size = plugin.workspace_bytes(extents_of(max_batch or batch, num_priors, num_classes), types)
+    assert plugin.library.take_messages() == []
+    outputs = [
+        np.full(shape, fill, dtype)
+        for shape, fill, dtype in (
+            ((batch,), -77, np.int32),
+            ((batch, rows, 4), np.nan, np.float32),
+            ((batch, rows), np.nan, np.float32),
+            ((batch, rows), -77, np.int32),
+            ((batch, rows), -77, np.int32),
+        )
+    ]
+    with _fenced(size) as workspace:
+        assert plugin.on_shape_change(extents, types) == 0, plugin.library.take_messages()
+        status = plugin.enqueue(
+            types,
+            extents,
+            [array.ctypes.data for array in (loc, conf, priors)],
+            [array.ctypes.data for array in outputs],
+            workspace,
+        )
+        assert status == 0, plugin.library.take_messages()
+    return _detections_from(*outputs)
+
+
+@contextmanager
+def _fenced(size: int) -> Iterator[int]:
+    fence, alignment = 256, 256
+    block = np.full(size + 2 * fence + alignment, 0xA5, np.uint8)
+    start = -block.ctypes.data % alignment + fence
+    yield block.ctypes.data + start
+    assert (block[start - fence : start] == 0xA5).all(), "written before the workspace"
+    assert (block[start + size : start + size + fence] == 0xA5).all(), "written after the workspace"
+
+
+def _detections_from(
+    num: np.ndarray, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, prior: np.ndarray
+) -> list[Detections]:
+    results = []
+    for i, count in enumerate(num):
+        assert 0 <= count <= boxes.shape[1]
+        tail = slice(count, None)
+        assert not boxes[i, tail].any()
+        assert not scores[i, tail].any()
+        assert not labels[i, tail].any()
+        assert (prior[i, tail] == -1).all()
+        head = slice(None, count)
+        results.append(Detections(boxes[i, head], scores[i, head], labels[i, head], prior[i, head]))
+    return results
+
+
+def _ints(values: Sequence[int]) -> Any:
+    return (ctypes.c_int32 * len(values))(*values)
+
+
+def _longs(values: Sequence[int]) -> Any:
+    return (ctypes.c_int64 * len(values))(*values)
+
+
+@cache
+def open_library() -> Library:
+    driver = ctypes.CDLL(str(plugin_libraries.build_directory() / "libssd_small_plugin_driver.so"))
+    pointer, text = ctypes.c_void_p, ctypes.c_char_p
+    collection = ctypes.POINTER(PluginFieldCollection)
+    for name, result, arguments in (
+        ("open", pointer, [text, text, ctypes.c_int32]),
+        ("set_logger", None, [pointer, ctypes.c_int32]),
+        ("messages", text, [pointer]),
+        ("clear_messages", None, [pointer]),
+        ("creator_text", text, [pointer, ctypes.c_int32]),
+        ("field_names", collection, [pointer]),
+        ("create", pointer, [pointer, collection, ctypes.c_int32]),
+        ("clone", pointer, [pointer]),
+        ("attach", pointer, [pointer]),
+        ("destroy", None, [pointer]),
+        ("serialize", collection, [pointer]),
+        ("plugin_text", text, [pointer, ctypes.c_int32]),
+        ("output_types", ctypes.c_int32, [pointer, pointer, ctypes.c_int32, pointer]),
+        ("output_shapes", ctypes.c_int32, [pointer] * 6),
+        ("supports", ctypes.c_int32, [pointer, ctypes.c_int32, pointer, pointer]),
+        ("configure", ctypes.c_int32, [pointer] * 3),
+        ("workspace", ctypes.c_uint64, [pointer] * 3),
+        ("on_shape_change", ctypes.c_int32, [pointer] * 3),
+        ("enqueue", ctypes.c_int32, [pointer] * 6),
+    ):
+        function = getattr(driver, f"driver_{name}")
+        function.restype, function.argtypes = result, arguments
+    return Library(driver, plugin_libraries.host_library_path())
