@@ -6,7 +6,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx
 import torch
@@ -110,7 +110,7 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
 def _check_heads(model: ModelProto, description: Description, path: Path) -> None:
     """The conf tensor must have the priors and classes that the description lists."""
     values = (*model.graph.output, *model.graph.value_info)
-    dims = next((v.type.tensor_type.shape.dim for v in values if v.name == HEADS[1]), [])
+    dims: Any = next((v.type.tensor_type.shape.dim for v in values if v.name == HEADS[1]), [])
     found = [d.dim_value for d in dims][1:]
     expected = [len(description.priors), description.num_classes]
     if found != expected:

@@ -69,6 +69,9 @@ class PostprocessParams:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variances", tuple(float(v) for v in self.variances))
+        # whole numbers are welcome, but an artefact stores the type it is given
+        for name in ("score_threshold", "iou_threshold", "pixel_offset"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         for name, fault in self._faults():
             raise UsageError(
                 f"post-processing parameter {name}: got {getattr(self, name)!r}, {fault}"

@@ -81,7 +81,11 @@ def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]
             stays whole.
     """
     with atomic_output(path) as engine, atomic_output(sidecar_path(path)) as side:
-        yield engine, lambda sidecar: side.write_bytes(json_bytes(sidecar.to_dict()))
+
+        def take(sidecar: Sidecar) -> None:
+            side.write_bytes(json_bytes(sidecar.to_dict()))
+
+        yield engine, take
 
 
 def read_sidecar(engine: Path) -> Sidecar:

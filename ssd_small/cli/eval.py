@@ -24,6 +24,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..coco import Annotations
+    from ..detector import Detector
+    from ..evaluate import Evaluation
 
 
 @click.command()
@@ -67,6 +69,7 @@ def command(
     """Score detections with the COCO metric: the twelve numbers, small objects in front."""
     from ..coco import read_annotations, read_results, score
     from ..files import check_writable, write_json
+    from ..requirements import require
 
     sources = [engine, network["model"], detections]
     if sum(source is not None for source in sources) != 1:
@@ -89,9 +92,13 @@ def command(
         report |= {"source": str(detections), "metrics": score(truth, entries)}
     else:
         assert images is not None
-        entries = _run(
-            report, truth, images, engine, protocol, box_convention, batch, threads, network
-        )
+        for module in ("cv2", "pycocotools"):
+            require(module, "evaluating")
+        report |= {"source": str(engine or network["weights"]), "box_convention": box_convention}
+        with open_detector(engine, network, protocol, threads, default_preset="coco") as detector:
+            outcome = _run(detector, truth, images, batch, box_convention == "inclusive")
+        entries = outcome.results
+        report |= _described(detector, outcome)
     report["detections"] = len(entries)
     if save_detections:
         write_json(save_detections, entries)
@@ -102,56 +109,37 @@ def command(
 
 
 def _run(
-    report: dict[str, Any],
-    truth: Annotations,
-    images: Path,
-    engine: Path | None,
-    protocol: str | None,
-    box_convention: str,
-    batch: int,
-    threads: int,
-    network: dict[str, Any],
-) -> list[dict[str, Any]]:
-    """Detect on all images; fills the report and returns the COCO results."""
+    detector: Detector, truth: Annotations, images: Path, batch: int, inclusive: bool
+) -> Evaluation:
+    """Evaluate with a progress bar on a terminal."""
     from ..evaluate import evaluate
-    from ..requirements import require
 
-    require("cv2", "reading images")
-    require("pycocotools", "scoring")
-    with open_detector(engine, network, protocol, threads, default_preset="coco") as detector:
-        bar = click.progressbar(
-            length=len(truth.images),
-            label="eval",
-            file=sys.stderr,
-            hidden=not sys.stderr.isatty(),
+    hidden = not sys.stderr.isatty()
+    count = len(truth.images)
+    bar = click.progressbar(length=count, label="eval", file=sys.stderr, hidden=hidden)
+    with bar:
+        return evaluate(
+            detector, truth, images, batch_size=batch, inclusive=inclusive, progress=bar.update
         )
-        with bar:
-            outcome = evaluate(
-                detector,
-                truth,
-                images,
-                batch_size=batch,
-                inclusive=box_convention == "inclusive",
-                progress=bar.update,
-            )
-        runtime = detector.runtime
-        report |= {
-            "source": str(engine or network["weights"]),
-            "model": runtime.description.model,
-            "runtime": runtime.name,
-            "precision": runtime.precision,
-            "postprocess": detector.params.to_dict(),
-            "box_convention": box_convention,
-            "metrics": outcome.metrics,
-            "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
-        }
+
+
+def _described(detector: Detector, outcome: Evaluation) -> dict[str, Any]:
+    """What the report says of a network that was run."""
     if outcome.size_mismatches:
-        report["size_mismatches"] = outcome.size_mismatches
         note(
             f"note: {outcome.size_mismatches} images do not have the annotated size; their boxes "
             "were scaled to it"
         )
-    return outcome.results
+    runtime = detector.runtime
+    return {
+        "model": runtime.description.model,
+        "runtime": runtime.name,
+        "precision": runtime.precision,
+        "postprocess": detector.params.to_dict(),
+        "metrics": outcome.metrics,
+        "size_mismatches": outcome.size_mismatches,
+        "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
+    }
 
 
 def _print(report: dict[str, Any], as_json: bool) -> None:

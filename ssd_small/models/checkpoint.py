@@ -161,5 +161,5 @@ def _width_of(state: StateDict, spec: ModelSpec) -> float | None:
     for digits in range(7):
         width = max(math.ceil(low * 10**digits), 1) / 10**digits
         if width < high and width <= 4:
-            return width
+            return float(width)
     return None

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..coco import Annotations, score
+from ..artifact import describe
+from ..coco import Annotations, results_from_detections, score
 from ..models.network import SsdNetwork
 from ..postprocess import Backend, PostprocessParams, decode_nms
 from ..preprocess import input_from_image
@@ -33,6 +34,8 @@ def evaluate_network(
         backend: see :func:`ssd_small.decode_nms`.
     """
     params = params or PostprocessParams.coco()
+    description = describe(net.spec, net.num_classes, net.width)
+    ids = [int(category["id"]) for category in annotations.categories]
     results: list[dict[str, Any]] = []
     was_training = net.training
     net.eval()
@@ -44,19 +47,7 @@ def evaluate_network(
             (found,) = decode_nms(
                 loc.numpy(), conf.numpy(), net.priors.numpy(), params, backend=backend
             )
-            boxes = found.boxes * np.float32([entry["width"], entry["height"]] * 2)
-            boxes[:, 2:] -= boxes[:, :2]
-            results += [
-                {
-                    "image_id": entry["id"],
-                    "category_id": annotations.categories[label - 1]["id"],
-                    "bbox": box,
-                    "score": confidence,
-                }
-                for box, label, confidence in zip(
-                    boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True
-                )
-            ]
+            results += results_from_detections(found, entry, description, ids)
     finally:
         net.train(was_training)
     return score(annotations, results)
