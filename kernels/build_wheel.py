@@ -58,8 +58,9 @@ LIBRARIES = (
         "ssd_small_plugin",
         ("SSD_SMALL_CUDA=ON",),
         ("libssd_small_plugin.so",),
-        "TensorRT engines cannot be built without it. To have it, install the CUDA toolkit (or "
-        "nvidia-cuda-nvcc and nvidia-cuda-runtime of pip) and reinstall",
+        "TensorRT engines cannot be built without it. To have it, install the CUDA toolkit (or, "
+        "from pip, nvidia-cuda-nvcc, nvidia-cuda-crt, nvidia-nvvm, nvidia-cuda-runtime and "
+        "nvidia-cuda-cccl) and reinstall",
         needs_nvcc=True,
     ),
 )

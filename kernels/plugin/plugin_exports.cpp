@@ -1,6 +1,7 @@
 // What TensorRT looks up in the library: the creator, and the way to its logger. All other symbols
-// are hidden, and no TensorRT library is linked, so one file serves every TensorRT that speaks
-// IPluginV3 (10, 11, RTX): registry.load_library(path), trtexec --staticPlugins, Triton, DeepStream.
+// are hidden and no TensorRT library is linked, so one file serves every TensorRT that speaks
+// IPluginV3 (10, 11, RTX), through registry.load_library(path), trtexec --staticPlugins, Triton
+// or DeepStream.
 
 #include <new>
 
