@@ -4,13 +4,13 @@ Every iteration draws new pictures from the digits and photographs of the train 
 generator of the data set itself), so there is nothing to overfit but 1437 digits and nine
 photographs. They hold one to four times the digits of the data set's own, since a picture costs
 the same however much there is to learn from it. The val split is read once, at the end. One
-thread, bfloat16 autocast and channels-last: an hour of one CPU core per network.
+thread, bfloat16 autocast and channels-last: forty minutes of one CPU core per network.
 
 The heads have no batch norm and see features of one sign and large norm, so they diverge at a
 rate at which the rest learns well. They have a rate of their own, and L2Norm starts lower than
 the published 20, its channels being fewer.
 
-    python benchmarks/train_digits.py --model mobilenet_v1_s1l0 --minutes 60 --output DIR
+    python benchmarks/train_digits.py --model mobilenet_v1_s1l0 --minutes 40 --output DIR
 
 writes ``DIR/MODEL.pth`` (a state dict with the published keys), ``DIR/MODEL.log`` and, while it
 runs, ``DIR/MODEL.resume.pth``; ``--resume`` goes on from there.
