@@ -31,7 +31,7 @@ def test_a_checkpoint_is_a_plain_state_dict_of_its_network(model: str) -> None:
     assert all(torch.isfinite(value).all() for value in state.values())
 
 
-@pytest.mark.parametrize(("model", "least"), [("mobilenet_v1", 0.0), ("mobilenet_v1_s1l0", 0.0)])
+@pytest.mark.parametrize(("model", "least"), [("mobilenet_v1", 0.1), ("mobilenet_v1_s1l0", 0.35)])
 def test_it_finds_digits_it_has_not_seen(model: str, least: float) -> None:
     pytest.importorskip("pycocotools", reason="needs pycocotools")
     for module in ("cv2", "sklearn", "skimage"):
