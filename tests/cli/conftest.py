@@ -170,8 +170,3 @@ def saved(tmp_path: Path) -> Callable[[object], Path]:
         return path
 
     return save
-
-
-def parts(folder: Path) -> list[str]:
-    """Temporary files that were left behind."""
-    return [path.name for path in folder.rglob("*.part")]

@@ -98,9 +98,7 @@ CONTENTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "flat head": (_changed("conf.1.weight", torch.zeros(12)), "does not fit"),
     "integer key": (lambda state: {1: torch.zeros(1)}, "does not fit"),
     "not a number": (
-        lambda state: {
-            k: v * float("nan") if v.is_floating_point() else v for k, v in state.items()
-        },
+        _changed("conf.0.bias", torch.full((18,), float("nan"))),
         "holds NaN or infinite values",
     ),
     "sparse": (lambda state: {k: v.to_sparse() for k, v in state.items()}, "expected dense"),
