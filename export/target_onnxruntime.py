@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from onnx import ModelProto
 
 from ..errors import BadFile
-from ..files import output_error, sha256_of
+from ..files import sha256_of
 from ..requirements import require
 from ..sidecar import Sidecar, engine_output
 from .precision import check_receipt, receipt_of_onnx
@@ -61,6 +62,7 @@ def _optimize(model: ModelProto, path: Path, source: Path) -> None:
         ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exception types are not public
         reason = str(error).strip().splitlines()[0]
-        if (path.parent.exists() and "optimized" in reason.lower()) or "errno" in reason.lower():
-            raise output_error(path, OSError(0, reason)) from error
+        # what it says of a file that it cannot open, and of one that it cannot write to the end
+        if any(word in reason.lower() for word in ("optimized", "errno", "serialization failed")):
+            raise OSError(errno.EIO, reason) from error
         raise BadFile(f"ONNX Runtime cannot build {source}: {reason}; export it again") from error

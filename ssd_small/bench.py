@@ -15,6 +15,7 @@ from .models.registry import get_spec, list_models
 from .postprocess import PostprocessParams, decode_nms
 from .requirements import require
 from .runtimes import open_engine
+from .runtimes.base import check_batch
 from .synthetic import detector_heads, picture_input
 from .timing import Timing, measure
 
@@ -136,6 +137,7 @@ def bench_engine(path: Path, batch: int, seconds: float, threads: int = 0) -> It
         threads: CPU threads; 0 for one per core.
     """
     with open_engine(path, threads) as engine:
+        check_batch(batch, engine.max_batch)
         params = engine.description.postprocess
         try:
             reference = reference_runtime(engine.description, threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,8 @@ from .machine import describe_machine
 NETWORKS = ("mobilenet_v1", "mobilenet_v1_s1l0")
 #: what an engine's mAP may differ from PyTorch's
 TOLERANCE = 0.001
+#: seconds a command of the demo has to end by itself after Ctrl-C
+_GRACE = 5.0
 ASSETS = Path(__file__).parent / "assets" / "digits"
 
 
@@ -55,21 +58,35 @@ class _Shell:
         words = [_shown(a) for a in arguments]
         redirect = f" > {shlex.quote(_shown(save))}" if save else ""
         self._say(f"\n$ ssd-small {shlex.join(words)}{redirect}")
-        done = subprocess.run(
-            [sys.executable, "-m", "ssd_small", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
+        code, output = _run([sys.executable, "-m", "ssd_small", *map(str, arguments)])
+        if code:
             failure = SsdSmallError(f"the demo stopped: 'ssd-small {words[0]}' failed, see above")
-            failure.exit_code = done.returncode if done.returncode in (1, 2, 3, 4) else 1
+            failure.exit_code = code if code in (1, 2, 3, 4) else 1
             raise failure
         if save:
-            write_bytes(save, done.stdout.encode())
+            write_bytes(save, output.encode())
         else:
-            self._say(done.stdout.rstrip())
-        return done.stdout
+            self._say(output.rstrip())
+        return output
+
+
+def _run(command: Sequence[str]) -> tuple[int, str]:
+    """Exit code and standard output of a command, which may clean up after Ctrl-C.
+
+    A terminal sends Ctrl-C to the command too, which then says so itself; a command that it has
+    not reached gets it from here.
+    """
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            output, _ = process.communicate()
+        except KeyboardInterrupt:
+            try:
+                process.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)
+                process.wait()
+            raise SystemExit(130) from None
+        return process.returncode, output
 
 
 def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:

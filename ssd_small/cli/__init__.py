@@ -90,7 +90,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(0)
     except OSError as error:
         # what no reader or writer of files has named: standard output on a full disk, above all
-        _print_error(f"{error}; free space or write elsewhere")
+        advice = "check its permissions" if error.filename else "free space or write elsewhere"
+        _print_error(f"{error}; {advice}")
         _forget_output()
         sys.exit(BadFile.exit_code)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=FILE)
 @click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine'.")
 @model_options
 @click.option(

@@ -38,7 +38,7 @@ class Number(click.FloatRange):
 
 
 # whether a path is a file or a folder is checked where it is read or written: exit 4, not 2
-FILE = FOLDER = click.Path(path_type=Path)
+FILE = FOLDER = click.Path(readable=False, path_type=Path)
 WIDTH = Number(0, 4, min_open=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

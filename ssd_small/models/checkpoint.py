@@ -144,7 +144,7 @@ def _num_classes_of(state: StateDict, spec: ModelSpec) -> int | None:
 
 
 def _width_of(state: StateDict, spec: ModelSpec) -> float | None:
-    """The shortest decimal multiplier that gives every layer the channels it has here.
+    """The simplest multiplier that gives every layer the channels it has here.
 
     One layer alone does not tell: 0.1 and 0.105 give 1024 channels the same width, but not 512.
     None if no multiplier fits all layers.
@@ -158,8 +158,8 @@ def _width_of(state: StateDict, spec: ModelSpec) -> float | None:
             channels = state[key].shape[0]
             low = max(low, (channels - 4) / tensor.shape[0] if channels > 8 else 0.0)
             high = min(high, (channels + 4) / tensor.shape[0])
-    for digits in range(7):
-        width = max(math.ceil(low * 10**digits), 1) / 10**digits
+    for parts in (1, 2, 4, 8, 10, 16, 20, 100, 1000, 10**4, 10**5, 10**6):
+        width = max(math.ceil(low * parts), 1) / parts
         if width < high and width <= 4:
             return float(width)
     return None

@@ -97,8 +97,17 @@ def check_images(images: FloatArray, description: Description, max_batch: int) -
             f"images are {images.dtype} {list(images.shape)}; expected float32 "
             f"[N, {', '.join(map(str, expected))}]"
         )
-    if not 1 <= len(images) <= max_batch:
+    check_batch(len(images), max_batch)
+
+
+def check_batch(count: int, max_batch: int) -> None:
+    """Refuse a number of images that an engine does not take in one call.
+
+    Raises:
+        UsageError: fewer than 1 or more than ``max_batch``.
+    """
+    if not 1 <= count <= max_batch:
         raise UsageError(
-            f"a batch of {len(images)} images; this engine takes 1 to {max_batch}: use a smaller "
+            f"a batch of {count} images; this engine takes 1 to {max_batch}: use a smaller "
             "batch or build with a larger --max-batch"
         )

@@ -1,0 +1,170 @@
+"""eval with annotation and result files that are not what they should be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("pycocotools")
+
+NAN, INFINITE = float("nan"), float("inf")
+BOX = [5, 5, 20, 20]
+
+
+@pytest.fixture
+def evaluate(call, engine, pictures):
+    """eval of the engine on annotations and pictures."""
+
+    def run(annotations, images=pictures, *extra):
+        return call(
+            *("eval", "--engine", engine, "--annotations", annotations, "--images", images),
+            *extra,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "not JSON"),
+        (b"hello", "not JSON"),
+        (b"\xff\x00\x12", "not JSON"),
+        (b"[1]", "expected lists"),
+        (b"{}", "expected lists"),
+        (b'{"images": 1, "annotations": [], "categories": []}', "expected lists"),
+    ],
+)
+def test_file_that_is_not_coco(content, word, evaluate, tmp_path):
+    (tmp_path / "gt.json").write_bytes(content)
+    evaluate(tmp_path / "gt.json").fails(4, "gt.json", word)
+
+
+CHANGES = [
+    ("annotations", {"image_id": 77}, "image_id 77"),
+    ("annotations", {"category_id": 8}, "category_id 8"),
+    ("annotations", {"image_id": [1]}, "unhashable"),
+    ("annotations", {"bbox": [1, 2, 3]}, "bbox"),
+    ("annotations", {"bbox": "abcd"}, "bbox"),
+    ("annotations", {"bbox": None}, "bbox"),
+    ("annotations", {"area": None}, "not a number"),
+    ("annotations", {"area": "x"}, "not a number"),
+    ("annotations", {"iscrowd": "x"}, "'x'"),
+    ("images", {"file_name": None}, "file_name"),
+    ("images", {"file_name": 5}, "file_name"),
+    ("images", {"width": 0}, "has no size"),
+    ("images", {"width": "80"}, "not a number"),
+    ("images", {"id": "a"}, "not a whole number"),
+    ("images", {"id": 2}, "occurs twice"),
+    ("categories", {"id": "7"}, "not a whole number"),
+    ("categories", {"id": 9}, "occurs twice"),
+    ("images", {"file_name": "nope.jpg"}, "nope.jpg"),
+]
+
+
+@pytest.mark.parametrize(("part", "change", "word"), CHANGES)
+def test_entry_that_is_wrong(part, change, word, evaluate, truth, saved):
+    truth[part][0].update(change)
+    evaluate(saved(truth)).fails(4, word)
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [("images", "file_name"), ("images", "width"), ("categories", "name"), ("annotations", "bbox")],
+)
+def test_entry_without_a_field(part, key, evaluate, truth, saved):
+    del truth[part][0][key]
+    evaluate(saved(truth)).fails(4, repr(key))
+
+
+@pytest.mark.parametrize("part", ["images", "annotations", "categories"])
+def test_entry_that_is_no_object(part, evaluate, truth, saved):
+    truth[part].append(3)
+    evaluate(saved(truth)).fails(4, "not a COCO annotation file")
+
+
+@pytest.mark.parametrize(
+    "box", [[5, 5, 0, 5], [5, 5, -3, 5], [NAN, 1, 5, 5], [1, 1, INFINITE, 5], [1, 1, 1e308, 1e308]]
+)
+def test_box_without_area_is_left_out_and_said_so(box, evaluate, truth, saved):
+    truth["annotations"].append({**truth["annotations"][0], "id": 2, "bbox": box})
+    outcome = evaluate(saved(truth)).fits()
+    assert "1 boxes without area" in outcome.err
+
+
+def test_no_images_or_categories(evaluate, truth, saved):
+    evaluate(saved({**truth, "images": [], "annotations": []})).fails(4, "no images")
+    evaluate(saved({**truth, "categories": [], "annotations": []})).fails(4, "no categories")
+
+
+def test_no_annotations_give_no_scores(call, truth, saved, tmp_path):
+    (tmp_path / "found.json").write_text("[]")
+    outcome = call(
+        *("eval", "--detections", tmp_path / "found.json", "--json"),
+        *("--annotations", saved({**truth, "annotations": []})),
+    ).fits()
+    assert set(json.loads(outcome.out)["metrics"].values()) == {None}
+
+
+def test_categories_that_do_not_fit_the_network(evaluate, truth, saved):
+    truth["categories"] = [{"id": i, "name": f"other {i}"} for i in (7, 8, 9)]
+    evaluate(saved(truth)).fails(4, "3 categories", "2 classes", "--labels")
+
+
+def test_images_that_are_not_there(evaluate, truth, saved, tmp_path):
+    (tmp_path / "empty").mkdir()
+    gt = saved(truth)
+    for folder in (tmp_path / "empty", tmp_path / "none", gt):
+        evaluate(gt, folder).fails(4, "2 of 2 images", "a.jpg", "--images")
+    evaluate(tmp_path / "no.json").fails(4, "no.json")
+    evaluate(tmp_path).fails(4, "Is a directory")
+
+
+def test_image_that_cannot_be_decoded(evaluate, truth, saved, tmp_path):
+    for name in ("a.jpg", "b.png"):
+        (tmp_path / name).write_text("no picture")
+    evaluate(saved(truth), tmp_path).fails(4, "a.jpg")
+
+
+@pytest.mark.parametrize("content", ["", "x", "{}", "null", "[[1]]", "[3]"])
+def test_result_file_that_is_none(content, call, truth, saved, tmp_path):
+    (tmp_path / "found.json").write_text(content)
+    call("eval", "--detections", tmp_path / "found.json", "--annotations", saved(truth)).fails(
+        4, "found.json"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"image_id": 77}, "image_id 77"),
+        ({"image_id": [1]}, "unhashable"),
+        ({"category_id": 8}, "category_id 8"),
+        ({"bbox": [1, 2, 3]}, "four numbers"),
+        ({"bbox": None}, "bbox"),
+        ({"bbox": [1, 2, NAN, 3]}, "not finite"),
+        ({"bbox": ["1", "2", "3", "4"]}, "not a number"),
+        ({"score": None}, "not a number"),
+        ({"score": NAN}, "not finite"),
+        ({"score": "0.5"}, "not a number"),
+        ({"score": True}, "not a number"),
+    ],
+)
+def test_result_that_is_wrong(change, word, call, truth, saved, tmp_path):
+    entry = {"image_id": 1, "category_id": 7, "bbox": BOX, "score": 0.9, **change}
+    (tmp_path / "found.json").write_text(json.dumps([entry]))
+    call("eval", "--detections", tmp_path / "found.json", "--annotations", saved(truth)).fails(
+        4, "found.json", word
+    )
+
+
+def test_sources_that_contradict_each_other_and_the_check(call, engine, truth, saved, tmp_path):
+    gt, found = saved(truth), tmp_path / "found.json"
+    found.write_text("[]")
+    base = ("eval", "--annotations", gt)
+    call(*base).fails(2, "--engine", "--detections")
+    call(*base, "--detections", found, "--engine", engine).fails(2, "one of")
+    call(*base, "--engine", engine).fails(2, "--images")
+    call(*base, "--detections", found, "--min-map", "nan").fails(2, "--min-map")
+    call(*base, "--detections", found, "--min-map", "0.5").fails(1, "below --min-map 0.5")

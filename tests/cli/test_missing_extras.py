@@ -1,0 +1,68 @@
+"""Commands on a base install: exit 3 and the line to type."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+_HIDE = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {hidden!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+@pytest.fixture
+def without(spawn, tmp_path):
+    """Call the program where packages are not installed."""
+
+    def run(hidden, *arguments):
+        code = _HIDE.format(hidden=set(hidden))
+        (tmp_path / "sitecustomize.py").write_text(code)
+        path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+        return spawn(*arguments, env={"PYTHONPATH": path})
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "arguments"),
+    [
+        ("torch", "torch", ("export", "--model", "vgg16", "--random-weights", "-o", "{new}")),
+        ("onnxscript", "onnx", ("export", "--model", "vgg16", "--random-weights", "-o", "{new}")),
+        ("onnx", "onnx", ("build-engine", "{onnx}", "-o", "{new}")),
+        ("onnxruntime", "onnxruntime", ("build-engine", "{onnx}", "-o", "{new}")),
+        ("onnxruntime", "onnxruntime", ("detect", "--engine", "{engine}", "{pictures}")),
+        ("cv2", "images", ("detect", "--engine", "{engine}", "{pictures}")),
+        ("PIL", "images", ("detect", "--engine", "{engine}", "{pictures}", "-o", "{new}")),
+        ("torch", "torch", ("bench",)),
+        ("sklearn", "demo", ("demo", "-o", "{new}")),
+        ("skimage", "demo", ("digits", "{new}")),
+    ],
+)
+def test_missing_extra(module, extra, arguments, without, onnx_file, engine, pictures, tmp_path):
+    places = {"onnx": onnx_file, "engine": engine, "pictures": pictures, "new": tmp_path / "new"}
+    outcome = without([module], *(argument.format(**places) for argument in arguments))
+    outcome.fails(3, f"'{module}' is not installed", f"pip install 'ssd-small[{extra}]'")
+    assert not (tmp_path / "new").exists()
+
+
+def test_missing_pycocotools(without, engine, pictures, truth, saved):
+    arguments = ("--annotations", saved(truth), "--images", pictures)
+    without(["pycocotools"], "eval", "--engine", engine, *arguments).fails(3, "ssd-small[eval]")
+
+
+def test_base_install_lists_models_and_helps_at_once(without, spawn):
+    heavy = ["torch", "onnx", "onnxruntime", "cv2", "PIL", "pycocotools", "sklearn", "skimage"]
+    assert "mobilenet_v1_s1l0" in without(heavy, "models").fits().out
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        spawn("--help").fits()
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.5

@@ -1,0 +1,190 @@
+"""Outputs that cannot be written, interruption, and readers that go away."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ssd_small import files
+
+
+@contextmanager
+def file_size_limit(limit: int):
+    """Writing past ``limit`` bytes of a file fails, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def commands(checkpoint, onnx_file, engine, pictures, truth, saved, monkeypatch):
+    """Name -> the command with every option but --output."""
+    import onnx
+
+    from ssd_small.export import to_onnx
+
+    # tracing takes seconds; what is tested here is the writing
+    model = onnx.load(onnx_file)
+    monkeypatch.setattr(to_onnx, "onnx_from_network", lambda *arguments: model)
+    gt = saved(truth)
+    run = ("--engine", engine)
+    return {
+        "export": ("export", "--model", "mobilenet_v1", "--weights", checkpoint, "--output"),
+        "build-engine": ("build-engine", onnx_file, "--output"),
+        "detect": ("detect", *run, pictures / "a.jpg", "--output"),
+        "eval": ("eval", *run, "--annotations", gt, "--images", pictures, "--save-detections"),
+    }
+
+
+NAMES = ("export", "build-engine", "detect", "eval")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_output_below_a_file(name, call, commands, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    call(*commands[name], tmp_path / "file" / "x" / "y").fails(4, "cannot write", "is a file")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_output_in_a_read_only_folder(name, call, commands, tmp_path, monkeypatch):
+    # root may write anywhere, so the answer of the system is given here
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    call(*commands[name], tmp_path / "new" / "x").fails(4, "cannot write", "read-only")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["export", "build-engine", "eval"])
+def test_output_that_is_a_folder_or_device(name, call, commands, tmp_path):
+    call(*commands[name], tmp_path).fails(4, "it is a folder")
+    call(*commands[name], "/dev/null").fails(4, "it is a device")
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_output_folder_is_made(name, call, commands, tmp_path):
+    output = tmp_path / "new" / "deep" / "x"
+    call(*commands[name], output).fits()
+    assert output.exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_full_disk_leaves_nothing_behind(name, call, commands, tmp_path):
+    output = tmp_path / "out" / "x"
+    with file_size_limit(2000):
+        outcome = call(*commands[name], output)
+    outcome.fails(4, "cannot write", str(output), "free space")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["value.json"]
+
+
+@pytest.mark.parametrize("name", ["export", "build-engine"])
+def test_full_disk_keeps_the_older_file(name, call, commands, tmp_path):
+    (tmp_path / "x").write_text("older")
+    with file_size_limit(2000):
+        call(*commands[name], tmp_path / "x").fails(4, "cannot write")
+    assert (tmp_path / "x").read_text() == "older"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_engine_does_not_stay_without_its_sidecar(call, commands, tmp_path, monkeypatch):
+    from ssd_small.sidecar import Sidecar
+
+    (tmp_path / "a.json").mkdir()
+    call(*commands["build-engine"], tmp_path / "a").fails(4, "a.json", "it is a folder")
+
+    def full(self: Sidecar) -> dict[str, object]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Sidecar, "to_dict", full)
+    call(*commands["build-engine"], tmp_path / "b").fails(4, "b.json", "No space left")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "value.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_full_standard_output(spawn):
+    with open("/dev/full", "w") as full:
+        outcome = spawn("models", stdout=full)
+    outcome.fails(4, "No space left")
+
+
+def test_reader_that_goes_away_is_no_error(spawn):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        outcome = spawn("models", stdout=closed)
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_interruption_leaves_nothing_behind(name, call, commands, tmp_path, monkeypatch):
+    # raised where it hurts most: everything is written, nothing is in place yet
+    written = []
+
+    def interrupt(source, target):
+        written.append(Path(source).stat().st_size)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "replace", interrupt)
+    outcome = call(*commands[name], tmp_path / "out" / "x")
+    assert (outcome.code, written[0] > 0) == (130, True)
+    assert outcome.err.split("\n")[-2] == "ssd-small: interrupted; nothing half-written was left"
+    assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+
+
+def test_ctrl_c_ends_a_running_command(engine):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ssd_small", "bench", "--engine", str(engine), "--seconds", "90"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert "measuring" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    lines = [line for line in err.splitlines() if line and "Warning" not in line]
+    assert lines[-1] == "ssd-small: interrupted; nothing half-written was left"
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_in_the_demo_lets_its_command_clean_up(tmp_path, monkeypatch):
+    from ssd_small import demo
+
+    witness = tmp_path / "cleaned"
+    code = (
+        "import pathlib, sys, time\n"
+        "try: time.sleep(60)\n"
+        f"except KeyboardInterrupt: time.sleep(.5); pathlib.Path({str(witness)!r}).touch()"
+    )
+    monkeypatch.setattr(demo, "_GRACE", 0.1)
+    timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(SystemExit) as end:
+        demo._run([sys.executable, "-c", code])
+    assert end.value.code == 130
+    assert witness.exists()
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path):
+    path = tmp_path / "x.json"
+    values = [[number] * 5000 for number in range(8)]
+    threads = [threading.Thread(target=files.write_json, args=(path, v)) for v in values]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert json.loads(path.read_text()) in values
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
