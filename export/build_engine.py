@@ -18,9 +18,6 @@ Precision = Literal["fp32", "fp16"]
 #: called with the phase of a build and the share of it that is done, 0 to 1
 Progress = Callable[[str, float], None]
 
-#: importable module of each TensorRT flavour
-MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-
 
 @dataclass(frozen=True)
 class BuildOptions:

@@ -25,7 +25,7 @@ PICTURES = 3
 HEADROOM = 4.0
 
 
-def test_pictures(preprocessing: Preprocessing) -> FloatArray:
+def check_pictures(preprocessing: Preprocessing) -> FloatArray:
     """Deterministic network inputs ``[3, 3, H, W]``: even grey, overlapping boxes, noise."""
     height, width = preprocessing.height, preprocessing.width
     rng = np.random.default_rng(20190909)
@@ -42,7 +42,7 @@ def test_pictures(preprocessing: Preprocessing) -> FloatArray:
 def nodes_beyond_half(model: ModelProto, description: Description) -> list[str]:
     """Names of nodes that read or write values near or beyond the largest half.
 
-    The float32 model runs on :func:`test_pictures`; a tensor counts from a quarter of 65504.
+    The float32 model runs on :func:`check_pictures`; a tensor counts from a quarter of 65504.
 
     Raises:
         CheckFailed: the outputs themselves are beyond half.
@@ -110,7 +110,7 @@ def _run(model: ModelProto, description: Description) -> Iterator[list[Any]]:
     settings = ort.SessionOptions()
     settings.log_severity_level = 3
     session = ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
-    for picture in test_pictures(description.preprocessing):
+    for picture in check_pictures(description.preprocessing):
         yield session.run(None, {session.get_inputs()[0].name: picture[None]})
 
 

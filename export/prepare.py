@@ -54,6 +54,36 @@ def prepare(onnx_path: Path, precision: Precision, *, heads: bool, for_plugin: b
             f"{onnx_path} has no DecodeNms node (it was exported with --heads); export it "
             "without --heads, or pass --heads to build an engine that ends in loc and conf"
         )
+    return _prepared(model, description, precision, heads=heads, for_plugin=for_plugin)
+
+
+def plugin_onnx(
+    model: ModelProto, description: Description, precision: Precision = "fp32"
+) -> ModelProto:
+    """The ONNX that trtexec, Triton or any other builder takes with the plugin library.
+
+    The DecodeNms node has no function body, so that the plugin serves it; with fp16 its heads
+    are half.
+
+    Args:
+        model: an export with DecodeNms inside; may be changed.
+        description: what the model says about itself.
+        precision: of the network before the node.
+
+    Raises:
+        CheckFailed: the network cannot be had in half precision.
+    """
+    return _prepared(model, description, precision, heads=False, for_plugin=True).model
+
+
+def _prepared(
+    model: ModelProto,
+    description: Description,
+    precision: Precision,
+    *,
+    heads: bool,
+    for_plugin: bool,
+) -> Prepared:
     checks: dict[str, Any] = {}
     if heads or precision == "fp16":
         strip_decode_nms(model)
@@ -67,18 +97,6 @@ def prepare(onnx_path: Path, precision: Precision, *, heads: bool, for_plugin: b
         drop_function(model)
     checker.check_model(model)
     return Prepared(model, description, checks)
-
-
-def plugin_onnx(onnx_path: Path, precision: Precision = "fp32") -> ModelProto:
-    """The ONNX that trtexec, Triton or any other builder takes with the plugin library.
-
-    The DecodeNms node has no function body, so that the plugin serves it; with fp16 its heads
-    are half.
-
-    Raises:
-        BadFile: not a file of this tool, or without DecodeNms.
-    """
-    return prepare(onnx_path, precision, heads=False, for_plugin=True).model
 
 
 def _halved(

@@ -14,21 +14,32 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import errors
-from ..errors import MissingRequirement
+from ..errors import (
+    BadFile,
+    CheckFailed,
+    MissingRequirement,
+    OutputError,
+    SsdSmallError,
+    UsageError,
+)
 from ..files import atomic_output, check_writable, sha256_of
 from ..plugin_library import PLUGIN_VERSION, find_plugin
 from ..requirements import EXTRA_OF_MODULE
 from ..runtimes.gpu import gpus
+from ..runtimes.tensorrt_module import MODULES
 from ..sidecar import Sidecar, write_sidecar
 from .build_child import RECORD_SEPARATOR
-from .build_engine import MODULES
 from .decode_nms_function import node_attributes
 from .precision import check_receipt
 from .prepare import Prepared, prepare
 
 if TYPE_CHECKING:
     from .build_engine import BuildOptions, Progress
+
+_ERRORS: dict[str, type[SsdSmallError]] = {
+    kind.__name__: kind
+    for kind in (BadFile, CheckFailed, MissingRequirement, OutputError, UsageError)
+}
 
 #: lines of the vendor's log that an error shows
 LOG_LINES = 8
@@ -195,8 +206,8 @@ def _vendor_libraries(module: str) -> list[Path]:
     return sorted(p.resolve() for f in folders or [] for p in Path(f).glob("lib*.so.*"))
 
 
-def _reported(failure: Mapping[str, Any], log: deque[str]) -> errors.SsdSmallError:
-    kind: type[errors.SsdSmallError] = getattr(errors, failure["kind"])
+def _reported(failure: Mapping[str, Any], log: deque[str]) -> SsdSmallError:
+    kind: type[SsdSmallError] = _ERRORS[failure["kind"]]
     lines = [line for line in log if "[E]" in line or "[F]" in line]
     return kind("\n  ".join([failure["message"], *lines]))
 

@@ -21,6 +21,8 @@ _COMMANDS = {
     "eval": "Score detections with the COCO metric.",
     "detect": "Detect objects in pictures.",
     "digits": "Write the demo's data set.",
+    "inspect": "Show what is inside an engine.",
+    "doctor": "Say what is installed and whether an engine can run here.",
     "demo": "Run all of the above on a small data set made on the spot.",
 }
 

@@ -2,34 +2,76 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
 from .options import FILE, json_option, print_json
 
+if TYPE_CHECKING:
+    from ..sidecar import Sidecar
 
-@click.command()
+
+class _SeveralValues(click.Command):
+    """Lets ``--compute-capability 8.6 8.9`` name several, as well as one per option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        taking = False
+        for argument in args:
+            is_value = argument[:1].isdigit() and argument.replace(".", "", 1).isdigit()
+            if taking and is_value:
+                spread += ["--compute-capability", argument]
+                continue
+            spread.append(argument)
+            # the value that belongs to the option itself comes next
+            taking = len(spread) > 1 and spread[-2] == "--compute-capability" and is_value
+        return super().parse_args(ctx, spread)
+
+
+@click.command(cls=_SeveralValues)
 @click.argument("onnx_file", metavar="X.onnx", type=FILE)
 @click.option(
     "--target",
     type=click.Choice(["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]),
     default="auto",
     show_default=True,
+    help="auto: tensorrt with a GPU; tensorrt-rtx with --compute-capability; else onnxruntime.",
 )
 @click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
+@click.option("--min-batch", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--opt-batch", type=click.IntRange(min=1), help="Tuned for; default: --max-batch.")
 @click.option("--max-batch", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--heads", is_flag=True, help="Leave decode + NMS to the native library.")
+@click.option(
+    "--compute-capability",
+    "compute_capabilities",
+    multiple=True,
+    metavar="8.6 [8.9 ...]",
+    help="GPU architectures of a tensorrt-rtx engine; default: this GPU, or 8.0 and newer.",
+)
+@click.option("--optimization-level", type=click.IntRange(0, 5), help="Effort of the builder.")
+@click.option("--timing-cache", type=FILE, help="Kernel timings to read and write (tensorrt).")
+@click.option("--workspace", type=click.IntRange(min=1), metavar="MIB", help="Scratch memory.")
+@click.option("--version-compatible", is_flag=True, help="Let newer TensorRT run the engine.")
+@click.option("--tf32", is_flag=True, help="Allow TF32 in fp32 convolutions.")
+@click.option("--verbose", is_flag=True, help="Show the builder's log.")
 @click.option("--output", "-o", type=FILE, help="Engine file; default: named after the ONNX file.")
 @json_option
 def command(onnx_file: Path, output: Path | None, as_json: bool, **options: Any) -> None:
-    """Build an engine and its sidecar (X.engine.json) from an ONNX file of 'ssd-small export'."""
+    """Build an engine and its sidecar (X.engine.json) from an ONNX file of 'ssd-small export'.
+
+    A tensorrt-rtx engine can be built without a GPU; a tensorrt engine is for the GPU it is
+    built on.
+    """
     from ..export.build_engine import BuildOptions, default_engine_path, resolve_target
     from ..files import check_writable
 
-    target = resolve_target(options.pop("target"))
+    target = resolve_target(options.pop("target"), options["compute_capabilities"])
     build_options = BuildOptions(target=target, **options)
     output = output or default_engine_path(onnx_file, target, build_options.precision)
     if output.resolve() == onnx_file.resolve():
@@ -40,14 +82,54 @@ def command(onnx_file: Path, output: Path | None, as_json: bool, **options: Any)
     require("onnx", "building an engine")
     from ..export.build_engine import build_engine
 
-    sidecar = build_engine(onnx_file, output, build_options)
+    with _ProgressLine() as progress:
+        sidecar = build_engine(onnx_file, output, build_options, progress)
     if as_json:
         print_json({"file": str(output), **sidecar.to_dict()})
-        return
+    else:
+        click.echo("\n".join(_lines(output, sidecar)))
+
+
+def _lines(output: Path, sidecar: Sidecar) -> list[str]:
     receipt = sidecar.receipt
-    click.echo(
-        f"{output}: {sidecar.target} {sidecar.target_version}, {sidecar.precision}, "
-        f"{sidecar.engine['bytes'] / 1e6:.1f} MB, built in {sidecar.seconds:.1f} s\n"
-        f"precision receipt: {receipt['half_share']:.0%} of the floating-point tensors are Half "
-        f"{receipt['tensors']}"
+    where = (
+        f" for {', '.join(sidecar.compute_capabilities)}" if sidecar.compute_capabilities else ""
     )
+    lines = [
+        f"{output}: {sidecar.target} {sidecar.target_version}{where}, {sidecar.precision}, "
+        f"{sidecar.engine['bytes'] / 1e6:.1f} MB, built in {sidecar.seconds:.1f} s",
+        f"precision receipt: {receipt['half_share']:.0%} of the floating-point tensors are Half "
+        f"{receipt['tensors']}",
+    ]
+    check = sidecar.checks.get("fp16_against_fp32")
+    if check:
+        loc, conf, found = check["loc"], check["conf"], check["detections"]
+        lines.append(
+            f"fp16 against fp32 on {check['pictures']} synthetic pictures (CPU): "
+            f"loc max {loc['max_error']:.2g}, mean {loc['mean_error']:.2g}; "
+            f"conf max {conf['max_error']:.2g}, mean {conf['mean_error']:.2g}; "
+            f"{found['flipped']} detections differ of {found['fp32']}"
+        )
+        if check["kept_fp32"]:
+            lines.append(f"kept in fp32 against overflow: {', '.join(check['kept_fp32'])}")
+    return lines
+
+
+class _ProgressLine:
+    """One line on a terminal with phase and elapsed time, rewritten in place; else nothing."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, phase: str, share: float) -> None:
+        if self._shown:
+            elapsed = time.monotonic() - self._started
+            click.echo(f"\r\x1b[K{elapsed:6.1f} s  {share:4.0%}  {phase}", nl=False, err=True)
+
+    def __enter__(self) -> _ProgressLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)

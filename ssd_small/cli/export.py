@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from ..errors import UsageError
 from .options import (
     FILE,
     json_option,
@@ -23,6 +24,18 @@ from .options import (
 @model_options
 @click.option("--output", "-o", type=FILE, required=True, help="ONNX file to write.")
 @click.option("--heads", is_flag=True, help="Leave decode + NMS off: outputs loc and conf.")
+@click.option(
+    "--plugin-only",
+    is_flag=True,
+    help="For trtexec, Triton and other builders: DecodeNms without its function body.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="fp16 goes with --plugin-only; otherwise it is chosen in build-engine.",
+)
 @click.option("--random-weights", is_flag=True, help="Export without a checkpoint (for timing).")
 @click.option("--opset", type=click.IntRange(18, 25), default=23, show_default=True)
 @postprocess_options
@@ -35,6 +48,8 @@ def command(
     labels: Path | None,
     output: Path,
     heads: bool,
+    plugin_only: bool,
+    precision: Literal["fp32", "fp16"],
     random_weights: bool,
     opset: int,
     as_json: bool,
@@ -50,6 +65,12 @@ def command(
     from ..files import check_writable
     from ..requirements import require
 
+    if plugin_only and heads:
+        raise UsageError("--plugin-only and --heads exclude each other; pass one of them")
+    if precision == "fp16" and not plugin_only:
+        raise UsageError(
+            "--precision fp16 goes with --plugin-only; for an engine, pass it to build-engine"
+        )
     check_writable(output)
     for module in ("torch", "onnx", "onnxscript"):
         require(module, "exporting")
@@ -61,6 +82,10 @@ def command(
     from ..export.to_onnx import onnx_from_network, write_onnx
 
     onnx_model = onnx_from_network(net, description, opset)
+    if plugin_only:
+        from ..export.prepare import plugin_onnx
+
+        onnx_model = plugin_onnx(onnx_model, description, precision)
     write_onnx(onnx_model, output)
     result = {
         "file": str(output),

@@ -11,12 +11,13 @@ from .base import HeadOutputs, Runtime
 __all__ = ["HeadOutputs", "Runtime", "open_engine"]
 
 
-def open_engine(path: Path, threads: int = 0) -> Runtime:
+def open_engine(path: Path, threads: int = 0, *, cuda_graph: bool = True) -> Runtime:
     """Open an engine with the runtime its sidecar names.
 
     Args:
         path: engine file; its sidecar lies beside it.
         threads: CPU threads of the engine; 0 for one per core.
+        cuda_graph: replay CUDA graphs (TensorRT).
 
     Raises:
         BadFile: the engine or its sidecar is absent, damaged or foreign.
@@ -27,7 +28,11 @@ def open_engine(path: Path, threads: int = 0) -> Runtime:
         from .onnxruntime import OnnxRuntimeRuntime
 
         return OnnxRuntimeRuntime(path, sidecar, threads)
+    if sidecar.target in ("tensorrt", "tensorrt-rtx"):
+        from .tensorrt import TensorRtRuntime
+
+        return TensorRtRuntime(path, sidecar, cuda_graph=cuda_graph)
     raise BadFile(
-        f"engine {path} is for {sidecar.target!r}, which this version cannot run; build one with "
-        "--target onnxruntime"
+        f"engine {path} is for {sidecar.target!r}, which this version does not know; expected "
+        "tensorrt, tensorrt-rtx or onnxruntime"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -36,7 +37,7 @@ class Runtime(Protocol):
         name: e.g. ``"torch 2.14.1"``.
         description: the network inside.
         precision: ``fp32`` or ``fp16``.
-        max_batch: largest batch of one call.
+        max_batch: largest batch that is executed at once.
     """
 
     name: str
@@ -45,13 +46,13 @@ class Runtime(Protocol):
     max_batch: int
 
     def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
-        """Run ``images [N, 3, H, W]``.
+        """Run ``images [N, 3, H, W]``; N over ``max_batch`` is split.
 
         Returns:
             Head outputs, or one Detections per image where decode + NMS are inside.
 
         Raises:
-            UsageError: wrong shape or type, or N over ``max_batch``.
+            UsageError: wrong shape or type, or no image.
         """
 
     def close(self) -> None:
@@ -67,8 +68,38 @@ class Runtime(Protocol):
     ) -> None: ...
 
 
-class ClosingRuntime:
-    """Context management for runtimes: closes at the end of the block."""
+class BatchingRuntime:
+    """What runtimes share: checking and splitting batches, closing at the end of a block.
+
+    A runtime sets the attributes of :class:`Runtime` and executes one batch in
+    :meth:`infer_batch`.
+    """
+
+    description: Description
+    max_batch: int
+    #: smallest batch that can be executed; a smaller rest is filled up
+    min_batch: int = 1
+
+    def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+        """See :class:`Runtime`."""
+        check_images(images, self.description)
+        starts = range(0, len(images), self.max_batch)
+        parts = [self._infer_part(images[i : i + self.max_batch]) for i in starts]
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+        """Run ``images [n, 3, H, W]``, ``min_batch <= n <= max_batch``."""
+        raise NotImplementedError
+
+    def _infer_part(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+        number = len(images)
+        if number >= self.min_batch:
+            return self.infer_batch(images)
+        filling = np.repeat(images[-1:], self.min_batch - number, axis=0)
+        outputs = self.infer_batch(np.concatenate([images, filling]))
+        if isinstance(outputs, HeadOutputs):
+            return HeadOutputs(outputs.loc[:number], outputs.conf[:number])
+        return outputs[:number]
 
     def close(self) -> None:
         """Nothing to free."""
@@ -85,11 +116,22 @@ class ClosingRuntime:
         self.close()
 
 
-def check_images(images: FloatArray, description: Description, max_batch: int) -> None:
+def _joined(parts: Sequence[HeadOutputs | list[Detections]]) -> HeadOutputs | list[Detections]:
+    """The outputs of consecutive batches as those of one."""
+    heads = [part for part in parts if isinstance(part, HeadOutputs)]
+    if heads:
+        return HeadOutputs(
+            np.concatenate([part.loc for part in heads]),
+            np.concatenate([part.conf for part in heads]),
+        )
+    return [one for part in parts if not isinstance(part, HeadOutputs) for one in part]
+
+
+def check_images(images: FloatArray, description: Description) -> None:
     """Refuse input that does not fit the network.
 
     Raises:
-        UsageError: wrong shape or type, or too large a batch.
+        UsageError: wrong shape or type, or no image.
     """
     expected = (3, description.preprocessing.height, description.preprocessing.width)
     if images.ndim != 4 or images.shape[1:] != expected or images.dtype != np.float32:
@@ -97,7 +139,8 @@ def check_images(images: FloatArray, description: Description, max_batch: int) -
             f"images are {images.dtype} {list(images.shape)}; expected float32 "
             f"[N, {', '.join(map(str, expected))}]"
         )
-    check_batch(len(images), max_batch)
+    if not len(images):
+        raise UsageError("a batch of 0 images; expected at least one")
 
 
 def check_batch(count: int, max_batch: int) -> None:

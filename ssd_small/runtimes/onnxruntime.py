@@ -8,10 +8,10 @@ from ..detections import Detections, detections_from_padded
 from ..errors import BadFile
 from ..requirements import require
 from ..sidecar import Sidecar
-from .base import ClosingRuntime, FloatArray, HeadOutputs, check_images
+from .base import BatchingRuntime, FloatArray, HeadOutputs
 
 
-class OnnxRuntimeRuntime(ClosingRuntime):
+class OnnxRuntimeRuntime(BatchingRuntime):
     """Runs an engine that ``build-engine --target onnxruntime`` wrote."""
 
     def __init__(self, path: Path, sidecar: Sidecar, threads: int = 0) -> None:
@@ -46,9 +46,8 @@ class OnnxRuntimeRuntime(ClosingRuntime):
                 f"one of {size} and {5 if description.has_decode_nms else 2}: build it again"
             )
 
-    def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
-        """See :class:`~ssd_small.runtimes.base.Runtime`."""
-        check_images(images, self.description, self.max_batch)
+    def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+        """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""
         outputs = self._session.run(None, {"images": images})
         if self.description.has_decode_nms:
             return detections_from_padded(*outputs)

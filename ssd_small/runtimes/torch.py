@@ -6,10 +6,10 @@ import torch
 
 from ..artifact import Description, describe
 from ..models.network import SsdNetwork
-from .base import ClosingRuntime, FloatArray, HeadOutputs, check_images
+from .base import BatchingRuntime, FloatArray, HeadOutputs
 
 
-class TorchRuntime(ClosingRuntime):
+class TorchRuntime(BatchingRuntime):
     """Runs a network with PyTorch on the CPU."""
 
     precision = "fp32"
@@ -22,9 +22,8 @@ class TorchRuntime(ClosingRuntime):
         self.name = f"torch {torch.__version__}"
         self.max_batch = max_batch
 
-    def infer(self, images: FloatArray) -> HeadOutputs:
-        """See :class:`~ssd_small.runtimes.base.Runtime`."""
-        check_images(images, self.description, self.max_batch)
+    def infer_batch(self, images: FloatArray) -> HeadOutputs:
+        """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""
         with torch.inference_mode():
             loc, conf = self.net(torch.from_numpy(images))
         return HeadOutputs(loc.numpy(), conf.numpy())

@@ -32,7 +32,6 @@ def file_size_limit(limit: int):
 def commands(checkpoint, onnx_file, engine, pictures, truth, saved, monkeypatch):
     """Name -> the command with every option but --output."""
     import onnx
-
     from ssd_small.export import to_onnx
 
     # tracing takes seconds; what is tested here is the writing

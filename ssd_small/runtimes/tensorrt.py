@@ -1,0 +1,322 @@
+"""Engines of TensorRT and TensorRT-RTX on a GPU: one code path over the module."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..detections import Detections, detections_from_padded
+from ..errors import BadFile, MissingRequirement, UsageError
+from ..files import read_bytes
+from ..plugin_library import load_plugin
+from ..requirements import require
+from ..sidecar import Sidecar
+from .base import BatchingRuntime, FloatArray, HeadOutputs
+from .cuda_device import CudaDevice, GpuError, OutOfGpuMemory, host_array, open_device
+from .tensorrt_module import MODULES, context_settings, invalidity, logger
+
+INPUT = "images"
+HEADS = ("loc", "conf")
+DETECTIONS = ("num_detections", "boxes", "scores", "labels", "prior_indices")
+
+
+@dataclass(frozen=True, eq=False)
+class _Tensor:
+    """Memory of one input or output, for the largest batch.
+
+    Attributes:
+        row: bytes per image.
+        device, host: addresses; the host memory is pinned.
+        array: the host memory, ``[max_batch, ...]``.
+    """
+
+    row: int
+    device: int
+    host: int
+    array: npt.NDArray[Any]
+
+
+@dataclass(eq=False)
+class _Lane:
+    """What executes one batch size; a captured graph forbids any change to its context."""
+
+    context: Any
+    graph: int | None = None
+
+
+class TensorRtRuntime(BatchingRuntime):
+    """Runs an engine that ``build-engine --target tensorrt`` or ``tensorrt-rtx`` wrote.
+
+    One runner serves one thread at a time; several threads take a runner each.
+
+    Args:
+        path, sidecar: the engine.
+        cuda_graph: after the first batch of each size, replay a captured CUDA graph.
+        device: the GPU; None for the first.
+
+    Raises:
+        MissingRequirement: no driver, GPU, TensorRT or plugin, or the engine is not for them.
+        BadFile: the engine cannot be read, or is not what its sidecar says.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sidecar: Sidecar,
+        *,
+        cuda_graph: bool = True,
+        device: CudaDevice | None = None,
+    ) -> None:
+        self._closed = True
+        trt = require(MODULES[sidecar.target], "running this engine")
+        self._device = device or open_device()
+        self.sidecar = sidecar
+        self.description = sidecar.description
+        self.precision = sidecar.precision
+        self.min_batch, self.max_batch = sidecar.batch["min"], sidecar.batch["max"]
+        self.name = f"{sidecar.target} {trt.__version__}"
+        self.cuda_graph = cuda_graph
+        self._trt = trt
+        self._log = logger(trt)
+        self._lock = threading.Lock()
+        self._pointers: list[int] = []
+        self._pinned: list[int] = []
+        self._lanes: dict[int, _Lane] = {}
+        self._tensors: dict[str, _Tensor] = {}
+        self._external: Any = None
+        self._stream: int | None = None
+        self._closed = False
+        try:
+            with self._device.active():
+                self._open(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path) -> None:
+        if self.description.has_decode_nms:
+            load_plugin(self._trt)
+        self._runtime = self._trt.Runtime(self._log)
+        content = read_bytes(path, "an engine written by 'ssd-small build-engine'")
+        fault = invalidity(self._trt, self._runtime, content)
+        if fault:
+            raise MissingRequirement(f"engine {path} cannot run here: {fault}")
+        self._engine = self._runtime.deserialize_cuda_engine(content)
+        if self._engine is None:
+            raise MissingRequirement(
+                f"{self.name} cannot load engine {path}, built with {self.sidecar.target_version} "
+                f"for {', '.join(self.sidecar.compute_capabilities) or 'another GPU'}"
+                f"{self._log.last()}; build it again on this machine, or see 'ssd-small doctor'"
+            )
+        self._check_tensors(path)
+        self._stream = self._device.create_stream()
+        size = max(256, int(self._engine.device_memory_size_v2))
+        self._scratch, self._scratch_size = self._allocate(size), size
+        self._context_settings = context_settings(self._trt, self._engine)
+        for name in (INPUT, *self._outputs):
+            self._tensors[name] = self._tensor(name)
+
+    @property
+    def engine(self) -> Any:
+        """The vendor's engine object, while this runner is open."""
+        return self._engine
+
+    @property
+    def _outputs(self) -> tuple[str, ...]:
+        return DETECTIONS if self.description.has_decode_nms else HEADS
+
+    def _check_tensors(self, path: Path) -> None:
+        """Names, directions and batch range of the engine are those of its sidecar."""
+        mode, engine = self._trt.TensorIOMode, self._engine
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        found = {name: engine.get_tensor_mode(name) for name in names}
+        expected = {INPUT: mode.INPUT} | dict.fromkeys(self._outputs, mode.OUTPUT)
+        if found != expected:
+            raise BadFile(
+                f"engine {path} has tensors {', '.join(names)}; expected "
+                f"{', '.join(expected)}: build it again"
+            )
+        low, _, high = engine.get_tensor_profile_shape(INPUT, 0)
+        if (low[0], high[0]) != (self.min_batch, self.max_batch):
+            raise BadFile(
+                f"engine {path} takes batches of {low[0]} to {high[0]}, but its sidecar says "
+                f"{self.min_batch} to {self.max_batch}; build it again"
+            )
+
+    def _tensor(self, name: str) -> _Tensor:
+        # the batch is the only dynamic dimension
+        shape = tuple(self._engine.get_tensor_shape(name))[1:]
+        dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
+        row = math.prod(shape) * dtype.itemsize
+        size = row * self.max_batch
+        device = self._allocate(size)
+        host = self._device.allocate_pinned(size)
+        self._pinned.append(host)
+        array = host_array(host, size).view(dtype).reshape(self.max_batch, *shape)
+        return _Tensor(row, device, host, array)
+
+    def _allocate(self, size: int) -> int:
+        pointer = self._device.allocate(size)
+        self._pointers.append(pointer)
+        return pointer
+
+    def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+        """See :class:`~ssd_small.runtimes.base.BatchingRuntime`.
+
+        Raises:
+            GpuError: execution failed; the runner cannot be used any more.
+        """
+        number = len(images)
+        with self._lock, self._device.active():
+            self._check_open()
+            assert self._stream is not None
+            np.copyto(self._tensors[INPUT].array[:number], images)
+            lane = self._lanes.get(number)
+            if lane is None:
+                # also executes this batch: the warm-up that capturing needs
+                self._lanes[number] = self._new_lane(number)
+            elif lane.graph is not None:
+                self._device.launch(lane.graph, self._stream)
+                self._device.synchronize(self._stream)
+            else:
+                self._execute(lane.context, number)
+                self._device.synchronize(self._stream)
+                if self.cuda_graph:
+                    self._capture(lane, number)
+            arrays = [self._tensors[name].array[:number] for name in self._outputs]
+            if self.description.has_decode_nms:
+                return detections_from_padded(*arrays)
+            return HeadOutputs(*(np.array(array, np.float32) for array in arrays))
+
+    def enqueue(self, batch: int, addresses: Mapping[str, int], stream: int) -> None:
+        """Enqueue one batch on memory and stream of the caller, without any copy.
+
+        Nothing is synchronised. The runner's scratch memory is used: not while :meth:`infer`
+        or another stream uses the same runner.
+
+        Args:
+            batch: number of images, within the engine's range.
+            addresses: device pointer by tensor name (``images`` and all outputs), such as
+                ``tensor.data_ptr()`` of contiguous torch tensors of the engine's types.
+            stream: stream handle, such as ``torch.cuda.current_stream().cuda_stream``.
+
+        Raises:
+            UsageError: a tensor is missing or unknown, or the batch is out of range.
+            GpuError: TensorRT refused.
+        """
+        expected = {INPUT, *self._outputs}
+        if set(addresses) != expected or not self.min_batch <= batch <= self.max_batch:
+            raise UsageError(
+                f"enqueue: batch {batch} with tensors {', '.join(sorted(addresses))}; expected "
+                f"{self.min_batch} to {self.max_batch} with {', '.join(sorted(expected))}"
+            )
+        with self._lock, self._device.active():
+            self._check_open()
+            if self._external is None:
+                self._external = self._new_context()
+            self._bind(self._external, batch, addresses)
+            self._launch(self._external, stream)
+
+    def _new_lane(self, number: int) -> _Lane:
+        assert self._stream is not None
+        lane = _Lane(self._new_context())
+        self._bind(lane.context, number, {n: t.device for n, t in self._tensors.items()})
+        self._execute(lane.context, number)
+        self._device.synchronize(self._stream)
+        if self.cuda_graph:
+            self._capture(lane, number)
+        return lane
+
+    def _new_context(self) -> Any:
+        context = self._engine.create_execution_context(self._context_settings)
+        if context is None:
+            raise OutOfGpuMemory(
+                f"no execution context{self._log.last()}; free GPU memory, or build the engine "
+                "with a smaller --max-batch"
+            )
+        # contexts run one after the other, so they share their scratch memory
+        context.set_device_memory(self._scratch, self._scratch_size)
+        return context
+
+    def _bind(self, context: Any, number: int, addresses: Mapping[str, int]) -> None:
+        shape = (number, *self._tensors[INPUT].array.shape[1:])
+        fine = context.set_input_shape(INPUT, shape)
+        for name, address in addresses.items():
+            fine = fine and context.set_tensor_address(name, address)
+        if not fine or context.infer_shapes():
+            raise GpuError(f"TensorRT refused a batch of {number}{self._log.last()}")
+
+    def _execute(self, context: Any, number: int) -> None:
+        """Enqueue upload, network and downloads of one batch."""
+        assert self._stream is not None
+        images = self._tensors[INPUT]
+        self._device.upload(images.device, images.host, number * images.row, self._stream)
+        self._launch(context, self._stream)
+        for name in self._outputs:
+            out = self._tensors[name]
+            self._device.download(out.host, out.device, number * out.row, self._stream)
+
+    def _launch(self, context: Any, stream: int) -> None:
+        if not context.execute_async_v3(stream):
+            raise GpuError(
+                f"TensorRT could not execute the engine{self._log.last()}; open it again, or "
+                "see 'nvidia-smi' for the state of the GPU"
+            )
+
+    def _capture(self, lane: _Lane, number: int) -> None:
+        """Capture what :meth:`_execute` enqueues; without a graph if that cannot be done."""
+        assert self._stream is not None
+        # TensorRT-RTX may still be compiling for this shape: the next batch tries again
+        ready = getattr(lane.context, "is_stream_capturable", None)
+        if ready is not None and not ready(self._stream):
+            return
+        self._device.begin_capture(self._stream)
+        try:
+            self._execute(lane.context, number)
+        except BaseException:
+            # a capture that is left open would swallow everything that follows
+            with suppress(GpuError):
+                self._device.destroy_graph(self._device.end_capture(self._stream))
+            raise
+        lane.graph = self._device.end_capture(self._stream)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this engine has been closed; open it again")
+
+    def close(self) -> None:
+        """Free the engine; calling twice is harmless, and so is a GPU that is gone."""
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(GpuError), self._device.active():
+            if self._stream is not None:
+                with suppress(GpuError):
+                    self._device.synchronize(self._stream)
+            for lane in self._lanes.values():
+                if lane.graph is not None:
+                    self._free(self._device.destroy_graph, lane.graph)
+            # contexts before the engine, the engine before its memory and plugin
+            self._lanes.clear()
+            self._external = None
+            self._context_settings = self._engine = self._runtime = None
+            self._tensors.clear()
+            for pointer in self._pointers:
+                self._free(self._device.free, pointer)
+            for pointer in self._pinned:
+                self._free(self._device.free_pinned, pointer)
+            if self._stream is not None:
+                self._free(self._device.destroy_stream, self._stream)
+
+    @staticmethod
+    def _free(function: Any, handle: int) -> None:
+        with suppress(GpuError):
+            function(handle)

@@ -1,0 +1,96 @@
+"""A plugin library, exported networks and the command line for the tests of engines."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def plugin_library() -> Path:
+    """The shipped plugin where it is built, else its host build: for TensorRT they are alike."""
+    import plugin_libraries
+
+    from ssd_small.errors import MissingRequirement
+    from ssd_small.plugin_library import find_plugin
+
+    try:
+        return find_plugin()
+    except MissingRequirement:
+        return plugin_libraries.host_library_path()
+
+
+@pytest.fixture
+def with_plugin(plugin_library: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SSD_SMALL_PLUGIN", str(plugin_library))
+    return plugin_library
+
+
+@pytest.fixture(scope="session")
+def needs_rtx() -> None:
+    if importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("the Python package tensorrt-rtx is not installed")
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Function: name of a network -> ONNX file with DecodeNms, a quarter as wide, 81 classes."""
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    folder = tmp_path_factory.mktemp("exported")
+
+    def export(name: str) -> Path:
+        import torch
+        from ssd_small.export.to_onnx import onnx_from_network, write_onnx
+
+        from ssd_small import create_model
+        from ssd_small.artifact import describe
+
+        path = folder / f"{name}.onnx"
+        if not path.exists():
+            torch.manual_seed(0)
+            net = create_model(name, 81, 0.25)
+            write_onnx(
+                onnx_from_network(net, describe(net.spec, 81, 0.25, has_decode_nms=True)), path
+            )
+        return path
+
+    return export
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def ssd_small_command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """The command line in this process; what TensorRT does happens in a child anyway."""
+    from ssd_small.cli import main
+
+    def run(*arguments: str | os.PathLike[str]) -> Said:
+        capfd.readouterr()
+        code: Any = 0
+        try:
+            main([os.fspath(a) for a in arguments])
+        except SystemExit as end:
+            code = end.code
+        out, err = capfd.readouterr()
+        return Said(int(code or 0), out, err)
+
+    return run

@@ -1,0 +1,200 @@
+"""A strict stand-in for ``cuda.bindings.runtime``: memory, streams and graphs on the CPU.
+
+Work on a stream waits until the stream is synchronised, so that a forgotten synchronisation
+shows as stale data. In a capture nothing is executed, and a call that CUDA forbids there is an
+error that spoils the capture. Pointers are real host addresses; every use is checked.
+"""
+
+# ruff: noqa: N801, N802, N815 (the names are CUDA's)
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any
+
+
+class cudaError_t(IntEnum):
+    cudaSuccess = 0
+    cudaErrorInvalidValue = 1
+    cudaErrorMemoryAllocation = 2
+    cudaErrorIllegalAddress = 700
+    cudaErrorDeviceUnavailable = 46
+    cudaErrorStreamCaptureUnsupported = 900
+    cudaErrorStreamCaptureInvalidated = 901
+
+
+class cudaMemcpyKind(IntEnum):
+    cudaMemcpyHostToDevice = 1
+    cudaMemcpyDeviceToHost = 2
+
+
+class cudaStreamCaptureMode(IntEnum):
+    cudaStreamCaptureModeThreadLocal = 1
+
+
+Work = Callable[[], None]
+OK = cudaError_t.cudaSuccess
+
+
+class Cuda:
+    """One device. ``calls`` lists the functions called, in order."""
+
+    cudaError_t = cudaError_t
+    cudaMemcpyKind = cudaMemcpyKind
+    cudaStreamCaptureMode = cudaStreamCaptureMode
+    cudaStreamNonBlocking = 1
+
+    def __init__(self, memory: int = 1 << 40) -> None:
+        self.calls: list[str] = []
+        self.memory = memory
+        self.lost = False
+        self.device: dict[int, Any] = {}
+        self.pinned: dict[int, Any] = {}
+        self.streams: dict[int, list[Work]] = {}
+        self.captures: dict[int, list[Work] | None] = {}
+        self.graphs: dict[int, list[Work]] = {}
+        self.executables: dict[int, list[Work]] = {}
+        self._next = 0x1000
+
+    def live(self) -> int:
+        """Things that were made and not given back."""
+        groups = (self.device, self.pinned, self.streams, self.graphs, self.executables)
+        return sum(map(len, groups))
+
+    def holds(self, pointer: int, size: int, where: dict[int, Any]) -> bool:
+        return any(b <= pointer and pointer + size <= b + len(m) for b, m in where.items())
+
+    def enqueue(self, stream: int, work: Work) -> cudaError_t:
+        """What every asynchronous call does: execute later, or record."""
+        if stream in self.captures:
+            recorded = self.captures[stream]
+            if recorded is None:
+                return cudaError_t.cudaErrorStreamCaptureInvalidated
+            recorded.append(work)
+            return OK
+        self.streams[stream].append(work)
+        return OK
+
+    def _enter(self, name: str, *, in_capture: bool = False) -> cudaError_t:
+        self.calls.append(name)
+        if self.lost:
+            return cudaError_t.cudaErrorDeviceUnavailable
+        if self.captures and not in_capture:
+            self.captures = dict.fromkeys(self.captures)
+            return cudaError_t.cudaErrorStreamCaptureUnsupported
+        return OK
+
+    def _handle(self) -> int:
+        self._next += 8
+        return self._next
+
+    def cudaSetDevice(self, device: int) -> tuple[Any, ...]:
+        self.calls.append("cudaSetDevice")
+        return (OK if device == 0 else cudaError_t.cudaErrorInvalidValue,)
+
+    def cudaGetErrorString(self, error: cudaError_t) -> tuple[Any, ...]:
+        return (OK, cudaError_t(error).name.encode())
+
+    def cudaMalloc(self, size: int) -> tuple[Any, ...]:
+        return self._allocate("cudaMalloc", self.device, size)
+
+    def cudaMallocHost(self, size: int) -> tuple[Any, ...]:
+        return self._allocate("cudaMallocHost", self.pinned, size)
+
+    def _allocate(self, name: str, where: dict[int, Any], size: int) -> tuple[Any, ...]:
+        status = self._enter(name)
+        if status != OK:
+            return status, None
+        if name == "cudaMalloc" and sum(map(len, self.device.values())) + size > self.memory:
+            return cudaError_t.cudaErrorMemoryAllocation, None
+        block = (ctypes.c_uint8 * size)(*b"")
+        ctypes.memset(block, 0xAB, size)
+        where[ctypes.addressof(block)] = block
+        return OK, ctypes.addressof(block)
+
+    def cudaFree(self, pointer: int) -> tuple[Any, ...]:
+        return self._give_back("cudaFree", self.device, pointer)
+
+    def cudaFreeHost(self, pointer: int) -> tuple[Any, ...]:
+        return self._give_back("cudaFreeHost", self.pinned, pointer)
+
+    def cudaStreamDestroy(self, stream: int) -> tuple[Any, ...]:
+        return self._give_back("cudaStreamDestroy", self.streams, stream)
+
+    def cudaGraphDestroy(self, graph: int) -> tuple[Any, ...]:
+        return self._give_back("cudaGraphDestroy", self.graphs, graph)
+
+    def cudaGraphExecDestroy(self, graph: int) -> tuple[Any, ...]:
+        return self._give_back("cudaGraphExecDestroy", self.executables, graph)
+
+    def _give_back(self, name: str, where: dict[int, Any], handle: int) -> tuple[Any, ...]:
+        status = self._enter(name)
+        if status == OK and where.pop(handle, None) is None:
+            status = cudaError_t.cudaErrorInvalidValue
+        return (status,)
+
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
+        status = self._enter("cudaStreamCreateWithFlags")
+        assert flags == self.cudaStreamNonBlocking
+        handle = self._handle()
+        self.streams[handle] = []
+        return status, handle
+
+    def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:
+        status = self._enter("cudaStreamSynchronize")
+        if status == OK:
+            work, self.streams[stream] = self.streams[stream], []
+            for one in work:
+                one()
+        return (status,)
+
+    def cudaMemcpyAsync(
+        self, dst: int, src: int, count: int, kind: cudaMemcpyKind, stream: int
+    ) -> tuple[Any, ...]:
+        status = self._enter("cudaMemcpyAsync", in_capture=True)
+        if status != OK:
+            return (status,)
+        up = kind == cudaMemcpyKind.cudaMemcpyHostToDevice
+        targets, sources = (self.device, self.pinned) if up else (self.pinned, self.device)
+        if not (self.holds(dst, count, targets) and self.holds(src, count, sources)):
+            return (cudaError_t.cudaErrorInvalidValue,)
+        return (self.enqueue(stream, lambda: ctypes.memmove(dst, src, count) and None),)
+
+    def cudaStreamBeginCapture(self, stream: int, mode: cudaStreamCaptureMode) -> tuple[Any, ...]:
+        status = self._enter("cudaStreamBeginCapture")
+        assert mode == cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        if self.streams[stream]:
+            # not CUDA's rule, but this runner's: what is pending is not what was warmed up
+            status = cudaError_t.cudaErrorInvalidValue
+        self.captures[stream] = []
+        return (status,)
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:
+        status = self._enter("cudaStreamEndCapture", in_capture=True)
+        recorded = self.captures.pop(stream)
+        if recorded is None:
+            return cudaError_t.cudaErrorStreamCaptureInvalidated, None
+        handle = self._handle()
+        self.graphs[handle] = recorded
+        return status, handle
+
+    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, ...]:
+        status = self._enter("cudaGraphInstantiate")
+        assert flags == 0
+        handle = self._handle()
+        self.executables[handle] = list(self.graphs[graph])
+        return status, handle
+
+    def cudaGraphLaunch(self, graph: int, stream: int) -> tuple[Any, ...]:
+        status = self._enter("cudaGraphLaunch", in_capture=True)
+        if status != OK:
+            return (status,)
+        work = self.executables[graph]
+
+        def replay() -> None:
+            for one in work:
+                one()
+
+        return (self.enqueue(stream, replay),)

@@ -1,0 +1,243 @@
+"""A strict stand-in for the module ``tensorrt_rtx`` whose engines are ONNX Runtime sessions.
+
+It holds what the runner uses and no more: another name is an AttributeError. That the real
+module has the same classes, methods and parameters is the subject of test_tensorrt_api.py.
+Rules that TensorRT states and that are easy to break are enforced with :class:`Misuse`: shapes
+before addresses are read, a context left alone once a graph holds it, scratch memory given.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from cuda_double import OK, Cuda
+
+
+class Misuse(AssertionError):
+    """A rule of TensorRT was broken."""
+
+
+class TensorIOMode(IntEnum):
+    NONE = 0
+    INPUT = 1
+    OUTPUT = 2
+
+
+class DataType(IntEnum):
+    FLOAT = 0
+    INT32 = 3
+
+
+class EngineValidity(IntEnum):
+    VALID = 0
+    SUBOPTIMAL = 1
+    INVALID = 2
+
+
+class EngineInvalidityDiagnostics(IntEnum):
+    VERSION_MISMATCH = 1
+    UNSUPPORTED_CC = 2
+
+
+class ExecutionContextAllocationStrategy(IntEnum):
+    STATIC = 0
+    USER_MANAGED = 2
+
+
+class DynamicShapesKernelSpecializationStrategy(IntEnum):
+    LAZY = 0
+    EAGER = 1
+
+
+class ILogger:
+    INTERNAL_ERROR, ERROR, WARNING = range(3)
+
+    def log(self, severity: int, msg: str) -> None:
+        raise NotImplementedError
+
+
+class Context:
+    """IExecutionContext."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._cuda = engine, engine.module.cuda
+        self._shape: tuple[int, ...] | None = None
+        self._addresses: dict[str, int] = {}
+        self._scratch = 0
+        self._flushed = False
+        self._captured = False
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        self._unchanging()
+        if size < self._engine.device_memory_size_v2:
+            raise Misuse("too little device memory")
+        if not self._cuda.holds(memory, size, self._cuda.device):
+            raise Misuse("the device memory is not device memory")
+        self._scratch = memory
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self._unchanging()
+        low, _, high = self._engine.get_tensor_profile_shape(name, 0)
+        if tuple(shape[1:]) != tuple(low[1:]) or not low[0] <= shape[0] <= high[0]:
+            self._engine.logger.log(ILogger.ERROR, f"shape {shape} is outside the profile")
+            return False
+        self._shape, self._flushed = tuple(shape), False
+        return True
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self._unchanging()
+        if name not in self._engine.names:
+            return False
+        self._addresses[name] = memory
+        return True
+
+    def infer_shapes(self) -> list[str]:
+        return [] if self._shape else ["images"]
+
+    def is_stream_capturable(self, stream: int) -> bool:
+        return self._engine.module.capturable
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        self._engine.module.executions += 1
+        if self._engine.module.fail_execution:
+            self._engine.logger.log(ILogger.ERROR, "enqueue failed\nsecond line")
+            return False
+        if not self._shape or set(self._addresses) != set(self._engine.names):
+            raise Misuse("executed before shapes and addresses were set")
+        if not self._scratch:
+            raise Misuse("executed without device memory")
+        capturing = stream_handle in self._cuda.captures
+        if capturing and not self._flushed:
+            raise Misuse("captured before a warm-up in this shape")
+        self._captured = self._captured or capturing
+        self._flushed = True
+        shape, addresses = self._shape, dict(self._addresses)
+        status = self._cuda.enqueue(stream_handle, lambda: self._run(shape, addresses))
+        return bool(status == OK)
+
+    def _run(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
+        images = self._array(addresses["images"], shape, np.float32).copy()
+        # the network may write to its scratch memory
+        ctypes.memset(self._scratch, 0xCD, self._engine.device_memory_size_v2)
+        for name, value in zip(
+            self._engine.names[1:], self._engine.session.run(None, {"images": images}), strict=True
+        ):
+            self._array(addresses[name], value.shape, value.dtype)[...] = value
+
+    def _array(self, pointer: int, shape: tuple[int, ...], dtype: Any) -> Any:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if not self._cuda.holds(pointer, size, self._cuda.device):
+            raise Misuse(f"{size} bytes at {pointer:#x} are not device memory")
+        block = (ctypes.c_uint8 * size).from_address(pointer)
+        return np.frombuffer(block, dtype).reshape(shape)
+
+    def _unchanging(self) -> None:
+        if self._captured:
+            raise Misuse("a context was changed that a graph was captured from")
+
+
+class RuntimeConfig:
+    """IRuntimeConfig."""
+
+    def __init__(self) -> None:
+        self.dynamic_shapes_kernel_specialization_strategy = 0
+        self.strategy = ExecutionContextAllocationStrategy.STATIC
+
+    def set_execution_context_allocation_strategy(
+        self, strategy: ExecutionContextAllocationStrategy
+    ) -> None:
+        self.strategy = strategy
+
+
+class Engine:
+    """ICudaEngine over an ONNX model."""
+
+    device_memory_size_v2 = 4096
+
+    def __init__(self, module: TensorRt, logger: ILogger, content: bytes) -> None:
+        self.module, self.logger = module, logger
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level, settings.intra_op_num_threads = 4, 1
+        self.session = onnxruntime.InferenceSession(content, settings, ["CPUExecutionProvider"])
+        self._values = [*self.session.get_inputs(), *self.session.get_outputs()]
+        self.names = [module.rename.get(v.name, v.name) for v in self._values]
+        self.num_io_tensors = len(self.names)
+
+    def get_tensor_name(self, index: int) -> str:
+        return self.names[index]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        first = self.names.index(name) == 0
+        return TensorIOMode.INPUT if first else TensorIOMode.OUTPUT
+
+    def get_tensor_dtype(self, name: str) -> DataType:
+        kind = self._values[self.names.index(name)].type
+        return {"tensor(float)": DataType.FLOAT, "tensor(int32)": DataType.INT32}[kind]
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return (-1, *self._values[self.names.index(name)].shape[1:])
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
+        assert profile_index == 0
+        rest = self.get_tensor_shape(name)[1:]
+        return [(n, *rest) for n in self.module.batches]
+
+    def create_runtime_config(self) -> RuntimeConfig:
+        return RuntimeConfig()
+
+    def create_execution_context(self, runtime_config: RuntimeConfig) -> Context | None:
+        if runtime_config.strategy != ExecutionContextAllocationStrategy.USER_MANAGED:
+            raise Misuse("scratch memory was meant to be shared")
+        if len(self.module.contexts) >= self.module.max_contexts:
+            self.logger.log(ILogger.ERROR, "out of memory")
+            return None
+        self.module.contexts.append(Context(self))
+        return self.module.contexts[-1]
+
+
+class TensorRt:
+    """The module: ``TensorRt(cuda)`` stands in for ``tensorrt_rtx``."""
+
+    __name__ = "tensorrt_double"
+    __version__ = "1.7.1.116"
+    TensorIOMode = TensorIOMode
+    DataType = DataType
+    EngineValidity = EngineValidity
+    EngineInvalidityDiagnostics = EngineInvalidityDiagnostics
+    ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
+    DynamicShapesKernelSpecializationStrategy = DynamicShapesKernelSpecializationStrategy
+    ILogger = ILogger
+
+    def __init__(self, cuda: Cuda, batches: tuple[int, int, int] = (1, 4, 4)) -> None:
+        self.cuda, self.batches = cuda, batches
+        self.rename: dict[str, str] = {}
+        self.capturable = True
+        self.fail_execution = False
+        self.max_contexts = 100
+        self.contexts: list[Context] = []
+        self.executions = 0
+        self.diagnostics = 0
+        module = self
+
+        class Runtime:
+            def __init__(self, logger: ILogger) -> None:
+                self._logger = logger
+
+            def get_engine_validity(self, buffer: bytes) -> tuple[EngineValidity, int]:
+                invalid = module.diagnostics
+                return (EngineValidity.INVALID if invalid else EngineValidity.VALID), invalid
+
+            def deserialize_cuda_engine(self, serialized_engine: bytes) -> Engine | None:
+                if serialized_engine[:4] == b"junk":
+                    self._logger.log(ILogger.ERROR, "magic tag does not match")
+                    return None
+                return Engine(module, self._logger, serialized_engine)
+
+        self.Runtime = Runtime
+
+    def nptype(self, trt_type: DataType) -> Any:
+        return {DataType.FLOAT: np.float32, DataType.INT32: np.int32}[trt_type]

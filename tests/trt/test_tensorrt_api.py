@@ -1,0 +1,216 @@
+"""Every TensorRT and CUDA call of ours against the real modules, by introspection: no GPU."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ssd_small.export.build_child as build_child
+
+import ssd_small.plugin_library as plugin_library
+import ssd_small.runtimes.tensorrt as runner
+import ssd_small.runtimes.tensorrt_module as tensorrt_module
+
+#: method or attribute -> (class that has it, names of the parameters we pass)
+METHODS: dict[str, tuple[str, list[str]]] = {
+    # building
+    "create_network": ("Builder", ["flags"]),
+    "create_builder_config": ("Builder", []),
+    "create_optimization_profile": ("Builder", []),
+    "build_serialized_network": ("Builder", ["network", "config"]),
+    "parse": ("OnnxParser", ["model"]),
+    "get_error": ("OnnxParser", ["index"]),
+    "clear_flag": ("IBuilderConfig", ["flag"]),
+    "set_flag": ("IBuilderConfig", ["flag"]),
+    "set_memory_pool_limit": ("IBuilderConfig", ["pool", "pool_size"]),
+    "set_compute_capability": ("IBuilderConfig", ["compute_capability", "index"]),
+    "create_timing_cache": ("IBuilderConfig", ["serialized_timing_cache"]),
+    "set_timing_cache": ("IBuilderConfig", ["cache", "ignore_mismatch"]),
+    "add_optimization_profile": ("IBuilderConfig", ["profile"]),
+    "set_shape": ("IOptimizationProfile", ["input", "min", "opt", "max"]),
+    "serialize": ("ITimingCache", []),
+    "get_input": ("INetworkDefinition", ["index"]),
+    "get_layer": ("INetworkDefinition", ["index"]),
+    "get_output": ("ILayer", ["index"]),
+    # plugin
+    "load_library": ("IPluginRegistry", ["plugin_path"]),
+    # running
+    "get_engine_validity": ("Runtime", ["buffer"]),
+    "deserialize_cuda_engine": ("Runtime", ["serialized_engine"]),
+    "get_tensor_name": ("ICudaEngine", ["index"]),
+    "get_tensor_mode": ("ICudaEngine", ["name"]),
+    "get_tensor_dtype": ("ICudaEngine", ["name"]),
+    "get_tensor_shape": ("ICudaEngine", ["name"]),
+    "get_tensor_profile_shape": ("ICudaEngine", ["name", "profile_index"]),
+    "create_runtime_config": ("ICudaEngine", []),
+    "create_execution_context": ("ICudaEngine", ["runtime_config"]),
+    "set_execution_context_allocation_strategy": ("IRuntimeConfig", ["strategy"]),
+    "set_device_memory": ("IExecutionContext", ["memory", "size"]),
+    "set_input_shape": ("IExecutionContext", ["name", "shape"]),
+    "set_tensor_address": ("IExecutionContext", ["name", "memory"]),
+    "infer_shapes": ("IExecutionContext", []),
+    "is_stream_capturable": ("IExecutionContext", ["stream"]),
+    "execute_async_v3": ("IExecutionContext", ["stream_handle"]),
+    "create_engine_inspector": ("ICudaEngine", []),
+    "get_engine_information": ("EngineInspector", ["format"]),
+    # callbacks of ours
+    "phase_start": ("IProgressMonitor", ["phase_name", "parent_phase", "num_steps"]),
+    "step_complete": ("IProgressMonitor", ["phase_name", "step"]),
+    "phase_finish": ("IProgressMonitor", ["phase_name"]),
+    "log": ("ILogger", ["severity", "msg"]),
+}
+ATTRIBUTES = {
+    "num_compute_capabilities": "IBuilderConfig",
+    "builder_optimization_level": "IBuilderConfig",
+    "progress_monitor": "IBuilderConfig",
+    "num_errors": "OnnxParser",
+    "num_layers": "INetworkDefinition",
+    "num_outputs": "ILayer",
+    "kernel": "IConvolutionLayer",
+    "bias": "IConvolutionLayer",
+    "weights": "IConstantLayer",
+    "all_creators": "IPluginRegistry",
+    "plugin_version": "IPluginCreatorV3One",
+    "field_names": "IPluginCreatorV3One",
+    "num_io_tensors": "ICudaEngine",
+    "device_memory_size_v2": "ICudaEngine",
+    "dynamic_shapes_kernel_specialization_strategy": "IRuntimeConfig",
+    "dtype": "ITensor",
+}
+#: members of enumerations, in the order of use
+MEMBERS = {
+    "BuilderFlag": ["TF32", "VERSION_COMPATIBLE"],
+    "NetworkDefinitionCreationFlag": ["STRONGLY_TYPED"],
+    "MemoryPoolType": ["WORKSPACE"],
+    "LayerType": ["CONVOLUTION", "CONSTANT"],
+    "TensorIOMode": ["INPUT", "OUTPUT"],
+    "EngineValidity": ["INVALID"],
+    "EngineInvalidityDiagnostics": ["VERSION_MISMATCH", "UNSUPPORTED_CC", "CUDA_ERROR"],
+    "ExecutionContextAllocationStrategy": ["USER_MANAGED"],
+    "DynamicShapesKernelSpecializationStrategy": ["EAGER"],
+    "ComputeCapability": ["SM75", "SM80", "SM86", "SM89", "SM120"],
+    "LayerInformationFormat": ["JSON"],
+}
+
+
+@pytest.fixture(scope="module")
+def trt() -> Any:
+    return pytest.importorskip("tensorrt_rtx")
+
+
+@pytest.mark.trt
+@pytest.mark.parametrize("method", METHODS)
+def test_method_exists_with_the_parameters_we_pass(trt: Any, method: str) -> None:
+    owner, parameters = METHODS[method]
+    text = getattr(getattr(trt, owner), method).__doc__
+    signatures = re.findall(rf"(?:\d\. )?{method}\(self[^)]*\)|{method}\((?:self: )[^\n]*", text)
+    assert signatures, text
+    fitting = [s for s in signatures if all(re.search(rf"\b{p}: ", s) for p in parameters)]
+    assert fitting, f"{parameters} not in {signatures}"
+    # what we do not pass has a default
+    required = min(s.count(": ") - 1 - s.count(" = ") for s in fitting)
+    assert required <= len(parameters)
+
+
+@pytest.mark.trt
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_attribute_exists(trt: Any, attribute: str) -> None:
+    assert hasattr(getattr(trt, ATTRIBUTES[attribute]), attribute)
+
+
+@pytest.mark.trt
+@pytest.mark.parametrize("enumeration", MEMBERS)
+def test_enumeration_has_the_members_we_name(trt: Any, enumeration: str) -> None:
+    members = getattr(trt, enumeration).__members__
+    assert set(MEMBERS[enumeration]) <= set(members)
+
+
+def test_the_lists_above_cover_our_sources() -> None:
+    """A call on one of the vendor's objects that is not listed above fails here."""
+    listed = {*METHODS, *ATTRIBUTES}
+    subjects = {"builder", "network", "config", "parser", "profile", "cache", "layer", "registry"}
+    subjects |= {"engine", "context", "runtime", "_engine", "_runtime", "inspector", "creator"}
+    used = set()
+    for module in (build_child, plugin_library, runner, tensorrt_module):
+        assert module.__file__ is not None
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+            if isinstance(node, ast.Attribute):
+                subject = node.value
+                name = getattr(subject, "id", getattr(subject, "attr", None))
+                if name in subjects:
+                    used.add(node.attr)
+    own = {"name", "type", "__class__", "log", "get_tensor_name"}
+    assert used - listed - own == set()
+    assert {"execute_async_v3", "build_serialized_network", "load_library"} <= used
+
+
+@pytest.mark.trt
+def test_the_module_has_the_classes_we_make(trt: Any) -> None:
+    for name in ("Logger", "ILogger", "IProgressMonitor", "Builder", "OnnxParser", "Runtime"):
+        assert isinstance(getattr(trt, name), type)
+    assert int(trt.nptype(trt.DataType.HALF)(1).itemsize) == 2
+    assert build_child.network_flags(trt) == 1 << int(
+        trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+    )
+
+
+@pytest.mark.trt
+def test_our_logger_is_accepted_and_keeps_errors(trt: Any) -> None:
+    logger = tensorrt_module.logger(trt)
+    assert tensorrt_module.logger(trt) is logger
+    runtime = trt.Runtime(logger)
+    fault = tensorrt_module.invalidity(trt, runtime, b"not a plan" * 20)
+    assert "build it again" in fault
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        ("allocate", (1024,)),
+        ("free", (4096,)),
+        ("allocate_pinned", (1024,)),
+        ("free_pinned", (4096,)),
+        ("create_stream", ()),
+        ("destroy_stream", (4096,)),
+        ("synchronize", (4096,)),
+        ("upload", (4096, 8192, 16, 4096)),
+        ("download", (4096, 8192, 16, 4096)),
+        ("begin_capture", (4096,)),
+        ("end_capture", (4096,)),
+        ("launch", (4096, 4096)),
+        ("destroy_graph", (4096,)),
+    ],
+)
+def test_cuda_python_takes_our_arguments(call: str, arguments: tuple[int, ...]) -> None:
+    """Without a driver each call reaches CUDA and comes back with its error, no TypeError."""
+    runtime = pytest.importorskip("cuda.bindings.runtime")
+    from ssd_small.runtimes.cuda_device import GpuError, _PythonCuda
+    from ssd_small.runtimes.gpu import gpus
+
+    if gpus().devices:
+        pytest.skip("with a GPU these made-up handles would do harm")
+    device = object.__new__(_PythonCuda)
+    device._cuda, device._index = runtime, 0
+    with pytest.raises(GpuError, match=r"failed: .* \(CUDA error 35\)"):
+        getattr(device, call)(*arguments)
+
+
+@pytest.mark.trt
+def test_the_double_has_nothing_that_the_module_lacks(trt: Any) -> None:
+    doubles = importlib.import_module("tensorrt_double")
+    real = {
+        doubles.Context: "IExecutionContext",
+        doubles.Engine: "ICudaEngine",
+        doubles.RuntimeConfig: "IRuntimeConfig",
+    }
+    for double, name in real.items():
+        public = {n for n in vars(double) if not n.startswith("_")}
+        assert public <= set(dir(getattr(trt, name)))
+    for enumeration in ("TensorIOMode", "DataType", "EngineValidity"):
+        theirs = getattr(trt, enumeration).__members__
+        for member in getattr(doubles, enumeration):
+            assert int(theirs[member.name]) == int(member)
