@@ -27,6 +27,7 @@ SECONDS, GIB, RATIO = 20.0, 4.0, 0.55
 
 
 def main() -> int:
+    """Build, write the results, and judge them; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/engines.json")
     parser.add_argument("--compute-capability", nargs="+", default=["8.6", "8.9"])

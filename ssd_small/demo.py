@@ -21,6 +21,8 @@ from .machine import describe_machine
 
 #: networks with a checkpoint in the package, the baseline first
 NETWORKS = ("mobilenet_v1", "mobilenet_v1_s1l0")
+#: pictures of the val split to draw, of different photographs
+SHOWN = (16, 31, 44, 70)
 #: what an engine's mAP may differ from PyTorch's
 TOLERANCE = 0.001
 #: seconds a command of the demo has to end by itself after Ctrl-C
@@ -107,8 +109,9 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:
     shell("models")
     outcomes = [_network(shell, say, model, data, folder) for model in NETWORKS]
     best = folder / f"{NETWORKS[-1]}.onnxruntime.fp32.engine"
-    pictures = sorted(data.val_images.iterdir())[:4]
-    shell("detect", "--engine", best, *pictures, "--output", folder / "pictures")
+    pictures = [data.val_images / f"{number:06d}.png" for number in SHOWN]
+    shown = ("--score-threshold", "0.25", "--output", folder / "pictures")
+    shell("detect", "--engine", best, *pictures, *shown)
     write_json(folder / "summary.json", _report(outcomes))
     say("\n" + summary(outcomes))
     say(
