@@ -182,7 +182,7 @@ def bench_model(
         onnx_path, engine_path = folder / f"{name}.onnx", folder / f"{name}.engine"
         write_onnx(onnx_from_network(reference.net, description), onnx_path)
         yield bench_runtime(reference, params, batch, seconds / 2)
-    options = BuildOptions(target="onnxruntime", precision=precision, max_batch=batch)
+    options = BuildOptions(target="onnxruntime", precision=precision, max_batch=batch, heads=True)
     build_engine(onnx_path, engine_path, options)
     with open_engine(engine_path, threads) as engine:
         yield bench_runtime(engine, params, batch, seconds / 2)
