@@ -65,7 +65,7 @@ def read_annotations(path: Path) -> Annotations:
         boxes, dropped = [], 0
         for number, box in enumerate(content["annotations"]):
             _check_reference(path, box, images, categories)
-            x, y, width, height = _numbers(*box["bbox"])
+            x, y, width, height = (float(v) for v in box["bbox"])
             if not (math.isfinite(x + y + width * height) and width > 0 and height > 0):
                 dropped += 1
                 continue
