@@ -22,12 +22,12 @@ from ..errors import (
     SsdSmallError,
     UsageError,
 )
-from ..files import atomic_output, check_writable, sha256_of
+from ..files import check_writable, sha256_of
 from ..plugin_library import PLUGIN_VERSION, find_plugin
 from ..requirements import EXTRA_OF_MODULE
 from ..runtimes.gpu import gpus
 from ..runtimes.tensorrt_module import MODULES
-from ..sidecar import Sidecar, write_sidecar
+from ..sidecar import Sidecar, engine_output
 from .build_child import RECORD_SEPARATOR
 from .decode_nms_function import node_attributes
 from .precision import check_receipt
@@ -56,34 +56,36 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: Progre
     prepared = prepare(
         onnx_path, options.precision, heads=options.heads, for_plugin=plugin is not None
     )
-    with tempfile.TemporaryDirectory(prefix="ssd-small-") as name, atomic_output(output) as plan:
+    with (
+        tempfile.TemporaryDirectory(prefix="ssd-small-") as name,
+        engine_output(output) as (plan, write_sidecar),
+    ):
         folder = Path(name)
         job = _write_job(folder, prepared, plan, plugin, module, options)
         result = run_child(job, folder, module, progress, verbose=options.verbose)
         check_receipt(options.precision, result["receipt"])
-        engine = {
-            "file": output.name,
-            "sha256": sha256_of(plan),
-            "bytes": plan.stat().st_size,
-        }
-    sidecar = Sidecar(
-        target=options.target,
-        target_version=result["version"],
-        precision=options.precision,
-        description=prepared.description,
-        onnx={"file": onnx_path.name, "sha256": sha256_of(onnx_path)},
-        engine=engine,
-        batch=options.batch,
-        receipt=result["receipt"],
-        options=options.to_dict(),
-        seconds=round(result["seconds"], 3),
-        plugin={"file": plugin.name, "sha256": sha256_of(plugin), "version": PLUGIN_VERSION}
-        if plugin
-        else None,
-        compute_capabilities=tuple(result["compute_capabilities"]),
-        checks=prepared.checks,
-    )
-    write_sidecar(output, sidecar)
+        sidecar = Sidecar(
+            target=options.target,
+            target_version=result["version"],
+            precision=options.precision,
+            description=prepared.description,
+            onnx={"file": onnx_path.name, "sha256": sha256_of(onnx_path)},
+            engine={
+                "file": output.name,
+                "sha256": sha256_of(plan),
+                "bytes": plan.stat().st_size,
+            },
+            batch=options.batch,
+            receipt=result["receipt"],
+            options=options.to_dict(),
+            seconds=round(result["seconds"], 3),
+            plugin={"file": plugin.name, "sha256": sha256_of(plugin), "version": PLUGIN_VERSION}
+            if plugin
+            else None,
+            compute_capabilities=tuple(result["compute_capabilities"]),
+            checks=prepared.checks,
+        )
+        write_sidecar(sidecar)
     return sidecar
 
 

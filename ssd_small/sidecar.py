@@ -11,7 +11,7 @@ from typing import Any
 from ._version import __version__
 from .artifact import Description
 from .errors import BadFile
-from .files import atomic_output, json_bytes, read_json, sha256_of, write_bytes
+from .files import atomic_output, json_bytes, read_json, sha256_of
 
 FORMAT = 1
 
@@ -62,11 +62,6 @@ class Sidecar:
 def sidecar_path(engine: Path) -> Path:
     """``x.engine`` to ``x.engine.json``."""
     return engine.with_name(engine.name + ".json")
-
-
-def write_sidecar(engine: Path, sidecar: Sidecar) -> None:
-    """Write the sidecar of an engine atomically."""
-    write_bytes(sidecar_path(engine), json_bytes(sidecar.to_dict()))
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def test_export_keeps_the_epsilon_of_l2norm(tmp_path: Path) -> None:
             value.zero_()
     description = describe(net.spec, CLASSES, net.width)
     write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
-    build_engine(tmp_path / "x.onnx", tmp_path / "e", BuildOptions("onnxruntime"))
+    build_engine(tmp_path / "x.onnx", tmp_path / "e", BuildOptions("onnxruntime", heads=True))
     outputs = open_engine(tmp_path / "e").infer(picture_input(1, 300, 300))
     assert np.isfinite(outputs.conf).all()
 
