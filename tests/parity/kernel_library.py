@@ -92,7 +92,8 @@ def library_path(kind: str) -> Path:
     named = os.environ.get(variable)
     if named:
         return Path(named)
-    found = sorted(ROOT.glob(f"build*/lib/{name}"))
+    # `make test-cpp` builds in build/tests, a plain cmake call wherever it was told to
+    found = [*ROOT.glob(f"build/tests/lib/{name}"), *sorted(ROOT.glob(f"build*/lib/{name}"))]
     return found[0] if found else ROOT / "build" / "lib" / name
 
 
