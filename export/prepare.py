@@ -41,19 +41,21 @@ def prepare(onnx_path: Path, precision: Precision, *, heads: bool, for_plugin: b
     Args:
         onnx_path: file of ``ssd-small export``.
         precision: fp16 converts all but L2Norm and what would overflow.
-        heads: leave decode + NMS out.
+        heads: leave decode + NMS out; so it is where the file has none.
         for_plugin: leave the DecodeNms node to a plugin: no function body.
 
     Raises:
-        BadFile: not a file of this tool, or without DecodeNms where it is needed.
+        BadFile: not a file of this tool, or without DecodeNms where the plugin is to serve it.
         CheckFailed: the network cannot be had in half precision.
     """
     model, description = read_onnx(onnx_path)
-    if not heads and find_decode_nms(model) is None:
+    inside = find_decode_nms(model) is not None
+    if for_plugin and not inside:
         raise BadFile(
             f"{onnx_path} has no DecodeNms node (it was exported with --heads); export it "
             "without --heads, or pass --heads to build an engine that ends in loc and conf"
         )
+    heads = heads or not inside
     return _prepared(model, description, precision, heads=heads, for_plugin=for_plugin)
 
 

@@ -37,6 +37,8 @@ class CudaDevice(Protocol):
 
     #: package and GPU, for messages
     name: str
+    #: whether work can be captured in graphs
+    can_capture: bool
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -123,6 +125,8 @@ def host_array(pointer: int, size: int) -> npt.NDArray[np.uint8]:
 class _PythonCuda:
     """:class:`CudaDevice` through ``cuda.bindings.runtime`` of cuda-python."""
 
+    can_capture = True
+
     def __init__(self, runtime: Any, index: int = 0) -> None:
         self._cuda, self._index = runtime, index
         self.name = f"cuda-python, GPU {index}"
@@ -191,7 +195,9 @@ class _PythonCuda:
 
 
 class _PyCuda:
-    """:class:`CudaDevice` through ``pycuda.driver``."""
+    """:class:`CudaDevice` through ``pycuda.driver``, which has no graphs (2026.1)."""
+
+    can_capture = False
 
     def __init__(self, driver: Any, index: int = 0) -> None:
         self._cuda = driver
@@ -247,17 +253,13 @@ class _PyCuda:
             self._cuda.memcpy_dtoh_async(host_array(host, size), device, self._owned[stream])
 
     def begin_capture(self, stream: int) -> None:
-        with self._errors("begin_capture"):
-            self._owned[stream].begin_capture(self._cuda.capture_mode.THREAD_LOCAL)
+        raise GpuError("pycuda cannot capture graphs; run: pip install cuda-python")
 
     def end_capture(self, stream: int) -> int:
-        with self._errors("end_capture"):
-            graph = self._owned[stream].end_capture().instantiate()
-        return self._own(graph, id(graph))
+        raise GpuError("pycuda cannot capture graphs; run: pip install cuda-python")
 
     def launch(self, graph: int, stream: int) -> None:
-        with self._errors("launch"):
-            self._owned[graph].launch(self._owned[stream])
+        raise GpuError("pycuda cannot launch graphs; run: pip install cuda-python")
 
     def destroy_graph(self, graph: int) -> None:
         self._owned.pop(graph)

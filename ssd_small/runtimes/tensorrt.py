@@ -59,7 +59,8 @@ class TensorRtRuntime(BatchingRuntime):
 
     Args:
         path, sidecar: the engine.
-        cuda_graph: after the first batch of each size, replay a captured CUDA graph.
+        cuda_graph: after the first batch of each size, replay a captured CUDA graph (with
+            cuda-python; pycuda has none).
         device: the GPU; None for the first.
 
     Raises:
@@ -83,7 +84,7 @@ class TensorRtRuntime(BatchingRuntime):
         self.precision = sidecar.precision
         self.min_batch, self.max_batch = sidecar.batch["min"], sidecar.batch["max"]
         self.name = f"{sidecar.target} {trt.__version__}"
-        self.cuda_graph = cuda_graph
+        self.cuda_graph = cuda_graph and self._device.can_capture
         self._trt = trt
         self._log = logger(trt)
         self._lock = threading.Lock()

@@ -168,6 +168,17 @@ def test_a_context_that_is_still_compiling_is_captured_later(
         assert cuda.calls.count("cudaGraphLaunch") == 1
 
 
+def test_a_package_without_graphs_runs_without_them(
+    stage: Stage, cuda: Cuda, trt: TensorRt
+) -> None:
+    device = _PythonCuda(cuda)
+    device.can_capture = False  # as pycuda
+    with TensorRtRuntime(stage.path, stage.sidecar, device=device) as runner:
+        for _ in range(2):
+            runner.infer(picture_input(1, 300, 300))
+    assert "cudaStreamBeginCapture" not in cuda.calls
+
+
 def test_results_do_not_change_with_the_next_batch(
     open_it: Callable[..., TensorRtRuntime],
 ) -> None:
