@@ -12,9 +12,9 @@ from ..artifact import Description
 from ..errors import BadFile
 from .decode_nms_node import append_decode_nms, drop_function, find_decode_nms, strip_decode_nms
 from .fold import fold_batch_norm
+from .onnx_file import read_onnx, set_description
 from .precision import NORM_OPERATORS, half_heads
 from .precision_check import compare_precisions, nodes_beyond_half
-from .to_onnx import read_onnx, set_description
 
 if TYPE_CHECKING:
     from .build_engine import Precision

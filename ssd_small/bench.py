@@ -127,7 +127,9 @@ def reference_runtime(description: Description, threads: int = 0) -> TorchRuntim
     return TorchRuntime(net, description.with_decode_nms(False))
 
 
-def bench_engine(path: Path, batch: int, seconds: float, threads: int = 0) -> Iterator[Measurement]:
+def bench_engine(
+    path: Path, batch: int, seconds: float, threads: int = 0, *, cuda_graph: bool = True
+) -> Iterator[Measurement]:
     """Time an engine, and PyTorch on a network of the same size before it, where that is here.
 
     Args:
@@ -135,8 +137,9 @@ def bench_engine(path: Path, batch: int, seconds: float, threads: int = 0) -> It
         batch: images per call.
         seconds: for both together.
         threads: CPU threads; 0 for one per core.
+        cuda_graph: replay captured graphs (TensorRT).
     """
-    with open_engine(path, threads) as engine:
+    with open_engine(path, threads, cuda_graph=cuda_graph) as engine:
         check_batch(batch, engine.max_batch)
         params = engine.description.postprocess
         try:
@@ -175,7 +178,8 @@ def bench_model(
         width: channel multiplier.
     """
     from .export.build_engine import BuildOptions, build_engine
-    from .export.to_onnx import onnx_from_network, write_onnx
+    from .export.onnx_file import write_onnx
+    from .export.to_onnx import onnx_from_network
 
     description = describe(get_spec(name), num_classes, width, params=params)
     with reference_runtime(description, threads) as reference:

@@ -172,7 +172,7 @@ def _report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _width(onnx_file: Path) -> float:
-    from .export.to_onnx import read_onnx
+    from .export.onnx_file import read_onnx
 
     return read_onnx(onnx_file)[1].width
 

@@ -19,6 +19,7 @@ EXTRA_OF_MODULE = {
     "PIL": "images",
     "sklearn": "demo",
     "skimage": "demo",
+    "cuda": "tensorrt",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
 }

@@ -13,6 +13,7 @@ from .options import (
     FILE,
     WIDTH,
     Number,
+    cuda_graph_option,
     json_option,
     note,
     postprocess_options,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 @click.option("--num-classes", type=click.IntRange(2, 1024), default=81, show_default=True)
 @click.option("--width", type=WIDTH, default=1.0, show_default=True)
 @postprocess_options
+@cuda_graph_option
 @threads_option
 @json_option
 def command(
@@ -55,6 +57,7 @@ def command(
     as_json: bool,
     preset: str,
     threads: int,
+    cuda_graph: bool,
     **settings: Any,
 ) -> None:
     """Measure inference time per network, PyTorch beside the engine.
@@ -77,7 +80,7 @@ def command(
     own = get_spec(list_models()[0]).postprocess
     params = postprocess_params(own, preset, **settings)
     kept = {k: settings[k] for k in ("batch", "seconds", "num_classes", "width", "precision")}
-    rows = [m.to_dict() for m in _measure(chosen, engines, params, threads, kept)]
+    rows = [m.to_dict() for m in _measure(chosen, engines, params, threads, cuda_graph, kept)]
     report = {
         "machine": describe_machine(),
         "threads": threads or describe_machine()["cores"],
@@ -96,13 +99,16 @@ def _measure(
     engines: tuple[Path, ...],
     params: PostprocessParams,
     threads: int,
+    cuda_graph: bool,
     settings: dict[str, Any],
 ) -> Iterator[Measurement]:
     from ..bench import bench_engine, bench_model
 
     for path in engines:
         note(f"measuring {path}")
-        yield from bench_engine(path, settings["batch"], settings["seconds"], threads)
+        yield from bench_engine(
+            path, settings["batch"], settings["seconds"], threads, cuda_graph=cuda_graph
+        )
     with tempfile.TemporaryDirectory(prefix="ssd-small-bench-") as folder:
         for name in models:
             note(f"measuring {name}")

@@ -13,6 +13,7 @@ from .options import (
     FILE,
     FOLDER,
     Number,
+    cuda_graph_option,
     json_option,
     model_options,
     note,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--output", "-o", type=FOLDER, help="Folder for pictures with boxes.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
+@cuda_graph_option
 @threads_option
 @json_option
 def command(
@@ -47,6 +49,7 @@ def command(
     score_threshold: float,
     output: Path | None,
     batch: int,
+    cuda_graph: bool,
     threads: int,
     as_json: bool,
     **network: Any,
@@ -62,7 +65,7 @@ def command(
     targets = _targets(paths, output)
     unreadable: list[BadFile] = []
     report: list[dict[str, Any]] = []
-    with open_detector(engine, network, None, threads) as detector:
+    with open_detector(engine, network, None, threads, cuda_graph=cuda_graph) as detector:
         description = detector.runtime.description
         batches = load_batches(
             paths,

@@ -13,6 +13,7 @@ from .options import (
     FILE,
     FOLDER,
     Number,
+    cuda_graph_option,
     json_option,
     model_options,
     note,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 @click.option("--min-map", type=Number(0, 1), help="Exit 1 if AP is lower.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--save-detections", type=FILE, help="Also write the COCO result file.")
+@cuda_graph_option
 @threads_option
 @json_option
 def command(
@@ -62,6 +64,7 @@ def command(
     min_map: float | None,
     batch: int,
     save_detections: Path | None,
+    cuda_graph: bool,
     threads: int,
     as_json: bool,
     **network: Any,
@@ -95,7 +98,10 @@ def command(
         for module in ("cv2", "pycocotools"):
             require(module, "evaluating")
         report |= {"source": str(engine or network["weights"]), "box_convention": box_convention}
-        with open_detector(engine, network, protocol, threads, default_preset="coco") as detector:
+        opened = open_detector(
+            engine, network, protocol, threads, cuda_graph=cuda_graph, default_preset="coco"
+        )
+        with opened as detector:
             outcome = _run(detector, truth, images, batch, box_convention == "inclusive")
         entries = outcome.results
         report |= _described(detector, outcome)

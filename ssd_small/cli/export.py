@@ -79,7 +79,8 @@ def command(
     )
     params = postprocess_params(net.spec.postprocess, preset, **given)
     description = description.with_decode_nms(not heads, params)
-    from ..export.to_onnx import onnx_from_network, write_onnx
+    from ..export.onnx_file import write_onnx
+    from ..export.to_onnx import onnx_from_network
 
     onnx_model = onnx_from_network(net, description, opset)
     if plugin_only:

@@ -42,6 +42,12 @@ FILE = FOLDER = click.Path(readable=False, path_type=Path)
 WIDTH = Number(0, 4, min_open=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+cuda_graph_option = click.option(
+    "--cuda-graph/--no-cuda-graph",
+    default=True,
+    show_default=True,
+    help="Replay captured graphs (TensorRT engines).",
+)
 threads_option = click.option(
     "--threads", type=click.IntRange(0, 1024), default=0, help="CPU threads; 0: one per core."
 )
@@ -164,6 +170,7 @@ def open_detector(
     preset: str | None,
     threads: int,
     *,
+    cuda_graph: bool = True,
     default_preset: str = "deploy",
     **given: Any,
 ) -> Iterator[Detector]:
@@ -180,7 +187,7 @@ def open_detector(
         unused = [key for key, value in network.items() if value is not None]
         if unused:
             raise UsageError(f"--{unused[0].replace('_', '-')} does not go with --engine")
-        runtime = open_engine(engine, threads)
+        runtime = open_engine(engine, threads, cuda_graph=cuda_graph)
     else:
         net, description = load_network(**network)
         import torch

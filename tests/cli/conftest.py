@@ -101,7 +101,8 @@ def checkpoint(session_folder: Path) -> Path:
 def onnx_file(session_folder: Path, checkpoint: Path) -> Path:
     """The network as ONNX, decode + NMS inside."""
     pytest.importorskip("onnxscript")
-    from ssd_small.export.to_onnx import onnx_from_network, write_onnx
+    from ssd_small.export.onnx_file import write_onnx
+    from ssd_small.export.to_onnx import onnx_from_network
 
     from ssd_small.artifact import describe
     from ssd_small.models.checkpoint import model_from_checkpoint

@@ -9,7 +9,8 @@ import onnx
 import pytest
 import torch
 from ssd_small.export.build_engine import BuildOptions, build_engine
-from ssd_small.export.to_onnx import onnx_from_network, read_onnx, write_onnx
+from ssd_small.export.onnx_file import read_onnx, write_onnx
+from ssd_small.export.to_onnx import onnx_from_network
 
 import ssd_small
 from ssd_small.artifact import describe

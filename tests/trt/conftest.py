@@ -48,7 +48,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def export(name: str) -> Path:
         import torch
-        from ssd_small.export.to_onnx import onnx_from_network, write_onnx
+        from ssd_small.export.onnx_file import write_onnx
+        from ssd_small.export.to_onnx import onnx_from_network
 
         from ssd_small import create_model
         from ssd_small.artifact import describe

@@ -16,7 +16,8 @@ pytest.importorskip("onnxscript")
 
 import torch
 from ssd_small.export.build_engine import BuildOptions, build_engine, resolve_target
-from ssd_small.export.to_onnx import onnx_from_network, write_onnx
+from ssd_small.export.onnx_file import write_onnx
+from ssd_small.export.to_onnx import onnx_from_network
 
 from ssd_small.artifact import describe
 from ssd_small.postprocess import decode_nms
