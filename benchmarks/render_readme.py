@@ -99,7 +99,87 @@ def bench() -> str:
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"networks": networks, "demo": demo, "bench": bench}
+def engines() -> str:
+    """`benchmarks/build_all_engines.py`."""
+    report = result("engines")
+    by_model: dict[str, dict[str, Any]] = {}
+    for row in report["engines"]:
+        by_model.setdefault(row["model"], {})[row["precision"]] = row
+    rows = []
+    for model, pair in by_model.items():
+        single, half = pair["fp32"], pair["fp16"]
+        rows.append(
+            [
+                f"`{model}`",
+                *(f"{row['build_seconds']:.1f}" for row in (single, half)),
+                *(f"{row['bytes'] / 1e6:.1f}" for row in (single, half)),
+                f"{half['bytes'] / single['bytes']:.3f}",
+                f"{half['receipt']['half_share']:.0%}",
+                f"{max(row['peak_gib'] for row in (single, half)):.2f}",
+            ]
+        )
+    headers = "network|fp32 s|fp16 s|fp32 MB|fp16 MB|ratio|Half tensors|peak GiB"
+    version = report["engines"][0]["tensorrt_rtx"]
+    return f"{table(rows, headers)}\n\nTensorRT-RTX {version}; s: the builder's step."
+
+
+def kernels() -> str:
+    """`benchmarks/bench_decode_nms_kernels.py`."""
+    gpus = ("H100", "A100", "L4", "T4", "Orin")
+    rows = [
+        [
+            f"`{case['model']}`",
+            case["preset"],
+            f"{case['conf_bytes_ratio']:.3f}",
+            f"{case['bytes_ratio']:.3f}",
+            *(f"{case['modelled_us'][gpu]['graph']:.0f}" for gpu in gpus),
+        ]
+        for case in result("decode_nms_kernels")["cases"]
+        if case["density"] == "scene"
+    ]
+    return table(rows, "network|preset|conf read|all bytes / minimum|" + "|".join(gpus))
+
+
+def decode_nms() -> str:
+    """`benchmarks/bench_decode_nms.py`: a busy scene, one image."""
+    report = result("decode_nms_cpu")
+    chosen = {
+        (case["model"], case["preset"], case["threads"]): case
+        for case in report["cases"]
+        if case["density"] == "scene" and case["batch"] == 1
+    }
+    rows = []
+    for model in dict.fromkeys(model for model, _, _ in chosen):
+        two, coco = chosen[model, "torchvision", 2], chosen[model, "coco", 1]
+        own, other = two["contenders"]["native"], two["contenders"]["torchvision"]
+        body, loop = two["contenders"]["onnxruntime"], coco["contenders"]["numpy_loop"]
+        rows.append(
+            [
+                f"`{model}`",
+                two["priors"],
+                f"{own['median']:.2f}",
+                f"{other['median']:.1f}",
+                f"{other['native_is_faster_by']:.0f}x",
+                f"{body['native_is_faster_by']:.0f}x",
+                f"{own['share_of_read_bandwidth']:.0%}",
+                f"{loop['native_is_faster_by']:.0f}x",
+            ]
+        )
+    headers = (
+        "network|priors|native|torchvision|faster than torchvision|than the ONNX function body|"
+        "share of read bandwidth|COCO preset, one thread: faster than a numpy loop"
+    )
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], 2)}"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "networks": networks,
+    "demo": demo,
+    "bench": bench,
+    "engines": engines,
+    "kernels": kernels,
+    "decode_nms": decode_nms,
+}
 
 
 def render(text: str) -> str:
