@@ -22,7 +22,8 @@ from ..files import write_bytes
 from ..plugin_library import check_fields, load_plugin
 from .precision import half_share
 
-RECORD_SEPARATOR = "\x1e"
+#: stands before an event on standard output; TensorRT's log joins layer names with a bare \x1e
+RECORD_SEPARATOR = "\x1essd-small\x1e"
 
 #: what tensorrt-rtx builds for if neither a capability nor a GPU decides
 PORTABLE_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0", "12.1")
