@@ -123,6 +123,17 @@ def test_the_same_input_gives_the_same_sidecar(
 
 
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
+def test_the_builder_s_whole_log_can_be_shown(
+    exported: Exported, ssd_small_command: Command, tmp_path: Path
+) -> None:
+    done = build(ssd_small_command, exported("mobilenet_v1"), tmp_path / "x.engine", "--verbose")
+    assert done.code == 0, done.err[-2000:]
+    assert done.json["target"] == "tensorrt-rtx"
+    # in it the names of fused layers are joined by a separator of records
+    assert "\x1e" in done.err
+
+
+@pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_an_engine_that_ends_in_the_heads_needs_no_plugin(
     exported: Exported,
     ssd_small_command: Command,
