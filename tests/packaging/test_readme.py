@@ -36,6 +36,22 @@ def test_the_commands_for_own_data_run(tmp_path: Path) -> None:
     assert list((tmp_path / "pictures").iterdir())
 
 
+def test_the_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    import ssd_small
+
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    name = "mobilenet_v1"  # the smallest network in the place of the one shown
+    code = block.replace("vgg16_s1l2_dual", name)
+    assert name in code
+    monkeypatch.chdir(tmp_path)
+    torch.save(ssd_small.create_model(name).state_dict(), f"{name}.pth")
+    values = {"images": torch.zeros(1, 3, 300, 300)}
+    exec(code, values)
+    (found,) = values["found"]
+    assert found.boxes.shape == (len(found), 4)
+
+
 @pytest.mark.parametrize("name", re.findall(r"^\| `ssd-small ([a-z-]+)`", README, re.M))
 def test_every_listed_command_exists(name: str) -> None:
     from ssd_small.cli import cli
