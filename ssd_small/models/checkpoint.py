@@ -70,7 +70,8 @@ def read_state_dict(path: str | Path) -> StateDict:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "unsupported" in str(error).lower():
-            reason = "it holds objects other than tensors, which could run code"
+            # torch says the same of a pickle of another protocol and of a file that is none
+            reason = "it is no checkpoint or holds more than tensors, which could run code"
         else:
             reason = "it is not a whole checkpoint"
         raise BadFile(_unreadable(path, reason)) from error

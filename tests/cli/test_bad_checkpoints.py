@@ -54,6 +54,10 @@ class _Evil:
         return os.mkdir, (str(self.witness),)
 
 
+def test_a_file_of_another_kind_is_said_to_be_no_checkpoint(refuse, onnx_file):
+    refuse(onnx_file, "m.onnx", "it is no checkpoint")
+
+
 @pytest.mark.parametrize("form", ["zip", "legacy", "pickle"])
 def test_code_in_a_checkpoint_does_not_run(form, refuse, tmp_path):
     path, witness = tmp_path / "evil.pth", tmp_path / "owned"
