@@ -20,6 +20,7 @@ from .synthetic import detector_heads, picture_input
 from .timing import Timing, measure
 
 if TYPE_CHECKING:
+    from .detections import Detections
     from .export.build_engine import Precision
     from .runtimes.base import Runtime
     from .runtimes.torch import TorchRuntime
@@ -34,6 +35,7 @@ class Measurement:
         decode_nms: post-processing of the heads; None where it is inside the engine.
         total: both, run one after the other.
         detections: per image, what the timed post-processing kept.
+        params: of that post-processing.
     """
 
     model: str
@@ -44,6 +46,7 @@ class Measurement:
     decode_nms: Timing | None
     total: Timing
     detections: float
+    params: PostprocessParams
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, with the published milliseconds beside ours."""
@@ -59,12 +62,13 @@ class Measurement:
             "total_ms": self.total.to_dict(),
             "images_per_second": round(1e3 / self.total.median, 3),
             "detections_per_image": self.detections,
+            "postprocess": self.params.to_dict(),
             "published_ms": published.milliseconds if published else None,
         }
 
 
 def bench_runtime(
-    runtime: Runtime, params: PostprocessParams, batch: int, seconds: float
+    runtime: Runtime, params: PostprocessParams, batch: int, seconds: float, threads: int = 0
 ) -> Measurement:
     """Time a runtime.
 
@@ -77,6 +81,7 @@ def bench_runtime(
         params: post-processing of heads.
         batch: images per call.
         seconds: how long to measure after the warm-up.
+        threads: CPU threads of decode + NMS of heads; 0 for one per core.
     """
     description = runtime.description
     size = description.preprocessing
@@ -92,11 +97,12 @@ def bench_runtime(
         kept = [len(d) for d in found]
     else:
         loc, conf = detector_heads(priors, description.num_classes, batch)
-        network, decode, total = measure(
-            [lambda: runtime.infer(images), lambda: decode_nms(loc, conf, priors, params)],
-            seconds,
-        )
-        kept = [len(d) for d in decode_nms(loc, conf, priors, params)]
+
+        def process() -> list[Detections]:
+            return decode_nms(loc, conf, priors, params, num_threads=threads)
+
+        network, decode, total = measure([lambda: runtime.infer(images), process], seconds)
+        kept = [len(d) for d in process()]
     return Measurement(
         model=description.model,
         runtime=runtime.name,
@@ -106,6 +112,7 @@ def bench_runtime(
         decode_nms=decode.per(batch) if decode else None,
         total=total.per(batch),
         detections=float(np.mean(kept)),
+        params=params,
     )
 
 
@@ -145,11 +152,11 @@ def bench_engine(
         try:
             reference = reference_runtime(engine.description, threads)
         except (UsageError, MissingRequirement):
-            yield bench_runtime(engine, params, batch, seconds)
+            yield bench_runtime(engine, params, batch, seconds, threads)
             return
         with reference:
-            yield bench_runtime(reference, params, batch, seconds / 2)
-        yield bench_runtime(engine, params, batch, seconds / 2)
+            yield bench_runtime(reference, params, batch, seconds / 2, threads)
+        yield bench_runtime(engine, params, batch, seconds / 2, threads)
 
 
 def bench_model(
@@ -185,8 +192,8 @@ def bench_model(
     with reference_runtime(description, threads) as reference:
         onnx_path, engine_path = folder / f"{name}.onnx", folder / f"{name}.engine"
         write_onnx(onnx_from_network(reference.net, description), onnx_path)
-        yield bench_runtime(reference, params, batch, seconds / 2)
+        yield bench_runtime(reference, params, batch, seconds / 2, threads)
     options = BuildOptions(target="onnxruntime", precision=precision, max_batch=batch, heads=True)
     build_engine(onnx_path, engine_path, options)
     with open_engine(engine_path, threads) as engine:
-        yield bench_runtime(engine, params, batch, seconds / 2)
+        yield bench_runtime(engine, params, batch, seconds / 2, threads)

@@ -30,11 +30,13 @@ class Detector:
         runtime: network or engine.
         params: post-processing of head outputs; must be the engine's own where decode + NMS are
             inside it.
+        threads: CPU threads of decode + NMS outside of the engine; 0 for one per core.
         spent: time per stage so far; what happens inside an engine counts as network.
     """
 
     runtime: Runtime
     params: PostprocessParams
+    threads: int = 0
     spent: Stopwatch = field(default_factory=Stopwatch)
     _priors: npt.NDArray[np.float32] = field(init=False)
 
@@ -56,6 +58,8 @@ class Detector:
         self.spent.network += ended - started
         if not isinstance(outputs, HeadOutputs):
             return outputs
-        detections = decode_nms(outputs.loc, outputs.conf, self._priors, self.params)
+        detections = decode_nms(
+            outputs.loc, outputs.conf, self._priors, self.params, num_threads=self.threads
+        )
         self.spent.decode_nms += time.perf_counter() - ended
         return detections

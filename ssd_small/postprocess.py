@@ -130,6 +130,7 @@ def decode_nms(
     params: PostprocessParams | None = None,
     *,
     backend: Backend = "auto",
+    num_threads: int = 0,
 ) -> list[Detections]:
     """Decode head outputs and suppress duplicates, one result per image.
 
@@ -140,6 +141,8 @@ def decode_nms(
         params: default :class:`PostprocessParams`.
         backend: ``"native"`` (the C++ library), ``"numpy"`` (the oracle), or ``"auto"``: native
             where it is built, else numpy after one warning.
+        num_threads: of the native library; 0 takes the environment variable
+            ``SSD_SMALL_NUM_THREADS``, or else all processors.
 
     Returns:
         One :class:`Detections` per image, identical for every backend.
@@ -154,7 +157,7 @@ def decode_nms(
     if backend not in ("auto", "native", "numpy"):
         raise UsageError(f"backend {backend!r}: expected auto, native or numpy")
     if backend == "native" or (backend == "auto" and native.is_available()):
-        return native.decode_nms(loc, conf, priors, params)
+        return native.decode_nms(loc, conf, priors, params, num_threads=num_threads)
     if backend == "auto":
         _warn_once()
     return [

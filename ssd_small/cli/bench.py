@@ -80,11 +80,13 @@ def command(
     own = get_spec(list_models()[0]).postprocess
     params = postprocess_params(own, preset, **settings)
     kept = {k: settings[k] for k in ("batch", "seconds", "num_classes", "width", "precision")}
+    machine = describe_machine()
+    # spelled out: PyTorch, ONNX Runtime and the native library each count cores their own way
+    threads = threads or machine["cores"]
     rows = [m.to_dict() for m in _measure(chosen, engines, params, threads, cuda_graph, kept)]
     report = {
-        "machine": describe_machine(),
-        "threads": threads or describe_machine()["cores"],
-        "postprocess": params.to_dict(),
+        "machine": machine,
+        "threads": threads,
         "unit": "milliseconds per image",
         "results": rows,
     }
@@ -116,19 +118,33 @@ def _measure(
 
 
 def _print(report: dict[str, Any]) -> None:
-    machine, params = report["machine"], report["postprocess"]
+    machine, rows = report["machine"], report["results"]
     packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
     click.echo(
         f"{machine['cpu']}, {report['threads']} threads, Python {machine['python']}, {packages}\n"
-        f"score > {params['score_threshold']:g}, IoU > {params['iou_threshold']:g}, pre-NMS top "
-        f"{params['pre_nms_topk'] or 'all'}, {params['keep_topk_per_class'] or 'all'} per class, "
-        f"{params['keep_topk'] or 'all'} per image; milliseconds per image\n"
+        "milliseconds per image"
     )
+    # engines come with parameters of their own
+    for thresholds in dict.fromkeys(_thresholds(row["postprocess"]) for row in rows):
+        models = dict.fromkeys(
+            row["model"] for row in rows if _thresholds(row["postprocess"]) == thresholds
+        )
+        click.echo(f"{', '.join(models)}: {thresholds}")
+    click.echo()
     headers = "model|runtime|prec.|batch|network|p90|p99|decode+NMS|p90|p99|total|p90|p99|runs"
-    print_table([_texts(row) for row in report["results"]], [*headers.split("|"), "published"])
+    print_table([_texts(row) for row in rows], [*headers.split("|"), "published"])
     click.echo(
         "\npublished: fp32, batch 16, on a GPU that is not named; compare networks with each "
         "other, not with it"
+    )
+
+
+def _thresholds(params: dict[str, Any]) -> str:
+    """The parameters on which the cost of decode + NMS depends."""
+    return (
+        f"score > {params['score_threshold']:g}, IoU > {params['iou_threshold']:g}, pre-NMS top "
+        f"{params['pre_nms_topk'] or 'all'}, {params['keep_topk_per_class'] or 'all'} per class, "
+        f"{params['keep_topk'] or 'all'} per image"
     )
 
 

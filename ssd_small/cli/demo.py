@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import FOLDER
+from ..errors import CheckFailed
+from .options import FOLDER, json_option, note, print_json
 
 
 @click.command()
@@ -18,13 +19,14 @@ from .options import FOLDER
     show_default=True,
     help="Folder for data, engines, figures and pictures.",
 )
-def command(output: Path) -> None:
+@json_option
+def command(output: Path, as_json: bool) -> None:
     """Run the whole flow on real pixels: data, export, engine, eval, bench, detect.
 
     Every command is printed, so that it can be repeated with other files. Exit 1 if an
     engine's mAP is not that of PyTorch.
     """
-    from ..files import check_writable
+    from ..files import check_writable, read_json
     from ..requirements import require
 
     check_writable(output / "summary")
@@ -34,4 +36,14 @@ def command(output: Path) -> None:
         require(module, "the demo's data set")
     from ..demo import run_demo
 
-    run_demo(output, click.echo)
+    def report() -> None:
+        if as_json:
+            print_json(read_json(output / "summary.json", "the demo's summary"))
+
+    try:
+        # with --json, standard output is the summary's alone
+        run_demo(output, note if as_json else click.echo)
+    except CheckFailed:
+        report()
+        raise
+    report()

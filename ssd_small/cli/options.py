@@ -36,6 +36,10 @@ class Number(click.FloatRange):
             self.fail(f"{value} is not a finite number", param, ctx)
         return number
 
+    def _describe_range(self) -> str:
+        """What --help shows; click would write "x<=None" of a number without bounds."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
 
 # whether a path is a file or a folder is checked where it is read or written: exit 4, not 2
 FILE = FOLDER = click.Path(readable=False, path_type=Path)
@@ -203,7 +207,7 @@ def open_detector(
     else:
         params = postprocess_params(own, preset or default_preset, **given)
     with runtime:
-        yield Detector(runtime, params)
+        yield Detector(runtime, params, threads)
 
 
 def print_json(value: Any) -> None:

@@ -101,7 +101,9 @@ def _already_there(dataset: DigitsDataset, directory: Path, made_from: dict[str,
     if not directory.exists() and not directory.is_symlink():
         return False
     if not directory.is_dir():
-        raise UsageError(f"{directory} is a file; expected a folder to write the data set to")
+        raise OutputError(
+            f"cannot write {directory}: it is a file; expected a folder to write the data set to"
+        )
     if not any(directory.iterdir()):
         return False
     try:

@@ -201,7 +201,7 @@ def test_nothing_foreign_is_overwritten(dataset: DigitsDataset, tmp_path: Path) 
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty"):
         make_digits(tmp_path, train_images=1, val_images=1)
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(OutputError, match="is a file"):
         make_digits(tmp_path / "mine.txt", train_images=1, val_images=1)
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
