@@ -23,7 +23,7 @@ _COMMANDS = {
     "digits": "Write the demo's data set.",
     "inspect": "Show what is inside an engine.",
     "doctor": "Say what is installed and whether an engine can run here.",
-    "demo": "Run all of the above on a small data set made on the spot.",
+    "demo": "Run the whole flow on a small data set made on the spot.",
 }
 
 #: lines of a longer explanation that are shown; the Python exception holds them all
