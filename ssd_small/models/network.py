@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from ..errors import UsageError
 from ..priors import priors_from_spec
 from .blocks import L2Norm, build
 from .registry import get_spec
-from .spec import Conv, Layer, ModelSpec, scaled
+from .spec import Layer, ModelSpec, scaled
 
 
 class SsdNetwork(nn.Module):
@@ -83,10 +85,10 @@ class SsdNetwork(nn.Module):
         """Feature maps the heads see, one per level."""
         sources = []
         fine, coarse = images, None
-        for index, module in enumerate(self.base):
-            fine = module(fine)
+        for index, (module, layer) in enumerate(zip(self.base, self.spec.backbone, strict=True)):
+            fine = _apply(module, layer, fine)
             if coarse is not None:
-                coarse = module(coarse)
+                coarse = _apply(module, layer, coarse)
             if index == self.spec.dual_split:
                 coarse = fine[:, :, ::2, ::2]
             if index in self.spec.taps:
@@ -96,12 +98,19 @@ class SsdNetwork(nn.Module):
         layers = iter(self.extras)
         for extra in self.spec.extras:
             for layer in extra.layers:
-                x = next(layers)(x)
-                # the activation of an extra has no slot of its own in the module list
-                if not isinstance(layer, Conv) or layer.activation == "relu":
-                    x = F.relu(x)
+                x = _apply(next(layers), layer, x)
             sources.append(x)
         return sources
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}
+
+
+def _apply(module: nn.Module, layer: Layer, x: Tensor) -> Tensor:
+    """A layer and the activation that has no slot of its own in the published module lists."""
+    out: Tensor = module(x)
+    activation = _ACTIVATIONS.get(getattr(layer, "activation", "none"))
+    return activation(out) if activation else out
 
 
 def _flatten(x: Tensor, values: int) -> Tensor:

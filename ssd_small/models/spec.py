@@ -63,12 +63,13 @@ class Separable:
 class SeparableExtra:
     """A "lite" extra layer: 1x1 reduce, 3x3 depthwise, 1x1 project, BN after each.
 
-    ReLU6 follows the first two, ReLU the whole.
+    ReLU6 follows the first two, ``activation`` the whole.
     """
 
     out: int
     stride: int = 2
     padding: int = 1
+    activation: Activation = "relu"
 
 
 Layer = Conv | Relu | MaxPool | ConvBn | Separable | SeparableExtra
