@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BUILD := build
+# libFuzzer comes with clang; without one the fuzz target runs unguided
+CLANG := $(shell command -v clang++)
 # the pair this version is tested with; torchvision fits one torch only
 TORCH_PAIR := torch==2.14.1 torchvision==0.29.1
 
@@ -41,15 +43,20 @@ typecheck:
 test-cpp:
 	$(call ctest,$(BUILD)/tests,-DSSD_SMALL_BUILD_TESTS=ON)
 	$(call ctest,$(BUILD)/sanitized,-DSSD_SMALL_BUILD_TESTS=ON -DSSD_SMALL_SANITIZE=ON,-E nvcc_gates)
+	$(call ctest,$(BUILD)/fuzz,-DSSD_SMALL_BUILD_FUZZERS=ON -DSSD_SMALL_SANITIZE=ON \
+	  $(CLANG:%=-DCMAKE_CXX_COMPILER=%),--no-tests=error)
 
 define ctest
-$(BIN)/cmake -S . -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja $(2)
+$(BIN)/cmake -S . -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+  -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python $(2)
 $(BIN)/cmake --build $(1)
 $(BIN)/ctest --test-dir $(1) --output-on-failure $(3)
 endef
 
+# the kernels in their build with UndefinedBehaviorSanitizer, where test-cpp has left it
+SANITIZED := $(wildcard $(BUILD)/sanitized/lib/libssd_small_executor.so)
 test-python:
-	$(BIN)/python -m pytest
+	$(SANITIZED:%=SSD_SMALL_EXECUTOR=$(CURDIR)/%) $(BIN)/python -m pytest
 
 clean:
 	rm -rf $(BUILD) dist *.egg-info demo

@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,17 @@ PRESETS = {
     "coco": PostprocessParams.coco(),
 }
 DENSITIES = ("empty", "scene", "worst")
+# single images are timed in turn: of one image again and again a processor learns every branch,
+# which made 11620 priors 1.4 times as fast
+SCENES = 4
 Pairs = list[tuple[int, int]]  # (label, prior) in order
 
 
-def make_heads(density: str, priors: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
+def make_heads(
+    density: str, priors: np.ndarray, batch: int = 1, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Heads without a candidate, of a busy scene, or with every prior a candidate everywhere."""
-    loc, conf = detector_heads(priors, CLASSES, batch)
+    loc, conf = detector_heads(priors, CLASSES, batch, seed=seed)
     if density == "empty":
         conf[..., 0] += 30
     elif density == "worst":
@@ -194,23 +200,34 @@ def read_milliseconds(conf: np.ndarray, threads: int, seconds: float) -> float:
 def run_case(case: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Validate and time all contenders of one case."""
     priors = priors_from_spec(get_spec(case["model"]))
-    loc, conf = make_heads(case["density"], priors, case["batch"])
     params = PRESETS[case["preset"]]
-    expected = [
-        list(zip(d.labels.tolist(), d.priors.tolist(), strict=True))
-        for d in decode_nms(loc, conf, priors, params, backend="numpy")
-    ]
+    scenes = SCENES if case["density"] == "scene" and case["batch"] == 1 else 1
+    runs: dict[str, list[Callable[[], Any]]] = {}
+    shares: dict[str, float] = {}
+    detections = []
+    for seed in range(scenes):
+        loc, conf = make_heads(case["density"], priors, case["batch"], seed)
+        expected = [
+            list(zip(d.labels.tolist(), d.priors.tolist(), strict=True))
+            for d in decode_nms(loc, conf, priors, params, backend="numpy")
+        ]
+        detections.append(sum(map(len, expected)))
+        for name, run, read_result in contenders(case, loc, conf, priors, params):
+            share = check(name, read_result(run()), expected)
+            shares[name] = min(share, shares.get(name, 1.0))
+            runs.setdefault(name, []).append(run)
     read = read_milliseconds(conf, case["threads"], seconds / 4)
     result = case | {
         "priors": len(priors),
-        "detections": sum(map(len, expected)),
+        "scenes": scenes,
+        "detections": detections,
         "read_ms": round(read, 4),
         "contenders": {},
     }
-    for name, run, read_result in contenders(case, loc, conf, priors, params):
-        share = check(name, read_result(run()), expected)
-        timing = measure([run], seconds, warm_up=1)[-1]
-        entry = timing.to_dict() | {"agreement": round(share, 4)}
+    for name, of_scenes in runs.items():
+        turn = cycle(of_scenes)
+        timing = measure([lambda turn=turn: next(turn)()], seconds, warm_up=scenes)[-1]
+        entry = timing.to_dict() | {"agreement": round(shares[name], 4)}
         if name == "native":
             native_ms = timing.median
             entry["share_of_read_bandwidth"] = round(read / native_ms, 3)
@@ -225,10 +242,10 @@ def all_cases(models: list[str], quick: bool) -> Iterator[dict[str, Any]]:
     for model in models:
         for density in DENSITIES:
             for batch in (1,) if quick else (1, 8):
-                for threads in (1, 2):
+                for threads in (1,) if quick else (1, 2):
                     yield {"model": model, "preset": "torchvision", "density": density,
                            "batch": batch, "threads": threads}  # fmt: skip
-        for threads in (1, 2):
+        for threads in (1,) if quick else (1, 2):
             yield {"model": model, "preset": "coco", "density": "scene",
                    "batch": 1, "threads": threads}  # fmt: skip
 
@@ -249,7 +266,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time decode + NMS on the CPU.")
     parser.add_argument("--seconds", type=float, default=0.5, help="for each contender of a case")
     parser.add_argument("--models", nargs="+", default=list_models(), choices=list_models())
-    parser.add_argument("--quick", action="store_true", help="the smallest network, batch 1")
+    parser.add_argument(
+        "--quick", action="store_true", help="the smallest network, batch 1, 1 thread"
+    )
     parser.add_argument("--output", type=Path, default=RESULT, help="JSON file; - for stdout only")
     options = parser.parse_args()
     if not native.is_available():

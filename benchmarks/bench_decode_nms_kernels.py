@@ -17,21 +17,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from bench_decode_nms import CLASSES, make_heads
 from tabulate import tabulate
 
 from ssd_small.machine import describe_machine
 from ssd_small.models.registry import get_spec, list_models
 from ssd_small.postprocess import PostprocessParams, decode_nms
 from ssd_small.priors import priors_from_spec
-from ssd_small.synthetic import detector_heads
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "decode_nms_kernels.json"
 sys.path.insert(0, str(ROOT / "tests" / "parity"))
 from kernel_library import KernelLibrary, load  # noqa: E402
 
-CLASSES = 81
 PRESETS = {"deployment": PostprocessParams(), "coco": PostprocessParams.coco()}
 #: peak memory bandwidth, GB/s (vendor data sheets: H100 SXM, A100 SXM 80 GB, L4, T4, AGX Orin)
 BANDWIDTH = {"H100": 3350.0, "A100": 2039.0, "L4": 300.0, "T4": 320.0, "Orin": 204.8}
@@ -41,20 +39,10 @@ INPUTS = ("loc", "conf", "priors")
 OUTPUTS = ("num_detections", "boxes", "scores", "labels", "prior_indices")
 
 
-def make_heads(density: str, priors: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Heads without a candidate, of a busy scene, or with every prior a candidate everywhere."""
-    loc, conf = detector_heads(priors, num_classes)
-    if density == "empty":
-        conf[..., 0] += 30
-    elif density == "worst":
-        conf = np.random.default_rng(1).normal(0, 0.04, conf.shape).astype(np.float32)
-    return loc, conf
-
-
 def run_case(library: KernelLibrary, model: str, density: str, preset: str) -> dict[str, Any]:
     """Validate one image and count what the kernels do for it."""
     priors = priors_from_spec(get_spec(model))
-    loc, conf = make_heads(density, priors, CLASSES)
+    loc, conf = make_heads(density, priors)
     params = PRESETS[preset]
     expected = decode_nms(loc, conf, priors, params, backend="numpy")[0]
     padded = library(loc, conf, priors, params, seed=1)

@@ -118,6 +118,14 @@ Error check_launch(const DecodeNmsShape& shape, const DecodeNmsParams& params,
   if (const Error e = check_alignment(inputs.loc, element, "loc", of_element)) return e;
   if (const Error e = check_alignment(inputs.conf, element, "conf", of_element)) return e;
   if (const Error e = check_alignment(inputs.priors, 4, "priors", of_element)) return e;
+  const std::pair<const void*, const char*> four_byte_outputs[] = {
+      {outputs.num_detections, "num_detections"}, {outputs.boxes, "boxes"},
+      {outputs.scores, "scores"},                 {outputs.labels, "labels"},
+      {outputs.prior_indices, "prior_indices"},
+  };
+  for (const auto& [pointer, field] : four_byte_outputs) {
+    if (const Error e = check_alignment(pointer, 4, field, of_element)) return e;
+  }
   const std::size_t needed = decode_nms_workspace_bytes(shape, params);
   if (needed == 0) return {};
   if (workspace.data == nullptr) {

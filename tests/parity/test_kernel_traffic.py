@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 from kernel_library import KernelLibrary, load
-from test_kernels_vs_oracle import grid_priors
 
+from ssd_small.models.registry import get_spec, list_models
 from ssd_small.postprocess import PostprocessParams, decode_nms
+from ssd_small.priors import priors_from_spec
+from ssd_small.synthetic import detector_heads
 
+PRESETS = ("deployment", "coco")
 BUFFERS = ("loc", "conf", "priors", "workspace", "num_detections", "boxes", "scores", "labels",
            "prior_indices")  # fmt: skip
 
@@ -22,28 +28,35 @@ def executor() -> KernelLibrary:
     return library
 
 
-def sparse_heads(
-    num_priors: int, num_classes: int = 81
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """One image with the density of the golden generator: background dominates by 8, tails pass."""
-    rng = np.random.default_rng(3)
-    priors = grid_priors(num_priors)
-    loc = rng.normal(0, 0.5, (1, num_priors, 4)).astype(np.float32)
-    conf = rng.normal(0, 1, (1, num_priors, num_classes)).astype(np.float32)
-    conf[..., 0] += 8
-    for _ in range(24):
-        near = np.argsort(np.abs(priors - priors[rng.integers(num_priors)]).sum(1))[:24]
-        conf[0, near, rng.integers(1, num_classes)] += rng.uniform(6, 11, 24).astype(np.float32)
-    return loc, conf, priors
+Heads = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
-@pytest.mark.parametrize("num_priors", [11620, 42754])
-@pytest.mark.parametrize("preset", ["deployment", "coco"])
+def scene(model: str) -> Heads:
+    """Heads of one image of a busy scene, and the priors of the network."""
+    priors = priors_from_spec(get_spec(model))
+    return *detector_heads(priors, 81), priors
+
+
+@pytest.mark.parametrize("preset", [PostprocessParams(), PostprocessParams.coco()], ids=PRESETS)
+@pytest.mark.parametrize("model", list_models())
 def test_conf_is_read_once_and_little_else_is_moved(
-    executor: KernelLibrary, num_priors: int, preset: str
+    executor: KernelLibrary, model: str, preset: PostprocessParams
 ) -> None:
-    loc, conf, priors = sparse_heads(num_priors)
-    params = PostprocessParams() if preset == "deployment" else PostprocessParams.coco()
+    check_traffic(executor, scene(model), preset)
+
+
+@pytest.mark.parametrize("preset", [PostprocessParams(), PostprocessParams.coco()], ids=PRESETS)
+def test_golden_heads_move_no_more(
+    executor: KernelLibrary, golden: Path, golden_heads: Any, preset: PostprocessParams
+) -> None:
+    loc, scores = golden_heads("vgg16")
+    priors = np.load(golden / "vgg16.npz")["priors"]
+    # the logarithm of softmax scores are logits whose softmax they are
+    check_traffic(executor, (loc[None], np.log(scores)[None], priors), preset)
+
+
+def check_traffic(executor: KernelLibrary, heads: Heads, params: PostprocessParams) -> None:
+    loc, conf, priors = heads
     padded = executor(loc, conf, priors, params, seed=1)
     expected = decode_nms(loc, conf, priors, params, backend="numpy")[0]
     assert np.array_equal(padded.detections()[0].priors, expected.priors)
@@ -60,7 +73,7 @@ def test_conf_is_read_once_and_little_else_is_moved(
 
 
 def test_an_empty_image_costs_one_read_of_conf(executor: KernelLibrary) -> None:
-    loc, conf, priors = sparse_heads(11620)
+    loc, conf, priors = scene("vgg16")
     conf[..., 0] = 30
     executor(loc, conf, priors, PostprocessParams())
     assert executor.traffic("conf").bytes_read == conf.nbytes
@@ -68,7 +81,7 @@ def test_an_empty_image_costs_one_read_of_conf(executor: KernelLibrary) -> None:
 
 
 def test_conf_off_its_alignment_is_still_read_once(executor: KernelLibrary) -> None:
-    loc, conf, priors = sparse_heads(2000)
+    loc, conf, priors = scene("mobilenet_v1")
     for dtype, shift in ((np.float32, 3), (np.float16, 5)):
         executor(loc.astype(dtype), conf.astype(dtype), priors, PostprocessParams(), shift=shift)
         assert executor.traffic("conf").bytes_read == conf.astype(dtype).nbytes

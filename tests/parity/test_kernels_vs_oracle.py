@@ -6,9 +6,6 @@ out-of-bounds memory (a fault fails the run), under several orders of threads an
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_library import ROOT, KernelLibrary, Padded, load
+from kernel_library import KernelLibrary, Padded, load
 
 from ssd_small.boxes import boxes_xyxy_from_loc, iou_one_to_many
 from ssd_small.detections import Detections
@@ -25,7 +22,6 @@ from ssd_small.numerics import softmax_f32
 from ssd_small.postprocess import PostprocessParams, decode_nms
 
 FloatArray = npt.NDArray[np.float32]
-GOLDEN = Path(os.environ.get("SSD_SMALL_GOLDEN", ROOT.parent / "shared" / "golden"))
 
 
 @pytest.fixture(params=["executor", pytest.param("device", marks=pytest.mark.gpu)], scope="module")
@@ -302,42 +298,25 @@ def test_more_kept_than_one_sorted_merge(kernels: KernelLibrary) -> None:
     assert len(check(kernels, loc, conf, priors, params)[0]) == 8000
 
 
-def generated_heads(priors: FloatArray, path: Path) -> tuple[FloatArray, FloatArray]:
-    """``generate_inputs.heads`` as when the golden files were made (no AVX-512 sort)."""
-    code = (
-        "import sys, numpy as np; sys.path.insert(0, sys.argv[1]); import generate_inputs as g; "
-        "loc, conf = g.heads(np.load(sys.argv[2])); np.savez(sys.argv[3], loc=loc, conf=conf)"
-    )
-    np.save(path / "priors.npy", priors)
-    subprocess.run(
-        [sys.executable, "-c", code, GOLDEN, path / "priors.npy", path / "heads.npz"],
-        env=os.environ | {"NPY_DISABLE_CPU_FEATURES": "X86_V4"},
-        check=True,
-    )
-    with np.load(path / "heads.npz") as heads:
-        return heads["loc"], heads["conf"]
-
-
 @pytest.mark.parametrize("model", ["vgg16", "mobilenet_v1_s1l0_dual"])
-def test_golden_detections(kernels: KernelLibrary, model: str, tmp_path: Path) -> None:
+def test_golden_detections(
+    kernels: KernelLibrary, model: str, golden: Path, golden_heads: Any
+) -> None:
     """Every detection of the published post-processing, exactly."""
-    file = GOLDEN / f"{model}.npz"
-    if not file.exists():
-        pytest.skip("no golden files in ../shared/golden (or SSD_SMALL_GOLDEN)")
-    golden = np.load(file)
-    loc, conf = generated_heads(golden["priors"], tmp_path)
+    expected = np.load(golden / f"{model}.npz")
+    loc, scores = golden_heads(model)
     params = PostprocessParams(
         activation="none", pre_nms_topk=0, keep_topk_per_class=100, keep_topk=0,
         pixel_offset=1 / 300,
     )  # fmt: skip
-    padded = kernels(loc[None], conf[None], golden["priors"], params, seed=3)
+    padded = kernels(loc[None], scores[None], expected["priors"], params, seed=3)
     found = padded.detections()[0]
     order = np.lexsort((found.priors, -found.scores, found.labels))
     found = found[order]
-    assert np.array_equal(found.labels, golden["det_label"])
-    assert np.array_equal(found.priors, golden["det_prior"])
-    np.testing.assert_allclose(found.scores, golden["det_score"], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(found.boxes, golden["det_box"], rtol=0, atol=1e-6)
+    assert np.array_equal(found.labels, expected["det_label"])
+    assert np.array_equal(found.priors, expected["det_prior"])
+    np.testing.assert_allclose(found.scores, expected["det_score"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.boxes, expected["det_box"], rtol=0, atol=1e-6)
 
 
 def test_results_do_not_depend_on_any_order(kernels: KernelLibrary) -> None:

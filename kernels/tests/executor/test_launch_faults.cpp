@@ -103,6 +103,11 @@ void refuses_what_cannot_work() {
   refused("conf: got 2", [](Call& c) {
     c.inputs.conf = static_cast<const char*>(c.inputs.conf) + 2;
   });
+  const auto shifted = [](auto* pointer) {
+    return reinterpret_cast<decltype(pointer)>(reinterpret_cast<std::uintptr_t>(pointer) + 1);
+  };
+  refused("boxes: got 1", [&](Call& c) { c.outputs.boxes = shifted(c.outputs.boxes); });
+  refused("labels: got 1", [&](Call& c) { c.outputs.labels = shifted(c.outputs.labels); });
   Call call = valid_call();
   refused("(" + std::to_string(call.workspace.bytes) + ")",
           [](Call& c) { c.workspace.bytes -= 1; });
