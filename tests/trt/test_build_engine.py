@@ -5,6 +5,7 @@ Execution of what is built needs a GPU: tests marked gpu, not executed here.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from ssd_small import list_models
 from ssd_small.files import sha256_of
 
 pytest.importorskip("onnx")
@@ -35,7 +37,7 @@ def build(command: Command, onnx_file: Path, output: Path, *more: str) -> Any:
     )
 
 
-@pytest.mark.parametrize("name", ["vgg16", "mobilenet_v1_s1l0_dual"])
+@pytest.mark.parametrize("name", list_models())
 @pytest.mark.usefixtures("needs_rtx")
 def test_both_precisions_are_built_with_the_plugin_inside(
     name: str,
@@ -83,14 +85,19 @@ def check_sidecar(
     if precision == "fp32":
         assert receipt["half_share"] == 0
         assert "HALF" not in receipt["tensors"]
-        # four bytes a weight, and the prior boxes and the code of the engine
-        assert 4 <= receipt["plan_bytes_per_weight"] < 5
+        # NVIDIA's own text inside the plan
+        assert receipt["plan_tensors"]["HALF"] == 0
+        assert receipt["plan_tensors"]["FLOAT"] > 50
+        # four bytes a weight, and the prior boxes and the code of the engine; the plan holds
+        # once what two branches of a dual network share
+        assert 3 < receipt["plan_bytes_per_weight"] < 5
         assert sidecar["checks"] == {}
     else:
         assert receipt["half_share"] > 0.8
         # L2Norm and the input
         assert 5 <= receipt["tensors"]["FLOAT"] <= 20
-        assert 2 <= receipt["plan_bytes_per_weight"] < 2.5
+        assert receipt["plan_tensors"]["HALF"] > 5 * receipt["plan_tensors"]["FLOAT"] > 0
+        assert 1.5 < receipt["plan_bytes_per_weight"] < 2.5
         check = sidecar["checks"]["fp16_against_fp32"]
         for head in (check["loc"], check["conf"]):
             # about 30 layers, each with a relative error of 2**-11
@@ -120,6 +127,38 @@ def test_the_same_input_gives_the_same_sidecar(
     assert sidecars[0]["options"]["tf32"] is True
     # without a GPU and without a capability asked for
     assert "8.6" in sidecars[0]["compute_capabilities"]
+
+
+class Terminal(io.StringIO):
+    """What a progress line is shown on."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("needs_rtx", "with_plugin")
+def test_a_terminal_shows_the_phase_and_the_elapsed_time(
+    exported: Exported,
+    ssd_small_command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    done = build(ssd_small_command, exported("mobilenet_v1"), tmp_path / "x.engine")
+    assert done.code == 0
+    lines = terminal.getvalue().split("\r\x1b[K")
+    # the line is gone at the end
+    assert (lines[0], lines[-1]) == ("", "")
+    shown = [re.fullmatch(r" *(\d+\.\d) s +(\d+)%  (.+)", line) for line in lines[1:-1]]
+    assert all(shown)
+    times, shares, phases = zip(*(m.groups() for m in shown if m), strict=True)
+    assert sorted(times, key=float) == list(times)
+    assert phases[0] == "Preparing the network"
+    # NVIDIA's names differ between versions, that it has some does not
+    assert len(set(phases)) >= 2
+    assert max(map(int, shares)) <= 100
+    assert json.loads(done.out)["target"] == "tensorrt-rtx"
 
 
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
@@ -202,6 +241,7 @@ def test_what_was_asked_wrongly_is_said_and_nothing_is_left(
         (["--compute-capability", "7.5", "8.6"], r"7\.5 cannot share an engine"),
         (["--min-batch", "4", "--max-batch", "2"], r"batch range 4, 2, 2: expected 1 <= min"),
         (["--timing-cache", "t.cache"], "--timing-cache does not go with --target tensorrt-rtx"),
+        (["--version-compatible"], "--version-compatible does not go with --target tensorrt-rtx"),
     ):
         done = build(ssd_small_command, exported("mobilenet_v1"), output, *options)
         assert done.code == 2
@@ -360,17 +400,48 @@ def test_an_output_that_cannot_be_written_is_exit_4(
     assert "cannot write" in done.err or "cannot be written" in done.err
 
 
+def test_a_timing_cache_that_cannot_be_written_is_refused_before_the_build(
+    exported: Exported, ssd_small_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ssd_small.export import target_tensorrt
+
+    monkeypatch.setattr(target_tensorrt, "find_spec", lambda name: object())
+    (tmp_path / "file").touch()
+    for cache, text in (
+        (tmp_path, "it is a folder; name a file"),
+        (tmp_path / "file" / "t.cache", "file is a file; choose another --timing-cache"),
+    ):
+        done = ssd_small_command(
+            *("build-engine", exported("mobilenet_v1"), "--target", "tensorrt"),
+            *("--timing-cache", cache, "-o", tmp_path / "x.engine"),
+        )
+        assert done.code == 4
+        assert text in done.err
+        assert done.err.count("\n") == 1
+
+
 FULL_DISK = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (3_500_000, 3_500_000))
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 from ssd_small.cli import main
 main(sys.argv[1:])
 """
 
 
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        (1_000_000, r"cannot write the temporary file \S+network\.onnx: .*set TMPDIR"),
+        (6_900_000, r"the engine \(7 MB\) cannot be written: "),
+    ],
+    ids=["network", "engine"],
+)
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
-def test_a_full_disk_leaves_nothing_behind(exported: Exported, tmp_path: Path) -> None:
-    """A limit on the size of files stands in for the disk: the plan is the first to exceed it."""
+def test_a_full_disk_leaves_nothing_behind(
+    limit: int, text: str, exported: Exported, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands in for the disk."""
     from ssd_small.export.target_tensorrt import child_environment
 
     onnx_file = exported("mobilenet_v1")
@@ -379,6 +450,7 @@ def test_a_full_disk_leaves_nothing_behind(exported: Exported, tmp_path: Path) -
             sys.executable,
             "-c",
             FULL_DISK,
+            str(limit),
             "build-engine",
             onnx_file,
             "--target",
@@ -394,6 +466,7 @@ def test_a_full_disk_leaves_nothing_behind(exported: Exported, tmp_path: Path) -
         check=False,
     )
     assert done.returncode == 4, done.stderr
+    assert re.search(text, done.stderr), done.stderr
     assert "Traceback" not in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["lib"]
 
