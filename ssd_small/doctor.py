@@ -81,14 +81,13 @@ def _package(name: str) -> Finding:
         extra = EXTRA_OF_MODULE.get(module)
         line = f"pip install 'ssd-small[{extra}]'" if extra else f"pip install {name}"
         return Finding(name, False, "not installed", line)
-    # the module tensorrt comes in packages of several names, such as tensorrt-cu12
-    providers = metadata.packages_distributions().get(module, [])
-    for distribution in (name, *providers):
-        try:
-            return Finding(name, True, metadata.version(distribution))
-        except metadata.PackageNotFoundError:
-            continue
-    return Finding(name, True, "version not known")
+    try:
+        return Finding(name, True, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        # the module tensorrt comes in packages of several names, such as tensorrt-cu12
+        providers = metadata.packages_distributions().get(module)
+        version = metadata.version(providers[0]) if providers else "version not known"
+        return Finding(name, True, version)
 
 
 def _native_library() -> Finding:
@@ -151,7 +150,10 @@ def examine_engine(path: Path) -> list[Finding]:
     if sidecar.target not in MODULES:
         return findings
     found = gpus()
-    rebuild = "build the engine with --target onnxruntime, or use a machine with an NVIDIA GPU"
+    rebuild = (
+        f"ssd-small build-engine {sidecar.onnx['file']} --target onnxruntime --precision "
+        f"{sidecar.precision} (for the CPU), or use a machine with an NVIDIA GPU"
+    )
     state = found.devices[0].name if found.devices else found.fault
     findings.append(
         Finding("GPU", bool(found.devices), state, "" if found.devices else rebuild, True)
