@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile, MissingRequirement, OutputError, SsdSmallError, UsageError
-from ..files import write_bytes
+from ..files import read_bytes, write_bytes
 from ..plugin_library import check_fields, load_plugin
 from .precision import half_share
 
@@ -101,9 +102,10 @@ def build(job: Job) -> dict[str, Any]:
     _write(Path(job.plan), content)
     if cache is not None:
         write_bytes(Path(job.options["timing_cache_path"]), bytes(cache.serialize()))
+    receipt = receipt_of_network(trt, network)
     return {
         "version": trt.__version__,
-        "receipt": receipt_of_network(trt, network, content.nbytes),
+        "receipt": receipt | receipt_of_plan(content, receipt["weight_elements"]),
         "compute_capabilities": capabilities,
         "seconds": seconds,
     }
@@ -111,13 +113,9 @@ def build(job: Job) -> dict[str, Any]:
 
 def network_flags(trt: Any) -> int:
     """Flags of create_network: strong typing, by name, for their numbers change."""
-    flags = 0
-    for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED"):
-        member = getattr(trt.NetworkDefinitionCreationFlag, name, None)
-        # only TensorRT 10 still lists EXPLICIT_BATCH, where it is ignored
-        if member is not None and name != "EXPLICIT_BATCH":
-            flags |= 1 << int(member)
-    return flags
+    member = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    # a version that does not list the flag knows no other typing
+    return 0 if member is None else 1 << int(member)
 
 
 def _builder(trt: Any, logger: Any) -> Any:
@@ -148,6 +146,8 @@ def _configure(trt: Any, config: Any, job: Job) -> list[str]:
         config.clear_flag(trt.BuilderFlag.TF32)
     if options["version_compatible"]:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    # the kind and types of each layer, for 'ssd-small inspect'
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options["optimization_level"] is not None:
         config.builder_optimization_level = options["optimization_level"]
     if options["workspace"] is not None:
@@ -180,7 +180,7 @@ def _read_timing_cache(config: Any, job: Job) -> Any:
     path = job.options["timing_cache_path"]
     if path is None:
         return None
-    content = Path(path).read_bytes() if Path(path).is_file() else b""
+    content = read_bytes(Path(path), "a timing cache") if Path(path).exists() else b""
     cache = config.create_timing_cache(content)
     if cache is None or not config.set_timing_cache(cache, False):
         raise BadFile(
@@ -189,12 +189,10 @@ def _read_timing_cache(config: Any, job: Job) -> Any:
     return cache
 
 
-def receipt_of_network(trt: Any, network: Any, plan_bytes: int) -> dict[str, Any]:
-    """Tensors per element type in a network, and how large the plan is beside its weights.
+def receipt_of_network(trt: Any, network: Any) -> dict[str, Any]:
+    """Tensors per element type in a network, and the number of its weights.
 
-    The network is strongly typed: its types are those of the engine. The plan of the engine
-    itself cannot be read without a GPU, but its size can: about four bytes per weight in fp32,
-    two in fp16.
+    The network is strongly typed: its types are those of the engine.
     """
     tensors: Counter[str] = Counter()
     elements = 0
@@ -207,7 +205,22 @@ def receipt_of_network(trt: Any, network: Any, plan_bytes: int) -> dict[str, Any
         "tensors": dict(sorted(tensors.items())),
         "half_share": half_share(tensors["HALF"], tensors["FLOAT"]),
         "weight_elements": elements,
-        "plan_bytes_per_weight": round(plan_bytes / elements, 2) if elements else None,
+    }
+
+
+def receipt_of_plan(plan: bytes | memoryview, weights: int) -> dict[str, Any]:
+    """Tensors per type that a plan itself lists, or None; and its bytes per weight.
+
+    The latter are about four in fp32 and two in fp16.
+    A plan cannot be loaded without a GPU, but those of TensorRT-RTX 1.7 describe each tensor of
+    the compiled network in text that ends in ``type=float`` or ``type=half``. That is not a
+    documented format: a plan without such text says nothing of its precision.
+    """
+    found = Counter(match.group(1) for match in re.finditer(rb"\btype=(half|float)\b", plan))
+    listed = {name.upper(): found[name.encode()] for name in ("float", "half")}
+    return {
+        "plan_tensors": listed if found else None,
+        "plan_bytes_per_weight": round(len(plan) / weights, 2) if weights else None,
     }
 
 

@@ -36,7 +36,7 @@ class BuildOptions:
         optimization_level: effort of the builder, 0 to 5; None for its default.
         timing_cache: file with kernel timings, read and written (tensorrt).
         workspace: scratch memory the engine may use in MiB; None for the builder's default.
-        version_compatible: let newer versions of TensorRT run the engine.
+        version_compatible: let newer versions of TensorRT run the engine (tensorrt).
         tf32: allow 10-bit mantissas in fp32 convolutions.
         verbose: show the builder's log.
     """
@@ -90,6 +90,11 @@ class BuildOptions:
             raise UsageError(
                 "--timing-cache does not go with --target tensorrt-rtx, which has none; leave it "
                 "out"
+            )
+        if self.target == "tensorrt-rtx" and self.version_compatible:
+            raise UsageError(
+                "--version-compatible does not go with --target tensorrt-rtx, whose engines run "
+                "on the release that built them only; leave it out"
             )
 
     @property

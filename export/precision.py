@@ -175,13 +175,22 @@ def half_share(half: int, single: int) -> float:
 
 
 def check_receipt(precision: str, receipt: Mapping[str, Any]) -> None:
-    """Refuse an engine that is not in the precision asked for.
+    """Refuse an engine whose network or plan is not in the precision asked for.
 
     Raises:
         CheckFailed: fp16 was asked for and nothing is Half, or fp32 and something is.
     """
-    half = receipt["half_share"]
-    if precision == "fp16" and half == 0:
-        raise CheckFailed("fp16 was asked for, but no tensor of the engine is Half; nothing built")
-    if precision == "fp32" and half > 0:
-        raise CheckFailed(f"fp32 was asked for, but {half:.0%} of the tensors are Half")
+    shares = {"network": receipt["half_share"]}
+    listed = receipt.get("plan_tensors")
+    if listed:
+        shares["plan"] = half_share(listed["HALF"], listed["FLOAT"])
+    for where, half in shares.items():
+        if precision == "fp16" and half == 0:
+            raise CheckFailed(
+                f"fp16 was asked for, but no tensor of the {where} is Half; nothing was written"
+            )
+        if precision == "fp32" and half > 0:
+            raise CheckFailed(
+                f"fp32 was asked for, but {half:.0%} of the tensors of the {where} are Half; "
+                "nothing was written"
+            )

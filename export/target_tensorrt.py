@@ -50,6 +50,8 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: Progre
     module = MODULES[options.target]
     _require_module(module, options.target)
     check_writable(output)
+    if options.timing_cache:
+        check_writable(options.timing_cache, "--timing-cache")
     # before the long conversion: what is missing is said at once
     plugin = None if options.heads else find_plugin()
     progress("Preparing the network", 0.0)
@@ -108,7 +110,13 @@ def _write_job(
 ) -> Path:
     """The child's job file and ONNX file; see ``build_child.Job``."""
     onnx_file = folder / "network.onnx"
-    onnx_file.write_bytes(prepared.model.SerializeToString())
+    try:
+        onnx_file.write_bytes(prepared.model.SerializeToString())
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the temporary file {onnx_file}: {error.strerror or error}; free space, "
+            "or set TMPDIR to a folder that has some"
+        ) from error
     devices = gpus().devices
     preprocessing = prepared.description.preprocessing
     job = {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ import numpy as np
 from . import native
 from ._version import __version__
 from .errors import SsdSmallError
-from .plugin_library import PLUGIN_VERSION, find_plugin, load_plugin
+from .plugin_library import ENVIRONMENT, PLUGIN_VERSION, find_plugin, load_plugin
 from .requirements import EXTRA_OF_MODULE
 from .runtimes.gpu import Gpus, gpus
 from .runtimes.tensorrt_module import MODULES
@@ -50,7 +51,6 @@ class Finding:
 #: distribution -> the module it brings, where the names differ
 _MODULE_OF = {
     "opencv-python-headless": "cv2",
-    "scikit-image": "skimage",
     "tensorrt-rtx": "tensorrt_rtx",
     "cuda-bindings": "cuda",
 }
@@ -84,7 +84,10 @@ def _package(name: str) -> Finding:
     try:
         return Finding(name, True, metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Finding(name, True, "version not known")
+        # the module tensorrt comes in packages of several names, such as tensorrt-cu12
+        providers = metadata.packages_distributions().get(module)
+        version = metadata.version(providers[0]) if providers else "version not known"
+        return Finding(name, True, version)
 
 
 def _native_library() -> Finding:
@@ -101,28 +104,36 @@ def _native_library() -> Finding:
 
 def _gpu_findings(found: Gpus) -> Iterator[Finding]:
     if found.driver is None:
-        yield Finding("NVIDIA driver", False, found.fault, "install the driver of your GPU")
+        remedy = "install the driver of your GPU, then run: nvidia-smi"
+        yield Finding("NVIDIA driver", False, found.fault, remedy)
     else:
-        yield Finding("NVIDIA driver", not found.fault, found.fault or f"for CUDA {found.driver}")
+        state = found.fault or f"for CUDA {found.driver}"
+        remedy = "see what the driver says: nvidia-smi" if found.fault else ""
+        yield Finding("NVIDIA driver", not found.fault, state, remedy)
     for gpu in found.devices:
         state = f"{gpu.name}, compute capability {gpu.capability}, {gpu.memory / 2**30:.1f} GiB"
         yield Finding(f"GPU {gpu.index}", True, state)
 
 
-def _plugin() -> Finding:
-    """The plugin library is found, and the first TensorRT installed loads it."""
+def _plugin(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
+    """The plugin library is found, and the first of these modules that is installed loads it."""
+    subject = "TensorRT plugin"
+    module = next((m for m in modules if find_spec(m) is not None), None)
     try:
         path = find_plugin()
-        module = next((m for m in MODULES.values() if find_spec(m) is not None), None)
         if module is None:
-            return Finding("TensorRT plugin", True, f"{path.name} found; no TensorRT to load it")
+            return Finding(subject, True, f"{path.name} found; no TensorRT to load it")
         load_plugin(importlib.import_module(module))
     except SsdSmallError as error:
-        return Finding("TensorRT plugin", False, str(error), str(error).rpartition("; ")[2])
+        remedy = "pip install --force-reinstall ssd-small (with nvcc present)"
+        if os.environ.get(ENVIRONMENT):
+            remedy = f"unset {ENVIRONMENT}"
+        return Finding(subject, False, str(error), remedy)
     except (ImportError, OSError) as error:
-        return Finding("TensorRT plugin", False, f"{module} does not load: {error}")
+        remedy = f"pip install --force-reinstall 'ssd-small[{EXTRA_OF_MODULE[str(module)]}]'"
+        return Finding(subject, False, f"{module} does not load: {error}", remedy)
     state = f"{path.name} found, {module} loads DecodeNms version {PLUGIN_VERSION}"
-    return Finding("TensorRT plugin", True, state)
+    return Finding(subject, True, state)
 
 
 def examine_engine(path: Path) -> list[Finding]:
@@ -139,7 +150,10 @@ def examine_engine(path: Path) -> list[Finding]:
     if sidecar.target not in MODULES:
         return findings
     found = gpus()
-    rebuild = "build the engine with --target onnxruntime, or use a machine with an NVIDIA GPU"
+    rebuild = (
+        f"ssd-small build-engine {sidecar.onnx['file']} --target onnxruntime --precision "
+        f"{sidecar.precision} (for the CPU), or use a machine with an NVIDIA GPU"
+    )
     state = found.devices[0].name if found.devices else found.fault
     findings.append(
         Finding("GPU", bool(found.devices), state, "" if found.devices else rebuild, True)
@@ -147,10 +161,11 @@ def examine_engine(path: Path) -> list[Finding]:
     if found.devices:
         findings.append(_capability(found.devices[0].capability, sidecar))
     if sidecar.description.has_decode_nms:
-        plugin = _plugin()
+        plugin = _plugin([module])
         findings.append(Finding("plugin", plugin.fine, plugin.state, plugin.remedy, needed=True))
     if found.devices and all(f.fine for f in findings):
-        findings.append(_validity(module, path))
+        line = _build_line(sidecar, found.devices[0].capability)
+        findings.append(_validity(module, path, line))
     return findings
 
 
@@ -161,7 +176,7 @@ def _runtime_package(module: str, sidecar: Sidecar) -> Finding:
     if sidecar.target in MODULES and found.state != sidecar.target_version:
         compatible = sidecar.options.get("version_compatible", False)
         state = f"{found.state} here, the engine is of {sidecar.target_version}"
-        remedy = f"build the engine again, or pip install {found.subject}=={sidecar.target_version}"
+        remedy = f"{_build_line(sidecar)}, or pip install {found.subject}=={sidecar.target_version}"
         return Finding(found.subject, compatible, state, "" if compatible else remedy, True)
     return Finding(found.subject, True, found.state, needed=True)
 
@@ -174,19 +189,28 @@ def _capability(here: str, sidecar: Sidecar) -> Finding:
         "compute capability",
         False,
         f"{here} here, the engine is for {', '.join(wanted)}",
-        f"ssd-small build-engine {sidecar.onnx['file']} --target {sidecar.target}"
-        + (f" --compute-capability {here}" if sidecar.target == "tensorrt-rtx" else ""),
+        _build_line(sidecar, here),
         needed=True,
     )
 
 
-def _validity(module: str, path: Path) -> Finding:
+def _build_line(sidecar: Sidecar, here: str = "") -> str:
+    """What to type to build an engine again, for the GPU of compute capability ``here``."""
+    line = (
+        f"ssd-small build-engine {sidecar.onnx['file']} --target {sidecar.target} "
+        f"--precision {sidecar.precision}"
+    )
+    return f"{line} --compute-capability {here}" if here and sidecar.target != "tensorrt" else line
+
+
+def _validity(module: str, path: Path, line: str) -> Finding:
     """What TensorRT-RTX says of the plan before it is loaded (not executed without a GPU)."""
     from .runtimes.tensorrt_module import invalidity, logger
 
     trt = importlib.import_module(module)
     fault = invalidity(trt, trt.Runtime(logger(trt)), path.read_bytes())
-    return Finding("engine pre-check", not fault, fault or "no objection", needed=True)
+    state, remedy = (fault, line) if fault else ("no objection", "")
+    return Finding("engine pre-check", not fault, state, remedy, needed=True)
 
 
 def self_test(seed: int = 0) -> list[Finding]:

@@ -36,8 +36,8 @@ def atomic_output(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def check_writable(path: Path) -> None:
-    """Make sure early that ``path`` can be written; touches nothing.
+def check_writable(path: Path, option: str = "--output") -> None:
+    """Make sure early that ``path``, given by ``option``, can be written; touches nothing.
 
     Raises:
         OutputError: it is a folder or a device, or its folder cannot be made or written to.
@@ -51,9 +51,9 @@ def check_writable(path: Path) -> None:
     except OSError as error:
         raise output_error(path, error) from error
     if not folder.is_dir():
-        raise OutputError(f"cannot write {path}: {folder} is a file; choose another --output")
+        raise OutputError(f"cannot write {path}: {folder} is a file; choose another {option}")
     if not os.access(folder, os.W_OK):
-        raise OutputError(f"cannot write {path}: {folder} is read-only; choose another --output")
+        raise OutputError(f"cannot write {path}: {folder} is read-only; choose another {option}")
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

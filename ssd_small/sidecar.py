@@ -28,12 +28,13 @@ class Sidecar:
         onnx: name and SHA-256 of the ONNX file it was built from.
         engine: name, SHA-256 and size of the engine file.
         batch: smallest, optimal and largest batch.
-        receipt: numbers of tensors per element type, read from what was built.
+        receipt: numbers of tensors per element type, read from what was built: the network or
+            ONNX model, and the plan where it lists them.
         options: every build option.
         seconds: duration of the build.
         plugin: name and SHA-256 of the plugin library, where one is needed.
         compute_capabilities: GPU architectures the engine was built for.
-        checks: what was measured after the build (fp16 against fp32).
+        checks: what was measured on the CPU before the build (fp16 against fp32).
     """
 
     target: str

@@ -57,7 +57,7 @@ class _SeveralValues(click.Command):
 @click.option("--optimization-level", type=click.IntRange(0, 5), help="Effort of the builder.")
 @click.option("--timing-cache", type=FILE, help="Kernel timings to read and write (tensorrt).")
 @click.option("--workspace", type=click.IntRange(min=1), metavar="MIB", help="Scratch memory.")
-@click.option("--version-compatible", is_flag=True, help="Let newer TensorRT run the engine.")
+@click.option("--version-compatible", is_flag=True, help="Let newer versions run it (tensorrt).")
 @click.option("--tf32", is_flag=True, help="Allow TF32 in fp32 convolutions.")
 @click.option("--verbose", is_flag=True, help="Show the builder's log.")
 @click.option("--output", "-o", type=FILE, help="Engine file; default: named after the ONNX file.")
@@ -101,6 +101,8 @@ def _lines(output: Path, sidecar: Sidecar) -> list[str]:
         f"precision receipt: {receipt['half_share']:.0%} of the floating-point tensors are Half "
         f"{receipt['tensors']}",
     ]
+    if receipt.get("plan_tensors"):
+        lines.append(f"read from the plan: {receipt['plan_tensors']}")
     check = sidecar.checks.get("fp16_against_fp32")
     if check:
         loc, conf, found = check["loc"], check["conf"], check["detections"]

@@ -49,6 +49,7 @@ def _summary(sidecar: dict[str, Any]) -> list[tuple[str, str]]:
         ("built for", f"{sidecar['target']} {sidecar['target_version']}, {sidecar['precision']}"),
         ("batch", f"{batch['min']} to {batch['max']}, tuned for {batch['opt']}"),
         ("precision receipt", f"{receipt['half_share']:.0%} Half, {receipt['tensors']}"),
+        ("tensors in the plan", str(receipt.get("plan_tensors") or "not listed")),
         ("post-processing", str(description["postprocess"])),
         ("from", f"{sidecar['onnx']['file']}, sha256 {sidecar['onnx']['sha256']}"),
         ("engine", f"{sidecar['engine']['bytes']} bytes, sha256 {sidecar['engine']['sha256']}"),

@@ -262,7 +262,7 @@ class _PyCuda:
         raise GpuError("pycuda cannot launch graphs; run: pip install cuda-python")
 
     def destroy_graph(self, graph: int) -> None:
-        self._owned.pop(graph)
+        raise GpuError("pycuda has no graphs; run: pip install cuda-python")
 
     def _own(self, thing: Any, handle: int) -> int:
         self._owned[handle] = thing

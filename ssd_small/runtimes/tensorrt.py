@@ -110,6 +110,9 @@ class TensorRtRuntime(BatchingRuntime):
         fault = invalidity(self._trt, self._runtime, content)
         if fault:
             raise MissingRequirement(f"engine {path} cannot run here: {fault}")
+        if self.sidecar.options.get("version_compatible"):
+            # such a plan brings a runtime of its version; the sidecar's hash has vouched for it
+            self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(content)
         if self._engine is None:
             raise MissingRequirement(

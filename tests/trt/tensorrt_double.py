@@ -216,6 +216,7 @@ class TensorRt:
         self.cuda, self.batches = cuda, batches
         self.rename: dict[str, str] = {}
         self.capturable = True
+        self.host_code = False
         self.fail_execution = False
         self.max_contexts = 100
         self.contexts: list[Context] = []
@@ -224,6 +225,8 @@ class TensorRt:
         module = self
 
         class Runtime:
+            engine_host_code_allowed = False
+
             def __init__(self, logger: ILogger) -> None:
                 self._logger = logger
 
@@ -234,6 +237,9 @@ class TensorRt:
             def deserialize_cuda_engine(self, serialized_engine: bytes) -> Engine | None:
                 if serialized_engine[:4] == b"junk":
                     self._logger.log(ILogger.ERROR, "magic tag does not match")
+                    return None
+                if module.host_code and not self.engine_host_code_allowed:
+                    self._logger.log(ILogger.ERROR, "host code is not allowed")
                     return None
                 return Engine(module, self._logger, serialized_engine)
 

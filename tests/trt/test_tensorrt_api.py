@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
+import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ssd_small.export.build_child as build_child
 
+import ssd_small.doctor as doctor
+import ssd_small.inspection as inspection
 import ssd_small.plugin_library as plugin_library
 import ssd_small.runtimes.tensorrt as runner
 import ssd_small.runtimes.tensorrt_module as tensorrt_module
@@ -66,6 +71,7 @@ METHODS: dict[str, tuple[str, list[str]]] = {
 ATTRIBUTES = {
     "num_compute_capabilities": "IBuilderConfig",
     "builder_optimization_level": "IBuilderConfig",
+    "profiling_verbosity": "IBuilderConfig",
     "progress_monitor": "IBuilderConfig",
     "num_errors": "OnnxParser",
     "num_layers": "INetworkDefinition",
@@ -76,6 +82,7 @@ ATTRIBUTES = {
     "all_creators": "IPluginRegistry",
     "plugin_version": "IPluginCreatorV3One",
     "field_names": "IPluginCreatorV3One",
+    "engine_host_code_allowed": "Runtime",
     "num_io_tensors": "ICudaEngine",
     "device_memory_size_v2": "ICudaEngine",
     "dynamic_shapes_kernel_specialization_strategy": "IRuntimeConfig",
@@ -84,6 +91,7 @@ ATTRIBUTES = {
 #: members of enumerations, in the order of use
 MEMBERS = {
     "BuilderFlag": ["TF32", "VERSION_COMPATIBLE"],
+    "ProfilingVerbosity": ["DETAILED"],
     "NetworkDefinitionCreationFlag": ["STRONGLY_TYPED"],
     "MemoryPoolType": ["WORKSPACE"],
     "LayerType": ["CONVOLUTION", "CONSTANT"],
@@ -131,21 +139,56 @@ def test_enumeration_has_the_members_we_name(trt: Any, enumeration: str) -> None
 
 def test_the_lists_above_cover_our_sources() -> None:
     """A call on one of the vendor's objects that is not listed above fails here."""
-    listed = {*METHODS, *ATTRIBUTES}
     subjects = {"builder", "network", "config", "parser", "profile", "cache", "layer", "registry"}
     subjects |= {"engine", "context", "runtime", "_engine", "_runtime", "inspector", "creator"}
-    used = set()
-    for module in (build_child, plugin_library, runner, tensorrt_module):
-        assert module.__file__ is not None
-        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
-            if isinstance(node, ast.Attribute):
-                subject = node.value
-                name = getattr(subject, "id", getattr(subject, "attr", None))
-                if name in subjects:
-                    used.add(node.attr)
-    own = {"name", "type", "__class__", "log", "get_tensor_name"}
-    assert used - listed - own == set()
+    nodes = [n for n in our_syntax() if isinstance(n, ast.Attribute)]
+    used = {
+        node.attr
+        for node in nodes
+        if getattr(node.value, "id", getattr(node.value, "attr", None)) in subjects
+    }
+    # attributes of every object of theirs; and of our runner, which is called runtime too
+    own = {"name", "type", "__class__", "engine", "infer"}
+    assert used - {*METHODS, *ATTRIBUTES} - own == set()
     assert {"execute_async_v3", "build_serialized_network", "load_library"} <= used
+
+
+def our_syntax() -> Iterator[ast.AST]:
+    """Every node of the sources that speak to TensorRT."""
+    for module in (build_child, doctor, inspection, plugin_library, runner, tensorrt_module):
+        assert module.__file__ is not None
+        yield from ast.walk(ast.parse(Path(module.__file__).read_text()))
+
+
+def test_calls_pass_no_more_than_the_lists_above_know() -> None:
+    ours = {"log", "parse"}  # names that other objects have as well
+    calls = [
+        node
+        for node in our_syntax()
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in METHODS.keys() - ours
+        and not any(isinstance(argument, ast.Starred) for argument in node.args)
+    ]
+    assert len(calls) > 25
+    for node in calls:
+        parameters = METHODS[node.func.attr][1]  # type: ignore[attr-defined]
+        assert len(node.args) <= len(parameters), ast.unparse(node)
+        assert not node.keywords, ast.unparse(node)
+
+
+@pytest.mark.trt
+def test_every_name_we_take_from_the_module_is_there(trt: Any) -> None:
+    """``trt.BuilderFlag.TF32`` and the like, as written in our sources."""
+    names = set()
+    for node in our_syntax():
+        if isinstance(node, ast.Attribute):
+            root, _, rest = ast.unparse(node).replace("self._trt", "trt").partition(".")
+            if root == "trt" and re.fullmatch(r"[\w.]+", rest):
+                names.add(rest)
+    assert {"BuilderFlag.TF32", "TensorIOMode", "LayerInformationFormat.JSON"} <= names
+    for name in names:
+        functools.reduce(getattr, name.split("."), trt)
 
 
 @pytest.mark.trt
@@ -207,9 +250,16 @@ def test_the_double_has_nothing_that_the_module_lacks(trt: Any) -> None:
         doubles.Engine: "ICudaEngine",
         doubles.RuntimeConfig: "IRuntimeConfig",
     }
+    cuda = importlib.import_module("cuda_double").Cuda()
+    real[type(doubles.TensorRt(cuda).Runtime(None))] = "Runtime"
     for double, name in real.items():
-        public = {n for n in vars(double) if not n.startswith("_")}
-        assert public <= set(dir(getattr(trt, name)))
+        public = {n: v for n, v in vars(double).items() if not n.startswith("_")}
+        assert public.keys() <= set(dir(getattr(trt, name)))
+        for method, function in public.items():
+            if inspect.isfunction(function):
+                text = getattr(getattr(trt, name), method).__doc__
+                for parameter in [*inspect.signature(function).parameters][1:]:
+                    assert re.search(rf"\b{parameter}: ", text), (method, parameter, text)
     for enumeration in ("TensorIOMode", "DataType", "EngineValidity"):
         theirs = getattr(trt, enumeration).__members__
         for member in getattr(doubles, enumeration):

@@ -297,6 +297,16 @@ def test_a_plan_for_another_gpu_is_refused_before_it_is_loaded(
         open_it()
 
 
+def test_the_runtime_inside_a_version_compatible_plan_may_run(
+    stage: Stage, cuda: Cuda, trt: TensorRt
+) -> None:
+    trt.host_code = True
+    sidecar = replace(stage.sidecar, options={"version_compatible": True})
+    TensorRtRuntime(stage.path, sidecar, device=_PythonCuda(cuda)).close()
+    with pytest.raises(MissingRequirement, match="host code is not allowed"):
+        TensorRtRuntime(stage.path, stage.sidecar, device=_PythonCuda(cuda))
+
+
 def test_too_little_memory_is_said_and_leaves_nothing_behind(
     stage: Stage, trt: TensorRt, monkeypatch: pytest.MonkeyPatch
 ) -> None:

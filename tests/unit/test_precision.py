@@ -11,6 +11,7 @@ pytest.importorskip("onnxruntime")
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from ssd_small.export.build_child import receipt_of_plan
 from ssd_small.export.build_engine import BuildOptions, resolve_target
 from ssd_small.export.fold import fold_batch_norm
 from ssd_small.export.precision import check_receipt, half_heads, receipt_of_onnx
@@ -139,10 +140,27 @@ def test_the_receipt_counts_and_refuses() -> None:
     assert half["half_share"] > 0
     assert receipt_of_onnx(network())["half_share"] == 0
     check_receipt("fp16", half)
-    with pytest.raises(CheckFailed, match="no tensor of the engine is Half"):
+    with pytest.raises(CheckFailed, match="no tensor of the network is Half"):
         check_receipt("fp16", receipt_of_onnx(network()))
     with pytest.raises(CheckFailed, match="fp32 was asked for, but"):
         check_receipt("fp32", half)
+
+
+def test_a_plan_is_counted_apart_from_its_network() -> None:
+    """The text of a plan of TensorRT-RTX, around bytes that are no text."""
+    float_one, half_one = b"\xff{ dims={ 8 3 } type=float }\n", b"\0{ dims={ 8 3 } type=half }\n"
+    assert receipt_of_plan(b"\xfftype=halfway \0" + 3 * half_one + float_one, 20) == {
+        "plan_tensors": {"FLOAT": 1, "HALF": 3},
+        "plan_bytes_per_weight": 6.4,
+    }
+    assert receipt_of_plan(b"\0\1", 0) == {"plan_tensors": None, "plan_bytes_per_weight": None}
+    network_receipt = {"half_share": 0.9}
+    check_receipt("fp16", network_receipt | {"plan_tensors": None})
+    check_receipt("fp16", network_receipt | {"plan_tensors": {"FLOAT": 9, "HALF": 1}})
+    with pytest.raises(CheckFailed, match="no tensor of the plan is Half; nothing was written"):
+        check_receipt("fp16", network_receipt | {"plan_tensors": {"FLOAT": 9, "HALF": 0}})
+    with pytest.raises(CheckFailed, match="10% of the tensors of the plan are Half"):
+        check_receipt("fp32", {"half_share": 0.0, "plan_tensors": {"FLOAT": 9, "HALF": 1}})
 
 
 @pytest.mark.parametrize(
@@ -157,6 +175,10 @@ def test_the_receipt_counts_and_refuses() -> None:
         (
             {"target": "tensorrt", "compute_capabilities": ("8.6",)},
             "--compute-capability does not go with --target tensorrt",
+        ),
+        (
+            {"target": "tensorrt-rtx", "version_compatible": True},
+            "--version-compatible does not go with --target tensorrt-rtx",
         ),
     ],
     ids=str,

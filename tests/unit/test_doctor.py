@@ -1,0 +1,146 @@
+"""What doctor says where something is missing; driver, GPU and packages are made up here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssd_small import doctor
+from ssd_small.artifact import describe
+from ssd_small.models.registry import get_spec
+from ssd_small.runtimes.gpu import Gpu, Gpus
+from ssd_small.sidecar import Sidecar
+
+GPU = Gpu(0, "NVIDIA A10", "8.6", 24 << 30)
+
+
+def sidecar(**values: Any) -> Sidecar:
+    given: dict[str, Any] = {
+        "target": "tensorrt-rtx",
+        "target_version": "1.7.1.116",
+        "precision": "fp16",
+        "description": describe(get_spec("mobilenet_v1"), 3, 1.0, has_decode_nms=True),
+        "onnx": {"file": "m.onnx"},
+        "engine": {},
+        "batch": {"min": 1, "opt": 8, "max": 8},
+        "receipt": {},
+        "options": {},
+        "seconds": 1.0,
+        "compute_capabilities": ("8.9", "12.0"),
+    }
+    return Sidecar(**(given | values))
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the machine has: ``gpus``, ``packages`` (name to version), ``fault`` of the plan."""
+    has: dict[str, Any] = {
+        "gpus": Gpus((GPU,), "13.0"),
+        "packages": {"tensorrt-rtx": "1.7.1.116"},
+        "fault": "",
+        "sidecar": sidecar(),
+    }
+    fine = doctor.Finding("TensorRT plugin", True, "found")
+    monkeypatch.setattr(doctor, "gpus", lambda: has["gpus"])
+    monkeypatch.setattr(doctor, "read_sidecar", lambda path: has["sidecar"])
+    monkeypatch.setattr(doctor, "_plugin", lambda modules=(): fine)
+    monkeypatch.setattr(
+        doctor,
+        "_package",
+        lambda name: (
+            doctor.Finding(name, True, has["packages"][name])
+            if name in has["packages"]
+            else doctor.Finding(name, False, "not installed", f"pip install {name}")
+        ),
+    )
+
+    def validity(module: str, path: Path, line: str) -> doctor.Finding:
+        return doctor.Finding("engine pre-check", not has["fault"], has["fault"], line, True)
+
+    monkeypatch.setattr(doctor, "_validity", validity)
+    return has
+
+
+def missing() -> dict[str, str]:
+    """Subject to remedy of every "no" about an engine; each has something to type."""
+    findings = [f for f in doctor.examine_engine(Path("x.engine")) if not f.fine]
+    assert all(f.needed and f.remedy for f in findings)
+    return {f.subject: f.remedy for f in findings}
+
+
+def test_an_engine_for_this_gpu_can_run(machine: dict[str, Any]) -> None:
+    machine["sidecar"] = sidecar(compute_capabilities=("8.6",))
+    assert missing() == {}
+    machine["fault"] = "version mismatch"
+    line = "ssd-small build-engine m.onnx --target tensorrt-rtx --precision fp16"
+    assert missing() == {"engine pre-check": f"{line} --compute-capability 8.6"}
+
+
+def test_an_engine_for_another_gpu_is_built_again_in_its_precision(machine: dict[str, Any]) -> None:
+    line = "ssd-small build-engine m.onnx --target tensorrt-rtx --precision fp16"
+    assert missing() == {"compute capability": f"{line} --compute-capability 8.6"}
+    machine["sidecar"] = sidecar(target="tensorrt", target_version="10.16.0")
+    machine["packages"] = {"tensorrt": "10.16.0"}
+    line = "ssd-small build-engine m.onnx --target tensorrt --precision fp16"
+    assert missing() == {"compute capability": line}
+
+
+def test_another_release_than_the_engine_s_needs_a_new_build(machine: dict[str, Any]) -> None:
+    machine["packages"] = {"tensorrt-rtx": "1.8.0.1"}
+    assert missing()["tensorrt-rtx"].endswith("or pip install tensorrt-rtx==1.7.1.116")
+    values = {"target": "tensorrt", "options": {"version_compatible": True}}
+    machine["sidecar"] = sidecar(**values, compute_capabilities=("8.6",))
+    machine["packages"] = {"tensorrt": "10.16.0"}
+    assert missing() == {}
+    machine["packages"] = {}
+    assert missing() == {"tensorrt": "pip install tensorrt"}
+
+
+@pytest.mark.parametrize("driver", [None, "13.0"])
+def test_every_no_about_the_driver_says_what_to_type(driver: str | None) -> None:
+    (finding,) = doctor._gpu_findings(Gpus(driver=driver, fault="CUDA error 999"))
+    assert not finding.fine
+    assert "nvidia-smi" in finding.remedy
+
+
+def test_a_plugin_that_is_named_but_absent_can_be_taken_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSD_SMALL_PLUGIN", str(tmp_path / "absent.so"))
+    finding = doctor._plugin()
+    assert "does not exist" in finding.state
+    assert (finding.fine, finding.remedy) == (False, "unset SSD_SMALL_PLUGIN")
+
+
+def test_a_tensorrt_that_does_not_load_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "p.so").touch()
+    (tmp_path / "tensorrt_rtx.py").write_text("raise ImportError('libcudart.so.13: no such file')")
+    monkeypatch.setenv("SSD_SMALL_PLUGIN", str(tmp_path / "p.so"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "tensorrt_rtx", raising=False)
+    finding = doctor._plugin(["tensorrt_rtx"])
+    assert "tensorrt_rtx does not load: libcudart.so.13" in finding.state
+    assert finding.remedy == "pip install --force-reinstall 'ssd-small[tensorrt-rtx]'"
+
+
+def test_the_version_of_a_package_by_another_name_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module tensorrt without a distribution ``tensorrt``, as after pip of tensorrt-cu12."""
+    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+    monkeypatch.setattr(
+        doctor.metadata, "packages_distributions", lambda: {"tensorrt": ["tensorrt_cu12"]}
+    )
+    versions = {"tensorrt_cu12": "10.16.1"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise doctor.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(doctor.metadata, "version", version)
+    assert doctor._package("tensorrt").state == "10.16.1"
+    assert doctor._package("onnx").state == "version not known"
