@@ -17,7 +17,7 @@ from .precision import NORM_OPERATORS, half_heads
 from .precision_check import compare_precisions, nodes_beyond_half
 
 if TYPE_CHECKING:
-    from .build_engine import Precision
+    from .build_options import Precision
 
 
 @dataclass(frozen=True)

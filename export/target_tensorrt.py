@@ -34,7 +34,7 @@ from .precision import check_receipt
 from .prepare import Prepared, prepare
 
 if TYPE_CHECKING:
-    from .build_engine import BuildOptions, Progress
+    from .build_options import BuildOptions, Progress
 
 _ERRORS: dict[str, type[SsdSmallError]] = {
     kind.__name__: kind

@@ -21,7 +21,7 @@ from .timing import Timing, measure
 
 if TYPE_CHECKING:
     from .detections import Detections
-    from .export.build_engine import Precision
+    from .export.build_options import Precision
     from .runtimes.base import Runtime
     from .runtimes.torch import TorchRuntime
 
@@ -184,7 +184,8 @@ def bench_model(
         num_classes: classes including background.
         width: channel multiplier.
     """
-    from .export.build_engine import BuildOptions, build_engine
+    from .export.build_engine import build_engine
+    from .export.build_options import BuildOptions
     from .export.onnx_file import write_onnx
     from .export.to_onnx import onnx_from_network
 

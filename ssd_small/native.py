@@ -20,7 +20,7 @@ from .detections import Detections
 from .errors import MissingRequirement, SsdSmallError, UsageError
 
 if TYPE_CHECKING:
-    from .postprocess import PostprocessParams
+    from .params import PostprocessParams
 
 #: SSD_SMALL_ABI_VERSION of kernels/capi/ssd_small.h
 _ABI_VERSION = 1

@@ -68,7 +68,8 @@ def command(onnx_file: Path, output: Path | None, as_json: bool, **options: Any)
     A tensorrt-rtx engine can be built without a GPU; a tensorrt engine is for the GPU it is
     built on.
     """
-    from ..export.build_engine import BuildOptions, default_engine_path, resolve_target
+    from ..export.build_engine import default_engine_path, resolve_target
+    from ..export.build_options import BuildOptions
     from ..files import check_writable
 
     target = resolve_target(options.pop("target"), options["compute_capabilities"])

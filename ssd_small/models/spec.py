@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..postprocess import PostprocessParams
+from ..params import PostprocessParams
 from ..preprocess import Preprocessing
 
 Activation = Literal["relu", "relu6", "none"]

@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from ssd_small.export.build_engine import BuildOptions, build_engine
+from ssd_small.export.build_engine import build_engine
+from ssd_small.export.build_options import BuildOptions
 from ssd_small.export.onnx_file import read_onnx, write_onnx
 from ssd_small.export.to_onnx import onnx_from_network
 

@@ -15,7 +15,8 @@ pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
 import torch
-from ssd_small.export.build_engine import BuildOptions, build_engine, resolve_target
+from ssd_small.export.build_engine import build_engine, resolve_target
+from ssd_small.export.build_options import BuildOptions
 from ssd_small.export.onnx_file import write_onnx
 from ssd_small.export.to_onnx import onnx_from_network
 

@@ -12,7 +12,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from ssd_small.export.build_child import receipt_of_plan
-from ssd_small.export.build_engine import BuildOptions, resolve_target
+from ssd_small.export.build_engine import resolve_target
+from ssd_small.export.build_options import BuildOptions
 from ssd_small.export.fold import fold_batch_norm
 from ssd_small.export.precision import check_receipt, half_heads, receipt_of_onnx
 from ssd_small.export.precision_check import nodes_beyond_half

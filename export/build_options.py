@@ -1,0 +1,123 @@
+"""How to build an engine: the options, and which go together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import UsageError
+
+Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]
+Precision = Literal["fp32", "fp16"]
+
+#: called with the phase of a build and the share of it that is done, 0 to 1
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to build an engine.
+
+    All but the first four are for the TensorRT targets.
+
+    Attributes:
+        target: runtime the engine is for.
+        precision: fp32, or fp16 with L2Norm, decoding and scores in fp32.
+        max_batch: largest batch the engine takes.
+        heads: leave decode + NMS out, for the native library to do.
+        min_batch: smallest batch the engine takes.
+        opt_batch: batch the engine is tuned for; None for the largest.
+        compute_capabilities: GPU architectures such as ``"8.6"`` (tensorrt-rtx).
+        optimization_level: effort of the builder, 0 to 5; None for its default.
+        timing_cache: file with kernel timings, read and written (tensorrt).
+        workspace: scratch memory the engine may use in MiB; None for the builder's default.
+        version_compatible: let newer versions of TensorRT run the engine (tensorrt).
+        tf32: allow 10-bit mantissas in fp32 convolutions.
+        verbose: show the builder's log.
+    """
+
+    target: Target = "auto"
+    precision: Precision = "fp32"
+    max_batch: int = 8
+    heads: bool = False
+    min_batch: int = 1
+    opt_batch: int | None = None
+    compute_capabilities: tuple[str, ...] = ()
+    optimization_level: int | None = None
+    timing_cache: Path | None = None
+    workspace: int | None = None
+    version_compatible: bool = False
+    tf32: bool = False
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "compute_capabilities", tuple(self.compute_capabilities))
+        if self.max_batch < 1:
+            raise UsageError(f"max-batch {self.max_batch}: expected at least 1")
+        if not 1 <= self.min_batch <= self.batch["opt"] <= self.max_batch:
+            raise UsageError(
+                f"batch range {self.min_batch}, {self.batch['opt']}, {self.max_batch}: expected "
+                "1 <= min-batch <= opt-batch <= max-batch"
+            )
+        for capability in self.compute_capabilities:
+            if not re.fullmatch(r"[1-9]\d*\.\d", capability):
+                raise UsageError(f"compute capability {capability!r}: expected the form 8.6")
+        if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
+            raise UsageError(f"optimization-level {self.optimization_level}: expected 0 to 5")
+        if self.workspace is not None and self.workspace < 1:
+            raise UsageError(f"workspace {self.workspace} MiB: expected at least 1")
+        self._check_target()
+
+    def _check_target(self) -> None:
+        if self.target == "onnxruntime":
+            for name in _TENSORRT_ONLY:
+                if getattr(self, name) not in (None, False, ()):
+                    raise UsageError(
+                        f"--{_option(name)} does not go with --target onnxruntime; "
+                        "leave it out or name a TensorRT target"
+                    )
+        if self.target == "tensorrt" and self.compute_capabilities:
+            raise UsageError(
+                "--compute-capability does not go with --target tensorrt, whose engines are for "
+                "the GPU they are built on; use --target tensorrt-rtx"
+            )
+        if self.target == "tensorrt-rtx" and self.timing_cache:
+            raise UsageError(
+                "--timing-cache does not go with --target tensorrt-rtx, which has none; leave it "
+                "out"
+            )
+        if self.target == "tensorrt-rtx" and self.version_compatible:
+            raise UsageError(
+                "--version-compatible does not go with --target tensorrt-rtx, whose engines run "
+                "on the release that built them only; leave it out"
+            )
+
+    @property
+    def batch(self) -> dict[str, int]:
+        """Smallest, optimal and largest batch."""
+        optimum = self.max_batch if self.opt_batch is None else self.opt_batch
+        return {"min": self.min_batch, "opt": optimum, "max": self.max_batch}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values by field name."""
+        return asdict(self) | {
+            "compute_capabilities": list(self.compute_capabilities),
+            "timing_cache": self.timing_cache.name if self.timing_cache else None,
+        }
+
+
+_TENSORRT_ONLY = (
+    "compute_capabilities",
+    "optimization_level",
+    "timing_cache",
+    "workspace",
+    "version_compatible",
+    "tf32",
+)
+
+
+def _option(name: str) -> str:
+    return {"compute_capabilities": "compute-capability"}.get(name, name.replace("_", "-"))

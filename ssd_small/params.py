@@ -1,0 +1,101 @@
+"""Parameters of decode + NMS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from .errors import UsageError
+
+Activation = Literal["softmax", "sigmoid", "none"]
+
+#: limits of the 64-bit order key: 32 bits score, 10 bits label, 22 bits prior
+MAX_CLASSES = 1 << 10
+MAX_PRIORS = 1 << 22
+
+
+@dataclass(frozen=True)
+class PostprocessParams:
+    """Parameters of decode + NMS; also the attributes of the DecodeNms operator.
+
+    ``PostprocessParams()`` is the preset for deployment (bounded output, plain IoU);
+    :meth:`coco` is the published evaluation protocol.
+
+    Attributes:
+        score_threshold: keep scores greater than this (after the activation).
+        iou_threshold: suppress boxes that overlap a kept one by more than this.
+        variances: scale of the centre and of the size offsets.
+        activation: what turns conf into scores.
+        background_label: class that is never detected; -1 if the network has none.
+        pre_nms_topk: candidates per class that enter NMS; 0 for no cut.
+        keep_topk_per_class: detections kept per class; 0 for no cut.
+        keep_topk: detections kept per image; 0 for no cut.
+        pixel_offset: added to widths and heights in the IoU, in unit-square units.
+    """
+
+    score_threshold: float = 0.01
+    iou_threshold: float = 0.6
+    variances: tuple[float, float] = (0.1, 0.2)
+    activation: Activation = "softmax"
+    background_label: int = 0
+    pre_nms_topk: int = 400
+    keep_topk_per_class: int = 100
+    keep_topk: int = 200
+    pixel_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "variances", tuple(float(v) for v in self.variances))
+        # whole numbers are welcome, but an artefact stores the type it is given
+        for name in ("score_threshold", "iou_threshold", "pixel_offset"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        for name, fault in self._faults():
+            raise UsageError(
+                f"post-processing parameter {name}: got {getattr(self, name)!r}, {fault}"
+            )
+
+    def _faults(self) -> Iterator[tuple[str, str]]:
+        if not math.isfinite(self.score_threshold):
+            yield "score_threshold", "expected a finite number"
+        if not 0 <= self.iou_threshold <= 1:
+            yield "iou_threshold", "expected a number from 0 to 1"
+        if len(self.variances) != 2 or not all(math.isfinite(v) and v > 0 for v in self.variances):
+            yield "variances", "expected two positive numbers"
+        if self.activation not in ("softmax", "sigmoid", "none"):
+            yield "activation", "expected softmax, sigmoid or none"
+        if not -1 <= self.background_label < MAX_CLASSES:
+            yield "background_label", f"expected -1 (none) to {MAX_CLASSES - 1}"
+        for name in ("pre_nms_topk", "keep_topk_per_class", "keep_topk"):
+            if not 0 <= getattr(self, name) < 2**31:
+                yield name, "expected 0 (no cut) or a positive number below 2**31"
+        if not (math.isfinite(self.pixel_offset) and self.pixel_offset >= 0):
+            yield "pixel_offset", "expected a number of at least 0"
+
+    @classmethod
+    def coco(cls) -> PostprocessParams:
+        """The published COCO protocol: no pre-NMS cut, 100 per class, no global cut.
+
+        IoU follows the "+1 pixel" convention of the original at 300 pixels.
+        """
+        return cls(pre_nms_topk=0, keep_topk_per_class=100, keep_topk=0, pixel_offset=1 / 300)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PostprocessParams:
+        """Rebuild parameters from :meth:`to_dict`, refusing names that do not exist."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise UsageError(f"unknown post-processing parameter {unknown[0]!r}; known: {known}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values by field name."""
+        return asdict(self) | {"variances": list(self.variances)}
+
+    def max_detections(self, num_priors: int, num_classes: int) -> int:
+        """K, the most detections one image can give with heads of this size."""
+        foreground = num_classes - (0 <= self.background_label < num_classes)
+        cuts = [cut for cut in (self.pre_nms_topk, self.keep_topk_per_class) if cut]
+        total = foreground * min([num_priors, *cuts])
+        return min(total, self.keep_topk) if self.keep_topk else total
