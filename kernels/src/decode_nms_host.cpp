@@ -5,6 +5,7 @@
 #include <new>
 
 #include "host_image.h"
+#include "host_scratch.h"
 #include "host_threads.h"
 
 namespace ssd_small {
@@ -16,7 +17,9 @@ void run_batch(const DecodeNmsShape& shape, const DecodeNmsParams& params,
                std::vector<HostDetections>& detections) {
   ThreadTeam team(num_threads);
   if (shape.batch < team.size()) {
-    HostImage scratch(shape, params, team.size());
+    const ScratchLease lease;
+    HostImage& scratch = *lease;
+    scratch.prepare(shape, params, team.size());
     const ParallelLoop loop = [&](int num_tasks, const Task& task) { team.run(num_tasks, task); };
     for (int image = 0; image < shape.batch; ++image) {
       scratch.run(inputs, image, loop, detections[static_cast<std::size_t>(image)]);
@@ -26,12 +29,11 @@ void run_batch(const DecodeNmsShape& shape, const DecodeNmsParams& params,
   const ParallelLoop serial = [](int num_tasks, const Task& task) {
     for (int index = 0; index < num_tasks; ++index) task(index, 0);
   };
-  std::vector<HostImage> scratch;
-  scratch.reserve(static_cast<std::size_t>(team.size()));
-  for (int worker = 0; worker < team.size(); ++worker) scratch.emplace_back(shape, params, 1);
+  std::vector<ScratchLease> leases(static_cast<std::size_t>(team.size()));
+  for (const ScratchLease& lease : leases) (*lease).prepare(shape, params, 1);
   team.run(shape.batch, [&](int image, int worker) {
-    scratch[static_cast<std::size_t>(worker)].run(inputs, image, serial,
-                                                  detections[static_cast<std::size_t>(image)]);
+    HostImage& scratch = *leases[static_cast<std::size_t>(worker)];
+    scratch.run(inputs, image, serial, detections[static_cast<std::size_t>(image)]);
   });
 }
 

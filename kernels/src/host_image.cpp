@@ -1,8 +1,8 @@
 #include "host_image.h"
 
 #include <algorithm>
-#include <cstring>
 
+#include "host_bits.h"
 #include "ssd_small/lazy_scores.h"
 
 namespace ssd_small {
@@ -12,36 +12,18 @@ constexpr std::int32_t kRangePriors = 1024;
 constexpr int kScanFloats = 16384;  // what is looked at together stays in the second-level cache
 constexpr int kBlockFloats = 4096;
 
-// Calls action(c) for every c below `count`, a multiple of 8, with flags[c] = 1.
-template <typename Action>
-void for_each_flag(const std::uint8_t* flags, std::size_t count, const Action& action) {
-  for (std::size_t first = 0; first < count; first += 8) {
-    std::uint64_t eight;
-    std::memcpy(&eight, flags + first, sizeof eight);
-    if (eight == 0) continue;
-#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    for (; eight != 0; eight &= eight - 1) {
-      action(first + static_cast<std::size_t>(__builtin_ctzll(eight)) / 8);
-    }
-#else
-    for (std::size_t c = first; c < first + 8; ++c) {
-      if (flags[c] != 0) action(c);
-    }
-#endif
-  }
-}
-
 }  // namespace
 
-HostImage::HostImage(const DecodeNmsShape& shape, const DecodeNmsParams& params, int num_workers)
-    : shape_(shape),
-      params_(params),
-      filter_{params.background_label < shape.num_classes ? params.background_label : -1,
-              params.score_threshold, lazy_cut(params.activation, params.score_threshold)},
-      scan_rows_(std::max(1, kScanFloats / shape.num_classes)),
-      block_rows_(std::max(1, kBlockFloats / row_stride(shape.num_classes))),
-      ranges_(static_cast<std::size_t>((shape.num_priors + kRangePriors - 1) / kRangePriors)),
-      workers_(static_cast<std::size_t>(num_workers)) {
+void HostImage::prepare(const DecodeNmsShape& shape, const DecodeNmsParams& params,
+                        int num_workers) {
+  shape_ = shape;
+  params_ = params;
+  filter_ = {params.background_label < shape.num_classes ? params.background_label : -1,
+             params.score_threshold, lazy_cut(params.activation, params.score_threshold)};
+  scan_rows_ = std::max(1, kScanFloats / shape.num_classes);
+  block_rows_ = std::max(1, kBlockFloats / row_stride(shape.num_classes));
+  ranges_.resize(static_cast<std::size_t>((shape.num_priors + kRangePriors - 1) / kRangePriors));
+  workers_.resize(std::max(workers_.size(), static_cast<std::size_t>(num_workers)));
   const auto classes = static_cast<std::size_t>(shape.num_classes);
   boxes_.reserve(static_cast<std::size_t>(shape.num_priors));
   for (Range& range : ranges_) range.per_class.resize(classes);
@@ -55,10 +37,21 @@ HostImage::HostImage(const DecodeNmsShape& shape, const DecodeNmsParams& params,
     if (shape.head_type == HeadType::kHalf) worker.rows.reserve(scanned * classes);
     worker.survivors.reserve(scanned + 1);
     worker.values.reserve(block * stride);
-    worker.flags.reserve(block * stride);
+    worker.marks.reserve(block * (stride / kRowGroup));
     worker.sums.reserve(block);
     worker.finite.reserve(block);
   }
+}
+
+std::size_t HostImage::bytes() const {
+  std::size_t total = boxes_.bytes() + by_class_.bytes();
+  for (const Range& range : ranges_) {
+    total += range.keys.bytes() + range.per_class.capacity() * sizeof(std::size_t);
+  }
+  for (const Worker& worker : workers_) {
+    total += worker.rows.bytes() + worker.values.bytes() + worker.kept.bytes();
+  }
+  return total;
 }
 
 void HostImage::run(const DecodeNmsInputs& inputs, int image, const ParallelLoop& loop,
@@ -113,8 +106,9 @@ void HostImage::find_candidates(const DecodeNmsInputs& inputs, int image, int in
       for (int r = 0; r < num_rows; ++r) survivors[r] = r;
     }
     for (int done = 0; done < count; done += block_rows_) {
-      const RowBlock block = {worker.values.data(), worker.flags.data(), worker.sums.data(),
+      const RowBlock block = {worker.values.data(), worker.marks.data(), worker.sums.data(),
                               std::min(block_rows_, count - done), classes};
+      prefetch_boxes(inputs, image, prior, survivors + done, block.num_rows);
       load_rows(rows, survivors + done, block);
       switch (params_.activation) {
         case Activation::kSoftmax: softmax_rows(block, filter_); break;
@@ -123,6 +117,20 @@ void HostImage::find_candidates(const DecodeNmsInputs& inputs, int image, int in
       }
       add_block(inputs, image, prior, survivors + done, block, range, worker);
     }
+  }
+}
+
+// Asks for what add_block() is going to need.
+void HostImage::prefetch_boxes(const DecodeNmsInputs& inputs, int image, std::int32_t first_prior,
+                               const std::int32_t* rows, int num_rows) {
+  const std::size_t loc_bytes = shape_.head_type == HeadType::kHalf ? 8 : 16;
+  const auto loc = reinterpret_cast<std::uintptr_t>(inputs.loc) +
+                   static_cast<std::size_t>(image) * shape_.num_priors * loc_bytes;
+  const auto priors = reinterpret_cast<std::uintptr_t>(inputs.priors);
+  for (int i = 0; i < num_rows; ++i) {
+    const auto prior = static_cast<std::size_t>(first_prior + rows[i]);
+    prefetch(loc + prior * loc_bytes);
+    prefetch(priors + prior * 16);
   }
 }
 
@@ -141,19 +149,26 @@ void HostImage::add_block(const DecodeNmsInputs& inputs, int image, std::int32_t
                  params_.variances, first_prior, rows, block.num_rows, boxes_.data(), finite);
   }
   range.keys.reserve(range.count + static_cast<std::size_t>(block.num_rows) * stride);
+  const std::size_t groups = stride / kRowGroup;
+  const float threshold = params_.score_threshold;
+  OrderKey* next = range.keys.data() + range.count;
+  std::size_t* per_class = range.per_class.data();
   for (int i = 0; i < block.num_rows; ++i) {
     if (!finite[i]) continue;
     const float* values = block.values + static_cast<std::size_t>(i) * stride;
-    const std::uint8_t* flags = block.flags + static_cast<std::size_t>(i) * stride;
+    const std::uint32_t* marks = block.marks + static_cast<std::size_t>(i) * groups;
     const float sum = block.sums[i];
-    for_each_flag(flags, stride, [&](std::size_t c) {
-      const float score = values[c] / sum;
-      if (!(score > params_.score_threshold)) return;
-      range.keys.data()[range.count++] =
-          key_from(score, static_cast<std::int32_t>(c), first_prior + rows[i]);
-      ++range.per_class[c];
-    });
+    for (std::size_t group = 0; group < groups; ++group) {
+      for (std::uint32_t mark = marks[group]; mark != 0; mark &= mark - 1) {
+        const std::size_t c = group * kRowGroup + lowest_bit(mark);
+        const float score = values[c] / sum;
+        if (!(score > threshold)) continue;
+        *next++ = key_from(score, static_cast<std::int32_t>(c), first_prior + rows[i]);
+        ++per_class[c];
+      }
+    }
   }
+  range.count = static_cast<std::size_t>(next - range.keys.data());
 }
 
 // Turns the counts of each range into positions; returns the number of candidates.

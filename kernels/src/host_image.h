@@ -17,10 +17,13 @@ namespace ssd_small {
 using Task = std::function<void(int, int)>;
 using ParallelLoop = std::function<void(int num_tasks, const Task& task)>;
 
-// Scratch memory and steps; reused from image to image. Steps throw std::bad_alloc.
+// Scratch memory and steps; reused from image to image. prepare() and run() throw std::bad_alloc.
 class HostImage {
  public:
-  HostImage(const DecodeNmsShape& shape, const DecodeNmsParams& params, int num_workers);
+  // Goes before run(); memory there already is used again.
+  void prepare(const DecodeNmsShape& shape, const DecodeNmsParams& params, int num_workers);
+  // What is held, but for small change.
+  std::size_t bytes() const;
 
   void run(const DecodeNmsInputs& inputs, int image, const ParallelLoop& loop,
            HostDetections& detections);
@@ -36,25 +39,27 @@ class HostImage {
     RawBuffer<float> rows;  // rows looked at together, if conf is half
     RawBuffer<std::int32_t> survivors;
     RawBuffer<float> values;  // a RowBlock
-    RawBuffer<std::uint8_t> flags;
+    RawBuffer<std::uint32_t> marks;
     RawBuffer<float> sums;
     RawBuffer<std::uint8_t> finite;
-    KeptBoxes kept;
+    RawBuffer<KeptBox> kept;
   };
 
   void find_candidates(const DecodeNmsInputs& inputs, int image, int range, Worker& worker);
   void add_block(const DecodeNmsInputs& inputs, int image, std::int32_t first_prior,
                  const std::int32_t* rows, const RowBlock& block, Range& range,
                  Worker& worker);
+  void prefetch_boxes(const DecodeNmsInputs& inputs, int image, std::int32_t first_prior,
+                      const std::int32_t* rows, int num_rows);
   std::size_t lay_out_classes();
   void sort_into_classes(Range& range);
   void gather(HostDetections& detections);
 
   DecodeNmsShape shape_;
   DecodeNmsParams params_;
-  RowFilter filter_;
-  int scan_rows_;   // rows looked at together
-  int block_rows_;  // rows in a RowBlock
+  RowFilter filter_ = {};
+  int scan_rows_ = 0;   // rows looked at together
+  int block_rows_ = 0;  // rows in a RowBlock
   RawBuffer<Box> boxes_;  // [P], only those of candidates are written
   std::vector<Range> ranges_;
   std::vector<Worker> workers_;

@@ -1,4 +1,4 @@
-// A growing array of trivial elements without initialisation.
+// Memory without initialisation, and hints to the cache.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,16 @@
 
 namespace ssd_small {
 
+// Asks for a cache line. Any address will do: nothing is accessed.
+inline void prefetch(std::uintptr_t address) {
+#if defined(__GNUC__)
+  __builtin_prefetch(reinterpret_cast<const void*>(address));
+#else
+  static_cast<void>(address);
+#endif
+}
+
+// A growing array of trivial elements.
 template <typename T>
 class RawBuffer {
   static_assert(std::is_trivially_copyable<T>::value, "elements are moved by realloc");
@@ -34,6 +44,7 @@ class RawBuffer {
     capacity_ = wanted;
   }
 
+  std::size_t bytes() const { return capacity_ * sizeof(T); }
   T* data() { return data_; }
   const T* data() const { return data_; }
 

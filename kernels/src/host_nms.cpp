@@ -3,28 +3,82 @@
 #include <algorithm>
 #include <functional>
 
+#include "host_bits.h"
 #include "host_clones.h"
 
 namespace ssd_small {
 namespace {
 
-// Whether a kept box of the `count` first ones overlaps the box by more than the threshold.
-SSD_SMALL_CLONES
-bool is_suppressed(const float* blocks, std::size_t count, Box box, float box_area, float offset,
-                   float threshold) {
-  constexpr std::size_t kBlock = KeptBoxes::kBlock;
-  for (std::size_t first = 0; first < count; first += kBlock) {
-    const float* block = blocks + first * 5;
-    int any = 0;
-#pragma omp simd reduction(| : any)
-    for (std::size_t j = 0; j < kBlock; ++j) {
-      const Box other = {block[j], block[j + kBlock], block[j + 2 * kBlock],
-                         block[j + 3 * kBlock]};
-      any |= iou(other, block[j + 4 * kBlock], box, box_area, offset) > threshold ? 1 : 0;
-    }
-    if (any) return true;
+// Boxes that are judged together: one vector of the widest instruction set.
+constexpr int kTile = 16;
+
+// Some scaled boxes of one class in order, as columns.
+struct Tile {
+  float x1[kTile], y1[kTile], x2[kTile], y2[kTile], area[kTile];
+};
+
+SSD_SMALL_HD_INLINE Tile load_tile(const OrderKey* keys, int size, const Box* boxes,
+                                   const IouConvention& convention) {
+  Tile tile;
+  for (int j = 0; j < kTile; ++j) {
+    // what is missing repeats the first one
+    const Box box = boxes[prior_from_key(keys[j < size ? j : 0])];
+    tile.x1[j] = box.x1;
+    tile.y1[j] = box.y1;
+    tile.x2[j] = box.x2;
+    tile.y2[j] = box.y2;
   }
-  return false;
+  for (int j = 0; j < kTile; ++j) {
+    const Box box = scaled({tile.x1[j], tile.y1[j], tile.x2[j], tile.y2[j]}, convention.scale);
+    tile.x1[j] = box.x1;
+    tile.y1[j] = box.y1;
+    tile.x2[j] = box.x2;
+    tile.y2[j] = box.y2;
+    tile.area[j] = area(box, convention.offset);
+  }
+  return tile;
+}
+
+// Sets `bit` in marks[j] if box j of the tile overlaps `other` by more than the threshold.
+SSD_SMALL_HD_INLINE void mark_overlaps(const Tile& tile, const KeptBox& other, float offset,
+                                       float threshold, std::uint32_t bit, std::uint32_t* marks) {
+  for (int j = 0; j < kTile; ++j) {
+    const Box box = {tile.x1[j], tile.y1[j], tile.x2[j], tile.y2[j]};
+    const bool over = iou(other.box, other.area, box, tile.area[j], offset) > threshold;
+    marks[j] |= (over ? ~0u : 0u) & bit;
+  }
+}
+
+// Judges `size` boxes, those of keys[0 .. size), against `count` kept ones and against each other.
+// Those that stay are appended to `kept`, which has room for kTile more. Returns which did, bit i
+// for keys[i].
+SSD_SMALL_CLONES
+std::uint32_t judge_tile(const OrderKey* keys, int size, const Box* boxes,
+                         const IouConvention& convention, float threshold, KeptBox* kept,
+                         std::size_t count) {
+  const Tile tile = load_tile(keys, size, boxes, convention);
+  const float offset = convention.offset;
+  std::uint32_t gone[kTile] = {};
+  for (std::size_t i = 0; i < count; ++i) {
+    mark_overlaps(tile, kept[i], offset, threshold, 1, gone);
+  }
+  // all pairs of the tile first, so that nothing waits for who stays
+  KeptBox* mine = kept + count;
+  for (int j = 0; j < size; ++j) {
+    mine[j] = {{tile.x1[j], tile.y1[j], tile.x2[j], tile.y2[j]}, tile.area[j]};
+  }
+  std::uint32_t overlaps[kTile] = {};
+  for (int i = 0; i < size; ++i) {
+    mark_overlaps(tile, mine[i], offset, threshold, 1u << i, overlaps);
+  }
+  std::uint32_t stay = 0;
+  for (int j = 0; j < size; ++j) {
+    stay |= (gone[j] | (overlaps[j] & stay)) == 0 ? 1u << j : 0u;
+  }
+  for (std::uint32_t left = stay; left != 0; left &= left - 1) {
+    *mine++ = kept[count + lowest_bit(left)];
+  }
+  return stay;
 }
 
 // Longest list that is sorted by rank.
@@ -34,33 +88,22 @@ constexpr std::size_t kRankSort = 256;
 // quadratic, but without a branch. At most kRankSort keys.
 SSD_SMALL_CLONES
 void rank_sort(OrderKey* keys, std::size_t count) {
+  constexpr std::size_t kTogether = 32;
   OrderKey sorted[kRankSort];
-  for (std::size_t i = 0; i < count; ++i) {
-    const OrderKey key = keys[i];
-    std::uint64_t rank = 0;
-    for (std::size_t j = 0; j < count; ++j) rank += keys[j] > key ? 1 : 0;
-    sorted[rank] = key;
+  for (std::size_t first = 0; first < count; first += kTogether) {
+    const std::size_t part = std::min(kTogether, count - first);
+    OrderKey mine[kTogether];
+    std::uint64_t rank[kTogether] = {};
+    for (std::size_t i = 0; i < kTogether; ++i) mine[i] = i < part ? keys[first + i] : kNoKey;
+    for (std::size_t j = 0; j < count; ++j) {
+      for (std::size_t i = 0; i < kTogether; ++i) rank[i] += keys[j] > mine[i] ? 1 : 0;
+    }
+    for (std::size_t i = 0; i < part; ++i) sorted[rank[i]] = mine[i];
   }
   std::copy_n(sorted, count, keys);
 }
 
 }  // namespace
-
-void KeptBoxes::add(const Box& box, float area) {
-  const std::size_t lane = count_ % kBlock;
-  if (lane == 0) {
-    values_.reserve((count_ + kBlock) * 5);
-    float* fresh = values_.data() + count_ * 5;
-    std::fill(fresh, fresh + 5 * kBlock, float_from_bits(0x7fc00000u));
-  }
-  float* block = values_.data() + (count_ - lane) * 5 + lane;
-  block[0] = box.x1;
-  block[kBlock] = box.y1;
-  block[2 * kBlock] = box.x2;
-  block[3 * kBlock] = box.y2;
-  block[4 * kBlock] = area;
-  ++count_;
-}
 
 void sort_top(OrderKey* keys, std::size_t count, std::size_t top) {
   while (count > kRankSort) {
@@ -80,32 +123,31 @@ void sort_top(OrderKey* keys, std::size_t count, std::size_t top) {
 }
 
 std::size_t nms_class(OrderKey* keys, std::size_t count, const Box* boxes,
-                      const DecodeNmsParams& params, KeptBoxes& kept) {
+                      const DecodeNmsParams& params, RawBuffer<KeptBox>& kept) {
   const IouConvention convention = iou_convention(params.pixel_offset);
   const auto cut_at = [](std::size_t number, std::int32_t cut) {
     return cut > 0 ? std::min(number, static_cast<std::size_t>(cut)) : number;
   };
   const std::size_t entering = cut_at(count, params.pre_nms_topk);
   const std::size_t keep = cut_at(entering, params.keep_topk_per_class);
-  kept.clear();
+  std::size_t num_kept = 0;
   // sorted in portions: with a cut on what is kept, most of a long list is never looked at
   std::size_t portion = entering <= 1024 ? entering : std::max<std::size_t>(512, 2 * keep);
-  for (std::size_t start = 0; start < entering && kept.size() < keep; portion *= 2) {
+  for (std::size_t start = 0; start < entering && num_kept < keep; portion *= 2) {
     const std::size_t stop = start + std::min(portion, entering - start);
     sort_top(keys + start, count - start, stop - start);
-    for (; start < stop && kept.size() < keep; ++start) {
-      const OrderKey key = keys[start];
-      const Box box = scaled(boxes[prior_from_key(key)], convention.scale);
-      const float box_area = area(box, convention.offset);
-      if (is_suppressed(kept.block(0), kept.size(), box, box_area, convention.offset,
-                        params.iou_threshold)) {
-        continue;
+    while (start < stop && num_kept < keep) {
+      const int size = static_cast<int>(std::min<std::size_t>(kTile, stop - start));
+      kept.reserve(num_kept + kTile);
+      std::uint32_t stay = judge_tile(keys + start, size, boxes, convention,
+                                      params.iou_threshold, kept.data(), num_kept);
+      for (; stay != 0 && num_kept < keep; stay &= stay - 1) {
+        keys[num_kept++] = keys[start + lowest_bit(stay)];  // never ahead of `start`
       }
-      keys[kept.size()] = key;  // never ahead of `start`
-      kept.add(box, box_area);
+      start += static_cast<std::size_t>(size);
     }
   }
-  return kept.size();
+  return num_kept;
 }
 
 }  // namespace ssd_small

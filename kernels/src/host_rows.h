@@ -15,12 +15,12 @@ constexpr int row_stride(int num_classes) {
 }
 
 // Some rows of conf on their way to scores, S = row_stride(num_classes).
-// score = values / sums; flags marks what may exceed the threshold: never the background, the
-// padding or a NaN.
+// score = values / sums; marks has a bit for each value, set for what may exceed the threshold:
+// never for the background, the padding or a NaN.
 struct RowBlock {
-  float* values;        // [num_rows, S]; logits, then what the functions below make of them
-  std::uint8_t* flags;  // [num_rows, S]; 1 or 0
-  float* sums;          // [num_rows]
+  float* values;         // [num_rows, S]; logits, then what the functions below make of them
+  std::uint32_t* marks;  // [num_rows, S / kRowGroup]; bit j of word g: value g * kRowGroup + j
+  float* sums;           // [num_rows]
   int num_rows;
   int num_classes;
 };
@@ -41,7 +41,7 @@ int surviving_rows_plain(const float* rows, int num_rows, int num_classes,
 // Copies rows numbers which[0 .. block.num_rows) of `rows` to block.values, padded.
 void load_rows(const float* rows, const std::int32_t* which, const RowBlock& block);
 
-// Fill flags and sums from loaded logits.
+// Fill marks and sums from loaded logits.
 void softmax_rows(const RowBlock& block, const RowFilter& filter);
 void sigmoid_rows(const RowBlock& block, const RowFilter& filter);
 void plain_rows(const RowBlock& block, const RowFilter& filter);

@@ -54,6 +54,22 @@ TEST(exponential_at_the_ends) {
   CHECK(is_finite(exp_f32(kExpLargest)));
 }
 
+TEST(exponential_of_what_is_not_positive_has_the_same_bits) {
+  const auto check = [](float x) {
+    CHECK_EQUAL(bits_from_float(exp_f32_nonpositive(x)), bits_from_float(exp_f32(x)));
+  };
+  for (std::uint32_t bits = 0x80000000u; bits <= 0xff800000u; bits += 331) {
+    check(float_from_bits(bits));
+  }
+  // every float around the smallest that is not 0, where 2^n is smallest
+  for (std::uint32_t bits = bits_from_float(-88.0f); bits > bits_from_float(-86.0f); --bits) {
+    check(float_from_bits(bits));
+  }
+  for (const float x : {0.0f, -0.0f, kExpSmallest, -kInf}) check(x);
+  CHECK(std::isnan(exp_f32_nonpositive(kNan)));
+  CHECK(std::isnan(exp_f32_nonpositive(-kNan)));
+}
+
 TEST(every_half_converts_exactly_and_back) {
   for (std::uint32_t h = 0; h < 65536; ++h) {
     const auto half = static_cast<std::uint16_t>(h);

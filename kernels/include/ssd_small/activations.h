@@ -12,17 +12,21 @@ constexpr int kSumLanes = 32;
 constexpr float kExpSmallest = -87.0f;    // below: 0
 constexpr float kExpLargest = 88.72283f;  // above: infinity
 
-// Exponential within 2 ulp; exp_f32(0) == 1; NaN gives NaN. Branch-free, so that it vectorises.
-SSD_SMALL_HD_INLINE float exp_f32(float x) {
+// x = n ln 2 + r with n whole and r at most half of ln 2: what both exponentials below start from.
+struct ExpParts {
+  float power;          // e^r
+  std::uint32_t whole;  // n, modulo 2^32
+};
+
+// x: kExpSmallest to kExpLargest, or NaN, which gives a NaN power.
+SSD_SMALL_HD_INLINE ExpParts exp_parts(float x) {
   // adding 1.5 * 2^23 rounds to the nearest integer (ties to even) without an instruction for
   // it; the integer stands in the low bits of the sum
   constexpr float kRound = 12582912.0f;
   constexpr std::uint32_t kRoundBits = 0x4b400000u;
-  float inside = x < kExpSmallest ? kExpSmallest : x;
-  inside = inside > kExpLargest ? kExpLargest : inside;
-  const float shifted = inside * 1.44269504f + kRound;
+  const float shifted = x * 1.44269504f + kRound;
   const float n = shifted - kRound;
-  float r = inside - n * 0.693359375f;
+  float r = x - n * 0.693359375f;
   r = r - n * -2.12194440e-4f;
   float p = 1.9875691e-4f;
   p = p * r + 1.3981999e-3f;
@@ -31,13 +35,28 @@ SSD_SMALL_HD_INLINE float exp_f32(float x) {
   p = p * r + 1.6666665e-1f;
   p = p * r + 5.0000001e-1f;
   p = p * (r * r) + r + 1.0f;
+  return {p, bits_from_float(shifted) - kRoundBits};
+}
+
+// Exponential within 2 ulp; exp_f32(0) == 1; NaN gives NaN. Branch-free, so that it vectorises.
+SSD_SMALL_HD_INLINE float exp_f32(float x) {
+  float inside = x < kExpSmallest ? kExpSmallest : x;
+  inside = inside > kExpLargest ? kExpLargest : inside;
+  const ExpParts parts = exp_parts(inside);
   // times 2^n in the exponent bits: exact, since the product is a normal number for every
   // inside value (n = 128 comes with p < 1 only, n = -126 with p > 1 only)
-  const std::uint32_t exponent = (bits_from_float(shifted) - kRoundBits) << 23;
-  float value = float_from_bits(bits_from_float(p) + exponent);
+  float value = float_from_bits(bits_from_float(parts.power) + (parts.whole << 23));
   value = x < kExpSmallest ? 0.0f : value;
   value = x > kExpLargest ? float_from_bits(0x7f800000u) : value;
   return x == x ? value : x;
+}
+
+// exp_f32(x) for an x that is at most 0 or NaN, as in a softmax; a quarter fewer operations.
+SSD_SMALL_HD_INLINE float exp_f32_nonpositive(float x) {
+  const ExpParts parts = exp_parts(kExpSmallest > x ? kExpSmallest : x);
+  // 2^n is a number of its own here (n from -126 to 0), and a product with it keeps a NaN
+  const float value = parts.power * float_from_bits((parts.whole + 127u) << 23);
+  return x < kExpSmallest ? 0.0f : value;
 }
 
 SSD_SMALL_HD_INLINE float sigmoid_f32(float x) { return 1.0f / (1.0f + exp_f32(-x)); }
