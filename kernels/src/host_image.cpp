@@ -30,6 +30,7 @@ void HostImage::prepare(const DecodeNmsShape& shape, const DecodeNmsParams& para
   class_start_.resize(classes + 1);
   class_kept_.resize(classes);
   present_.reserve(classes);
+  runs_.reserve(classes);
   const auto scanned = static_cast<std::size_t>(scan_rows_);
   const auto block = static_cast<std::size_t>(block_rows_);
   const auto stride = static_cast<std::size_t>(row_stride(shape.num_classes));
@@ -44,7 +45,7 @@ void HostImage::prepare(const DecodeNmsShape& shape, const DecodeNmsParams& para
 }
 
 std::size_t HostImage::bytes() const {
-  std::size_t total = boxes_.bytes() + by_class_.bytes();
+  std::size_t total = boxes_.bytes() + by_class_.bytes() + merged_.bytes();
   for (const Range& range : ranges_) {
     total += range.keys.bytes() + range.per_class.capacity() * sizeof(std::size_t);
   }
@@ -200,19 +201,48 @@ void HostImage::sort_into_classes(Range& range) {
 
 // Merges what the classes kept into the total order.
 void HostImage::gather(HostDetections& detections) {
-  std::vector<OrderKey>& keys = detections.keys;
-  for (const std::int32_t present : present_) {
-    const auto label = static_cast<std::size_t>(present);
-    const OrderKey* kept = by_class_.data() + class_start_[label];
-    keys.insert(keys.end(), kept, kept + class_kept_[label]);
-  }
-  std::size_t count = keys.size();
+  std::size_t total = 0;
+  for (const std::int32_t label : present_) total += class_kept_[static_cast<std::size_t>(label)];
+  std::size_t count = total;
   if (params_.keep_topk > 0) count = std::min(count, static_cast<std::size_t>(params_.keep_topk));
-  sort_top(keys.data(), keys.size(), count);
-  keys.resize(count);
+  merged_.reserve(total);
+  if (count < total / 8) {
+    merge_top(count);
+  } else {
+    OrderKey* next = merged_.data();
+    for (const std::int32_t present : present_) {
+      const auto label = static_cast<std::size_t>(present);
+      next = std::copy_n(by_class_.data() + class_start_[label], class_kept_[label], next);
+    }
+    sort_top(merged_.data(), total, count);
+  }
+  const OrderKey* keys = merged_.data();
+  detections.keys.assign(keys, keys + count);
   detections.boxes.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
     detections.boxes[i] = boxes_.data()[prior_from_key(keys[i])];
+  }
+}
+
+// The `count` first in the total order, one after the other from a heap of the classes' firsts.
+void HostImage::merge_top(std::size_t count) {
+  const auto later = [&](const Run& a, const Run& b) { return *a.next < *b.next; };
+  runs_.clear();
+  for (const std::int32_t present : present_) {
+    const auto label = static_cast<std::size_t>(present);
+    const OrderKey* first = by_class_.data() + class_start_[label];
+    runs_.push_back({first, first + class_kept_[label]});
+  }
+  std::make_heap(runs_.begin(), runs_.end(), later);
+  for (std::size_t i = 0; i < count; ++i) {
+    std::pop_heap(runs_.begin(), runs_.end(), later);
+    Run& run = runs_.back();
+    merged_.data()[i] = *run.next++;
+    if (run.next == run.stop) {
+      runs_.pop_back();
+    } else {
+      std::push_heap(runs_.begin(), runs_.end(), later);
+    }
   }
 }
 

@@ -35,6 +35,11 @@ class HostImage {
     std::size_t count = 0;
     std::vector<std::size_t> per_class;
   };
+  // What is left of the keys a class kept.
+  struct Run {
+    const OrderKey* next;
+    const OrderKey* stop;
+  };
   struct Worker {
     RawBuffer<float> rows;  // rows looked at together, if conf is half
     RawBuffer<std::int32_t> survivors;
@@ -54,6 +59,7 @@ class HostImage {
   std::size_t lay_out_classes();
   void sort_into_classes(Range& range);
   void gather(HostDetections& detections);
+  void merge_top(std::size_t count);
 
   DecodeNmsShape shape_;
   DecodeNmsParams params_;
@@ -64,6 +70,8 @@ class HostImage {
   std::vector<Range> ranges_;
   std::vector<Worker> workers_;
   RawBuffer<OrderKey> by_class_;
+  RawBuffer<OrderKey> merged_;
+  std::vector<Run> runs_;
   std::vector<std::size_t> class_start_;
   std::vector<std::size_t> class_kept_;
   std::vector<std::int32_t> present_;  // classes that have a candidate

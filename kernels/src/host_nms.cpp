@@ -82,25 +82,73 @@ std::uint32_t judge_tile(const OrderKey* keys, int size, const Box* boxes,
 }
 
 // Longest list that is sorted by rank.
-constexpr std::size_t kRankSort = 256;
+constexpr std::size_t kRankSort = 512;
 
-// Sorts different keys, descending, each to the place that is the number of greater ones:
-// quadratic, but without a branch. At most kRankSort keys.
+// Distributes keys, descending, over kBuckets ranges of equal width between the least and the
+// greatest; buckets[i] is where bucket i starts in `sorted`, buckets[kBuckets] is the count.
+constexpr int kBuckets = 64;
+
+int bucket_of(OrderKey key, OrderKey greatest, int shift) {
+  return static_cast<int>((greatest - key) >> shift);
+}
+
+void distribute(const OrderKey* keys, std::size_t count, OrderKey greatest, int shift,
+                OrderKey* sorted, std::uint32_t* starts) {
+  std::fill_n(starts, kBuckets + 1, 0u);
+  for (std::size_t i = 0; i < count; ++i) ++starts[bucket_of(keys[i], greatest, shift) + 1];
+  for (int i = 0; i < kBuckets; ++i) starts[i + 1] += starts[i];
+  std::uint32_t next[kBuckets];
+  std::copy_n(starts, kBuckets, next);
+  for (std::size_t i = 0; i < count; ++i) {
+    sorted[next[bucket_of(keys[i], greatest, shift)]++] = keys[i];
+  }
+}
+
+// The first shift that leaves fewer than kBuckets buckets.
+int bucket_shift(OrderKey range) {
+  int shift = 0;
+  while (range >> shift >= kBuckets) ++shift;
+  return shift;
+}
+
+// Moves `part` keys of a group, at most kTogether, to their places; group[from .. to) holds them
+// and all keys that are not certain to be before or after every one of them.
+constexpr std::size_t kTogether = 32;
+
 SSD_SMALL_CLONES
+void place_by_rank(const OrderKey* group, std::size_t first, std::size_t part, std::size_t from,
+                   std::size_t to, OrderKey* keys) {
+  OrderKey mine[kTogether];
+  std::uint64_t rank[kTogether] = {};
+  for (std::size_t i = 0; i < kTogether; ++i) mine[i] = i < part ? group[first + i] : kNoKey;
+  for (std::size_t j = from; j < to; ++j) {
+    for (std::size_t i = 0; i < kTogether; ++i) rank[i] += group[j] > mine[i] ? 1 : 0;
+  }
+  for (std::size_t i = 0; i < part; ++i) keys[from + rank[i]] = mine[i];
+}
+
+// Sorts different keys, descending: each goes to the place that is the number of greater ones.
+// Quadratic, but without a branch; a distribution over buckets first leaves each key few others
+// to be compared with. At most kRankSort keys.
 void rank_sort(OrderKey* keys, std::size_t count) {
-  constexpr std::size_t kTogether = 32;
   OrderKey sorted[kRankSort];
+  if (count <= kTogether) {
+    std::copy_n(keys, count, sorted);
+    place_by_rank(sorted, 0, count, 0, count, keys);
+    return;
+  }
+  const auto ends = std::minmax_element(keys, keys + count);
+  const OrderKey greatest = *ends.second;
+  const int shift = bucket_shift(greatest - *ends.first);
+  std::uint32_t starts[kBuckets + 1];
+  distribute(keys, count, greatest, shift, sorted, starts);
   for (std::size_t first = 0; first < count; first += kTogether) {
     const std::size_t part = std::min(kTogether, count - first);
-    OrderKey mine[kTogether];
-    std::uint64_t rank[kTogether] = {};
-    for (std::size_t i = 0; i < kTogether; ++i) mine[i] = i < part ? keys[first + i] : kNoKey;
-    for (std::size_t j = 0; j < count; ++j) {
-      for (std::size_t i = 0; i < kTogether; ++i) rank[i] += keys[j] > mine[i] ? 1 : 0;
-    }
-    for (std::size_t i = 0; i < part; ++i) sorted[rank[i]] = mine[i];
+    // these can only change places with what is in their own buckets
+    const std::size_t from = starts[bucket_of(sorted[first], greatest, shift)];
+    const std::size_t to = starts[bucket_of(sorted[first + part - 1], greatest, shift) + 1];
+    place_by_rank(sorted, first, part, from, to, keys);
   }
-  std::copy_n(sorted, count, keys);
 }
 
 }  // namespace
@@ -136,6 +184,9 @@ std::size_t nms_class(OrderKey* keys, std::size_t count, const Box* boxes,
   for (std::size_t start = 0; start < entering && num_kept < keep; portion *= 2) {
     const std::size_t stop = start + std::min(portion, entering - start);
     sort_top(keys + start, count - start, stop - start);
+    for (std::size_t i = start; i < stop; ++i) {
+      prefetch(reinterpret_cast<std::uintptr_t>(boxes + prior_from_key(keys[i])));
+    }
     while (start < stop && num_kept < keep) {
       const int size = static_cast<int>(std::min<std::size_t>(kTile, stop - start));
       kept.reserve(num_kept + kTile);
