@@ -1,1 +1,1 @@
-"""Training of detectors: matching of priors to objects, and the loss."""
+"""Training of detectors: data, augmentation, matching of priors to objects, and the loss."""

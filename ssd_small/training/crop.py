@@ -1,0 +1,96 @@
+"""The SSD crop (Liu et al. 2016, section 2.2), in the variant of the published recipe."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+#: the least overlap of every object with the crop; 0: any crop, None: the whole picture
+_MODES = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
+_TRIES = 50
+_MIN_SCALE = 0.3
+_MAX_ASPECT = 2.0
+
+
+class Rectangle(NamedTuple):
+    """A part of a picture, in whole pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def random_crop(
+    width: int, height: int, boxes_xyxy: npt.NDArray[np.float32], rng: np.random.Generator
+) -> tuple[Rectangle, npt.NDArray[np.bool_]]:
+    """A part of a picture with at least one object.
+
+    A mode is drawn: the whole picture, or a crop that **all** objects overlap by an IoU of at
+    least 0.1, 0.3, 0.5, 0.7 or 0.9, or any crop (the paper's text wants one such object, the
+    published code all). A crop measures 0.3 to 1 times the picture, is at most twice as wide as
+    high or high as wide (in units of the picture's sides), and must hold the centre of an object.
+    If none of 50 does, another mode is drawn.
+
+    Args:
+        width, height: of the picture, in pixels.
+        boxes_xyxy: ``[G, 4]`` in pixels; without objects the picture stays whole.
+        rng: the same state gives the same crop.
+
+    Returns:
+        The part, and ``[G]`` which objects have their centre in it.
+    """
+    whole = Rectangle(0, 0, width, height), np.ones(len(boxes_xyxy), bool)
+    if not len(boxes_xyxy):
+        return whole
+    while True:
+        least = _MODES[int(rng.integers(len(_MODES)))]
+        if least is None:
+            return whole
+        crops = _random_parts(width, height, rng)  # [T, 4] xyxy
+        inside = _holds_centre(crops, boxes_xyxy)
+        fits = inside.any(axis=1)
+        if least > 0:
+            fits &= (_iou_matrix(crops, boxes_xyxy) >= least).all(axis=1)
+        if fits.any():
+            first = int(fits.argmax())
+            left, top, right, bottom = crops[first].tolist()
+            return Rectangle(left, top, right - left, bottom - top), inside[first]
+
+
+def _random_parts(width: int, height: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Corners ``[T, 4]`` of parts of the picture."""
+    scale = rng.uniform(_MIN_SCALE, 1.0, _TRIES)
+    # within these bounds neither side exceeds the picture
+    low = np.maximum(1 / _MAX_ASPECT, scale**2)
+    aspect = np.sqrt(low + (np.minimum(_MAX_ASPECT, scale**-2) - low) * rng.random(_TRIES))
+    sides = np.stack([scale * aspect * width, scale / aspect * height], axis=1)
+    sizes = np.maximum(1, sides.astype(np.int64))  # [T, 2]
+    room = np.array([width, height]) - sizes
+    corners = (rng.random((_TRIES, 2)) * (room + 1)).astype(np.int64)
+    return np.concatenate([corners, corners + sizes], axis=1)
+
+
+def _holds_centre(
+    crops: npt.NDArray[np.int64], boxes_xyxy: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    """``[T, G]``: whether the centre of a box lies in a crop, its border excluded."""
+    x, y = ((boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2).T
+    left, top, right, bottom = crops.T[:, :, None]
+    return np.asarray((left < x) & (x < right) & (top < y) & (y < bottom))
+
+
+def _iou_matrix(
+    crops: npt.NDArray[np.int64], boxes_xyxy: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """``[T, G]``."""
+    left, top, right, bottom = crops.T[:, :, None].astype(np.float64)
+    x1, y1, x2, y2 = boxes_xyxy.T.astype(np.float64)
+    wide = (np.minimum(right, x2) - np.maximum(left, x1)).clip(0)
+    high = (np.minimum(bottom, y2) - np.maximum(top, y1)).clip(0)
+    inter = wide * high
+    return np.asarray(
+        inter / ((right - left) * (bottom - top) + (x2 - x1) * (y2 - y1) - inter), np.float64
+    )

@@ -1,0 +1,284 @@
+"""A COCO-format data set as a torch ``Dataset``, its faults found before training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Dataset
+
+from ..coco import Annotations, image_paths, read_annotations
+from ..errors import BadFile
+from ..preprocess import Image, read_image
+
+#: a side below this many pixels is none, and a box may overhang by it: what decimal coordinates
+#: in a JSON file lose to rounding
+_TOLERANCE = 0.01
+#: width/height of a picture may differ from the annotated one by this factor: rounding of a
+#: picture that was scaled after it was annotated
+_ASPECT_TOLERANCE = 1.02
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A picture and the objects in it.
+
+    Attributes:
+        image: ``[H, W, 3]`` uint8 RGB; not to be written to, it may be kept for the next epoch.
+        boxes_xyxy: ``[G, 4]`` float32 in pixels of ``image``, inside it, sides positive.
+        labels: ``[G]`` int64, 1 and up; 0 is the background.
+    """
+
+    image: Image
+    boxes_xyxy: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What was found in an annotation file, and what of it is not trained on.
+
+    Attributes:
+        images, boxes: trained on.
+        images_without_objects: of these images; they are background throughout.
+        labels_without_objects: classes nothing can be learned of.
+        clipped: boxes that reached beyond their image and were cut there.
+        without_area, outside: boxes left out: a side of 0, or wholly beyond the image.
+        crowd: boxes left out: marked ``iscrowd``, one box around many objects.
+        other_category: boxes left out: of a category that is not among the asked labels.
+    """
+
+    images: int
+    boxes: int
+    images_without_objects: int
+    labels_without_objects: tuple[str, ...]
+    clipped: int
+    without_area: int
+    outside: int
+    crowd: int
+    other_category: int
+
+    def notes(self) -> list[str]:
+        """A line for each thing a user should know; empty if there is none."""
+        counts = (
+            (self.clipped, "reached beyond the image and were clipped"),
+            (self.without_area, "without area were left out"),
+            (self.outside, "outside of the image were left out"),
+            (self.crowd, "marked iscrowd were left out"),
+            (self.other_category, "of other categories were left out"),
+        )
+        lines = [f"{count} boxes {fate}" for count, fate in counts if count]
+        if self.images_without_objects:
+            lines.append(f"{self.images_without_objects} of {self.images} images have no objects")
+        if self.labels_without_objects:
+            shown = ", ".join(self.labels_without_objects[:5])
+            more = len(self.labels_without_objects) - 5
+            lines.append(
+                f"no objects of class {shown}{f' and {more} more' if more > 0 else ''}: "
+                "nothing can be learned of it"
+            )
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values by field name."""
+        return asdict(self) | {"labels_without_objects": list(self.labels_without_objects)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Objects:
+    """The objects of all images, those of image ``i`` in rows ``starts[i]:starts[i + 1]``.
+
+    Arrays, not lists: worker processes share their memory as long as nobody writes to it.
+    """
+
+    boxes_xyxy: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+
+
+class DetectionDataset(Dataset[Sample]):
+    """Pictures with their objects; ``dataset[i]`` is a :class:`Sample`.
+
+    Attributes:
+        labels: class names in the order of the network's classes, background left out.
+        category_ids: the annotation file's id of each label.
+        paths: image files.
+        report: what was found in the annotations.
+    """
+
+    def __init__(
+        self,
+        truth: Annotations,
+        paths: Sequence[Path],
+        labels: Sequence[str] | None = None,
+        *,
+        cache_bytes: int = 256 << 20,
+    ) -> None:
+        """See :meth:`from_coco`, which reads ``truth`` and finds ``paths``."""
+        self.category_ids = _category_ids(truth, labels)
+        names = {int(c["id"]): str(c["name"]) for c in truth.categories}
+        self.labels = tuple(names[key] for key in self.category_ids)
+        self.paths = list(paths)
+        self._sizes = np.array([(i["height"], i["width"]) for i in truth.images], np.float64)
+        self._objects, self.report = _gather(truth, self._sizes, self.category_ids, self.labels)
+        fits = 3 * self._sizes.prod(axis=1).sum() <= cache_bytes
+        self._cache: dict[int, Image] | None = {} if fits else None
+
+    @classmethod
+    def from_coco(
+        cls,
+        annotations: Path,
+        images: Path,
+        *,
+        labels: Sequence[str] | None = None,
+        cache_bytes: int = 256 << 20,
+    ) -> DetectionDataset:
+        """Read an annotation file and make sure that its images exist.
+
+        Args:
+            annotations: COCO-format JSON with any categories.
+            images: folder the file names are relative to.
+            labels: names of the categories to learn, in this order; default: all, by id.
+            cache_bytes: decoded pictures are kept in memory if all of them together take no
+                more than this; each worker process keeps its own.
+
+        Raises:
+            BadFile: not COCO, an image is missing, a label is not a category, two categories
+                share a name, or no object is left to learn from.
+        """
+        truth = read_annotations(annotations)
+        return cls(truth, image_paths(truth, images), labels, cache_bytes=cache_bytes)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes with the background."""
+        return len(self.labels) + 1
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def labels_of(self, index: int) -> npt.NDArray[np.int64]:
+        """Labels ``[G]`` of the objects of an image, without decoding it."""
+        first, last = self._objects.starts[index : index + 2]
+        return self._objects.labels[first:last]
+
+    def __getitem__(self, index: int) -> Sample:
+        """Decode an image.
+
+        Raises:
+            BadFile: it is gone or damaged, or not the picture that was annotated.
+        """
+        index = range(len(self))[index]
+        image = self._image(index)
+        first, last = self._objects.starts[index : index + 2]
+        annotated_height, annotated_width = self._sizes[index]
+        height, width = image.shape[:2]
+        scale = np.array([width / annotated_width, height / annotated_height] * 2)
+        boxes = (self._objects.boxes_xyxy[first:last] * scale).astype(np.float32)
+        return Sample(image, boxes, self._objects.labels[first:last])
+
+    def _image(self, index: int) -> Image:
+        """The picture, ``[H, W, 3]`` RGB, from memory if it was read before."""
+        if self._cache is None:
+            return _read_annotated(self.paths[index], tuple(self._sizes[index]))
+        if index not in self._cache:
+            self._cache[index] = _read_annotated(self.paths[index], tuple(self._sizes[index]))
+        return self._cache[index]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Worker processes that do not inherit memory start with an empty cache."""
+        return self.__dict__ | {"_cache": None if self._cache is None else {}}
+
+
+def _category_ids(truth: Annotations, labels: Sequence[str] | None) -> tuple[int, ...]:
+    """The category id of each label."""
+    by_name: dict[str, int] = {}
+    for category in truth.categories:
+        name = str(category["name"])
+        if name in by_name:
+            raise BadFile(
+                f"{truth.path}: category name {name!r} occurs twice; rename one, or merge the two"
+            )
+        by_name[name] = int(category["id"])
+    if labels is None:
+        return tuple(by_name.values())
+    unknown = [name for name in labels if name not in by_name]
+    if unknown or len(set(labels)) != len(labels) or not labels:
+        fault = f"label {unknown[0]!r} is not a category" if unknown else "labels must differ"
+        raise BadFile(
+            f"{truth.path}: {fault}; expected names among {', '.join(list(by_name)[:20])}"
+        )
+    return tuple(by_name[name] for name in labels)
+
+
+def _gather(
+    truth: Annotations,
+    sizes: npt.NDArray[np.float64],
+    category_ids: Sequence[int],
+    labels: Sequence[str],
+) -> tuple[_Objects, DatasetReport]:
+    """The objects to learn from, clipped to their images, and an account of the others."""
+    position = {image["id"]: i for i, image in enumerate(truth.images)}
+    label_of = {key: i for i, key in enumerate(category_ids, 1)}
+    image_of = np.array([position[box["image_id"]] for box in truth.boxes], np.int64)
+    label = np.array([label_of.get(box["category_id"], 0) for box in truth.boxes], np.int64)
+    crowd = np.array([bool(box["iscrowd"]) for box in truth.boxes], bool)
+    xywh = np.array([box["bbox"] for box in truth.boxes], np.float64).reshape(-1, 4)
+    xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    limit = sizes[image_of][:, [1, 0, 1, 0]]
+    clipped = xyxy.clip(0, limit)
+    flat = (xywh[:, 2:] < _TOLERANCE).any(axis=1)
+    gone = (clipped[:, 2:] - clipped[:, :2] < _TOLERANCE).any(axis=1) & ~flat
+    overhangs = (np.abs(xyxy - clipped) > _TOLERANCE).any(axis=1)
+    other = label == 0
+    kept = ~(other | crowd | flat | gone)
+    rows = np.flatnonzero(kept)
+    rows = rows[np.argsort(image_of[rows], kind="stable")]
+    if not len(rows):
+        raise BadFile(
+            f"{truth.path} holds no object to learn from ({len(truth.boxes) + truth.dropped} "
+            "annotations, none of them a box inside its image of an asked category); check the file"
+        )
+    per_image = np.bincount(image_of[rows], minlength=len(sizes))
+    per_label = np.bincount(label[rows], minlength=len(labels) + 1)[1:]
+    starts = np.concatenate([[0], per_image.cumsum()])
+    report = DatasetReport(
+        images=len(sizes),
+        boxes=len(rows),
+        images_without_objects=int((per_image == 0).sum()),
+        labels_without_objects=tuple(
+            name for name, count in zip(labels, per_label.tolist(), strict=True) if not count
+        ),
+        clipped=int((overhangs & kept).sum()),
+        without_area=int((flat & ~other & ~crowd).sum()) + truth.dropped,
+        outside=int((gone & ~other & ~crowd).sum()),
+        crowd=int((crowd & ~other).sum()),
+        other_category=int(other.sum()),
+    )
+    return _Objects(clipped[rows], label[rows], starts), report
+
+
+def _read_annotated(path: Path, size: tuple[float, float]) -> Image:
+    """The picture that was annotated as (height, width) ``size``, as RGB.
+
+    Annotation tools disagree on whether the EXIF orientation counts; the annotated size tells.
+    A picture of another scale is taken as it is.
+    """
+    image = read_image(path)
+    height, width = image.shape[:2]
+    if (height, width) != size:
+        as_stored = read_image(path, apply_orientation=False)
+        if as_stored.shape[:2] == size:
+            image = as_stored
+        else:
+            stretch = (width / height) / (size[1] / size[0])
+            if max(stretch, 1 / stretch) > _ASPECT_TOLERANCE:
+                raise BadFile(
+                    f"image {path} is {width}x{height} but annotated as {size[1]:g}x{size[0]:g}; "
+                    "correct the annotations or restore the picture"
+                )
+    return np.ascontiguousarray(image[:, :, ::-1])

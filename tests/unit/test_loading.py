@@ -1,0 +1,122 @@
+"""Training batches from worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch")
+cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
+
+from torch.utils.data import Dataset  # noqa: E402
+
+from ssd_small.errors import BadFile, MissingRequirement, UsageError  # noqa: E402
+from ssd_small.preprocess import Preprocessing  # noqa: E402
+from ssd_small.training.augment import training_transform  # noqa: E402
+from ssd_small.training.dataset import Sample  # noqa: E402
+from ssd_small.training.loading import training_batches  # noqa: E402
+from ssd_small.training.matching import match  # noqa: E402
+from ssd_small.training.sampling import EpochSampler  # noqa: E402
+
+PRIORS = torch.tensor(
+    [[x / 8 + 0.0625, y / 8 + 0.0625, s, s] for s in (0.2, 0.5) for y in range(8) for x in range(8)]
+)
+TRANSFORM = training_transform(Preprocessing(24, 32))
+
+
+class Pictures(Dataset[Sample]):
+    """Noise with ``i`` objects in picture ``i``; one of them may be damaged or end its process."""
+
+    def __init__(self, damaged: int = -1, deadly: int = -1) -> None:
+        self.damaged, self.deadly = damaged, deadly
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == self.damaged:
+            raise BadFile(f"cannot decode image picture{index}.png")
+        if index == self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        rng = np.random.default_rng(index)
+        low = rng.uniform(0, 40, (index, 2))
+        boxes = np.concatenate([low, low + rng.uniform(5, 20, (index, 2))], axis=1)
+        image = rng.integers(0, 255, (60, 60, 3), np.uint8)
+        return Sample(image, boxes.astype(np.float32), np.arange(1, index + 1))
+
+
+def batches(workers: int, data: Pictures | None = None, **options: int) -> list:
+    options = {"iterations": 6} | options
+    sampler = EpochSampler(7, 4, 3, **options)  # type: ignore[arg-type]
+    return list(training_batches(data or Pictures(), TRANSFORM, PRIORS, sampler, workers=workers))
+
+
+def assert_equal(first: list, second: list) -> None:
+    assert len(first) == len(second) > 0
+    for (images, targets), (others, other_targets) in zip(first, second, strict=True):
+        assert (images == others).all()
+        assert (targets.loc == other_targets.loc).all()
+        assert (targets.labels == other_targets.labels).all()
+
+
+def test_a_batch_is_what_its_parts_give() -> None:
+    sampler = EpochSampler(7, 4, 3)
+    for iteration, (images, targets) in enumerate(batches(0)):
+        assert images.shape == (4, 3, 24, 32)
+        for position, key in enumerate(sampler.batch(iteration)):
+            example = TRANSFORM(Pictures()[key.index], key.generator())
+            assert (images[position] == example.image).all()
+            expected = match(example.boxes_xyxy, example.labels, PRIORS)
+            assert (targets.loc[position] == expected.loc).all()
+            assert (targets.labels[position] == expected.labels).all()
+            found = set(targets.labels[position].tolist()) - {0}
+            assert found == set(example.labels.tolist())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches_do_not_depend_on_the_number_of_workers(workers: int) -> None:
+    assert_equal(batches(workers), batches(0))
+
+
+def test_a_resumed_run_and_parts_of_processes_give_the_same_pictures() -> None:
+    alone = batches(0)
+    assert_equal(batches(1, start_iteration=4), alone[4:])
+    parts = [batches(0, rank=rank, world=2) for rank in range(2)]
+    for whole, first, second in zip(alone, *parts, strict=True):
+        assert (torch.cat([first[0], second[0]]) == whole[0]).all()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_global_generators_are_left_alone(workers: int) -> None:
+    torch_state, numpy_state = torch.random.get_rng_state(), str(np.random.get_state())
+    batches(workers)
+    assert (torch.random.get_rng_state() == torch_state).all()
+    assert str(np.random.get_state()) == numpy_state
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_picture_is_one_line_that_names_it(workers: int) -> None:
+    with pytest.raises(BadFile) as caught:
+        batches(workers, Pictures(damaged=5))
+    assert str(caught.value) == "cannot decode image picture5.png"
+
+
+def test_a_worker_that_is_killed_is_said_so() -> None:
+    with pytest.raises(MissingRequirement, match="data loading process was ended") as caught:
+        batches(1, Pictures(deadly=5))
+    assert "\n" not in str(caught.value)
+
+
+def test_workers_end_with_the_loop() -> None:
+    torch_processes = torch.multiprocessing.active_children
+    sampler = EpochSampler(7, 4, 3)
+    stream = training_batches(Pictures(), TRANSFORM, PRIORS, sampler, workers=2)
+    next(stream)
+    assert len(torch_processes()) == 2
+    stream.close()
+    assert torch_processes() == []
+
+
+def test_a_negative_number_of_workers_is_refused() -> None:
+    with pytest.raises(UsageError, match="workers -1"):
+        batches(-1)
