@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from typing import cast
 
@@ -121,15 +122,31 @@ def training_batches(
 
 def _batches(loader: DataLoader[tuple[Tensor, Targets] | SsdSmallError]) -> Iterator[TrainingBatch]:
     try:
-        for batch in loader:
+        for batch in _received(loader):
             if isinstance(batch, SsdSmallError):
                 raise batch
             yield batch
     except RuntimeError as error:
-        # torch names a killed worker in no other way
+        # torch names a worker that is gone in no other way
         if "DataLoader worker" not in str(error):
             raise
         raise MissingRequirement(
             f"a data loading process was ended ({str(error).splitlines()[0]}); it ran out of "
             "memory or of shared memory: use fewer workers or a smaller batch"
         ) from error
+
+
+def _received(
+    loader: DataLoader[tuple[Tensor, Targets] | SsdSmallError],
+) -> Iterator[TrainingBatch | SsdSmallError]:
+    """What the loader gives, without its signal handler.
+
+    The handler would raise for a dead worker in the middle of whatever this process computes,
+    where nobody expects it; without it the loader finds out while it waits for a batch.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGCHLD)
+    received = iter(loader)
+    if loader.num_workers and in_main_thread:
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+    return received

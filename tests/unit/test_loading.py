@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -102,9 +103,18 @@ def test_a_damaged_picture_is_one_line_that_names_it(workers: int) -> None:
 
 
 def test_a_worker_that_is_killed_is_said_so() -> None:
+    handler = signal.getsignal(signal.SIGCHLD)
+    sampler = EpochSampler(7, 1, 3, iterations=8)
+    deadly = sampler.batch(4)[0].index
+    stream = training_batches(Pictures(deadly=deadly), TRANSFORM, PRIORS, sampler, workers=1)
+    for _ in range(3):
+        next(stream)
+        # it ends here, while a step is computed, which is not to be disturbed
+        time.sleep(0.3)
     with pytest.raises(MissingRequirement, match="data loading process was ended") as caught:
-        batches(1, Pictures(deadly=5))
+        list(stream)
     assert "\n" not in str(caught.value)
+    assert signal.getsignal(signal.SIGCHLD) is handler
 
 
 def test_workers_end_with_the_loop() -> None:

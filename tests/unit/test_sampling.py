@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="needs torch")
@@ -23,6 +23,7 @@ def take(count: int, *arguments: int, **options: object) -> list[list[SampleKey]
 
 
 @given(lengths, batches, seeds)
+@settings(deadline=None)
 def test_an_epoch_uses_every_picture_and_its_batches_are_full(
     length: int, batch: int, seed: int
 ) -> None:
@@ -51,6 +52,7 @@ def test_epochs_and_seeds_differ_in_order_and_repeat_exactly() -> None:
 
 
 @given(lengths, st.integers(1, 4), st.sampled_from([1, 2, 3]), seeds)
+@settings(deadline=None)
 def test_the_parts_of_all_processes_are_the_batches_of_one(
     length: int, part: int, world: int, seed: int
 ) -> None:
@@ -61,6 +63,7 @@ def test_the_parts_of_all_processes_are_the_batches_of_one(
 
 
 @given(lengths, batches, st.integers(0, 30))
+@settings(deadline=None)
 def test_a_resumed_run_goes_on_where_it_stopped(length: int, batch: int, start: int) -> None:
     assert (
         take(5, length, batch, 1, start_iteration=start) == take(start + 5, length, batch, 1)[-5:]
@@ -73,6 +76,7 @@ def test_the_end_is_where_it_was_asked_for() -> None:
 
 
 @given(st.lists(st.floats(1, 5), min_size=1, max_size=30), seeds)
+@settings(deadline=None)
 def test_repeated_pictures_are_used_as_often_as_asked(factors: list[float], seed: int) -> None:
     sampler = EpochSampler(len(factors), 1, seed, repeat_factors=factors)
     total = sum(factors)
