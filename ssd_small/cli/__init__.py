@@ -20,6 +20,7 @@ _COMMANDS = {
     "bench": "Measure inference time per network.",
     "eval": "Score detections with the COCO metric.",
     "detect": "Detect objects in pictures.",
+    "convert-voc": "Convert Pascal VOC annotations to COCO format.",
     "digits": "Write the demo's data set.",
     "inspect": "Show what is inside an engine.",
     "doctor": "Say what is installed and whether an engine can run here.",

@@ -1,1 +1,1 @@
-"""Data sets that are made on the spot."""
+"""Data sets that are made on the spot or converted."""
