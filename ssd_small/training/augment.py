@@ -8,8 +8,8 @@ distort, expand, mirror, resize; distortion works pixel by pixel, so nothing but
 What ``torchvision.transforms.v2`` does differently, and why it is the reference of the tests
 rather than the engine:
 
-- ``RandomIoUCrop`` wants one object of the least overlap, the recipe wants all of them to have
-  it, which leaves dense pictures whole or cropped at will; it tries 40 times, the recipe 50.
+- ``RandomIoUCrop`` asks the least overlap of one object, the recipe of all, so that dense
+  pictures stay whole or are cropped at will; it tries 40 times, the recipe 50.
 - ``RandomPhotometricDistort``: see :mod:`.photometric`.
 - ``RandomZoomOut`` is the recipe's expansion, on an enlarged copy of the picture.
 - ``SanitizeBoundingBoxes`` drops boxes by a side of at least one pixel, the recipe by a fraction

@@ -158,8 +158,9 @@ def test_crops_come_in_the_modes_of_the_recipe() -> None:
 
 
 def test_in_a_dense_picture_crops_need_every_object_to_overlap() -> None:
-    # two small objects: no crop has an IoU of 0.1 with either, only "whole" and "any" remain
-    boxes = np.float32([[10, 10, 20, 20], [900, 900, 910, 910]])
+    # a speck beside a large object: no crop has an IoU of 0.1 with the speck, whatever it has
+    # with the other, so only "whole" and "any" remain
+    boxes = np.float32([[0, 0, 900, 900], [950, 950, 955, 955]])
     parts = [random_crop(1000, 1000, boxes, np.random.default_rng(seed)) for seed in range(300)]
     whole = sum(part == Rectangle(0, 0, 1000, 1000) for part, _ in parts)
     # one half of 300, standard deviation 9
