@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 import torch
 from torch import Tensor
@@ -40,14 +41,13 @@ def iou_matrix(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
 
     Boxes without area overlap nothing (0, never NaN).
     """
-    # column by column: reductions over an axis of two are slow
+    # contiguous columns and results in place: this is the largest part of preparing a picture
     x1, y1, x2, y2 = boxes_xyxy[:, None].unbind(-1)  # each [G, 1]
-    u1, v1, u2, v2 = others_xyxy[None].unbind(-1)  # each [1, P]
-    width = (torch.minimum(x2, u2) - torch.maximum(x1, u1)).clamp_(min=0)
-    height = (torch.minimum(y2, v2) - torch.maximum(y1, v1)).clamp_(min=0)
-    inter = width.mul_(height)
-    union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - inter
-    return inter / union.clamp(min=torch.finfo(union.dtype).tiny)
+    u1, v1, u2, v2 = others_xyxy.T.contiguous()[:, None]  # each [1, P]
+    inter = torch.minimum(x2, u2).sub_(torch.maximum(x1, u1)).clamp_(min=0)
+    inter *= torch.minimum(y2, v2).sub_(torch.maximum(y1, v1)).clamp_(min=0)
+    union = ((x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1)).sub_(inter)
+    return inter.div_(union.clamp_(min=torch.finfo(union.dtype).tiny))
 
 
 def loc_from_boxes(
@@ -114,16 +114,26 @@ def match(
 
 
 def _best_pairs(overlaps: Tensor) -> Tensor:
-    """A prior of its own for each object ``[G]``: greedily, the largest overlap first."""
-    objects, num_priors = overlaps.shape
-    favourites = overlaps.argmax(dim=1)
-    if len(set(favourites.tolist())) == objects:  # nobody in the way of anybody
-        return favourites
-    chosen = overlaps.new_zeros(objects, dtype=torch.int64)
-    left = overlaps.clone()
-    for _ in range(min(objects, num_priors)):
-        row, column = divmod(int(left.argmax()), num_priors)
-        chosen[row] = column
-        left[row] = -1
-        left[:, column] = -1
+    """A prior of its own for each object ``[G]``: greedily, the largest overlap first.
+
+    Of equal overlaps the first object comes first, then the first prior.
+    """
+    best, chosen = overlaps.max(dim=1)
+    if len(set(chosen.tolist())) == len(chosen):  # nobody in the way of anybody
+        return chosen
+    free = torch.ones_like(overlaps[0], dtype=torch.bool)
+    waiting = [
+        (-overlap, i, p)
+        for i, (overlap, p) in enumerate(zip(best.tolist(), chosen.tolist(), strict=True))
+    ]
+    heapify(waiting)
+    left = len(free)
+    while waiting and left:
+        _, i, prior = heappop(waiting)
+        if free[prior]:
+            chosen[i], free[prior] = prior, False
+            left -= 1
+        else:
+            overlap, new = torch.where(free, overlaps[i], -1.0).max(dim=0)
+            heappush(waiting, (-float(overlap), i, int(new)))
     return chosen

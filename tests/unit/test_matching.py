@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from ssd_small.boxes import boxes_xyxy_from_loc  # noqa: E402
 from ssd_small.training.matching import (  # noqa: E402
     Targets,
+    _best_pairs,
     boxes_xyxy_from_cxcywh,
     iou_matrix,
     loc_from_boxes,
@@ -100,6 +101,21 @@ def test_the_prior_of_two_objects_learns_the_one_it_overlaps_more() -> None:
     objects = _tensor([[0, 0, 0.5, 0.3], [0, 0, 0.5, 0.45]])
     targets = match(objects, _labels(1, 2), QUARTERS)
     assert targets.labels[0].item() == 2
+
+
+def test_contested_priors_go_to_the_largest_overlap_first() -> None:
+    """Beside the definition: again and again the largest overlap of what is left."""
+    generator = torch.Generator().manual_seed(0)
+    for objects, num_priors in [(1, 1), (5, 5), (30, 40), (60, 300), (4, 3)] * 10:
+        # few different values: many ties
+        overlaps = torch.randint(0, 12, (objects, num_priors), generator=generator) / 11
+        left, expected = overlaps.clone(), {}
+        for _ in range(min(objects, num_priors)):
+            row, column = divmod(int(left.argmax()), num_priors)
+            expected[row] = column
+            left[row], left[:, column] = -1, -1
+        chosen = _best_pairs(overlaps).tolist()
+        assert {row: chosen[row] for row in expected} == expected
 
 
 def test_the_order_of_objects_does_not_matter() -> None:
