@@ -53,10 +53,8 @@ $(BIN)/cmake --build $(1)
 $(BIN)/ctest --test-dir $(1) --output-on-failure $(3)
 endef
 
-# the kernels in their build with UndefinedBehaviorSanitizer, where test-cpp has left it
-SANITIZED := $(wildcard $(BUILD)/sanitized/lib/libssd_small_executor.so)
 test-python:
-	$(SANITIZED:%=SSD_SMALL_EXECUTOR=$(CURDIR)/%) $(BIN)/python -m pytest
+	$(BIN)/python -m pytest
 
 clean:
 	rm -rf $(BUILD) dist *.egg-info demo

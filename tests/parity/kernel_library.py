@@ -109,6 +109,11 @@ class KernelLibrary:
             self._library.ssd_executor_fault.restype = ctypes.c_char_p
             self._library.ssd_executor_launch.restype = ctypes.c_char_p
 
+    @property
+    def traces(self) -> bool:
+        """Whether accesses are counted and checked: on the executor, not under AddressSanitizer."""
+        return self.kind == "executor" and bool(self._library.ssd_executor_traces())
+
     def device_count(self) -> int:
         """Devices that can run the kernels."""
         return int(self._library.ssd_small_device_count())

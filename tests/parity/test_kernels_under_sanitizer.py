@@ -15,7 +15,7 @@ BODY = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from kernel_library import load
-from test_kernels_vs_oracle import check, random_heads
+from kernel_cases import check, random_heads
 from ssd_small.postprocess import PostprocessParams
 library = load("device")
 loc, conf, priors = random_heads(2, 3000, 21)

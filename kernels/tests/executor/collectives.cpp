@@ -23,6 +23,7 @@ std::uint64_t fold(WarpOp op, std::uint64_t a, std::uint64_t b) {
 
 // Results of a collective for all lanes in mask, which have all arrived.
 void exchange(Thread* const* lanes, unsigned num_lanes, unsigned mask, WarpOp op) {
+  const Inside inside;
   std::uint64_t folded = 0, ballot = 0;
   bool first = true;
   for (unsigned i = 0; i < num_lanes; ++i) {
@@ -56,6 +57,7 @@ void exchange(Thread* const* lanes, unsigned num_lanes, unsigned mask, WarpOp op
 }  // namespace
 
 void complete_barrier() {
+  const Inside inside;
   static std::vector<Thread*> waiting;
   waiting.clear();
   const Thread* first = nullptr;
@@ -138,6 +140,7 @@ std::uint64_t warp_collective(WarpOp op, unsigned mask, std::uint64_t value, int
   const unsigned num_lanes = std::min(kWarp, machine.num_threads - warp * kWarp);
   const unsigned present = num_lanes == kWarp ? ~0u : (1u << num_lanes) - 1;
   if (!(mask >> lane & 1) || (mask & ~present)) {
+    const Inside inside;
     fault("mask " + std::to_string(mask) + " at " + site_name(site) +
           " leaves out its caller or names lanes that do not exist");
     mask = (mask & present) | 1u << lane;

@@ -5,8 +5,9 @@
 #include <map>
 #include <memory>
 
-#include "ssd_executor/executor.h"
+#include "address_sanitizer.h"
 #include "cells.h"
+#include "ssd_executor/executor.h"
 #include "state.h"
 
 // dynamic shared memory: what kernels see as `extern __shared__ unsigned char shared_memory[]`
@@ -79,8 +80,9 @@ std::uint64_t new_sectors(Zeroed<std::uint32_t>& seen, std::uintptr_t first, std
 void global_access(Buffer& buffer, std::uintptr_t address, std::size_t bytes, Access access) {
   const std::uintptr_t offset = address - buffer.begin;
   if (address + bytes > buffer.end) {
-    fatal_fault(std::string(verb(access)) + " " + std::to_string(address + bytes - buffer.end) +
-                " bytes past the end of " + buffer.name);
+    fault(std::string(verb(access)) + " " + std::to_string(address + bytes - buffer.end) +
+          " bytes past the end of " + buffer.name);
+    abandon();
   }
   const std::uintptr_t base = buffer.begin % 32;  // sectors are aligned addresses
   if (access != Access::kWrite) {
@@ -93,7 +95,8 @@ void global_access(Buffer& buffer, std::uintptr_t address, std::size_t bytes, Ac
     buffer.traffic.sectors_written +=
         new_sectors(buffer.written_sectors, base + offset, base + offset + bytes - 1);
     if (buffer.flags & SSD_EXECUTOR_READ_ONLY) {
-      fatal_fault("writes read-only buffer " + buffer.name);
+      fault("writes read-only buffer " + buffer.name);
+      abandon();
     }
   }
   buffer.traffic.atomics += access == Access::kAtomic;
@@ -130,9 +133,9 @@ void unknown_access(std::uintptr_t address, Access access) {
     }
   }
   if (!nearest) return;  // nothing is declared
-  fatal_fault(std::string(verb(access)) + " outside every buffer, " + std::to_string(distance) +
-        (address < nearest->begin ? " bytes before " : " bytes after the end of ") +
-        nearest->name);
+  fault(std::string(verb(access)) + " outside every buffer, " + std::to_string(distance) +
+        (address < nearest->begin ? " bytes before " : " bytes after the end of ") + nearest->name);
+  abandon();
 }
 
 int find_module(dl_phdr_info* info, std::size_t, void* kernel) {
@@ -161,12 +164,14 @@ int find_module(dl_phdr_info* info, std::size_t, void* kernel) {
 }  // namespace
 
 void check(const void* pointer, std::size_t bytes, Access access, bool aligned) {
-  if (!machine.running || !machine.current) return;
+  if (!machine.running || !machine.current || machine.inside) return;
+  const Inside inside;
   const char* p = static_cast<const char*>(pointer);
   if (p >= machine.stack_low && p < machine.stack_high) return;
   const auto address = reinterpret_cast<std::uintptr_t>(pointer);
   if (aligned && address % bytes != 0) {
-    fatal_fault(std::string(verb(access)) + " " + std::to_string(bytes) + " bytes, misaligned");
+    fault(std::string(verb(access)) + " " + std::to_string(bytes) + " bytes, misaligned");
+    abandon();
   }
   if (dynamic_shared.holds(address)) {
     return shared_access(address - dynamic_shared.begin, dynamic_cells, "dynamic", bytes, access);
@@ -174,9 +179,10 @@ void check(const void* pointer, std::size_t bytes, Access access, bool aligned) 
   if (static_shared.holds(address)) {
     const auto whole = reinterpret_cast<std::uintptr_t>(shared_memory);
     if (address >= whole && address < whole + sizeof shared_memory) {
-      return fault(std::string(verb(access)) + " dynamic shared memory at byte " +
-                   std::to_string(address - whole) + ", the launch gave " +
-                   std::to_string(dynamic_shared.end - dynamic_shared.begin));
+      fault(std::string(verb(access)) + " dynamic shared memory at byte " +
+            std::to_string(address - whole) + ", the launch gave " +
+            std::to_string(dynamic_shared.end - dynamic_shared.begin));
+      abandon();
     }
     return shared_access(address - static_shared.begin, static_cells, "static", bytes, access);
   }
@@ -196,6 +202,8 @@ void memory_launch(const void* kernel, std::size_t dynamic_shared_bytes) {
   dl_iterate_phdr(find_module, const_cast<void*>(kernel));
   const auto dynamic = reinterpret_cast<std::uintptr_t>(shared_memory);
   dynamic_shared = {dynamic, dynamic + dynamic_shared_bytes};
+  allow(shared_memory, dynamic_shared_bytes);
+  forbid(shared_memory + dynamic_shared_bytes, sizeof shared_memory - dynamic_shared_bytes);
   if (static_cells.count != static_shared.end - static_shared.begin) {
     static_cells.reset(static_shared.end - static_shared.begin);
   }
@@ -232,10 +240,6 @@ void note_memset(void* to, std::size_t bytes) {
   buffer->traffic.sectors_written += (bytes + 31) / 32;
   const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(to) - buffer->begin;
   if (buffer->written.data) std::memset(buffer->written.data + offset, 1, bytes);
-}
-
-void note_atomic(const void* address, std::size_t bytes) {
-  check(address, bytes, Access::kAtomic);
 }
 
 }  // namespace ssd_executor

@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "address_sanitizer.h"
 #include "cuda_runtime.h"
 #include "ssd_executor/executor.h"
 
@@ -13,10 +14,13 @@ extern "C" {
 
 cudaError_t cudaMalloc(void** pointer, std::size_t bytes) {
   static int count = 0;
-  char* block = static_cast<char*>(std::aligned_alloc(256, (bytes + 2 * kGuard + 255) / 256 * 256));
+  const std::size_t whole = (bytes + 2 * kGuard + 255) / 256 * 256;
+  char* block = static_cast<char*>(std::aligned_alloc(256, whole));
   if (!block) return cudaErrorMemoryAllocation;
-  std::memset(block, 0xff, bytes + 2 * kGuard);
+  std::memset(block, 0xff, whole);
   *pointer = block + kGuard;
+  ssd_executor::forbid(block, kGuard);
+  ssd_executor::forbid(block + kGuard + bytes, whole - kGuard - bytes);
   const std::string name = "allocation " + std::to_string(count++);
   ssd_executor_add_buffer(name.c_str(), *pointer, bytes, SSD_EXECUTOR_READ_WRITE);
   return cudaSuccess;

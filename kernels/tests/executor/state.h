@@ -1,8 +1,7 @@
 // State shared by the two halves of the executor: threads (threads.cpp) and memory (memory.cpp).
 #pragma once
 
-#include <setjmp.h>
-#include <ucontext.h>
+#include "fibers.h"
 
 #include <cstdint>
 #include <memory>
@@ -19,10 +18,7 @@ constexpr unsigned kWarp = 32;
 enum class Status { kReady, kAtBarrier, kAtCollective, kExited };
 
 struct Thread {
-  jmp_buf context;
-  ucontext_t start;
-  char* stack = nullptr;  // low end
-  bool started = false;
+  Fiber fiber;
   Status status = Status::kReady;
   unsigned linear = 0;
   uint3 index{};
@@ -45,6 +41,7 @@ struct Machine {
   uint3 block_index{};
   std::uint32_t block_number = 0;  // counts blocks over all launches, from 1
   Thread* current = nullptr;
+  bool inside = false;  // the executor's own code runs: no access of the kernel's
   const char* stack_low = nullptr;  // of the current thread
   const char* stack_high = nullptr;
   // Epochs grow by one at each block barrier and are never used twice.
@@ -55,12 +52,19 @@ struct Machine {
 };
 extern Machine machine;
 
+// Inline functions of the C++ library may be linked in a traced version, here as well: while an
+// Inside lives, nothing is checked.
+struct Inside {
+  Inside() { machine.inside = true; }
+  ~Inside() { machine.inside = false; }
+};
+
 // The fibers, and which of them can run.
 struct Pool {
   std::vector<std::unique_ptr<Thread>> threads;
   std::vector<Thread*> ready;  // ring buffer of runnable threads
   std::size_t head = 0, count = 0;
-  jmp_buf scheduler;
+  Fiber scheduler;  // the operating system's thread
   void (*call)(const void*, const void*) = nullptr;
   const void* kernel = nullptr;
   unsigned exited = 0, at_barrier = 0;
@@ -81,8 +85,9 @@ void complete_barrier();
 void describe_stuck();
 // Notes a fault: "kernel k, block (x,y,z), thread (x,y,z): what".
 void fault(const std::string& what);
-// Notes a fault after which the launch cannot go on (as an illegal address on a device).
-[[noreturn]] void fatal_fault(const std::string& what);
+// Ends the launch after a fault that a device does not survive either. Frames of the current
+// thread are dropped, not unwound: no object that owns memory may be left on its stack.
+[[noreturn]] void abandon();
 std::string thread_name(const Thread& thread);
 std::string site_name(Site site);
 std::uint64_t random_bits();

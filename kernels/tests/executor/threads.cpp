@@ -1,12 +1,6 @@
-// Threads of the executor: fibers, barriers, warp collectives, launches.
-//
-// A fiber starts by setcontext once and then lives for many blocks; all other switches are
-// _setjmp/_longjmp, which make no system call.
-#undef _FORTIFY_SOURCE  // its longjmp refuses to move between stacks
-
+// Threads of the executor: blocks, launches, who runs next, faults.
 #include <dlfcn.h>
 #include <cxxabi.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -17,10 +11,6 @@
 #include "ssd_executor/executor.h"
 #include "state.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#error "fibers and AddressSanitizer do not mix; the executor checks addresses itself"
-#endif
-
 namespace ssd_executor {
 
 Machine machine;
@@ -28,21 +18,20 @@ Pool pool;
 
 namespace {
 
-constexpr std::size_t kStackBytes = 128 << 10, kGuardBytes = 4096;
-
 std::uint64_t seed_value = 0, random_state = 0;
 std::vector<std::string> faults, launches;
 int fault_total = 0;
 std::mutex launch_mutex;
 
-[[noreturn]] void resume(Thread& thread) {
+// The thread whose turn it is; becomes the current one.
+Fiber& take_next() {
+  Thread& thread = *pool.ready[pool.head];
+  pool.head = (pool.head + 1) % pool.ready.size();
+  --pool.count;
   machine.current = &thread;
-  machine.stack_low = thread.stack;
-  machine.stack_high = thread.stack + kStackBytes;
-  if (thread.started) _longjmp(thread.context, 1);
-  thread.started = true;
-  setcontext(&thread.start);
-  std::abort();
+  machine.stack_low = thread.fiber.stack_low;
+  machine.stack_high = thread.fiber.stack_low + thread.fiber.stack_bytes;
+  return thread.fiber;
 }
 
 void fiber_body() {
@@ -58,29 +47,14 @@ void fiber_body() {
   }
 }
 
-void prepare(Thread& thread) {
-  if (!thread.stack) {
-    void* memory = mmap(nullptr, kStackBytes + kGuardBytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) std::abort();
-    mprotect(memory, kGuardBytes, PROT_NONE);  // an overflow stops here
-    thread.stack = static_cast<char*>(memory) + kGuardBytes;
-  }
-  thread.started = false;
-  getcontext(&thread.start);
-  thread.start.uc_stack.ss_sp = thread.stack;
-  thread.start.uc_stack.ss_size = kStackBytes;
-  thread.start.uc_link = nullptr;
-  makecontext(&thread.start, fiber_body, 0);
-}
-
 void prepare_pool(unsigned num_threads) {
   while (pool.threads.size() < num_threads) {
     pool.threads.push_back(std::make_unique<Thread>());
-    prepare(*pool.threads.back());
+    prepare_fiber(pool.threads.back()->fiber, fiber_body);
   }
   if (pool.stuck) {
-    for (auto& thread : pool.threads) prepare(*thread);  // drops what the last launch left
+    // drops what the last launch left
+    for (auto& thread : pool.threads) prepare_fiber(thread->fiber, fiber_body);
     pool.stuck = false;
   }
   pool.ready.resize(std::max<std::size_t>(pool.ready.size(), num_threads));
@@ -103,12 +77,7 @@ void run_block(unsigned x, unsigned y, unsigned z) {
     all.push_back(&thread);
   }
   make_all_ready(all);
-  if (_setjmp(pool.scheduler) == 0) {
-    Thread& next = *pool.ready[pool.head];
-    pool.head = (pool.head + 1) % pool.ready.size();
-    --pool.count;
-    resume(next);
-  }
+  switch_fiber(pool.scheduler, take_next());
   machine.current = nullptr;
   if (pool.exited != machine.num_threads) {
     if (!pool.abandoned) describe_stuck();
@@ -141,12 +110,8 @@ void make_ready(Thread& thread) {
 
 // Leaves the current thread for the next one that can run, or for the scheduler.
 void leave() {
-  if (_setjmp(machine.current->context)) return;
-  if (pool.count == 0) _longjmp(pool.scheduler, 1);
-  Thread& next = *pool.ready[pool.head];
-  pool.head = (pool.head + 1) % pool.ready.size();
-  --pool.count;
-  resume(next);
+  Fiber& from = machine.current->fiber;
+  switch_fiber(from, pool.count == 0 ? pool.scheduler : take_next());
 }
 
 // Makes the given threads runnable in an order that depends on the seed.
@@ -182,10 +147,10 @@ void fault(const std::string& what) {
   faults.push_back(where + ": " + what);
 }
 
-void fatal_fault(const std::string& what) {
-  fault(what);
+void abandon() {
+  machine.inside = false;
   pool.abandoned = true;
-  _longjmp(pool.scheduler, 1);
+  abandon_fiber(pool.scheduler);
 }
 
 unsigned coordinate(Coordinate which, int axis) {

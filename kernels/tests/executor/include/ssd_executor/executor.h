@@ -2,7 +2,9 @@
 //
 // A .cu file compiled as C++ against the stand-in cuda_runtime.h runs here: one fiber per CUDA
 // thread, block after block. Compiled with -fsanitize=thread as well (and linked with this
-// library instead of libtsan), each load and store is checked and counted.
+// library instead of libtsan), it is traced: each load and store is checked and counted. Compiled
+// with -fsanitize=address instead, AddressSanitizer checks it, local arrays too; barriers, warp
+// intrinsics and orders are checked as ever, but nothing is counted.
 //
 // Faults found: barriers and warp intrinsics that some thread misses or reaches elsewhere; reads
 // of shared memory nobody wrote in this block; races on shared and global memory; accesses
@@ -38,6 +40,8 @@ void ssd_executor_seed(std::uint64_t seed);
 void ssd_executor_add_buffer(const char* name, const void* data, std::size_t bytes, int flags);
 void ssd_executor_remove_buffer(const void* data);  // its traffic stays known by its name
 int ssd_executor_traffic(const char* name, struct ssd_executor_traffic_t* traffic);
+
+int ssd_executor_traces(void);  // whether any code of this process is traced
 
 int ssd_executor_fault_count(void);  // all of them; texts are kept for the first 64
 const char* ssd_executor_fault(int index);  // nullptr past the end

@@ -104,11 +104,17 @@ inline unsigned __activemask() {
 }
 
 // ---- atomics: one fiber runs at a time, so a plain operation is atomic --------------------
+#if defined(__SANITIZE_THREAD__)
 #define SSD_EXECUTOR_UNTRACED __attribute__((no_sanitize("thread"), noinline))
+#define SSD_EXECUTOR_NOTE_ATOMIC(address) ssd_executor::note_atomic(address, sizeof *(address))
+#else
+#define SSD_EXECUTOR_UNTRACED
+#define SSD_EXECUTOR_NOTE_ATOMIC(address)
+#endif
 #define SSD_EXECUTOR_ATOMIC(name, expression)                        \
   template <class T>                                                 \
   SSD_EXECUTOR_UNTRACED T name(T* address, std::common_type_t<T> value) { \
-    ssd_executor::note_atomic(address, sizeof(T));                   \
+    SSD_EXECUTOR_NOTE_ATOMIC(address);                               \
     const T old = *address;                                          \
     *address = (expression);                                         \
     return old;                                                      \
@@ -125,9 +131,11 @@ SSD_EXECUTOR_ATOMIC(atomicXor, old ^ value)
 template <class T>
 SSD_EXECUTOR_UNTRACED T atomicCAS(T* address, std::common_type_t<T> expected,
                                   std::common_type_t<T> value) {
-  ssd_executor::note_atomic(address, sizeof(T));
+  SSD_EXECUTOR_NOTE_ATOMIC(address);
   const T old = *address;
   if (old == expected) *address = value;
   return old;
 }
+#undef SSD_EXECUTOR_UNTRACED
+#undef SSD_EXECUTOR_NOTE_ATOMIC
 #undef SSD_EXECUTOR_SITE
