@@ -17,7 +17,7 @@ constexpr unsigned kRankWarps = kRankThreads / kWarpSize;
 struct MergeScratch {
   OrderKey keys[kMergeRoom];
   SelectScratch select;
-  unsigned total;
+  unsigned long long total;
 };
 
 // All kept keys of an image; a warp takes a class.
@@ -63,18 +63,19 @@ __device__ inline void clear_rows(const Problem& problem, unsigned image, unsign
   }
 }
 
-// Kept boxes of an image, all classes; `total` is shared. Ends with a barrier.
-__device__ inline unsigned total_kept(const Problem& problem, unsigned image, unsigned* total,
-                                      unsigned threads) {
+// Kept boxes of an image, all classes, or the largest unsigned integer where there are more (2^32
+// in 1024 classes of 2^22 priors); `total` is shared. Ends with a barrier.
+__device__ inline unsigned total_kept(const Problem& problem, unsigned image,
+                                      unsigned long long* total, unsigned threads) {
   if (threadIdx.x == 0) *total = 0;
   __syncthreads();
-  unsigned mine = 0;
+  unsigned long long mine = 0;
   for (unsigned c = threadIdx.x; c < problem.num_classes; c += threads) {
     mine += problem.kept_counts[static_cast<std::size_t>(image) * problem.num_classes + c];
   }
   atomicAdd(total, mine);
   __syncthreads();
-  return *total;
+  return *total < 0xffffffffull ? static_cast<unsigned>(*total) : 0xffffffffu;
 }
 
 // Grid: (images, helpers); block y = 0 sorts and writes, all clear what lies past the last row.
@@ -125,7 +126,7 @@ __device__ inline unsigned greater_keys(const OrderKey* keys, unsigned count, Or
 // Grid: (images * classes, slices); a warp takes a kept box, its lanes the other classes.
 template <class T>
 __global__ void __launch_bounds__(kRankThreads) rank_kernel(const Problem problem) {
-  __shared__ unsigned shared_total;
+  __shared__ unsigned long long shared_total;
   const unsigned image = blockIdx.x / problem.num_classes;
   const unsigned label = blockIdx.x % problem.num_classes;
   const unsigned lane = threadIdx.x % kWarpSize;

@@ -51,7 +51,8 @@ list(JOIN preloaded " " preloaded)
 function(ssd_small_python_test name)
   list(TRANSFORM ARGN PREPEND ${PROJECT_SOURCE_DIR}/tests/)
   add_test(NAME ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
-    COMMAND ${Python3_EXECUTABLE} -m pytest -q -p no:cacheprovider -m "not gpu" ${ARGN})
+    # a report goes past Python's streams, to where it is seen
+    COMMAND ${Python3_EXECUTABLE} -m pytest -q -p no:cacheprovider --capture=sys -m "not gpu" ${ARGN})
   set_tests_properties(${name} PROPERTIES TIMEOUT 900 ENVIRONMENT
     "LD_PRELOAD=${preloaded};ASAN_OPTIONS=detect_leaks=0;SSD_SMALL_EXECUTOR=$<TARGET_FILE:ssd_small_executor_library>;SSD_SMALL_PLUGIN_TESTS=${CMAKE_LIBRARY_OUTPUT_DIRECTORY}")
 endfunction()
