@@ -129,15 +129,15 @@ def kernels() -> str:
     rows = [
         [
             f"`{case['model']}`",
-            case["preset"],
+            f"{case['density']}, {case['preset']}",
             f"{case['conf_bytes_ratio']:.3f}",
             f"{case['bytes_ratio']:.3f}",
             *(f"{case['modelled_us'][gpu]['graph']:.0f}" for gpu in gpus),
         ]
         for case in result("decode_nms_kernels")["cases"]
-        if case["density"] == "scene"
+        if case["density"] != "empty"
     ]
-    return table(rows, "network|preset|conf read|all bytes / minimum|" + "|".join(gpus))
+    return table(rows, "network|heads, preset|conf read|all bytes / minimum|" + "|".join(gpus))
 
 
 def decode_nms() -> str:

@@ -29,7 +29,9 @@ _ACTIVATIONS = {"softmax": 0, "sigmoid": 1, "none": 2}
 _MESSAGE_BYTES = 256
 
 
-class _Params(ctypes.Structure):
+class Params(ctypes.Structure):
+    """``ssd_small_params`` of kernels/capi/ssd_small.h."""
+
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("score_threshold", ctypes.c_float),
@@ -44,7 +46,9 @@ class _Params(ctypes.Structure):
     )
 
 
-class _Heads(ctypes.Structure):
+class Heads(ctypes.Structure):
+    """``ssd_small_heads`` of kernels/capi/ssd_small.h."""
+
     _fields_ = (
         ("struct_size", ctypes.c_uint32),
         ("head_type", ctypes.c_int32),
@@ -108,23 +112,11 @@ def decode_nms(
     # aligned and C-contiguous; no copy where they are already
     loc, conf = (np.require(array, head_type, ["A", "C"]) for array in (loc, conf))
     priors = np.require(priors, np.float32, ["A", "C"])
-    batch, num_priors, num_classes = conf.shape
-    heads = _Heads(
-        ctypes.sizeof(_Heads),
-        int(head_type is np.float16),
-        batch,
-        num_priors,
-        num_classes,
-        num_threads,
-        loc.ctypes.data,
-        conf.ctypes.data,
-        priors.ctypes.data,
-    )
     handle = ctypes.c_void_p()
     message = ctypes.create_string_buffer(_MESSAGE_BYTES)
     status = library.ssd_small_decode_nms(
-        ctypes.byref(heads),
-        ctypes.byref(_params_from(params)),
+        ctypes.byref(heads_from(loc, conf, priors, num_threads)),
+        ctypes.byref(params_from(params)),
         ctypes.byref(handle),
         message,
         _MESSAGE_BYTES,
@@ -133,14 +125,36 @@ def decode_nms(
         kind = UsageError if status in (_BAD_PARAMETER, _BAD_SHAPE) else SsdSmallError
         raise kind(f"native decode+NMS: {message.value.decode(errors='replace')}")
     try:
-        return _detections_from(library, handle, batch)
+        return _detections_from(library, handle, len(conf))
     finally:
         library.ssd_small_result_free(handle)
 
 
-def _params_from(params: PostprocessParams) -> _Params:
-    return _Params(
-        ctypes.sizeof(_Params),
+def heads_from(
+    loc: npt.NDArray[Any],
+    conf: npt.NDArray[Any],
+    priors: npt.NDArray[np.float32],
+    num_threads: int = 0,
+) -> Heads:
+    """The structure for arrays as :func:`decode_nms` passes them; it does not keep them alive."""
+    batch, num_priors, num_classes = conf.shape
+    return Heads(
+        ctypes.sizeof(Heads),
+        int(conf.dtype == np.float16),
+        batch,
+        num_priors,
+        num_classes,
+        num_threads,
+        loc.ctypes.data,
+        conf.ctypes.data,
+        priors.ctypes.data,
+    )
+
+
+def params_from(params: PostprocessParams) -> Params:
+    """The structure for parameters."""
+    return Params(
+        ctypes.sizeof(Params),
         params.score_threshold,
         params.iou_threshold,
         (ctypes.c_float * 2)(*params.variances),

@@ -5,6 +5,7 @@
 #include <new>
 #include <vector>
 
+#include "from_structs.h"
 #include "ssd_small/decode_nms_host.h"
 
 struct ssd_small_result {
@@ -14,6 +15,8 @@ struct ssd_small_result {
 namespace {
 
 using ssd_small::Error;
+using ssd_small::params_from;
+using ssd_small::shape_from;
 using ssd_small::Status;
 
 static_assert(sizeof(ssd_small::Box) == 4 * sizeof(float), "boxes are copied as rows of 4");
@@ -34,30 +37,6 @@ int32_t fail_size(const char* name, unsigned received, size_t expected, char* me
                   received, static_cast<unsigned>(expected));
   }
   return SSD_SMALL_BAD_STRUCT_SIZE;
-}
-
-ssd_small::DecodeNmsParams params_from(const ssd_small_params& given) {
-  ssd_small::DecodeNmsParams params;
-  params.score_threshold = given.score_threshold;
-  params.iou_threshold = given.iou_threshold;
-  params.variances[0] = given.variances[0];
-  params.variances[1] = given.variances[1];
-  params.activation = static_cast<ssd_small::Activation>(given.activation);
-  params.background_label = given.background_label;
-  params.pre_nms_topk = given.pre_nms_topk;
-  params.keep_topk_per_class = given.keep_topk_per_class;
-  params.keep_topk = given.keep_topk;
-  params.pixel_offset = given.pixel_offset;
-  return params;
-}
-
-ssd_small::DecodeNmsShape shape_from(const ssd_small_heads& heads) {
-  ssd_small::DecodeNmsShape shape;
-  shape.batch = heads.batch;
-  shape.num_priors = heads.num_priors;
-  shape.num_classes = heads.num_classes;
-  shape.head_type = static_cast<ssd_small::HeadType>(heads.head_type);
-  return shape;
 }
 
 }  // namespace

@@ -4,7 +4,10 @@
 #   ssd_small_device_tests   shared library for the GPU tests, CUDA runtime linked statically
 #
 # nvcc is called directly: CMake's CUDA language wants a whole toolkit, pip's compiler is a part.
-find_program(SSD_SMALL_NVCC nvcc HINTS ENV CUDACXX)
+if(DEFINED ENV{CUDACXX})
+  find_program(SSD_SMALL_NVCC $ENV{CUDACXX})
+endif()
+find_program(SSD_SMALL_NVCC nvcc)
 if(NOT SSD_SMALL_NVCC)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   if(Python3_FOUND)
@@ -17,7 +20,7 @@ if(NOT SSD_SMALL_NVCC)
 endif()
 if(NOT SSD_SMALL_NVCC)
   message(FATAL_ERROR "SSD_SMALL_CUDA is on, but no nvcc was found; put one on PATH or "
-    "pip install nvidia-cuda-nvcc nvidia-cuda-crt nvidia-nvvm nvidia-cuda-runtime nvidia-cuda-cccl")
+    "pip install 'ssd-small[nvcc]'")
 endif()
 message(STATUS "nvcc: ${SSD_SMALL_NVCC}")
 
@@ -58,7 +61,7 @@ if(SSD_SMALL_BUILD_TESTS)
     OUTPUT ${device_tests}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_LIBRARY_OUTPUT_DIRECTORY}
     COMMAND ${SSD_SMALL_NVCC} ${nvcc_flags} -shared -cudart static
-      -o ${device_tests} ${device_run} ${cuda_library}
+      -I${CMAKE_CURRENT_SOURCE_DIR}/capi -o ${device_tests} ${device_run} ${cuda_library}
     DEPENDS ${device_run} ${cuda_library}
     COMMENT "nvcc: library for the GPU tests"
     VERBATIM COMMAND_EXPAND_LISTS)

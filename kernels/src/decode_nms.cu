@@ -1,7 +1,8 @@
 // Launcher of the decode+NMS kernels: three kernels and one memset for a whole batch.
 //
 //   score     one read of conf: candidates into a list per (image, class)
-//   suppress  sort and greedy NMS per (image, class); lists that overflowed are read from conf
+//   suppress  selection, sort and greedy NMS per (image, class); a list that overflowed (only
+//             where the workspace has no room for every prior) is read from conf again
 //   merge     one order over the classes of an image, outputs written (rank: for large outputs)
 #include "ssd_small/decode_nms_cuda.h"
 
@@ -20,8 +21,7 @@ namespace {
 
 using device::Problem;
 
-// The lists hold an eighth of the priors per class, at least kListFloor. That bounds the
-// workspace; what does not fit is no loss, it only takes a slower way.
+// Each list holds at least this many candidates, or an eighth of the priors.
 constexpr std::int32_t kListFloor = 2048;
 constexpr unsigned kTileBytes = 12288;      // of conf per block of the score kernel, if C allows
 constexpr unsigned kMaxRowGroups = 32;      // rows per tile / 8
@@ -46,8 +46,6 @@ Problem describe(const DecodeNmsShape& shape, const DecodeNmsParams& params) {
   problem.num_rows = static_cast<unsigned>(std::int64_t{shape.batch} * shape.num_priors);
   problem.background = params.background_label < 0 ? UINT_MAX
                                                    : static_cast<unsigned>(params.background_label);
-  problem.list_capacity = static_cast<unsigned>(
-      std::min(shape.num_priors, std::max(kListFloor, (shape.num_priors + 7) / 8)));
   problem.pre_nms_topk = no_cut_if_zero(params.pre_nms_topk);
   problem.keep_topk = no_cut_if_zero(params.keep_topk);
   // what comes after keep_topk in its class does so in the image as well
@@ -68,13 +66,25 @@ Problem describe(const DecodeNmsShape& shape, const DecodeNmsParams& params) {
   return problem;
 }
 
+// Keys in the candidate lists of all (image, class) pairs: room for every prior as far as
+// list_bytes goes. Grows with each extent, so that a workspace for the largest shape does for all.
+std::size_t list_keys(const DecodeNmsShape& shape, std::size_t list_bytes) {
+  const auto pairs = static_cast<std::size_t>(shape.batch) * shape.num_classes;
+  const std::int32_t least =
+      std::min(shape.num_priors, std::max(kListFloor, (shape.num_priors + 7) / 8));
+  return std::max(pairs * least, std::min(pairs * shape.num_priors, list_bytes / sizeof(OrderKey)));
+}
+
 // Lays out the workspace, or only counts it (a Carver without memory). Returns its bytes.
-std::size_t carve(const DecodeNmsShape& shape, void* memory, Problem* problem) {
-  Carver carver(memory);
+std::size_t carve(const DecodeNmsShape& shape, const Workspace& workspace, Problem* problem) {
+  Carver carver(workspace.data);
   const std::size_t pairs = static_cast<std::size_t>(shape.batch) * problem->num_classes;
+  const std::size_t keys = list_keys(shape, workspace.list_bytes);
+  problem->list_capacity =
+      static_cast<unsigned>(std::min<std::size_t>(problem->num_priors, keys / pairs));
   problem->counts = carver.take<unsigned>(pairs);
   problem->kept_counts = carver.take<unsigned>(pairs);
-  problem->lists = carver.take<OrderKey>(pairs * problem->list_capacity);
+  problem->lists = carver.take<OrderKey>(keys);
   problem->kept_keys = carver.take<OrderKey>(pairs * problem->kept_capacity);
   if (problem->kept_capacity > device::kKeptInShared) {
     problem->kept_boxes = carver.take<Box>(pairs * problem->kept_capacity);
@@ -126,7 +136,7 @@ Error check_launch(const DecodeNmsShape& shape, const DecodeNmsParams& params,
   for (const auto& [pointer, field] : four_byte_outputs) {
     if (const Error e = check_alignment(pointer, 4, field, of_element)) return e;
   }
-  const std::size_t needed = decode_nms_workspace_bytes(shape, params);
+  const std::size_t needed = decode_nms_workspace_bytes(shape, params, workspace.list_bytes);
   if (needed == 0) return {};
   if (workspace.data == nullptr) {
     return {Status::kNullPointer, "workspace", 0.0, "decode_nms_workspace_bytes() of memory"};
@@ -196,12 +206,12 @@ cudaError_t clear_outputs(const DecodeNmsShape& shape, const DecodeNmsOutputs& o
 
 }  // namespace
 
-std::size_t decode_nms_workspace_bytes(const DecodeNmsShape& shape,
-                                       const DecodeNmsParams& params) {
+std::size_t decode_nms_workspace_bytes(const DecodeNmsShape& shape, const DecodeNmsParams& params,
+                                       std::size_t list_bytes) {
   if (check_params(params) || check_shape(shape, params) || check_limits(shape)) return 0;
   if (shape.batch == 0 || is_empty(shape, params)) return 0;
   Problem problem = describe(shape, params);
-  return carve(shape, nullptr, &problem);
+  return carve(shape, {nullptr, 0, list_bytes}, &problem);
 }
 
 cudaError_t launch_decode_nms(const DecodeNmsShape& shape, const DecodeNmsParams& params,
@@ -211,7 +221,7 @@ cudaError_t launch_decode_nms(const DecodeNmsShape& shape, const DecodeNmsParams
   if (shape.batch == 0) return cudaSuccess;
   if (is_empty(shape, params)) return clear_outputs(shape, outputs, stream);
   Problem problem = describe(shape, params);
-  carve(shape, workspace.data, &problem);
+  carve(shape, workspace, &problem);
   problem.inputs = inputs;
   problem.outputs = outputs;
   const std::size_t count_bytes =
@@ -234,7 +244,8 @@ std::string decode_nms_launch_fault(const DecodeNmsShape& shape, const DecodeNms
   format_error(error, text, sizeof text);
   std::string fault = text;
   if (error.status == Status::kWorkspaceTooSmall) {
-    fault += " (" + std::to_string(decode_nms_workspace_bytes(shape, params)) + ")";
+    const std::size_t needed = decode_nms_workspace_bytes(shape, params, workspace.list_bytes);
+    fault += " (" + std::to_string(needed) + ")";
   }
   return fault;
 }

@@ -31,12 +31,10 @@ __device__ const T* load_tile(const T* from, unsigned count) {
   return tile;
 }
 
-// Appends (label, prior) if the box is finite. A list that is full still counts: the next kernel
-// then leaves it and reads conf again.
-template <class T>
-__device__ void append(const Problem& problem, unsigned image, unsigned prior, unsigned label,
-                       float score) {
-  if (!is_finite(decoded_box<T>(problem, image, prior))) return;
+// Appends (label, prior). A list that is full still counts: the next kernel then leaves it and
+// reads conf again.
+__device__ inline void append(const Problem& problem, unsigned image, unsigned prior,
+                              unsigned label, float score) {
   const std::size_t pair = static_cast<std::size_t>(image) * problem.num_classes + label;
   const unsigned slot = atomicAdd(&problem.counts[pair], 1u);
   if (slot < problem.list_capacity) {
@@ -104,11 +102,23 @@ __device__ void score_row(const Problem& problem, const T* logits, unsigned row,
     if (problem.row_stats != nullptr && lane == 0) problem.row_stats[row] = stats;
     if (!pass) return;
   }
-  for (unsigned c = lane; c < problem.num_classes; c += kWarpSize) {
-    const float score = score_from_logit(problem, to_float(logits[c]), stats);
-    if (c != problem.background && score > problem.score_threshold) {
-      append<T>(problem, image, prior, c, score);
+  bool is_decoded = false;  // the same in every lane
+  for (unsigned first = 0; first < problem.num_classes; first += kWarpSize) {
+    const unsigned c = first + lane;
+    float score = 0.0f;
+    bool found = false;
+    if (c < problem.num_classes && c != problem.background) {
+      score = score_from_logit(problem, to_float(logits[c]), stats);
+      found = score > problem.score_threshold;
     }
+    if (!is_decoded && __any_sync(kWholeWarp, found) != 0) {
+      // once for all classes, and only for rows with a score over the threshold
+      bool finite = false;
+      if (lane == 0) finite = is_finite(decoded_box<T>(problem, image, prior));
+      if (__any_sync(kWholeWarp, finite) == 0) return;
+      is_decoded = true;
+    }
+    if (found) append(problem, image, prior, c, score);
   }
 }
 

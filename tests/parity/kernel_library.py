@@ -16,37 +16,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ssd_small import native
 from ssd_small.detections import Detections
 from ssd_small.postprocess import PostprocessParams
 
 ROOT = Path(__file__).resolve().parents[2]
-ACTIVATIONS = ("softmax", "sigmoid", "none")
 
 
 class Run(ctypes.Structure):
     """``struct ssd_small_device_run``."""
 
     _fields_ = (
-        ("struct_size", ctypes.c_uint32),
-        ("batch", ctypes.c_int32),
-        ("num_priors", ctypes.c_int32),
-        ("num_classes", ctypes.c_int32),
+        ("heads", ctypes.POINTER(native.Heads)),
+        ("params", ctypes.POINTER(native.Params)),
         ("max_detections", ctypes.c_int32),
-        ("head_type", ctypes.c_int32),
-        ("score_threshold", ctypes.c_float),
-        ("iou_threshold", ctypes.c_float),
-        ("variances", ctypes.c_float * 2),
-        ("activation", ctypes.c_int32),
-        ("background_label", ctypes.c_int32),
-        ("pre_nms_topk", ctypes.c_int32),
-        ("keep_topk_per_class", ctypes.c_int32),
-        ("keep_topk", ctypes.c_int32),
-        ("pixel_offset", ctypes.c_float),
         ("shift", ctypes.c_int32),
         ("graph", ctypes.c_int32),
-        ("loc", ctypes.c_void_p),
-        ("conf", ctypes.c_void_p),
-        ("priors", ctypes.c_void_p),
+        ("list_bytes", ctypes.c_uint64),
         ("num_detections", ctypes.c_void_p),
         ("boxes", ctypes.c_void_p),
         ("scores", ctypes.c_void_p),
@@ -129,10 +115,11 @@ class KernelLibrary:
         shift: int = 0,
         graph: bool = False,
         extra_rows: int = 0,
+        list_bytes: int = 0,
     ) -> Padded:
-        """Run once; on the executor any fault fails."""
+        """Run once; on the executor any fault fails. ``list_bytes``: 0 takes the default."""
         run, outputs, _keep = self._prepare(loc, conf, priors, params, extra_rows)
-        run.shift, run.graph = shift, int(graph)
+        run.shift, run.graph, run.list_bytes = shift, int(graph), list_bytes
         if self.kind == "executor":
             self._library.ssd_executor_reset()
             self._library.ssd_executor_seed(seed)
@@ -162,24 +149,9 @@ class KernelLibrary:
         )
         keep = [np.ascontiguousarray(a) for a in (loc, conf, np.asarray(priors, np.float32))]
         run = Run(
-            struct_size=ctypes.sizeof(Run),
-            batch=batch,
-            num_priors=num_priors,
-            num_classes=num_classes,
+            heads=ctypes.pointer(native.heads_from(*keep)),
+            params=ctypes.pointer(native.params_from(params)),
             max_detections=rows,
-            head_type=int(conf.dtype == np.float16),
-            score_threshold=params.score_threshold,
-            iou_threshold=params.iou_threshold,
-            variances=(ctypes.c_float * 2)(*params.variances),
-            activation=ACTIVATIONS.index(params.activation),
-            background_label=params.background_label,
-            pre_nms_topk=params.pre_nms_topk,
-            keep_topk_per_class=params.keep_topk_per_class,
-            keep_topk=params.keep_topk,
-            pixel_offset=params.pixel_offset,
-            loc=keep[0].ctypes.data,
-            conf=keep[1].ctypes.data,
-            priors=keep[2].ctypes.data,
             num_detections=outputs.num_detections.ctypes.data,
             boxes=outputs.boxes.ctypes.data,
             scores=outputs.scores.ctypes.data,
@@ -194,10 +166,12 @@ class KernelLibrary:
         conf: npt.NDArray[Any],
         priors: npt.NDArray[np.float32],
         params: PostprocessParams,
+        list_bytes: int = 0,
     ) -> int:
         """Workspace that these heads need."""
         run, _outputs, _keep = self._prepare(loc[:0], conf[:0], priors, params)
-        run.batch = len(conf)
+        run.heads.contents.batch = len(conf)
+        run.list_bytes = list_bytes
         return int(self._library.ssd_small_device_workspace_bytes(ctypes.byref(run)))
 
     def time_us(

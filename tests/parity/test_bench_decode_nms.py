@@ -35,10 +35,10 @@ def test_native_library_is_validated_and_timed(tmp_path: Path) -> None:
 def test_kernels_are_validated_and_counted(tmp_path: Path) -> None:
     if load("executor") is None:
         pytest.skip("the executor library is not built (cmake -DSSD_SMALL_BUILD_TESTS=ON)")
-    run_benchmark("bench_decode_nms_kernels.py", "--model", "mobilenet_v1", "--no-registers",
-                  "--output", str(tmp_path / "result.json"))  # fmt: skip
+    run_benchmark("bench_decode_nms_kernels.py", "--model", "mobilenet_v1", "--worst",
+                  "--no-registers", "--output", str(tmp_path / "result.json"))  # fmt: skip
     cases = json.loads((tmp_path / "result.json").read_text())["cases"]
-    assert [case["density"] for case in cases] == ["empty", "scene", "scene"]
+    assert [case["density"] for case in cases] == ["empty", "scene", "scene", "worst"]
     for case in cases:
         assert case["conf_bytes_ratio"] <= 1.05
         assert len(case["launches"]) == 4

@@ -35,21 +35,50 @@ def test_more_candidates_than_a_sorted_chunk(kernels: KernelLibrary) -> None:
         check(kernels, loc, conf, priors, params)
 
 
+def bytes_of_full_lists(conf: Any) -> int:
+    """Room for every prior in the list of every class: 8 bytes each."""
+    return int(8 * conf.size)
+
+
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid", "none"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_every_prior_a_candidate_of_every_class(
+def test_every_prior_a_candidate_on_both_sides_of_the_bound(
     kernels: KernelLibrary, activation: Any, dtype: Any
 ) -> None:
-    """More than the lists hold (2048): the classes are read from conf again."""
-    loc, conf, priors = random_heads(1, 3000, 4, spread=0.3)
-    loc[0, ::97, 0] = np.nan  # not candidates, so not counted either
+    """With room for all of them conf is read once; one byte less, and it is read again."""
+    loc, conf, priors = random_heads(1, 2100, 4, spread=0.3)
+    loc, conf = loc.astype(dtype), conf.astype(dtype)
     params = PostprocessParams(
         activation=activation, score_threshold=-5.0, pre_nms_topk=0, keep_topk=0
     )
-    found = check(kernels, loc.astype(dtype), conf.astype(dtype), priors, params)
-    assert len(found[0]) == 300
-    if kernels.traces:  # the slow way was taken
-        assert kernels.traffic("conf").bytes_read > 1.5 * conf.astype(dtype).nbytes
+    full = bytes_of_full_lists(conf)
+    for list_bytes, least, most in ((full, 1.0, 1.0), (full - 1, 1.5, 5.0)):
+        found = check(kernels, loc, conf, priors, params, list_bytes=list_bytes)
+        assert len(found[0]) == 300
+        if kernels.traces:
+            times_read = kernels.traffic("conf").bytes_read / conf.nbytes
+            assert least <= times_read <= most, (list_bytes, times_read)
+
+
+def test_only_a_list_that_overflows_is_read_again(kernels: KernelLibrary) -> None:
+    """Of 2 images x 3 classes one has 2100 candidates; lists hold 2048 at the least."""
+    loc, conf, priors = random_heads(2, 2100, 4, spread=0.3)
+    loc[1, ::97, 0] = np.nan  # no candidates, and not counted: 2078 are left
+    conf[0] = (9, 0, 0, 0)
+    conf[1] = (0, 0, 9, 0)
+    params = PostprocessParams(pre_nms_topk=0, keep_topk=0)
+    found = check(kernels, loc, conf, priors, params, list_bytes=1)
+    assert [len(image) for image in found] == [0, 100]
+    if kernels.traces:
+        again = kernels.traffic("conf").bytes_read - conf.nbytes
+        # one class: 4 bytes a prior, for six digits of equal scores and to gather
+        assert again == 7 * 4 * 2100
+    loc[1, 1::43, 0] = np.inf
+    candidates = np.isfinite(loc[1]).all(axis=1).sum()
+    assert candidates < 2048
+    check(kernels, loc, conf, priors, params, list_bytes=1)
+    if kernels.traces:
+        assert kernels.traffic("conf").bytes_read == conf.nbytes
 
 
 def test_more_rows_than_one_block_sorts(kernels: KernelLibrary) -> None:

@@ -13,16 +13,25 @@
 
 namespace ssd_small {
 
+// Candidates wait in lists in the workspace, 8 bytes each. Where N * P * C of them fit within this
+// bound (up to 33 554 432 for the default: 9 images of 44 866 priors and 81 classes), conf is read
+// once whatever it holds. Beyond, the lists share the bound, but hold at least an eighth of the
+// priors each; a class of an image with more candidates than its list holds is read from conf
+// again, three to seven times: slower, same result.
+constexpr std::size_t kListBytes = std::size_t{256} << 20;
+
 // Scratch memory on the device, aligned to 16 bytes; its content need not survive between calls.
 struct Workspace {
   void* data = nullptr;
   std::size_t bytes = 0;
+  std::size_t list_bytes = kListBytes;  // as given to decode_nms_workspace_bytes()
 };
 
-// Bytes of workspace that launch_decode_nms() needs; 0 where shape or params are not valid.
-// About P * C bytes per image for large P: a quarter of fp32 conf, not the worst case, which
-// takes a slower path that reads conf again.
-std::size_t decode_nms_workspace_bytes(const DecodeNmsShape& shape, const DecodeNmsParams& params);
+// Bytes of workspace that launch_decode_nms() needs; 0 where shape or params are not valid. No
+// less for a shape that is larger in any extent. Mostly the lists: 2 * conf (fp32), up to the
+// bound; then the kept boxes, at most 24 bytes each.
+std::size_t decode_nms_workspace_bytes(const DecodeNmsShape& shape, const DecodeNmsParams& params,
+                                       std::size_t list_bytes = kListBytes);
 
 // Enqueues decode + NMS of a batch. Every pointer is a device pointer; loc, priors, boxes and
 // workspace are best aligned to 16 bytes (workspace must be).

@@ -2,10 +2,12 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <string>
 
+#include "from_structs.h"
 #include "ssd_small/decode_nms_cuda.h"
 
 #if defined(SSD_SMALL_EXECUTOR)
@@ -23,7 +25,7 @@ class DeviceArray {
  public:
   DeviceArray(const char* name, std::size_t bytes, std::size_t offset, Content content)
       : offset_(offset) {
-    error_ = cudaMalloc(&block_, bytes + offset + 1);
+    error_ = cudaMalloc(&block_, std::max<std::size_t>(bytes + offset, 1));
     if (error_ != cudaSuccess) return;
 #if defined(SSD_SMALL_EXECUTOR)
     ssd_executor_remove_buffer(block_);  // declared anew: by name, at its exact size
@@ -56,25 +58,22 @@ class DeviceArray {
   cudaError_t error_;
 };
 
-DecodeNmsShape shape_of(const ssd_small_device_run& run) {
-  return {run.batch, run.num_priors, run.num_classes, run.max_detections,
-          static_cast<HeadType>(run.head_type)};
-}
-
-DecodeNmsParams params_of(const ssd_small_device_run& run) {
+// A call of the launcher, as far as it needs no memory.
+struct Call {
+  DecodeNmsShape shape;
   DecodeNmsParams params;
-  params.score_threshold = run.score_threshold;
-  params.iou_threshold = run.iou_threshold;
-  params.variances[0] = run.variances[0];
-  params.variances[1] = run.variances[1];
-  params.activation = static_cast<Activation>(run.activation);
-  params.background_label = run.background_label;
-  params.pre_nms_topk = run.pre_nms_topk;
-  params.keep_topk_per_class = run.keep_topk_per_class;
-  params.keep_topk = run.keep_topk;
-  params.pixel_offset = run.pixel_offset;
-  return params;
-}
+  std::size_t list_bytes;
+
+  explicit Call(const ssd_small_device_run& run)
+      : shape(shape_from(*run.heads)),
+        params(params_from(*run.params)),
+        list_bytes(run.list_bytes > 0 ? run.list_bytes : kListBytes) {
+    shape.max_detections = run.max_detections;
+  }
+  std::size_t workspace_bytes() const {
+    return decode_nms_workspace_bytes(shape, params, list_bytes);
+  }
+};
 
 std::size_t product(std::int32_t a, std::int32_t b, std::int32_t c) {
   const auto positive = [](std::int32_t v) { return static_cast<std::size_t>(v > 0 ? v : 0); };
@@ -83,68 +82,70 @@ std::size_t product(std::int32_t a, std::int32_t b, std::int32_t c) {
 
 // Everything a launch needs, on the device.
 struct Device {
+  Call call;
   std::size_t element, loc_bytes, conf_bytes, prior_bytes, rows;
   DeviceArray loc, conf, priors, num_detections, boxes, scores, labels, prior_indices, workspace;
 
-  explicit Device(const ssd_small_device_run& r)
-      : element(r.head_type == 1 ? 2 : 4),
-        loc_bytes(product(r.batch, r.num_priors, 4) * element),
-        conf_bytes(product(r.batch, r.num_priors, r.num_classes) * element),
-        prior_bytes(product(r.num_priors, 4, 4)),
-        rows(product(r.batch, r.max_detections, 1)),
-        loc("loc", loc_bytes, r.shift * element, Content::kInput),
-        conf("conf", conf_bytes, r.shift * element, Content::kInput),
-        priors("priors", prior_bytes, r.shift ? 4 : 0, Content::kInput),
-        num_detections("num_detections", product(r.batch, 4, 1), 0, Content::kOutput),
+  explicit Device(const ssd_small_device_run& run)
+      : call(run),
+        element(call.shape.head_type == HeadType::kHalf ? 2 : 4),
+        loc_bytes(product(call.shape.batch, call.shape.num_priors, 4) * element),
+        conf_bytes(product(call.shape.batch, call.shape.num_priors, call.shape.num_classes) *
+                   element),
+        prior_bytes(product(call.shape.num_priors, 4, 4)),
+        rows(product(call.shape.batch, run.max_detections, 1)),
+        loc("loc", loc_bytes, run.shift * element, Content::kInput),
+        conf("conf", conf_bytes, run.shift * element, Content::kInput),
+        priors("priors", prior_bytes, run.shift ? 4 : 0, Content::kInput),
+        num_detections("num_detections", product(call.shape.batch, 4, 1), 0, Content::kOutput),
         boxes("boxes", rows * 16, 0, Content::kOutput),
         scores("scores", rows * 4, 0, Content::kOutput),
         labels("labels", rows * 4, 0, Content::kOutput),
         prior_indices("prior_indices", rows * 4, 0, Content::kOutput),
-        workspace("workspace", decode_nms_workspace_bytes(shape_of(r), params_of(r)), 0,
-                  Content::kScratch) {}
+        workspace("workspace", call.workspace_bytes(), 0, Content::kScratch) {}
 
   DecodeNmsInputs inputs() const { return {loc.data(), conf.data(), priors.as<float>()}; }
   DecodeNmsOutputs outputs() const {
     return {num_detections.as<std::int32_t>(), boxes.as<float>(), scores.as<float>(),
             labels.as<std::int32_t>(), prior_indices.as<std::int32_t>()};
   }
-  cudaError_t upload(const ssd_small_device_run& r) const {
+  Workspace scratch() const { return {workspace.data(), call.workspace_bytes(), call.list_bytes}; }
+
+  cudaError_t upload(const ssd_small_device_run& run) const {
     for (const DeviceArray* array : {&loc, &conf, &priors, &num_detections, &boxes, &scores,
                                      &labels, &prior_indices, &workspace}) {
       if (array->error() != cudaSuccess) return array->error();
     }
-    cudaMemcpy(loc.data(), r.loc, loc_bytes, cudaMemcpyHostToDevice);
-    cudaMemcpy(conf.data(), r.conf, conf_bytes, cudaMemcpyHostToDevice);
-    return cudaMemcpy(priors.data(), r.priors, prior_bytes, cudaMemcpyHostToDevice);
+    cudaMemcpy(loc.data(), run.heads->loc, loc_bytes, cudaMemcpyHostToDevice);
+    cudaMemcpy(conf.data(), run.heads->conf, conf_bytes, cudaMemcpyHostToDevice);
+    return cudaMemcpy(priors.data(), run.heads->priors, prior_bytes, cudaMemcpyHostToDevice);
   }
-  cudaError_t download(const ssd_small_device_run& r) const {
+  cudaError_t download(const ssd_small_device_run& run) const {
     const auto copy = [](void* to, const DeviceArray& from, std::size_t bytes) {
       return cudaMemcpy(to, from.data(), bytes, cudaMemcpyDeviceToHost);
     };
-    copy(r.num_detections, num_detections, product(r.batch, 4, 1));
-    copy(r.boxes, boxes, rows * 16);
-    copy(r.scores, scores, rows * 4);
-    copy(r.labels, labels, rows * 4);
-    return copy(r.prior_indices, prior_indices, rows * 4);
+    copy(run.num_detections, num_detections, product(call.shape.batch, 4, 1));
+    copy(run.boxes, boxes, rows * 16);
+    copy(run.scores, scores, rows * 4);
+    copy(run.labels, labels, rows * 4);
+    return copy(run.prior_indices, prior_indices, rows * 4);
+  }
+  cudaError_t launch(cudaStream_t stream) const {
+    return launch_decode_nms(call.shape, call.params, inputs(), outputs(), scratch(), stream);
+  }
+  std::string fault() const {
+    return decode_nms_launch_fault(call.shape, call.params, inputs(), outputs(), scratch());
   }
 };
 
-cudaError_t launch(const ssd_small_device_run& run, const Device& device, cudaStream_t stream) {
-  const DecodeNmsShape shape = shape_of(run);
-  const DecodeNmsParams params = params_of(run);
-  const Workspace workspace{device.workspace.data(), decode_nms_workspace_bytes(shape, params)};
-  return launch_decode_nms(shape, params, device.inputs(), device.outputs(), workspace, stream);
-}
-
 #if !defined(SSD_SMALL_EXECUTOR)
 // Captures one launch, replays it twice: the second run must not depend on the first.
-cudaError_t launch_graph(const ssd_small_device_run& run, const Device& device,
-                         cudaStream_t stream) {
+cudaError_t launch_graph(const Device& device, cudaStream_t stream) {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
   cudaError_t error = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
   if (error != cudaSuccess) return error;
-  const cudaError_t launched = launch(run, device, stream);
+  const cudaError_t launched = device.launch(stream);
   error = cudaStreamEndCapture(stream, &graph);
   if (launched != cudaSuccess) return launched;
   if (error == cudaSuccess) error = cudaGraphInstantiate(&executable, graph, 0);
@@ -160,9 +161,10 @@ cudaError_t run_once(const ssd_small_device_run& run, const Device& device) {
 #if !defined(SSD_SMALL_EXECUTOR)
   cudaError_t made = cudaStreamCreate(&stream);
   if (made != cudaSuccess) return made;
-  cudaError_t error = run.graph ? launch_graph(run, device, stream) : launch(run, device, stream);
+  cudaError_t error = run.graph ? launch_graph(device, stream) : device.launch(stream);
 #else
-  cudaError_t error = launch(run, device, stream);
+  (void)run;
+  cudaError_t error = device.launch(stream);
 #endif
   if (error == cudaSuccess) error = cudaStreamSynchronize(stream);
 #if !defined(SSD_SMALL_EXECUTOR)
@@ -181,16 +183,14 @@ EXPORTED int ssd_small_device_decode_nms(const ssd_small_device_run* run, char* 
   cudaError_t error = device.upload(*run);
   if (error == cudaSuccess) error = run_once(*run, device);
   if (error == cudaSuccess) error = device.download(*run);
-  std::string reason = decode_nms_launch_fault(
-      shape_of(*run), params_of(*run), device.inputs(), device.outputs(),
-      {device.workspace.data(), decode_nms_workspace_bytes(shape_of(*run), params_of(*run))});
+  std::string reason = device.fault();
   if (reason.empty()) reason = cudaGetErrorName(error);
   std::snprintf(message, message_bytes, "%s", reason.c_str());
   return error;
 }
 
 EXPORTED size_t ssd_small_device_workspace_bytes(const ssd_small_device_run* run) {
-  return decode_nms_workspace_bytes(shape_of(*run), params_of(*run));
+  return Call(*run).workspace_bytes();
 }
 
 EXPORTED int ssd_small_device_count() {
@@ -211,13 +211,13 @@ EXPORTED int ssd_small_device_time(const ssd_small_device_run* run, int repeats,
 #else
   const Device device(*run);
   cudaError_t error = device.upload(*run);
-  for (int i = 0; i < 10 && error == cudaSuccess; ++i) error = launch(*run, device, nullptr);
+  for (int i = 0; i < 10 && error == cudaSuccess; ++i) error = device.launch(nullptr);
   cudaEvent_t begin = nullptr, end = nullptr;
   if (error == cudaSuccess) error = cudaEventCreate(&begin);
   if (error == cudaSuccess) error = cudaEventCreate(&end);
   if (error != cudaSuccess) return error;
   cudaEventRecord(begin);
-  for (int i = 0; i < repeats && error == cudaSuccess; ++i) error = launch(*run, device, nullptr);
+  for (int i = 0; i < repeats && error == cudaSuccess; ++i) error = device.launch(nullptr);
   cudaEventRecord(end);
   cudaEventSynchronize(end);
   float milliseconds = 0.0f;

@@ -5,24 +5,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ssd_small.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 struct ssd_small_device_run {
-  uint32_t struct_size;
-  // shape
-  int32_t batch, num_priors, num_classes, max_detections, head_type;
-  // parameters
-  float score_threshold, iou_threshold, variances[2];
-  int32_t activation, background_label, pre_nms_topk, keep_topk_per_class, keep_topk;
-  float pixel_offset;
+  const ssd_small_heads* heads;
+  const ssd_small_params* params;
   // how
+  int32_t max_detections;
   int32_t shift;  // elements by which loc and conf are moved off their alignment
   int32_t graph;  // launches by replaying a captured graph
-  // host arrays
-  const void *loc, *conf;
-  const float* priors;
+  uint64_t list_bytes;  // bound of the candidate lists in the workspace; 0: the default
+  // outputs, host arrays as well
   int32_t* num_detections;
   float *boxes, *scores;
   int32_t *labels, *prior_indices;
