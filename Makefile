@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BUILD := build
+PLUGIN := ssd_small/_native/libssd_small_plugin.so
 # libFuzzer comes with clang; without one the fuzz target runs unguided
 CLANG := $(shell command -v clang++)
 # the pair this version is tested with; torchvision fits one torch only
@@ -26,7 +27,13 @@ install: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml Makefile $(shell find kernels CMakeLists.txt -type f 2>/dev/null)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	rm -f $(PLUGIN)
 	$(BIN)/python -m pip install --quiet --editable '.[all,test]' $(TORCH_PAIR)
+# no toolkit on this machine: the plugin is made by the nvcc that has just come from pip
+	nvcc=$$(ls $(CURDIR)/$(VENV)/lib/python*/site-packages/nvidia/cu13/bin/nvcc 2>/dev/null); \
+	if [ ! -e $(PLUGIN) ] && [ -n "$$nvcc" ]; then \
+	  CUDACXX=$$nvcc $(BIN)/python -m pip install --quiet --no-deps --editable .; \
+	fi
 	touch $@
 
 lint:

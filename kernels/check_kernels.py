@@ -3,7 +3,8 @@
 
 Every .cu compiles without a warning for each architecture; no kernel spills or uses a local-memory
 stack; registers and static shared memory stay within their budgets; the kernel that reads conf
-does so with 16-byte loads (checked in the PTX).
+does so with 16-byte loads, in the PTX and, where there is a cuobjdump, in each architecture's
+machine code. pip has all of it: the extra ``nvcc`` of this package.
 
 Exit: 0 all gates hold, 1 one does not, 3 there is no nvcc (nothing was checked).
 """
@@ -62,11 +63,16 @@ class Kernel:
         return faults
 
 
-def find_nvcc() -> str | None:
-    """Nvcc of $CUDACXX, of PATH, or of this Python environment (nvidia/cu13/bin)."""
-    named = os.environ.get("CUDACXX")
+def find_tool(name: str) -> str | None:
+    """A tool of the CUDA toolkit: of PATH, or of this Python environment (nvidia/cu13/bin)."""
     pip = Path(sysconfig.get_path("purelib")) / "nvidia" / "cu13" / "bin"
-    return (named and shutil.which(named)) or shutil.which("nvcc") or shutil.which("nvcc", path=pip)
+    return shutil.which(name) or shutil.which(name, path=pip)
+
+
+def find_nvcc() -> str | None:
+    """Nvcc of $CUDACXX, or else as :func:`find_tool` finds it."""
+    named = os.environ.get("CUDACXX")
+    return (named and shutil.which(named)) or find_tool("nvcc")
 
 
 def kernels_from_ptxas(report: str) -> list[Kernel]:
@@ -116,33 +122,69 @@ def wide_copies_from_ptx(ptx: str) -> dict[str, int]:
     return copies
 
 
-def compile_report(nvcc: str, sources: list[Path], architectures: tuple[int, ...]) -> str:
-    """Ptxas' report for all sources and architectures; raises RuntimeError if one does not compile.
+def wide_copies_from_sass(sass: str) -> dict[str, int]:
+    """The same in machine code, as cuobjdump prints it: per architecture and instance."""
+    copies = {}
+    for code in re.split(r"\bcode for (?=sm_)", sass)[1:]:
+        architecture = code.split(maxsplit=1)[0]
+        for function in re.split(r"\bFunction : ", code)[1:]:
+            symbol = function.split(maxsplit=1)[0]
+            if CONF_KERNEL in symbol:
+                loads = re.findall(r"\bLDG\.E\.128\b", function)
+                stores = re.findall(r"\bSTS\.128\b", function)
+                copies[f"{symbol} {architecture}"] = min(len(loads), len(stores))
+    return copies
 
-    A warning of nvcc, of the host compiler or of ptxas is an error.
+
+def compile_report(nvcc: str, sources: list[Path], folder: Path) -> str:
+    """Ptxas' report for all sources and architectures; objects go to ``folder``.
+
+    Raises:
+        RuntimeError: one does not compile, or only with a warning of nvcc, of the host compiler
+            or of ptxas.
     """
-    targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures]
+    targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
     report = ""
-    with tempfile.TemporaryDirectory() as folder:
-        for source in sources:
-            command = [nvcc, *FLAGS, "--threads", "2", "-Xptxas", "-v", "-Xptxas", "-warn-spills",
-                       "-Xcompiler", "-Wall,-Wextra", *targets, "-c", str(source), "-o",
-                       str(Path(folder) / f"{source.stem}.o")]  # fmt: skip
-            done = subprocess.run(command, cwd=KERNELS, capture_output=True, text=True)
-            text = done.stdout + done.stderr
-            if done.returncode != 0 or re.search(r"\bwarning\b", text, re.IGNORECASE):
-                raise RuntimeError(f"{source.name} does not compile cleanly:\n{text}")
-            report += text
+    for source in sources:
+        command = [nvcc, *FLAGS, "--threads", "2", "-Xptxas", "-v", "-Xptxas", "-warn-spills",
+                   "-Xcompiler", "-Wall,-Wextra", *targets, "-c", str(source), "-o",
+                   str(folder / f"{source.stem}.o")]  # fmt: skip
+        done = subprocess.run(command, cwd=KERNELS, capture_output=True, text=True)
+        text = done.stdout + done.stderr
+        if done.returncode != 0 or re.search(r"\bwarning\b", text, re.IGNORECASE):
+            raise RuntimeError(f"{source.name} does not compile cleanly:\n{text}")
+        report += text
     return report
 
 
 def ptx_of(nvcc: str, source: Path) -> str:
-    """PTX of a source for the oldest architecture of the AMPERE_PLUS family."""
+    """PTX of a source, for an architecture in the middle."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "kernels.ptx"
         command = [nvcc, *FLAGS, "-arch=compute_80", "-ptx", str(source), "-o", str(target)]
         subprocess.run(command, cwd=KERNELS, check=True, capture_output=True)
         return target.read_text()
+
+
+def sass_of(cuobjdump: str, target: Path) -> str:
+    """Machine code of an object file; cuobjdump wants its nvdisasm on PATH."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), str(Path(cuobjdump).parent)))
+    done = subprocess.run([cuobjdump, "-sass", str(target)], env=os.environ | {"PATH": path},
+                          capture_output=True, text=True)  # fmt: skip
+    if done.returncode != 0:
+        raise RuntimeError(f"{cuobjdump}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def faults_of_copies(copies: dict[str, int], expected: int, where: str) -> list[str]:
+    """Gates on the 16-byte copies of conf that do not hold."""
+    if len(copies) != expected:
+        return [f"{CONF_KERNEL}: {len(copies)} instances in the {where}, expected {expected}"]
+    return [
+        f"{instance}: conf is not read by 16-byte loads ({where})"
+        for instance, count in copies.items()
+        if not count
+    ]
 
 
 def table(kernels: list[Kernel]) -> str:
@@ -168,34 +210,36 @@ def main() -> int:
     arguments = parser.parse_args()
     nvcc = find_nvcc()
     if nvcc is None:
-        print("no nvcc: nothing was checked (put one on PATH, or pip install nvidia-cuda-nvcc "
-              "nvidia-cuda-crt nvidia-nvvm nvidia-cuda-runtime nvidia-cuda-cccl)",
+        print("no nvcc: nothing was checked (put one on PATH, or pip install 'ssd-small[nvcc]')",
               file=sys.stderr)  # fmt: skip
         return 3
+    cuobjdump = find_tool("cuobjdump")
     sources = sorted((KERNELS / "src").glob("*.cu"))
+    in_ptx: dict[str, int] = {}
+    in_sass: dict[str, int] = {}
     try:
-        kernels = kernels_from_ptxas(compile_report(nvcc, sources, ARCHITECTURES))
+        with tempfile.TemporaryDirectory() as folder:
+            kernels = kernels_from_ptxas(compile_report(nvcc, sources, Path(folder)))
+            for source in sources:
+                in_ptx |= wide_copies_from_ptx(ptx_of(nvcc, source))
+                if cuobjdump is not None:
+                    sass = sass_of(cuobjdump, Path(folder) / f"{source.stem}.o")
+                    in_sass |= wide_copies_from_sass(sass)
     except (RuntimeError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     faults = [fault for kernel in kernels for fault in kernel.faults()]
-    wide: dict[str, int] = {}
-    for source in sources:
-        wide |= wide_copies_from_ptx(ptx_of(nvcc, source))
-    if len(wide) != 2:
-        faults.append(f"{CONF_KERNEL}: {len(wide)} instances in the PTX, expected float and half")
-    faults += [
-        f"{symbol}: conf is not read by 16-byte loads"
-        for symbol, count in wide.items()
-        if not count
-    ]
+    faults += faults_of_copies(in_ptx, 2, "PTX")
+    if cuobjdump is not None:
+        faults += faults_of_copies(in_sass, 2 * len(ARCHITECTURES), "machine code")
     if arguments.json:
         print(json.dumps([asdict(kernel) for kernel in kernels]))
     else:
         print(table(kernels))
-        print(
-            f"16-byte copies of conf: {sum(wide.values())} in {len(wide)} {CONF_KERNEL} instances"
-        )
+        print(f"16-byte copies of conf: {sum(in_ptx.values())} in {len(in_ptx)} instances (PTX)")
+        print(f"16-byte copies of conf: {sum(in_sass.values())} in {len(in_sass)} instances "
+              "(machine code)" if cuobjdump else "machine code: not checked, no cuobjdump "
+              "(pip install 'ssd-small[nvcc]')")  # fmt: skip
     for fault in faults:
         print(f"gate: {fault}", file=sys.stderr)
     return 1 if faults else 0

@@ -64,3 +64,16 @@ def test_only_wide_copies_of_conf_count(gates: ModuleType) -> None:
     narrow = "ld.global.f32 %f1\nst.shared.f32 [...]\nld.global.v4.f32 {...}"
     ptx = entry.format(name="a", body=wide) + entry.format(name="b", body=narrow)
     assert gates.wide_copies_from_ptx(ptx) == {"score_kernel_a": 1, "score_kernel_b": 0}
+
+
+def test_only_wide_copies_count_in_machine_code_of_each_architecture(gates: ModuleType) -> None:
+    wide = "LDG.E.128.SYS R8, [R4] ;\nSTS.128 [R7], R8 ;"
+    narrow = "LDG.E.128.SYS R8, [R4] ;\nLDG.E R2, [R4] ;\nSTS [R7], R2 ;"
+    code = "\tcode for sm_{arch}\n\tFunction : score_kernel_a\n{body}\nFunction : merge_b\n" + wide
+    sass = code.format(arch=75, body=wide) + code.format(arch=120, body=narrow)
+    copies = gates.wide_copies_from_sass(sass)
+    assert copies == {"score_kernel_a sm_75": 1, "score_kernel_a sm_120": 0}
+    (fault,) = gates.faults_of_copies(copies, 2, "machine code")
+    assert fault.startswith("score_kernel_a sm_120: conf is not read by 16-byte loads")
+    (fault,) = gates.faults_of_copies(copies, 4, "machine code")
+    assert "2 instances in the machine code, expected 4" in fault
