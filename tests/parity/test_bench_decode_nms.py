@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from kernel_library import ROOT, load
 
 from ssd_small import native
+from ssd_small.models.registry import get_spec
+from ssd_small.priors import priors_from_spec
+
+
+def benchmark_module() -> ModuleType:
+    path = ROOT / "benchmarks" / "bench_decode_nms.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def processor_time(run: Callable[[], object], repetitions: int) -> float:
+    """Seconds of the fastest run; what other processes take does not count."""
+    times = []
+    for _ in range(repetitions):
+        started = time.process_time()
+        run()
+        times.append(time.process_time() - started)
+    return min(times)
 
 
 def run_benchmark(script: str, *options: str) -> None:
@@ -30,6 +56,32 @@ def test_native_library_is_validated_and_timed(tmp_path: Path) -> None:
         assert timed["native"]["agreement"] == 1
         # far below what is claimed: machines that run tests are busy
         assert timed["numpy_loop"]["native_is_faster_by"] > 5
+
+
+@pytest.mark.parametrize(
+    ("model", "preset", "other", "least"),
+    [
+        # 34 and 23 were measured beside two trainings; a fifth less for machines that are busier
+        ("mobilenet_v1_s1l0", "torchvision", "torchvision", 20),
+        ("vgg16_s1l2_dual", "torchvision", "torchvision", 18),
+        ("mobilenet_v1_s1l0", "coco", "numpy_loop", 50),
+        ("vgg16_s1l2_dual", "coco", "numpy_loop", 50),
+    ],
+)
+def test_native_library_is_as_fast_as_claimed(
+    model: str, preset: str, other: str, least: float
+) -> None:
+    """One thread against one thread, one image."""
+    if not native.is_available():
+        pytest.skip("the native library is not built")
+    pytest.importorskip("torchvision", reason="the contender")
+    bench = benchmark_module()
+    priors, params = priors_from_spec(get_spec(model)), bench.PRESETS[preset]
+    loc, conf = bench.make_heads("scene", priors)
+    case = {"preset": preset, "threads": 1, "batch": 1}
+    runs = {name: run for name, run, _ in bench.contenders(case, loc, conf, priors, params)}
+    theirs, ours = processor_time(runs[other], 5), processor_time(runs["native"], 60)
+    assert theirs / ours >= least
 
 
 def test_kernels_are_validated_and_counted(tmp_path: Path) -> None:
