@@ -18,18 +18,24 @@ from .spec import ModelSpec
 StateDict = dict[str, Tensor]
 
 
-def load_checkpoint(net: SsdNetwork, path: str | Path) -> None:
+def load_checkpoint(net: SsdNetwork, path: str | Path, *, scope: str = "") -> None:
     """Load a state dict with the published keys into ``net``.
 
     A ``module.`` prefix is stripped; ``num_batches_tracked`` may be absent. Siblings such as
     ``vgg16`` and ``vgg16_s1l2`` have the same keys and shapes: that the checkpoint belongs to
     the network asked for cannot be seen from the weights.
 
+    Args:
+        net: takes the weights.
+        path: file written by ``torch.save(net.state_dict(), path)``.
+        scope: begin of the keys that are loaded, such as ``"base."`` for the backbone; the others
+            are neither read nor compared, and stay as they are in ``net``.
+
     Raises:
         BadFile: the file is absent, truncated, holds more than tensors, or does not fit; every
             missing, unexpected or mis-shaped key is listed, one a line.
     """
-    _load_state_dict(net, read_state_dict(path), path)
+    _load_state_dict(net, read_state_dict(path), path, scope)
 
 
 def model_from_checkpoint(
@@ -91,8 +97,9 @@ def _unreadable(path: Path, reason: str) -> str:
     )
 
 
-def _load_state_dict(net: SsdNetwork, state: StateDict, path: str | Path) -> None:
-    own = net.state_dict()
+def _load_state_dict(net: SsdNetwork, state: StateDict, path: str | Path, scope: str = "") -> None:
+    own = {key: value for key, value in net.state_dict().items() if key.startswith(scope)}
+    state = {key: value for key, value in state.items() if key.startswith(scope)}
     optional = {key for key in own if key.endswith("num_batches_tracked")}
     lines = [f"  missing: {key}" for key in own if key not in state and key not in optional]
     lines += [f"  unexpected: {key}" for key in state if key not in own]
@@ -104,7 +111,7 @@ def _load_state_dict(net: SsdNetwork, state: StateDict, path: str | Path) -> Non
     if lines:
         raise BadFile(_misfit(net, state, path, lines))
     _check_values(own, state, path)
-    net.load_state_dict({**{key: own[key] for key in optional}, **state})
+    net.load_state_dict({**{key: own[key] for key in optional}, **state}, strict=not scope)
 
 
 def _check_values(own: StateDict, state: StateDict, path: str | Path) -> None:
