@@ -44,6 +44,7 @@ class Reporter:
         """A line for the file, and for standard error unless a bar shows the like."""
         if self.path is not None:
             try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
                 with self.path.open("a") as file:
                     file.write(text + "\n")
             except OSError as error:
