@@ -47,7 +47,8 @@ def initial_network(
     if recipe.background is not None:
         start_with_background(net, recipe.background)
     if weights is not None:
-        load_checkpoint(net, weights, scope="base." if scope == "base" else "")
+        prefix = "base." if scope == "base" else ""
+        load_checkpoint(net, weights, scope=prefix, advice="pass --init-scope base")
     net.train()
     if recipe.channels_last:
         net.to(memory_format=torch.channels_last)
