@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from ssd_small.models.network import SsdNetwork
+from ssd_small.models.registry import get_spec
+from ssd_small.preprocess import Preprocessing
 from ssd_small.training.distributed import Processes
 from ssd_small.training.initialise import initial_network
 from ssd_small.training.matching import Targets, match
@@ -22,6 +24,9 @@ from ssd_small.training.stopping import StopRequest
 from ssd_small.training.trainer import LoopOptions, train
 
 MODEL, CLASSES, WIDTH = "mobilenet_v1", 3, 0.1
+SIZE = 128
+#: the network with a small input, which costs a fifth
+SPEC = replace(get_spec(MODEL), preprocessing=Preprocessing(height=SIZE, width=SIZE))
 CPU = Processes(torch.device("cpu"))
 ABOUT = {"model": MODEL}
 
@@ -47,7 +52,7 @@ class NoiseBatches:
 
     def batch(self, iteration: int) -> tuple[Tensor, Targets]:
         random = torch.Generator().manual_seed(iteration)
-        images = torch.randn(self.size, 3, 300, 300, generator=random) * 50
+        images = torch.randn(self.size, 3, SIZE, SIZE, generator=random) * 50
         low = torch.rand(self.size, 2, 2, generator=random) * 0.6
         sides = 0.1 + torch.rand(self.size, 2, 2, generator=random) * 0.3
         labels = torch.tensor([1, 2])
@@ -74,9 +79,12 @@ def small_recipe(**given: Any) -> Recipe:
     return Recipe(**values).with_changes(**given)
 
 
-def learner_of(recipe: Recipe) -> Learner:
+def learner_of(
+    recipe: Recipe, processes: Processes = CPU, dtype: torch.dtype = torch.float32
+) -> Learner:
     """A small network about to learn."""
-    return Learner.of(initial_network(MODEL, CLASSES, WIDTH, recipe), recipe, CPU)
+    net = initial_network(SPEC, CLASSES, WIDTH, recipe).to(dtype)
+    return Learner.of(net, recipe, processes)
 
 
 def train_noise(

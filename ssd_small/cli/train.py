@@ -32,7 +32,7 @@ def _recipe_options(command: Decorated) -> Decorated:
             click.option("--warm-up", type=share, help="Part of the budget at constant rate."),
             click.option("--ramp", type=share, help="Part in which the rate climbs to --lr."),
             click.option("--clip-norm", type=positive, help="Largest norm of the gradient."),
-            click.option("--ema-decay", type=share, help="Also average the weights, and use them."),
+            click.option("--ema-decay", type=Number(), help="Average the weights with this decay."),
             click.option("--negative-ratio", type=positive, help="Hard negatives per positive."),
             click.option("--match-iou", type=share, help="Least overlap of a positive prior."),
             click.option("--expand", type=share, help="Probability of a larger canvas."),

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ..models.checkpoint import load_checkpoint
 from ..models.network import SsdNetwork, create_model
+from ..models.spec import ModelSpec
 from .recipe import Recipe
 
 InitScope = Literal["base", "all"]
 
 
 def initial_network(
-    model: str,
+    model: str | ModelSpec,
     num_classes: int,
     width: float,
     recipe: Recipe,
@@ -30,7 +31,7 @@ def initial_network(
     ``recipe.norm_scale``. The published runs took the backbone of a trained sibling (``base``).
 
     Args:
-        model: name of the network.
+        model: name of the network, or its spec.
         num_classes: classes including background.
         width: channel multiplier.
         recipe: seed, L2Norm's start value, probability of background.

@@ -140,10 +140,12 @@ def update(
     amp = recipe.precision == "amp"
     with torch.autocast(device.type, _half(device), enabled=amp):
         loc, conf = learner.forward(images)
+    if amp:
+        loc, conf = loc.float(), conf.float()
     # the gradients are averaged over the processes, hence the divisor's part of one
     parts = multibox_loss(
-        loc.float(),
-        conf.float(),
+        loc,
+        conf,
         targets,
         negative_ratio=recipe.negative_ratio,
         divisor=max(positives, 1.0) / processes.world,
