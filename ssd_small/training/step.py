@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from ..errors import Diverged
+from ..errors import Diverged, UsageError
 from ..models.network import SsdNetwork
 from .distributed import Processes
 from .loss import multibox_loss
@@ -42,7 +42,18 @@ class Learner:
 
     @classmethod
     def of(cls, net: SsdNetwork, recipe: Recipe, processes: Processes) -> Learner:
-        """A learner about to do its first update; ``net`` is moved to the processes' device."""
+        """A learner about to do its first update; ``net`` is moved to the processes' device.
+
+        Raises:
+            UsageError: the network has batch norms, which cannot normalise over one picture.
+        """
+        normalizes = any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+        together = 1 if processes.device.type == "cuda" else processes.world
+        if normalizes and recipe.batch < 2 * together:
+            raise UsageError(
+                f"batch {recipe.batch} for {processes.world} processes: {net.spec.name} has batch "
+                f"norm, which needs two images a process; pass --batch {2 * together} or more"
+            )
         net.to(processes.device)
         forward = processes.parallel(net)
         heads = [*net.loc.parameters(), *net.conf.parameters()]

@@ -253,6 +253,7 @@ def test_options_that_do_not_go_together(call, data: Path, tmp_path: Path) -> No
     call(*_train(data, run, model="resnet")).fails(2, "unknown model 'resnet'")
     call(*_train(data, run, "--lr", "nan")).fails(2, "--lr")
     call(*_train(data, run, "--ema-decay", 1)).fails(2, "ema_decay 1.0", "between 0 and 1")
+    call(*_train(data, run, "--batch", 1)).fails(2, "batch norm", "--batch 2")
     assert not run.exists()
 
 
