@@ -3,8 +3,10 @@
 A step is what follows once the pictures are prepared: matching of priors and objects, forward,
 loss, backward and the update by SGD with momentum. (``ssd-small train`` matches in its loader
 processes; here the step does it, since torchvision's model does.) All contenders get the same
-pictures and objects. All are timed in both memory layouts, torchvision's network in turn with our
-VGG16; full precision, so that the arithmetic is the same.
+pictures and objects. All are timed in both memory layouts and full precision, each in a process of
+its own that is set up as its users have it (``ssd-small train`` keeps freed memory, see
+``ssd_small.training.cpu``), torchvision's network in turn with our VGG16. Ours has more arithmetic:
+six priors on each cell of its finest map, where torchvision's has four.
 
 Before anything is timed the loss is compared with torchvision's, on the same matches.
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +39,7 @@ from ssd_small.models.registry import get_spec, list_models
 from ssd_small.models.shapes import summarize
 from ssd_small.priors import priors_from_spec
 from ssd_small.timing import measure
+from ssd_small.training.cpu import prepare_cpu
 from ssd_small.training.distributed import Processes
 from ssd_small.training.initialise import initial_network
 from ssd_small.training.loss import multibox_loss
@@ -47,6 +51,7 @@ RESULT = Path(__file__).parent / "results" / "training_cpu.json"
 CLASSES, SIDE, OBJECTS = 91, 300, 8
 #: so small that weights stay what they are: a step costs the same at the end as at the begin
 LR = 1e-9
+LAYOUTS = ("contiguous", "channels_last")
 THEIRS = "torchvision ssd300_vgg16"
 Scenes = list[tuple[Tensor, Tensor]]
 
@@ -125,36 +130,60 @@ def their_step(channels_last: bool, images: Tensor, scenes: Scenes) -> Callable[
     return step
 
 
-def contenders(
-    model: str, width: float, images: Tensor, scenes: Scenes
-) -> dict[tuple[str, str], Callable[[], object]]:
-    """Steps by name and layout; VGG16 comes with torchvision's, to be timed in turn."""
-    steps: dict[tuple[str, str], Callable[[], object]] = {}
-    for layout in ("contiguous", "channels_last"):
-        last = layout == "channels_last"
-        steps[model, layout] = our_step(model, width, last, images, scenes)
-        if model == "vgg16":
-            steps[THEIRS, layout] = their_step(last, images, scenes)
-    return steps
-
-
-def run(models: list[str], width: float, batch: int, seconds: float) -> list[dict[str, Any]]:
-    """Time the networks one after the other, each in both layouts in turn."""
+def make_step(name: str, width: float, layout: str, batch: int) -> Callable[[], object]:
+    """The step of a contender."""
     images, scenes = make_scenes(batch)
+    last = layout == "channels_last"
+    if name == THEIRS:
+        return their_step(last, images, scenes)
+    return our_step(name, width, last, images, scenes)
+
+
+def time_in_child(name: str, layout: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds of a contender's step in a process of its own."""
+    command = [sys.executable, __file__, "--child", name, layout, "--width", options.width]
+    command += ["--batch", options.batch, "--threads", options.threads]
+    done = subprocess.run(
+        [str(word) for word in (*command, "--seconds", options.seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return dict(json.loads(done.stdout))
+
+
+def run_child(options: argparse.Namespace) -> None:
+    """Time one contender, in the process settings that it is used with."""
+    name, layout = options.child
+    if name == THEIRS:
+        torch.set_num_threads(options.threads)
+    else:
+        prepare_cpu(options.threads)
+    step = make_step(name, options.width, layout, options.batch)
+    least = 3 if options.seconds else 1
+    print(json.dumps(measure([step], options.seconds, warm_up=1, least=least)[-1].to_dict()))
+
+
+def run(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time the networks one after the other, VGG16 in turn with torchvision's."""
     rows = []
-    for model in models:
-        steps = contenders(model, width, images, scenes)
-        timings = measure(list(steps.values()), seconds, warm_up=1, least=1 if not seconds else 3)
-        for (name, layout), timing in zip(steps, timings, strict=False):
-            rate = 1e3 * batch / timing.median
+    for model in options.models:
+        names = (model, THEIRS) if model == "vgg16" else (model,)
+        turns = [(name, layout) for layout in LAYOUTS for name in names]
+        rounds: dict[tuple[str, str], list[dict[str, Any]]] = {turn: [] for turn in turns}
+        for _ in range(options.rounds if len(names) > 1 else 1):
+            for turn in turns:
+                rounds[turn].append(time_in_child(*turn, options))
+        for (name, layout), timings in rounds.items():
+            rate = 1e3 * options.batch / statistics.median(t["median"] for t in timings)
             priors = 8732 if name == THEIRS else summarize(get_spec(name)).num_priors
             rows.append(
                 {
                     "name": name,
-                    "width": 1.0 if name == THEIRS else width,
+                    "width": 1.0 if name == THEIRS else options.width,
                     "priors": priors,
                     "layout": layout,
-                    "step_ms": timing.to_dict(),
+                    "rounds_of_step_ms": timings,
                     "images_per_second": round(rate, 3),
                 }
             )
@@ -165,11 +194,10 @@ def run(models: list[str], width: float, batch: int, seconds: float) -> list[dic
 def times_torchvision(rows: list[dict[str, Any]]) -> dict[str, float] | None:
     """How many times torchvision's images/s our VGG16 has, by layout and of the better ones."""
     rates = {(row["name"], row["layout"]): row["images_per_second"] for row in rows}
-    layouts = ("contiguous", "channels_last")
     if (THEIRS, "contiguous") not in rates:
         return None
-    by_layout = {v: round(rates["vgg16", v] / rates[THEIRS, v], 3) for v in layouts}
-    ours, theirs = (max(rates[name, v] for v in layouts) for name in ("vgg16", THEIRS))
+    by_layout = {v: round(rates["vgg16", v] / rates[THEIRS, v], 3) for v in LAYOUTS}
+    ours, theirs = (max(rates[name, v] for v in LAYOUTS) for name in ("vgg16", THEIRS))
     return by_layout | {"better": round(ours / theirs, 3)}
 
 
@@ -189,25 +217,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time training steps on the CPU.")
     parser.add_argument("--models", nargs="+", default=list_models(), choices=list_models())
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--width", type=float, default=1.0, help="of our networks")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each contender")
-    parser.add_argument("--quick", action="store_true", help="batch 2, one small network")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each contender's turn")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of VGG16 and torchvision's")
+    parser.add_argument("--quick", action="store_true", help="one step of one small network")
     parser.add_argument("--output", type=Path, default=RESULT, help="JSON file; - for stdout only")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.set_flush_denormal(True)
+    if options.child:
+        run_child(options)
+        return
     difference = loss_difference()
     if difference > 1e-5:
         raise SystemExit(f"our loss differs from torchvision's by {difference:g}, relatively")
     if options.quick:
-        rows = run(["mobilenet_v1"], 0.25, 2, 0.0)
-    else:
-        rows = run(options.models, 1.0, options.batch, options.seconds)
+        options.models, options.width, options.batch = ["mobilenet_v1"], 0.25, 2
+        options.seconds = 0.0
+    rows = run(options)
     report = {
         "machine": describe_machine(),
         "commit": commit(),
         "threads": options.threads,
-        "batch": 2 if options.quick else options.batch,
+        "batch": options.batch,
         "classes": CLASSES,
         "loss_difference": difference,
         "vgg16_times_torchvision": times_torchvision(rows),

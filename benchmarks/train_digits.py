@@ -35,6 +35,7 @@ from ssd_small.datasets.digits import coco_from_scenes
 from ssd_small.datasets.digits_scenes import Material, Scene, draw_scene, load_material
 from ssd_small.models.network import SsdNetwork
 from ssd_small.preprocess import input_from_image
+from ssd_small.training.cpu import prepare_cpu
 from ssd_small.training.distributed import Processes
 from ssd_small.training.evaluation import evaluate_network
 from ssd_small.training.initialise import initial_network
@@ -165,9 +166,7 @@ def main(
         epochs=None, warm_up=0.0, ramp=0.03, clip_norm=10.0, background=0.9, precision="amp",
         **settings,
     )  # fmt: skip
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
-    torch.set_flush_denormal(True)
+    prepare_cpu(threads)
     net = initial_network(model, NUM_CLASSES, width, recipe)
     learner = Learner.of(net, recipe, Processes(torch.device("cpu")))
     batches = DrawnBatches(net, load_material("train"), recipe)

@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..files import check_writable, sha256_of, write_bytes
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
-from ..requirements import require
+from .cpu import prepare_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
 from .evaluation import evaluate_files
@@ -82,7 +82,7 @@ def run_training(job: TrainingJob) -> dict[str, Any]:
         OutputError: a file could not be written; older files stay whole.
     """
     _check_output(job)
-    _prepare_cpu(job.threads)
+    prepare_cpu(job.threads)
     data = DetectionDataset.from_coco(job.annotations, job.images)
     val = _validation(job, data)
     with joined_processes(job.device) as processes:
@@ -122,14 +122,6 @@ def _check_output(job: TrainingJob) -> None:
             f"{job.output} holds a run already; pass --resume to go on with it, or choose another "
             "--output"
         )
-
-
-def _prepare_cpu(threads: int) -> None:
-    if threads:
-        torch.set_num_threads(threads)
-        require("cv2", "training").setNumThreads(threads)
-    # weights that decay towards 0 would otherwise slow down the end of a run
-    torch.set_flush_denormal(True)
 
 
 def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, Path] | None:

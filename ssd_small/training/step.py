@@ -64,6 +64,7 @@ class Learner:
             recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
+            fused=True,  # one pass over the weights instead of four
         )
         scaled = recipe.precision == "amp" and processes.device.type == "cuda"
         return cls(
