@@ -224,5 +224,7 @@ def _example(
     size = torch.tensor([preprocessing.width, preprocessing.height] * 2, dtype=torch.float32)
     bgr = np.ascontiguousarray(image_rgb[:, :, ::-1])
     return Example(
-        torch.from_numpy(input_from_image(bgr, preprocessing)), boxes_xyxy / size, labels
+        torch.from_numpy(input_from_image(bgr, preprocessing)),
+        (boxes_xyxy / size).clamp(0, 1),  # but for rounding they are inside
+        labels,
     )
