@@ -12,19 +12,15 @@ the published 20, its channels being fewer.
 
     python benchmarks/train_digits.py --model mobilenet_v1_s1l0 --minutes 40 --output DIR
 
-writes ``DIR/MODEL.pth`` (a state dict with the published keys), ``DIR/MODEL.log`` and, while it
-runs, ``DIR/MODEL.resume.pth``; ``--resume`` goes on from there.
+writes ``DIR/last.pth`` (a state dict with the published keys), and the log, history and resume
+file of ``ssd-small train``; ``--resume`` goes on from there.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import os
-import platform
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,53 +33,27 @@ from torch import Tensor
 from ssd_small.coco import Annotations
 from ssd_small.datasets.digits import coco_from_scenes
 from ssd_small.datasets.digits_scenes import Material, Scene, draw_scene, load_material
-from ssd_small.models.network import SsdNetwork, create_model
+from ssd_small.models.network import SsdNetwork
 from ssd_small.preprocess import input_from_image
+from ssd_small.training.cpu import prepare_cpu
+from ssd_small.training.distributed import Processes
 from ssd_small.training.evaluation import evaluate_network
-from ssd_small.training.loss import LossParts, multibox_loss
+from ssd_small.training.initialise import initial_network
 from ssd_small.training.matching import Targets, match
+from ssd_small.training.progress import Reporter
+from ssd_small.training.recipe import Recipe
+from ssd_small.training.run import Run
+from ssd_small.training.step import Learner
+from ssd_small.training.stopping import Stopped, stop_on_signals
+from ssd_small.training.trainer import LoopOptions, Metrics, train
 
 NUM_CLASSES = 11
-REPORT_EVERY = 100
+#: there is no end of pictures: what counts as an epoch
+PICTURES_PER_EPOCH = 4000
 WATCHED_PICTURES = 40
+METRICS = ("AP", "AP50", "AP_small", "AP_medium", "AP_large")
 #: streams of random numbers: training pictures, and those that watch progress (train split too)
 _TRAINING, _WATCHING = 2, 3
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run is made of; exactly one of ``minutes`` and ``iterations`` is set."""
-
-    model: str
-    minutes: float | None
-    iterations: int | None
-    batch: int
-    lr: float
-    head_lr: float
-    norm_scale: float
-    seed: int
-    width: float
-    threads: int
-
-    def progress(self, iteration: int, seconds: float) -> float:
-        """How much of the budget is spent, 0 to 1."""
-        if self.iterations is not None:
-            return iteration / self.iterations
-        assert self.minutes is not None
-        return seconds / (60 * self.minutes)
-
-
-@dataclass(frozen=True)
-class Log:
-    """Lines to the terminal and to a file."""
-
-    path: Path
-
-    def __call__(self, line: str) -> None:
-        """Write a line."""
-        print(line, flush=True)
-        with self.path.open("a") as file:
-            file.write(line + "\n")
 
 
 def jittered(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -100,155 +70,68 @@ def jittered(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def targets_from_scene(scene: Scene, net: SsdNetwork) -> Targets:
-    """What the heads are to give for a picture."""
-    height, width = scene.image.shape[:2]
-    boxes = torch.from_numpy(scene.boxes_xyxy / np.float32([width, height, width, height]))
-    labels = torch.from_numpy(scene.names + 1)
-    return match(boxes.float(), labels, net.priors, variances=net.spec.postprocess.variances)
+@dataclass(frozen=True, eq=False)
+class DrawnBatches:
+    """Pictures drawn on the spot: :class:`ssd_small.training.run.Batches`."""
+
+    net: SsdNetwork
+    material: Material
+    recipe: Recipe
+
+    @property
+    def per_epoch(self) -> int:
+        """Updates that count as an epoch."""
+        return PICTURES_PER_EPOCH // self.recipe.batch
+
+    def starting_at(self, iteration: int) -> Generator[tuple[Tensor, Targets], None, None]:
+        """Batch after batch."""
+        while True:
+            yield self.batch(iteration)
+            iteration += 1
+
+    def names(self, iteration: int) -> list[str]:
+        """Drawn pictures are known by their numbers."""
+        return [f"picture {i} of iteration {iteration}" for i in range(self.recipe.batch)]
+
+    def batch(self, iteration: int) -> tuple[Tensor, Targets]:
+        """The batch of an iteration; the same iteration gives the same batch."""
+        seeds = [[self.recipe.seed, _TRAINING, iteration, i] for i in range(self.recipe.batch)]
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+        scenes = [draw_scene(self.material, rng, int(rng.integers(1, 5))) for rng in rngs]
+        images = [
+            input_from_image(jittered(scene.image, rng), self.net.spec.preprocessing)
+            for scene, rng in zip(scenes, rngs, strict=True)
+        ]
+        targets = [self.targets(scene) for scene in scenes]
+        return torch.from_numpy(np.stack(images)), Targets.stack(targets)
+
+    def targets(self, scene: Scene) -> Targets:
+        """What the heads are to give for a picture."""
+        height, width = scene.image.shape[:2]
+        boxes = torch.from_numpy(scene.boxes_xyxy / np.float32([width, height, width, height]))
+        return match(
+            boxes.float(),
+            torch.from_numpy(scene.names + 1),
+            self.net.priors,
+            iou_threshold=self.recipe.match_iou,
+            variances=self.net.spec.postprocess.variances,
+        )
 
 
-def training_batch(
-    net: SsdNetwork, material: Material, seed: int, iteration: int, size: int
-) -> tuple[Tensor, Targets]:
-    """The batch of an iteration; the same arguments give the same batch."""
-    rngs = [np.random.default_rng([seed, _TRAINING, iteration, i]) for i in range(size)]
-    scenes = [draw_scene(material, rng, int(rng.integers(1, 5))) for rng in rngs]
-    images = [
-        torch.from_numpy(input_from_image(jittered(scene.image, rng), net.spec.preprocessing))
-        for scene, rng in zip(scenes, rngs, strict=True)
-    ]
-    batch = torch.stack(images).contiguous(memory_format=torch.channels_last)
-    return batch, Targets.stack([targets_from_scene(scene, net) for scene in scenes])
-
-
-def step(
-    net: SsdNetwork, optimizer: torch.optim.Optimizer, images: Tensor, targets: Targets
-) -> LossParts:
-    """One update; raises where the loss is not finite."""
-    with torch.autocast("cpu", torch.bfloat16):
-        loc, conf = net(images)
-    parts = multibox_loss(loc.float(), conf.float(), targets)
-    if not torch.isfinite(parts.total):
-        raise click.ClickException("the loss is not finite; lower --lr")
-    optimizer.zero_grad(set_to_none=True)
-    parts.total.backward()
-    torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
-    optimizer.step()
-    return parts
-
-
-def lr_factor(progress: float, warm_up: float = 0.03) -> float:
-    """Linear warm-up, then half a cosine to 0; ``progress`` runs from 0 to 1."""
-    if progress < warm_up:
-        return 0.05 + 0.95 * progress / warm_up
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
-
-
-def start_with_background(net: SsdNetwork, probability: float = 0.9) -> None:
-    """Set the conf biases so that priors start out as background with this probability."""
-    ratio = probability * (net.num_classes - 1) / (1 - probability)
-    for head in net.conf:
-        bias = head.bias.detach().view(-1, net.num_classes)
-        bias.zero_()
-        bias[:, 0] = math.log(ratio)
-
-
-def save(path: Path, content: object) -> None:
-    """``torch.save`` to a temporary name, then rename."""
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
-
-
-def precision(net: SsdNetwork, scenes: Sequence[Scene]) -> str:
-    """Average precisions on ``scenes``, as a line."""
+def precision(net: SsdNetwork, scenes: Sequence[Scene]) -> Metrics:
+    """Average precisions on ``scenes``."""
     coco = coco_from_scenes([(str(i), scene) for i, scene in enumerate(scenes)], "scenes")
     lists = (tuple(coco[key]) for key in ("images", "categories", "annotations"))
     truth = Annotations(Path("scenes"), *lists, dropped=0)
-    metrics = evaluate_network(net, (scene.image for scene in scenes), truth, backend="numpy")
-    names = ("AP", "AP50", "AP_small", "AP_medium", "AP_large")
-    return "  ".join(f"{name} {metrics[name] or 0.0:.3f}" for name in names)
+    return evaluate_network(net, (scene.image for scene in scenes), truth, backend="numpy")
 
 
-@dataclass
-class State:
-    """A run under way."""
-
-    net: SsdNetwork
-    optimizer: torch.optim.Optimizer
-    iteration: int = 0
-    seconds: float = 0.0
-
-    @classmethod
-    def fresh(cls, settings: Settings) -> State:
-        """Random weights, nothing done."""
-        torch.manual_seed(settings.seed)
-        net = create_model(settings.model, NUM_CLASSES, settings.width)
-        start_with_background(net)
-        if net.norm is not None:
-            torch.nn.init.constant_(net.norm.weight, settings.norm_scale)
-        net.train().to(memory_format=torch.channels_last)
-        heads = [*net.loc.parameters(), *net.conf.parameters()]
-        rest = [p for p in net.parameters() if all(p is not head for head in heads)]
-        groups = [{"params": rest}, {"params": heads, "lr": settings.head_lr}]
-        return cls(net, torch.optim.SGD(groups, settings.lr, momentum=0.9, weight_decay=1e-4))
-
-    def save(self, path: Path) -> None:
-        """Everything :meth:`load` needs."""
-        content = {
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "iteration": self.iteration,
-            "seconds": self.seconds,
-        }
-        save(path, content)
-
-    def load(self, path: Path) -> None:
-        """Go back to where :meth:`save` was called."""
-        content = torch.load(path, weights_only=True)
-        self.net.load_state_dict(content["net"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.iteration, self.seconds = content["iteration"], content["seconds"]
-
-
-def train(
-    state: State, settings: Settings, log: Log, resume_path: Path, watch_minutes: float
-) -> None:
-    """Spend the budget; mAP on new pictures of the train split and a checkpoint now and then."""
-    material = load_material("train")
-    watched = [
-        draw_scene(material, np.random.default_rng([settings.seed, _WATCHING, i]))
+def watched_scenes(material: Material, seed: int) -> list[Scene]:
+    """New pictures of the train split, to see how far training is."""
+    return [
+        draw_scene(material, np.random.default_rng([seed, _WATCHING, i]))
         for i in range(WATCHED_PICTURES)
     ]
-    started, next_watch = time.monotonic() - state.seconds, state.seconds + 60 * watch_minutes
-    sums, last_report = np.zeros(3), time.monotonic()
-    while (progress := settings.progress(state.iteration, state.seconds)) < 1:
-        factor = lr_factor(progress)
-        for group, lr in zip(
-            state.optimizer.param_groups, (settings.lr, settings.head_lr), strict=True
-        ):
-            group["lr"] = lr * factor
-        images, targets = training_batch(
-            state.net, material, settings.seed, state.iteration, settings.batch
-        )
-        parts = step(state.net, state.optimizer, images, targets)
-        sums += [float(parts.loc.detach()), float(parts.conf.detach()), parts.num_positive]
-        state.iteration += 1
-        state.seconds = time.monotonic() - started
-        if state.iteration % REPORT_EVERY == 0:
-            loc, conf, positives = sums / REPORT_EVERY
-            rate = REPORT_EVERY * settings.batch / (time.monotonic() - last_report)
-            log(
-                f"iteration {state.iteration:6d}  {state.seconds / 60:5.1f} min  "
-                f"lr {settings.lr * factor:.5f}  loc {loc:.3f}  conf {conf:.3f}  "
-                f"positives {positives:.0f}  {rate:.1f} images/s"
-            )
-            sums[:], last_report = 0, time.monotonic()
-        if state.seconds > next_watch:
-            next_watch = state.seconds + 60 * watch_minutes
-            log(f"new pictures of the train split: {precision(state.net, watched)}")
-            state.save(resume_path)
 
 
 @click.command()
@@ -262,37 +145,48 @@ def train(
 @click.option("--seed", default=0, show_default=True)
 @click.option("--width", default=0.25, show_default=True)
 @click.option("--threads", default=1, show_default=True)
-@click.option("--watch-minutes", default=10.0, show_default=True, help="Between interim mAPs.")
+@click.option("--watch-epochs", default=1, show_default=True, help="Between interim mAPs.")
 @click.option("--val-images", default=100, show_default=True)
 @click.option("--resume", is_flag=True)
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True)
-def main(watch_minutes: float, val_images: int, resume: bool, output: Path, **options: Any) -> None:
+def main(
+    model: str,
+    width: float,
+    threads: int,
+    watch_epochs: int,
+    val_images: int,
+    resume: bool,
+    output: Path,
+    **settings: Any,
+) -> None:
     """Train MODEL on generated pictures and report its mAP on the val split."""
-    settings = Settings(**options)
-    if (settings.minutes is None) == (settings.iterations is None):
+    if (settings["minutes"] is None) == (settings["iterations"] is None):
         raise click.UsageError("give either --minutes or --iterations")
-    torch.set_num_threads(settings.threads)
-    cv2.setNumThreads(settings.threads)
-    torch.set_flush_denormal(True)
-    output.mkdir(parents=True, exist_ok=True)
-    log = Log(output / f"{settings.model}.log")
-    resume_path = output / f"{settings.model}.resume.pth"
-    state = State.fresh(settings)
-    if resume:
-        state.load(resume_path)
-    else:
-        log.path.write_text("")
-    log(f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())} {json.dumps(asdict(settings))}")
-    log(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}")
-    train(state, settings, log, resume_path, watch_minutes)
-    log(f"{state.iteration} iterations of {settings.batch} pictures, {state.seconds / 60:.1f} min")
-    net = state.net.to(memory_format=torch.contiguous_format)
-    save(output / f"{settings.model}.pth", net.state_dict())
+    recipe = Recipe(
+        epochs=None, warm_up=0.0, ramp=0.03, clip_norm=10.0, background=0.9, precision="amp",
+        **settings,
+    )  # fmt: skip
+    prepare_cpu(threads)
+    net = initial_network(model, NUM_CLASSES, width, recipe)
+    learner = Learner.of(net, recipe, Processes(torch.device("cpu")))
+    batches = DrawnBatches(net, load_material("train"), recipe)
+    begin = Run.resumed if resume else Run.fresh
+    run = begin(learner, batches, {"model": model, "width": width}, output)
+    reporter = Reporter(run.folder.log)
+    reporter.line(f"{model}, width {width:g}: {json.dumps(recipe.to_dict())}")
+    watched = watched_scenes(batches.material, recipe.seed)
+    options = LoopOptions(log_every=100, eval_every=watch_epochs)
+    with stop_on_signals() as stop:
+        try:
+            train(run, lambda net: precision(net, watched), reporter, options, stop)
+        except Stopped:
+            raise click.Abort from None
     material = load_material("val")
     # the very pictures of make_digits(..., seed=0)
     scenes = [draw_scene(material, np.random.default_rng([0, 1, i])) for i in range(val_images)]
-    log(f"val, {val_images} pictures: {precision(net, scenes)}")
-    resume_path.unlink(missing_ok=True)
+    scores = precision(net, scenes)
+    texts = "  ".join(f"{name} {scores[name] or 0.0:.3f}" for name in METRICS)
+    reporter.line(f"val, {val_images} pictures: {texts}")
 
 
 if __name__ == "__main__":

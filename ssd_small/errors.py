@@ -15,6 +15,12 @@ class CheckFailed(SsdSmallError):
     exit_code = 1
 
 
+class Diverged(SsdSmallError):
+    """A training run has left the numbers (infinite or NaN loss): exit 1."""
+
+    exit_code = 1
+
+
 class UsageError(SsdSmallError, ValueError):
     """An argument is wrong: exit 2."""
 

@@ -17,6 +17,7 @@ EXTRA_OF_MODULE = {
     "pycocotools": "eval",
     "cv2": "images",
     "PIL": "images",
+    "matplotlib": "train",
     "sklearn": "demo",
     "skimage": "demo",
     "cuda": "tensorrt",

@@ -17,6 +17,7 @@ _COMMANDS = {
     "models": "List the networks with their figures.",
     "export": "Write a network as self-describing ONNX.",
     "build-engine": "Build an engine from ONNX.",
+    "train": "Train a network on COCO-format data.",
     "bench": "Measure inference time per network.",
     "eval": "Score detections with the COCO metric.",
     "detect": "Detect objects in pictures.",

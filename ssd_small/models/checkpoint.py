@@ -18,18 +18,28 @@ from .spec import ModelSpec
 StateDict = dict[str, Tensor]
 
 
-def load_checkpoint(net: SsdNetwork, path: str | Path) -> None:
+def load_checkpoint(
+    net: SsdNetwork, path: str | Path, *, scope: str = "", advice: str | None = None
+) -> None:
     """Load a state dict with the published keys into ``net``.
 
     A ``module.`` prefix is stripped; ``num_batches_tracked`` may be absent. Siblings such as
     ``vgg16`` and ``vgg16_s1l2`` have the same keys and shapes: that the checkpoint belongs to
     the network asked for cannot be seen from the weights.
 
+    Args:
+        net: takes the weights.
+        path: file written by ``torch.save(net.state_dict(), path)``.
+        scope: begin of the keys that are loaded, such as ``"base."`` for the backbone; the others
+            are neither read nor compared, and stay as they are in ``net``.
+        advice: what to do about a checkpoint with other classes, where ``--num-classes`` is no
+            option.
+
     Raises:
         BadFile: the file is absent, truncated, holds more than tensors, or does not fit; every
             missing, unexpected or mis-shaped key is listed, one a line.
     """
-    _load_state_dict(net, read_state_dict(path), path)
+    _load_state_dict(net, read_state_dict(path), path, scope, advice)
 
 
 def model_from_checkpoint(
@@ -91,8 +101,15 @@ def _unreadable(path: Path, reason: str) -> str:
     )
 
 
-def _load_state_dict(net: SsdNetwork, state: StateDict, path: str | Path) -> None:
-    own = net.state_dict()
+def _load_state_dict(
+    net: SsdNetwork,
+    state: StateDict,
+    path: str | Path,
+    scope: str = "",
+    advice: str | None = None,
+) -> None:
+    own = {key: value for key, value in net.state_dict().items() if key.startswith(scope)}
+    state = {key: value for key, value in state.items() if key.startswith(scope)}
     optional = {key for key in own if key.endswith("num_batches_tracked")}
     lines = [f"  missing: {key}" for key in own if key not in state and key not in optional]
     lines += [f"  unexpected: {key}" for key in state if key not in own]
@@ -102,9 +119,9 @@ def _load_state_dict(net: SsdNetwork, state: StateDict, path: str | Path) -> Non
         if key in state and state[key].shape != own[key].shape
     ]
     if lines:
-        raise BadFile(_misfit(net, state, path, lines))
+        raise BadFile(_misfit(net, state, path, lines, advice))
     _check_values(own, state, path)
-    net.load_state_dict({**{key: own[key] for key in optional}, **state})
+    net.load_state_dict({**{key: own[key] for key in optional}, **state}, strict=not scope)
 
 
 def _check_values(own: StateDict, state: StateDict, path: str | Path) -> None:
@@ -122,11 +139,13 @@ def _check_values(own: StateDict, state: StateDict, path: str | Path) -> None:
             )
 
 
-def _misfit(net: SsdNetwork, state: StateDict, path: str | Path, lines: list[str]) -> str:
+def _misfit(
+    net: SsdNetwork, state: StateDict, path: str | Path, lines: list[str], advice: str | None
+) -> str:
     hint = "choose the --model it was trained as"
     classes, width = _num_classes_of(state, net.spec), _width_of(state, net.spec)
     if classes not in (None, net.num_classes):
-        hint = f"it has {classes} classes: pass --num-classes {classes}"
+        hint = f"it has {classes} classes: {advice or f'pass --num-classes {classes}'}"
     elif width is not None and _width_of(net.state_dict(), net.spec) != width:
         hint = f"it has width {width:g}: pass --width {width:g}"
     return (
@@ -159,6 +178,8 @@ def _width_of(state: StateDict, spec: ModelSpec) -> float | None:
             channels = state[key].shape[0]
             low = max(low, (channels - 4) / tensor.shape[0] if channels > 8 else 0.0)
             high = min(high, (channels + 4) / tensor.shape[0])
+    if high == math.inf:  # not a layer in common
+        return None
     for parts in (1, 2, 4, 8, 10, 16, 20, 100, 1000, 10**4, 10**5, 10**6):
         width = max(math.ceil(low * parts), 1) / parts
         if width < high and width <= 4:

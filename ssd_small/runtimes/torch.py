@@ -10,7 +10,7 @@ from .base import BatchingRuntime, FloatArray, HeadOutputs
 
 
 class TorchRuntime(BatchingRuntime):
-    """Runs a network with PyTorch on the CPU."""
+    """Runs a network with PyTorch, on the device it lies on."""
 
     precision = "fp32"
 
@@ -25,5 +25,5 @@ class TorchRuntime(BatchingRuntime):
     def infer_batch(self, images: FloatArray) -> HeadOutputs:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""
         with torch.inference_mode():
-            loc, conf = self.net(torch.from_numpy(images))
-        return HeadOutputs(loc.numpy(), conf.numpy())
+            loc, conf = self.net(torch.from_numpy(images).to(self.net.priors.device))
+        return HeadOutputs(loc.cpu().numpy(), conf.cpu().numpy())

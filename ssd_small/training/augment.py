@@ -1,42 +1,36 @@
 """Augmentation of the published recipe: crop, photometric distortion, expansion, mirror.
 
-The geometry of a picture is drawn first, as rectangles; then the wanted part of the picture is
-resized once, straight into its place on the network's input. It never exists at four times its
-size, and the filling around it is exactly the mean. The order of the recipe differs, which is
-distort, expand, mirror, resize; distortion works pixel by pixel, so nothing but rounding does.
+All but the crop is made of ``torchvision.transforms.v2``. Where that differs from the published
+code (Liu et al. 2016, section 2.2, in the variant of Mudassar & Mukhopadhyay, BMVC 2019):
 
-What ``torchvision.transforms.v2`` does differently, and why it is the reference of the tests
-rather than the engine:
-
-- ``RandomIoUCrop`` asks the least overlap of one object, the recipe of all, so that dense
-  pictures stay whole or are cropped at will; it tries 40 times, the recipe 50.
-- ``RandomPhotometricDistort``: see :mod:`.photometric`.
-- ``RandomZoomOut`` is the recipe's expansion, on an enlarged copy of the picture.
-- ``SanitizeBoundingBoxes`` drops boxes by a side of at least one pixel, the recipe by a fraction
-  of the input, and it may leave a picture without objects, which the recipe forbids.
-- All of them draw from torch's global generator, so that the pictures would depend on what else
-  draws from it. Here each picture has its own generator and the global one is left alone.
+- The crop is :func:`.crop.random_crop`: ``RandomIoUCrop`` wants one object of the least overlap,
+  the published code all of them, which leaves dense pictures whole or cropped at will.
+- ``ColorJitter`` scales the brightness by up to an eighth where the recipe adds up to 32 levels,
+  takes the contrast about the mean grey instead of black, and mixes with grey for saturation where
+  the recipe scales it in HSV; hue turns alike. ``RandomPhotometricDistort`` is the same with
+  channels permuted, which the recipe does not do and which takes away colours that tell classes
+  apart.
+- A picture is resized to the network's input right after the crop, not at the end: light is
+  changed on a fifth of the pixels, and an expanded picture is resized twice.
+- The frame of an expanded picture is the mean rounded to whole levels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from ..errors import UsageError
-from ..preprocess import Image, Preprocessing
-from ..requirements import require
-from .crop import Rectangle, random_crop
+from ..preprocess import Preprocessing, input_from_image
+from .crop import random_crop
 from .dataset import Sample
-from .photometric import distorted
-
-_INTERPOLATIONS = ("linear", "cubic", "area", "nearest", "lanczos4")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +55,13 @@ class Augmentation:
 
     Attributes:
         crop: SSD crop, see :func:`.crop.random_crop`.
-        photometric: brightness, contrast, hue and saturation, see :func:`.photometric.distorted`.
+        photometric: brightness, contrast, saturation and hue, each with probability one half.
         expand: probability that the picture shrinks into a frame of the mean colour.
         max_expand: by how much at most, per side.
         mirror: probability that left and right are exchanged.
         random_interpolation: resize by a method drawn per picture instead of the network's own.
-        min_side: objects of which a side is at most this fraction of the input are left out, if
-            others remain.
+        min_side: objects of which a side is less than this fraction of the input's shorter side,
+            or less than a pixel, are left out, if others remain.
     """
 
     crop: bool = True
@@ -93,35 +87,6 @@ class Augmentation:
 
 
 Transform = Callable[[Sample, np.random.Generator], Example]
-
-
-@dataclass(frozen=True)
-class _Geometry:
-    """Where the pixels go.
-
-    Attributes:
-        source: part of the picture that is shown, in its pixels.
-        target: where it is shown, in pixels of the network's input.
-        mirrored: whether the whole input is mirrored afterwards.
-    """
-
-    source: Rectangle
-    target: Rectangle
-    mirrored: bool
-
-    def boxes(
-        self, boxes_xyxy: npt.NDArray[np.float32], size: tuple[int, int]
-    ) -> npt.NDArray[np.float64]:
-        """Boxes ``[G, 4]`` of the picture in the unit square of the input (height, width)."""
-        s, t = self.source, self.target
-        offset = np.array([s.left, s.top] * 2, np.float64)
-        scale = np.array([t.width / s.width, t.height / s.height] * 2)
-        place = np.array([t.left, t.top] * 2, np.float64)
-        inside = (boxes_xyxy - offset).clip(0, np.array([s.width, s.height] * 2))
-        unit = (inside * scale + place) / np.array([size[1], size[0]] * 2)
-        if self.mirrored:
-            unit[:, [0, 2]] = 1 - unit[:, [2, 0]]
-        return np.asarray(unit, np.float64)
 
 
 def training_transform(
@@ -152,76 +117,114 @@ def example_from_sample(
 
     Args:
         sample: left as it is.
-        rng: the same state gives the same example.
+        rng: the same state gives the same example. torchvision draws from torch's global
+            generator, which is seeded from here and put back afterwards.
         preprocessing: what the network expects.
         augmentation: what may be changed.
     """
+    if augmentation == Augmentation.none():
+        return _unchanged(sample, preprocessing)
+    cropped = _cropped(sample, rng) if augmentation.crop else sample
+    height, width = cropped.image.shape[:2]
+    picture = {
+        "image": tv_tensors.Image(torch.from_numpy(cropped.image.transpose(2, 0, 1).copy())),
+        "boxes": tv_tensors.BoundingBoxes(
+            torch.from_numpy(cropped.boxes_xyxy.copy()), format="XYXY", canvas_size=(height, width)
+        ),
+        "labels": torch.from_numpy(cropped.labels.copy()),
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63)))
+        changed = _transforms(preprocessing, augmentation)(picture)
+    if len(sample.labels) and not len(changed["labels"]):
+        return _unchanged(sample, preprocessing)
+    return _example(
+        changed["image"].permute(1, 2, 0).numpy(),
+        changed["boxes"].as_subclass(Tensor),
+        changed["labels"],
+        preprocessing,
+    )
+
+
+@lru_cache(maxsize=8)
+def _transforms(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.Compose:
+    """What follows the crop; ends at the size of the network's input."""
     size = (preprocessing.height, preprocessing.width)
-    height, width = sample.image.shape[:2]
-    whole = Rectangle(0, 0, width, height)
-    source, kept = whole, np.ones(len(sample.labels), bool)
-    if augmentation.crop:
-        source, kept = random_crop(width, height, sample.boxes_xyxy, rng)
-    target = _place(size, augmentation, rng)
-    geometry = _Geometry(source, target, bool(rng.random() < augmentation.mirror))
-    boxes = geometry.boxes(sample.boxes_xyxy[kept], size)
-    labels = sample.labels[kept]
-    large = (boxes[:, 2:] - boxes[:, :2] > augmentation.min_side).all(axis=1)
-    if len(sample.labels) and not large.any():
-        geometry = _Geometry(whole, Rectangle(0, 0, size[1], size[0]), mirrored=False)
-        boxes, labels = geometry.boxes(sample.boxes_xyxy, size), sample.labels
-        augmentation = Augmentation.none()
-    else:
-        boxes, labels = boxes[large], labels[large]
-    return Example(
-        torch.from_numpy(_draw(sample.image, geometry, preprocessing, augmentation, rng)),
-        torch.from_numpy(boxes.astype(np.float32)),
-        torch.from_numpy(labels.copy()),
-    )
-
-
-def _place(
-    size: tuple[int, int], augmentation: Augmentation, rng: np.random.Generator
-) -> Rectangle:
-    """Where in an input of (height, width) the picture goes, on whole pixels."""
-    height, width = size
-    if rng.random() >= augmentation.expand:
-        return Rectangle(0, 0, width, height)
-    ratio = rng.uniform(1.0, augmentation.max_expand)
-    shown_width, shown_height = (max(1, round(side / ratio)) for side in (width, height))
-    left = int(rng.integers(0, width - shown_width + 1))
-    top = int(rng.integers(0, height - shown_height + 1))
-    return Rectangle(left, top, shown_width, shown_height)
-
-
-def _draw(
-    image: Image,
-    geometry: _Geometry,
-    preprocessing: Preprocessing,
-    augmentation: Augmentation,
-    rng: np.random.Generator,
-) -> npt.NDArray[np.float32]:
-    """The network's input ``[3, H, W]``."""
-    cv2 = require("cv2", "augmenting pictures")
-    s, t = geometry.source, geometry.target
-    method: str = preprocessing.interpolation
-    if augmentation.random_interpolation:
-        method = _INTERPOLATIONS[int(rng.integers(len(_INTERPOLATIONS)))]
-    part = cv2.resize(
-        image[s.top : s.top + s.height, s.left : s.left + s.width],
-        (t.width, t.height),
-        interpolation=getattr(cv2, f"INTER_{method.upper()}"),
-    )
+    resize = _resize(size, random=augmentation.random_interpolation)
+    steps: list[v2.Transform] = [resize]
     if augmentation.photometric:
-        part = distorted(part, rng)
-    canvas = np.zeros((3, preprocessing.height, preprocessing.width), np.float32)
-    channels = (0, 1, 2) if preprocessing.color_order == "RGB" else (2, 1, 0)
-    for plane, channel, mean, std in zip(
-        canvas, channels, preprocessing.mean, preprocessing.std, strict=True
-    ):
-        # plane by plane: the operations of input_from_image, in a fifth of the time
-        shown = plane[t.top : t.top + t.height, t.left : t.left + t.width]
-        np.subtract(part[:, :, channel], np.float32(mean), out=shown, dtype=np.float32)
-        if std != 1.0:
-            shown /= np.float32(std)
-    return np.ascontiguousarray(canvas[:, :, ::-1]) if geometry.mirrored else canvas
+        jitters: tuple[dict[str, float], ...] = (
+            {"brightness": 0.125},
+            {"contrast": 0.5},
+            {"saturation": 0.5},
+            {"hue": 0.1},
+        )
+        steps += [v2.RandomApply([v2.ColorJitter(**jitter)], p=0.5) for jitter in jitters]
+    if augmentation.expand > 0:
+        mean = preprocessing.mean
+        fill = [round(m) for m in (mean if preprocessing.color_order == "RGB" else mean[::-1])]
+        expand = v2.RandomZoomOut(fill, (1.0, augmentation.max_expand), augmentation.expand)
+        steps += [expand, resize]
+    steps += [
+        v2.RandomHorizontalFlip(augmentation.mirror),
+        v2.ClampBoundingBoxes(),
+        # a pixel is the least that torchvision takes
+        v2.SanitizeBoundingBoxes(min_size=max(augmentation.min_side * min(size), 1.0)),
+    ]
+    return v2.Compose(steps)
+
+
+def _resize(size: tuple[int, int], *, random: bool) -> v2.Transform:
+    """To the input's size, by a method drawn per picture or the one that inference uses."""
+    modes = v2.InterpolationMode
+    usual = v2.Resize(size, modes.BILINEAR, antialias=False)
+    if not random:
+        return usual
+    return v2.RandomChoice(
+        [
+            usual,
+            v2.Resize(size, modes.NEAREST),
+            *(v2.Resize(size, m, antialias=True) for m in (modes.BILINEAR, modes.BICUBIC)),
+            v2.Resize(size, modes.BICUBIC, antialias=False),
+        ]
+    )
+
+
+def _cropped(sample: Sample, rng: np.random.Generator) -> Sample:
+    """A part of the picture and the objects that have their centre in it, clipped."""
+    height, width = sample.image.shape[:2]
+    part, kept = random_crop(width, height, sample.boxes_xyxy, rng)
+    boxes = sample.boxes_xyxy[kept] - np.float32([part.left, part.top] * 2)
+    return Sample(
+        sample.image[part.top : part.top + part.height, part.left : part.left + part.width],
+        boxes.clip(0, np.float32([part.width, part.height] * 2)),
+        sample.labels[kept],
+    )
+
+
+def _unchanged(sample: Sample, preprocessing: Preprocessing) -> Example:
+    """The whole picture as at inference, with all of its objects."""
+    height, width = sample.image.shape[:2]
+    scale = np.float32([preprocessing.width / width, preprocessing.height / height] * 2)
+    return _example(
+        sample.image,
+        torch.from_numpy(sample.boxes_xyxy * scale),
+        torch.from_numpy(sample.labels.copy()),
+        preprocessing,
+    )
+
+
+def _example(
+    image_rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
+    boxes_xyxy: Tensor,
+    labels: Tensor,
+    preprocessing: Preprocessing,
+) -> Example:
+    """Of an RGB picture of any size, with boxes in pixels of the network's input."""
+    size = torch.tensor([preprocessing.width, preprocessing.height] * 2, dtype=torch.float32)
+    bgr = np.ascontiguousarray(image_rgb[:, :, ::-1])
+    return Example(
+        torch.from_numpy(input_from_image(bgr, preprocessing)),
+        (boxes_xyxy / size).clamp(0, 1),  # but for rounding they are inside
+        labels,
+    )

@@ -1,8 +1,9 @@
-"""Scoring a network between two updates, on pictures held in memory."""
+"""Scoring a network between two updates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ import torch
 
 from ..artifact import describe
 from ..coco import Annotations, results_from_detections, score
+from ..detector import Detector
+from ..evaluate import evaluate
 from ..models.network import SsdNetwork
 from ..postprocess import Backend, PostprocessParams, decode_nms
 from ..preprocess import input_from_image
+from ..runtimes.torch import TorchRuntime
 
 
 def evaluate_network(
@@ -51,3 +55,41 @@ def evaluate_network(
     finally:
         net.train(was_training)
     return score(annotations, results)
+
+
+def evaluate_files(
+    net: SsdNetwork,
+    annotations: Annotations,
+    images: Path,
+    labels: Sequence[str],
+    *,
+    params: PostprocessParams | None = None,
+    batch_size: int = 8,
+    workers: int = 2,
+    threads: int = 0,
+) -> dict[str, float | None]:
+    """The twelve COCO numbers of a network on image files, on the device it lies on.
+
+    Its mode (training or not) is left as it was.
+
+    Args:
+        net: its class ``i`` is ``labels[i - 1]``.
+        annotations: ground truth with categories of these names.
+        images: folder of the image files.
+        labels: names of the network's classes, background left out.
+        params: default :meth:`PostprocessParams.coco`.
+        batch_size: images per call of the network.
+        workers: decoding threads.
+        threads: CPU threads of decode + NMS; 0 for one per core.
+
+    Raises:
+        BadFile: an image is missing or unreadable, or the categories do not fit.
+    """
+    was_training = net.training
+    description = describe(net.spec, net.num_classes, net.width, labels=labels)
+    detector = Detector(TorchRuntime(net, description), params or PostprocessParams.coco(), threads)
+    try:
+        outcome = evaluate(detector, annotations, images, batch_size=batch_size, workers=workers)
+    finally:
+        net.train(was_training)
+    return outcome.metrics

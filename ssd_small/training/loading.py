@@ -68,6 +68,8 @@ def _collate(
 def _start_worker(number: int) -> None:
     """One thread per worker, since the processes are the parallelism; Ctrl-C is the trainer's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # a forked worker has the handlers of the trainer, which only ask it to stop
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     require("cv2", "augmenting pictures").setNumThreads(0)
 
 

@@ -50,7 +50,12 @@ def hard_negatives(cross_entropy: Tensor, positive: Tensor, ratio: float = 3.0) 
 
 
 def multibox_loss(
-    loc: Tensor, conf: Tensor, targets: Targets, *, negative_ratio: float = 3.0
+    loc: Tensor,
+    conf: Tensor,
+    targets: Targets,
+    *,
+    negative_ratio: float = 3.0,
+    divisor: float | None = None,
 ) -> LossParts:
     """Loss of a batch.
 
@@ -62,6 +67,8 @@ def multibox_loss(
         conf: ``[N, P, C]`` float32 logits, class 0 the background.
         targets: from :func:`ssd_small.training.matching.match`.
         negative_ratio: hard negatives per positive.
+        divisor: what the sums are divided by where this is part of a larger batch; by default
+            the positives of this batch, at least 1.
     """
     positive = targets.labels > 0
     num_positive = int(positive.sum())
@@ -69,7 +76,7 @@ def multibox_loss(
         conf.reshape(-1, conf.shape[-1]), targets.labels.reshape(-1), reduction="none"
     ).reshape(positive.shape)
     counted = positive | hard_negatives(cross_entropy, positive, negative_ratio)
-    scale = 1.0 / max(num_positive, 1)
+    scale = 1.0 / (max(num_positive, 1) if divisor is None else divisor)
     return LossParts(
         F.smooth_l1_loss(loc[positive], targets.loc[positive], reduction="sum") * scale,
         cross_entropy[counted].sum() * scale,

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch")
 
 from ssd_small.training.loss import hard_negatives, multibox_loss  # noqa: E402
-from ssd_small.training.matching import Targets  # noqa: E402
+from ssd_small.training.matching import Targets, match  # noqa: E402
 
 
 def test_hard_negatives_are_the_three_worst_per_positive() -> None:
@@ -92,3 +92,48 @@ def test_a_step_downhill_lowers_the_loss() -> None:
     assert conf.grad is not None
     after = multibox_loss(loc - loc.grad, conf - conf.grad, targets)
     assert after.total.item() < before.total.item()
+
+
+def test_parts_of_a_batch_add_up_to_it() -> None:
+    """As processes share it: the divisor is that of the whole, the mining is per picture."""
+    torch.manual_seed(1)
+    labels = torch.randint(-8, 3, (4, 50)).clamp(min=0)
+    targets = Targets(torch.randn(4, 50, 4), labels)
+    loc, conf = torch.randn(4, 50, 4), torch.randn(4, 50, 3)
+    whole = multibox_loss(loc, conf, targets)
+    assert len({int((row > 0).sum()) for row in labels}) > 1, "equal parts would prove little"
+    parts = [
+        multibox_loss(
+            loc[i : i + 1],
+            conf[i : i + 1],
+            Targets(targets.loc[i : i + 1], labels[i : i + 1]),
+            divisor=whole.num_positive,
+        )
+        for i in range(4)
+    ]
+    assert sum(part.loc.item() for part in parts) == pytest.approx(whole.loc.item())
+    assert sum(part.conf.item() for part in parts) == pytest.approx(whole.conf.item())
+
+
+def test_a_mirrored_picture_with_mirrored_boxes_has_the_same_loss() -> None:
+    """On priors that lie symmetric; the heads' answers are mirrored with the picture."""
+    torch.manual_seed(2)
+    centres = torch.tensor([[(x + 0.5) / 8, (y + 0.5) / 8] for y in range(8) for x in range(8)])
+    priors = torch.cat([centres, torch.full((64, 2), 0.25)], dim=1)
+    mirrored_prior = torch.tensor([8 * (i // 8) + 7 - i % 8 for i in range(64)])
+    low = torch.rand(5, 2) * 0.6
+    boxes = torch.cat([low, low + 0.2 + torch.rand(5, 2) * 0.1], dim=1)
+    mirrored_boxes = torch.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], 1)
+    labels = torch.tensor([1, 2, 1, 2, 2])
+    loc, conf = torch.randn(1, 64, 4), torch.randn(1, 64, 3)
+    # an offset to the right becomes one to the left, at the prior on the other side
+    mirrored_loc = loc[:, mirrored_prior] * torch.tensor([-1.0, 1, 1, 1])
+    one = multibox_loss(loc, conf, Targets.stack([match(boxes, labels, priors)]))
+    other = multibox_loss(
+        mirrored_loc,
+        conf[:, mirrored_prior],
+        Targets.stack([match(mirrored_boxes, labels, priors)]),
+    )
+    assert one.num_positive == other.num_positive > 5
+    assert other.loc.item() == pytest.approx(one.loc.item(), rel=1e-5)
+    assert other.conf.item() == pytest.approx(one.conf.item(), rel=1e-5)

@@ -1,0 +1,255 @@
+"""Training throughput per network beside torchvision's own SSD300-VGG16, in one run.
+
+A step is what follows once the pictures are prepared: matching of priors and objects, forward,
+loss, backward and the update by SGD with momentum. (``ssd-small train`` matches in its loader
+processes; here the step does it, since torchvision's model does.) All contenders get the same
+pictures and objects. All are timed in both memory layouts and full precision, each in a process of
+its own that is set up as its users have it (``ssd-small train`` keeps freed memory, see
+``ssd_small.training.cpu``), torchvision's network in turn with our VGG16. Ours has more arithmetic:
+six priors on each cell of its finest map, where torchvision's has four.
+
+Before anything is timed the loss is compared with torchvision's, on the same matches.
+
+    python benchmarks/bench_training.py --batch 4 --threads 2
+
+``--quick`` takes some seconds and shows that it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.models.detection import ssd300_vgg16
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.ssd import SSD
+
+from ssd_small.files import write_json
+from ssd_small.machine import describe_machine
+from ssd_small.models.registry import get_spec, list_models
+from ssd_small.models.shapes import summarize
+from ssd_small.priors import priors_from_spec
+from ssd_small.timing import measure
+from ssd_small.training.cpu import prepare_cpu
+from ssd_small.training.distributed import Processes
+from ssd_small.training.initialise import initial_network
+from ssd_small.training.loss import multibox_loss
+from ssd_small.training.matching import Targets, boxes_xyxy_from_cxcywh, match
+from ssd_small.training.recipe import Recipe
+from ssd_small.training.step import Learner, update
+
+RESULT = Path(__file__).parent / "results" / "training_cpu.json"
+CLASSES, SIDE, OBJECTS = 91, 300, 8
+#: so small that weights stay what they are: a step costs the same at the end as at the begin
+LR = 1e-9
+LAYOUTS = ("contiguous", "channels_last")
+THEIRS = "torchvision ssd300_vgg16"
+Scenes = list[tuple[Tensor, Tensor]]
+
+
+def make_scenes(batch: int, seed: int = 0) -> tuple[Tensor, Scenes]:
+    """Noise ``[N, 3, 300, 300]`` in 0..1, and boxes (unit square) with labels of each picture."""
+    random = torch.Generator().manual_seed(seed)
+    images = torch.rand(batch, 3, SIDE, SIDE, generator=random)
+    scenes = []
+    for _ in range(batch):
+        low = torch.rand(OBJECTS, 2, generator=random) * 0.7
+        sides = 0.03 + torch.rand(OBJECTS, 2, generator=random) * 0.25
+        labels = torch.randperm(CLASSES - 1, generator=random)[:OBJECTS] + 1
+        scenes.append((torch.cat([low, low + sides], dim=1), labels))
+    return images, scenes
+
+
+def loss_difference(batch: int = 3) -> float:
+    """Largest relative difference of our loss and torchvision's on the same matches."""
+    priors = torch.from_numpy(priors_from_spec(get_spec("mobilenet_v1")))
+    _, scenes = make_scenes(batch, seed=1)
+    targets = [match(boxes, labels, priors) for boxes, labels in scenes]
+    random = torch.Generator().manual_seed(2)
+    loc = torch.randn(batch, len(priors), 4, generator=random)
+    conf = torch.randn(batch, len(priors), CLASSES, generator=random)
+    ours = multibox_loss(loc, conf, Targets.stack(targets))
+    # every object of a picture has a label of its own, which tells the object of a prior
+    matched = [
+        torch.where(t.labels > 0, (t.labels[:, None] == labels).int().argmax(dim=1), -1)
+        for t, (_, labels) in zip(targets, scenes, strict=True)
+    ]
+    theirs = SSD.compute_loss(
+        SimpleNamespace(box_coder=BoxCoder((10.0, 10.0, 5.0, 5.0)), neg_to_pos_ratio=3),
+        [{"boxes": boxes, "labels": labels} for boxes, labels in scenes],
+        {"bbox_regression": loc, "cls_logits": conf},
+        [boxes_xyxy_from_cxcywh(priors)] * batch,
+        matched,
+    )
+    pairs = ((ours.loc, theirs["bbox_regression"]), (ours.conf, theirs["classification"]))
+    return max(float((a - b).abs() / b) for a, b in pairs)
+
+
+def our_step(
+    model: str, width: float, channels_last: bool, images: Tensor, scenes: Scenes
+) -> Callable[[], object]:
+    """A step of this library's trainer."""
+    recipe = Recipe(batch=len(images), lr=LR, channels_last=channels_last)
+    net = initial_network(model, CLASSES, width, recipe)
+    learner = Learner.of(net, recipe, Processes(torch.device("cpu")))
+    pixels = (images - 0.45) * 255
+
+    def step() -> object:
+        targets = [match(boxes, labels, net.priors) for boxes, labels in scenes]
+        return update(learner, pixels, Targets.stack(targets), list)
+
+    return step
+
+
+def their_step(channels_last: bool, images: Tensor, scenes: Scenes) -> Callable[[], object]:
+    """A step of torchvision's model as its references do it."""
+    torch.manual_seed(0)
+    model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=CLASSES).train()
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), LR, momentum=0.9, weight_decay=1e-4)
+    targets = [{"boxes": boxes * SIDE, "labels": labels} for boxes, labels in scenes]
+
+    def step() -> object:
+        losses = model(list(images), targets)
+        loss = sum(losses.values())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def make_step(name: str, width: float, layout: str, batch: int) -> Callable[[], object]:
+    """The step of a contender."""
+    images, scenes = make_scenes(batch)
+    last = layout == "channels_last"
+    if name == THEIRS:
+        return their_step(last, images, scenes)
+    return our_step(name, width, last, images, scenes)
+
+
+def time_in_child(name: str, layout: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds of a contender's step in a process of its own."""
+    command = [sys.executable, __file__, "--child", name, layout, "--width", options.width]
+    command += ["--batch", options.batch, "--threads", options.threads]
+    done = subprocess.run(
+        [str(word) for word in (*command, "--seconds", options.seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return dict(json.loads(done.stdout))
+
+
+def run_child(options: argparse.Namespace) -> None:
+    """Time one contender, in the process settings that it is used with."""
+    name, layout = options.child
+    if name == THEIRS:
+        torch.set_num_threads(options.threads)
+    else:
+        prepare_cpu(options.threads)
+    step = make_step(name, options.width, layout, options.batch)
+    least = 3 if options.seconds else 1
+    print(json.dumps(measure([step], options.seconds, warm_up=1, least=least)[-1].to_dict()))
+
+
+def run(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time the networks one after the other, VGG16 in turn with torchvision's."""
+    rows = []
+    for model in options.models:
+        names = (model, THEIRS) if model == "vgg16" else (model,)
+        turns = [(name, layout) for layout in LAYOUTS for name in names]
+        rounds: dict[tuple[str, str], list[dict[str, Any]]] = {turn: [] for turn in turns}
+        for _ in range(options.rounds if len(names) > 1 else 1):
+            for turn in turns:
+                rounds[turn].append(time_in_child(*turn, options))
+        for (name, layout), timings in rounds.items():
+            rate = 1e3 * options.batch / statistics.median(t["median"] for t in timings)
+            priors = 8732 if name == THEIRS else summarize(get_spec(name)).num_priors
+            rows.append(
+                {
+                    "name": name,
+                    "width": 1.0 if name == THEIRS else options.width,
+                    "priors": priors,
+                    "layout": layout,
+                    "rounds_of_step_ms": timings,
+                    "images_per_second": round(rate, 3),
+                }
+            )
+            print(name, layout, f"{rate:.2f} images/s", file=sys.stderr)
+    return rows
+
+
+def times_torchvision(rows: list[dict[str, Any]]) -> dict[str, float] | None:
+    """How many times torchvision's images/s our VGG16 has, by layout and of the better ones."""
+    rates = {(row["name"], row["layout"]): row["images_per_second"] for row in rows}
+    if (THEIRS, "contiguous") not in rates:
+        return None
+    by_layout = {v: round(rates["vgg16", v] / rates[THEIRS, v], 3) for v in LAYOUTS}
+    ours, theirs = (max(rates[name, v] for v in LAYOUTS) for name in ("vgg16", THEIRS))
+    return by_layout | {"better": round(ours / theirs, 3)}
+
+
+def commit() -> str | None:
+    """The commit the figures belong to, ``+`` if the tree has changes."""
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True,
+                              cwd=Path(__file__).parent)  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Time training steps on the CPU.")
+    parser.add_argument("--models", nargs="+", default=list_models(), choices=list_models())
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--width", type=float, default=1.0, help="of our networks")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each contender's turn")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of VGG16 and torchvision's")
+    parser.add_argument("--quick", action="store_true", help="one step of one small network")
+    parser.add_argument("--output", type=Path, default=RESULT, help="JSON file; - for stdout only")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        run_child(options)
+        return
+    difference = loss_difference()
+    if difference > 1e-5:
+        raise SystemExit(f"our loss differs from torchvision's by {difference:g}, relatively")
+    if options.quick:
+        options.models, options.width, options.batch = ["mobilenet_v1"], 0.25, 2
+        options.seconds = 0.0
+    rows = run(options)
+    report = {
+        "machine": describe_machine(),
+        "commit": commit(),
+        "threads": options.threads,
+        "batch": options.batch,
+        "classes": CLASSES,
+        "loss_difference": difference,
+        "vgg16_times_torchvision": times_torchvision(rows),
+        "rows": rows,
+    }
+    if str(options.output) == "-":
+        print(json.dumps(report, indent=1))
+    else:
+        write_json(options.output, report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""One training run in several processes, started by torchrun.
+
+Each process works on its slice of every batch; the losses are divided by the positives of the
+whole batch, so that the gradient is that of one process. Batch norm is the exception: on the CPU
+each process normalises with the pictures of its own slice, on GPUs ``SyncBatchNorm`` takes all.
+The running means and variances that are saved are those of the first process, which
+DistributedDataParallel hands to the others. The first process writes all files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed import destroy_process_group, init_process_group
+from torch.nn.parallel import DistributedDataParallel
+
+from ..errors import MissingRequirement
+from ..models.network import SsdNetwork
+
+#: the others wait while the first process evaluates and writes
+_PATIENCE = timedelta(hours=6)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Who takes part in a run.
+
+    Attributes:
+        device: where this process computes.
+        rank: number of this process; 0 is the one that writes.
+        world: number of processes.
+    """
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def writer(self) -> bool:
+        """Whether this process evaluates, reports and writes."""
+        return self.rank == 0
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Sum of each value over the processes."""
+        if self.world == 1:
+            return list(values)
+        summed = torch.tensor(values, dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(summed)
+        return [float(value) for value in summed.tolist()]
+
+    def gathered(self, value: Any) -> list[Any]:
+        """The value of each process, in order of rank."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(values, value)
+        return values
+
+    def parallel(self, net: SsdNetwork) -> nn.Module:
+        """What to call in place of ``net`` so that gradients are averaged over the processes.
+
+        ``net`` keeps its parameters and keys; on GPUs its batch norms become synchronised ones,
+        so make the optimiser afterwards.
+        """
+        if self.world == 1:
+            return net
+        if self.device.type == "cuda":  # not executed here
+            nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+            return DistributedDataParallel(net, device_ids=[self.device.index])
+        return DistributedDataParallel(net)
+
+
+@contextmanager
+def joined_processes(device: str = "auto") -> Iterator[Processes]:
+    """Join the processes that torchrun started, or be the only one.
+
+    Args:
+        device: "cpu", "cuda", or "auto" for a GPU where there is one.
+
+    Raises:
+        MissingRequirement: "cuda" without a GPU.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise MissingRequirement("--device cuda needs an NVIDIA GPU; pass --device cpu")
+    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield Processes(torch.device("cuda", 0) if cuda else torch.device("cpu"))
+        return
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank))) if cuda else None
+    if own is not None:
+        torch.cuda.set_device(own)
+    init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
+    try:
+        yield Processes(own or torch.device("cpu"), rank, world)
+    finally:
+        destroy_process_group()

@@ -1,0 +1,69 @@
+"""What a network's weights are before the first update."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+
+from ..models.checkpoint import load_checkpoint
+from ..models.network import SsdNetwork, create_model
+from ..models.spec import ModelSpec
+from .recipe import Recipe
+
+InitScope = Literal["base", "all"]
+
+
+def initial_network(
+    model: str | ModelSpec,
+    num_classes: int,
+    width: float,
+    recipe: Recipe,
+    weights: Path | None = None,
+    scope: InitScope = "base",
+) -> SsdNetwork:
+    """A network ready to be trained, in training mode.
+
+    Random weights are PyTorch's, drawn with ``recipe.seed``; L2Norm starts at
+    ``recipe.norm_scale``. The published runs took the backbone of a trained sibling (``base``).
+
+    Args:
+        model: name of the network, or its spec.
+        num_classes: classes including background.
+        width: channel multiplier.
+        recipe: seed, L2Norm's start value, probability of background.
+        weights: checkpoint to start from; None for random weights.
+        scope: what is taken from it: the backbone, or everything.
+
+    Raises:
+        BadFile: the checkpoint cannot be read or does not fit; keys are listed, one a line.
+    """
+    torch.manual_seed(recipe.seed)
+    net = create_model(model, num_classes, width)
+    if net.norm is not None:
+        torch.nn.init.constant_(net.norm.weight, recipe.norm_scale)
+    if recipe.background is not None:
+        start_with_background(net, recipe.background)
+    if weights is not None:
+        prefix = "base." if scope == "base" else ""
+        load_checkpoint(net, weights, scope=prefix, advice="pass --init-scope base")
+    net.train()
+    if recipe.channels_last:
+        net.to(memory_format=torch.channels_last)
+    return net
+
+
+def start_with_background(net: SsdNetwork, probability: float) -> None:
+    """Set the conf biases so that priors start out as background with this probability.
+
+    All logits but the background's start near 0: ``p = e^b / (e^b + C - 1)``.
+    """
+    ratio = probability * (net.num_classes - 1) / (1 - probability)
+    for head in net.conf:
+        values = cast(Tensor, head.bias).detach()
+        bias = values.view(-1, net.num_classes)  # [anchors, C]
+        bias.zero_()
+        bias[:, 0] = math.log(ratio)

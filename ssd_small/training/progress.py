@@ -1,0 +1,85 @@
+"""What a run says while it runs: lines to the terminal and to a file, a bar on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..files import output_error
+
+_BAR = 1000
+
+
+def as_duration(seconds: float) -> str:
+    """``59 s``, ``12:34`` or ``1:02:03``."""
+    whole = max(0, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
+
+
+@dataclass
+class Reporter:
+    """Prints on standard error and into a file.
+
+    Attributes:
+        path: the log file, or None for no file.
+        speaks: whether anything is printed.
+        bar: of the terminal, if standard error is one.
+    """
+
+    path: Path | None = None
+    speaks: bool = True
+    bar: Any | None = None
+
+    def line(self, text: str, *, terminal: bool = True) -> None:
+        """A line for the file, and for standard error unless a bar shows the like."""
+        if self.path is not None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with self.path.open("a") as file:
+                    file.write(text + "\n")
+            except OSError as error:
+                raise output_error(self.path, error) from error
+        if self.bar is None:
+            if self.speaks:
+                click.echo(text, err=True)
+        elif terminal:
+            click.echo(f"\r\033[K{text}", err=True)
+            self.bar.render_progress()
+
+    def progress(self, share: float, text: str) -> None:
+        """Where a run is, 0 to 1, and a few words."""
+        if self.bar is not None:
+            self.bar.update(max(0, int(_BAR * min(share, 1.0)) - self.bar.pos), text)
+
+
+@contextmanager
+def reporting(path: Path | None, *, speaks: bool = True) -> Iterator[Reporter]:
+    """A reporter, with a bar where standard error is a terminal.
+
+    Args:
+        path: the log file, or None for no file.
+        speaks: False for a process that is to say nothing.
+    """
+    if not speaks or not sys.stderr.isatty():
+        yield Reporter(path if speaks else None, speaks)
+        return
+    bar: Any = click.progressbar(
+        length=_BAR,
+        file=sys.stderr,
+        show_eta=False,
+        item_show_func=lambda text: str(text or ""),
+        bar_template="%(bar)s %(info)s",
+        width=20,
+    )
+    with bar:
+        yield Reporter(path, True, bar)

@@ -1,0 +1,93 @@
+"""A training run under way: learner, pictures, position and files."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from .history import History
+from .matching import Targets
+from .schedule import progress_of
+from .state import Position, RunFolder, load_state, save_network, save_state
+from .step import Learner
+
+
+class Batches(Protocol):
+    """Where pictures come from; batch ``i`` is the same however often it is asked for."""
+
+    @property
+    def per_epoch(self) -> int:
+        """Updates that count as an epoch."""
+
+    def starting_at(self, iteration: int) -> Generator[tuple[Tensor, Targets], None, None]:
+        """This process' part of batch ``iteration`` and of those after it, without end."""
+
+    def names(self, iteration: int) -> list[str]:
+        """What this process' images of a batch are called, for messages."""
+
+
+@dataclass(eq=False)
+class Run:
+    """A training run under way.
+
+    Attributes:
+        learner: the network and its optimiser.
+        batches: pictures to learn from.
+        about: JSON values that identify network and data; a resumed run must agree.
+        folder: where files are written.
+        history: losses and scores so far.
+        position: how far it has come.
+    """
+
+    learner: Learner
+    batches: Batches
+    about: dict[str, Any]
+    folder: RunFolder
+    history: History
+    position: Position = field(default_factory=Position)
+
+    @classmethod
+    def fresh(cls, learner: Learner, batches: Batches, about: dict[str, Any], path: Path) -> Run:
+        """A run from the begin."""
+        folder = RunFolder(path)
+        return cls(learner, batches, about, folder, History(folder.history))
+
+    @classmethod
+    def resumed(cls, learner: Learner, batches: Batches, about: dict[str, Any], path: Path) -> Run:
+        """A run from where it was stopped.
+
+        Raises:
+            BadFile: there is nothing to go on from, or it is damaged.
+            UsageError: that was another run.
+        """
+        folder = RunFolder(path)
+        position = load_state(learner, about, folder.resume)
+        history = History(folder.history)
+        if folder.history.exists():
+            history = History.up_to(folder.history, position.iteration)
+        return cls(learner, batches, about, folder, history, position)
+
+    @property
+    def progress(self) -> float:
+        """Spent part of the budget."""
+        return progress_of(
+            self.learner.recipe,
+            self.position.iteration,
+            self.batches.per_epoch,
+            self.position.seconds,
+        )
+
+    @property
+    def epochs(self) -> float:
+        """Epochs done."""
+        return self.position.iteration / self.batches.per_epoch
+
+    def save(self) -> None:
+        """Write the resume file, then the weights; the writer does so, the others do nothing."""
+        if self.learner.processes.writer:
+            save_state(self.learner, self.position, self.about, self.folder.resume)
+            save_network(self.learner.result, self.folder.last)

@@ -1,0 +1,179 @@
+"""The files of a run: checkpoints to use, and the state to go on from.
+
+``resume.pth`` holds everything that decides how the run goes on: weights, momenta, averaged
+weights, loss scale, position and clock. Order and augmentation of the images are functions of
+seed and position, so no state of a random generator belongs to it.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import BadFile, UsageError
+from ..files import read_bytes, write_bytes
+from ..models.network import SsdNetwork
+from .recipe import recipe_differences
+from .step import Learner
+
+#: version of the resume file
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of what a run writes into its ``--output`` folder."""
+
+    path: Path
+
+    @property
+    def best(self) -> Path:
+        """State dict of the highest AP so far, with the published keys."""
+        return self.path / "best.pth"
+
+    @property
+    def last(self) -> Path:
+        """State dict of the last save."""
+        return self.path / "last.pth"
+
+    @property
+    def resume(self) -> Path:
+        """All that a run needs to go on."""
+        return self.path / "resume.pth"
+
+    @property
+    def history(self) -> Path:
+        """Losses and scores as CSV."""
+        return self.path / "history.csv"
+
+    @property
+    def curves(self) -> Path:
+        """The same as a picture."""
+        return self.path / "curves.png"
+
+    @property
+    def log(self) -> Path:
+        """What was printed."""
+        return self.path / "train.log"
+
+    @property
+    def labels(self) -> Path:
+        """Class names, for ``--labels`` of other commands."""
+        return self.path / "labels.txt"
+
+
+@dataclass
+class Position:
+    """How far a run has come.
+
+    Attributes:
+        iteration: updates done.
+        seconds: wall time of training, evaluations included, over all sessions.
+        best: highest AP so far.
+        window: sums since the last line of the log: loc, conf, positives, updates.
+    """
+
+    iteration: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    window: list[float] = field(default_factory=lambda: [0.0] * 4)
+
+
+def save_network(net: SsdNetwork, path: Path) -> None:
+    """Write a plain state dict with the published keys, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written; an older file stays whole.
+    """
+    state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+    _save(state, path)
+
+
+def save_state(learner: Learner, position: Position, about: dict[str, Any], path: Path) -> None:
+    """Write a resume file, whole or not at all.
+
+    Args:
+        learner: weights and momenta.
+        position: how far the run has come.
+        about: JSON values a later :func:`load_state` must agree with.
+        path: where to.
+
+    Raises:
+        OutputError: it cannot be written; an older file stays whole.
+    """
+    content = {
+        "format": FORMAT,
+        "about": about | {"recipe": learner.recipe.to_dict()},
+        "position": vars(position),
+        "net": learner.net.state_dict(),
+        "optimizer": learner.optimizer.state_dict(),
+        "scaler": learner.scaler.state_dict(),
+        "ema": learner.ema.state_dict() if learner.ema is not None else None,
+    }
+    _save(content, path)
+
+
+def load_state(learner: Learner, about: dict[str, Any], path: Path) -> Position:
+    """Set a learner back to where :func:`save_state` was called.
+
+    Raises:
+        BadFile: there is no such file, or it is damaged.
+        UsageError: it belongs to another network, other data or another recipe; each difference is
+            named.
+    """
+    content = _read(path)
+    theirs = content["about"]
+    differences = [
+        f"{name} is {_short(value)}, was {_short(theirs.get(name))}"
+        for name, value in about.items()
+        if value != theirs.get(name)
+    ]
+    differences += recipe_differences(learner.recipe, theirs["recipe"])
+    if differences:
+        raise UsageError(
+            f"cannot go on from {path}: {'; '.join(differences)}; repeat the command of that run "
+            "with --resume, or choose another --output"
+        )
+    try:
+        learner.net.load_state_dict(content["net"])
+        learner.optimizer.load_state_dict(content["optimizer"])
+        learner.scaler.load_state_dict(content["scaler"])
+        if learner.ema is not None:
+            learner.ema.load_state_dict(content["ema"])
+        return Position(**content["position"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise BadFile(_damaged(path)) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    encoded = read_bytes(path, "the resume file of a run that was stopped")
+    try:
+        content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise BadFile(_damaged(path)) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise BadFile(_damaged(path))
+    return content
+
+
+def _damaged(path: Path) -> str:
+    return (
+        f"cannot go on from {path}: it is damaged or no resume file of this version; start from "
+        "last.pth beside it with --weights --init-scope all, or anew"
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _save(content: object, path: Path) -> None:
+    """``torch.save`` by way of memory: a full disk is then an OSError, not a RuntimeError."""
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    write_bytes(path, stream.getvalue())

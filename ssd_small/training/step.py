@@ -1,0 +1,198 @@
+"""One update of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from ..errors import Diverged, UsageError
+from ..models.network import SsdNetwork
+from .distributed import Processes
+from .loss import multibox_loss
+from .matching import Targets
+from .recipe import Recipe
+
+
+@dataclass(eq=False)
+class Learner:
+    """A network with all that changes when it learns.
+
+    Attributes:
+        net: the network itself, in training mode.
+        recipe: how it is trained.
+        processes: who takes part.
+        forward: what to call in place of ``net`` (:meth:`Processes.parallel`).
+        optimizer: SGD with a group for the heads and one for the rest.
+        scaler: of the loss, for float16 on a GPU; otherwise it does nothing.
+        ema: averaged copy of the network, or None.
+    """
+
+    net: SsdNetwork
+    recipe: Recipe
+    processes: Processes
+    forward: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    ema: AveragedModel | None
+
+    @classmethod
+    def of(cls, net: SsdNetwork, recipe: Recipe, processes: Processes) -> Learner:
+        """A learner about to do its first update; ``net`` is moved to the processes' device.
+
+        Raises:
+            UsageError: the network has batch norms, which cannot normalise over one picture.
+        """
+        normalizes = any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+        together = 1 if processes.device.type == "cuda" else processes.world
+        if normalizes and recipe.batch < 2 * together:
+            raise UsageError(
+                f"batch {recipe.batch} for {processes.world} processes: {net.spec.name} has batch "
+                f"norm, which needs two images a process; pass --batch {2 * together} or more"
+            )
+        net.to(processes.device)
+        forward = processes.parallel(net)
+        heads = [*net.loc.parameters(), *net.conf.parameters()]
+        others = {id(parameter) for parameter in heads}
+        rest = [parameter for parameter in net.parameters() if id(parameter) not in others]
+        optimizer = torch.optim.SGD(
+            [{"params": rest}, {"params": heads}],
+            recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            fused=True,  # one pass over the weights instead of four
+        )
+        scaled = recipe.precision == "amp" and processes.device.type == "cuda"
+        return cls(
+            net,
+            recipe,
+            processes,
+            forward,
+            optimizer,
+            torch.amp.GradScaler(processes.device.type, enabled=scaled),
+            averaged_copy(net, recipe.ema_decay) if recipe.ema_decay else None,
+        )
+
+    @property
+    def result(self) -> SsdNetwork:
+        """The network to evaluate and to keep: the averaged one where there is one."""
+        return self.net if self.ema is None else cast(SsdNetwork, self.ema.module)
+
+    def set_lr(self, factor: float) -> float:
+        """Multiply the highest rates with ``factor``; returns the rate that is not the heads'."""
+        rest, heads = self.optimizer.param_groups
+        rest["lr"] = self.recipe.lr * factor
+        heads["lr"] = (self.recipe.head_lr or self.recipe.lr) * factor
+        return float(rest["lr"])
+
+
+def averaged_copy(net: SsdNetwork, decay: float) -> AveragedModel:
+    """An exponential moving average of the weights and of the batch norms' statistics.
+
+    The decay climbs, ``min(decay, (1 + n) / (10 + n))`` after n updates, so that random weights
+    are forgotten soon.
+    """
+
+    def average(old: tuple[Tensor, ...] | list[Tensor], new: tuple[Tensor, ...] | list[Tensor],
+                count: Tensor | int) -> None:  # fmt: skip
+        n = int(count)
+        if old[0].is_floating_point():
+            torch._foreach_lerp_(old, new, 1 - min(decay, (1 + n) / (10 + n)))
+        else:  # number of batches a batch norm has seen
+            for target, value in zip(old, new, strict=True):
+                target.copy_(value)
+
+    return AveragedModel(net, multi_avg_fn=average, use_buffers=True)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What an update saw, over all processes.
+
+    Attributes:
+        loc, conf: the two parts of the loss (:class:`~ssd_small.training.loss.LossParts`).
+        positives: positive priors.
+        extras: sums over the processes of what the caller gave.
+    """
+
+    loc: float
+    conf: float
+    positives: float
+    extras: tuple[float, ...]
+
+
+def update(
+    learner: Learner,
+    images: Tensor,
+    targets: Targets,
+    names: Callable[[], list[str]],
+    extras: tuple[float, ...] = (),
+) -> StepReport:
+    """One update; all processes call it with their slices of the batch.
+
+    Args:
+        learner: is changed.
+        images: ``[N, 3, H, W]`` float32, preprocessed.
+        targets: of these images.
+        names: the images' names, should they be needed.
+        extras: numbers to add up over the processes on the occasion.
+
+    Raises:
+        Diverged: the loss is not finite; the weights are left as they were.
+    """
+    recipe, processes, device = learner.recipe, learner.processes, learner.processes.device
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    images = images.to(device, non_blocking=True).contiguous(memory_format=layout)
+    targets = Targets(targets.loc.to(device), targets.labels.to(device))
+    (positives,) = processes.total([float((targets.labels > 0).sum())])
+    amp = recipe.precision == "amp"
+    with torch.autocast(device.type, _half(device), enabled=amp):
+        loc, conf = learner.forward(images)
+    if amp:
+        loc, conf = loc.float(), conf.float()
+    # the gradients are averaged over the processes, hence the divisor's part of one
+    parts = multibox_loss(
+        loc,
+        conf,
+        targets,
+        negative_ratio=recipe.negative_ratio,
+        divisor=max(positives, 1.0) / processes.world,
+    )
+    local = [float(parts.loc.detach()), float(parts.conf.detach())]
+    loss_loc, loss_conf, *others = processes.total([*local, *extras])
+    report = StepReport(
+        loss_loc / processes.world, loss_conf / processes.world, positives, tuple(others)
+    )
+    if not abs(report.loc + report.conf) < float("inf"):
+        raise _diverged(report, processes, names(), local)
+    learner.optimizer.zero_grad(set_to_none=True)
+    learner.scaler.scale(parts.total).backward()  # type: ignore[no-untyped-call]
+    if recipe.clip_norm is not None:
+        learner.scaler.unscale_(learner.optimizer)
+        nn.utils.clip_grad_norm_(learner.net.parameters(), recipe.clip_norm)
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    if learner.ema is not None:
+        learner.ema.update_parameters(learner.net)
+    return report
+
+
+def _half(device: torch.device) -> torch.dtype:
+    return torch.float16 if device.type == "cuda" else torch.bfloat16
+
+
+def _diverged(
+    report: StepReport, processes: Processes, names: list[str], local: list[float]
+) -> Diverged:
+    """The error, with the images of the processes whose loss is to blame."""
+    guilty = names if not abs(sum(local)) < float("inf") else []
+    images = [name for part in processes.gathered(guilty) for name in part]
+    return Diverged(
+        f"the loss is not finite (loc {report.loc:g}, conf {report.conf:g}) on the images "
+        f"{', '.join(images)}; expected a finite one: lower --lr, limit the gradient with "
+        "--clip-norm, or look at these images"
+    )

@@ -1,0 +1,84 @@
+"""The benchmark of training runs, and finds our loss to be torchvision's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torchvision", reason="needs torchvision")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_training_is_validated_and_timed(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    script = ROOT / "benchmarks" / "bench_training.py"
+    command = [sys.executable, "-W", "error", script, "--quick", "--threads", "1"]
+    done = subprocess.run(
+        [*command, "--output", result], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(result.read_text())
+    # sums of some thousand terms in another order, relatively
+    assert report["loss_difference"] < 1e-5
+    assert [row["layout"] for row in report["rows"]] == ["contiguous", "channels_last"]
+    assert all(row["images_per_second"] > 0 for row in report["rows"])
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    """Two pictures with two boxes each, laid out as bccd-mosaic."""
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
+    folder = tmp_path / "data"
+    (folder / "images").mkdir(parents=True)
+    for split in ("train", "val"):
+        picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+        assert cv2.imwrite(str(folder / "images" / f"{split}.png"), picture)
+        boxes = [
+            {"id": i, "image_id": 1, "category_id": i, "bbox": [20 * i, 10, 18, 20]} for i in (1, 2)
+        ]
+        content = {
+            "images": [{"id": 1, "file_name": f"{split}.png", "width": 80, "height": 60}],
+            "annotations": boxes,
+            "categories": [{"id": 1, "name": "Platelets"}, {"id": 2, "name": "RBC"}],
+        }
+        (folder / f"{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_runs_of_the_table_are_stopped_resumed_and_collected(cells: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools", reason="needs pycocotools")
+
+    def run(*options: object) -> None:
+        script = ROOT / "benchmarks" / "train_bccd.py"
+        given = ("--data", cells, "--output", tmp_path / "runs", "--workers", 0, *options)
+        done = subprocess.run(
+            [sys.executable, script, *map(str, given)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    wanted = ("--model", "mobilenet_v1", "--seed", 1, "--iterations", 3)
+    folder = tmp_path / "runs" / "mobilenet_v1-1"
+    run(*wanted, "--stop-after", 1e-9)
+    assert not folder.exists(), "no time, no run"
+    run(*wanted, "--stop-after", 1e-3)
+    assert (folder / "resume.pth").exists()
+    assert not (folder / "result.json").exists()
+    run(*wanted)
+    kept = (folder / "result.json").read_bytes()
+    run(*wanted)
+    assert (folder / "result.json").read_bytes() == kept, "a finished run is left alone"
+    run("--collect", "--seconds", 0, "--result", tmp_path / "bccd.json")
+    (row,) = json.loads((tmp_path / "bccd.json").read_text())["runs"]
+    assert (row["model"], row["seed"], row["iterations"], row["images_seen"]) == (
+        *("mobilenet_v1", 1),
+        *(3, 24),
+    )
+    assert set(row["metrics"]) == {"AP", "AP50", "AP_small", "AP_medium", "AP_large"}
+    assert 0 < row["gmac"] < 1
+    assert row["network_ms"]["median"] > 0
