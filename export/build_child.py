@@ -146,6 +146,9 @@ def _configure(trt: Any, config: Any, job: Job) -> list[str]:
         config.clear_flag(trt.BuilderFlag.TF32)
     if options["version_compatible"]:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        # no allocation while the engine runs: what the runner's CUDA graphs need
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     # the kind and types of each layer, for 'ssd-small inspect'
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options["optimization_level"] is not None:
