@@ -90,7 +90,7 @@ ATTRIBUTES = {
 }
 #: members of enumerations, in the order of use
 MEMBERS = {
-    "BuilderFlag": ["TF32", "VERSION_COMPATIBLE"],
+    "BuilderFlag": ["TF32", "VERSION_COMPATIBLE", "REQUIRE_USER_ALLOCATION"],
     "ProfilingVerbosity": ["DETAILED"],
     "NetworkDefinitionCreationFlag": ["STRONGLY_TYPED"],
     "MemoryPoolType": ["WORKSPACE"],
