@@ -18,6 +18,10 @@ from typing import Any
 import numpy as np
 import plugin_libraries
 import pytest
+
+pytest.importorskip("onnx")
+
+import onnx
 from plugin_models import (
     NUM_CLASSES,
     NUM_PRIORS,
@@ -30,7 +34,6 @@ from plugin_models import (
 
 from ssd_small.postprocess import PostprocessParams
 
-onnx = pytest.importorskip("onnx")
 pytestmark = [
     pytest.mark.trt,
     pytest.mark.skipif(

@@ -147,8 +147,9 @@ def test_memory_and_stream_of_the_caller_are_used_without_a_copy(
             runner.enqueue(1, {"images": 1}, stream)
 
 
+@pytest.mark.parametrize("cuda_graph", [True, False])
 def test_two_engines_in_one_process_and_a_runner_per_thread(
-    open_it: Callable[..., TensorRtRuntime], stage: Stage, cuda: Cuda
+    open_it: Callable[..., TensorRtRuntime], stage: Stage, cuda: Cuda, cuda_graph: bool
 ) -> None:
     images = picture_input(2, 300, 300, seed=6)
     expected = reference(stage, images)
@@ -160,15 +161,33 @@ def test_two_engines_in_one_process_and_a_runner_per_thread(
                 if not np.array_equal(own, other):
                     wrong.append((own, other))
 
-    # the double of CUDA has one list of captures, so the graphs stay off
-    with open_it(cuda_graph=False) as first, open_it(cuda_graph=False) as second:
+    with open_it(cuda_graph=cuda_graph) as first, open_it(cuda_graph=cuda_graph) as second:
         threads = [threading.Thread(target=work, args=(r,)) for r in (first, second)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     assert not wrong
+    assert cuda.calls.count("cudaGraphLaunch") == (4 if cuda_graph else 0)
     assert cuda.live() == 0
+
+
+def test_a_capture_forbids_calls_to_its_own_thread_only(cuda: Cuda) -> None:
+    """The rule of CUDA's thread-local mode, as the double keeps it."""
+    _, stream = cuda.cudaStreamCreateWithFlags(1)
+    mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+    found: list[int] = []
+    cuda.cudaStreamBeginCapture(stream, mode)
+    other = threading.Thread(target=lambda: found.append(cuda.cudaMalloc(64)[0]))
+    other.start()
+    other.join()
+    assert found == [cuda.cudaError_t.cudaSuccess]
+    assert cuda.cudaStreamEndCapture(stream)[0] == cuda.cudaError_t.cudaSuccess
+    cuda.cudaStreamBeginCapture(stream, mode)
+    assert cuda.cudaMalloc(64)[0] == cuda.cudaError_t.cudaErrorStreamCaptureUnsupported
+    assert (
+        cuda.cudaStreamEndCapture(stream)[0] == cuda.cudaError_t.cudaErrorStreamCaptureInvalidated
+    )
 
 
 def test_onnx_of_the_double_is_whole(stage: Stage) -> None:
