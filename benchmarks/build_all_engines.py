@@ -3,7 +3,8 @@
     python benchmarks/build_all_engines.py [--output benchmarks/results/engines.json]
 
 Weights are random. No GPU is needed, and none of the engines is executed. Exit 1 if a build
-step took 20 s or 4 GiB, or an fp16 plan is larger than 0.55 of the fp32 one.
+step took 20 s or 4 GiB, or an fp16 plan is larger than 0.55 of the fp32 one. ``--folder`` keeps
+what is built: ``NAME.onnx``, ``NAME.fp32.engine``, ``NAME.fp16.engine`` and their sidecars.
 """
 
 from __future__ import annotations
@@ -32,17 +33,20 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/engines.json")
     parser.add_argument("--compute-capability", nargs="+", default=["8.6", "8.9"])
     parser.add_argument("--models", nargs="+", default=list_models())
+    parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
     rows = []
     for model in arguments.models:
-        with tempfile.TemporaryDirectory(prefix="ssd-small-") as folder:
-            rows += build_both(model, Path(folder), arguments.compute_capability)
+        with tempfile.TemporaryDirectory(prefix="ssd-small-") as temporary:
+            folder = arguments.folder or Path(temporary)
+            rows += build_both(model, folder, arguments.compute_capability)
     faults = list(faults_of(rows))
     write_json(
         arguments.output,
         {
             "what": "ssd-small build-engine --target tensorrt-rtx, batch 1 to 8, 81 classes; "
-            "peak memory is that of the largest process; nothing is executed on a GPU",
+            "peak memory is that of the larger of the command and the process it builds in; "
+            "nothing is executed on a GPU",
             "limits": {"build_seconds": SECONDS, "peak_gib": GIB, "fp16_share": RATIO},
             "machine": describe_machine(),
             "commit": commit(),
@@ -60,7 +64,7 @@ def build_both(model: str, folder: Path, capabilities: list[str]) -> list[dict[s
     run_command("export", "--model", model, "--random-weights", "-o", str(onnx_file))
     rows = []
     for precision in ("fp32", "fp16"):
-        engine = folder / f"{precision}.engine"
+        engine = folder / f"{model}.{precision}.engine"
         total, peak = run_command(
             *("build-engine", str(onnx_file), "--target", "tensorrt-rtx", "-o", str(engine)),
             *("--precision", precision, "--compute-capability", *capabilities),
@@ -89,7 +93,10 @@ def build_both(model: str, folder: Path, capabilities: list[str]) -> list[dict[s
 
 
 def run_command(*arguments: str) -> tuple[float, float]:
-    """Run the command line in a process of its own; seconds, and GiB of its largest process."""
+    """Run the command line in a process of its own; seconds, and GiB of its largest process.
+
+    What wait4 tells includes the processes that the command itself has waited for.
+    """
     started = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "ssd_small", *arguments], stdout=subprocess.DEVNULL

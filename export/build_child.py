@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,9 @@ def _configure(trt: Any, config: Any, job: Job) -> list[str]:
         config.clear_flag(trt.BuilderFlag.TF32)
     if options["version_compatible"]:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        # no allocation while the engine runs: what the runner's CUDA graphs need
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     # the kind and types of each layer, for 'ssd-small inspect'
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options["optimization_level"] is not None:
@@ -192,19 +196,20 @@ def _read_timing_cache(config: Any, job: Job) -> Any:
 def receipt_of_network(trt: Any, network: Any) -> dict[str, Any]:
     """Tensors per element type in a network, and the number of its weights.
 
-    The network is strongly typed: its types are those of the engine.
+    The network is strongly typed: its types are those of the engine. Equal weights of two
+    layers, as in the two paths of a dual network, count once: a plan holds them once.
     """
     tensors: Counter[str] = Counter()
-    elements = 0
+    sizes: dict[bytes, int] = {}
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         for output in range(layer.num_outputs):
             tensors[layer.get_output(output).dtype.name] += 1
-        elements += _weights(trt, layer)
+        sizes |= {sha256(array.data).digest(): int(array.size) for array in _weights(trt, layer)}
     return {
         "tensors": dict(sorted(tensors.items())),
         "half_share": half_share(tensors["HALF"], tensors["FLOAT"]),
-        "weight_elements": elements,
+        "weight_elements": sum(sizes.values()),
     }
 
 
@@ -224,15 +229,15 @@ def receipt_of_plan(plan: bytes | memoryview, weights: int) -> dict[str, Any]:
     }
 
 
-def _weights(trt: Any, layer: Any) -> int:
-    """Number of weights a convolution or constant layer holds."""
+def _weights(trt: Any, layer: Any) -> list[Any]:
+    """The weights of a convolution or constant layer: arrays over the network's own memory."""
     if layer.type == trt.LayerType.CONVOLUTION:
         layer.__class__ = trt.IConvolutionLayer
-        return int(layer.kernel.size) + int(layer.bias.size)
+        return [layer.kernel, layer.bias]
     if layer.type == trt.LayerType.CONSTANT:
         layer.__class__ = trt.IConstantLayer
-        return int(layer.weights.size)
-    return 0
+        return [layer.weights]
+    return []
 
 
 def _write(path: Path, content: memoryview) -> None:

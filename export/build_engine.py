@@ -16,17 +16,26 @@ def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> 
 
     With a GPU that is tensorrt (or tensorrt-rtx where only that is installed), else
     tensorrt-rtx if a compute capability is asked for, else onnxruntime.
+
+    Raises:
+        UsageError: a compute capability is asked for where auto stands for tensorrt, which
+            builds for the GPU at hand only.
     """
     if target != "auto":
         return target
-    if compute_capabilities:
-        return "tensorrt-rtx"
     from ..runtimes.gpu import gpus
 
     if not gpus().devices:
-        return "onnxruntime"
-    rtx_only = find_spec("tensorrt_rtx") is not None and find_spec("tensorrt") is None
-    return "tensorrt-rtx" if rtx_only else "tensorrt"
+        return "tensorrt-rtx" if compute_capabilities else "onnxruntime"
+    if find_spec("tensorrt_rtx") is not None and find_spec("tensorrt") is None:
+        return "tensorrt-rtx"
+    if compute_capabilities:
+        raise UsageError(
+            f"--compute-capability {' '.join(compute_capabilities)}: with this machine's GPU, "
+            "--target auto is tensorrt, whose engines are for that GPU only; add --target "
+            "tensorrt-rtx, or leave --compute-capability out"
+        )
+    return "tensorrt"
 
 
 def default_engine_path(onnx_path: Path, target: str, precision: str) -> Path:

@@ -86,13 +86,13 @@ class BuildOptions:
             )
         if self.target == "tensorrt-rtx" and self.timing_cache:
             raise UsageError(
-                "--timing-cache does not go with --target tensorrt-rtx, which has none; leave it "
-                "out"
+                "--timing-cache does not go with --target tensorrt-rtx, which times no kernel "
+                "when it builds; leave it out"
             )
         if self.target == "tensorrt-rtx" and self.version_compatible:
             raise UsageError(
-                "--version-compatible does not go with --target tensorrt-rtx, whose engines run "
-                "on the release that built them only; leave it out"
+                "--version-compatible does not go with --target tensorrt-rtx, which comes without "
+                "the lean runtime that it needs; leave it out"
             )
 
     @property

@@ -8,81 +8,28 @@ its virtual functions.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import fields as dataclass_fields
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import plugin_libraries
+from plugin_fields import (
+    FIELD_CHAR,
+    FIELD_FLOAT32,
+    FIELD_INT32,
+    Field,
+    PluginFieldCollection,
+    collection_from,
+    fields_from,
+    value_from,
+)
 
-from ssd_small.detections import Detections
 from ssd_small.postprocess import PostprocessParams
 
-FIELD_NAMES = [field.name for field in dataclass_fields(PostprocessParams)]
 FLOAT, HALF, INT32 = 0, 1, 3
-FIELD_FLOAT32, FIELD_FLOAT64, FIELD_INT32, FIELD_CHAR, FIELD_INT64 = 1, 2, 5, 6, 10
 BUILD, RUNTIME = 0, 1
 NO_LOGGER, PLAIN, MIXED, VERSIONED, FOREIGN = range(5)
-
-
-class PluginField(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("data", ctypes.c_void_p),
-        ("type", ctypes.c_int32),
-        ("length", ctypes.c_int32),
-    )
-
-
-class PluginFieldCollection(ctypes.Structure):
-    _fields_ = (("count", ctypes.c_int32), ("fields", ctypes.POINTER(PluginField)))
-
-
-#: a field as the tests write it: name, type, length, bytes (None: a null pointer)
-Field = tuple[str, int, int, bytes | None]
-
-
-def field_from(name: str, value: Any) -> Field:
-    """The field as TensorRT's ONNX parser makes it from a node attribute."""
-    if isinstance(value, str):
-        data = value.encode() + b"\0"
-        return name, FIELD_CHAR, len(data), data
-    if isinstance(value, int):
-        return name, FIELD_INT32, 1, np.int32(value).tobytes()
-    values = np.atleast_1d(np.asarray(value, np.float32))
-    return name, FIELD_FLOAT32, len(values), values.tobytes()
-
-
-def fields_from(params: PostprocessParams) -> list[Field]:
-    return [field_from(name, getattr(params, name)) for name in FIELD_NAMES]
-
-
-def value_from(field: Field) -> Any:
-    _, kind, length, data = field
-    assert data is not None
-    if kind == FIELD_CHAR:
-        return data.rstrip(b"\0").decode()
-    array = np.frombuffer(data, np.float32 if kind == FIELD_FLOAT32 else np.int32)
-    assert len(array) == length
-    return tuple(array.tolist()) if length > 1 else array[0].item()
-
-
-def _collection(fields: Sequence[Field]) -> tuple[PluginFieldCollection, list[Any]]:
-    """The C structure, and what must stay alive with it. All data are misaligned by one byte."""
-    array = (PluginField * max(len(fields), 1))()
-    alive: list[Any] = [array]
-    for entry, (name, kind, length, data) in zip(array, fields, strict=False):
-        encoded = name.encode()
-        entry.name, entry.type, entry.length = encoded, kind, length
-        if data is not None:
-            buffer = ctypes.create_string_buffer(b"?" + data, len(data) + 1)
-            alive.append(buffer)
-            entry.data = ctypes.addressof(buffer) + 1
-        alive.append(encoded)
-    return PluginFieldCollection(len(fields), array), alive
 
 
 class Library:
@@ -120,7 +67,7 @@ class Library:
         if fields is None:
             pointer = self.driver.driver_create(self.handle, None, phase)
         else:
-            collection, alive = _collection(fields)
+            collection, alive = collection_from(fields)
             pointer = self.driver.driver_create(self.handle, ctypes.byref(collection), phase)
             del alive  # the creator must have copied what it needs
         return Plugin(self, pointer) if pointer else None
@@ -229,69 +176,6 @@ class Plugin:
 
 def extents_of(batch: int, num_priors: int, num_classes: int) -> list[int]:
     return [batch, num_priors, 4, batch, num_priors, num_classes, num_priors, 4]
-
-
-def run(
-    plugin: Plugin,
-    loc: np.ndarray,
-    conf: np.ndarray,
-    priors: np.ndarray,
-    rows: int,
-    max_batch: int | None = None,
-) -> list[Detections]:
-    """``enqueue`` in memory that holds no zero beforehand, with fences around the workspace."""
-    batch, num_priors, num_classes = conf.shape
-    types = [HALF if loc.dtype == np.float16 else FLOAT] * 2 + [FLOAT]
-    extents = extents_of(batch, num_priors, num_classes)
-    size = plugin.workspace_bytes(extents_of(max_batch or batch, num_priors, num_classes), types)
-    assert plugin.library.take_messages() == []
-    outputs = [
-        np.full(shape, fill, dtype)
-        for shape, fill, dtype in (
-            ((batch,), -77, np.int32),
-            ((batch, rows, 4), np.nan, np.float32),
-            ((batch, rows), np.nan, np.float32),
-            ((batch, rows), -77, np.int32),
-            ((batch, rows), -77, np.int32),
-        )
-    ]
-    with _fenced(size) as workspace:
-        assert plugin.on_shape_change(extents, types) == 0, plugin.library.take_messages()
-        status = plugin.enqueue(
-            types,
-            extents,
-            [array.ctypes.data for array in (loc, conf, priors)],
-            [array.ctypes.data for array in outputs],
-            workspace,
-        )
-        assert status == 0, plugin.library.take_messages()
-    return _detections_from(*outputs)
-
-
-@contextmanager
-def _fenced(size: int) -> Iterator[int]:
-    fence, alignment = 256, 256
-    block = np.full(size + 2 * fence + alignment, 0xA5, np.uint8)
-    start = -block.ctypes.data % alignment + fence
-    yield block.ctypes.data + start
-    assert (block[start - fence : start] == 0xA5).all(), "written before the workspace"
-    assert (block[start + size : start + size + fence] == 0xA5).all(), "written after the workspace"
-
-
-def _detections_from(
-    num: np.ndarray, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, prior: np.ndarray
-) -> list[Detections]:
-    results = []
-    for i, count in enumerate(num):
-        assert 0 <= count <= boxes.shape[1]
-        tail = slice(count, None)
-        assert not boxes[i, tail].any()
-        assert not scores[i, tail].any()
-        assert not labels[i, tail].any()
-        assert (prior[i, tail] == -1).all()
-        head = slice(None, count)
-        results.append(Detections(boxes[i, head], scores[i, head], labels[i, head], prior[i, head]))
-    return results
 
 
 def _ints(values: Sequence[int]) -> Any:

@@ -40,7 +40,7 @@ class _SeveralValues(click.Command):
     type=click.Choice(["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]),
     default="auto",
     show_default=True,
-    help="auto: tensorrt with a GPU; tensorrt-rtx with --compute-capability; else onnxruntime.",
+    help="auto: tensorrt with a GPU, or tensorrt-rtx with --compute-capability, or onnxruntime.",
 )
 @click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
 @click.option("--min-batch", type=click.IntRange(min=1), default=1, show_default=True)

@@ -17,7 +17,8 @@ from .options import FILE, json_option, print_json
 def command(engine: Path | None, run_test: bool, as_json: bool) -> None:
     """Say what is installed, and whether ENGINE can run here; every "no" with what to type.
 
-    Exit code 3 if ENGINE cannot run here, 1 if the self-test fails.
+    Exit code 1 if the self-test fails, 3 if ENGINE cannot run here or the self-test found no
+    GPU to run on.
     """
     from ..doctor import examine, examine_engine, self_test
 
@@ -25,13 +26,14 @@ def command(engine: Path | None, run_test: bool, as_json: bool) -> None:
     asked = examine_engine(engine) if engine else []
     tested = self_test() if run_test else []
     runnable = all(f.fine for f in asked if f.needed)
-    passed = all(f.fine for f in tested)
+    failed = any(f.needed and not f.fine for f in tested)
+    complete = all(f.fine for f in tested)
     if as_json:
         result: dict[str, object] = {"machine": [f.to_dict() for f in findings]}
         if engine:
             result |= {"engine": [f.to_dict() for f in asked], "runs_here": runnable}
         if run_test:
-            result |= {"self_test": [f.to_dict() for f in tested], "self_test_passed": passed}
+            result |= {"self_test": [f.to_dict() for f in tested], "self_test_passed": complete}
         print_json(result)
     else:
         for finding in (*findings, *asked, *tested):
@@ -42,6 +44,9 @@ def command(engine: Path | None, run_test: bool, as_json: bool) -> None:
         if engine:
             click.echo(f"{engine} {'can' if runnable else 'cannot'} run here")
         if run_test:
-            click.echo(f"self-test {'passed' if passed else 'failed'}")
-    if not runnable or not passed:
-        sys.exit(1 if not passed else 3)
+            state = "failed" if failed else "passed" if complete else "not done: no GPU"
+            click.echo(f"self-test {state}")
+    if failed:
+        sys.exit(1)
+    if not runnable or not complete:
+        sys.exit(3)

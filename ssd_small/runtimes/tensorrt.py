@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,37 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..detections import Detections, detections_from_padded
-from ..errors import BadFile, MissingRequirement, UsageError
-from ..files import read_bytes
-from ..plugin_library import load_plugin
+from ..errors import UsageError
 from ..requirements import require
 from ..sidecar import Sidecar
 from .base import BatchingRuntime, FloatArray, HeadOutputs
-from .cuda_device import CudaDevice, GpuError, OutOfGpuMemory, host_array, open_device
-from .tensorrt_module import MODULES, context_settings, invalidity, logger
-
-INPUT = "images"
-HEADS = ("loc", "conf")
-DETECTIONS = ("num_detections", "boxes", "scores", "labels", "prior_indices")
-
-
-@dataclass(frozen=True, eq=False)
-class _Tensor:
-    """Memory of one input or output, for the largest batch.
-
-    Attributes:
-        row: bytes per image.
-        device, host: addresses; the host memory is pinned.
-        array: the host memory, ``[max_batch, ...]``.
-    """
-
-    row: int
-    device: int
-    host: int
-    array: npt.NDArray[Any]
+from .cuda_device import CudaDevice, GpuError, OutOfGpuMemory, open_device
+from .device_memory import DeviceMemory, Tensor
+from .tensorrt_engine import INPUT, load_engine, output_names
+from .tensorrt_module import MODULES, context_settings, logger
 
 
 @dataclass(eq=False)
@@ -88,10 +66,10 @@ class TensorRtRuntime(BatchingRuntime):
         self._trt = trt
         self._log = logger(trt)
         self._lock = threading.Lock()
-        self._pointers: list[int] = []
-        self._pinned: list[int] = []
+        self._memory = DeviceMemory(self._device)
+        self._outputs = output_names(self.description)
         self._lanes: dict[int, _Lane] = {}
-        self._tensors: dict[str, _Tensor] = {}
+        self._tensors: dict[str, Tensor] = {}
         self._external: Any = None
         self._stream: int | None = None
         self._closed = False
@@ -103,74 +81,21 @@ class TensorRtRuntime(BatchingRuntime):
             raise
 
     def _open(self, path: Path) -> None:
-        if self.description.has_decode_nms:
-            load_plugin(self._trt)
-        self._runtime = self._trt.Runtime(self._log)
-        content = read_bytes(path, "an engine written by 'ssd-small build-engine'")
-        fault = invalidity(self._trt, self._runtime, content)
-        if fault:
-            raise MissingRequirement(f"engine {path} cannot run here: {fault}")
-        if self.sidecar.options.get("version_compatible"):
-            # such a plan brings a runtime of its version; the sidecar's hash has vouched for it
-            self._runtime.engine_host_code_allowed = True
-        self._engine = self._runtime.deserialize_cuda_engine(content)
-        if self._engine is None:
-            raise MissingRequirement(
-                f"{self.name} cannot load engine {path}, built with {self.sidecar.target_version} "
-                f"for {', '.join(self.sidecar.compute_capabilities) or 'another GPU'}"
-                f"{self._log.last()}; build it again on this machine, or see 'ssd-small doctor'"
-            )
-        self._check_tensors(path)
+        self._runtime, self._engine = load_engine(self._trt, self._log, path, self.sidecar)
         self._stream = self._device.create_stream()
         size = max(256, int(self._engine.device_memory_size_v2))
-        self._scratch, self._scratch_size = self._allocate(size), size
+        self._scratch, self._scratch_size = self._memory.block(size), size
         self._context_settings = context_settings(self._trt, self._engine)
         for name in (INPUT, *self._outputs):
-            self._tensors[name] = self._tensor(name)
+            # the batch is the only dynamic dimension
+            shape = tuple(self._engine.get_tensor_shape(name))[1:]
+            dtype = self._trt.nptype(self._engine.get_tensor_dtype(name))
+            self._tensors[name] = self._memory.tensor(self.max_batch, shape, dtype)
 
     @property
     def engine(self) -> Any:
         """The vendor's engine object, while this runner is open."""
         return self._engine
-
-    @property
-    def _outputs(self) -> tuple[str, ...]:
-        return DETECTIONS if self.description.has_decode_nms else HEADS
-
-    def _check_tensors(self, path: Path) -> None:
-        """Names, directions and batch range of the engine are those of its sidecar."""
-        mode, engine = self._trt.TensorIOMode, self._engine
-        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-        found = {name: engine.get_tensor_mode(name) for name in names}
-        expected = {INPUT: mode.INPUT} | dict.fromkeys(self._outputs, mode.OUTPUT)
-        if found != expected:
-            raise BadFile(
-                f"engine {path} has tensors {', '.join(names)}; expected "
-                f"{', '.join(expected)}: build it again"
-            )
-        low, _, high = engine.get_tensor_profile_shape(INPUT, 0)
-        if (low[0], high[0]) != (self.min_batch, self.max_batch):
-            raise BadFile(
-                f"engine {path} takes batches of {low[0]} to {high[0]}, but its sidecar says "
-                f"{self.min_batch} to {self.max_batch}; build it again"
-            )
-
-    def _tensor(self, name: str) -> _Tensor:
-        # the batch is the only dynamic dimension
-        shape = tuple(self._engine.get_tensor_shape(name))[1:]
-        dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
-        row = math.prod(shape) * dtype.itemsize
-        size = row * self.max_batch
-        device = self._allocate(size)
-        host = self._device.allocate_pinned(size)
-        self._pinned.append(host)
-        array = host_array(host, size).view(dtype).reshape(self.max_batch, *shape)
-        return _Tensor(row, device, host, array)
-
-    def _allocate(self, size: int) -> int:
-        pointer = self._device.allocate(size)
-        self._pointers.append(pointer)
-        return pointer
 
     def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`.
@@ -307,20 +232,14 @@ class TensorRtRuntime(BatchingRuntime):
                     self._device.synchronize(self._stream)
             for lane in self._lanes.values():
                 if lane.graph is not None:
-                    self._free(self._device.destroy_graph, lane.graph)
+                    with suppress(GpuError):
+                        self._device.destroy_graph(lane.graph)
             # contexts before the engine, the engine before its memory and plugin
             self._lanes.clear()
             self._external = None
             self._context_settings = self._engine = self._runtime = None
             self._tensors.clear()
-            for pointer in self._pointers:
-                self._free(self._device.free, pointer)
-            for pointer in self._pinned:
-                self._free(self._device.free_pinned, pointer)
+            self._memory.free()
             if self._stream is not None:
-                self._free(self._device.destroy_stream, self._stream)
-
-    @staticmethod
-    def _free(function: Any, handle: int) -> None:
-        with suppress(GpuError):
-            function(handle)
+                with suppress(GpuError):
+                    self._device.destroy_stream(self._stream)

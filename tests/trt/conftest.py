@@ -8,9 +8,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from cuda_double import Cuda
+    from runner_stage import Stage
+    from tensorrt_double import TensorRt
 
 
 @pytest.fixture(scope="session")
@@ -95,3 +100,55 @@ def ssd_small_command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
         return Said(int(code or 0), out, err)
 
     return run
+
+
+@pytest.fixture(scope="module", params=["detections", "heads"])
+def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """An engine of either kind for the doubles."""
+    from runner_stage import make_stage
+
+    return make_stage(request.param, tmp_path_factory.mktemp("engine"))
+
+
+@pytest.fixture
+def cuda() -> Cuda:
+    """The double of CUDA."""
+    from cuda_double import Cuda
+
+    return Cuda()
+
+
+@pytest.fixture
+def double(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> TensorRt:
+    """The double of TensorRT, in the place of the module."""
+    from tensorrt_double import TensorRt
+
+    from ssd_small.runtimes import tensorrt, tensorrt_engine, tensorrt_module
+
+    module = TensorRt(cuda)
+    monkeypatch.setattr(tensorrt, "require", lambda name, purpose: module)
+    monkeypatch.setattr(tensorrt_engine, "load_plugin", lambda trt: None)
+    monkeypatch.setattr(tensorrt_module, "_loggers", {})
+    return module
+
+
+@pytest.fixture
+def open_it(stage: Stage, cuda: Cuda, double: TensorRt) -> Callable[..., Any]:
+    """Function: a runner of the stage's engine on the doubles."""
+    from ssd_small.runtimes.cuda_device import _PythonCuda
+    from ssd_small.runtimes.tensorrt import TensorRtRuntime
+
+    return lambda **options: TensorRtRuntime(
+        stage.path, stage.sidecar, device=_PythonCuda(cuda), **options
+    )
+
+
+@pytest.fixture
+def gpu_machine(
+    cuda: Cuda, double: TensorRt, with_plugin: Path, monkeypatch: pytest.MonkeyPatch
+) -> TensorRt:
+    """A machine with a GPU, made of the doubles."""
+    from gpu_machine import pretend
+
+    pretend(monkeypatch, cuda)
+    return double

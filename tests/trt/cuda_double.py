@@ -2,7 +2,8 @@
 
 Work on a stream waits until the stream is synchronised, so that a forgotten synchronisation
 shows as stale data. In a capture nothing is executed, and a call that CUDA forbids there is an
-error that spoils the capture. Pointers are real host addresses; every use is checked.
+error that spoils the capture; other threads are free to make it, as in CUDA's thread-local mode.
+Pointers are real host addresses; every use is checked.
 """
 
 # ruff: noqa: N801, N802, N815 (the names are CUDA's)
@@ -10,8 +11,10 @@ error that spoils the capture. Pointers are real host addresses; every use is ch
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable
 from enum import IntEnum
+from threading import get_ident
 from typing import Any
 
 
@@ -54,9 +57,10 @@ class Cuda:
         self.pinned: dict[int, Any] = {}
         self.streams: dict[int, list[Work]] = {}
         self.captures: dict[int, list[Work] | None] = {}
+        self.capturing_thread: dict[int, int] = {}
         self.graphs: dict[int, list[Work]] = {}
         self.executables: dict[int, list[Work]] = {}
-        self._next = 0x1000
+        self._handles = itertools.count(0x1000, 8)
 
     def live(self) -> int:
         """Things that were made and not given back."""
@@ -81,14 +85,11 @@ class Cuda:
         self.calls.append(name)
         if self.lost:
             return cudaError_t.cudaErrorDeviceUnavailable
-        if self.captures and not in_capture:
-            self.captures = dict.fromkeys(self.captures)
+        captured = [s for s, t in list(self.capturing_thread.items()) if t == get_ident()]
+        if captured and not in_capture:
+            self.captures.update(dict.fromkeys(captured))
             return cudaError_t.cudaErrorStreamCaptureUnsupported
         return OK
-
-    def _handle(self) -> int:
-        self._next += 8
-        return self._next
 
     def cudaSetDevice(self, device: int) -> tuple[Any, ...]:
         self.calls.append("cudaSetDevice")
@@ -138,7 +139,7 @@ class Cuda:
     def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
         status = self._enter("cudaStreamCreateWithFlags")
         assert flags == self.cudaStreamNonBlocking
-        handle = self._handle()
+        handle = next(self._handles)
         self.streams[handle] = []
         return status, handle
 
@@ -168,22 +169,23 @@ class Cuda:
         if self.streams[stream]:
             # not CUDA's rule, but this runner's: what is pending is not what was warmed up
             status = cudaError_t.cudaErrorInvalidValue
-        self.captures[stream] = []
+        self.captures[stream], self.capturing_thread[stream] = [], get_ident()
         return (status,)
 
     def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:
         status = self._enter("cudaStreamEndCapture", in_capture=True)
+        assert self.capturing_thread.pop(stream) == get_ident(), "ended by another thread"
         recorded = self.captures.pop(stream)
         if recorded is None:
             return cudaError_t.cudaErrorStreamCaptureInvalidated, None
-        handle = self._handle()
+        handle = next(self._handles)
         self.graphs[handle] = recorded
         return status, handle
 
     def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, ...]:
         status = self._enter("cudaGraphInstantiate")
         assert flags == 0
-        handle = self._handle()
+        handle = next(self._handles)
         self.executables[handle] = list(self.graphs[graph])
         return status, handle
 

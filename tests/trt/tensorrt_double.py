@@ -1,7 +1,10 @@
 """A strict stand-in for the module ``tensorrt_rtx`` whose engines are ONNX Runtime sessions.
 
-It holds what the runner uses and no more: another name is an AttributeError. That the real
-module has the same classes, methods and parameters is the subject of test_tensorrt_api.py.
+Its "plans" are ONNX files. A DecodeNms node without a function body, which is the plugin's to
+serve, is served by ``decode_nms``: that the plugin gives the same bits is the subject of
+test_plugin_enqueue.py. The module holds what the runner uses and no more: another name is an
+AttributeError. That the real module has the same classes, methods and parameters is the subject
+of test_tensorrt_api.py.
 Rules that TensorRT states and that are easy to break are enforced with :class:`Misuse`: shapes
 before addresses are read, a context left alone once a graph holds it, scratch memory given.
 """
@@ -9,12 +12,19 @@ before addresses are read, a context left alone once a graph holds it, scratch m
 from __future__ import annotations
 
 import ctypes
+import json
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from cuda_double import OK, Cuda
+from plugin_double import serve, take_plugin
+
+#: metadata of a "plan": smallest, optimal and largest batch
+BATCHES = "batches"
 
 
 class Misuse(AssertionError):
@@ -123,9 +133,7 @@ class Context:
         images = self._array(addresses["images"], shape, np.float32).copy()
         # the network may write to its scratch memory
         ctypes.memset(self._scratch, 0xCD, self._engine.device_memory_size_v2)
-        for name, value in zip(
-            self._engine.names[1:], self._engine.session.run(None, {"images": images}), strict=True
-        ):
+        for name, value in zip(self._engine.names[1:], self._engine._infer(images), strict=True):
             self._array(addresses[name], value.shape, value.dtype)[...] = value
 
     def _array(self, pointer: int, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -153,6 +161,17 @@ class RuntimeConfig:
         self.strategy = strategy
 
 
+class EngineInspector:
+    """EngineInspector."""
+
+    def __init__(self, nodes: list[str]) -> None:
+        self._nodes = nodes
+
+    def get_engine_information(self, format: Any) -> str:
+        assert format.name == "JSON"
+        return json.dumps({"Layers": self._nodes})
+
+
 class Engine:
     """ICudaEngine over an ONNX model."""
 
@@ -160,12 +179,27 @@ class Engine:
 
     def __init__(self, module: TensorRt, logger: ILogger, content: bytes) -> None:
         self.module, self.logger = module, logger
-        settings = onnxruntime.SessionOptions()
-        settings.log_severity_level, settings.intra_op_num_threads = 4, 1
-        self.session = onnxruntime.InferenceSession(content, settings, ["CPUExecutionProvider"])
-        self._values = [*self.session.get_inputs(), *self.session.get_outputs()]
+        model = onnx.load_model_from_string(content)
+        self._values = [*model.graph.input, *model.graph.output]
+        self._nodes = [node.name for node in model.graph.node]
         self.names = [module.rename.get(v.name, v.name) for v in self._values]
         self.num_io_tensors = len(self.names)
+        stored = {entry.key: entry.value for entry in model.metadata_props}
+        self._batches = tuple(json.loads(stored.get(BATCHES, "null")) or module.batches)
+        self._plugin = take_plugin(model)
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level, settings.intra_op_num_threads = 4, 1
+        self.session = onnxruntime.InferenceSession(
+            model.SerializeToString(), settings, ["CPUExecutionProvider"]
+        )
+
+    def _infer(self, images: np.ndarray) -> list[np.ndarray]:
+        outputs = self.session.run(None, {"images": images})
+        if self.module.distort is not None:
+            outputs[:2] = self.module.distort(*outputs[:2])
+        if self._plugin is None:
+            return outputs
+        return serve(*outputs, *self._plugin)
 
     def get_tensor_name(self, index: int) -> str:
         return self.names[index]
@@ -175,16 +209,21 @@ class Engine:
         return TensorIOMode.INPUT if first else TensorIOMode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> DataType:
-        kind = self._values[self.names.index(name)].type
-        return {"tensor(float)": DataType.FLOAT, "tensor(int32)": DataType.INT32}[kind]
+        kind = self._values[self.names.index(name)].type.tensor_type.elem_type
+        types = onnx.TensorProto
+        return {types.FLOAT: DataType.FLOAT, types.INT32: DataType.INT32}[kind]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return (-1, *self._values[self.names.index(name)].shape[1:])
+        dims = self._values[self.names.index(name)].type.tensor_type.shape.dim
+        return (-1, *(dim.dim_value for dim in dims[1:]))
 
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
         assert profile_index == 0
         rest = self.get_tensor_shape(name)[1:]
-        return [(n, *rest) for n in self.module.batches]
+        return [(n, *rest) for n in self._batches]
+
+    def create_engine_inspector(self) -> EngineInspector:
+        return EngineInspector(self._nodes)
 
     def create_runtime_config(self) -> RuntimeConfig:
         return RuntimeConfig()
@@ -222,6 +261,9 @@ class TensorRt:
         self.contexts: list[Context] = []
         self.executions = 0
         self.diagnostics = 0
+        #: changes loc and conf, or what stands in their places, before anybody sees them
+        self.distort: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None
+        self.distort = None
         module = self
 
         class Runtime:

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,21 @@ import numpy as np
 import plugin_libraries
 import pytest
 
+pytest.importorskip("onnx")
+
+import onnx
+from plugin_models import (
+    NUM_CLASSES,
+    NUM_PRIORS,
+    Result,
+    expected_outputs,
+    model_bytes,
+    node_attributes,
+    plain_build,
+)
+
 from ssd_small.postprocess import PostprocessParams
 
-onnx = pytest.importorskip("onnx")
 pytestmark = [
     pytest.mark.trt,
     pytest.mark.skipif(
@@ -31,21 +43,6 @@ pytestmark = [
 ]
 
 HERE = Path(__file__).parent
-NUM_PRIORS, NUM_CLASSES = 40, 6
-INT32, FLOAT = "DataType.INT32", "DataType.FLOAT"
-OUTPUTS = ["num_detections", "boxes", "scores", "labels", "prior_indices"]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What plain_build.py said."""
-
-    status: int
-    parsed: bool
-    fields: list[str] | None
-    outputs: list[list[Any]]
-    log: str
-    plan: bytes
 
 
 @pytest.fixture(scope="session", params=["host", "cuda"])
@@ -73,77 +70,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"LD_LIBRARY_PATH": path}
 
 
-def node_attributes(params: PostprocessParams, **others: Any) -> dict[str, Any]:
-    return params.to_dict() | others
-
-
-def model_bytes(
-    attributes: dict[str, Any],
-    *,
-    heads: str = "FLOAT",
-    num_priors: int | str = NUM_PRIORS,
-    num_classes: int = NUM_CLASSES,
-    domain: str = "ssd_small",
-    priors_given: bool = True,
-) -> bytes:
-    """A graph of inputs, two trivial layers and the node. ``priors_given``: as initializer."""
-    helper, types = onnx.helper, onnx.TensorProto
-    kind = getattr(types, heads)
-    inputs = [
-        helper.make_tensor_value_info("loc_in", kind, ["N", num_priors, 4]),
-        helper.make_tensor_value_info("conf_in", kind, ["N", num_priors, num_classes]),
-    ]
-    constants = []
-    if priors_given:
-        priors = np.random.default_rng(0).uniform(0.1, 0.9, (NUM_PRIORS, 4)).astype(np.float32)
-        constants.append(onnx.numpy_helper.from_array(priors, "priors"))
-    else:
-        inputs.append(helper.make_tensor_value_info("priors", types.FLOAT, [num_priors, 4]))
-    nodes = [
-        helper.make_node("Relu", ["loc_in"], ["loc"]),
-        helper.make_node("Relu", ["conf_in"], ["conf"]),
-        helper.make_node(
-            "DecodeNms", ["loc", "conf", "priors"], OUTPUTS, domain=domain, **attributes
-        ),
-    ]
-    outputs = [
-        helper.make_tensor_value_info(name, types.INT32 if is_int else types.FLOAT, None)
-        for name, is_int in zip(OUTPUTS, (True, False, False, True, True), strict=True)
-    ]
-    graph = helper.make_graph(nodes, "heads", inputs, outputs, constants)
-    opsets = [helper.make_opsetid("", 17)]
-    if domain:
-        opsets.append(helper.make_opsetid(domain, 1))
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
-
-
 @pytest.fixture
-def build(plugin: Path, environment: dict[str, str], tmp_path: Path) -> Any:
-    def run(model: bytes, max_batch: int = 8) -> Result:
-        (tmp_path / "x.onnx").write_bytes(model)
-        plan = tmp_path / "x.plan"
-        plan.unlink(missing_ok=True)
-        done = subprocess.run(
-            [sys.executable, HERE / "plain_build.py", plugin, "x.onnx", plan, str(max_batch)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode in (0, 1), done.stdout + done.stderr
-        report = json.loads(done.stdout.splitlines()[-1])
-        return Result(
-            done.returncode,
-            report["parsed"],
-            report["fields"],
-            report["outputs"],
-            "\n".join(report["log"]),
-            plan.read_bytes() if plan.exists() else b"",
-        )
-
-    return run
+def build(plugin: Path, environment: dict[str, str], tmp_path: Path) -> Callable[..., Result]:
+    return lambda model: plain_build(plugin, model, tmp_path, environment)
 
 
 @pytest.mark.parametrize("heads", ["FLOAT", "FLOAT16"])
@@ -204,12 +133,6 @@ def test_nvidia_s_classes_read_what_the_plugin_says(
     assert report["refused"]
     assert [line.partition(":")[0] for line in report["log"]] == ["Severity.ERROR DecodeNms"]
     assert 'field "keep_top" is unknown' in report["log"][0]
-
-
-def expected_outputs(rows: int) -> list[list[Any]]:
-    shapes = [[-1], [-1, rows, 4], *[[-1, rows]] * 3]
-    kinds = [INT32, FLOAT, FLOAT, INT32, INT32]
-    return [list(row) for row in zip(OUTPUTS, shapes, kinds, strict=True)]
 
 
 @pytest.mark.parametrize("heads", ["FLOAT", "FLOAT16"])

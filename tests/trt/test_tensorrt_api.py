@@ -18,6 +18,7 @@ import ssd_small.doctor as doctor
 import ssd_small.inspection as inspection
 import ssd_small.plugin_library as plugin_library
 import ssd_small.runtimes.tensorrt as runner
+import ssd_small.runtimes.tensorrt_engine as tensorrt_engine
 import ssd_small.runtimes.tensorrt_module as tensorrt_module
 
 #: method or attribute -> (class that has it, names of the parameters we pass)
@@ -90,7 +91,7 @@ ATTRIBUTES = {
 }
 #: members of enumerations, in the order of use
 MEMBERS = {
-    "BuilderFlag": ["TF32", "VERSION_COMPATIBLE"],
+    "BuilderFlag": ["TF32", "VERSION_COMPATIBLE", "REQUIRE_USER_ALLOCATION"],
     "ProfilingVerbosity": ["DETAILED"],
     "NetworkDefinitionCreationFlag": ["STRONGLY_TYPED"],
     "MemoryPoolType": ["WORKSPACE"],
@@ -103,6 +104,18 @@ MEMBERS = {
     "ComputeCapability": ["SM75", "SM80", "SM86", "SM89", "SM120"],
     "LayerInformationFormat": ["JSON"],
 }
+
+
+#: what speaks to TensorRT
+SOURCES = (
+    build_child,
+    doctor,
+    inspection,
+    plugin_library,
+    runner,
+    tensorrt_engine,
+    tensorrt_module,
+)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +168,7 @@ def test_the_lists_above_cover_our_sources() -> None:
 
 def our_syntax() -> Iterator[ast.AST]:
     """Every node of the sources that speak to TensorRT."""
-    for module in (build_child, doctor, inspection, plugin_library, runner, tensorrt_module):
+    for module in SOURCES:
         assert module.__file__ is not None
         yield from ast.walk(ast.parse(Path(module.__file__).read_text()))
 
@@ -248,6 +261,7 @@ def test_the_double_has_nothing_that_the_module_lacks(trt: Any) -> None:
     real = {
         doubles.Context: "IExecutionContext",
         doubles.Engine: "ICudaEngine",
+        doubles.EngineInspector: "EngineInspector",
         doubles.RuntimeConfig: "IRuntimeConfig",
     }
     cuda = importlib.import_module("cuda_double").Cuda()

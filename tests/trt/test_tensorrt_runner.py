@@ -1,12 +1,10 @@
-"""The runner of TensorRT engines, on doubles of TensorRT and CUDA; on a GPU: not executed here."""
+"""The runner over doubles of TensorRT and CUDA; no GPU, nothing of NVIDIA's is executed here."""
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,103 +13,15 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("torch")
 
 import onnx
-import torch
 from cuda_double import Cuda
-from ssd_small.export.to_onnx import onnx_from_network
+from runner_stage import Stage, outputs_of, reference
 from tensorrt_double import TensorRt
 
-from ssd_small import create_model
-from ssd_small.artifact import describe
-from ssd_small.errors import BadFile, MissingRequirement, UsageError
-from ssd_small.files import sha256_of
-from ssd_small.runtimes import HeadOutputs, cuda_device, tensorrt, tensorrt_module
-from ssd_small.runtimes.cuda_device import GpuError, OutOfGpuMemory, _PythonCuda
+from ssd_small.errors import UsageError
+from ssd_small.runtimes import cuda_device
+from ssd_small.runtimes.cuda_device import _PythonCuda
 from ssd_small.runtimes.tensorrt import TensorRtRuntime
-from ssd_small.sidecar import Sidecar
 from ssd_small.synthetic import picture_input
-
-CLASSES = 3
-
-
-@dataclass(frozen=True)
-class Stage:
-    """An engine file of either kind with its sidecar."""
-
-    path: Path
-    sidecar: Sidecar
-
-
-@pytest.fixture(scope="module", params=["detections", "heads"])
-def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """A mobilenet of 32 channels at most; the "plan" is its ONNX file."""
-    torch.manual_seed(0)
-    net = create_model("mobilenet_v1", CLASSES, 0.03)
-    description = describe(
-        net.spec, CLASSES, net.width, has_decode_nms=request.param == "detections"
-    )
-    path = tmp_path_factory.mktemp("engine") / "x.engine"
-    path.write_bytes(onnx_from_network(net, description).SerializeToString())
-    sidecar = Sidecar(
-        target="tensorrt-rtx",
-        target_version="1.7.1.116",
-        precision="fp32",
-        description=description,
-        onnx={},
-        engine={"sha256": sha256_of(path)},
-        batch={"min": 1, "opt": 4, "max": 4},
-        receipt={},
-        options={},
-        seconds=0.0,
-        compute_capabilities=("8.6",),
-    )
-    return Stage(path, sidecar)
-
-
-@pytest.fixture
-def cuda() -> Cuda:
-    return Cuda()
-
-
-@pytest.fixture
-def trt(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> TensorRt:
-    module = TensorRt(cuda)
-    monkeypatch.setattr(tensorrt, "require", lambda name, purpose: module)
-    monkeypatch.setattr(tensorrt, "load_plugin", lambda trt: None)
-    monkeypatch.setattr(tensorrt_module, "_loggers", {})
-    return module
-
-
-@pytest.fixture
-def open_it(stage: Stage, cuda: Cuda, trt: TensorRt) -> Callable[..., TensorRtRuntime]:
-    return lambda **options: TensorRtRuntime(
-        stage.path, stage.sidecar, device=_PythonCuda(cuda), **options
-    )
-
-
-def outputs_of(result: object) -> list[np.ndarray]:
-    """Everything a runner returned, as arrays."""
-    if isinstance(result, HeadOutputs):
-        return [result.loc, result.conf]
-    return [
-        array
-        for one in result  # type: ignore[attr-defined]
-        for array in (one.boxes, one.scores, one.labels, one.priors)
-    ]
-
-
-def reference(stage: Stage, images: np.ndarray) -> list[np.ndarray]:
-    import onnxruntime
-
-    from ssd_small.detections import detections_from_padded
-
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads, settings.log_severity_level = 1, 4
-    session = onnxruntime.InferenceSession(stage.path, settings, ["CPUExecutionProvider"])
-    parts = [session.run(None, {"images": images[i : i + 4]}) for i in range(0, len(images), 4)]
-    joined = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
-    if stage.sidecar.description.has_decode_nms:
-        return outputs_of(detections_from_padded(*joined))
-    return joined
 
 
 @pytest.mark.parametrize("cuda_graph", [True, False])
@@ -131,7 +41,7 @@ def test_any_number_of_images_gives_what_the_network_gives(
 
 
 def test_a_graph_is_captured_per_batch_size_after_a_warm_up_and_then_replayed(
-    open_it: Callable[..., TensorRtRuntime], trt: TensorRt, cuda: Cuda
+    open_it: Callable[..., TensorRtRuntime], double: TensorRt, cuda: Cuda
 ) -> None:
     images = picture_input(2, 300, 300, seed=1)
     with open_it() as runner:
@@ -144,32 +54,32 @@ def test_a_graph_is_captured_per_batch_size_after_a_warm_up_and_then_replayed(
             "cudaGraphInstantiate",
             "cudaGraphDestroy",
         ]
-        assert trt.executions == 2  # the warm-up and the capture
+        assert double.executions == 2  # the warm-up and the capture
         cuda.calls.clear()
         runner.infer(images)
         assert cuda.calls == ["cudaSetDevice", "cudaGraphLaunch", "cudaStreamSynchronize"]
         runner.infer(images[:1])
-        assert trt.executions == 4
-        assert len(cuda.executables) == len(trt.contexts) == 2
+        assert double.executions == 4
+        assert len(cuda.executables) == len(double.contexts) == 2
 
 
 def test_a_context_that_is_still_compiling_is_captured_later(
-    open_it: Callable[..., TensorRtRuntime], trt: TensorRt, cuda: Cuda
+    open_it: Callable[..., TensorRtRuntime], double: TensorRt, cuda: Cuda
 ) -> None:
-    trt.capturable = False
+    double.capturable = False
     images = picture_input(1, 300, 300)
     with open_it() as runner:
         runner.infer(images)
         runner.infer(images)
         assert "cudaStreamBeginCapture" not in cuda.calls
-        trt.capturable = True
+        double.capturable = True
         runner.infer(images)
         runner.infer(images)
         assert cuda.calls.count("cudaGraphLaunch") == 1
 
 
 def test_a_package_without_graphs_runs_without_them(
-    stage: Stage, cuda: Cuda, trt: TensorRt
+    stage: Stage, cuda: Cuda, double: TensorRt
 ) -> None:
     device = _PythonCuda(cuda)
     device.can_capture = False  # as pycuda
@@ -192,9 +102,9 @@ def test_results_do_not_change_with_the_next_batch(
 
 
 def test_a_rest_below_the_smallest_batch_is_filled_up(
-    stage: Stage, cuda: Cuda, trt: TensorRt
+    stage: Stage, cuda: Cuda, double: TensorRt
 ) -> None:
-    trt.batches = (2, 4, 4)
+    double.batches = (2, 4, 4)
     sidecar = replace(stage.sidecar, batch={"min": 2, "opt": 4, "max": 4})
     images = picture_input(5, 300, 300, seed=8)
     with TensorRtRuntime(stage.path, sidecar, device=_PythonCuda(cuda)) as runner:
@@ -237,8 +147,9 @@ def test_memory_and_stream_of_the_caller_are_used_without_a_copy(
             runner.enqueue(1, {"images": 1}, stream)
 
 
+@pytest.mark.parametrize("cuda_graph", [True, False])
 def test_two_engines_in_one_process_and_a_runner_per_thread(
-    open_it: Callable[..., TensorRtRuntime], stage: Stage, cuda: Cuda
+    open_it: Callable[..., TensorRtRuntime], stage: Stage, cuda: Cuda, cuda_graph: bool
 ) -> None:
     images = picture_input(2, 300, 300, seed=6)
     expected = reference(stage, images)
@@ -250,143 +161,33 @@ def test_two_engines_in_one_process_and_a_runner_per_thread(
                 if not np.array_equal(own, other):
                     wrong.append((own, other))
 
-    # the double of CUDA has one list of captures, so the graphs stay off
-    with open_it(cuda_graph=False) as first, open_it(cuda_graph=False) as second:
+    with open_it(cuda_graph=cuda_graph) as first, open_it(cuda_graph=cuda_graph) as second:
         threads = [threading.Thread(target=work, args=(r,)) for r in (first, second)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     assert not wrong
+    assert cuda.calls.count("cudaGraphLaunch") == (4 if cuda_graph else 0)
     assert cuda.live() == 0
 
 
-def test_wrong_tensor_names_are_a_bad_file(
-    open_it: Callable[..., TensorRtRuntime], trt: TensorRt, cuda: Cuda
-) -> None:
-    trt.rename = {"conf": "class_scores", "scores": "confidences"}
-    with pytest.raises(BadFile, match=r"has tensors images, .*; expected images, .*: build it"):
-        open_it()
-    assert cuda.live() == 0
-
-
-def test_another_batch_range_than_the_sidecar_s_is_a_bad_file(
-    open_it: Callable[..., TensorRtRuntime], trt: TensorRt
-) -> None:
-    trt.batches = (1, 2, 2)
-    with pytest.raises(BadFile, match="takes batches of 1 to 2, but its sidecar says 1 to 4"):
-        open_it()
-
-
-def test_a_plan_that_does_not_load_says_why(
-    stage: Stage, cuda: Cuda, trt: TensorRt, tmp_path: Path
-) -> None:
-    (tmp_path / "junk.engine").write_bytes(b"junk")
-    expected = r"cannot load engine .*junk.engine.* for 8.6 \(magic tag does not match\); build"
-    with pytest.raises(MissingRequirement, match=expected):
-        TensorRtRuntime(tmp_path / "junk.engine", stage.sidecar, device=_PythonCuda(cuda))
-
-
-def test_a_plan_for_another_gpu_is_refused_before_it_is_loaded(
-    open_it: Callable[..., TensorRtRuntime], trt: TensorRt
-) -> None:
-    trt.diagnostics = 3
-    with pytest.raises(
-        MissingRequirement, match="version mismatch, unsupported cc; build it again"
-    ):
-        open_it()
-
-
-def test_the_runtime_inside_a_version_compatible_plan_may_run(
-    stage: Stage, cuda: Cuda, trt: TensorRt
-) -> None:
-    trt.host_code = True
-    sidecar = replace(stage.sidecar, options={"version_compatible": True})
-    TensorRtRuntime(stage.path, sidecar, device=_PythonCuda(cuda)).close()
-    with pytest.raises(MissingRequirement, match="host code is not allowed"):
-        TensorRtRuntime(stage.path, stage.sidecar, device=_PythonCuda(cuda))
-
-
-def test_too_little_memory_is_said_and_leaves_nothing_behind(
-    stage: Stage, trt: TensorRt, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cuda = Cuda(memory=10_000)
-    with pytest.raises(OutOfGpuMemory, match=r"out of GPU memory \(cudaMalloc\); free some") as it:
-        TensorRtRuntime(stage.path, stage.sidecar, device=_PythonCuda(cuda))
-    assert it.value.exit_code == 3
-    assert cuda.live() == 0
-
-
-def test_no_memory_for_a_context_is_said(
-    open_it: Callable[..., TensorRtRuntime], trt: TensorRt
-) -> None:
-    trt.max_contexts = 1
-    with open_it() as runner:
-        runner.infer(picture_input(1, 300, 300))
-        with pytest.raises(OutOfGpuMemory, match=r"no execution context \(out of memory\); free"):
-            runner.infer(picture_input(2, 300, 300))
-
-
-def test_a_refused_execution_gives_the_reason_in_one_line(
-    open_it: Callable[..., TensorRtRuntime], trt: TensorRt, cuda: Cuda
-) -> None:
-    with open_it() as runner:
-        trt.fail_execution = True
-        with pytest.raises(
-            GpuError, match=r"could not execute the engine \(enqueue failed\)"
-        ) as it:
-            runner.infer(picture_input(1, 300, 300))
-        assert "\n" not in str(it.value)
-    assert cuda.live() == 0
-
-
-def test_a_failure_while_capturing_ends_the_capture(
-    open_it: Callable[..., TensorRtRuntime], trt: TensorRt, cuda: Cuda
-) -> None:
-    with open_it() as runner:
-        begin = cuda.cudaStreamBeginCapture
-
-        def fail_from_here(*arguments: object) -> object:
-            trt.fail_execution = True
-            return begin(*arguments)  # type: ignore[arg-type]
-
-        cuda.cudaStreamBeginCapture = fail_from_here  # type: ignore[method-assign, assignment]
-        with pytest.raises(GpuError):
-            runner.infer(picture_input(1, 300, 300))
-        assert not cuda.captures
-    assert cuda.live() == 0
-
-
-def test_a_lost_device_is_one_line_and_closing_still_works(
-    open_it: Callable[..., TensorRtRuntime], cuda: Cuda
-) -> None:
-    runner = open_it()
-    runner.infer(picture_input(1, 300, 300))
-    cuda.lost = True
-    with pytest.raises(
-        GpuError, match=r"failed: cudaErrorDeviceUnavailable \(CUDA error 46\)"
-    ) as it:
-        runner.infer(picture_input(1, 300, 300))
-    assert "\n" not in str(it.value)
-    assert it.value.exit_code == 3
-    runner.close()
-    runner.close()
-
-
-def test_a_closed_runner_says_so(open_it: Callable[..., TensorRtRuntime]) -> None:
-    runner = open_it()
-    runner.close()
-    with pytest.raises(UsageError, match="has been closed"):
-        runner.infer(picture_input(1, 300, 300))
-
-
-def test_without_a_driver_it_is_one_line(stage: Stage, trt: TensorRt) -> None:
-    if cuda_device.gpus().devices:
-        pytest.skip("this machine has a GPU")
-    with pytest.raises(MissingRequirement) as it:
-        TensorRtRuntime(stage.path, stage.sidecar)
-    assert re.fullmatch(r"GPU 0 cannot be used: .*; run on a machine with .*", str(it.value))
-    assert it.value.exit_code == 3
+def test_a_capture_forbids_calls_to_its_own_thread_only(cuda: Cuda) -> None:
+    """The rule of CUDA's thread-local mode, as the double keeps it."""
+    _, stream = cuda.cudaStreamCreateWithFlags(1)
+    mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+    found: list[int] = []
+    cuda.cudaStreamBeginCapture(stream, mode)
+    other = threading.Thread(target=lambda: found.append(cuda.cudaMalloc(64)[0]))
+    other.start()
+    other.join()
+    assert found == [cuda.cudaError_t.cudaSuccess]
+    assert cuda.cudaStreamEndCapture(stream)[0] == cuda.cudaError_t.cudaSuccess
+    cuda.cudaStreamBeginCapture(stream, mode)
+    assert cuda.cudaMalloc(64)[0] == cuda.cudaError_t.cudaErrorStreamCaptureUnsupported
+    assert (
+        cuda.cudaStreamEndCapture(stream)[0] == cuda.cudaError_t.cudaErrorStreamCaptureInvalidated
+    )
 
 
 def test_onnx_of_the_double_is_whole(stage: Stage) -> None:

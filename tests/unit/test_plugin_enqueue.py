@@ -8,6 +8,7 @@ import numpy as np
 import plugin_driver as driver
 import pytest
 from plugin_driver import FLOAT, Library, extents_of
+from plugin_run import run
 
 from ssd_small.detections import Detections
 from ssd_small.postprocess import PostprocessParams, decode_nms
@@ -51,7 +52,7 @@ def check(library: Library, params: PostprocessParams, arrays: tuple[np.ndarray,
     """Runs and compares; returns the number of detections."""
     loc, conf, priors = arrays
     rows = params.max_detections(conf.shape[1], conf.shape[2])
-    results = driver.run(library.create_for(params), loc, conf, priors, rows, max_batch=8)
+    results = run(library.create_for(params), loc, conf, priors, rows, max_batch=8)
     expected = decode_nms(loc, conf, priors, params, backend="numpy")
     assert_identical(results, expected)
     return sum(len(result.scores) for result in results)
@@ -123,8 +124,8 @@ def test_images_do_not_depend_on_their_neighbours(library: Library) -> None:
     params = PostprocessParams(score_threshold=0.1)
     plugin = library.create_for(params)
     rows = params.max_detections(NUM_PRIORS, NUM_CLASSES)
-    alone = driver.run(plugin, loc, conf, priors, rows)
-    stacked = driver.run(plugin, np.repeat(loc, 8, 0), np.repeat(conf, 8, 0), priors, rows)
+    alone = run(plugin, loc, conf, priors, rows)
+    stacked = run(plugin, np.repeat(loc, 8, 0), np.repeat(conf, 8, 0), priors, rows)
     assert_identical(stacked, alone * 8)
 
 
@@ -136,14 +137,14 @@ def test_a_rebuilt_plugin_and_a_context_give_the_same(library: Library) -> None:
     assert rebuilt is not None
     expected = decode_nms(loc, conf, priors, params, backend="numpy")
     for plugin in (original.clone(), rebuilt, rebuilt.attach()):
-        assert_identical(driver.run(plugin, loc, conf, priors, 20), expected)
+        assert_identical(run(plugin, loc, conf, priors, 20), expected)
 
 
 def test_an_empty_batch_is_fine(library: Library) -> None:
     loc, conf, priors = heads(1)
     rows = PostprocessParams().max_detections(NUM_PRIORS, NUM_CLASSES)
     plugin = library.create_for(PostprocessParams())
-    assert driver.run(plugin, loc[:0], conf[:0], priors, rows, max_batch=8) == []
+    assert run(plugin, loc[:0], conf[:0], priors, rows, max_batch=8) == []
 
 
 def test_a_launch_that_cannot_work_returns_an_error_and_says_why(library: Library) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import plugin_driver as driver
+import plugin_fields
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plugin_driver import Field, Library, field_from, fields_from
+from plugin_driver import Library
+from plugin_fields import FIELD_NAMES, Field, field_from, fields_from
 
 from ssd_small.postprocess import PostprocessParams
 
@@ -30,11 +32,11 @@ OTHERS = PostprocessParams(
 FLOAT_FIELDS = ("score_threshold", "iou_threshold", "pixel_offset")
 INT_FIELDS = ("background_label", "pre_nms_topk", "keep_topk_per_class", "keep_topk")
 F32, F64, I32, CHAR, I64 = (
-    driver.FIELD_FLOAT32,
-    driver.FIELD_FLOAT64,
-    driver.FIELD_INT32,
-    driver.FIELD_CHAR,
-    driver.FIELD_INT64,
+    plugin_fields.FIELD_FLOAT32,
+    plugin_fields.FIELD_FLOAT64,
+    plugin_fields.FIELD_INT32,
+    plugin_fields.FIELD_CHAR,
+    plugin_fields.FIELD_INT64,
 )
 
 
@@ -68,7 +70,7 @@ def test_creator_and_plugin_say_who_they_are(library: Library) -> None:
 
 def test_every_postprocess_parameter_is_announced(library: Library) -> None:
     announced = library.announced_fields()
-    assert [name for name, _, _ in announced] == driver.FIELD_NAMES
+    assert [name for name, _, _ in announced] == FIELD_NAMES
     for name, kind, length in announced:
         expected = field_from(name, getattr(DEFAULTS, name))
         assert kind == expected[1]
@@ -84,7 +86,7 @@ def test_defaults_are_those_of_postprocess_params(
     assert plugin.serialized() == fields_from(DEFAULTS)
 
 
-@pytest.mark.parametrize("name", driver.FIELD_NAMES)
+@pytest.mark.parametrize("name", FIELD_NAMES)
 def test_a_given_field_is_taken_and_the_others_keep_their_defaults(
     library: Library, name: str
 ) -> None:
@@ -95,7 +97,7 @@ def test_a_given_field_is_taken_and_the_others_keep_their_defaults(
     assert plugin.serialized() == fields_from(replace(DEFAULTS, **{name: value}))
 
 
-@pytest.mark.parametrize("name", driver.FIELD_NAMES)
+@pytest.mark.parametrize("name", FIELD_NAMES)
 def test_a_field_left_out_takes_its_default(library: Library, name: str) -> None:
     given_fields = [field for field in fields_from(OTHERS) if field[0] != name]
     plugin = library.create(given_fields)
@@ -163,6 +165,14 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     *((name, -1) for name in INT_FIELDS if name.endswith(("topk", "class"))),
     *(("activation", text) for text in ("", "Softmax", "softmax2", "relu", "x" * 1000)),
 ]
+
+
+def test_no_field_is_without_its_faults() -> None:
+    """A field that is added must get a wrong type and a value out of range above."""
+    every = set(FIELD_NAMES)
+    assert {name for name, *_ in wrong_forms()} == every
+    assert {name for name, _ in OUT_OF_RANGE} == every
+    assert all(getattr(OTHERS, name) != getattr(DEFAULTS, name) for name in every)
 
 
 @pytest.mark.parametrize(("name", "value"), OUT_OF_RANGE, ids=str)
@@ -260,7 +270,7 @@ def test_the_timing_id_is_equal_only_for_equal_parameters(
     assert (plugins[0].timing_id == plugins[1].timing_id) == same_state
 
 
-@pytest.mark.parametrize("name", driver.FIELD_NAMES)
+@pytest.mark.parametrize("name", FIELD_NAMES)
 def test_each_field_is_part_of_the_timing_id(library: Library, name: str) -> None:
     changed = replace(DEFAULTS, **{name: getattr(OTHERS, name)})
     assert library.create_for(DEFAULTS).timing_id != library.create_for(changed).timing_id
@@ -272,7 +282,7 @@ def test_the_longest_description_is_complete(library: Library) -> None:
         -small, small, (small, small), "softmax", 1023, *[2**31 - 1] * 3, pixel_offset=small
     )
     text = library.create_for(params).timing_id
-    assert text.count("=") == len(driver.FIELD_NAMES)
+    assert text.count("=") == len(FIELD_NAMES)
     assert float.fromhex(text.rpartition("=")[2]) == small
 
 

@@ -196,6 +196,7 @@ def test_options_that_do_not_fit_are_refused(options: dict, text: str) -> None:
         (False, ("8.6",), set(), "tensorrt-rtx"),
         (True, (), {"tensorrt", "tensorrt_rtx"}, "tensorrt"),
         (True, (), {"tensorrt_rtx"}, "tensorrt-rtx"),
+        (True, ("8.6",), {"tensorrt_rtx"}, "tensorrt-rtx"),
         (True, (), set(), "tensorrt"),
     ],
 )
@@ -213,3 +214,21 @@ def test_auto_is_what_the_machine_can_do(
     monkeypatch.setattr(build_engine, "find_spec", lambda n: n if n in installed else None)
     assert resolve_target("auto", capabilities) == target
     assert resolve_target("onnxruntime", capabilities) == "onnxruntime"
+
+
+@pytest.mark.parametrize("installed", [{"tensorrt", "tensorrt_rtx"}, set()], ids=str)
+def test_auto_does_not_drop_a_capability_that_tensorrt_cannot_serve(
+    installed: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a GPU auto is tensorrt, whose engines are for that GPU."""
+    from ssd_small.export import build_engine
+
+    monkeypatch.setattr(gpu, "gpus", lambda: gpu.Gpus((gpu.Gpu(0, "GPU", "8.6", 1),)))
+    monkeypatch.setattr(build_engine, "find_spec", lambda n: n if n in installed else None)
+    with pytest.raises(UsageError) as it:
+        resolve_target("auto", ("8.9", "12.0"))
+    assert str(it.value) == (
+        "--compute-capability 8.9 12.0: with this machine's GPU, --target auto is tensorrt, whose "
+        "engines are for that GPU only; add --target tensorrt-rtx, or leave --compute-capability "
+        "out"
+    )

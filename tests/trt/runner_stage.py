@@ -1,0 +1,76 @@
+"""A small engine for the runner over the doubles, and what it must give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from ssd_small.export.to_onnx import onnx_from_network
+
+from ssd_small import create_model
+from ssd_small.artifact import describe
+from ssd_small.detections import detections_from_padded
+from ssd_small.files import sha256_of
+from ssd_small.runtimes import HeadOutputs
+from ssd_small.sidecar import Sidecar
+
+CLASSES = 3
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An engine file of either kind with its sidecar."""
+
+    path: Path
+    sidecar: Sidecar
+
+
+def make_stage(kind: str, folder: Path) -> Stage:
+    """A mobilenet of 32 channels at most; the "plan" is its ONNX file.
+
+    ``kind``: detections or heads.
+    """
+    torch.manual_seed(0)
+    net = create_model("mobilenet_v1", CLASSES, 0.03)
+    description = describe(net.spec, CLASSES, net.width, has_decode_nms=kind == "detections")
+    path = folder / "x.engine"
+    path.write_bytes(onnx_from_network(net, description).SerializeToString())
+    sidecar = Sidecar(
+        target="tensorrt-rtx",
+        target_version="1.7.1.116",
+        precision="fp32",
+        description=description,
+        onnx={},
+        engine={"sha256": sha256_of(path)},
+        batch={"min": 1, "opt": 4, "max": 4},
+        receipt={},
+        options={},
+        seconds=0.0,
+        compute_capabilities=("8.6",),
+    )
+    return Stage(path, sidecar)
+
+
+def outputs_of(result: object) -> list[np.ndarray]:
+    """Everything a runner returned, as arrays."""
+    if isinstance(result, HeadOutputs):
+        return [result.loc, result.conf]
+    return [
+        array
+        for one in result  # type: ignore[attr-defined]
+        for array in (one.boxes, one.scores, one.labels, one.priors)
+    ]
+
+
+def reference(stage: Stage, images: np.ndarray) -> list[np.ndarray]:
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads, settings.log_severity_level = 1, 4
+    session = onnxruntime.InferenceSession(stage.path, settings, ["CPUExecutionProvider"])
+    parts = [session.run(None, {"images": images[i : i + 4]}) for i in range(0, len(images), 4)]
+    joined = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    if stage.sidecar.description.has_decode_nms:
+        return outputs_of(detections_from_padded(*joined))
+    return joined
