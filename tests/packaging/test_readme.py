@@ -25,9 +25,9 @@ def test_figures_are_those_of_the_result_files() -> None:
 
 
 def test_the_commands_for_own_data_run(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```sh\n(.*?)```", README, re.S)
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.S)
     (tmp_path / "ssd_small").symlink_to(ROOT / "ssd_small")
-    for line in block.strip().splitlines():
+    for line in "".join(blocks).strip().splitlines():
         program, *arguments = shlex.split(line)
         assert program == "ssd-small"
         command = [str(Path(sys.executable).with_name(program)), *arguments]
