@@ -16,6 +16,7 @@ from typing import Any
 from tabulate import tabulate
 
 from ssd_small.cli.models import model_rows
+from ssd_small.models.registry import list_models
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -172,6 +173,53 @@ def decode_nms() -> str:
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], 2)}"
 
 
+def bccd() -> str:
+    """`benchmarks/train_bccd.py`: every run, none left out."""
+    report = result("bccd")
+    rows = [
+        [
+            f"`{run['model']}`",
+            run["width"],
+            run["seed"],
+            *(f"{run['metrics'][k]:.3f}" for k in ("AP", "AP50")),
+            *(f"{run['metrics'][f'AP_{k}']:.3f}" for k in ("small", "medium", "large")),
+            f"{run['gmac']:.2f}",
+            f"{run['network_ms']['median']:.1f}",
+            f"{run['seconds'] / 60:.0f}",
+        ]
+        for run in sorted(
+            report["runs"], key=lambda run: (list_models().index(run["model"]), run["seed"])
+        )
+    ]
+    headers = "network|width|seed|AP|AP50|small|medium|large|GMAC|net ms|training min"
+    (updates,) = {run["iterations"] for run in report["runs"]}
+    (images,) = {run["images_seen"] for run in report["runs"]}
+    return (
+        f"{table(rows, headers)}\n\n{updates} updates, {images} pictures seen in each run. ms: "
+        f"PyTorch, fp32. {machine_line(report['timed_on'], report['threads'])}"
+    )
+
+
+def training() -> str:
+    """`benchmarks/bench_training.py`."""
+    report = result("training_cpu")
+    rates = {(row["name"], row["layout"]): row for row in report["rows"]}
+    rows = [
+        [
+            f"`{name}`" if name in list_models() else name,
+            rates[name, "contiguous"]["width"],
+            *(
+                f"{rates[name, v]['images_per_second']:.2f}"
+                for v in ("contiguous", "channels_last")
+            ),
+        ]
+        for name in dict.fromkeys(row["name"] for row in report["rows"])
+    ]
+    headers = "network|width|images/s|channels-last images/s"
+    batch = f"Batch {report['batch']}, fp32."
+    return f"{table(rows, headers)}\n\n{batch} {machine_line(report['machine'], report['threads'])}"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "demo": demo,
@@ -179,6 +227,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "engines": engines,
     "kernels": kernels,
     "decode_nms": decode_nms,
+    "bccd": bccd,
+    "training": training,
 }
 
 
