@@ -27,7 +27,6 @@ SHOWN = (16, 31, 44, 70)
 TOLERANCE = 0.001
 #: seconds a command of the demo has to end by itself after Ctrl-C
 _GRACE = 5.0
-ASSETS = Path(__file__).parent / "assets" / "digits"
 
 
 @dataclass(frozen=True)
@@ -133,16 +132,14 @@ def _network(
     """One network from checkpoint to measured engine."""
     onnx_file = folder / f"{model}.onnx"
     engine = folder / f"{model}.onnxruntime.fp32.engine"
-    network = ("--model", model, "--weights", ASSETS / f"{model}.pth")
-    labels = ("--labels", ASSETS / "labels.txt")
+    network = ("--weights", f"digits/{model}")
     truth = ("--annotations", data.val_annotations, "--images", data.val_images)
-    shell("export", *network, *labels, "--preset", "coco", "--output", onnx_file)
+    shell("export", *network, "--preset", "coco", "--output", onnx_file)
     shell("build-engine", onnx_file, "--target", "onnxruntime")
     metrics = []
     for source, name in ((network, "pytorch"), (("--engine", engine), "engine")):
         file = folder / f"{model}.{name}.eval.json"
-        extra = labels if name == "pytorch" else ()
-        report = json.loads(shell("eval", *source, *extra, *truth, "--json", save=file))
+        report = json.loads(shell("eval", *source, *truth, "--json", save=file))
         metrics.append(report["metrics"])
         say(_scores(report["metrics"]))
     size = ("--width", str(_width(onnx_file)), "--num-classes", "11")

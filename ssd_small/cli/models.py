@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..shipped import ShippedCheckpoint, shipped_checkpoints
 from .options import WIDTH, json_option, print_json, print_table
 
 
@@ -14,17 +15,21 @@ from .options import WIDTH, json_option, print_json, print_table
 @click.option("--width", type=WIDTH, default=1.0, show_default=True)
 @json_option
 def command(num_classes: int, width: float, as_json: bool) -> None:
-    """List the networks: size, prior boxes, cost, and the published COCO figures.
+    """List the networks, and the small trained ones that come with the package.
 
     mAP in percent on COCO val2017 (small, medium, large, all) and milliseconds per image are
-    the published ones; the GPU they were measured on is not known.
+    the published ones; the GPU they were measured on is not known. --weights takes the name of a
+    shipped checkpoint; its mAP is that of the val split of its own data.
     """
-    rows = model_rows(num_classes, width)
+    rows, shipped = model_rows(num_classes, width), shipped_checkpoints()
     if as_json:
-        print_json(rows)
+        print_json({"networks": rows, "checkpoints": [one.to_dict() for one in shipped]})
         return
     headers = "name|input|feature maps|priors|params M|GMAC|S|M|L|all|published ms"
     print_table([_texts(row) for row in rows], headers.split("|"))
+    click.echo()
+    headers = "--weights|width|trained on|licence|S|M|L|all"
+    print_table([_checkpoint_texts(one) for one in shipped], headers.split("|"))
 
 
 def model_rows(num_classes: int, width: float) -> list[dict[str, Any]]:
@@ -74,3 +79,10 @@ def _texts(row: dict[str, Any]) -> list[str]:
         *(f"{value:.1f}" for value in figures.values()),
         "-" if row["published_ms"] is None else f"{row['published_ms']:.1f}",
     ]
+
+
+def _checkpoint_texts(one: ShippedCheckpoint) -> list[str]:
+    sizes = (
+        f"{100 * one.metrics[f'AP{size}']:.1f}" for size in ("_small", "_medium", "_large", "")
+    )
+    return [one.name, f"{one.width:g}", one.data, one.licence, *sizes]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
+from ..shipped import find_shipped
 
 if TYPE_CHECKING:
     from ..artifact import Description
@@ -62,7 +63,12 @@ def model_options(command: Decorated) -> Decorated:
     for option in reversed(
         (
             click.option("--model", metavar="NAME", help="Network, see 'ssd-small models'."),
-            click.option("--weights", type=FILE, help="Checkpoint (state dict)."),
+            click.option(
+                "--weights",
+                type=FILE,
+                help="Checkpoint (state dict), or the name of a shipped one (see "
+                "'ssd-small models').",
+            ),
             click.option(
                 "--num-classes",
                 type=click.IntRange(2, 1024),
@@ -131,12 +137,23 @@ def load_network(
 ) -> tuple[SsdNetwork, Description]:
     """The network that the model options name, and its description.
 
+    A shipped checkpoint brings its network and labels along.
+
     Raises:
         UsageError: no model, or neither weights nor ``random_weights``.
     """
+    from ..models.registry import get_spec
+
+    shipped = find_shipped(weights)
+    if shipped is not None:
+        weights, labels = shipped.path, labels or shipped.labels_path
+        model = model or shipped.model
+        if get_spec(model).name != shipped.model:
+            raise UsageError(
+                f"{shipped.name} is a {shipped.model}, not a {model}; pass that --model"
+            )
     if model is None:
         raise UsageError("no network: pass --model NAME (see 'ssd-small models')")
-    from ..models.registry import get_spec
 
     spec = get_spec(model)
     if weights is None and not random_weights:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ..errors import UsageError
+from ..shipped import find_shipped
 from .options import FILE, FOLDER, WIDTH, Number, json_option, print_json, threads_option
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -58,7 +59,9 @@ def _recipe_options(command: Decorated) -> Decorated:
 @click.option("--images", type=FOLDER, required=True, help="Folder of its image files.")
 @click.option("--val-annotations", type=FILE, help="COCO-format JSON to evaluate on.")
 @click.option("--val-images", type=FOLDER, help="Folder of its image files.")
-@click.option("--weights", type=FILE, help="Checkpoint to start from. Default: random weights.")
+@click.option("--weights", type=FILE,
+              help="Checkpoint to start from, a file or the name of a shipped one. Default: random "
+              "weights.")  # fmt: skip
 @click.option(
     "--init-scope",
     type=click.Choice(["base", "all"]),
@@ -103,6 +106,8 @@ def command(
     from ..requirements import require
 
     get_spec(model)
+    if (shipped := find_shipped(given["weights"])) is not None:
+        given["weights"] = shipped.path
     if given["init_scope"] == "all" and given["weights"] is None:
         raise UsageError("--init-scope all needs --weights FILE; pass it, or leave both out")
     for module in ("torch", "torchvision", "cv2"):

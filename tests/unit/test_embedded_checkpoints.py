@@ -9,26 +9,60 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
+from ssd_small.cli.options import load_network  # noqa: E402
 from ssd_small.datasets.digits import CATEGORIES  # noqa: E402
+from ssd_small.errors import UsageError  # noqa: E402
 from ssd_small.models.network import create_model  # noqa: E402
+from ssd_small.shipped import (  # noqa: E402
+    ShippedCheckpoint,
+    find_shipped,
+    shipped_checkpoints,
+)
 
 ASSETS = Path(str(files("ssd_small"))) / "assets" / "digits"
-MODELS = ("mobilenet_v1", "mobilenet_v1_s1l0")
+SHIPPED = {one.name: one for one in shipped_checkpoints()}
 
 
 def test_labels_are_the_categories_of_the_data_set() -> None:
     assert tuple((ASSETS / "labels.txt").read_text().split()) == CATEGORIES
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_checkpoint_is_a_plain_state_dict_of_its_network(model: str) -> None:
-    path = ASSETS / f"{model}.pth"
-    assert path.stat().st_size < 8 << 20
-    state = torch.load(path, weights_only=True)
-    net = create_model(model, num_classes=len(CATEGORIES) + 1, width=0.25)
+def test_every_state_dict_in_the_package_is_listed() -> None:
+    assert {one.path for one in SHIPPED.values()} == set(ASSETS.parent.glob("*/*.pth"))
+    assert all((one.path.parent / "README.md").exists() for one in SHIPPED.values())
+
+
+@pytest.mark.parametrize("one", SHIPPED.values(), ids=SHIPPED)
+def test_a_checkpoint_is_a_plain_state_dict_of_its_network(one: ShippedCheckpoint) -> None:
+    assert one.path.stat().st_size < 8 << 20
+    state = torch.load(one.path, weights_only=True)
+    num_classes = len(one.labels_path.read_text().split()) + 1
+    net = create_model(one.model, num_classes=num_classes, width=one.width)
     assert list(state) == list(net.state_dict())
     net.load_state_dict(state)
     assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_a_checkpoint_is_found_by_name_unless_there_is_such_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = Path("digits/mobilenet_v1")
+    found = find_shipped(name)
+    assert found is not None
+    assert found.path == ASSETS / "mobilenet_v1.pth"
+    assert find_shipped(Path("digits/vgg16")) is find_shipped(None) is None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    name.touch()
+    assert find_shipped(name) is None
+
+
+def test_the_network_and_labels_come_with_the_name() -> None:
+    net, description = load_network(None, Path("digits/mobilenet_v1_s1l0"), None, None, None)
+    assert net.spec.name == "mobilenet_v1_s1l0"
+    assert description.labels == CATEGORIES
+    with pytest.raises(UsageError, match="digits/mobilenet_v1 is a mobilenet_v1, not a vgg16"):
+        load_network("vgg16", Path("digits/mobilenet_v1"), None, None, None)
 
 
 @pytest.mark.parametrize(("model", "least"), [("mobilenet_v1", 0.1), ("mobilenet_v1_s1l0", 0.35)])

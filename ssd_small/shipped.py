@@ -1,0 +1,72 @@
+"""Checkpoints that come with the package."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+_ASSETS = Path(__file__).with_name("assets")
+_INDEX = "checkpoints.json"
+
+
+@dataclass(frozen=True)
+class ShippedCheckpoint:
+    """A trained network in ``ssd_small/assets``.
+
+    Attributes:
+        name: ``data/model``, what ``--weights`` takes in the place of a file.
+        model: name of the network.
+        width: its channel multiplier.
+        path: the state dict.
+        labels_path: class names, a line each, background left out.
+        data: what it was trained on; the folder's README.md says where that is from.
+        licence: of the weights.
+        metrics: ``AP``, ``AP_small``, ``AP_medium``, ``AP_large`` on the val split, 0 to 1.
+    """
+
+    name: str
+    model: str
+    width: float
+    path: Path
+    labels_path: Path
+    data: str
+    licence: str
+    metrics: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values by field name; files by name."""
+        files = {"path": self.path.name, "labels_path": self.labels_path.name}
+        return asdict(self) | files
+
+
+@lru_cache(maxsize=1)
+def shipped_checkpoints() -> tuple[ShippedCheckpoint, ...]:
+    """All of them, by name."""
+    found = []
+    for index in sorted(_ASSETS.glob(f"*/{_INDEX}")):
+        folder, content = index.parent, json.loads(index.read_text())
+        for entry in content["checkpoints"]:
+            found.append(
+                ShippedCheckpoint(
+                    name=f"{folder.name}/{entry['model']}",
+                    model=entry["model"],
+                    width=entry["width"],
+                    path=folder / f"{entry['model']}.pth",
+                    labels_path=folder / "labels.txt",
+                    data=content["data"],
+                    licence=content["licence"],
+                    metrics=entry["metrics"],
+                )
+            )
+    return tuple(found)
+
+
+def find_shipped(weights: Path | None) -> ShippedCheckpoint | None:
+    """The shipped checkpoint that ``weights`` names; None for an existing file or another name."""
+    if weights is None or weights.exists():
+        return None
+    named = weights.as_posix()
+    return next((one for one in shipped_checkpoints() if one.name == named), None)
