@@ -194,10 +194,10 @@ def _cropped(sample: Sample, rng: np.random.Generator) -> Sample:
     """A part of the picture and the objects that have their centre in it, clipped."""
     height, width = sample.image.shape[:2]
     part, kept = random_crop(width, height, sample.boxes_xyxy, rng)
-    boxes = sample.boxes_xyxy[kept] - np.float32([part.left, part.top] * 2)
+    boxes = sample.boxes_xyxy[kept] - np.array([part.left, part.top] * 2, np.float32)
     return Sample(
         sample.image[part.top : part.top + part.height, part.left : part.left + part.width],
-        boxes.clip(0, np.float32([part.width, part.height] * 2)),
+        boxes.clip(0, np.array([part.width, part.height] * 2, np.float32)),
         sample.labels[kept],
     )
 
@@ -205,7 +205,7 @@ def _cropped(sample: Sample, rng: np.random.Generator) -> Sample:
 def _unchanged(sample: Sample, preprocessing: Preprocessing) -> Example:
     """The whole picture as at inference, with all of its objects."""
     height, width = sample.image.shape[:2]
-    scale = np.float32([preprocessing.width / width, preprocessing.height / height] * 2)
+    scale = np.array([preprocessing.width / width, preprocessing.height / height] * 2, np.float32)
     return _example(
         sample.image,
         torch.from_numpy(sample.boxes_xyxy * scale),

@@ -80,7 +80,7 @@ def _history(output: Path) -> list[dict[str, str]]:
 def test_eight_pictures_are_learned_by_heart(call, data: Path, tmp_path: Path) -> None:
     """The whole way, from random weights to AP50 above 0.9, without expansion."""
     val = ("--val-annotations", data / "truth.json", "--val-images", data)
-    budget = ("--iterations", 220, "--batch", 8, "--width", 0.25, "--eval-every", 0)
+    budget = ("--iterations", 140, "--batch", 8, "--width", 0.25, "--eval-every", 0)
     rates = ("--lr", 0.04, "--head-lr", 0.004, "--expand", 0, "--log-every", 20)
     arguments = _train(data, tmp_path / "run", *val, *rates, *FROM_SCRATCH, "--json")
     cut = arguments.index("--epochs")
