@@ -1,9 +1,11 @@
-"""Settings of the process that make training on a CPU faster and change no result."""
+"""Settings of the process that make training on a CPU faster."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -13,8 +15,24 @@ from ..requirements import require
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
+@contextmanager
+def training_cpu(threads: int = 0) -> Iterator[None]:
+    """:func:`prepare_cpu` for a while: the thread's arithmetic and torch's threads are put back.
+
+    What flushes subnormal numbers to 0 is not what decode + NMS promise to compute.
+    """
+    before = torch.get_num_threads()
+    flushed = float(torch.tensor(1e-40) * 1.0) == 0.0
+    prepare_cpu(threads)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed)
+        torch.set_num_threads(before)
+
+
 def prepare_cpu(threads: int = 0) -> None:
-    """Set up this process for training.
+    """Set up this process for training, for good: subnormal numbers become 0, memory stays.
 
     Args:
         threads: CPU threads of PyTorch and OpenCV; 0 for their own choice.

@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..files import check_writable, sha256_of, write_bytes
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
-from .cpu import prepare_cpu
+from .cpu import training_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
 from .evaluation import evaluate_files
@@ -82,7 +82,11 @@ def run_training(job: TrainingJob) -> dict[str, Any]:
         OutputError: a file could not be written; older files stay whole.
     """
     _check_output(job)
-    prepare_cpu(job.threads)
+    with training_cpu(job.threads):
+        return _run(job)
+
+
+def _run(job: TrainingJob) -> dict[str, Any]:
     data = DetectionDataset.from_coco(job.annotations, job.images)
     val = _validation(job, data)
     with joined_processes(job.device) as processes:
