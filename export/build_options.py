@@ -13,6 +13,9 @@ from ..errors import UsageError
 Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]
 Precision = Literal["fp32", "fp16"]
 
+#: MiB; the bytes must fit into the signed 64 bits of the builder's interface
+MOST_WORKSPACE = (1 << 43) - 1
+
 #: called with the phase of a build and the share of it that is done, 0 to 1
 Progress = Callable[[str, float], None]
 
@@ -54,7 +57,9 @@ class BuildOptions:
     verbose: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "compute_capabilities", tuple(self.compute_capabilities))
+        # each once, in the order given
+        capabilities = tuple(dict.fromkeys(self.compute_capabilities))
+        object.__setattr__(self, "compute_capabilities", capabilities)
         if self.max_batch < 1:
             raise UsageError(f"max-batch {self.max_batch}: expected at least 1")
         if not 1 <= self.min_batch <= self.batch["opt"] <= self.max_batch:
@@ -67,8 +72,8 @@ class BuildOptions:
                 raise UsageError(f"compute capability {capability!r}: expected the form 8.6")
         if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
             raise UsageError(f"optimization-level {self.optimization_level}: expected 0 to 5")
-        if self.workspace is not None and self.workspace < 1:
-            raise UsageError(f"workspace {self.workspace} MiB: expected at least 1")
+        if self.workspace is not None and not 1 <= self.workspace <= MOST_WORKSPACE:
+            raise UsageError(f"workspace {self.workspace} MiB: expected 1 to {MOST_WORKSPACE}")
         self._check_target()
 
     def _check_target(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -46,22 +48,34 @@ class PostprocessParams:
     pixel_offset: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "variances", tuple(float(v) for v in self.variances))
         # whole numbers are welcome, but an artefact stores the type it is given
+        self._convert("variances", lambda given: tuple(float(v) for v in given), "two numbers")
         for name in ("score_threshold", "iou_threshold", "pixel_offset"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+            self._convert(name, float, "a number")
+        for name in ("background_label", "pre_nms_topk", "keep_topk_per_class", "keep_topk"):
+            self._convert(name, lambda given: int(operator.index(given)), "a whole number")
         for name, fault in self._faults():
             raise UsageError(
                 f"post-processing parameter {name}: got {getattr(self, name)!r}, {fault}"
             )
 
+    def _convert(self, name: str, convert: Callable[[Any], Any], expected: str) -> None:
+        given = getattr(self, name)
+        try:
+            object.__setattr__(self, name, convert(given))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UsageError(
+                f"post-processing parameter {name}: got {given!r}, expected {expected}"
+            ) from error
+
     def _faults(self) -> Iterator[tuple[str, str]]:
-        if not math.isfinite(self.score_threshold):
-            yield "score_threshold", "expected a finite number"
+        # the backends compute in float32: what is infinite or 0 there is so for all of them
+        if not math.isfinite(_float32(self.score_threshold)):
+            yield "score_threshold", "expected a finite number (float32)"
         if not 0 <= self.iou_threshold <= 1:
             yield "iou_threshold", "expected a number from 0 to 1"
-        if len(self.variances) != 2 or not all(math.isfinite(v) and v > 0 for v in self.variances):
-            yield "variances", "expected two positive numbers"
+        if len(self.variances) != 2 or not all(0 < _float32(v) < math.inf for v in self.variances):
+            yield "variances", "expected two positive numbers (float32)"
         if self.activation not in ("softmax", "sigmoid", "none"):
             yield "activation", "expected softmax, sigmoid or none"
         if not -1 <= self.background_label < MAX_CLASSES:
@@ -69,8 +83,9 @@ class PostprocessParams:
         for name in ("pre_nms_topk", "keep_topk_per_class", "keep_topk"):
             if not 0 <= getattr(self, name) < 2**31:
                 yield name, "expected 0 (no cut) or a positive number below 2**31"
-        if not (math.isfinite(self.pixel_offset) and self.pixel_offset >= 0):
-            yield "pixel_offset", "expected a number of at least 0"
+        offset = _float32(self.pixel_offset)
+        if not (0 < offset < math.inf or self.pixel_offset == 0):
+            yield "pixel_offset", "expected a number of at least 0 (float32)"
 
     @classmethod
     def coco(cls) -> PostprocessParams:
@@ -99,3 +114,8 @@ class PostprocessParams:
         cuts = [cut for cut in (self.pre_nms_topk, self.keep_topk_per_class) if cut]
         total = foreground * min([num_priors, *cuts])
         return min(total, self.keep_topk) if self.keep_topk else total
+
+
+def _float32(value: float) -> float:
+    """The float32 next to a number; infinite where that overflows."""
+    return ctypes.c_float(value).value

@@ -112,16 +112,46 @@ def read_sidecar(engine: Path) -> Sidecar:
         values.pop("format")
         values["compute_capabilities"] = tuple(values["compute_capabilities"])
         sidecar = Sidecar(description=description, **values)
-        expected = sidecar.engine["sha256"]
-        if not sidecar.batch["max"] >= 1:
-            raise ValueError(f"largest batch {sidecar.batch['max']}")
+        for name, is_whole in _parts(sidecar):
+            if not is_whole:
+                raise ValueError(f"{name}: {getattr(sidecar, name)!r}")
     except (KeyError, TypeError, ValueError) as error:
         raise BadFile(
             f"{path} is incomplete or damaged ({error}); build the engine again"
         ) from error
-    if sha256_of(engine) != expected:
+    if sha256_of(engine) != sidecar.engine["sha256"]:
         raise BadFile(
             f"engine {engine} is not the one its sidecar {path.name} describes (their SHA-256 "
             "differ); build the engine again"
         )
     return sidecar
+
+
+def _parts(sidecar: Sidecar) -> Iterator[tuple[str, bool]]:
+    """Fields that are read later, and whether each holds what is read."""
+    number, batch = (int, float), sidecar.batch
+    yield "target", sidecar.target in ("onnxruntime", "tensorrt", "tensorrt-rtx")
+    yield "target_version", isinstance(sidecar.target_version, str)
+    yield "precision", sidecar.precision in ("fp32", "fp16")
+    yield "onnx", _holds(sidecar.onnx, file=str, sha256=str)
+    yield "engine", _holds(sidecar.engine, file=str, sha256=str, bytes=int)
+    yield (
+        "batch",
+        _holds(batch, min=int, opt=int, max=int)
+        and 1 <= batch["min"] <= batch["opt"] <= batch["max"],
+    )
+    yield "receipt", _holds(sidecar.receipt, tensors=dict, half_share=number)
+    yield "options", isinstance(sidecar.options, dict)
+    yield "seconds", isinstance(sidecar.seconds, number)
+    yield "plugin", sidecar.plugin is None or _holds(sidecar.plugin, sha256=str, version=str)
+    yield (
+        "compute_capabilities",
+        all(isinstance(capability, str) for capability in sidecar.compute_capabilities),
+    )
+    yield "checks", isinstance(sidecar.checks, dict)
+
+
+def _holds(values: Any, **kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(values, dict) and all(
+        isinstance(values.get(name), kind) for name, kind in kinds.items()
+    )

@@ -1,6 +1,8 @@
 /* C interface of the CPU library (libssd_small), for ctypes and other languages.
  *
- * No function throws, prints or keeps state; all may be called from several threads at once.
+ * No function throws or prints; all may be called from several threads at once. Between calls idle
+ * threads and some scratch memory are kept, which no result depends on: the library is not made to
+ * be unloaded.
  * Contract of the results: ssd_small/postprocess.py.
  */
 #ifndef SSD_SMALL_CAPI_SSD_SMALL_H_

@@ -30,10 +30,11 @@ struct ThreadPool {
   std::atomic<int> next{0};
   std::atomic<bool> failed{false};
 
-  void take_tasks(int worker) {
+  // `joined`: the task, read under the mutex. The member is withdrawn while others still work.
+  void take_tasks(const std::function<void(int, int)>& joined, int worker) {
     try {
       for (int index = next++; index < num_tasks && !failed; index = next++) {
-        (*task)(index, worker);
+        joined(index, worker);
       }
     } catch (...) {
       failed = true;
@@ -50,8 +51,9 @@ struct ThreadPool {
       start.wait(lock, [&] { return task != nullptr && round != seen && worker < team_size; });
       seen = round;
       ++active;
+      const std::function<void(int, int)>& joined = *task;
       lock.unlock();
-      take_tasks(worker);
+      take_tasks(joined, worker);
       lock.lock();
       if (--active == 0) finish.notify_one();
     }
@@ -118,7 +120,7 @@ void ThreadTeam::run(int num_tasks, const std::function<void(int, int)>& task) {
     ++pool.round;
   }
   pool.start.notify_all();
-  pool.take_tasks(0);
+  pool.take_tasks(task, 0);
   // every task has been taken: who has not come by now need not come
   for (int i = 0; i < 256 && pool.active != 0; ++i) std::this_thread::yield();
   std::unique_lock<std::mutex> lock(pool.mutex);

@@ -114,7 +114,16 @@ SIDECARS = [
     (("batch",), None, "damaged"),
     (("batch", "max"), "x", "damaged"),
     (("batch", "max"), 0, "damaged"),
+    (("batch", "opt"), 9, "batch"),
     (("engine",), None, "damaged"),
+    (("engine", "bytes"), None, "engine"),
+    (("precision",), "fp8", "precision"),
+    (("onnx",), {}, "onnx"),
+    (("onnx", "file"), None, "onnx"),
+    (("receipt",), None, "receipt"),
+    (("receipt", "half_share"), "all", "receipt"),
+    (("plugin",), {}, "plugin"),
+    (("compute_capabilities",), [8.6], "compute_capabilities"),
     (("engine", "sha256"), "00", "SHA-256"),
     (("description",), None, "description"),
     (("description",), [], "description"),
@@ -137,6 +146,15 @@ SIDECARS = [
 def test_changed_sidecar(keys, value, word, call, own_engine, sidecar, pictures):
     sidecar(*keys, to=value)
     call("detect", "--engine", own_engine, pictures).fails(4, "m.engine", word)
+
+
+@pytest.mark.parametrize("command", ["inspect", "doctor"])
+@pytest.mark.parametrize(
+    ("key", "value"), [("target", None), ("onnx", {}), ("receipt", []), ("plugin", "x")]
+)
+def test_changed_sidecar_is_not_described(command, key, value, call, own_engine, sidecar):
+    sidecar(key, to=value)
+    call(command, own_engine).fails(4, "m.engine.json", key)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"[]", b"null", b"\xff\xfe\x00", b"[" * 99999])

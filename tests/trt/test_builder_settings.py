@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import ssd_small.export.build_child as build_child
-from ssd_small.export.build_options import BuildOptions
+from ssd_small.export.build_options import MOST_WORKSPACE, BuildOptions
 
 from ssd_small.errors import UsageError
 from ssd_small.runtimes import tensorrt_module
@@ -55,6 +55,12 @@ def test_every_option_arrives(trt: Any, builder: Any) -> None:
     assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
 
 
+def test_the_largest_workspace_arrives(trt: Any, builder: Any) -> None:
+    config, _ = configured(trt, builder, workspace=MOST_WORKSPACE)
+    # the builder cuts it at the memory of its GPU, where there is one
+    assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) > 0
+
+
 def test_an_engine_may_not_allocate_while_a_graph_is_captured(trt: Any, builder: Any) -> None:
     config, _ = configured(trt, builder)
     assert config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
@@ -65,6 +71,7 @@ def test_an_engine_may_not_allocate_while_a_graph_is_captured(trt: Any, builder:
     [
         (("8.6", "8.9"), None, ["8.6", "8.9"]),
         (("12.0",), "8.6", ["12.0"]),
+        (("8.9", "8.6", "8.9"), None, ["8.9", "8.6"]),
         ((), "8.6", ["8.6"]),
         ((), None, ["8.0", "8.6", "8.9", "12.0", "12.1"]),
     ],

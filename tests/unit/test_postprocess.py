@@ -196,11 +196,30 @@ def test_max_detections():
         ("keep_topk_per_class", 2**31),
         ("keep_topk", -5),
         ("pixel_offset", -0.1),
+        # beyond float32, in which every backend computes: infinite or 0 there
+        ("score_threshold", 1e300),
+        ("variances", (1e-60, 0.2)),
+        ("variances", (0.1, 1e300)),
+        ("pixel_offset", 1e-60),
+        ("pixel_offset", 1e300),
+        # of a type that no backend takes
+        ("score_threshold", "high"),
+        ("iou_threshold", None),
+        ("variances", 0.1),
+        ("background_label", 0.5),
+        ("pre_nms_topk", 1.5),
+        ("keep_topk", "200"),
     ],
 )
 def test_wrong_parameters_are_named(field, value):
-    with pytest.raises(UsageError, match=field):
+    with pytest.raises(UsageError, match=f"{field}: got .*expected"):
         PostprocessParams(**{field: value})
+
+
+def test_numbers_of_numpy_are_parameters_too():
+    params = PostprocessParams(keep_topk=np.int64(7), score_threshold=np.float32(0.5))
+    assert type(params.keep_topk) is int
+    assert params == PostprocessParams(keep_topk=7, score_threshold=0.5)
 
 
 @pytest.mark.parametrize(

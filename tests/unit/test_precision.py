@@ -171,7 +171,8 @@ def test_a_plan_is_counted_apart_from_its_network() -> None:
         ({"opt_batch": 9}, "batch range 1, 9, 8"),
         ({"compute_capabilities": ("sm_86",)}, "expected the form 8.6"),
         ({"optimization_level": 6}, "expected 0 to 5"),
-        ({"workspace": 0}, "at least 1"),
+        ({"workspace": 0}, "expected 1 to 8796093022207"),
+        ({"workspace": 1 << 43}, "expected 1 to 8796093022207"),
         ({"target": "onnxruntime", "tf32": True}, "--tf32 does not go with --target onnxruntime"),
         (
             {"target": "tensorrt", "compute_capabilities": ("8.6",)},

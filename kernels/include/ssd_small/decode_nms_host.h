@@ -20,7 +20,8 @@ struct HostDetections {
 // candidates or detections; memory is 16 bytes per candidate of the images in work.
 //
 // num_threads: 0 takes SSD_SMALL_NUM_THREADS from the environment, or else all processors;
-// little work takes fewer. The result does not depend on it. Threads end before the return.
+// little work takes fewer. The result does not depend on it. Between calls threads sleep, and
+// scratch memory is kept: mostly a few MiB, never more than 128 (host_scratch.cpp).
 // Never throws: what goes wrong is in the Error.
 Error decode_nms_host(const DecodeNmsShape& shape, const DecodeNmsParams& params,
                       const DecodeNmsInputs& inputs, int num_threads,
