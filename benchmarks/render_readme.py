@@ -170,7 +170,22 @@ def decode_nms() -> str:
         "network|priors|native|torchvision|faster than torchvision|than the ONNX function body|"
         "share of read bandwidth|COCO preset, one thread: faster than a numpy loop"
     )
-    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], 2)}"
+    few, many = "vgg16", "vgg16_s1l2_dual"
+
+    def growth(preset: str, threads: int) -> float:
+        """How many times the time of ``few`` ``many`` takes."""
+        times = (
+            chosen[name, preset, threads]["contenders"]["native"]["median"] for name in (many, few)
+        )
+        return float(next(times) / next(times))
+
+    priors = [chosen[name, "coco", 1]["priors"] for name in (few, many)]
+    scaling = (
+        f"From {priors[0]} to {priors[1]} priors, {priors[1] / priors[0]:.1f} times as many, the "
+        f"time grows {growth('torchvision', 2):.1f} times (two threads; COCO preset on one thread: "
+        f"{growth('coco', 1):.1f} times)."
+    )
+    return f"{table(rows, headers)}\n\n{scaling} {machine_line(report['machine'], 2)}"
 
 
 def bccd() -> str:
