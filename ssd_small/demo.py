@@ -132,7 +132,7 @@ def _network(
     """One network from checkpoint to measured engine."""
     onnx_file = folder / f"{model}.onnx"
     engine = folder / f"{model}.onnxruntime.fp32.engine"
-    network = ("--weights", f"digits/{model}")
+    network = ("--model", model, "--weights", f"digits/{model}")
     truth = ("--annotations", data.val_annotations, "--images", data.val_images)
     shell("export", *network, "--preset", "coco", "--output", onnx_file)
     shell("build-engine", onnx_file, "--target", "onnxruntime")

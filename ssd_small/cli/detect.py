@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import BadFile, UsageError
+from ..shipped import find_shipped
 from .options import (
     FILE,
     FOLDER,
@@ -58,7 +59,7 @@ def command(
     from ..preprocess import list_images, load_batches
     from ..requirements import require
 
-    if (engine is None) == (network["model"] is None):
+    if (engine is None) == ((network["model"] or find_shipped(network["weights"])) is None):
         raise UsageError("pass either --engine, or --model with --weights")
     require("cv2", "reading images")
     paths = list_images(images)

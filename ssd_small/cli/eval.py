@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import CheckFailed, UsageError
+from ..shipped import find_shipped
 from .options import (
     FILE,
     FOLDER,
@@ -74,7 +75,7 @@ def command(
     from ..files import check_writable, write_json
     from ..requirements import require
 
-    sources = [engine, network["model"], detections]
+    sources = [engine, network["model"] or find_shipped(network["weights"]), detections]
     if sum(source is not None for source in sources) != 1:
         raise UsageError("pass one of --engine, --model with --weights, or --detections")
     if detections is None and images is None:

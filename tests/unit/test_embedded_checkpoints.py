@@ -92,3 +92,15 @@ def test_it_finds_digits_it_has_not_seen(model: str, least: float) -> None:
     ap = metrics["AP"]
     assert ap is not None
     assert ap > least
+
+
+def test_detect_takes_the_name_alone(tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
+    from click.testing import CliRunner
+
+    from ssd_small.cli import cli
+
+    cv2.imwrite(str(tmp_path / "grey.png"), torch.full((40, 60, 3), 90, dtype=torch.uint8).numpy())
+    arguments = ["detect", "--weights", "digits/mobilenet_v1", "--json", str(tmp_path / "grey.png")]
+    outcome = CliRunner().invoke(cli, arguments)
+    assert outcome.exit_code == 0, outcome.output
