@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ import numpy as np
 
 from ssd_small import native
 from ssd_small.boxes import boxes_xyxy_from_loc, iou_one_to_many
-from ssd_small.machine import describe_machine
+from ssd_small.machine import commit_of, describe_machine
 from ssd_small.models.registry import get_spec, list_models
 from ssd_small.postprocess import PostprocessParams, decode_nms, iou_scale_and_offset
 from ssd_small.priors import priors_from_spec
@@ -250,17 +249,6 @@ def all_cases(models: list[str], quick: bool) -> Iterator[dict[str, Any]]:
                    "batch": 1, "threads": threads}  # fmt: skip
 
 
-def commit() -> str | None:
-    """The commit the figures belong to, ``+`` if the tree has changes."""
-    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True,
-                              cwd=Path(__file__).parent)  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Time decode + NMS on the CPU.")
@@ -281,7 +269,7 @@ def main() -> None:
         print(*case.values(), times, file=sys.stderr)
     report = {
         "machine": describe_machine(),
-        "commit": commit(),
+        "commit": commit_of(Path(__file__).parent),
         "classes": CLASSES,
         "presets": {name: params.to_dict() for name, params in PRESETS.items()},
         "unit": "milliseconds per batch",

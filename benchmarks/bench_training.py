@@ -34,7 +34,7 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.ssd import SSD
 
 from ssd_small.files import write_json
-from ssd_small.machine import describe_machine
+from ssd_small.machine import commit_of, describe_machine
 from ssd_small.models.registry import get_spec, list_models
 from ssd_small.models.shapes import summarize
 from ssd_small.priors import priors_from_spec
@@ -201,17 +201,6 @@ def times_torchvision(rows: list[dict[str, Any]]) -> dict[str, float] | None:
     return by_layout | {"better": round(ours / theirs, 3)}
 
 
-def commit() -> str | None:
-    """The commit the figures belong to, ``+`` if the tree has changes."""
-    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True,
-                              cwd=Path(__file__).parent)  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Time training steps on the CPU.")
@@ -237,7 +226,7 @@ def main() -> None:
     rows = run(options)
     report = {
         "machine": describe_machine(),
-        "commit": commit(),
+        "commit": commit_of(Path(__file__).parent),
         "threads": options.threads,
         "batch": options.batch,
         "classes": CLASSES,

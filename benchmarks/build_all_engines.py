@@ -21,7 +21,7 @@ from typing import Any
 
 from ssd_small import list_models
 from ssd_small.files import write_json
-from ssd_small.machine import describe_machine
+from ssd_small.machine import commit_of, describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS, GIB, RATIO = 20.0, 4.0, 0.55
@@ -49,7 +49,7 @@ def main() -> int:
             "nothing is executed on a GPU",
             "limits": {"build_seconds": SECONDS, "peak_gib": GIB, "fp16_share": RATIO},
             "machine": describe_machine(),
-            "commit": commit(),
+            "commit": commit_of(ROOT),
             "engines": rows,
         },
     )
@@ -123,18 +123,6 @@ def faults_of(rows: list[dict[str, Any]]) -> list[str]:
         if row["precision"] == "fp16" and share > RATIO:
             faults.append(f"{name}: {share:.2f} of the fp32 plan, limit {RATIO}")
     return faults
-
-
-def commit() -> str | None:
-    """The commit of this tree, if it is one."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or None
 
 
 if __name__ == "__main__":

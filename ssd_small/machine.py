@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,16 @@ def describe_machine() -> dict[str, Any]:
         "ssd-small": __version__,
         "packages": {name: v for name in _PACKAGES if (v := _version(name))},
     }
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit that a checkout is at, ``+`` if the tree has changes; None outside of one."""
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
 
 
 def _version(package: str) -> str | None:

@@ -84,14 +84,15 @@ std::uint32_t judge_tile(const OrderKey* keys, int size, const Box* boxes,
 // Longest list that is sorted by rank.
 constexpr std::size_t kRankSort = 512;
 
-// Distributes keys, descending, over kBuckets ranges of equal width between the least and the
-// greatest; buckets[i] is where bucket i starts in `sorted`, buckets[kBuckets] is the count.
+// Ranges of equal width from the greatest key of a list down; 2^shift is their width.
 constexpr int kBuckets = 64;
 
 int bucket_of(OrderKey key, OrderKey greatest, int shift) {
   return static_cast<int>((greatest - key) >> shift);
 }
 
+// Puts keys into the order of their buckets. starts[i] is where bucket i begins in `sorted`, and
+// starts[kBuckets] the count.
 void distribute(const OrderKey* keys, std::size_t count, OrderKey greatest, int shift,
                 OrderKey* sorted, std::uint32_t* starts) {
   std::fill_n(starts, kBuckets + 1, 0u);
@@ -111,10 +112,11 @@ int bucket_shift(OrderKey range) {
   return shift;
 }
 
-// Moves `part` keys of a group, at most kTogether, to their places; group[from .. to) holds them
-// and all keys that are not certain to be before or after every one of them.
+// Keys that are placed together: four vectors of the widest instruction set.
 constexpr std::size_t kTogether = 32;
 
+// Moves `part` keys of a group, at most kTogether, to their places; group[from .. to) holds them
+// and all keys that are not certain to be before or after every one of them.
 SSD_SMALL_CLONES
 void place_by_rank(const OrderKey* group, std::size_t first, std::size_t part, std::size_t from,
                    std::size_t to, OrderKey* keys) {

@@ -36,6 +36,15 @@ def test_the_commands_for_own_data_run(tmp_path: Path) -> None:
     assert list((tmp_path / "pictures").iterdir())
 
 
+def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
+    """What ``make demo`` does after installing; it fails if an engine's mAP is not PyTorch's."""
+    command = [str(Path(sys.executable).with_name("ssd-small")), "demo", "--output", "out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "mobilenet_v1_s1l0" in done.stdout
+    assert len(list((tmp_path / "out" / "pictures").iterdir())) >= 4
+
+
 def test_the_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     import ssd_small

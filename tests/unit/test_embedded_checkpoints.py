@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ssd_small.shipped import (  # noqa: E402
     shipped_checkpoints,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 ASSETS = Path(str(files("ssd_small"))) / "assets" / "digits"
 SHIPPED = {one.name: one for one in shipped_checkpoints()}
 
@@ -55,6 +57,14 @@ def test_a_checkpoint_is_found_by_name_unless_there_is_such_a_file(
     (tmp_path / "digits").mkdir()
     name.touch()
     assert find_shipped(name) is None
+
+
+def test_the_scores_listed_are_those_of_the_demo_s_result_file() -> None:
+    report = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text())
+    for network in report["networks"]:
+        listed = SHIPPED[f"digits/{network['model']}"].metrics
+        measured = network["metrics"]["pytorch"]
+        assert listed == {name: pytest.approx(measured[name], abs=5e-5) for name in listed}
 
 
 def test_the_network_and_labels_come_with_the_name() -> None:
