@@ -3,10 +3,10 @@
 A step is what follows once the pictures are prepared: matching of priors and objects, forward,
 loss, backward and the update by SGD with momentum. (``ssd-small train`` matches in its loader
 processes; here the step does it, since torchvision's model does.) All contenders get the same
-pictures and objects. All are timed in both memory layouts and full precision, each in a process of
-its own that is set up as its users have it (``ssd-small train`` keeps freed memory, see
-``ssd_small.training.cpu``), torchvision's network in turn with our VGG16. Ours has more arithmetic:
-six priors on each cell of its finest map, where torchvision's has four.
+pictures and objects, full precision, and a process that keeps freed memory as ``ssd-small train``
+has it, torchvision's network too (``ssd_small.training.cpu``). The layouts of a network, and with
+VGG16 torchvision's, are timed in turn, step by step. Our VGG16 has more arithmetic: six priors on
+each cell of its finest map, where torchvision's has four.
 
 Before anything is timed the loss is compared with torchvision's, on the same matches.
 
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,18 +129,31 @@ def their_step(channels_last: bool, images: Tensor, scenes: Scenes) -> Callable[
     return step
 
 
-def make_step(name: str, width: float, layout: str, batch: int) -> Callable[[], object]:
-    """The step of a contender."""
-    images, scenes = make_scenes(batch)
-    last = layout == "channels_last"
-    if name == THEIRS:
-        return their_step(last, images, scenes)
-    return our_step(name, width, last, images, scenes)
+def contenders(model: str) -> list[tuple[str, str]]:
+    """Who is timed in turn with a network, in which layout."""
+    names = (model, THEIRS) if model == "vgg16" else (model,)
+    return [(name, layout) for name in names for layout in LAYOUTS]
 
 
-def time_in_child(name: str, layout: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Milliseconds of a contender's step in a process of its own."""
-    command = [sys.executable, __file__, "--child", name, layout, "--width", options.width]
+def run_child(model: str, options: argparse.Namespace) -> None:
+    """Time the contenders of a network; a line of JSON on standard output."""
+    prepare_cpu(options.threads)
+    images, scenes = make_scenes(options.batch)
+    steps = []
+    for name, layout in contenders(model):
+        last = layout == "channels_last"
+        if name == THEIRS:
+            steps.append(their_step(last, images, scenes))
+        else:
+            steps.append(our_step(name, options.width, last, images, scenes))
+    least = 3 if options.seconds else 1
+    timings = measure(steps, options.seconds * len(steps), warm_up=1, least=least)
+    print(json.dumps([timing.to_dict() for timing in timings[:-1]]))
+
+
+def time_in_child(model: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each contender of a network, timed in a process of its own."""
+    command = [sys.executable, __file__, "--child", model, "--width", options.width]
     command += ["--batch", options.batch, "--threads", options.threads]
     done = subprocess.run(
         [str(word) for word in (*command, "--seconds", options.seconds)],
@@ -149,45 +161,20 @@ def time_in_child(name: str, layout: str, options: argparse.Namespace) -> dict[s
         text=True,
         check=True,
     )
-    return dict(json.loads(done.stdout))
-
-
-def run_child(options: argparse.Namespace) -> None:
-    """Time one contender, in the process settings that it is used with."""
-    name, layout = options.child
-    if name == THEIRS:
-        torch.set_num_threads(options.threads)
-    else:
-        prepare_cpu(options.threads)
-    step = make_step(name, options.width, layout, options.batch)
-    least = 3 if options.seconds else 1
-    print(json.dumps(measure([step], options.seconds, warm_up=1, least=least)[-1].to_dict()))
-
-
-def run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Time the networks one after the other, VGG16 in turn with torchvision's."""
     rows = []
-    for model in options.models:
-        names = (model, THEIRS) if model == "vgg16" else (model,)
-        turns = [(name, layout) for layout in LAYOUTS for name in names]
-        rounds: dict[tuple[str, str], list[dict[str, Any]]] = {turn: [] for turn in turns}
-        for _ in range(options.rounds if len(names) > 1 else 1):
-            for turn in turns:
-                rounds[turn].append(time_in_child(*turn, options))
-        for (name, layout), timings in rounds.items():
-            rate = 1e3 * options.batch / statistics.median(t["median"] for t in timings)
-            priors = 8732 if name == THEIRS else summarize(get_spec(name)).num_priors
-            rows.append(
-                {
-                    "name": name,
-                    "width": 1.0 if name == THEIRS else options.width,
-                    "priors": priors,
-                    "layout": layout,
-                    "rounds_of_step_ms": timings,
-                    "images_per_second": round(rate, 3),
-                }
-            )
-            print(name, layout, f"{rate:.2f} images/s", file=sys.stderr)
+    for (name, layout), timing in zip(contenders(model), json.loads(done.stdout), strict=True):
+        rate = 1e3 * options.batch / timing["median"]
+        rows.append(
+            {
+                "name": name,
+                "width": 1.0 if name == THEIRS else options.width,
+                "priors": 8732 if name == THEIRS else summarize(get_spec(name)).num_priors,
+                "layout": layout,
+                "step_ms": timing,
+                "images_per_second": round(rate, 3),
+            }
+        )
+        print(name, layout, f"{rate:.2f} images/s", file=sys.stderr)
     return rows
 
 
@@ -208,14 +195,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--width", type=float, default=1.0, help="of our networks")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each contender's turn")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of VGG16 and torchvision's")
+    parser.add_argument("--seconds", type=float, default=40.0, help="for each contender")
     parser.add_argument("--quick", action="store_true", help="one step of one small network")
     parser.add_argument("--output", type=Path, default=RESULT, help="JSON file; - for stdout only")
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        run_child(options)
+        run_child(options.child, options)
         return
     difference = loss_difference()
     if difference > 1e-5:
@@ -223,7 +209,7 @@ def main() -> None:
     if options.quick:
         options.models, options.width, options.batch = ["mobilenet_v1"], 0.25, 2
         options.seconds = 0.0
-    rows = run(options)
+    rows = [row for model in options.models for row in time_in_child(model, options)]
     report = {
         "machine": describe_machine(),
         "commit": commit_of(Path(__file__).parent),

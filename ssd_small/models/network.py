@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..priors import priors_from_spec
 from .blocks import L2Norm, build
+from .head import HeadConv
 from .registry import get_spec
 from .spec import Layer, ModelSpec, scaled
 
@@ -56,10 +57,8 @@ class SsdNetwork(nn.Module):
             self.extras.append(module)
         source_channels += [scaled(extra.layers[-1].out, width) for extra in spec.extras]  # type: ignore[union-attr]
         pairs = list(zip(source_channels, spec.levels, strict=True))
-        self.loc = nn.ModuleList(nn.Conv2d(c, v.num_anchors * 4, 3, padding=1) for c, v in pairs)
-        self.conf = nn.ModuleList(
-            nn.Conv2d(c, v.num_anchors * num_classes, 3, padding=1) for c, v in pairs
-        )
+        self.loc = nn.ModuleList(HeadConv(c, v.num_anchors * 4) for c, v in pairs)
+        self.conf = nn.ModuleList(HeadConv(c, v.num_anchors * num_classes) for c, v in pairs)
         self.register_buffer("priors", torch.from_numpy(priors_from_spec(spec)), persistent=False)
 
     def _extra_layers(self) -> list[Layer]:
