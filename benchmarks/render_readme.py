@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -191,27 +192,33 @@ def decode_nms() -> str:
 def bccd() -> str:
     """`benchmarks/train_bccd.py`: every run, none left out."""
     report = result("bccd")
+    runs = sorted(report["runs"], key=lambda run: (list_models().index(run["model"]), run["seed"]))
     rows = [
         [
             f"`{run['model']}`",
             run["width"],
             run["seed"],
+            run["iterations"],
             *(f"{run['metrics'][k]:.3f}" for k in ("AP", "AP50")),
             *(f"{run['metrics'][f'AP_{k}']:.3f}" for k in ("small", "medium", "large")),
             f"{run['gmac']:.2f}",
             f"{run['network_ms']['median']:.1f}",
             f"{run['seconds'] / 60:.0f}",
         ]
-        for run in sorted(
-            report["runs"], key=lambda run: (list_models().index(run["model"]), run["seed"])
-        )
+        for run in runs
     ]
-    headers = "network|width|seed|AP|AP50|small|medium|large|GMAC|net ms|training min"
-    (updates,) = {run["iterations"] for run in report["runs"]}
-    (images,) = {run["images_seen"] for run in report["runs"]}
+    headers = "network|width|seed|updates|AP|AP50|small|medium|large|GMAC|net ms|training min"
+    means = []
+    for model in dict.fromkeys(run["model"] for run in runs):
+        small = [run["metrics"]["AP_small"] for run in runs if run["model"] == model]
+        if len(small) > 1:
+            spread = f"{statistics.mean(small):.3f} ({min(small):.3f} to {max(small):.3f})"
+            means.append(f"`{model}` {spread}")
+    (batch,) = {run["recipe"]["batch"] for run in runs}
     return (
-        f"{table(rows, headers)}\n\n{updates} updates, {images} pictures seen in each run. ms: "
-        f"PyTorch, fp32. {machine_line(report['timed_on'], report['threads'])}"
+        f"{table(rows, headers)}\n\nSmall-object AP, mean of the seeds and both: "
+        f"{', '.join(means)}. {batch} pictures an update. ms: PyTorch, fp32. "
+        f"{machine_line(report['timed_on'], report['threads'])}"
     )
 
 
@@ -231,8 +238,15 @@ def training() -> str:
         for name in dict.fromkeys(row["name"] for row in report["rows"])
     ]
     headers = "network|width|images/s|channels-last images/s"
-    batch = f"Batch {report['batch']}, fp32."
-    return f"{table(rows, headers)}\n\n{batch} {machine_line(report['machine'], report['threads'])}"
+    ratios = report["vgg16_times_torchvision"]
+    against = (
+        f"`vgg16` against torchvision's network, images/s: {ratios['contiguous']:.2f} times in the "
+        f"default layout, {ratios['channels_last']:.2f} times in channels-last, "
+        f"{ratios['better']:.2f} times with the better layout of either."
+    )
+    batch = f"Batch {report['batch']}, fp32, {report['classes']} classes."
+    where = machine_line(report["machine"], report["threads"])
+    return f"{table(rows, headers)}\n\n{against} {batch} {where}"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

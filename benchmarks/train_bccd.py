@@ -19,7 +19,8 @@ end of the budget. Platelets are in 148 of the 153 pictures, so that repeating p
 The first form makes all runs that are not finished, one after the other; Ctrl-C or
 ``--stop-after`` ends a session and the same command goes on. Several processes may share the work
 by ``--model`` and ``--seed``. ``--collect`` times the networks of the finished runs in turn and
-writes benchmarks/results/bccd.json.
+writes benchmarks/results/bccd.json and, beside it in bccd/, the logs; with ``--ship`` it also
+writes the package's checkpoints (:data:`SHIPPED`: seed 0, whatever the other seed scores).
 
 DIR holds train.json, val.json and images/.
 """
@@ -35,7 +36,7 @@ import click
 import torch
 
 from ssd_small.coco import read_annotations
-from ssd_small.files import read_json, write_json
+from ssd_small.files import read_json, write_bytes, write_json
 from ssd_small.machine import describe_machine
 from ssd_small.models.checkpoint import model_from_checkpoint
 from ssd_small.models.network import SsdNetwork
@@ -66,6 +67,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "vgg16": _EVERY_FAMILY | {"lr": 0.004, "warm_up": 0.0},
 }
 WIDTHS = {"mobilenet": 0.25, "vgg16": 0.125}
+UPDATES = {"mobilenet": 3000, "vgg16": 2000}
 #: network, seed: the runs of the table
 RUNS = (
     ("mobilenet_v1", 0),
@@ -77,11 +79,12 @@ RUNS = (
     ("vgg16", 0),
     ("vgg16_s1l2", 0),
 )
+SHIPPED = (("mobilenet_v1_s1l0", 0), ("mobilenet_v1_s1l0_dual", 0))
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may spend: updates, or minutes; and what a session of runs may."""
+    """What a run may spend, :data:`UPDATES` unless told; and what a session of runs may."""
 
     iterations: int | None
     minutes: float | None
@@ -97,8 +100,11 @@ def family(model: str) -> str:
 
 def recipe_of(model: str, seed: int, budget: Budget) -> Recipe:
     """The hyper-parameters of a run."""
+    iterations = budget.iterations
+    if iterations is None and budget.minutes is None:
+        iterations = UPDATES[family(model)]
     return published_recipe(model).with_changes(
-        iterations=budget.iterations,
+        iterations=iterations,
         minutes=budget.minutes,
         seed=seed,
         **RECIPES[family(model)],
@@ -157,8 +163,8 @@ def network_ms(nets: dict[str, SsdNetwork], seconds: float, threads: int) -> dic
     return {name: timing.to_dict() for name, timing in zip(nets, timings, strict=False)}
 
 
-def collect(output: Path, target: Path, threads: int, seconds: float) -> None:
-    """One file of all finished runs."""
+def collect(output: Path, target: Path, threads: int, seconds: float) -> list[dict[str, Any]]:
+    """One file of all finished runs, and their logs."""
     runs = [read_json(path, "the result of a run") for path in sorted(output.glob("*/result.json"))]
     nets = {
         run["model"]: model_from_checkpoint(
@@ -170,6 +176,9 @@ def collect(output: Path, target: Path, threads: int, seconds: float) -> None:
     for run in runs:
         summary = summarize(get_spec(run["model"]), nets[run["model"]].num_classes, run["width"])
         run |= {"gmac": summary.cost.macs / 1e9, "network_ms": times[run["model"]]}
+        name = f"{run['model']}-{run['seed']}"
+        log = (output / name / "train.log").read_bytes()
+        write_bytes(target.with_suffix("") / f"{name}.log", log)
     write_json(
         target,
         {
@@ -181,6 +190,25 @@ def collect(output: Path, target: Path, threads: int, seconds: float) -> None:
         },
     )
     click.echo(f"{len(runs)} runs in {target}")
+    return runs
+
+
+def ship(runs: list[dict[str, Any]], output: Path, folder: Path) -> None:
+    """Copy the checkpoints of the package, and write their index."""
+    entries = []
+    for run in runs:
+        model, seed = run["model"], run["seed"]
+        if (model, seed) not in SHIPPED:
+            continue
+        source = output / f"{model}-{seed}"
+        write_bytes(folder / f"{model}.pth", (source / "last.pth").read_bytes())
+        write_bytes(folder / "labels.txt", (source / "labels.txt").read_bytes())
+        scores = run["metrics"].items()
+        metrics = {name: round(score, 4) for name, score in scores if score is not None}
+        entries.append({"model": model, "width": run["width"], "metrics": metrics})
+    about = {"data": "blood cells (BCCD, four photographs to a picture)", "licence": "MIT"}
+    write_json(folder / "checkpoints.json", about | {"checkpoints": entries})
+    click.echo(f"{len(entries)} checkpoints in {folder}")
 
 
 @click.command()
@@ -188,12 +216,13 @@ def collect(output: Path, target: Path, threads: int, seconds: float) -> None:
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of runs.")
 @click.option("--model", "models", multiple=True, help="Only these networks.")
 @click.option("--seed", "seeds", type=int, multiple=True, help="Only these seeds.")
-@click.option("--iterations", type=int, help="Updates of each run.  [default: 5000]")
+@click.option("--iterations", type=int, help="Updates of each run instead of UPDATES.")
 @click.option("--minutes", type=float, help="Minutes of each run instead.")
 @click.option("--stop-after", type=float, help="End this session after so many minutes.")
 @click.option("--threads", default=1, show_default=True)
 @click.option("--workers", default=1, show_default=True)
 @click.option("--collect", "collecting", is_flag=True, help="Write the results' file.")
+@click.option("--ship", "shipping", type=click.Path(path_type=Path), help="Package's folder.")
 @click.option("--result", type=click.Path(path_type=Path), default=RESULT, help="Its name.")
 @click.option("--seconds", default=20.0, help="How long --collect times.")
 def main(
@@ -207,15 +236,16 @@ def main(
     threads: int,
     workers: int,
     collecting: bool,
+    shipping: Path | None,
     result: Path,
     seconds: float,
 ) -> None:
     """Make the runs of the table, or collect them."""
     if collecting:
-        collect(output, result, threads, seconds)
+        runs = collect(output, result, threads, seconds)
+        if shipping is not None:
+            ship(runs, output, shipping)
         return
-    if iterations is None and minutes is None:
-        iterations = 5000
     begun = time.monotonic()
     wanted = [(m, s) for m, s in RUNS if (not models or m in models) and (not seeds or s in seeds)]
     # seeds that the table does not have

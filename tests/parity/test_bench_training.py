@@ -73,8 +73,11 @@ def test_runs_of_the_table_are_stopped_resumed_and_collected(cells: Path, tmp_pa
     kept = (folder / "result.json").read_bytes()
     run(*wanted)
     assert (folder / "result.json").read_bytes() == kept, "a finished run is left alone"
-    run("--collect", "--seconds", 0, "--result", tmp_path / "bccd.json")
-    (row,) = json.loads((tmp_path / "bccd.json").read_text())["runs"]
+    run("--model", "mobilenet_v1_s1l0", "--seed", 0, "--iterations", 1)
+    shipped = tmp_path / "shipped"
+    where = ("--result", tmp_path / "bccd.json", "--ship", shipped)
+    run("--collect", "--seconds", 0, *where)
+    row, other = json.loads((tmp_path / "bccd.json").read_text())["runs"]
     assert (row["model"], row["seed"], row["iterations"], row["images_seen"]) == (
         *("mobilenet_v1", 1),
         *(3, 24),
@@ -82,3 +85,13 @@ def test_runs_of_the_table_are_stopped_resumed_and_collected(cells: Path, tmp_pa
     assert set(row["metrics"]) == {"AP", "AP50", "AP_small", "AP_medium", "AP_large"}
     assert 0 < row["gmac"] < 1
     assert row["network_ms"]["median"] > 0
+    logs = [f"{other['model']}-0.log", "mobilenet_v1-1.log"]
+    assert sorted(file.name for file in (tmp_path / "bccd").iterdir()) == sorted(logs)
+    (entry,) = json.loads((shipped / "checkpoints.json").read_text())["checkpoints"]
+    scores = {k: v for k, v in other["metrics"].items() if v is not None}
+    assert entry["metrics"] == {k: pytest.approx(v, abs=5e-5) for k, v in scores.items()}
+    weights = shipped / "mobilenet_v1_s1l0.pth"
+    assert (
+        weights.read_bytes() == (folder.with_name("mobilenet_v1_s1l0-0") / "last.pth").read_bytes()
+    )
+    assert (shipped / "labels.txt").read_text().split() == ["Platelets", "RBC"]
