@@ -28,20 +28,25 @@ DIR holds train.json, val.json and images/.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 
-from ssd_small.coco import read_annotations
+from ssd_small.artifact import describe
+from ssd_small.coco import read_annotations, score
+from ssd_small.detector import Detector
+from ssd_small.evaluate import evaluate
 from ssd_small.files import read_json, write_bytes, write_json
 from ssd_small.machine import describe_machine
 from ssd_small.models.checkpoint import model_from_checkpoint
 from ssd_small.models.network import SsdNetwork
 from ssd_small.models.registry import get_spec
 from ssd_small.models.shapes import summarize
+from ssd_small.postprocess import PostprocessParams
+from ssd_small.runtimes.torch import TorchRuntime
 from ssd_small.timing import measure
 from ssd_small.training.evaluation import evaluate_files
 from ssd_small.training.recipe import Recipe, published_recipe
@@ -163,22 +168,39 @@ def network_ms(nets: dict[str, SsdNetwork], seconds: float, threads: int) -> dic
     return {name: timing.to_dict() for name, timing in zip(nets, timings, strict=False)}
 
 
-def collect(output: Path, target: Path, threads: int, seconds: float) -> list[dict[str, Any]]:
+def class_ap(net: SsdNetwork, data: Path, labels: tuple[str, ...]) -> dict[str, float | None]:
+    """AP of each class on val, boxes of all sizes."""
+    truth = read_annotations(data / "val.json")
+    description = describe(net.spec, net.num_classes, net.width, labels=labels)
+    detector = Detector(TorchRuntime(net, description), PostprocessParams.coco())
+    found = evaluate(detector, truth, data / "images").results
+    scores = {}
+    for category in truth.categories:
+        own = [
+            [one for one in boxes if one["category_id"] == category["id"]]
+            for boxes in (truth.boxes, found)
+        ]
+        only = replace(truth, categories=(category,), boxes=own[0])
+        scores[str(category["name"])] = score(only, own[1])["AP"]
+    return scores
+
+
+def collect(
+    data: Path, output: Path, target: Path, threads: int, seconds: float
+) -> list[dict[str, Any]]:
     """One file of all finished runs, and their logs."""
     runs = [read_json(path, "the result of a run") for path in sorted(output.glob("*/result.json"))]
-    nets = {
-        run["model"]: model_from_checkpoint(
-            run["model"], output / f"{run['model']}-{run['seed']}" / "last.pth"
-        ).eval()
-        for run in runs
-    }
+    nets = {}
+    for run in runs:
+        folder = output / f"{run['model']}-{run['seed']}"
+        net = nets[run["model"]] = model_from_checkpoint(run["model"], folder / "last.pth").eval()
+        run["class_AP"] = class_ap(net, data, tuple((folder / "labels.txt").read_text().split()))
+        log = target.with_suffix("") / f"{folder.name}.log"
+        write_bytes(log, (folder / "train.log").read_bytes())
     times = network_ms(nets, seconds, threads)
     for run in runs:
         summary = summarize(get_spec(run["model"]), nets[run["model"]].num_classes, run["width"])
         run |= {"gmac": summary.cost.macs / 1e9, "network_ms": times[run["model"]]}
-        name = f"{run['model']}-{run['seed']}"
-        log = (output / name / "train.log").read_bytes()
-        write_bytes(target.with_suffix("") / f"{name}.log", log)
     write_json(
         target,
         {
@@ -242,7 +264,7 @@ def main(
 ) -> None:
     """Make the runs of the table, or collect them."""
     if collecting:
-        runs = collect(output, result, threads, seconds)
+        runs = collect(data, output, result, threads, seconds)
         if shipping is not None:
             ship(runs, output, shipping)
         return

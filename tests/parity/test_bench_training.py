@@ -83,6 +83,7 @@ def test_runs_of_the_table_are_stopped_resumed_and_collected(cells: Path, tmp_pa
         *(3, 24),
     )
     assert set(row["metrics"]) == {"AP", "AP50", "AP_small", "AP_medium", "AP_large"}
+    assert set(row["class_AP"]) == {"Platelets", "RBC"}
     assert 0 < row["gmac"] < 1
     assert row["network_ms"]["median"] > 0
     logs = [f"{other['model']}-0.log", "mobilenet_v1-1.log"]

@@ -67,6 +67,17 @@ def test_the_scores_listed_are_those_of_the_demo_s_result_file() -> None:
         assert listed == {name: pytest.approx(measured[name], abs=5e-5) for name in listed}
 
 
+def test_the_scores_listed_of_cells_are_those_of_the_first_seed() -> None:
+    report = json.loads((ROOT / "benchmarks" / "results" / "bccd.json").read_text())
+    runs = {run["model"]: run for run in report["runs"] if run["seed"] == 0}
+    cells = [one for one in SHIPPED.values() if one.name.startswith("bccd/")]
+    assert cells
+    for one in cells:
+        measured = runs[one.model]["metrics"]
+        assert one.metrics == {name: pytest.approx(measured[name], abs=5e-5) for name in measured}
+        assert one.width == runs[one.model]["width"]
+
+
 def test_the_network_and_labels_come_with_the_name() -> None:
     net, description = load_network(None, Path("digits/mobilenet_v1_s1l0"), None, None, None)
     assert net.spec.name == "mobilenet_v1_s1l0"
