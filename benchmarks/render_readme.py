@@ -237,10 +237,13 @@ def training() -> str:
                 f"{rates[name, v]['images_per_second']:.2f}"
                 for v in ("contiguous", "channels_last")
             ),
+            "-"
+            if (share := rates[name, "contiguous"]["cells_with_gradient"]) is None
+            else f"{share:.0%}",
         ]
         for name in dict.fromkeys(row["name"] for row in report["rows"])
     ]
-    headers = "network|width|images/s|channels-last images/s"
+    headers = "network|width|images/s|channels-last images/s|cells with a gradient"
     ratios = report["vgg16_times_torchvision"]
     against = (
         f"`vgg16` against torchvision's network, images/s: {ratios['contiguous']:.2f} times in the "

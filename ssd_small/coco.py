@@ -61,11 +61,11 @@ def read_annotations(path: Path) -> Annotations:
             if not min(_numbers(image["width"], image["height"])) > 0:
                 raise ValueError(f"image {image['id']!r} has no size")
         for category in categories.values():
-            str(category["name"])
+            _check_name(str(category["name"]))
         boxes, dropped = [], 0
         for number, box in enumerate(content["annotations"]):
             _check_reference(path, box, images, categories)
-            x, y, width, height = (float(v) for v in box["bbox"])
+            x, y, width, height = _numbers(*box["bbox"])
             if not (math.isfinite(x + y + width * height) and width > 0 and height > 0):
                 dropped += 1
                 continue
@@ -73,7 +73,7 @@ def read_annotations(path: Path) -> Annotations:
             crowd = int(box.get("iscrowd", 0))
             # pycocotools takes a matched id of 0 for "not matched"
             boxes.append(box | {"id": number + 1, "area": area, "iscrowd": crowd})
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadFile(
             f"{path} is not a COCO annotation file ({type(error).__name__}: {error}); expected "
             "images with id, file_name, width, height and annotations with image_id, "
@@ -96,6 +96,12 @@ def _by_id(entries: list[dict[str, Any]], kind: str) -> dict[int, dict[str, Any]
             raise ValueError(f"{kind} id {key} occurs twice")
         found[key] = entry
     return found
+
+
+def _check_name(name: str) -> None:
+    """A class name takes a line of a text file."""
+    if not name.strip() or not name.isprintable():
+        raise ValueError(f"category name {name!r} is empty or not printable")
 
 
 def _numbers(*values: Any) -> list[float]:
@@ -212,7 +218,7 @@ def read_results(path: Path, annotations: Annotations) -> list[dict[str, Any]]:
                 raise ValueError("a bbox or score is not finite")
             if len(entry["bbox"]) != 4:
                 raise ValueError("a bbox does not have four numbers")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadFile(
             f"{path} is not a COCO result file ({type(error).__name__}: {error}); expected entries "
             "with image_id, category_id, bbox [x, y, w, h], score"

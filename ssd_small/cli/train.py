@@ -46,7 +46,7 @@ def _recipe_options(command: Decorated) -> Decorated:
             ),
             click.option("--precision", type=click.Choice(["fp32", "amp"])),
             click.option("--channels-last/--no-channels-last", default=None),
-            click.option("--seed", type=click.IntRange(min=0)),
+            click.option("--seed", type=click.IntRange(0, 2**63 - 1)),
         )
     ):
         command = option(command)

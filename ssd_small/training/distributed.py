@@ -10,6 +10,7 @@ DistributedDataParallel hands to the others. The first process writes all files.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from torch import nn
 from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 
-from ..errors import MissingRequirement
+from ..errors import MissingRequirement, UsageError
 from ..models.network import SsdNetwork
 
 #: the others wait while the first process evaluates and writes
 _PATIENCE = timedelta(hours=6)
+_PARTNER_GONE = re.compile(r"peer|gloo|NCCL|Broken pipe|Socket", re.I)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
 
     Raises:
-        MissingRequirement: "cuda" without a GPU.
+        MissingRequirement: "cuda" without a GPU; another process ended.
+        UsageError: the environment is half of what torchrun sets.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise MissingRequirement("--device cuda needs an NVIDIA GPU; pass --device cpu")
@@ -93,12 +96,25 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield Processes(torch.device("cuda", 0) if cuda else torch.device("cpu"))
         return
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank))) if cuda else None
-    if own is not None:
-        torch.cuda.set_device(own)
-    init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
+    try:
+        rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank))) if cuda else None
+        if own is not None:
+            torch.cuda.set_device(own)
+        init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
+    except ValueError as error:
+        raise UsageError(
+            f"the environment has RANK and WORLD_SIZE, but {error}; start with torchrun, or unset "
+            "them for one process"
+        ) from error
     try:
         yield Processes(own or torch.device("cpu"), rank, world)
+    except RuntimeError as error:
+        # what gloo and NCCL say when a partner is gone; its own message tells why
+        if world == 1 or not _PARTNER_GONE.search(str(error)):
+            raise
+        raise MissingRequirement(
+            f"process {rank} of {world} stopped, because another one ended; see its message"
+        ) from error
     finally:
         destroy_process_group()

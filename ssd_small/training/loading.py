@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from types import FrameType
 from typing import cast
 
 import torch
@@ -66,11 +67,21 @@ def _collate(
 
 
 def _start_worker(number: int) -> None:
-    """One thread per worker, since the processes are the parallelism; Ctrl-C is the trainer's."""
+    """One thread per worker, since the processes are the parallelism; signals are the trainer's.
+
+    Terminals, torchrun and batch systems signal the whole group, and the trainer needs its workers
+    to come to the end of an update.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # a forked worker has the handlers of the trainer, which only ask it to stop
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _obey_the_next)
     require("cv2", "augmenting pictures").setNumThreads(0)
+
+
+def _obey_the_next(number: int, frame: FrameType | None) -> None:
+    """The first SIGTERM may have been the group's; the loader repeats its own."""
+    signal.signal(number, signal.SIG_DFL)
 
 
 def training_batches(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,16 +49,20 @@ class Reporter:
                     file.write(text + "\n")
             except OSError as error:
                 raise output_error(self.path, error) from error
-        if self.bar is None:
-            if self.speaks:
-                click.echo(text, err=True)
-        elif terminal:
-            click.echo(f"\r\033[K{text}", err=True)
-            self.bar.render_progress()
+        # a run does not end because nobody listens any more: the file has it
+        with suppress(OSError):
+            if self.bar is None:
+                if self.speaks:
+                    click.echo(text, err=True)
+            elif terminal:
+                click.echo(f"\r\033[K{text}", err=True)
+                self.bar.render_progress()
 
     def progress(self, share: float, text: str) -> None:
         """Where a run is, 0 to 1, and a few words."""
-        if self.bar is not None:
+        if self.bar is None:
+            return
+        with suppress(OSError):
             self.bar.update(max(0, int(_BAR * min(share, 1.0)) - self.bar.pos), text)
 
 

@@ -13,6 +13,8 @@ from ..errors import UsageError
 
 #: fields that only one of may be set
 BUDGETS = ("epochs", "iterations", "minutes")
+#: of rates, norms and ratios
+_MOST = 1e6
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,14 @@ class Recipe:
 
     def _rules(self) -> list[tuple[str, bool, str]]:
         """Field, whether its value is possible, and what is."""
-        positive, share = "a positive number", "a number from 0 to 1"
+        positive, share = f"a positive number up to {_MOST:g}", "a number from 0 to 1"
         return [
-            *((name, _above(getattr(self, name)), positive) for name in BUDGETS),
+            *((name, _spendable(getattr(self, name)), "a positive number") for name in BUDGETS),
             ("batch", self.batch >= 1, "1 or more"),
             ("lr", _above(self.lr), positive),
             ("head_lr", _above(self.head_lr), positive),
             ("momentum", 0 <= self.momentum < 1, "a number in [0, 1)"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more"),
+            ("weight_decay", 0 <= self.weight_decay <= _MOST, f"0 to {_MOST:g}"),
             *((n, 0 <= getattr(self, n) <= 1, share) for n in ("warm_up", "ramp", "expand")),
             ("clip_norm", _above(self.clip_norm), positive),
             ("ema_decay", _inside(self.ema_decay), "a number between 0 and 1"),
@@ -101,7 +103,7 @@ class Recipe:
             ("background", _inside(self.background), "a number between 0 and 1"),
             ("repeat_threshold", 0 <= self.repeat_threshold <= 1, share),
             ("precision", self.precision in ("fp32", "amp"), "fp32 or amp"),
-            ("seed", self.seed >= 0, "0 or more"),
+            ("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1"),
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,9 +122,14 @@ class Recipe:
         return replace(self, **given)
 
 
-def _above(value: float | None) -> bool:
-    """Whether a number is positive and finite; None passes."""
+def _spendable(value: float | None) -> bool:
+    """Whether a budget is positive and finite; None passes."""
     return value is None or 0 < value < math.inf
+
+
+def _above(value: float | None) -> bool:
+    """Whether a number is positive and of a size that single precision computes with."""
+    return value is None or 0 < value <= _MOST
 
 
 def _inside(value: float | None) -> bool:

@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from ..errors import Diverged
 from .history import History
 from .matching import Targets
 from .schedule import progress_of
 from .state import Position, RunFolder, load_state, save_network, save_state
-from .step import Learner
+from .step import Learner, all_finite
 
 
 class Batches(Protocol):
@@ -87,7 +88,17 @@ class Run:
         return self.position.iteration / self.batches.per_epoch
 
     def save(self) -> None:
-        """Write the resume file, then the weights; the writer does so, the others do nothing."""
+        """Write the resume file, then the weights; the writer does so, the others only look.
+
+        Raises:
+            Diverged: a weight is not finite; the older files stay.
+            OutputError: a file cannot be written; an older one stays whole.
+        """
+        if not all_finite(self.learner.net):
+            raise Diverged(
+                f"weights are not finite after {self.position.iteration} updates, and were not "
+                "saved; expected finite ones: lower --lr, or limit the gradient with --clip-norm"
+            )
         if self.learner.processes.writer:
             save_state(self.learner, self.position, self.about, self.folder.resume)
             save_network(self.learner.result, self.folder.last)

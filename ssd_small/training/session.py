@@ -14,7 +14,7 @@ import torch
 
 from ..artifact import describe
 from ..coco import Annotations, category_ids, image_paths, read_annotations
-from ..errors import UsageError
+from ..errors import BadFile, UsageError
 from ..files import check_writable, sha256_of, write_bytes
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
@@ -27,6 +27,7 @@ from .pictures import PictureBatches
 from .progress import Reporter, as_duration, reporting
 from .recipe import Recipe
 from .run import Run
+from .state import RunFolder
 from .step import Learner
 from .stopping import Stopped, stop_on_signals
 from .trainer import LoopOptions, Metrics, train
@@ -121,11 +122,20 @@ def _run(job: TrainingJob) -> dict[str, Any]:
 
 def _check_output(job: TrainingJob) -> None:
     check_writable(job.output / "resume.pth")
-    if not job.resume and (job.output / "resume.pth").exists():
+    if job.resume:
+        return
+    folder = RunFolder(job.output)
+    if folder.resume.exists():
         raise UsageError(
             f"{job.output} holds a run already; pass --resume to go on with it, or choose another "
             "--output"
         )
+    for kept in (folder.best, folder.last):
+        if kept.exists():
+            raise UsageError(
+                f"{job.output} holds {kept.name} of another run, which this one would replace; "
+                "choose another --output"
+            )
 
 
 def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, Path] | None:
@@ -139,6 +149,13 @@ def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, 
     from ..models.registry import get_spec
 
     category_ids(truth, describe(get_spec(job.model), data.num_classes, 1.0, labels=data.labels))
+    # by order, as for a checkpoint without names, would score one class for another
+    unknown = set(data.labels) - {str(category["name"]) for category in truth.categories}
+    if unknown:
+        raise BadFile(
+            f"{truth.path} has no category {sorted(unknown)[0]!r}, which is trained; expected the "
+            f"names of {job.annotations}: rename its categories"
+        )
     return truth, job.val_images
 
 

@@ -126,13 +126,16 @@ def load_state(learner: Learner, about: dict[str, Any], path: Path) -> Position:
             named.
     """
     content = _read(path)
-    theirs = content["about"]
-    differences = [
-        f"{name} is {_short(value)}, was {_short(theirs.get(name))}"
-        for name, value in about.items()
-        if value != theirs.get(name)
-    ]
-    differences += recipe_differences(learner.recipe, theirs["recipe"])
+    try:
+        theirs = content["about"]
+        differences = [
+            f"{name} is {_short(value)}, was {_short(theirs.get(name))}"
+            for name, value in about.items()
+            if value != theirs.get(name)
+        ]
+        differences += recipe_differences(learner.recipe, theirs["recipe"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadFile(_damaged(path)) from error
     if differences:
         raise UsageError(
             f"cannot go on from {path}: {'; '.join(differences)}; repeat the command of that run "
@@ -144,9 +147,29 @@ def load_state(learner: Learner, about: dict[str, Any], path: Path) -> Position:
         learner.scaler.load_state_dict(content["scaler"])
         if learner.ema is not None:
             learner.ema.load_state_dict(content["ema"])
-        return Position(**content["position"])
+        position = Position(**content["position"])
+        _check_shapes(learner)
+        _check_position(position)
+        return position
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise BadFile(_damaged(path)) from error
+
+
+def _check_shapes(learner: Learner) -> None:
+    """The optimiser takes any momenta, and would then write past their ends."""
+    for group in learner.optimizer.param_groups:
+        for parameter in group["params"]:
+            momentum = learner.optimizer.state[parameter].get("momentum_buffer")
+            if momentum is not None and momentum.shape != parameter.shape:
+                raise ValueError("momenta of another shape")
+
+
+def _check_position(position: Position) -> None:
+    numbers = (position.iteration, position.seconds, *position.window)
+    if not all(value >= 0 for value in numbers) or len(position.window) != 4:
+        raise ValueError("a position before the begin")
+    if type(position.iteration) is not int or not isinstance(position.best, float | None):
+        raise TypeError("position")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -90,6 +90,11 @@ class Learner:
         return float(rest["lr"])
 
 
+def all_finite(net: nn.Module) -> bool:
+    """Whether every weight and every statistic of a network is a finite number."""
+    return all(bool(value.isfinite().all()) for value in net.state_dict().values())
+
+
 def averaged_copy(net: SsdNetwork, decay: float) -> AveragedModel:
     """An exponential moving average of the weights and of the batch norms' statistics.
 
@@ -142,7 +147,7 @@ def update(
         extras: numbers to add up over the processes on the occasion.
 
     Raises:
-        Diverged: the loss is not finite; the weights are left as they were.
+        Diverged: the loss or its gradient is not finite; the parameters are left as they were.
     """
     recipe, processes, device = learner.recipe, learner.processes, learner.processes.device
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
@@ -168,12 +173,15 @@ def update(
         loss_loc / processes.world, loss_conf / processes.world, positives, tuple(others)
     )
     if not abs(report.loc + report.conf) < float("inf"):
-        raise _diverged(report, processes, names(), local)
+        guilty = names() if not abs(sum(local)) < float("inf") else []
+        found = f"loss is not finite (loc {report.loc:g}, conf {report.conf:g})"
+        raise _diverged(found, processes, guilty)
     learner.optimizer.zero_grad(set_to_none=True)
     learner.scaler.scale(parts.total).backward()  # type: ignore[no-untyped-call]
-    if recipe.clip_norm is not None:
-        learner.scaler.unscale_(learner.optimizer)
-        nn.utils.clip_grad_norm_(learner.net.parameters(), recipe.clip_norm)
+    norm = _limit_gradient(learner)
+    # the scaler leaves out such an update by itself, and tries a smaller scale
+    if not (norm < float("inf") or learner.scaler.is_enabled()):
+        raise _diverged(f"gradient is not finite (norm {norm:g})", processes, names())
     learner.scaler.step(learner.optimizer)
     learner.scaler.update()
     if learner.ema is not None:
@@ -185,14 +193,22 @@ def _half(device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cuda" else torch.bfloat16
 
 
-def _diverged(
-    report: StepReport, processes: Processes, names: list[str], local: list[float]
-) -> Diverged:
-    """The error, with the images of the processes whose loss is to blame."""
-    guilty = names if not abs(sum(local)) < float("inf") else []
+def _limit_gradient(learner: Learner) -> float:
+    """Shorten the gradient to the recipe's ``clip_norm``; returns its norm before that."""
+    recipe = learner.recipe
+    if recipe.clip_norm is not None:
+        learner.scaler.unscale_(learner.optimizer)
+    gradients = [p.grad for p in learner.net.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if recipe.clip_norm is not None:
+        nn.utils.clip_grads_with_norm_(learner.net.parameters(), recipe.clip_norm, norm)
+    return float(norm)
+
+
+def _diverged(found: str, processes: Processes, guilty: list[str]) -> Diverged:
+    """The error, with the images of this process, if it is to blame, and of the others."""
     images = [name for part in processes.gathered(guilty) for name in part]
     return Diverged(
-        f"the loss is not finite (loc {report.loc:g}, conf {report.conf:g}) on the images "
-        f"{', '.join(images)}; expected a finite one: lower --lr, limit the gradient with "
-        "--clip-norm, or look at these images"
+        f"the {found} on the images {', '.join(images)}; expected a finite one: lower --lr, limit "
+        "the gradient with --clip-norm, or look at these images"
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..errors import BadFile, MissingRequirement, OutputError
 from ..models.network import SsdNetwork
 from .history import SCORES, draw_curves
 from .matching import Targets
@@ -68,19 +69,28 @@ def train(
 
     Raises:
         Stopped: asked to; the state was saved.
-        Diverged: the loss is not finite; the last saved state stays.
+        BadFile: a picture cannot be read; the state was saved.
+        MissingRequirement: a loader process was ended; the state was saved.
+        Diverged: loss, gradient or weights are not finite; the last saved state stays.
         OutputError: a file could not be written; the one before stays whole.
     """
     loop = _Loop(run, evaluate, reporter, options)
     if run.progress >= 1:
         return None
-    with closing(run.batches.starting_at(run.position.iteration)) as batches:
-        for images, targets in batches:
-            asked = loop.update(images, targets, stop)
-            if run.progress >= 1:
-                break
-            loop.between(asked)
-    return loop.finish()
+    try:
+        with closing(run.batches.starting_at(run.position.iteration)) as batches:
+            for images, targets in batches:
+                asked = loop.update(images, targets, stop)
+                if run.progress >= 1:
+                    break
+                loop.between(asked)
+        return loop.finish()
+    except OutputError:
+        raise
+    except (BadFile, MissingRequirement):
+        # a picture of either data set, or a loader: the updates before it are not to blame
+        loop.save(draws=True)
+        raise
 
 
 class _Loop:
@@ -100,11 +110,12 @@ class _Loop:
         # the pace: time of updates only, of this session
         self.busy, self.updates, self.line_busy, self.line_updates = 0.0, 0, 0.0, 0
         self.mark = now
+        self.lr = 0.0
 
     def update(self, images: Tensor, targets: Targets, stop: StopRequest) -> int:
         """One update and its log line; the number of the signal that asked to stop, or 0."""
         run, position, processes = self.run, self.run.position, self.run.learner.processes
-        lr = run.learner.set_lr(lr_factor(run.learner.recipe, run.progress))
+        lr = self.lr = run.learner.set_lr(lr_factor(run.learner.recipe, run.progress))
         clock = time.monotonic() - self.offset if processes.writer else 0.0
         late = self.options.stop_after is not None and (
             time.monotonic() - self.begun > 60 * self.options.stop_after
@@ -144,19 +155,21 @@ class _Loop:
             self._evaluate()
         late = time.monotonic() - self.saved > 60 * self.options.save_minutes
         if evaluates or asked or late:
-            self._save(draws=bool(asked))
+            self.save(draws=bool(asked))
         if asked:
             raise Stopped(max(asked, 0))
         # neither evaluating nor saving counts as the pace of training
         self.mark = time.monotonic()
 
     def finish(self) -> Metrics | None:
-        """The last evaluation and the last files."""
+        """The last losses, evaluation and files."""
+        if self.run.position.window[3] and self.run.learner.processes.writer:
+            self._log(self.lr)
         metrics = self._evaluate()
-        self._save(draws=True)
+        self.save(draws=True)
         return metrics
 
-    def _save(self, *, draws: bool) -> None:
+    def save(self, *, draws: bool) -> None:
         """The files of the run; the curves now and then, or if asked for."""
         run, self.saved = self.run, time.monotonic()
         run.save()

@@ -143,6 +143,51 @@ def test_ctrl_c_leaves_a_run_that_goes_on_as_if_nothing_was(data: Path, tmp_path
     assert len(losses[0]) == 24
 
 
+def test_a_batch_system_s_signal_to_all_processes_leaves_a_run_to_go_on_with(
+    data: Path, tmp_path: Path
+) -> None:
+    """SIGTERM to the whole group, as torchrun and batch systems send it."""
+    given = _train(data, tmp_path, "--workers", 2, "--epochs", 100, "--eval-every", 0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ssd_small", *map(str, given)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    while "iteration 2 " not in process.stderr.readline():
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, err
+    assert "--resume goes on" in err
+    state = torch.load(tmp_path / "resume.pth", weights_only=True)
+    assert 2 <= state["position"]["iteration"] < 200
+
+
+def test_a_damaged_image_ends_two_processes_without_a_traceback(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for file in data.glob("*.png"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "5.png").write_bytes((data / "5.png").read_bytes()[:60])
+    arguments = list(_train(data, tmp_path / "run", model="vgg16"))
+    arguments[arguments.index("--images") + 1] = folder
+    launch = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ssd_small")
+    done = subprocess.run(
+        [sys.executable, "-m", *launch, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "5.png" in done.stderr
+    # torchrun's own report has a traceback, of ChildFailedError
+    assert "RuntimeError" not in done.stderr, done.stderr
+
+
 def test_two_processes_have_the_loss_curve_of_one(data: Path, tmp_path: Path) -> None:
     """VGG16 has no batch norm, so nothing depends on how a batch is shared."""
     launch = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ssd_small")
@@ -232,6 +277,11 @@ def test_val_annotations_of_other_categories(call, data: Path, tmp_path: Path, t
     truth_of["categories"] = [{"id": i, "name": f"other {i}"} for i in (3, 8, 9)]
     val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)
     call(*_train(data, tmp_path / "run", *val)).fails(4, "3 categories", "2 classes")
+    del truth_of["categories"][2]
+    truth_of["annotations"].clear()
+    val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)
+    call(*_train(data, tmp_path / "run", *val)).fails(4, "no category 'disc'", "truth.json")
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_with_other_classes(call, data: Path, tmp_path: Path) -> None:
@@ -252,6 +302,9 @@ def test_options_that_do_not_go_together(call, data: Path, tmp_path: Path) -> No
     call(*_train(data, run, "--val-images", data)).fails(2, "go together")
     call(*_train(data, run, model="resnet")).fails(2, "unknown model 'resnet'")
     call(*_train(data, run, "--lr", "nan")).fails(2, "--lr")
+    call(*_train(data, run, "--lr", 1e300)).fails(2, "lr 1e+300", "up to 1e+06")
+    call(*_train(data, run, "--negative-ratio", 1e300)).fails(2, "negative_ratio 1e+300")
+    call(*_train(data, run, "--seed", 2**64)).fails(2, "--seed")
     call(*_train(data, run, "--ema-decay", 1)).fails(2, "ema_decay 1.0", "between 0 and 1")
     call(*_train(data, run, "--batch", 1)).fails(2, "batch norm", "--batch 2")
     assert not run.exists()
@@ -261,6 +314,11 @@ def test_a_folder_that_holds_another_run(call, data: Path, tmp_path: Path) -> No
     call(*_train(data, tmp_path, "--resume")).fails(4, "resume.pth", "No such file")
     call(*_train(data, tmp_path, "--epochs", 1)).fits()
     call(*_train(data, tmp_path, "--epochs", 1)).fails(2, "holds a run already", "--resume")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "best.pth").write_bytes(b"kept")
+    call(*_train(data, other, "--epochs", 1)).fails(2, "best.pth of another run", "--output")
+    assert [path.name for path in other.iterdir()] == ["best.pth"]
     again = _train(data, tmp_path, "--epochs", 1, "--resume")
     call(*again, "--lr", 0.5).fails(2, "lr is 0.5, was 0.01")
     call(*again, "--width", 0.2).fails(2, "width is 0.2, was 0.1")

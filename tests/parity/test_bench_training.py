@@ -28,6 +28,7 @@ def test_training_is_validated_and_timed(tmp_path: Path) -> None:
     assert report["loss_difference"] < 1e-5
     assert [row["layout"] for row in report["rows"]] == ["contiguous", "channels_last"]
     assert all(row["images_per_second"] > 0 for row in report["rows"])
+    assert all(0 < row["cells_with_gradient"] < 1 for row in report["rows"])
 
 
 @pytest.fixture
@@ -73,10 +74,10 @@ def test_runs_of_the_table_are_stopped_resumed_and_collected(cells: Path, tmp_pa
     kept = (folder / "result.json").read_bytes()
     run(*wanted)
     assert (folder / "result.json").read_bytes() == kept, "a finished run is left alone"
-    run("--model", "mobilenet_v1_s1l0", "--seed", 0, "--iterations", 1)
+    run("--model", "mobilenet_v1_s1l0", "--seed", 0, "--iterations", 3)
     shipped = tmp_path / "shipped"
     where = ("--result", tmp_path / "bccd.json", "--ship", shipped)
-    run("--collect", "--seconds", 0, *where)
+    run("--collect", "--seconds", 0, "--iterations", 3, *where)
     row, other = json.loads((tmp_path / "bccd.json").read_text())["runs"]
     assert (row["model"], row["seed"], row["iterations"], row["images_seen"]) == (
         *("mobilenet_v1", 1),

@@ -113,7 +113,9 @@ def test_a_gradient_that_is_no_number_is_not_lost() -> None:
 @pytest.mark.usefixtures("only_sparse")
 def test_half_precision_under_autocast() -> None:
     ours, plain = _pair(torch.float32)
-    images, grad = torch.randn(2, CHANNELS, 6, 6), _grad_at([(0, 2, 3), (1, 5, 5)], (6, 6))
+    # a block of cells, so that pixels get up to nine parts
+    cells = [(1, y, x) for y in (1, 2, 3) for x in (2, 3, 4) for _ in range(2)]
+    images, grad = torch.randn(2, CHANNELS, 6, 6), _grad_at(cells, (6, 6))
     with torch.autocast("cpu", torch.bfloat16):
         assert ours(images).dtype == torch.bfloat16
         got = _gradients(ours, images, grad.bfloat16())
@@ -124,11 +126,36 @@ def test_half_precision_under_autocast() -> None:
         torch.testing.assert_close(ours_grad, plain_grad, rtol=2**-7, atol=2**-6)
 
 
-def test_outside_training_it_is_an_ordinary_convolution() -> None:
+def test_outside_training_it_is_an_ordinary_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, plain = _pair(torch.float32)
     images = torch.randn(1, CHANNELS, 5, 5)
     assert ours(images).grad_fn.name().startswith("_HeadConvolution")
     assert torch.equal(ours.eval()(images), plain(images))
     assert ours(images).grad_fn.name() == plain(images).grad_fn.name()
+    ours.train()
+    monkeypatch.setattr(head, "_HeadConvolution", None)
     with torch.no_grad():
-        assert torch.equal(ours.train()(images), plain(images))
+        assert torch.equal(ours(images), plain(images))
+
+
+@pytest.mark.usefixtures("only_sparse")
+def test_backward_does_not_compute_in_half_because_it_is_called_under_autocast() -> None:
+    ours, _ = _pair(torch.float32)
+    images, grad = torch.randn(2, CHANNELS, 6, 6), _grad_at([(0, 2, 3), (1, 5, 5)], (6, 6)).float()
+    expected = _gradients(ours, images, grad)
+    x = images.clone().requires_grad_()
+    ours.zero_grad()
+    out = ours(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        out.backward(grad)
+    for got, wanted in zip((x.grad, ours.weight.grad, ours.bias.grad), expected, strict=True):
+        assert torch.equal(got, wanted)
+
+
+def test_double_precision_stays_under_autocast_and_types_are_not_mixed() -> None:
+    ours, _ = _pair()
+    images = torch.randn(1, CHANNELS, 4, 4, dtype=torch.float64)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert ours(images).dtype == torch.float64
+    with pytest.raises(RuntimeError, match="type"):
+        ours(images.float())

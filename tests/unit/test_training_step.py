@@ -125,7 +125,8 @@ def test_what_is_averaged_follows_what_learns() -> None:
     _one_update(learner)
     assert not torch.equal(learner.result.conf[0].weight, learner.net.conf[0].weight)
     assert torch.equal(learner.result.priors, learner.net.priors)
-    assert learner_of(_plain()).result is not None
+    alone = learner_of(_plain())
+    assert alone.result is alone.net
 
 
 def test_the_start_is_random_by_seed_with_the_norm_asked_for() -> None:
