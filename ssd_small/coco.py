@@ -65,14 +65,18 @@ def read_annotations(path: Path) -> Annotations:
         boxes, dropped = [], 0
         for number, box in enumerate(content["annotations"]):
             _check_reference(path, box, images, categories)
-            x, y, width, height = _numbers(*box["bbox"])
+            if not isinstance(box["bbox"], list):
+                raise TypeError(f"bbox {box['bbox']!r} is not a list")
+            # some exporters write numbers, NaN above all, as texts
+            x, y, width, height = (float(v) for v in box["bbox"])
             if not (math.isfinite(x + y + width * height) and width > 0 and height > 0):
                 dropped += 1
                 continue
             (area,) = _numbers(box.get("area", width * height))
             crowd = int(box.get("iscrowd", 0))
             # pycocotools takes a matched id of 0 for "not matched"
-            boxes.append(box | {"id": number + 1, "area": area, "iscrowd": crowd})
+            kept = {"id": number + 1, "bbox": [x, y, width, height], "area": area, "iscrowd": crowd}
+            boxes.append(box | kept)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadFile(
             f"{path} is not a COCO annotation file ({type(error).__name__}: {error}); expected "

@@ -48,7 +48,7 @@ CHANGES = [
     ("annotations", {"bbox": [1, 2, 3]}, "bbox"),
     ("annotations", {"bbox": "abcd"}, "bbox"),
     ("annotations", {"bbox": None}, "bbox"),
-    ("annotations", {"bbox": "1234"}, "'1' is not a number"),
+    ("annotations", {"bbox": "1234"}, "is not a list"),
     ("annotations", {"bbox": [1, 2, 3, 10**400]}, "OverflowError"),
     ("images", {"width": 10**400}, "OverflowError"),
     ("categories", {"name": "two\nlines"}, "not printable"),
