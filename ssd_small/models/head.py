@@ -21,10 +21,11 @@ _TAPS = 9  # of a 3x3 kernel
 def sparse_share(out: int) -> float:
     """Largest share of cells with a gradient at which skipping the others pays.
 
-    To gather a cell and to scatter it costs as much as some hundred output channels do: measured,
-    the break-even is a fifth of the cells for 24 channels and four fifths for 546.
+    To gather a cell and to scatter it costs as much as one or two hundred output channels do. On
+    one CPU the break-even was between a tenth and a fifth of the cells for 24 channels, and some
+    four fifths for 546; this stays below it.
     """
-    return out / (out + 100)
+    return out / (out + 200)
 
 
 class HeadConv(nn.Conv2d):
