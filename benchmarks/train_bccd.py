@@ -10,9 +10,10 @@ chosen by the loss on the train split after 400 updates, out of 0.02, 0.04 and 0
 ``mobilenet_v1_s1l0`` had AP 0.432 instead of 0.407 after 1200 updates on a seventh of the train
 split kept out of training. That was tried with this one network, on pictures whose photographs
 training saw in other pictures (train is three rounds of the same ones), which favours little
-augmentation, and may favour this network; logs of these trials were not kept. Nothing is chosen by val, which scores the weights at
-the end of the budget. The AP of each class was added by ``--collect`` after the first scores were
-known, since COCO's small objects are 72 platelets and 2 red cells here, classes that count alike.
+augmentation, and may favour this network; logs of these trials were not kept. Nothing is chosen by
+val, which scores the weights at the end of the budget. The AP of each class was added by
+``--collect`` after the first scores were known, since COCO's small objects are 72 platelets and 2
+red cells here, classes that count alike.
 Platelets are in 148 of the 153 pictures, so that repeating pictures (``repeat_threshold``) would
 not show them more often.
 
