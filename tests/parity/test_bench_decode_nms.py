@@ -61,8 +61,8 @@ def test_native_library_is_validated_and_timed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "preset", "other", "least"),
     [
-        # an EPYC of family 26 measured 34 and 23; one of family 25, whose AVX-512 units are half
-        # as wide, 17 and 13: a fifth less than that for machines that are busier
+        # 34 and 23 were measured on one EPYC, 17 and 13 on another (family 25): a fifth less than
+        # that for machines that are busier
         ("mobilenet_v1_s1l0", "torchvision", "torchvision", 13.5),
         ("vgg16_s1l2_dual", "torchvision", "torchvision", 10),
         ("mobilenet_v1_s1l0", "coco", "numpy_loop", 50),
