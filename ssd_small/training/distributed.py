@@ -27,6 +27,7 @@ from ..models.network import SsdNetwork
 
 #: the others wait while the first process evaluates and writes
 _PATIENCE = timedelta(hours=6)
+#: what gloo and NCCL say then
 _PARTNER_GONE = re.compile(r"peer|gloo|NCCL|Broken pipe|Socket", re.I)
 
 
@@ -54,7 +55,8 @@ class Processes:
         if self.world == 1:
             return list(values)
         summed = torch.tensor(values, dtype=torch.float64, device=self.device)
-        torch.distributed.all_reduce(summed)
+        with self._partners():
+            torch.distributed.all_reduce(summed)
         return [float(value) for value in summed.tolist()]
 
     def gathered(self, value: Any) -> list[Any]:
@@ -62,8 +64,26 @@ class Processes:
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
-        torch.distributed.all_gather_object(values, value)
+        with self._partners():
+            torch.distributed.all_gather_object(values, value)
         return values
+
+    @contextmanager
+    def _partners(self) -> Iterator[None]:
+        """Say in one line that another process ended; its own message tells why.
+
+        Raises:
+            MissingRequirement: it did.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.world == 1 or not _PARTNER_GONE.search(str(error)):
+                raise
+            raise MissingRequirement(
+                f"process {self.rank} of {self.world} stopped, because another one ended; see its "
+                "message"
+            ) from error
 
     def parallel(self, net: SsdNetwork) -> nn.Module:
         """What to call in place of ``net`` so that gradients are averaged over the processes.
@@ -107,14 +127,10 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
             f"the environment has RANK and WORLD_SIZE, but {error}; start with torchrun, or unset "
             "them for one process"
         ) from error
+    processes = Processes(own or torch.device("cpu"), rank, world)
     try:
-        yield Processes(own or torch.device("cpu"), rank, world)
-    except RuntimeError as error:
-        # what gloo and NCCL say when a partner is gone; its own message tells why
-        if world == 1 or not _PARTNER_GONE.search(str(error)):
-            raise
-        raise MissingRequirement(
-            f"process {rank} of {world} stopped, because another one ended; see its message"
-        ) from error
+        # DistributedDataParallel notices it in the backward pass
+        with processes._partners():
+            yield processes
     finally:
         destroy_process_group()

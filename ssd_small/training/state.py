@@ -148,14 +148,14 @@ def load_state(learner: Learner, about: dict[str, Any], path: Path) -> Position:
         if learner.ema is not None:
             learner.ema.load_state_dict(content["ema"])
         position = Position(**content["position"])
-        _check_shapes(learner)
+        _check_momenta(learner)
         _check_position(position)
         return position
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise BadFile(_damaged(path)) from error
 
 
-def _check_shapes(learner: Learner) -> None:
+def _check_momenta(learner: Learner) -> None:
     """The optimiser takes any momenta, and would then write past their ends."""
     for group in learner.optimizer.param_groups:
         for parameter in group["params"]:

@@ -70,14 +70,16 @@ def train(
     Raises:
         Stopped: asked to; the state was saved.
         BadFile: a picture cannot be read; the state was saved.
-        MissingRequirement: a loader process was ended; the state was saved.
+        MissingRequirement: a loader or another training process ended; the state was saved.
         Diverged: loss, gradient or weights are not finite; the last saved state stays.
         OutputError: a file could not be written; the one before stays whole.
     """
     loop = _Loop(run, evaluate, reporter, options)
-    if run.progress >= 1:
+    if run.progress >= 1 and not loop.lacks_evaluation:
         return None
     try:
+        if run.progress >= 1:
+            return loop.finish()
         with closing(run.batches.starting_at(run.position.iteration)) as batches:
             for images, targets in batches:
                 asked = loop.update(images, targets, stop)
@@ -88,7 +90,7 @@ def train(
     except OutputError:
         raise
     except (BadFile, MissingRequirement):
-        # a picture of either data set, or a loader: the updates before it are not to blame
+        # a picture, a loader or a partner: the updates before that are not to blame
         loop.save(draws=True)
         raise
 
@@ -160,6 +162,13 @@ class _Loop:
             raise Stopped(max(asked, 0))
         # neither evaluating nor saving counts as the pace of training
         self.mark = time.monotonic()
+
+    @property
+    def lacks_evaluation(self) -> bool:
+        """Whether the weights there are were not scored: the last evaluation failed, say."""
+        done = self.run.position.iteration
+        scored = (row["iteration"] for row in self.run.history.rows if row["AP"] is not None)
+        return self.evaluate is not None and done not in scored
 
     def finish(self) -> Metrics | None:
         """The last losses, evaluation and files."""

@@ -172,3 +172,13 @@ def saved(tmp_path: Path) -> Callable[[object], Path]:
         return path
 
     return save
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of pictures to train on, and ``truth.json``."""
+    from training_pictures import write_pictures
+
+    folder = tmp_path_factory.mktemp("data")
+    write_pictures(folder)
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from ssd_small.training.distributed import joined_processes  # noqa: E402
 from ssd_small.training.progress import Reporter  # noqa: E402
 from ssd_small.training.run import Run  # noqa: E402
 from ssd_small.training.step import update  # noqa: E402
+from ssd_small.training.stopping import stop_on_signals  # noqa: E402
 from ssd_small.training.trainer import LoopOptions  # noqa: E402
 
 
@@ -71,7 +73,10 @@ def test_a_val_picture_that_fails_costs_no_update(tmp_path: Path) -> None:
         train_noise(tmp_path, evaluate=evaluate, options=LoopOptions(eval_every=2))
     # after the last update: nothing is left to do but to evaluate
     assert _saved(tmp_path)["position"]["iteration"] == 6
-    assert (tmp_path / "last.pth").exists()
+    run = train_noise(tmp_path, evaluate=lambda net: {"AP": 0.5}, resume=True)
+    assert run.position.best == 0.5
+    assert run.folder.best.exists()
+    train_noise(tmp_path, evaluate=evaluate, resume=True)  # is finished now
 
 
 def test_a_gradient_that_is_not_finite_changes_no_parameter() -> None:
@@ -111,6 +116,22 @@ def test_nobody_has_to_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(click, "echo", gone)
     Reporter(tmp_path / "train.log").line("a line")
     assert (tmp_path / "train.log").read_text() == "a line\n"
+
+
+def test_a_lost_terminal_asks_to_stop_unless_nohup_said_otherwise() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with stop_on_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.signal == 0
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with stop_on_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.signal == signal.SIGHUP
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _drop(*keys: str) -> Callable[[dict[str, Any]], None]:
