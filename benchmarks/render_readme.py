@@ -186,7 +186,30 @@ def decode_nms() -> str:
         f"time grows {growth('torchvision', 2):.1f} times (two threads; COCO preset on one thread: "
         f"{growth('coco', 1):.1f} times)."
     )
-    return f"{table(rows, headers)}\n\n{scaling} {machine_line(report['machine'], 2)}"
+    where = machine_line(report["machine"], 2)
+    return f"{table(rows, headers)}\n\n{scaling} {where}\n\n{_on_another_processor()}"
+
+
+def _on_another_processor() -> str:
+    """The same script on an EPYC of family 25; the result files do not name the family."""
+    cases = {
+        (case["priors"], case["threads"]): case["contenders"]
+        for case in result("decode_nms_family25")["cases"]
+        if (case["density"], case["batch"], case["preset"]) == ("scene", 1, "torchvision")
+    }
+
+    def faster(threads: int) -> str:
+        """How many times as fast as torchvision, by priors."""
+        return ", ".join(
+            f"{by['torchvision']['native_is_faster_by']:.0f} times ({priors} priors)"
+            for (priors, used), by in sorted(cases.items())
+            if used == threads
+        )
+
+    return (
+        "Processors differ: on another EPYC, of family 25, native is faster than torchvision "
+        f"{faster(2)} on two threads, and {faster(1)} on one."
+    )
 
 
 def bccd() -> str:
@@ -220,9 +243,14 @@ def bccd() -> str:
     (batch,) = {run["recipe"]["batch"] for run in runs}
     return (
         f"{table(rows, headers)}\n\nAP of platelets, mean of the seeds (lowest to highest): "
-        f"{', '.join(means)}. {batch} pictures an update. ms: PyTorch, fp32. "
+        f"{', '.join(means)}. {batch} pictures an update. ms: PyTorch, fp32. Minutes: "
+        "wall time of one core, beside a run on the other. "
         f"{machine_line(report['timed_on'], report['threads'])}"
     )
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
 
 
 def training() -> str:
@@ -237,9 +265,7 @@ def training() -> str:
                 f"{rates[name, v]['images_per_second']:.2f}"
                 for v in ("contiguous", "channels_last")
             ),
-            "-"
-            if (share := rates[name, "contiguous"]["cells_with_gradient"]) is None
-            else f"{share:.0%}",
+            _percent(rates[name, "contiguous"]["cells_with_gradient"]),
         ]
         for name in dict.fromkeys(row["name"] for row in report["rows"])
     ]

@@ -31,6 +31,26 @@ def test_training_is_validated_and_timed(tmp_path: Path) -> None:
     assert all(0 < row["cells_with_gradient"] < 1 for row in report["rows"])
 
 
+def test_torchvision_s_network_is_timed_beside_ours(tmp_path: Path) -> None:
+    """A step of each in both layouts."""
+    result = tmp_path / "result.json"
+    script = ROOT / "benchmarks" / "bench_training.py"
+    options = ("--models", "vgg16", "--width", "0.125", "--batch", "1", "--seconds", "0")
+    command = [sys.executable, "-W", "error", script, *options, "--threads", "1"]
+    done = subprocess.run(
+        [*command, "--output", result], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(result.read_text())
+    names = [row["name"] for row in report["rows"]]
+    assert names == ["vgg16"] * 2 + ["torchvision ssd300_vgg16"] * 2
+    ours, theirs = (row["images_per_second"] for row in report["rows"][::2])
+    ratios = report["vgg16_times_torchvision"]
+    assert ratios["contiguous"] == pytest.approx(ours / theirs, abs=0.001)
+    # a 64th of the arithmetic
+    assert ratios["better"] > 2
+
+
 @pytest.fixture
 def cells(tmp_path: Path) -> Path:
     """Two pictures with two boxes each, laid out as bccd-mosaic."""
