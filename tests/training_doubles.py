@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ssd_small.models.network import SsdNetwork
 from ssd_small.models.registry import get_spec
+from ssd_small.models.spec import ModelSpec
 from ssd_small.preprocess import Preprocessing
 from ssd_small.training.distributed import Processes
 from ssd_small.training.initialise import initial_network
@@ -38,6 +39,7 @@ class NoiseBatches:
     net: SsdNetwork
     per_epoch: int = 3
     size: int = 2
+    side: int = SIZE
     at: Callable[[int], None] = field(default=lambda iteration: None)
     damage: Callable[[int, Tensor], Tensor] = field(default=lambda iteration, images: images)
 
@@ -52,7 +54,7 @@ class NoiseBatches:
 
     def batch(self, iteration: int) -> tuple[Tensor, Targets]:
         random = torch.Generator().manual_seed(iteration)
-        images = torch.randn(self.size, 3, SIZE, SIZE, generator=random) * 50
+        images = torch.randn(self.size, 3, self.side, self.side, generator=random) * 50
         low = torch.rand(self.size, 2, 2, generator=random) * 0.6
         sides = 0.1 + torch.rand(self.size, 2, 2, generator=random) * 0.3
         labels = torch.tensor([1, 2])
@@ -80,10 +82,13 @@ def small_recipe(**given: Any) -> Recipe:
 
 
 def learner_of(
-    recipe: Recipe, processes: Processes = CPU, dtype: torch.dtype = torch.float32
+    recipe: Recipe,
+    processes: Processes = CPU,
+    dtype: torch.dtype = torch.float32,
+    spec: ModelSpec = SPEC,
 ) -> Learner:
     """A small network about to learn."""
-    net = initial_network(SPEC, CLASSES, WIDTH, recipe).to(dtype)
+    net = initial_network(spec, CLASSES, WIDTH, recipe).to(dtype)
     return Learner.of(net, recipe, processes)
 
 
