@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from ssd_small import native
-from ssd_small.boxes import boxes_xyxy_from_loc, iou_one_to_many
+from ssd_small.bench.synthetic import detector_heads
+from ssd_small.bench.timing import measure
 from ssd_small.machine import commit_of, describe_machine
+from ssd_small.models.priors import priors_from_spec
 from ssd_small.models.registry import get_spec, list_models
-from ssd_small.postprocess import PostprocessParams, decode_nms, iou_scale_and_offset
-from ssd_small.priors import priors_from_spec
-from ssd_small.synthetic import detector_heads
-from ssd_small.timing import measure
+from ssd_small.postprocess import PostprocessParams, decode_nms, native
+from ssd_small.postprocess.boxes import boxes_xyxy_from_loc, iou_one_to_many
+from ssd_small.postprocess.oracle import iou_scale_and_offset
 
 RESULT = Path(__file__).parent / "results" / "decode_nms_cpu.json"
 CLASSES = 81
@@ -155,7 +155,7 @@ def contenders(
     """Name, what to time, and how to read its result; those that make sense for the case."""
 
     def pairs(found):
-        return [list(zip(d.labels.tolist(), d.priors.tolist(), strict=True)) for d in found]
+        return [list(zip(d.labels.tolist(), d.prior_indices.tolist(), strict=True)) for d in found]
 
     threads = case["threads"]
     yield "native", lambda: native.decode_nms(
@@ -207,7 +207,7 @@ def run_case(case: dict[str, Any], seconds: float) -> dict[str, Any]:
     for seed in range(scenes):
         loc, conf = make_heads(case["density"], priors, case["batch"], seed)
         expected = [
-            list(zip(d.labels.tolist(), d.priors.tolist(), strict=True))
+            list(zip(d.labels.tolist(), d.prior_indices.tolist(), strict=True))
             for d in decode_nms(loc, conf, priors, params, backend="numpy")
         ]
         detections.append(sum(map(len, expected)))

@@ -21,9 +21,9 @@ from bench_decode_nms import CLASSES, make_heads
 from tabulate import tabulate
 
 from ssd_small.machine import describe_machine
+from ssd_small.models.priors import priors_from_spec
 from ssd_small.models.registry import get_spec, list_models
 from ssd_small.postprocess import PostprocessParams, decode_nms
-from ssd_small.priors import priors_from_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "decode_nms_kernels.json"

@@ -35,12 +35,12 @@ from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.ssd import SSD
 
+from ssd_small.bench.timing import measure
 from ssd_small.files import write_json
 from ssd_small.machine import commit_of, describe_machine
+from ssd_small.models.priors import priors_from_spec
 from ssd_small.models.registry import get_spec, list_models
 from ssd_small.models.shapes import summarize
-from ssd_small.priors import priors_from_spec
-from ssd_small.timing import measure
 from ssd_small.training.cpu import prepare_cpu
 from ssd_small.training.distributed import Processes
 from ssd_small.training.initialise import initial_network

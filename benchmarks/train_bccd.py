@@ -40,11 +40,13 @@ from typing import Any
 import click
 import torch
 
-from ssd_small.artifact import describe
-from ssd_small.coco import read_annotations, score
-from ssd_small.detector import Detector
+from ssd_small.artefacts.description import description_from_spec
+from ssd_small.bench.timing import measure
+from ssd_small.datasets.coco import read_annotations
+from ssd_small.detection.detector import Detector
 from ssd_small.errors import UsageError
-from ssd_small.evaluate import evaluate
+from ssd_small.evaluation.coco_results import score
+from ssd_small.evaluation.evaluate import evaluate
 from ssd_small.files import read_json, write_bytes, write_json
 from ssd_small.machine import commit_of, describe_machine
 from ssd_small.models.checkpoint import model_from_checkpoint
@@ -53,7 +55,6 @@ from ssd_small.models.registry import get_spec
 from ssd_small.models.shapes import summarize
 from ssd_small.postprocess import PostprocessParams
 from ssd_small.runtimes.torch import TorchRuntime
-from ssd_small.timing import measure
 from ssd_small.training.evaluation import evaluate_files
 from ssd_small.training.recipe import Recipe, published_recipe, recipe_differences
 from ssd_small.training.session import TrainingJob, run_training
@@ -178,7 +179,7 @@ def network_ms(nets: dict[str, SsdNetwork], seconds: float, threads: int) -> dic
 def class_ap(net: SsdNetwork, data: Path, labels: tuple[str, ...]) -> dict[str, float | None]:
     """AP of each class on val, boxes of all sizes."""
     truth = read_annotations(data / "val.json")
-    description = describe(net.spec, net.num_classes, net.width, labels=labels)
+    description = description_from_spec(net.spec, net.num_classes, net.width, labels=labels)
     detector = Detector(TorchRuntime(net, description), PostprocessParams.coco())
     found = evaluate(detector, truth, data / "images").results
     scores = {}

@@ -30,11 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssd_small.coco import Annotations
+from ssd_small.datasets.coco import Annotations
 from ssd_small.datasets.digits import coco_from_scenes
 from ssd_small.datasets.digits_scenes import Material, Scene, draw_scene, load_material
 from ssd_small.models.network import SsdNetwork
-from ssd_small.preprocess import input_from_image
+from ssd_small.pictures.preprocessing import input_from_image
 from ssd_small.training.cpu import prepare_cpu
 from ssd_small.training.distributed import Processes
 from ssd_small.training.evaluation import evaluate_network

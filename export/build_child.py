@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import BadFile, MissingRequirement, OutputError, SsdSmallError, UsageError
 from ..files import read_bytes, write_bytes
-from ..plugin_library import check_fields, load_plugin
+from ..runtimes.plugin_library import check_fields, load_plugin
 from .precision import half_share
 
 #: stands before an event on standard output; TensorRT's log joins layer names with a bare \x1e

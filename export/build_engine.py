@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..artefacts.sidecar import Sidecar
 from ..errors import UsageError
-from ..sidecar import Sidecar
-from .build_options import BuildOptions, Progress, Target
+from .build_options import BuildOptions, BuildProgress, Target
 
 
 def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> Target:
@@ -44,7 +44,7 @@ def default_engine_path(onnx_path: Path, target: str, precision: str) -> Path:
 
 
 def build_engine(
-    onnx_path: Path, output: Path, options: BuildOptions, progress: Progress | None = None
+    onnx_path: Path, output: Path, options: BuildOptions, progress: BuildProgress | None = None
 ) -> Sidecar:
     """Build an engine file and its sidecar.
 

@@ -17,7 +17,7 @@ Precision = Literal["fp32", "fp16"]
 MOST_WORKSPACE = (1 << 43) - 1
 
 #: called with the phase of a build and the share of it that is done, 0 to 1
-Progress = Callable[[str, float], None]
+BuildProgress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

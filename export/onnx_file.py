@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
-from ..artifact import Description
+from ..artefacts.description import Description
 from ..errors import BadFile
 from ..files import atomic_output, read_bytes
 from .decode_nms_function import DOMAIN, OP_TYPE, OUTPUTS, VERSION

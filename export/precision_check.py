@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, TensorProto, helper, shape_inference
 
-from ..artifact import Description
-from ..detections import Detections
+from ..artefacts.description import Description
 from ..errors import CheckFailed
+from ..pictures.preprocessing import Preprocessing
 from ..postprocess import decode_nms
-from ..preprocess import Preprocessing
+from ..postprocess.detections import Detections
 from ..requirements import require
 
 FloatArray = npt.NDArray[np.float32]
@@ -125,7 +125,7 @@ def _detections(outputs: list[list[Any]], description: Description) -> list[Dete
 
 
 def _keys(detections: Detections) -> set[tuple[int, int]]:
-    return set(zip(detections.labels.tolist(), detections.priors.tolist(), strict=True))
+    return set(zip(detections.labels.tolist(), detections.prior_indices.tolist(), strict=True))
 
 
 def _number(value: Any) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto, checker
 
-from ..artifact import Description
+from ..artefacts.description import Description
 from ..errors import BadFile
 from .decode_nms_node import append_decode_nms, drop_function, find_decode_nms, strip_decode_nms
 from .fold import fold_batch_norm

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
+from ..artefacts.sidecar import Sidecar, engine_output
 from ..errors import BadFile
 from ..files import sha256_of
 from ..requirements import require
-from ..sidecar import Sidecar, engine_output
 from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..artefacts.sidecar import Sidecar, engine_output
 from ..errors import (
     BadFile,
     CheckFailed,
@@ -23,18 +24,17 @@ from ..errors import (
     UsageError,
 )
 from ..files import check_writable, sha256_of
-from ..plugin_library import PLUGIN_VERSION, find_plugin
 from ..requirements import EXTRA_OF_MODULE
 from ..runtimes.gpu import gpus
+from ..runtimes.plugin_library import PLUGIN_VERSION, find_plugin
 from ..runtimes.tensorrt_module import MODULES
-from ..sidecar import Sidecar, engine_output
 from .build_child import RECORD_SEPARATOR
 from .decode_nms_function import node_attributes
 from .precision import check_receipt
 from .prepare import Prepared, prepare
 
 if TYPE_CHECKING:
-    from .build_options import BuildOptions, Progress
+    from .build_options import BuildOptions, BuildProgress
 
 _ERRORS: dict[str, type[SsdSmallError]] = {
     kind.__name__: kind
@@ -45,7 +45,7 @@ _ERRORS: dict[str, type[SsdSmallError]] = {
 LOG_LINES = 8
 
 
-def build(onnx_path: Path, output: Path, options: BuildOptions, progress: Progress) -> Sidecar:
+def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildProgress) -> Sidecar:
     """See :func:`ssd_small.export.build_engine.build_engine`."""
     module = MODULES[options.target]
     _require_module(module, options.target)
@@ -141,7 +141,7 @@ def _write_job(
 
 
 def run_child(
-    job: Path, folder: Path, module: str, progress: Progress, *, verbose: bool = False
+    job: Path, folder: Path, module: str, progress: BuildProgress, *, verbose: bool = False
 ) -> dict[str, Any]:
     """Run a job in a process of its own; its result.
 

@@ -11,7 +11,7 @@ import torch
 from onnx import ModelProto
 from onnxscript import optimizer
 
-from ..artifact import Description
+from ..artefacts.description import Description
 from .decode_nms_node import append_decode_nms
 from .onnx_file import HEADS, INPUT, set_description
 

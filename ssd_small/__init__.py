@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .detections import Detections
     from .models.checkpoint import load_checkpoint
     from .models.network import create_model
     from .models.registry import list_models
-    from .postprocess import PostprocessParams, decode_nms
+    from .postprocess import Detections, PostprocessParams, decode_nms
 
 _HOME_OF = {
-    "Detections": "detections",
+    "Detections": "postprocess",
     "PostprocessParams": "postprocess",
     "create_model": "models.network",
     "decode_nms": "postprocess",

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssd_small.boxes import boxes_xyxy_from_loc
-from ssd_small.detections import Detections
-from ssd_small.numerics import sigmoid_f32, softmax_f32
-from ssd_small.postprocess import PostprocessParams, iou_scale_and_offset
+from ssd_small.postprocess import PostprocessParams
+from ssd_small.postprocess.boxes import boxes_xyxy_from_loc
+from ssd_small.postprocess.detections import Detections
+from ssd_small.postprocess.numerics import sigmoid_f32, softmax_f32
+from ssd_small.postprocess.oracle import iou_scale_and_offset
 
 #: relative rounding of scores and absolute rounding of boxes in single precision, a few units
 ROUNDING = 1e-6
@@ -65,10 +66,10 @@ def faults_of_detections(
     found: Detections, given: Intervals, params: PostprocessParams
 ) -> Iterator[str]:
     """What the detections of one image cannot be by rounding; nothing if they are proven."""
-    keys = list(zip(found.labels.tolist(), found.priors.tolist(), strict=True))
+    keys = list(zip(found.labels.tolist(), found.prior_indices.tolist(), strict=True))
     if len(set(keys)) != len(keys):
         yield "a (label, prior) twice"
-    order = np.lexsort((found.priors, found.labels, -found.scores))
+    order = np.lexsort((found.prior_indices, found.labels, -found.scores))
     if order.tolist() != list(range(len(found))):
         yield "not in the total order"
     if params.keep_topk and len(found) > params.keep_topk:
@@ -76,26 +77,26 @@ def faults_of_detections(
     yield from _faults_of_values(found, given, params)
     # a score that the last one kept may outrank is explained by the cut
     full = bool(params.keep_topk) and len(found) == params.keep_topk
-    cut = given.score_high[found.priors, found.labels].min() if full else -np.inf
+    cut = given.score_high[found.prior_indices, found.labels].min() if full else -np.inf
     for label in range(given.score_low.shape[1]):
         if label != params.background_label:
-            kept = found.priors[found.labels == label]
+            kept = found.prior_indices[found.labels == label]
             yield from _faults_of_class(label, kept, given, params, cut)
 
 
 def _faults_of_values(
     found: Detections, given: Intervals, params: PostprocessParams
 ) -> Iterator[str]:
-    low, high = (s[found.priors, found.labels] for s in (given.score_low, given.score_high))
+    low, high = (s[found.prior_indices, found.labels] for s in (given.score_low, given.score_high))
     for i in np.flatnonzero((found.scores < low) | (found.scores > high)):
         yield f"detection {i}: score {found.scores[i]} outside {low[i]} .. {high[i]}"
     for i in np.flatnonzero(~(high > params.score_threshold)):
         yield f"detection {i}: score {high[i]} at most, below the threshold"
-    inside = (found.boxes >= given.box_low[found.priors]) & (
-        found.boxes <= given.box_high[found.priors]
+    inside = (found.boxes >= given.box_low[found.prior_indices]) & (
+        found.boxes <= given.box_high[found.prior_indices]
     )
     for i in np.flatnonzero(~inside.all(axis=1)):
-        yield f"detection {i}: box {found.boxes[i]} is not that of prior {found.priors[i]}"
+        yield f"detection {i}: box {found.boxes[i]} is not that of prior {found.prior_indices[i]}"
 
 
 def _faults_of_class(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 from plugin_driver import FLOAT, HALF, Plugin, extents_of
 
-from ssd_small.detections import Detections
+from ssd_small.postprocess.detections import Detections
 
 
 def run(

@@ -13,7 +13,7 @@ from torch import Tensor
 from ssd_small.models.network import SsdNetwork
 from ssd_small.models.registry import get_spec
 from ssd_small.models.spec import ModelSpec
-from ssd_small.preprocess import Preprocessing
+from ssd_small.pictures.preprocessing import Preprocessing
 from ssd_small.training.distributed import Processes
 from ssd_small.training.initialise import initial_network
 from ssd_small.training.matching import Targets, match

@@ -23,7 +23,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..bench import Measurement
+    from ..bench.run import Measurement
     from ..postprocess import PostprocessParams
 
 
@@ -104,7 +104,7 @@ def _measure(
     cuda_graph: bool,
     settings: dict[str, Any],
 ) -> Iterator[Measurement]:
-    from ..bench import bench_engine, bench_model
+    from ..bench.run import bench_engine, bench_model
 
     for path in engines:
         note(f"measuring {path}")

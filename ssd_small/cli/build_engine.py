@@ -13,7 +13,7 @@ from ..errors import UsageError
 from .options import FILE, json_option, print_json
 
 if TYPE_CHECKING:
-    from ..sidecar import Sidecar
+    from ..artefacts.sidecar import Sidecar
 
 
 class _SeveralValues(click.Command):

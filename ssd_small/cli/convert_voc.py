@@ -44,7 +44,7 @@ def command(
     """Convert Pascal VOC annotations to the COCO format that all commands take."""
     import json
 
-    from ..artifact import read_labels
+    from ..artefacts.labels import read_labels
     from ..datasets.voc import coco_from_voc
     from ..files import check_writable, write_bytes
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import BadFile, UsageError
-from ..shipped import find_shipped
+from ..models.shipped import find_shipped
 from .options import (
     FILE,
     FOLDER,
@@ -24,8 +24,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..artifact import Description
-    from ..detections import Detections
+    from ..artefacts.description import Description
+    from ..postprocess.detections import Detections
 
 
 @click.command()
@@ -56,7 +56,8 @@ def command(
     **network: Any,
 ) -> None:
     """Detect objects in IMAGES, which are files or folders of files."""
-    from ..preprocess import list_images, load_batches
+    from ..pictures.batches import load_batches
+    from ..pictures.reading import list_images
     from ..requirements import require
 
     if (engine is None) == ((network["model"] or find_shipped(network["weights"])) is None):
@@ -156,7 +157,7 @@ def _entry(
 
 
 def _draw(image: Any, detections: Detections, description: Description, target: Path) -> None:
-    from ..draw import picture_from_detections, save_picture
+    from ..detection.draw import picture_from_detections, save_picture
 
     save_picture(picture_from_detections(image, detections, description), target)
 

@@ -20,7 +20,9 @@ def command(engine: Path | None, run_test: bool, as_json: bool) -> None:
     Exit code 1 if the self-test fails, 3 if ENGINE cannot run here or the self-test found no
     GPU to run on.
     """
-    from ..doctor import examine, examine_engine, self_test
+    from ..doctor.engine import examine_engine
+    from ..doctor.environment import examine
+    from ..doctor.self_test import self_test
 
     findings = examine()
     asked = examine_engine(engine) if engine else []

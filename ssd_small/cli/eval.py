@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import CheckFailed, UsageError
-from ..shipped import find_shipped
+from ..models.shipped import find_shipped
 from .options import (
     FILE,
     FOLDER,
@@ -25,9 +25,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..coco import Annotations
-    from ..detector import Detector
-    from ..evaluate import Evaluation
+    from ..datasets.coco import Annotations
+    from ..detection.detector import Detector
+    from ..evaluation.evaluate import Evaluation
 
 
 @click.command()
@@ -71,7 +71,8 @@ def command(
     **network: Any,
 ) -> None:
     """Score detections with the COCO metric: the twelve numbers, small objects in front."""
-    from ..coco import read_annotations, read_results, score
+    from ..datasets.coco import read_annotations
+    from ..evaluation.coco_results import read_results, score
     from ..files import check_writable, write_json
     from ..requirements import require
 
@@ -119,7 +120,7 @@ def _run(
     detector: Detector, truth: Annotations, images: Path, batch: int, inclusive: bool
 ) -> Evaluation:
     """Evaluate with a progress bar on a terminal."""
-    from ..evaluate import evaluate
+    from ..evaluation.evaluate import evaluate
 
     hidden = not sys.stderr.isatty()
     count = len(truth.images)

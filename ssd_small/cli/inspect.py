@@ -16,7 +16,7 @@ from .options import FILE, json_option, print_json, print_table
 @json_option
 def command(engine: Path, as_json: bool) -> None:
     """Show the sidecar of ENGINE, its inputs and outputs, layers and types where they are told."""
-    from ..inspection import inspect_engine
+    from ..doctor.inspection import inspect_engine
 
     found = inspect_engine(engine)
     if as_json:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..shipped import ShippedCheckpoint, shipped_checkpoints
+from ..models.shipped import ShippedCheckpoint, shipped_checkpoints
 from .options import WIDTH, json_option, print_json, print_table
 
 

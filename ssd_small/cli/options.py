@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
-from ..shipped import find_shipped
+from ..models.shipped import find_shipped
 
 if TYPE_CHECKING:
-    from ..artifact import Description
-    from ..detector import Detector
+    from ..artefacts.description import Description
+    from ..detection.detector import Detector
     from ..models.network import SsdNetwork
     from ..postprocess import PostprocessParams
     from ..runtimes import Runtime
@@ -162,7 +162,8 @@ def load_network(
         )
     if weights is not None and random_weights:
         raise UsageError("--weights and --random-weights exclude each other; pass one of them")
-    from ..artifact import describe, read_labels
+    from ..artefacts.description import description_from_spec
+    from ..artefacts.labels import read_labels
     from ..files import sha256_of
     from ..requirements import require
 
@@ -181,7 +182,9 @@ def load_network(
         torch.manual_seed(0)
         net = create_model(spec, num_classes or 81, 1.0 if width is None else width)
         origin = "random"
-    return net, describe(spec, net.num_classes, net.width, labels=names, weights=origin)
+    return net, description_from_spec(
+        spec, net.num_classes, net.width, labels=names, weights=origin
+    )
 
 
 @contextmanager
@@ -200,7 +203,7 @@ def open_detector(
     ``preset`` and the parameters ``given`` (None: not asked for) choose the post-processing;
     without either, an engine keeps what it was exported with.
     """
-    from ..detector import Detector
+    from ..detection.detector import Detector
     from ..runtimes import open_engine
 
     runtime: Runtime

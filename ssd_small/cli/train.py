@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ..errors import UsageError
-from ..shipped import find_shipped
+from ..models.shipped import find_shipped
 from .options import FILE, FOLDER, WIDTH, Number, json_option, print_json, threads_option
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])

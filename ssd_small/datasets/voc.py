@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from ..errors import BadFile
 from ..files import read_bytes
-from ..preprocess import IMAGE_SUFFIXES, read_image
+from ..pictures.reading import IMAGE_SUFFIXES, read_image
 
 
 @dataclass(frozen=True, eq=False)

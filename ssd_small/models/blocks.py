@@ -7,7 +7,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
-from .spec import Conv, ConvBn, Layer, MaxPool, Relu, Separable, SeparableExtra, scaled
+from .spec import Conv, ConvBn, Layer, MaxPool, Relu, Separable, SeparableExtra, scaled_channels
 
 
 class L2Norm(nn.Module):
@@ -54,7 +54,7 @@ def build(layer: Layer, channels: int, width: float) -> tuple[nn.Module, int]:
 
 @build.register
 def _(layer: Conv, channels: int, width: float) -> tuple[nn.Module, int]:
-    out = scaled(layer.out, width)
+    out = scaled_channels(layer.out, width)
     return (
         nn.Conv2d(
             channels, out, layer.kernel, layer.stride, layer.padding, dilation=layer.dilation
@@ -80,13 +80,13 @@ def _(layer: MaxPool, channels: int, width: float) -> tuple[nn.Module, int]:
 
 @build.register
 def _(layer: ConvBn, channels: int, width: float) -> tuple[nn.Module, int]:
-    out = scaled(layer.out, width)
+    out = scaled_channels(layer.out, width)
     return SequentialBlock(*_conv_bn(channels, out, 3, layer.stride, 1), nn.ReLU()), out
 
 
 @build.register
 def _(layer: Separable, channels: int, width: float) -> tuple[nn.Module, int]:
-    out = scaled(layer.out, width)
+    out = scaled_channels(layer.out, width)
     depthwise = _conv_bn(channels, channels, 3, layer.stride, 1, groups=channels)
     pointwise = _conv_bn(channels, out, 1)
     return SequentialBlock(*depthwise, nn.ReLU(), *pointwise, nn.ReLU()), out
@@ -94,7 +94,7 @@ def _(layer: Separable, channels: int, width: float) -> tuple[nn.Module, int]:
 
 @build.register
 def _(layer: SeparableExtra, channels: int, width: float) -> tuple[nn.Module, int]:
-    out = scaled(layer.out, width)
+    out = scaled_channels(layer.out, width)
     reduce = _conv_bn(channels, out, 1)
     depthwise = _conv_bn(out, out, 3, layer.stride, layer.padding, groups=out)
     project = _conv_bn(out, out, 1)

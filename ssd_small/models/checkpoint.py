@@ -174,7 +174,7 @@ def _width_of(state: StateDict, spec: ModelSpec) -> float | None:
     low, high = 0.0, math.inf
     for key, tensor in full.items():
         if key in state and state[key].ndim and tensor.ndim and key[:4] not in ("loc.", "conf"):
-            # the inverse of spec.scaled: rounding to 8, at least 8
+            # the inverse of spec.scaled_channels: rounding to 8, at least 8
             channels = state[key].shape[0]
             low = max(low, (channels - 4) / tensor.shape[0] if channels > 8 else 0.0)
             high = min(high, (channels + 4) / tensor.shape[0])

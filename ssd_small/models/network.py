@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..priors import priors_from_spec
 from .blocks import L2Norm, build
 from .head import HeadConv
+from .priors import priors_from_spec
 from .registry import get_spec
-from .spec import Layer, ModelSpec, scaled
+from .spec import Layer, ModelSpec, scaled_channels
 
 
 class SsdNetwork(nn.Module):
@@ -55,7 +55,7 @@ class SsdNetwork(nn.Module):
         for layer in self._extra_layers():
             module, channels = build(layer, channels, width)
             self.extras.append(module)
-        source_channels += [scaled(extra.layers[-1].out, width) for extra in spec.extras]  # type: ignore[union-attr]
+        source_channels += [scaled_channels(extra.layers[-1].out, width) for extra in spec.extras]  # type: ignore[union-attr]
         pairs = list(zip(source_channels, spec.levels, strict=True))
         self.loc = nn.ModuleList(HeadConv(c, v.num_anchors * 4) for c, v in pairs)
         self.conf = nn.ModuleList(HeadConv(c, v.num_anchors * num_classes) for c, v in pairs)

@@ -8,7 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import singledispatch
 
-from .spec import Conv, ConvBn, Layer, MaxPool, ModelSpec, Relu, Separable, SeparableExtra, scaled
+from .spec import (
+    Conv,
+    ConvBn,
+    Layer,
+    MaxPool,
+    ModelSpec,
+    Relu,
+    Separable,
+    SeparableExtra,
+    scaled_channels,
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ def apply(layer: Layer, x: Shape, width: float) -> tuple[Shape, Cost]:
 def _(layer: Conv, x: Shape, width: float) -> tuple[Shape, Cost]:
     return _conv(
         x,
-        scaled(layer.out, width),
+        scaled_channels(layer.out, width),
         layer.kernel,
         layer.stride,
         layer.padding,
@@ -107,19 +117,19 @@ def _(layer: MaxPool, x: Shape, width: float) -> tuple[Shape, Cost]:
 
 @apply.register
 def _(layer: ConvBn, x: Shape, width: float) -> tuple[Shape, Cost]:
-    return _conv(x, scaled(layer.out, width), 3, layer.stride, 1, batch_norm=True)
+    return _conv(x, scaled_channels(layer.out, width), 3, layer.stride, 1, batch_norm=True)
 
 
 @apply.register
 def _(layer: Separable, x: Shape, width: float) -> tuple[Shape, Cost]:
     y, depthwise = _conv(x, x.channels, 3, layer.stride, 1, depthwise=True, batch_norm=True)
-    y, pointwise = _conv(y, scaled(layer.out, width), 1, batch_norm=True)
+    y, pointwise = _conv(y, scaled_channels(layer.out, width), 1, batch_norm=True)
     return y, depthwise + pointwise
 
 
 @apply.register
 def _(layer: SeparableExtra, x: Shape, width: float) -> tuple[Shape, Cost]:
-    out = scaled(layer.out, width)
+    out = scaled_channels(layer.out, width)
     y, reduce = _conv(x, out, 1, batch_norm=True)
     y, depthwise = _conv(y, out, 3, layer.stride, layer.padding, depthwise=True, batch_norm=True)
     y, project = _conv(y, out, 1, batch_norm=True)

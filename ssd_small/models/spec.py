@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..params import PostprocessParams
-from ..preprocess import Preprocessing
+from ..pictures.preprocessing import Preprocessing
+from ..postprocess.params import PostprocessParams
 
-Activation = Literal["relu", "relu6", "none"]
+LayerActivation = Literal["relu", "relu6", "none"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Conv:
     stride: int = 1
     padding: int = 1
     dilation: int = 1
-    activation: Activation = "none"
+    activation: LayerActivation = "none"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class SeparableExtra:
     out: int
     stride: int = 2
     padding: int = 1
-    activation: Activation = "relu"
+    activation: LayerActivation = "relu"
 
 
 Layer = Conv | Relu | MaxPool | ConvBn | Separable | SeparableExtra
@@ -154,16 +154,16 @@ class ModelSpec:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready description; layers carry their kind."""
         described = asdict(self)
-        described["backbone"] = [_describe(layer) for layer in self.backbone]
-        described["extras"] = [[_describe(part) for part in e.layers] for e in self.extras]
+        described["backbone"] = [_dict_from_layer(layer) for layer in self.backbone]
+        described["extras"] = [[_dict_from_layer(part) for part in e.layers] for e in self.extras]
         described["postprocess"] = self.postprocess.to_dict()
         return described
 
 
-def _describe(layer: Layer) -> dict[str, Any]:
+def _dict_from_layer(layer: Layer) -> dict[str, Any]:
     return {"kind": type(layer).__name__} | asdict(layer)
 
 
-def scaled(channels: int, width: float) -> int:
+def scaled_channels(channels: int, width: float) -> int:
     """Channel count under a width multiplier: nearest multiple of 8, at least 8."""
     return channels if width == 1.0 else max(8, int(channels * width / 8 + 0.5) * 8)

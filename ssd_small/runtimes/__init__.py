@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..artefacts.sidecar import read_sidecar
 from ..errors import BadFile
-from ..sidecar import read_sidecar
 from .base import HeadOutputs, Runtime
 
 __all__ = ["HeadOutputs", "Runtime", "open_engine"]

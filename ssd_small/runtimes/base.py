@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..artifact import Description
-from ..detections import Detections
+from ..artefacts.description import Description
 from ..errors import UsageError
+from ..postprocess.detections import Detections
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..detections import Detections, detections_from_padded
+from ..artefacts.sidecar import Sidecar
 from ..errors import BadFile
+from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
-from ..sidecar import Sidecar
 from .base import BatchingRuntime, FloatArray, HeadOutputs
 
 

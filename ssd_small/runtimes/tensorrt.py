@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..detections import Detections, detections_from_padded
+from ..artefacts.sidecar import Sidecar
 from ..errors import UsageError
+from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
-from ..sidecar import Sidecar
 from .base import BatchingRuntime, FloatArray, HeadOutputs
 from .cuda_device import CudaDevice, GpuError, OutOfGpuMemory, open_device
 from .device_memory import DeviceMemory, Tensor

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..artifact import Description
+from ..artefacts.description import Description
+from ..artefacts.sidecar import Sidecar
 from ..errors import BadFile, MissingRequirement
 from ..files import read_bytes
-from ..plugin_library import load_plugin
-from ..sidecar import Sidecar
+from .plugin_library import load_plugin
 from .tensorrt_module import invalidity
 
 INPUT = "images"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..artifact import Description, describe
+from ..artefacts.description import Description, description_from_spec
 from ..models.network import SsdNetwork
 from .base import BatchingRuntime, FloatArray, HeadOutputs
 
@@ -18,7 +18,9 @@ class TorchRuntime(BatchingRuntime):
         self, net: SsdNetwork, description: Description | None = None, max_batch: int = 64
     ) -> None:
         self.net = net.eval()
-        self.description = description or describe(net.spec, net.num_classes, net.width)
+        self.description = description or description_from_spec(
+            net.spec, net.num_classes, net.width
+        )
         self.name = f"torch {torch.__version__}"
         self.max_batch = max_batch
 

@@ -28,7 +28,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ..errors import UsageError
-from ..preprocess import Preprocessing, input_from_image
+from ..pictures.preprocessing import Preprocessing, input_from_image
 from .crop import random_crop
 from .dataset import Sample
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from ..coco import Annotations, image_paths, read_annotations
+from ..datasets.coco import Annotations, image_paths, read_annotations
 from ..errors import BadFile
-from ..preprocess import Image, read_image
+from ..pictures.reading import Image, read_image
 
 #: a side below this many pixels is none, and a box may overhang by it: what decimal coordinates
 #: in a JSON file lose to rounding

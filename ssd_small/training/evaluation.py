@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..artifact import describe
-from ..coco import Annotations, results_from_detections, score
-from ..detector import Detector
-from ..evaluate import evaluate
+from ..artefacts.description import description_from_spec
+from ..datasets.coco import Annotations
+from ..detection.detector import Detector
+from ..evaluation.coco_results import results_from_detections, score
+from ..evaluation.evaluate import evaluate
 from ..models.network import SsdNetwork
-from ..postprocess import Backend, PostprocessParams, decode_nms
-from ..preprocess import input_from_image
+from ..pictures.preprocessing import input_from_image
+from ..postprocess import PostprocessParams, decode_nms
+from ..postprocess.dispatch import Backend
 from ..runtimes.torch import TorchRuntime
 
 
@@ -38,7 +40,7 @@ def evaluate_network(
         backend: see :func:`ssd_small.decode_nms`.
     """
     params = params or PostprocessParams.coco()
-    description = describe(net.spec, net.num_classes, net.width)
+    description = description_from_spec(net.spec, net.num_classes, net.width)
     ids = [int(category["id"]) for category in annotations.categories]
     results: list[dict[str, Any]] = []
     was_training = net.training
@@ -86,7 +88,7 @@ def evaluate_files(
         BadFile: an image is missing or unreadable, or the categories do not fit.
     """
     was_training = net.training
-    description = describe(net.spec, net.num_classes, net.width, labels=labels)
+    description = description_from_spec(net.spec, net.num_classes, net.width, labels=labels)
     detector = Detector(TorchRuntime(net, description), params or PostprocessParams.coco(), threads)
     try:
         outcome = evaluate(detector, annotations, images, batch_size=batch_size, workers=workers)

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from ..artifact import describe
-from ..coco import Annotations, category_ids, image_paths, read_annotations
+from ..artefacts.description import description_from_spec
+from ..datasets.coco import Annotations, image_paths, read_annotations
 from ..errors import BadFile, UsageError
+from ..evaluation.coco_results import category_ids
 from ..files import check_writable, sha256_of, write_bytes
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
@@ -148,7 +149,9 @@ def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, 
     image_paths(truth, job.val_images)
     from ..models.registry import get_spec
 
-    category_ids(truth, describe(get_spec(job.model), data.num_classes, 1.0, labels=data.labels))
+    category_ids(
+        truth, description_from_spec(get_spec(job.model), data.num_classes, 1.0, labels=data.labels)
+    )
     # by order, as for a checkpoint without names, would score one class for another
     unknown = set(data.labels) - {str(category["name"]) for category in truth.categories}
     if unknown:

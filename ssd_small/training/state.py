@@ -21,7 +21,7 @@ from .recipe import recipe_differences
 from .step import Learner
 
 #: version of the resume file
-FORMAT = 1
+RESUME_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def save_state(learner: Learner, position: Position, about: dict[str, Any], path
         OutputError: it cannot be written; an older file stays whole.
     """
     content = {
-        "format": FORMAT,
+        "format": RESUME_FORMAT,
         "about": about | {"recipe": learner.recipe.to_dict()},
         "position": vars(position),
         "net": learner.net.state_dict(),
@@ -178,7 +178,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail in any way
         raise BadFile(_damaged(path)) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != RESUME_FORMAT:
         raise BadFile(_damaged(path))
     return content
 

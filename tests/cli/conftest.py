@@ -104,11 +104,11 @@ def onnx_file(session_folder: Path, checkpoint: Path) -> Path:
     from ssd_small.export.onnx_file import write_onnx
     from ssd_small.export.to_onnx import onnx_from_network
 
-    from ssd_small.artifact import describe
+    from ssd_small.artefacts.description import description_from_spec
     from ssd_small.models.checkpoint import model_from_checkpoint
 
     net = model_from_checkpoint(MODEL, checkpoint)
-    description = describe(net.spec, CLASSES, net.width, labels=("cat", "dog"))
+    description = description_from_spec(net.spec, CLASSES, net.width, labels=("cat", "dog"))
     path = session_folder / "m.onnx"
     write_onnx(onnx_from_network(net, description.with_decode_nms(True)), path)
     return path

@@ -135,7 +135,7 @@ def test_labels_that_do_not_fit(content, code, word, refuse, checkpoint, tmp_pat
 
 
 def test_labels_may_begin_with_a_byte_order_mark(tmp_path):
-    from ssd_small.artifact import read_labels
+    from ssd_small.artefacts.labels import read_labels
 
     (tmp_path / "labels.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n")
     assert read_labels(tmp_path / "labels.txt") == ("cat", "dog")

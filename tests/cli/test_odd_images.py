@@ -60,7 +60,7 @@ def test_every_readable_kind_is_detected_on(call, engine, odd, tmp_path):
 
 
 def test_values_of_the_kinds_that_are_converted(odd):
-    from ssd_small.preprocess import read_image
+    from ssd_small.pictures.reading import read_image
 
     plain = read_image(odd / "animated.png")
     assert np.array_equal(read_image(odd / "16bit.png"), read_image(odd / "rgba.png"))

@@ -98,7 +98,7 @@ def test_full_disk_keeps_the_older_file(name, call, commands, tmp_path):
 
 
 def test_engine_does_not_stay_without_its_sidecar(call, commands, tmp_path, monkeypatch):
-    from ssd_small.sidecar import Sidecar
+    from ssd_small.artefacts.sidecar import Sidecar
 
     (tmp_path / "a.json").mkdir()
     call(*commands["build-engine"], tmp_path / "a").fails(4, "a.json", "it is a folder")

@@ -48,7 +48,7 @@ def test_demo_as_json_prints_the_summary_even_if_it_fails(call, tmp_path, monkey
 @pytest.mark.parametrize("asked", [1, 0])
 def test_bench_times_decode_nms_on_the_threads_it_reports(asked, call, monkeypatch):
     pytest.importorskip("onnxscript")
-    from ssd_small import bench
+    from ssd_small.bench import run as bench
 
     used = set()
     decode_nms = bench.decode_nms

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from kernel_library import KernelLibrary, Padded
 
-from ssd_small.detections import Detections
 from ssd_small.postprocess import PostprocessParams, decode_nms
+from ssd_small.postprocess.detections import Detections
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ssd_small import native
-from ssd_small.detections import Detections
-from ssd_small.postprocess import PostprocessParams
+from ssd_small.postprocess import PostprocessParams, native
+from ssd_small.postprocess.detections import Detections
 
 ROOT = Path(__file__).resolve().parents[2]
 

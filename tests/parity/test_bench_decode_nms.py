@@ -14,9 +14,9 @@ from types import ModuleType
 import pytest
 from kernel_library import ROOT, load
 
-from ssd_small import native
+from ssd_small.models.priors import priors_from_spec
 from ssd_small.models.registry import get_spec
-from ssd_small.priors import priors_from_spec
+from ssd_small.postprocess import native
 
 
 def benchmark_module() -> ModuleType:

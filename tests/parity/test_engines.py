@@ -14,13 +14,13 @@ from ssd_small.export.onnx_file import read_onnx, write_onnx
 from ssd_small.export.to_onnx import onnx_from_network
 
 import ssd_small
-from ssd_small.artifact import describe
-from ssd_small.detector import Detector
+from ssd_small.artefacts.description import description_from_spec
+from ssd_small.bench.synthetic import picture_input
+from ssd_small.detection.detector import Detector
 from ssd_small.errors import UsageError
 from ssd_small.postprocess import PostprocessParams
 from ssd_small.runtimes import HeadOutputs, open_engine
 from ssd_small.runtimes.torch import TorchRuntime
-from ssd_small.synthetic import picture_input
 
 CLASSES = 5
 
@@ -41,7 +41,7 @@ def small_network(name: str, width: float = 0.125):
 @pytest.mark.parametrize("name", ssd_small.list_models())
 def test_engine_gives_the_heads_and_detections_of_pytorch(name: str, tmp_path: Path) -> None:
     net = small_network(name)
-    description = describe(net.spec, CLASSES, net.width, has_decode_nms=True)
+    description = description_from_spec(net.spec, CLASSES, net.width, has_decode_nms=True)
     write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
     images = picture_input(3, 300, 300, seed=2)
     expected = TorchRuntime(net).infer(images)
@@ -64,7 +64,7 @@ def test_engine_gives_the_heads_and_detections_of_pytorch(name: str, tmp_path: P
         else:
             for own, reference in zip(outputs, detector(images), strict=True):
                 pairs = [
-                    set(zip(d.labels.tolist(), d.priors.tolist(), strict=True))
+                    set(zip(d.labels.tolist(), d.prior_indices.tolist(), strict=True))
                     for d in (own, reference)
                 ]
                 # a few of the 200 sit at a threshold and may flip
@@ -78,7 +78,7 @@ def test_export_keeps_the_epsilon_of_l2norm(tmp_path: Path) -> None:
     with torch.no_grad():
         for value in net.base[11].parameters():
             value.zero_()
-    description = describe(net.spec, CLASSES, net.width)
+    description = description_from_spec(net.spec, CLASSES, net.width)
     write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
     build_engine(tmp_path / "x.onnx", tmp_path / "e", BuildOptions("onnxruntime", heads=True))
     outputs = open_engine(tmp_path / "e").infer(picture_input(1, 300, 300))
@@ -87,7 +87,7 @@ def test_export_keeps_the_epsilon_of_l2norm(tmp_path: Path) -> None:
 
 def test_export_is_reproducible_and_says_nothing_of_this_machine(tmp_path: Path) -> None:
     net = small_network("mobilenet_v1")
-    description = describe(net.spec, CLASSES, net.width, has_decode_nms=True)
+    description = description_from_spec(net.spec, CLASSES, net.width, has_decode_nms=True)
     for name in ("a.onnx", "b.onnx"):
         write_onnx(onnx_from_network(net, description), tmp_path / name)
     content = (tmp_path / "a.onnx").read_bytes()
@@ -100,7 +100,7 @@ def test_onnx_describes_itself(tmp_path: Path) -> None:
     net = small_network("mobilenet_v1_s1l0")
     labels = ("a", "b", "c", "d")
     params = PostprocessParams(score_threshold=0.3)
-    description = describe(
+    description = description_from_spec(
         net.spec, CLASSES, net.width, labels=labels, params=params, has_decode_nms=True
     )
     write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
@@ -115,7 +115,7 @@ def test_onnx_describes_itself(tmp_path: Path) -> None:
 
 def test_engines_refuse_what_they_were_not_built_for(tmp_path: Path) -> None:
     net = small_network("mobilenet_v1")
-    description = describe(net.spec, CLASSES, net.width, has_decode_nms=True)
+    description = description_from_spec(net.spec, CLASSES, net.width, has_decode_nms=True)
     write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
     build_engine(tmp_path / "x.onnx", tmp_path / "e", BuildOptions("onnxruntime", max_batch=2))
     with open_engine(tmp_path / "e", threads=1) as engine:
@@ -127,7 +127,7 @@ def test_engines_refuse_what_they_were_not_built_for(tmp_path: Path) -> None:
 
 def test_half_precision_engine_is_half_and_close(tmp_path: Path) -> None:
     net = small_network("mobilenet_v1")
-    description = describe(net.spec, CLASSES, net.width, has_decode_nms=True)
+    description = description_from_spec(net.spec, CLASSES, net.width, has_decode_nms=True)
     write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
     options = BuildOptions("onnxruntime", precision="fp16", heads=True)
     sidecar = build_engine(tmp_path / "x.onnx", tmp_path / "e", options)

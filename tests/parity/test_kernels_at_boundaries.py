@@ -7,9 +7,9 @@ import pytest
 from kernel_cases import check, random_heads
 from kernel_library import KernelLibrary
 
-from ssd_small.boxes import boxes_xyxy_from_loc, iou_one_to_many
-from ssd_small.numerics import softmax_f32
 from ssd_small.postprocess import PostprocessParams
+from ssd_small.postprocess.boxes import boxes_xyxy_from_loc, iou_one_to_many
+from ssd_small.postprocess.numerics import softmax_f32
 
 
 def test_score_at_the_threshold_and_one_step_beside(kernels: KernelLibrary) -> None:
@@ -46,7 +46,7 @@ def test_nan_and_infinity_never_win(kernels: KernelLibrary) -> None:
     params = PostprocessParams(score_threshold=0.0, iou_threshold=1.0)
     found = check(kernels, loc, conf, priors, params)
     # exp(-inf) = 0: prior 3 has a finite box without height
-    assert set(range(64)) - set(found[0].priors) == {0, 1, 2, 4, 5, 6}
+    assert set(range(64)) - set(found[0].prior_indices) == {0, 1, 2, 4, 5, 6}
 
 
 def test_zero_size_priors(kernels: KernelLibrary) -> None:

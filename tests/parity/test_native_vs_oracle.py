@@ -16,12 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssd_small import native
-from ssd_small.boxes import boxes_xyxy_from_loc, iou_one_to_many
+from ssd_small.bench.synthetic import detector_heads
 from ssd_small.errors import UsageError
-from ssd_small.numerics import softmax_f32
-from ssd_small.postprocess import PostprocessParams, decode_nms
-from ssd_small.synthetic import detector_heads
+from ssd_small.postprocess import PostprocessParams, decode_nms, native
+from ssd_small.postprocess.boxes import boxes_xyxy_from_loc, iou_one_to_many
+from ssd_small.postprocess.numerics import softmax_f32
 
 pytestmark = pytest.mark.skipif(
     not native.is_available(), reason="the native library is not built (pip install .)"
@@ -191,7 +190,7 @@ def test_all_boxes_the_same():
     conf = np.zeros((1, 700, 3), np.float32)
     params = PostprocessParams(background_label=-1)
     (found,) = assert_same(np.zeros((1, 700, 4), np.float32), conf, priors, params)
-    assert found.priors.tolist() == [0, 0, 0]
+    assert found.prior_indices.tolist() == [0, 0, 0]
 
 
 def test_inputs_that_are_not_contiguous_or_of_mixed_types():
@@ -248,7 +247,7 @@ loc, scores = generate_inputs.heads(golden["priors"])
 params = PostprocessParams(**{**PostprocessParams.coco().to_dict(), "activation": "none"})
 for backend in ("native", "numpy"):
     (found,) = decode_nms(loc[None], scores[None], golden["priors"], params, backend=backend)
-    order = np.lexsort((found.priors, -found.scores, found.labels))
+    order = np.lexsort((found.prior_indices, -found.scores, found.labels))
     for name in ("label", "prior", "score"):
         expected = golden[f"det_{name}"]
         assert np.array_equal(getattr(found, f"{name}s")[order], expected), (backend, name)

@@ -16,11 +16,11 @@ from ssd_small.export.decode_nms_node import (
     strip_decode_nms,
 )
 
-from ssd_small.detections import Detections, detections_from_padded
+from ssd_small.bench.synthetic import detector_heads
+from ssd_small.models.priors import priors_from_spec
 from ssd_small.models.registry import get_spec
 from ssd_small.postprocess import PostprocessParams, decode_nms
-from ssd_small.priors import priors_from_spec
-from ssd_small.synthetic import detector_heads
+from ssd_small.postprocess.detections import Detections, detections_from_padded
 
 CLASSES = 6
 PARAMS = {
@@ -62,12 +62,14 @@ def run(model: onnx.ModelProto, loc: np.ndarray, conf: np.ndarray) -> list[np.nd
 
 def assert_same(own: Detections, oracle: Detections) -> None:
     """Equal kept set; neighbours in the order may swap where scores agree to rounding."""
-    pairs = [set(zip(d.labels.tolist(), d.priors.tolist(), strict=True)) for d in (own, oracle)]
+    pairs = [
+        set(zip(d.labels.tolist(), d.prior_indices.tolist(), strict=True)) for d in (own, oracle)
+    ]
     assert pairs[0] == pairs[1]
     # ONNX Runtime's exponentials and sums round differently: a few units in the last place
     np.testing.assert_allclose(own.scores, oracle.scores, rtol=0, atol=1e-6)
     assert (np.diff(own.scores) <= 0).all()
-    sort_own, sort_oracle = (np.lexsort((d.priors, d.labels)) for d in (own, oracle))
+    sort_own, sort_oracle = (np.lexsort((d.prior_indices, d.labels)) for d in (own, oracle))
     np.testing.assert_allclose(own.boxes[sort_own], oracle.boxes[sort_oracle], rtol=1e-5, atol=1e-6)
 
 
@@ -108,7 +110,7 @@ def test_nan_and_infinity_never_win_in_the_function_body() -> None:
     append_decode_nms(model, params, priors)
     own = detections_from_padded(*run(model, loc, conf))[0]
     oracle = decode_nms(loc, conf, priors, params, backend="numpy")[0]
-    assert set(oracle.priors.tolist()) == {4, 5}
+    assert set(oracle.prior_indices.tolist()) == {4, 5}
     assert_same(own, oracle)
 
 
@@ -120,7 +122,7 @@ def test_equal_scores_come_out_in_the_total_order() -> None:
     append_decode_nms(model, params, priors)
     own = detections_from_padded(*run(model, np.zeros((1, 3, 4), np.float32), conf))[0]
     assert own.labels.tolist() == [1, 1, 1, 2, 2, 2]
-    assert own.priors.tolist() == [0, 1, 2, 0, 1, 2]
+    assert own.prior_indices.tolist() == [0, 1, 2, 0, 1, 2]
 
 
 def test_half_heads_are_decoded_in_single_precision() -> None:

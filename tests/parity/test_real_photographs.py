@@ -14,7 +14,7 @@ for module in ("torch", "cv2", "pycocotools", "onnxruntime"):
 from click.testing import CliRunner  # noqa: E402
 
 from ssd_small.cli import cli  # noqa: E402
-from ssd_small.shipped import ShippedCheckpoint, shipped_checkpoints  # noqa: E402
+from ssd_small.models.shipped import ShippedCheckpoint, shipped_checkpoints  # noqa: E402
 
 CELLS = {one.name: one for one in shipped_checkpoints() if one.name.startswith("bccd/")}
 Scores = dict[str, float]

@@ -24,7 +24,7 @@ def plugin_library() -> Path:
     import plugin_libraries
 
     from ssd_small.errors import MissingRequirement
-    from ssd_small.plugin_library import find_plugin
+    from ssd_small.runtimes.plugin_library import find_plugin
 
     try:
         return find_plugin()
@@ -57,14 +57,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         from ssd_small.export.to_onnx import onnx_from_network
 
         from ssd_small import create_model
-        from ssd_small.artifact import describe
+        from ssd_small.artefacts.description import description_from_spec
 
         path = folder / f"{name}.onnx"
         if not path.exists():
             torch.manual_seed(0)
             net = create_model(name, 81, 0.25)
             write_onnx(
-                onnx_from_network(net, describe(net.spec, 81, 0.25, has_decode_nms=True)), path
+                onnx_from_network(
+                    net, description_from_spec(net.spec, 81, 0.25, has_decode_nms=True)
+                ),
+                path,
             )
         return path
 

@@ -21,11 +21,11 @@ from ssd_small.export.onnx_file import write_onnx
 from ssd_small.export.to_onnx import onnx_from_network
 
 import ssd_small
-from ssd_small.artifact import Description, describe
-from ssd_small.detections import Detections
+from ssd_small.artefacts.description import Description, description_from_spec
+from ssd_small.bench.synthetic import picture_input
+from ssd_small.postprocess.detections import Detections
 from ssd_small.runtimes import HeadOutputs, open_engine
 from ssd_small.runtimes.torch import TorchRuntime
-from ssd_small.synthetic import picture_input
 
 Precision = Literal["fp32", "fp16"]
 #: of the largest value; fp32: some thousand terms in another order, fp16: about 30 layers, each
@@ -45,7 +45,7 @@ class Network:
 def make_network(name: str, folder: Path, classes: int = 21, width: float = 1.0) -> Network:
     torch.manual_seed(3)
     net = ssd_small.create_model(name, classes, width).eval()
-    description = describe(net.spec, classes, width, has_decode_nms=True)
+    description = description_from_spec(net.spec, classes, width, has_decode_nms=True)
     path = folder / f"{name}.onnx"
     write_onnx(onnx_from_network(net, description), path)
     return Network(net, description, path)

@@ -14,7 +14,7 @@ from ssd_small.export import build_engine, target_tensorrt
 from ssd_small.export.precision import receipt_of_onnx
 from tensorrt_double import BATCHES, TensorRt
 
-from ssd_small import doctor
+from ssd_small.doctor import engine, environment, self_test
 from ssd_small.runtimes import cuda_device, gpu, tensorrt
 
 GPU = gpu.Gpu(0, "double of a GPU", "8.6", 8 << 30)
@@ -23,7 +23,7 @@ GPU = gpu.Gpu(0, "double of a GPU", "8.6", 8 << 30)
 def pretend(monkeypatch: pytest.MonkeyPatch, cuda: Cuda) -> None:
     """With TensorRT-RTX installed and not the full one; the module itself is the double."""
     found = gpu.Gpus((GPU,), "13.0")
-    for module in (gpu, doctor, target_tensorrt, cuda_device):
+    for module in (gpu, engine, environment, self_test, target_tensorrt, cuda_device):
         monkeypatch.setattr(module, "gpus", lambda: found)
     installed = {"tensorrt_rtx": object()}
     monkeypatch.setattr(build_engine, "find_spec", installed.get)

@@ -33,5 +33,5 @@ def serve(
     for image, one in enumerate(found):
         place = (image, slice(len(one)))
         boxes[place], scores[place] = one.boxes, one.scores
-        labels[place], prior[place] = one.labels, one.priors
+        labels[place], prior[place] = one.labels, one.prior_indices
     return [np.int32([len(one) for one in found]), boxes, scores, labels, prior]

@@ -11,11 +11,11 @@ import torch
 from ssd_small.export.to_onnx import onnx_from_network
 
 from ssd_small import create_model
-from ssd_small.artifact import describe
-from ssd_small.detections import detections_from_padded
+from ssd_small.artefacts.description import description_from_spec
+from ssd_small.artefacts.sidecar import Sidecar
 from ssd_small.files import sha256_of
+from ssd_small.postprocess.detections import detections_from_padded
 from ssd_small.runtimes import HeadOutputs
-from ssd_small.sidecar import Sidecar
 
 CLASSES = 3
 
@@ -35,7 +35,9 @@ def make_stage(kind: str, folder: Path) -> Stage:
     """
     torch.manual_seed(0)
     net = create_model("mobilenet_v1", CLASSES, 0.03)
-    description = describe(net.spec, CLASSES, net.width, has_decode_nms=kind == "detections")
+    description = description_from_spec(
+        net.spec, CLASSES, net.width, has_decode_nms=kind == "detections"
+    )
     path = folder / "x.engine"
     path.write_bytes(onnx_from_network(net, description).SerializeToString())
     sidecar = Sidecar(
@@ -61,7 +63,7 @@ def outputs_of(result: object) -> list[np.ndarray]:
     return [
         array
         for one in result  # type: ignore[attr-defined]
-        for array in (one.boxes, one.scores, one.labels, one.priors)
+        for array in (one.boxes, one.scores, one.labels, one.prior_indices)
     ]
 
 

@@ -16,7 +16,7 @@ from cuda_double import Cuda
 from engine_builds import Command
 from tensorrt_double import TensorRt
 
-from ssd_small.detections import Detections
+from ssd_small.postprocess.detections import Detections
 from ssd_small.runtimes import gpu
 
 
@@ -79,9 +79,9 @@ def test_a_gpu_that_fails_is_one_line_and_exit_3(
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ssd_small import doctor
+    from ssd_small.doctor import environment, self_test
 
-    for module in (gpu, doctor):
+    for module in (gpu, environment, self_test):
         monkeypatch.setattr(module, "gpus", lambda: gpu.Gpus(fault="no NVIDIA driver"))
 
 

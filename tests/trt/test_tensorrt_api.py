@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import ssd_small.export.build_child as build_child
 
-import ssd_small.doctor as doctor
-import ssd_small.inspection as inspection
-import ssd_small.plugin_library as plugin_library
+import ssd_small.doctor.engine as doctor_engine
+import ssd_small.doctor.environment as doctor
+import ssd_small.doctor.inspection as inspection
+import ssd_small.runtimes.plugin_library as plugin_library
 import ssd_small.runtimes.tensorrt as runner
 import ssd_small.runtimes.tensorrt_engine as tensorrt_engine
 import ssd_small.runtimes.tensorrt_module as tensorrt_module
@@ -110,6 +111,7 @@ MEMBERS = {
 SOURCES = (
     build_child,
     doctor,
+    doctor_engine,
     inspection,
     plugin_library,
     runner,

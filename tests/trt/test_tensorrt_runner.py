@@ -17,11 +17,11 @@ from cuda_double import Cuda
 from runner_stage import Stage, outputs_of, reference
 from tensorrt_double import TensorRt
 
+from ssd_small.bench.synthetic import picture_input
 from ssd_small.errors import UsageError
 from ssd_small.runtimes import cuda_device
 from ssd_small.runtimes.cuda_device import _PythonCuda
 from ssd_small.runtimes.tensorrt import TensorRtRuntime
-from ssd_small.synthetic import picture_input
 
 
 @pytest.mark.parametrize("cuda_graph", [True, False])

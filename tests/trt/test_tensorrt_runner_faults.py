@@ -16,11 +16,11 @@ from cuda_double import Cuda
 from runner_stage import Stage
 from tensorrt_double import TensorRt
 
+from ssd_small.bench.synthetic import picture_input
 from ssd_small.errors import BadFile, MissingRequirement, UsageError
 from ssd_small.runtimes import cuda_device
 from ssd_small.runtimes.cuda_device import GpuError, OutOfGpuMemory, _PythonCuda
 from ssd_small.runtimes.tensorrt import TensorRtRuntime
-from ssd_small.synthetic import picture_input
 
 
 def test_wrong_tensor_names_are_a_bad_file(

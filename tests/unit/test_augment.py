@@ -15,7 +15,7 @@ pytest.importorskip("torchvision", reason="needs torchvision")
 cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
 
 from ssd_small.errors import UsageError  # noqa: E402
-from ssd_small.preprocess import Preprocessing, input_from_image  # noqa: E402
+from ssd_small.pictures.preprocessing import Preprocessing, input_from_image  # noqa: E402
 from ssd_small.training.augment import (  # noqa: E402
     Augmentation,
     Example,

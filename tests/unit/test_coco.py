@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_small.artifact import describe
-from ssd_small.coco import (
+from ssd_small.artefacts.description import description_from_spec
+from ssd_small.datasets.coco import read_annotations
+from ssd_small.errors import BadFile
+from ssd_small.evaluation.coco_results import (
     category_ids,
-    read_annotations,
     read_results,
     results_from_detections,
     score,
 )
-from ssd_small.detections import Detections
-from ssd_small.errors import BadFile
 from ssd_small.models.registry import get_spec
+from ssd_small.postprocess.detections import Detections
 
 # published with the data: AP, AP50, AP75, S, M, L, AR 1, 10, 100, S, M, L
 GOLDEN = (0.505, 0.697, 0.573, 0.586, 0.519, 0.501, 0.387, 0.594, 0.595, 0.640, 0.566, 0.564)
@@ -60,7 +60,7 @@ def detections(boxes: list, labels: list[int]) -> Detections:
 
 def test_perfect_detections_score_one_even_if_an_annotation_has_id_zero(tmp_path: Path) -> None:
     truth = read_annotations(write(tmp_path / "gt.json", [box(), box(9, 20, (5, 5, 40, 40))]))
-    description = describe(get_spec("vgg16"), 3, 1.0)
+    description = description_from_spec(get_spec("vgg16"), 3, 1.0)
     ids = category_ids(truth, description)
     assert ids == [10, 20]
     results = results_from_detections(
@@ -77,7 +77,7 @@ def test_perfect_detections_score_one_even_if_an_annotation_has_id_zero(tmp_path
 
 def test_inclusive_boxes_are_a_pixel_wider(tmp_path: Path) -> None:
     truth = read_annotations(write(tmp_path / "gt.json", [box()]))
-    description = describe(get_spec("vgg16"), 3, 1.0)
+    description = description_from_spec(get_spec("vgg16"), 3, 1.0)
     found = detections([[0.05, 0.2, 0.2, 0.6]], [1])
     args = (found, truth.images[0], description, [10, 20])
     wide = results_from_detections(*args, inclusive=True)[0]["bbox"]
@@ -99,10 +99,13 @@ def test_boxes_without_area_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_labels_are_mapped_by_name_before_order(tmp_path: Path) -> None:
     truth = read_annotations(write(tmp_path / "gt.json", [box()], ("dog", "cat", "cow")))
     spec = get_spec("vgg16")
-    assert category_ids(truth, describe(spec, 3, 1.0, labels=("cat", "dog"))) == [20, 10]
-    assert category_ids(truth, describe(spec, 4, 1.0)) == [10, 20, 30]
+    assert category_ids(truth, description_from_spec(spec, 3, 1.0, labels=("cat", "dog"))) == [
+        20,
+        10,
+    ]
+    assert category_ids(truth, description_from_spec(spec, 4, 1.0)) == [10, 20, 30]
     with pytest.raises(BadFile, match="3 categories, the network 2 classes"):
-        category_ids(truth, describe(spec, 3, 1.0))
+        category_ids(truth, description_from_spec(spec, 3, 1.0))
 
 
 @pytest.mark.parametrize(

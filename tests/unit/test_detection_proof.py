@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from detection_proof import faults_of_detections, intervals_from_heads
 
-from ssd_small.detections import Detections
+from ssd_small.bench.synthetic import detector_heads
+from ssd_small.models.priors import priors_from_spec
 from ssd_small.models.registry import get_spec
 from ssd_small.postprocess import PostprocessParams, decode_nms
-from ssd_small.priors import priors_from_spec
-from ssd_small.synthetic import detector_heads
+from ssd_small.postprocess.detections import Detections
 
 PRIORS = priors_from_spec(get_spec("mobilenet_v1"))[::5]
 CLASSES = 6
@@ -74,16 +74,18 @@ def without_the_middle(found: Detections) -> Detections:
 def with_a_suppressed_one(found: Detections) -> Detections:
     """What the same heads give without suppression, at the place of its score."""
     every = decoded(heads(), replace(PARAMS["no cuts"], iou_threshold=1.0))
-    known = set(zip(found.labels.tolist(), found.priors.tolist(), strict=True))
+    known = set(zip(found.labels.tolist(), found.prior_indices.tolist(), strict=True))
     new = next(
-        i for i, key in enumerate(zip(every.labels, every.priors, strict=True)) if key not in known
+        i
+        for i, key in enumerate(zip(every.labels, every.prior_indices, strict=True))
+        if key not in known
     )
     joined = [
         np.concatenate([getattr(found, name), getattr(every, name)[[new]]])
         for name in ("boxes", "scores", "labels", "priors")
     ]
     both = Detections(*joined)
-    return both[np.lexsort((both.priors, both.labels, -both.scores))]
+    return both[np.lexsort((both.prior_indices, both.labels, -both.scores))]
 
 
 def twice(found: Detections) -> Detections:
@@ -97,7 +99,10 @@ FORGERIES: dict[str, tuple[Callable[[Detections], Detections], str]] = {
     "reversed": (lambda d: d[::-1], "not in the total order"),
     "other scores": (lambda d: replace(d, scores=d.scores * np.float32(1.01)), "outside"),
     "other boxes": (lambda d: replace(d, boxes=d.boxes + np.float32(0.01)), "is not that of prior"),
-    "other priors": (lambda d: replace(d, priors=d.priors[::-1].copy()), "is not that of prior"),
+    "other priors": (
+        lambda d: replace(d, prior_indices=d.prior_indices[::-1].copy()),
+        "is not that of prior",
+    ),
     "other classes": (lambda d: replace(d, labels=d.labels % 5 + 1), "outside"),
     "nothing": (lambda d: d[:0], "is missing"),
 }

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from ssd_small import doctor
-from ssd_small.artifact import describe
+from ssd_small.artefacts.description import description_from_spec
+from ssd_small.artefacts.sidecar import Sidecar
+from ssd_small.doctor import engine
+from ssd_small.doctor import environment as doctor
 from ssd_small.models.registry import get_spec
 from ssd_small.runtimes.gpu import Gpu, Gpus
-from ssd_small.sidecar import Sidecar
 
 GPU = Gpu(0, "NVIDIA A10", "8.6", 24 << 30)
 
@@ -22,7 +23,7 @@ def sidecar(**values: Any) -> Sidecar:
         "target": "tensorrt-rtx",
         "target_version": "1.7.1.116",
         "precision": "fp16",
-        "description": describe(get_spec("mobilenet_v1"), 3, 1.0, has_decode_nms=True),
+        "description": description_from_spec(get_spec("mobilenet_v1"), 3, 1.0, has_decode_nms=True),
         "onnx": {"file": "m.onnx"},
         "engine": {},
         "batch": {"min": 1, "opt": 8, "max": 8},
@@ -44,12 +45,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "sidecar": sidecar(),
     }
     fine = doctor.Finding("TensorRT plugin", True, "found")
-    monkeypatch.setattr(doctor, "gpus", lambda: has["gpus"])
-    monkeypatch.setattr(doctor, "read_sidecar", lambda path: has["sidecar"])
-    monkeypatch.setattr(doctor, "_plugin", lambda modules=(): fine)
+    monkeypatch.setattr(engine, "gpus", lambda: has["gpus"])
+    monkeypatch.setattr(engine, "read_sidecar", lambda path: has["sidecar"])
+    monkeypatch.setattr(engine, "plugin_finding", lambda modules=(): fine)
     monkeypatch.setattr(
-        doctor,
-        "_package",
+        engine,
+        "package_finding",
         lambda name: (
             doctor.Finding(name, True, has["packages"][name])
             if name in has["packages"]
@@ -60,13 +61,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def validity(module: str, path: Path, line: str) -> doctor.Finding:
         return doctor.Finding("engine pre-check", not has["fault"], has["fault"], line, True)
 
-    monkeypatch.setattr(doctor, "_validity", validity)
+    monkeypatch.setattr(engine, "_validity", validity)
     return has
 
 
 def missing() -> dict[str, str]:
     """Subject to remedy of every "no" about an engine; each has something to type."""
-    findings = [f for f in doctor.examine_engine(Path("x.engine")) if not f.fine]
+    findings = [f for f in engine.examine_engine(Path("x.engine")) if not f.fine]
     assert all(f.needed and f.remedy for f in findings)
     return {f.subject: f.remedy for f in findings}
 
@@ -110,7 +111,7 @@ def test_a_plugin_that_is_named_but_absent_can_be_taken_back(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSD_SMALL_PLUGIN", str(tmp_path / "absent.so"))
-    finding = doctor._plugin()
+    finding = doctor.plugin_finding()
     assert "does not exist" in finding.state
     assert (finding.fine, finding.remedy) == (False, "unset SSD_SMALL_PLUGIN")
 
@@ -123,7 +124,7 @@ def test_a_tensorrt_that_does_not_load_is_named(
     monkeypatch.setenv("SSD_SMALL_PLUGIN", str(tmp_path / "p.so"))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "tensorrt_rtx", raising=False)
-    finding = doctor._plugin(["tensorrt_rtx"])
+    finding = doctor.plugin_finding(["tensorrt_rtx"])
     assert "tensorrt_rtx does not load: libcudart.so.13" in finding.state
     assert finding.remedy == "pip install --force-reinstall 'ssd-small[tensorrt-rtx]'"
 
@@ -142,5 +143,5 @@ def test_the_version_of_a_package_by_another_name_is_found(monkeypatch: pytest.M
         return versions[name]
 
     monkeypatch.setattr(doctor.metadata, "version", version)
-    assert doctor._package("tensorrt").state == "10.16.1"
-    assert doctor._package("onnx").state == "version not known"
+    assert doctor.package_finding("tensorrt").state == "10.16.1"
+    assert doctor.package_finding("onnx").state == "version not known"

@@ -14,11 +14,7 @@ from ssd_small.cli.options import load_network  # noqa: E402
 from ssd_small.datasets.digits import CATEGORIES  # noqa: E402
 from ssd_small.errors import UsageError  # noqa: E402
 from ssd_small.models.network import create_model  # noqa: E402
-from ssd_small.shipped import (  # noqa: E402
-    ShippedCheckpoint,
-    find_shipped,
-    shipped_checkpoints,
-)
+from ssd_small.models.shipped import ShippedCheckpoint, find_shipped, shipped_checkpoints  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = Path(str(files("ssd_small"))) / "assets" / "digits"
@@ -93,7 +89,7 @@ def test_it_finds_digits_it_has_not_seen(model: str, least: float) -> None:
         pytest.importorskip(module, reason=f"needs {module}")
     import numpy as np
 
-    from ssd_small.coco import Annotations
+    from ssd_small.datasets.coco import Annotations
     from ssd_small.datasets.digits import coco_from_scenes
     from ssd_small.datasets.digits_scenes import draw_scene, load_material
     from ssd_small.training.evaluation import evaluate_network

@@ -15,7 +15,7 @@ cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
 from torch.utils.data import Dataset  # noqa: E402
 
 from ssd_small.errors import BadFile, MissingRequirement, UsageError  # noqa: E402
-from ssd_small.preprocess import Preprocessing  # noqa: E402
+from ssd_small.pictures.preprocessing import Preprocessing  # noqa: E402
 from ssd_small.training.augment import training_transform  # noqa: E402
 from ssd_small.training.dataset import Sample  # noqa: E402
 from ssd_small.training.loading import training_batches  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
-from ssd_small.boxes import boxes_xyxy_from_loc  # noqa: E402
+from ssd_small.postprocess.boxes import boxes_xyxy_from_loc  # noqa: E402
 from ssd_small.training.matching import (  # noqa: E402
     Targets,
     _best_pairs,

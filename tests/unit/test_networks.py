@@ -11,11 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import ssd_small
 from ssd_small.errors import UsageError
+from ssd_small.models.priors import priors_from_spec
 from ssd_small.models.registry import get_spec
 from ssd_small.models.shapes import summarize
 from ssd_small.models.spec import Level
-from ssd_small.preprocess import Preprocessing
-from ssd_small.priors import priors_from_spec
+from ssd_small.pictures.preprocessing import Preprocessing
 
 # published structure: maps, priors, million parameters, GMAC, sum of cx, sum of w, last prior
 FACTS = {

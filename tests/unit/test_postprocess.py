@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from ssd_small.boxes import areas, boxes_xyxy_from_loc, iou_one_to_many
-from ssd_small.detections import Detections, detections_from_padded
 from ssd_small.errors import UsageError
-from ssd_small.numerics import exp_f32, sigmoid_f32, softmax_f32
-from ssd_small.postprocess import PostprocessParams, decode_nms, iou_scale_and_offset
+from ssd_small.postprocess import PostprocessParams, decode_nms
+from ssd_small.postprocess.boxes import areas, boxes_xyxy_from_loc, iou_one_to_many
+from ssd_small.postprocess.detections import Detections, detections_from_padded
+from ssd_small.postprocess.numerics import exp_f32, sigmoid_f32, softmax_f32
+from ssd_small.postprocess.oracle import iou_scale_and_offset
 
 
 def run(boxes, scores, **params):
@@ -65,65 +66,68 @@ def test_offset_of_one_pixel_is_iou_in_pixels():
 
 def test_a_neighbour_over_the_threshold_is_suppressed():
     found = run(ROW, [[0.9], [0.8], [0.7]], iou_threshold=0.5)
-    assert found.priors.tolist() == [0, 2]
+    assert found.prior_indices.tolist() == [0, 2]
     assert found.scores.tolist() == np.float32([0.9, 0.7]).tolist()
     np.testing.assert_array_equal(found.boxes, np.float32([ROW[0], ROW[2]]))
 
 
 @pytest.mark.parametrize(("nudge", "kept"), [(-1e-5, [0]), (1e-5, [0, 1])])
 def test_iou_at_the_threshold(nudge, kept):
-    assert run(ROW[:2], [[0.9], [0.8]], iou_threshold=0.6 + nudge).priors.tolist() == kept
+    assert run(ROW[:2], [[0.9], [0.8]], iou_threshold=0.6 + nudge).prior_indices.tolist() == kept
 
 
 def test_iou_equal_to_the_threshold_is_kept():
     # a 2 x 1 box and the 1 x 1 box inside it: exactly 1/2
     found = run([[0, 0, 2, 1], [0, 0, 1, 1]], [[0.9], [0.8]], iou_threshold=0.5)
-    assert found.priors.tolist() == [0, 1]
+    assert found.prior_indices.tolist() == [0, 1]
 
 
 def test_score_equal_to_the_threshold_is_dropped():
     threshold = np.float32(0.3)
     over = np.nextafter(threshold, np.float32(1))
     found = run(ROW, [[threshold], [over], [0.1]], score_threshold=0.3)
-    assert found.priors.tolist() == [1]
+    assert found.prior_indices.tolist() == [1]
 
 
 def test_suppression_is_greedy():
     # 0 suppresses 1; 1 would suppress 2, but is gone
     chain = [[0, 0, 1, 1], [0.25, 0, 1.25, 1], [0.5, 0, 1.5, 1]]
-    assert run(chain, [[0.9], [0.8], [0.7]], iou_threshold=0.5).priors.tolist() == [0, 2]
+    assert run(chain, [[0.9], [0.8], [0.7]], iou_threshold=0.5).prior_indices.tolist() == [0, 2]
 
 
 def test_classes_do_not_suppress_each_other():
     found = run(ROW[:1] * 2, [[0.9, 0.1], [0.1, 0.8]], iou_threshold=0.1)
-    assert list(zip(found.labels.tolist(), found.priors.tolist(), strict=True)) == [(0, 0), (1, 1)]
+    assert list(zip(found.labels.tolist(), found.prior_indices.tolist(), strict=True)) == [
+        (0, 0),
+        (1, 1),
+    ]
 
 
 def test_equal_scores_come_by_label_then_prior():
     far = [[10.0 * i, 0, 10.0 * i + 1, 1] for i in range(3)]
     found = run(far, [[0.5, 0.5]] * 3)
-    assert list(zip(found.labels.tolist(), found.priors.tolist(), strict=True)) == [
+    assert list(zip(found.labels.tolist(), found.prior_indices.tolist(), strict=True)) == [
         (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2),
     ]  # fmt: skip
 
 
 def test_among_equal_scores_the_first_prior_suppresses():
-    assert run(ROW[:1] * 3, [[0.5]] * 3).priors.tolist() == [0]
+    assert run(ROW[:1] * 3, [[0.5]] * 3).prior_indices.tolist() == [0]
 
 
 def test_cuts():
     far = [[10.0 * i, 0, 10.0 * i + 1, 1] for i in range(4)]
     scores = [[0.9, 0.2], [0.8, 0.3], [0.7, 0.4], [0.6, 0.5]]
     assert len(run(far, scores)) == 8
-    assert run(far, scores, pre_nms_topk=1).priors.tolist() == [0, 3]
-    assert run(far, scores, keep_topk_per_class=2).priors.tolist() == [0, 1, 3, 2]
-    assert run(far, scores, keep_topk=3).priors.tolist() == [0, 1, 2]
+    assert run(far, scores, pre_nms_topk=1).prior_indices.tolist() == [0, 3]
+    assert run(far, scores, keep_topk_per_class=2).prior_indices.tolist() == [0, 1, 3, 2]
+    assert run(far, scores, keep_topk=3).prior_indices.tolist() == [0, 1, 2]
 
 
 def test_pre_nms_cut_counts_candidates_before_suppression():
     # the second of the two that enter is suppressed; the third never enters
     assert run([*ROW[:2], ROW[2]], [[0.9], [0.8], [0.7]], iou_threshold=0.5,
-               pre_nms_topk=2).priors.tolist() == [0]  # fmt: skip
+               pre_nms_topk=2).prior_indices.tolist() == [0]  # fmt: skip
 
 
 def test_nothing_above_the_threshold():
@@ -134,7 +138,7 @@ def test_nothing_above_the_threshold():
 
 def test_nan_and_infinite_values_never_win():
     scores = [[np.nan], [0.5], [0.4]]
-    assert run(ROW, scores).priors.tolist() == [1, 2]
+    assert run(ROW, scores).prior_indices.tolist() == [1, 2]
     loc = np.zeros((1, 2, 4), np.float32)
     loc[0, 0, 0] = np.nan
     loc[0, 1, 2] = 1e9  # the width overflows
@@ -147,7 +151,7 @@ def test_nan_and_infinite_values_never_win():
 def test_minus_zero_counts_as_zero():
     far = [[10.0 * i, 0, 10.0 * i + 1, 1] for i in range(2)]
     found = run(far, [[-0.0], [0.0]], score_threshold=-1)
-    assert found.priors.tolist() == [0, 1]
+    assert found.prior_indices.tolist() == [0, 1]
     assert not np.signbit(found.scores).any()
 
 

@@ -18,7 +18,7 @@ from ssd_small.export.fold import fold_batch_norm
 from ssd_small.export.precision import check_receipt, half_heads, receipt_of_onnx
 from ssd_small.export.precision_check import nodes_beyond_half
 
-from ssd_small.artifact import describe
+from ssd_small.artefacts.description import description_from_spec
 from ssd_small.errors import CheckFailed, UsageError
 from ssd_small.models.registry import get_spec
 from ssd_small.runtimes import gpu
@@ -108,7 +108,7 @@ def test_heads_are_half_for_the_plugin_and_float_without_it() -> None:
 
 
 def test_what_overflows_is_found_and_stays_in_float32() -> None:
-    description = describe(get_spec("vgg16"), 6, 1.0)
+    description = description_from_spec(get_spec("vgg16"), 6, 1.0)
     assert "conv" not in nodes_beyond_half(network(), description)
     model = network(2000, 1e-4)
     beyond = nodes_beyond_half(model, description)
@@ -122,7 +122,7 @@ def test_what_overflows_is_found_and_stays_in_float32() -> None:
 
 def test_heads_beyond_half_are_refused() -> None:
     with pytest.raises(CheckFailed, match=r"the heads reach .*; build with --precision fp32"):
-        nodes_beyond_half(network(2000, 1), describe(get_spec("vgg16"), 6, 1.0))
+        nodes_beyond_half(network(2000, 1), description_from_spec(get_spec("vgg16"), 6, 1.0))
 
 
 def test_batch_norm_is_folded_without_a_trace() -> None:

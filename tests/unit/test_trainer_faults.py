@@ -21,13 +21,7 @@ from training_doubles import (  # noqa: E402
     train_noise,
 )
 
-from ssd_small.errors import (  # noqa: E402
-    BadFile,
-    Diverged,
-    MissingRequirement,
-    SsdSmallError,
-    UsageError,
-)
+from ssd_small.errors import BadFile, Diverged, MissingRequirement, SsdSmallError, UsageError  # noqa: E402
 from ssd_small.training.distributed import joined_processes  # noqa: E402
 from ssd_small.training.progress import Reporter  # noqa: E402
 from ssd_small.training.run import Run  # noqa: E402

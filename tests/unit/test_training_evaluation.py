@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 pytest.importorskip("pycocotools", reason="needs pycocotools")
 pytest.importorskip("cv2", reason="needs OpenCV")
 
-from ssd_small.coco import Annotations  # noqa: E402
+from ssd_small.datasets.coco import Annotations  # noqa: E402
 from ssd_small.models.network import SsdNetwork, create_model  # noqa: E402
 from ssd_small.training.evaluation import evaluate_network  # noqa: E402
 

@@ -13,7 +13,7 @@ pytest.importorskip("cv2", reason="needs OpenCV")
 
 from voc_folder import VocFolder, xml
 
-from ssd_small.coco import read_annotations
+from ssd_small.datasets.coco import read_annotations
 from ssd_small.datasets.voc import coco_from_voc
 from ssd_small.errors import BadFile
 

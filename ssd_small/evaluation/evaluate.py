@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .coco import (
-    Annotations,
-    category_ids,
-    image_paths,
-    results_from_detections,
-    score,
-)
-from .detector import Detector
-from .preprocess import load_batches
+from ..datasets.coco import Annotations, image_paths
+from ..detection.detector import Detector
+from ..pictures.batches import load_batches
+from .coco_results import category_ids, results_from_detections, score
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingRequirement
-from .runtimes.tensorrt_module import MODULES
-from .sidecar import Sidecar, read_sidecar
+from ..artefacts.sidecar import Sidecar, read_sidecar
+from ..errors import MissingRequirement
+from ..runtimes.tensorrt_module import MODULES
 
 
 def inspect_engine(path: Path) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def inspect_engine(path: Path) -> dict[str, Any]:
 
 def _from_onnx(path: Path) -> dict[str, Any]:
     """The optimised ONNX model of an onnxruntime engine."""
-    from .requirements import require
+    from ..requirements import require
 
     onnx = require("onnx", "reading the layers of this engine")
     model = onnx.load(path)
@@ -57,7 +57,7 @@ def _from_onnx(path: Path) -> dict[str, Any]:
 
 def _from_tensorrt(path: Path, sidecar: Sidecar) -> dict[str, Any]:
     """What the engine inspector tells; needs the engine's GPU."""
-    from .runtimes.tensorrt import TensorRtRuntime
+    from ..runtimes.tensorrt import TensorRtRuntime
 
     with TensorRtRuntime(path, sidecar, cuda_graph=False) as runtime:
         trt, engine = importlib.import_module(MODULES[sidecar.target]), runtime.engine

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from .models.spec import Level, ModelSpec
+    from .spec import Level, ModelSpec
 
 
 def priors_from_spec(spec: ModelSpec) -> npt.NDArray[np.float32]:
     """Prior boxes ``[P, 4]`` of a network; see :func:`priors_from_levels`."""
-    from .models.shapes import summarize
+    from .shapes import summarize
 
     maps = [(shape.height, shape.width) for shape in summarize(spec).levels]
     return priors_from_levels(list(zip(spec.levels, maps, strict=True)), spec.input_size, spec.clip)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import MissingRequirement, SsdSmallError, UsageError
 from .detections import Detections
-from .errors import MissingRequirement, SsdSmallError, UsageError
 
 if TYPE_CHECKING:
     from .params import PostprocessParams
@@ -70,7 +70,7 @@ def library_path() -> Path:
     name = {"win32": "ssd_small.dll", "darwin": "libssd_small.dylib"}.get(
         sys.platform, "libssd_small.so"
     )
-    return Path(__file__).with_name("_native") / name
+    return Path(__file__).resolve().parents[1] / "_native" / name
 
 
 def is_available() -> bool:

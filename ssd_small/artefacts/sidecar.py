@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ._version import __version__
-from .artifact import Description
-from .errors import BadFile
-from .files import atomic_output, json_bytes, read_json, sha256_of
+from .._version import __version__
+from ..errors import BadFile
+from ..files import atomic_output, json_bytes, read_json, sha256_of
+from .description import Description
 
-FORMAT = 1
+SIDECAR_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Sidecar:
         values = asdict(self)
         values["description"] = self.description.to_dict()
         values["compute_capabilities"] = list(self.compute_capabilities)
-        return {"format": FORMAT, **values}
+        return {"format": SIDECAR_FORMAT, **values}
 
 
 def sidecar_path(engine: Path) -> Path:
@@ -102,9 +102,9 @@ def read_sidecar(engine: Path) -> Sidecar:
             "or build the engine again with 'ssd-small build-engine'"
         )
     values = read_json(path, "a sidecar written by 'ssd-small build-engine'")
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
+    if not isinstance(values, dict) or values.get("format") != SIDECAR_FORMAT:
         raise BadFile(
-            f"{path} is not a sidecar of format {FORMAT}; build the engine again with "
+            f"{path} is not a sidecar of format {SIDECAR_FORMAT}; build the engine again with "
             "'ssd-small build-engine'"
         )
     try:

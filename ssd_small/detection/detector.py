@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from .detections import Detections
-from .errors import UsageError
-from .postprocess import PostprocessParams, decode_nms
-from .runtimes.base import HeadOutputs, Runtime
+from ..errors import UsageError
+from ..postprocess import PostprocessParams, decode_nms
+from ..postprocess.detections import Detections
+from ..runtimes.base import HeadOutputs, Runtime
 
 
 @dataclass

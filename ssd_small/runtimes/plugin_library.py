@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingRequirement
+from ..errors import MissingRequirement
 
 #: names a library to use instead of the packaged one
 ENVIRONMENT = "SSD_SMALL_PLUGIN"
@@ -30,7 +30,7 @@ def find_plugin() -> Path:
                 f"{FILE_NAME}, or leave {ENVIRONMENT} unset"
             )
         return path.resolve()
-    path = Path(__file__).resolve().parent / "_native" / FILE_NAME
+    path = Path(__file__).resolve().parents[1] / "_native" / FILE_NAME
     if not path.is_file():
         raise MissingRequirement(
             f"the TensorRT plugin {FILE_NAME} was not built with this installation; reinstall "

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-_ASSETS = Path(__file__).with_name("assets")
+_ASSETS = Path(__file__).resolve().parents[1] / "assets"
 _INDEX = "checkpoints.json"
 
 

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._version import __version__
-from .errors import BadFile, UsageError
-from .files import read_bytes
-from .models.spec import Level, ModelSpec
-from .postprocess import PostprocessParams
-from .preprocess import Preprocessing
-from .priors import priors_from_levels
+from .._version import __version__
+from ..errors import BadFile, UsageError
+from ..models.priors import priors_from_levels
+from ..models.spec import Level, ModelSpec
+from ..pictures.preprocessing import Preprocessing
+from ..postprocess import PostprocessParams
+from .labels import default_labels
 
 #: version of the description; raised when a reader of the old one would go wrong
-FORMAT = 1
+DESCRIPTION_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Description:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
         return {
-            "format": FORMAT,
+            "format": DESCRIPTION_FORMAT,
             "tool_version": self.tool_version,
             "model": self.model,
             "num_classes": self.num_classes,
@@ -110,10 +110,10 @@ class Description:
         """
         if not isinstance(values, dict):
             raise BadFile(f"{source} holds a damaged description; export the network again")
-        if values.get("format") != FORMAT:
+        if values.get("format") != DESCRIPTION_FORMAT:
             raise BadFile(
                 f"{source} describes itself in format {values.get('format')!r}; this version reads "
-                f"format {FORMAT}: export the network again"
+                f"format {DESCRIPTION_FORMAT}: export the network again"
             )
         try:
             description = cls(
@@ -153,7 +153,7 @@ class Description:
         return cls.from_dict(values, source)
 
 
-def describe(
+def description_from_spec(
     spec: ModelSpec,
     num_classes: int,
     width: float,
@@ -168,7 +168,7 @@ def describe(
     Raises:
         UsageError: the number of labels does not fit the number of classes.
     """
-    from .models.shapes import summarize
+    from ..models.shapes import summarize
 
     background = spec.postprocess.background_label
     detectable = num_classes - (background >= 0)
@@ -191,27 +191,3 @@ def describe(
         clip=spec.clip,
         has_decode_nms=has_decode_nms,
     )
-
-
-def default_labels(count: int) -> tuple[str, ...]:
-    """Names for classes nobody named."""
-    return tuple(f"class {i + 1}" for i in range(count))
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Class names, one a line, background left out.
-
-    Raises:
-        BadFile: unreadable, not text, or a name is missing or doubled.
-    """
-    try:
-        text = read_bytes(path, "a text file with a class name per line").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{path} is not UTF-8 text; expected a class name per line") from error
-    names = tuple(line.strip() for line in text.rstrip().splitlines())
-    if not names or "" in names:
-        raise BadFile(f"{path}: expected a class name on every line, got an empty line or file")
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise BadFile(f"{path}: class name {doubled[0]!r} occurs twice; names must differ")
-    return names

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .files import atomic_output
-from .preprocess import Image
-from .requirements import require
+from ..files import atomic_output
+from ..pictures.reading import Image
+from ..requirements import require
 
 if TYPE_CHECKING:
-    from .artifact import Description
-    from .detections import Detections
+    from ..artefacts.description import Description
+    from ..postprocess.detections import Detections
 
 Color = tuple[int, int, int]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from .errors import UsageError
+from ..errors import UsageError
 
-Activation = Literal["softmax", "sigmoid", "none"]
+ScoreActivation = Literal["softmax", "sigmoid", "none"]
 
 #: limits of the 64-bit order key: 32 bits score, 10 bits label, 22 bits prior
 MAX_CLASSES = 1 << 10
@@ -40,7 +40,7 @@ class PostprocessParams:
     score_threshold: float = 0.01
     iou_threshold: float = 0.6
     variances: tuple[float, float] = (0.1, 0.2)
-    activation: Activation = "softmax"
+    activation: ScoreActivation = "softmax"
     background_label: int = 0
     pre_nms_topk: int = 400
     keep_topk_per_class: int = 100

@@ -16,13 +16,13 @@ class Detections:
         boxes: ``[D, 4]`` float32 (x1, y1, x2, y2), unit square, not clipped to the image.
         scores: ``[D]`` float32, after the activation.
         labels: ``[D]`` int32, the class index of the conf column (background included).
-        priors: ``[D]`` int32, index of the prior box each detection comes from.
+        prior_indices: ``[D]`` int32, index of the prior box each detection comes from.
     """
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32]
-    priors: npt.NDArray[np.int32]
+    prior_indices: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -30,7 +30,7 @@ class Detections:
     def __getitem__(self, index: slice | npt.NDArray[np.generic]) -> Detections:
         """The detections that ``index`` selects, in the same order."""
         return Detections(
-            self.boxes[index], self.scores[index], self.labels[index], self.priors[index]
+            self.boxes[index], self.scores[index], self.labels[index], self.prior_indices[index]
         )
 
     def above(self, score_threshold: float) -> Detections:

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .artifact import Description, describe
-from .errors import MissingRequirement, UsageError
-from .models.registry import get_spec, list_models
-from .postprocess import PostprocessParams, decode_nms
-from .requirements import require
-from .runtimes import open_engine
-from .runtimes.base import check_batch
+from ..artefacts.description import Description, description_from_spec
+from ..errors import MissingRequirement, UsageError
+from ..models.registry import get_spec, list_models
+from ..postprocess import PostprocessParams, decode_nms
+from ..requirements import require
+from ..runtimes import open_engine
+from ..runtimes.base import check_batch
 from .synthetic import detector_heads, picture_input
 from .timing import Timing, measure
 
 if TYPE_CHECKING:
-    from .detections import Detections
-    from .export.build_options import Precision
-    from .runtimes.base import Runtime
-    from .runtimes.torch import TorchRuntime
+    from ..export.build_options import Precision
+    from ..postprocess.detections import Detections
+    from ..runtimes.base import Runtime
+    from ..runtimes.torch import TorchRuntime
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def reference_runtime(description: Description, threads: int = 0) -> TorchRuntim
         MissingRequirement: torch is not installed.
     """
     torch = require("torch", "timing PyTorch beside the engine")
-    from .models.network import create_model
-    from .runtimes.torch import TorchRuntime
+    from ..models.network import create_model
+    from ..runtimes.torch import TorchRuntime
 
     torch.manual_seed(0)
     if threads:
@@ -184,12 +184,12 @@ def bench_model(
         num_classes: classes including background.
         width: channel multiplier.
     """
-    from .export.build_engine import build_engine
-    from .export.build_options import BuildOptions
-    from .export.onnx_file import write_onnx
-    from .export.to_onnx import onnx_from_network
+    from ..export.build_engine import build_engine
+    from ..export.build_options import BuildOptions
+    from ..export.onnx_file import write_onnx
+    from ..export.to_onnx import onnx_from_network
 
-    description = describe(get_spec(name), num_classes, width, params=params)
+    description = description_from_spec(get_spec(name), num_classes, width, params=params)
     with reference_runtime(description, threads) as reference:
         onnx_path, engine_path = folder / f"{name}.onnx", folder / f"{name}.engine"
         write_onnx(onnx_from_network(reference.net, description), onnx_path)

@@ -1,0 +1,1 @@
+"""What an artefact says of itself: description, labels, sidecar."""

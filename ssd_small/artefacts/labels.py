@@ -1,0 +1,32 @@
+"""Class names: a text file of them, and names for classes nobody named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import BadFile
+from ..files import read_bytes
+
+
+def default_labels(count: int) -> tuple[str, ...]:
+    """Names for classes nobody named."""
+    return tuple(f"class {i + 1}" for i in range(count))
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Class names, one a line, background left out.
+
+    Raises:
+        BadFile: unreadable, not text, or a name is missing or doubled.
+    """
+    try:
+        text = read_bytes(path, "a text file with a class name per line").decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{path} is not UTF-8 text; expected a class name per line") from error
+    names = tuple(line.strip() for line in text.rstrip().splitlines())
+    if not names or "" in names:
+        raise BadFile(f"{path}: expected a class name on every line, got an empty line or file")
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise BadFile(f"{path}: class name {doubled[0]!r} occurs twice; names must differ")
+    return names

@@ -1,0 +1,1 @@
+"""The road from a picture to detections: load, detector, pipeline, results, drawing."""

@@ -1,0 +1,88 @@
+"""Whether an engine can run on this machine."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from ..artefacts.sidecar import Sidecar, read_sidecar
+from ..runtimes.gpu import gpus
+from ..runtimes.tensorrt_module import MODULES
+from .environment import Finding, package_finding, plugin_finding
+
+
+def examine_engine(path: Path) -> list[Finding]:
+    """Whether an engine can run on this machine, without loading it.
+
+    Raises:
+        BadFile: the engine or its sidecar is absent or damaged.
+    """
+    sidecar = read_sidecar(path)
+    built = f"{sidecar.target} {sidecar.target_version}, {sidecar.precision}"
+    findings = [Finding("engine", True, f"{sidecar.description.model}, {built}; sidecar fits")]
+    module = MODULES.get(sidecar.target, sidecar.target)
+    findings.append(_runtime_package(module, sidecar))
+    if sidecar.target not in MODULES:
+        return findings
+    found = gpus()
+    rebuild = (
+        f"ssd-small build-engine {sidecar.onnx['file']} --target onnxruntime --precision "
+        f"{sidecar.precision} (for the CPU), or use a machine with an NVIDIA GPU"
+    )
+    state = found.devices[0].name if found.devices else found.fault
+    findings.append(
+        Finding("GPU", bool(found.devices), state, "" if found.devices else rebuild, True)
+    )
+    if found.devices:
+        findings.append(_capability(found.devices[0].capability, sidecar))
+    if sidecar.description.has_decode_nms:
+        plugin = plugin_finding([module])
+        findings.append(Finding("plugin", plugin.fine, plugin.state, plugin.remedy, needed=True))
+    if found.devices and all(f.fine for f in findings):
+        line = _build_line(sidecar, found.devices[0].capability)
+        findings.append(_validity(module, path, line))
+    return findings
+
+
+def _runtime_package(module: str, sidecar: Sidecar) -> Finding:
+    found = package_finding(module.replace("_", "-"))
+    if not found.fine:
+        return Finding(found.subject, False, found.state, found.remedy, needed=True)
+    if sidecar.target in MODULES and found.state != sidecar.target_version:
+        compatible = sidecar.options.get("version_compatible", False)
+        state = f"{found.state} here, the engine is of {sidecar.target_version}"
+        remedy = f"{_build_line(sidecar)}, or pip install {found.subject}=={sidecar.target_version}"
+        return Finding(found.subject, compatible, state, "" if compatible else remedy, True)
+    return Finding(found.subject, True, found.state, needed=True)
+
+
+def _capability(here: str, sidecar: Sidecar) -> Finding:
+    wanted = sidecar.compute_capabilities
+    if not wanted or here in wanted:
+        return Finding("compute capability", True, here, needed=True)
+    return Finding(
+        "compute capability",
+        False,
+        f"{here} here, the engine is for {', '.join(wanted)}",
+        _build_line(sidecar, here),
+        needed=True,
+    )
+
+
+def _build_line(sidecar: Sidecar, here: str = "") -> str:
+    """What to type to build an engine again, for the GPU of compute capability ``here``."""
+    line = (
+        f"ssd-small build-engine {sidecar.onnx['file']} --target {sidecar.target} "
+        f"--precision {sidecar.precision}"
+    )
+    return f"{line} --compute-capability {here}" if here and sidecar.target != "tensorrt" else line
+
+
+def _validity(module: str, path: Path, line: str) -> Finding:
+    """What TensorRT-RTX says of the plan before it is loaded (not executed without a GPU)."""
+    from ..runtimes.tensorrt_module import invalidity, logger
+
+    trt = importlib.import_module(module)
+    fault = invalidity(trt, trt.Runtime(logger(trt)), path.read_bytes())
+    state, remedy = (fault, line) if fault else ("no objection", "")
+    return Finding("engine pre-check", not fault, state, remedy, needed=True)

@@ -1,0 +1,132 @@
+"""What this machine has, whether an engine can run on it, and a short test that proves it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from typing import Any
+
+from .._version import __version__
+from ..errors import SsdSmallError
+from ..postprocess import native
+from ..requirements import EXTRA_OF_MODULE
+from ..runtimes.gpu import Gpus, gpus
+from ..runtimes.plugin_library import ENVIRONMENT, PLUGIN_VERSION, find_plugin, load_plugin
+from ..runtimes.tensorrt_module import MODULES
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a report.
+
+    Attributes:
+        subject: what was looked at.
+        fine: it is there and works.
+        state: what was found.
+        remedy: what to type or do where it is not fine; empty if nothing is needed.
+        needed: what was asked for does not work without it.
+    """
+
+    subject: str
+    fine: bool
+    state: str
+    remedy: str = ""
+    needed: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values by field name."""
+        return asdict(self)
+
+
+#: distribution -> the module it brings, where the names differ
+_MODULE_OF = {
+    "opencv-python-headless": "cv2",
+    "tensorrt-rtx": "tensorrt_rtx",
+    "cuda-bindings": "cuda",
+}
+_DISTRIBUTIONS = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "tensorrt",
+    "tensorrt-rtx",
+    "cuda-bindings",
+    "pycuda",
+    "opencv-python-headless",
+    "pycocotools",
+)
+
+
+def examine() -> list[Finding]:
+    """What is installed, the native library, the driver, GPUs, and the plugin."""
+    findings = [Finding("ssd-small", True, f"{__version__}, Python {platform.python_version()}")]
+    findings += [package_finding(name) for name in _DISTRIBUTIONS]
+    findings.append(_native_library())
+    return [*findings, *_gpu_findings(gpus()), plugin_finding()]
+
+
+def package_finding(name: str) -> Finding:
+    """Whether a distribution is installed, and in which version."""
+    module = _MODULE_OF.get(name, name)
+    if find_spec(module) is None:
+        extra = EXTRA_OF_MODULE.get(module)
+        line = f"pip install 'ssd-small[{extra}]'" if extra else f"pip install {name}"
+        return Finding(name, False, "not installed", line)
+    try:
+        return Finding(name, True, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        # the module tensorrt comes in packages of several names, such as tensorrt-cu12
+        providers = metadata.packages_distributions().get(module)
+        version = metadata.version(providers[0]) if providers else "version not known"
+        return Finding(name, True, version)
+
+
+def _native_library() -> Finding:
+    subject = "native decode+NMS library"
+    try:
+        if native.is_available():
+            return Finding(subject, True, "loads")
+    except SsdSmallError as error:
+        return Finding(subject, False, str(error), str(error).rpartition("; ")[2])
+    state = "not built: the numpy oracle does its work, slowly"
+    remedy = "pip install --force-reinstall ssd-small (with a C++ compiler present)"
+    return Finding(subject, False, state, remedy)
+
+
+def _gpu_findings(found: Gpus) -> Iterator[Finding]:
+    if found.driver is None:
+        remedy = "install the driver of your GPU, then run: nvidia-smi"
+        yield Finding("NVIDIA driver", False, found.fault, remedy)
+    else:
+        state = found.fault or f"for CUDA {found.driver}"
+        remedy = "see what the driver says: nvidia-smi" if found.fault else ""
+        yield Finding("NVIDIA driver", not found.fault, state, remedy)
+    for gpu in found.devices:
+        state = f"{gpu.name}, compute capability {gpu.capability}, {gpu.memory / 2**30:.1f} GiB"
+        yield Finding(f"GPU {gpu.index}", True, state)
+
+
+def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
+    """The plugin library is found, and the first of these modules that is installed loads it."""
+    subject = "TensorRT plugin"
+    module = next((m for m in modules if find_spec(m) is not None), None)
+    try:
+        path = find_plugin()
+        if module is None:
+            return Finding(subject, True, f"{path.name} found; no TensorRT to load it")
+        load_plugin(importlib.import_module(module))
+    except SsdSmallError as error:
+        remedy = "pip install --force-reinstall ssd-small (with nvcc present)"
+        if os.environ.get(ENVIRONMENT):
+            remedy = f"unset {ENVIRONMENT}"
+        return Finding(subject, False, str(error), remedy)
+    except (ImportError, OSError) as error:
+        remedy = f"pip install --force-reinstall 'ssd-small[{EXTRA_OF_MODULE[str(module)]}]'"
+        return Finding(subject, False, f"{module} does not load: {error}", remedy)
+    state = f"{path.name} found, {module} loads DecodeNms version {PLUGIN_VERSION}"
+    return Finding(subject, True, state)

@@ -1,0 +1,141 @@
+"""COCO results of detections, and their scores; the scoring is pycocotools'."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..artefacts.description import Description
+from ..datasets.coco import Annotations, check_reference, numbers
+from ..errors import BadFile
+from ..files import read_json
+from ..postprocess.detections import Detections
+from ..requirements import require
+
+#: the twelve numbers, in pycocotools' order
+METRICS = (
+    *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
+    *("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large"),
+)
+
+
+def category_ids(annotations: Annotations, description: Description) -> list[int]:
+    """The category id of each label a network can give, in the order of its labels.
+
+    By name where all of the network's labels are categories; else by order, if the numbers are
+    equal: the published networks number the categories by ascending id.
+
+    Raises:
+        BadFile: neither is possible.
+    """
+    by_name = {str(category["name"]): int(category["id"]) for category in annotations.categories}
+    if all(name in by_name for name in description.labels):
+        return [by_name[name] for name in description.labels]
+    if len(description.labels) == len(annotations.categories):
+        return [int(category["id"]) for category in annotations.categories]
+    raise BadFile(
+        f"{annotations.path} has {len(annotations.categories)} categories, the network "
+        f"{len(description.labels)} classes, and the names differ (e.g. {description.labels[0]!r} "
+        f"and {annotations.categories[0]['name']!r}); use the annotations the network was trained "
+        "for, or name its classes with --labels"
+    )
+
+
+def results_from_detections(
+    detections: Detections,
+    image: dict[str, Any],
+    description: Description,
+    ids: Sequence[int],
+    *,
+    inclusive: bool = False,
+) -> list[dict[str, Any]]:
+    """COCO result entries of one image.
+
+    Args:
+        detections: boxes in the unit square.
+        image: the image's entry, for id, width and height in pixels.
+        description: gives the label's place in ``ids``.
+        ids: category id per detectable label.
+        inclusive: boxes were learned with x2 = x + w - 1, so that a width is x2 - x1 + 1.
+    """
+    width, height = float(image["width"]), float(image["height"])
+    extra = 1.0 if inclusive else 0.0
+    background = description.postprocess.background_label
+    entries = []
+    for box, score, label in zip(
+        detections.boxes.tolist(),
+        detections.scores.tolist(),
+        detections.labels.tolist(),
+        strict=True,
+    ):
+        x1, y1, x2, y2 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
+        entries.append(
+            {
+                "image_id": image["id"],
+                "category_id": ids[label - (0 <= background < label)],
+                "bbox": [x1, y1, x2 - x1 + extra, y2 - y1 + extra],
+                "score": score,
+            }
+        )
+    return entries
+
+
+def read_results(path: Path, annotations: Annotations) -> list[dict[str, Any]]:
+    """Read a COCO result file and check that it belongs to the annotations.
+
+    Raises:
+        BadFile: not a result file, or an entry refers to an unknown image or category.
+    """
+    entries = read_json(path, "COCO detection results")
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        raise BadFile(f"{path} is not a COCO result file: expected a list of detections")
+    images = {image["id"]: image for image in annotations.images}
+    categories = {category["id"]: category for category in annotations.categories}
+    try:
+        for entry in entries:
+            check_reference(path, entry, images, categories)
+            if not all(math.isfinite(v) for v in numbers(*entry["bbox"], entry["score"])):
+                raise ValueError("a bbox or score is not finite")
+            if len(entry["bbox"]) != 4:
+                raise ValueError("a bbox does not have four numbers")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise BadFile(
+            f"{path} is not a COCO result file ({type(error).__name__}: {error}); expected entries "
+            "with image_id, category_id, bbox [x, y, w, h], score"
+        ) from error
+    return entries
+
+
+def score(annotations: Annotations, results: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """The twelve COCO numbers, 0 to 1; None where there is no ground truth of that size."""
+    require("pycocotools", "scoring")
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    def indexed(boxes: Sequence[dict[str, Any]]) -> Any:
+        data = COCO()
+        data.dataset = {
+            "images": list(annotations.images),
+            "categories": list(annotations.categories),
+            "annotations": list(boxes),
+        }
+        data.createIndex()
+        return data
+
+    found = [
+        {**entry, "id": i + 1, "iscrowd": 0, "area": entry["bbox"][2] * entry["bbox"][3]}
+        for i, entry in enumerate(results)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(indexed(annotations.boxes), indexed(found), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {
+        name: None if value < 0 else float(value)
+        for name, value in zip(METRICS, evaluation.stats, strict=True)
+    }

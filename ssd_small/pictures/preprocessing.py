@@ -1,0 +1,67 @@
+"""From image file to network input."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UsageError
+from ..requirements import require
+from .reading import Image
+
+_INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "lanczos4")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes network input: resize (aspect not kept), subtract mean, divide by std.
+
+    Attributes:
+        height, width: input size in pixels.
+        color_order: order of the channels the network was trained with.
+        mean: subtracted per channel, in that order, on the 0..255 scale.
+        std: divided by per channel.
+        interpolation: OpenCV's method of resizing. The published evaluation drew it at random
+            per image; linear is this project's choice.
+    """
+
+    height: int = 300
+    width: int = 300
+    color_order: Literal["BGR", "RGB"] = "BGR"
+    mean: tuple[float, float, float] = (103.94, 116.78, 123.68)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    interpolation: Literal["linear", "area", "cubic", "nearest", "lanczos4"] = "linear"
+
+    def __post_init__(self) -> None:
+        sizes_fit = all(isinstance(v, int) and v > 0 for v in (self.height, self.width))
+        triples_fit = len(self.mean) == len(self.std) == 3 and all(self.std)
+        known = self.color_order in ("BGR", "RGB") and self.interpolation in _INTERPOLATIONS
+        if not (sizes_fit and triples_fit and known):
+            raise UsageError(
+                f"{self}: expected a positive height and width, color_order BGR or RGB, three "
+                f"means and non-zero stds, and an interpolation of {', '.join(_INTERPOLATIONS)}"
+            )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
+        """Rebuild from :meth:`to_dict`."""
+        return cls(**values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values by field name."""
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+
+def input_from_image(image: Image, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
+    """One image ``[H, W, 3]`` uint8 BGR as network input ``[3, height, width]`` float32."""
+    cv2 = require("cv2", "preprocessing images")
+    method = getattr(cv2, f"INTER_{preprocessing.interpolation.upper()}")
+    size = (preprocessing.width, preprocessing.height)
+    resized = cv2.resize(image, size, interpolation=method).astype(np.float32)
+    if preprocessing.color_order == "RGB":
+        resized = resized[:, :, ::-1]
+    mean, std = (np.asarray(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
+    return np.ascontiguousarray(((resized - mean) / std).transpose(2, 0, 1))

@@ -1,0 +1,96 @@
+"""Decode + NMS: checks of the heads, and the way to the library or the oracle."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UsageError
+from . import native
+from .detections import Detections
+from .oracle import decode_nms_image
+from .params import MAX_CLASSES, MAX_PRIORS, PostprocessParams
+
+FloatArray = npt.NDArray[np.float32]
+Backend = Literal["auto", "native", "numpy"]
+
+
+def decode_nms(
+    loc: npt.NDArray[np.floating],
+    conf: npt.NDArray[np.floating],
+    priors: npt.NDArray[np.floating],
+    params: PostprocessParams | None = None,
+    *,
+    backend: Backend = "auto",
+    num_threads: int = 0,
+) -> list[Detections]:
+    """Decode head outputs and suppress duplicates, one result per image.
+
+    Args:
+        loc: ``[N, P, 4]`` float32 or float16 box offsets.
+        conf: ``[N, P, C]`` float32 or float16 logits (or scores with ``activation="none"``).
+        priors: ``[P, 4]`` (cx, cy, w, h), unit square.
+        params: default :class:`PostprocessParams`.
+        backend: ``"native"`` (the C++ library), ``"numpy"`` (the oracle), or ``"auto"``: native
+            where it is built, else numpy after one warning.
+        num_threads: of the native library; 0 takes the environment variable
+            ``SSD_SMALL_NUM_THREADS``, or else all processors.
+
+    Returns:
+        One :class:`Detections` per image, identical for every backend.
+
+    Raises:
+        UsageError: shapes do not fit together.
+        MissingRequirement: ``backend="native"`` and the library is absent.
+    """
+    params = params or PostprocessParams()
+    loc, conf, priors = np.asarray(loc), np.asarray(conf), np.asarray(priors, np.float32)
+    _check_shapes(loc, conf, priors)
+    if backend not in ("auto", "native", "numpy"):
+        raise UsageError(f"backend {backend!r}: expected auto, native or numpy")
+    if backend == "native" or (backend == "auto" and native.is_available()):
+        return native.decode_nms(loc, conf, priors, params, num_threads=num_threads)
+    if backend == "auto":
+        _warn_once()
+    return [
+        decode_nms_image(loc[i].astype(np.float32), conf[i].astype(np.float32), priors, params)
+        for i in range(len(loc))
+    ]
+
+
+def _check_shapes(loc: npt.NDArray[Any], conf: npt.NDArray[Any], priors: FloatArray) -> None:
+    if loc.ndim != 3 or loc.shape[-1] != 4:
+        raise UsageError(f"loc has shape {loc.shape}; expected [N, P, 4]")
+    if conf.ndim != 3 or conf.shape[:2] != loc.shape[:2] or conf.shape[2] < 1:
+        raise UsageError(
+            f"conf has shape {conf.shape}; expected [{loc.shape[0]}, {loc.shape[1]}, C] "
+            f"to go with loc {loc.shape}"
+        )
+    if priors.shape != (loc.shape[1], 4):
+        raise UsageError(f"priors have shape {priors.shape}; expected ({loc.shape[1]}, 4)")
+    for name, array in (("loc", loc), ("conf", conf)):
+        if array.dtype not in (np.float32, np.float16):
+            raise UsageError(f"{name} is {array.dtype}; expected float32 or float16")
+    if conf.shape[2] > MAX_CLASSES or loc.shape[1] > MAX_PRIORS:
+        raise UsageError(
+            f"heads of {loc.shape[1]} priors x {conf.shape[2]} classes; "
+            f"the limit is {MAX_PRIORS} x {MAX_CLASSES}"
+        )
+
+
+_warned = False
+
+
+def _warn_once() -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            "the native decode+NMS library is not built; using the numpy oracle, which gives "
+            "the same results slowly (reinstall with a C++ compiler present to build it)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
