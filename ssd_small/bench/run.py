@@ -73,8 +73,8 @@ def bench_runtime(
     """Time a runtime.
 
     A network without decode + NMS inside is followed by decode + NMS of synthetic heads of the
-    same size (see :mod:`ssd_small.synthetic`): with random weights the network's own would say
-    nothing about their cost.
+    same size (see :mod:`ssd_small.bench.synthetic`): with random weights the network's own would
+    say nothing about their cost.
 
     Args:
         runtime: network or engine.

@@ -50,7 +50,7 @@ def evaluate(
         images: folder of the image files.
         batch_size: images per call, at most what the engine takes.
         workers: decoding threads.
-        inclusive: see :func:`ssd_small.coco.results_from_detections`.
+        inclusive: see :func:`ssd_small.evaluation.coco_results.results_from_detections`.
         progress: called with the number of images just finished.
 
     Raises:

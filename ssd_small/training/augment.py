@@ -38,8 +38,8 @@ class Example:
     """What the network is shown, and what it is to find there.
 
     Attributes:
-        image: ``[3, H, W]`` float32, preprocessed as :func:`ssd_small.preprocess.input_from_image`
-            does it.
+        image: ``[3, H, W]`` float32, preprocessed as
+            :func:`ssd_small.pictures.preprocessing.input_from_image` does it.
         boxes_xyxy: ``[G, 4]`` float32 in the unit square, sides positive.
         labels: ``[G]`` int64, 1 and up.
     """

@@ -78,7 +78,8 @@ def run_unpacked(unpacked: Path, *arguments: str | Path) -> Any:
 
 def test_the_native_library_in_it_loads(unpacked: Path) -> None:
     code = (
-        "import json, ssd_small, ssd_small.export.build_engine, ssd_small.native as native; "
+        "import json, ssd_small, ssd_small.export.build_engine; "
+        "import ssd_small.postprocess.native as native; "
         "print(json.dumps([ssd_small.__file__, native.is_available()]))"
     )
     file, available = run_unpacked(unpacked, "-c", code)

@@ -36,7 +36,7 @@ def assert_same(found: list[Detections], expected: list[Detections]) -> None:
     assert len(found) == len(expected)
     for image, (a, b) in enumerate(zip(found, expected, strict=True)):
         assert len(a) == len(b), f"image {image}: {len(a)} detections, expected {len(b)}"
-        for name in ("priors", "labels", "scores", "boxes"):
+        for name in ("prior_indices", "labels", "scores", "boxes"):
             x, y = getattr(a, name), getattr(b, name)
             assert x.tobytes() == y.tobytes(), f"image {image}: {name} differ\n{x}\n{y}"
 

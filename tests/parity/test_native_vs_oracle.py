@@ -36,7 +36,7 @@ def assert_same(loc, conf, priors, params):
         found = native.decode_nms(loc, conf, priors, params, num_threads=num_threads)
         assert len(found) == len(expected)
         for image, (a, b) in enumerate(zip(found, expected, strict=True)):
-            for name in ("labels", "priors", "scores", "boxes"):
+            for name in ("labels", "prior_indices", "scores", "boxes"):
                 left, right = getattr(a, name), getattr(b, name)
                 assert left.dtype == right.dtype
                 assert left.shape == right.shape, f"image {image}"

@@ -172,5 +172,5 @@ def check_threads(network: Network, cuda_graph: bool, folder: Path, threads: int
 def check_equal(found: list[Detections], expected: list[Detections]) -> None:
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
-        for name in ("priors", "labels", "scores", "boxes"):
+        for name in ("prior_indices", "labels", "scores", "boxes"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))

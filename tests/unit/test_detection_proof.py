@@ -82,7 +82,7 @@ def with_a_suppressed_one(found: Detections) -> Detections:
     )
     joined = [
         np.concatenate([getattr(found, name), getattr(every, name)[[new]]])
-        for name in ("boxes", "scores", "labels", "priors")
+        for name in ("boxes", "scores", "labels", "prior_indices")
     ]
     both = Detections(*joined)
     return both[np.lexsort((both.prior_indices, both.labels, -both.scores))]
