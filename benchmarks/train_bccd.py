@@ -55,7 +55,7 @@ from ssd_small.models.registry import get_spec
 from ssd_small.models.shapes import summarize
 from ssd_small.postprocess import PostprocessParams
 from ssd_small.runtimes.torch import TorchRuntime
-from ssd_small.training.evaluation import evaluate_files
+from ssd_small.training.evaluation import evaluate_network
 from ssd_small.training.recipe import Recipe, published_recipe, recipe_differences
 from ssd_small.training.session import TrainingJob, run_training
 from ssd_small.training.trainer import LoopOptions
@@ -146,7 +146,7 @@ def make_run(model: str, seed: int, data: Path, output: Path, budget: Budget) ->
     if report["stopped"] is not None:
         return False
     net = model_from_checkpoint(model, folder / "last.pth")
-    metrics = evaluate_files(
+    metrics = evaluate_network(
         net, read_annotations(data / "val.json"), data / "images", report["labels"]
     )
     scores = {name: metrics[name] for name in METRICS}

@@ -123,7 +123,7 @@ def precision(net: SsdNetwork, scenes: Sequence[Scene]) -> Metrics:
     coco = coco_from_scenes([(str(i), scene) for i, scene in enumerate(scenes)], "scenes")
     lists = (tuple(coco[key]) for key in ("images", "categories", "annotations"))
     truth = Annotations(Path("scenes"), *lists, dropped=0)
-    return evaluate_network(net, (scene.image for scene in scenes), truth, backend="numpy")
+    return evaluate_network(net, truth, (scene.image for scene in scenes), backend="numpy")
 
 
 def watched_scenes(material: Material, seed: int) -> list[Scene]:

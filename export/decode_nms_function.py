@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
+from ..artefacts.tensors import DETECTIONS
 from ..postprocess import PostprocessParams
 
 DOMAIN = "ssd_small"
 OP_TYPE = "DecodeNms"
 VERSION = 1
 INPUTS = ("loc", "conf", "priors")
-OUTPUTS = ("num_detections", "boxes", "scores", "labels", "prior_indices")
 
 
 class _Body:
@@ -74,7 +74,7 @@ def make_function(
         DOMAIN,
         OP_TYPE,
         list(INPUTS),
-        list(OUTPUTS),
+        list(DETECTIONS),
         body.nodes,
         [helper.make_opsetid("", opset)],
         attributes=list(node_attributes(params)),
@@ -165,7 +165,7 @@ def _select(
     real = body("Greater", "best", body.constant(-np.inf, np.float32))
     last = body.constant([-1], np.int64)
     number = body("ReduceSum", body("Cast", real, to=TensorProto.INT32), last, keepdims=0)
-    body("Identity", number, outputs=OUTPUTS[0])
+    body("Identity", number, outputs=DETECTIONS[0])
     priors = body.constant(num_priors, np.int64)
     prior = body("Mod", "best_index", priors)
     label = body("Div", "best_index", priors)
@@ -173,10 +173,10 @@ def _select(
     four = body("Expand", rows, body.constant([1, 1, 4], np.int64))
     picked = body("GatherElements", boxes, four, axis=1)
     zero = body.constant(0, np.float32)
-    body("Where", body("Unsqueeze", real, last), picked, zero, outputs=OUTPUTS[1])
+    body("Where", body("Unsqueeze", real, last), picked, zero, outputs=DETECTIONS[1])
     # + 0 turns -0 into +0
-    body("Where", real, body("Add", "best", zero), zero, outputs=OUTPUTS[2])
+    body("Where", real, body("Add", "best", zero), zero, outputs=DETECTIONS[2])
     nothing = {3: (label, 0), 4: (prior, -1)}
     for position, (value, padding) in nothing.items():
         whole = body("Where", real, value, body.constant(padding, np.int64))
-        body("Cast", whole, outputs=OUTPUTS[position], to=TensorProto.INT32)
+        body("Cast", whole, outputs=DETECTIONS[position], to=TensorProto.INT32)

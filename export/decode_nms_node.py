@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from ..artefacts.tensors import DETECTIONS
 from ..errors import BadFile
 from ..postprocess import PostprocessParams
 from .decode_nms_function import (
     DOMAIN,
     INPUTS,
     OP_TYPE,
-    OUTPUTS,
     VERSION,
     make_function,
     node_attributes,
@@ -37,7 +37,7 @@ def append_decode_nms(
     graph.initializer.append(numpy_helper.from_array(priors, INPUTS[2]))
     graph.node.append(
         helper.make_node(
-            OP_TYPE, INPUTS, OUTPUTS, OP_TYPE, domain=DOMAIN, **node_attributes(params)
+            OP_TYPE, INPUTS, DETECTIONS, OP_TYPE, domain=DOMAIN, **node_attributes(params)
         )
     )
     batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param or "batch"
@@ -49,7 +49,7 @@ def append_decode_nms(
     del graph.output[:]
     graph.output.extend(
         helper.make_tensor_value_info(name, kind, shape)
-        for name, kind, shape in zip(OUTPUTS, types, shapes, strict=True)
+        for name, kind, shape in zip(DETECTIONS, types, shapes, strict=True)
     )
     model.functions.append(make_function(params, num_priors, num_classes, opset))
     model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .detection.detector import Detector
+    from .detection.load import load
+    from .detection.picture_detections import PictureDetections
     from .models.checkpoint import load_checkpoint
     from .models.network import create_model
     from .models.registry import list_models
@@ -19,20 +22,26 @@ if TYPE_CHECKING:
 
 _HOME_OF = {
     "Detections": "postprocess",
+    "Detector": "detection.detector",
+    "PictureDetections": "detection.picture_detections",
     "PostprocessParams": "postprocess",
     "create_model": "models.network",
     "decode_nms": "postprocess",
     "list_models": "models.registry",
+    "load": "detection.load",
     "load_checkpoint": "models.checkpoint",
 }
 
 __all__ = [
     "Detections",
+    "Detector",
+    "PictureDetections",
     "PostprocessParams",
     "__version__",
     "create_model",
     "decode_nms",
     "list_models",
+    "load",
     "load_checkpoint",
 ]
 
@@ -41,3 +50,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

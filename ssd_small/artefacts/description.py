@@ -21,6 +21,8 @@ from .labels import default_labels
 
 #: version of the description; raised when a reader of the old one would go wrong
 DESCRIPTION_FORMAT = 1
+#: entry of an ONNX file's metadata that holds it
+METADATA_KEY = "ssd_small"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,12 @@ class Description:
         """Name of a class index of the conf tensor."""
         background = self.postprocess.background_label
         return self.labels[label - (0 <= background < label)]
+
+    def labels_named(self, name: str) -> list[int]:
+        """Class indices of the conf tensor with this name."""
+        background = self.postprocess.background_label
+        detectable = (label for label in range(self.num_classes) if label != background)
+        return [label for label in detectable if self.label_name(label) == name]
 
     def _check(self) -> None:
         """Refuse what contradicts itself, with ValueError."""
@@ -173,11 +181,7 @@ def description_from_spec(
     background = spec.postprocess.background_label
     detectable = num_classes - (background >= 0)
     names = tuple(labels) if labels is not None else default_labels(detectable)
-    if len(names) != detectable:
-        raise UsageError(
-            f"{len(names)} labels for {num_classes} classes; expected {detectable}, one name per "
-            "class without the background"
-        )
+    check_labels(names, num_classes, background)
     maps = [(shape.height, shape.width) for shape in summarize(spec).levels]
     return Description(
         model=spec.name,
@@ -191,3 +195,13 @@ def description_from_spec(
         clip=spec.clip,
         has_decode_nms=has_decode_nms,
     )
+
+
+def check_labels(names: Sequence[str], num_classes: int, background_label: int) -> None:
+    """Refuse a number of class names that does not fit, with UsageError."""
+    detectable = num_classes - (background_label >= 0)
+    if len(names) != detectable:
+        raise UsageError(
+            f"{len(names)} labels for {num_classes} classes; expected {detectable}, one name per "
+            "class without the background"
+        )

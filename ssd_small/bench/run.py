@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..artefacts.description import Description, description_from_spec
+from ..artefacts.network import random_network
+from ..detection.inference import Inference
+from ..detection.load import torch_runtime
 from ..errors import MissingRequirement, UsageError
 from ..models.registry import get_spec, list_models
-from ..postprocess import PostprocessParams, decode_nms
-from ..requirements import require
-from ..runtimes import open_engine
+from ..postprocess import PostprocessParams
+from ..runtimes import HeadOutputs, open_engine
 from ..runtimes.base import check_batch
 from .synthetic import detector_heads, picture_input
 from .timing import Timing, measure
 
 if TYPE_CHECKING:
     from ..export.build_options import Precision
-    from ..postprocess.detections import Detections
-    from ..runtimes.base import Runtime
     from ..runtimes.torch import TorchRuntime
 
 
@@ -67,42 +67,31 @@ class Measurement:
         }
 
 
-def bench_runtime(
-    runtime: Runtime, params: PostprocessParams, batch: int, seconds: float, threads: int = 0
-) -> Measurement:
-    """Time a runtime.
+def bench_inference(inference: Inference, batch: int, seconds: float) -> Measurement:
+    """Time a network or engine.
 
     A network without decode + NMS inside is followed by decode + NMS of synthetic heads of the
     same size (see :mod:`ssd_small.bench.synthetic`): with random weights the network's own would
     say nothing about their cost.
 
     Args:
-        runtime: network or engine.
-        params: post-processing of heads.
+        inference: network or engine with its post-processing.
         batch: images per call.
         seconds: how long to measure after the warm-up.
-        threads: CPU threads of decode + NMS of heads; 0 for one per core.
     """
+    runtime = inference.runtime
     description = runtime.description
     size = description.preprocessing
     images = picture_input(batch, size.height, size.width)
-    priors = description.priors
-    if description.has_decode_nms:
-        found = runtime.infer(images)
-        assert isinstance(found, list)
-        (network, total), decode = (
-            measure([lambda: runtime.infer(images)], seconds),
-            None,
-        )
-        kept = [len(d) for d in found]
+    if inference.is_bound:
+        kept = [len(found) for found in inference(images)]
+        network, total = measure([lambda: runtime.infer(images)], seconds)
+        decode = None
     else:
-        loc, conf = detector_heads(priors, description.num_classes, batch)
-
-        def process() -> list[Detections]:
-            return decode_nms(loc, conf, priors, params, num_threads=threads)
-
-        network, decode, total = measure([lambda: runtime.infer(images), process], seconds)
-        kept = [len(d) for d in process()]
+        heads = HeadOutputs(*detector_heads(description.priors, description.num_classes, batch))
+        stages = [lambda: runtime.infer(images), lambda: inference.postprocess(heads)]
+        network, decode, total = measure(stages, seconds)
+        kept = [len(found) for found in inference.postprocess(heads)]
     return Measurement(
         model=description.model,
         runtime=runtime.name,
@@ -112,7 +101,7 @@ def bench_runtime(
         decode_nms=decode.per(batch) if decode else None,
         total=total.per(batch),
         detections=float(np.mean(kept)),
-        params=params,
+        params=inference.params,
     )
 
 
@@ -123,15 +112,10 @@ def reference_runtime(description: Description, threads: int = 0) -> TorchRuntim
         UsageError: it is not one of this package's networks.
         MissingRequirement: torch is not installed.
     """
-    torch = require("torch", "timing PyTorch beside the engine")
-    from ..models.network import create_model
-    from ..runtimes.torch import TorchRuntime
-
-    torch.manual_seed(0)
-    if threads:
-        torch.set_num_threads(threads)
-    net = create_model(description.model, description.num_classes, description.width)
-    return TorchRuntime(net, description.with_decode_nms(False))
+    net, _ = random_network(
+        description.model, num_classes=description.num_classes, width=description.width
+    )
+    return torch_runtime(net, description.with_decode_nms(False), threads=threads, max_batch=64)
 
 
 def bench_engine(
@@ -152,11 +136,11 @@ def bench_engine(
         try:
             reference = reference_runtime(engine.description, threads)
         except (UsageError, MissingRequirement):
-            yield bench_runtime(engine, params, batch, seconds, threads)
+            yield bench_inference(Inference(engine, params, threads), batch, seconds)
             return
         with reference:
-            yield bench_runtime(reference, params, batch, seconds / 2, threads)
-        yield bench_runtime(engine, params, batch, seconds / 2, threads)
+            yield bench_inference(Inference(reference, params, threads), batch, seconds / 2)
+        yield bench_inference(Inference(engine, params, threads), batch, seconds / 2)
 
 
 def bench_model(
@@ -193,8 +177,8 @@ def bench_model(
     with reference_runtime(description, threads) as reference:
         onnx_path, engine_path = folder / f"{name}.onnx", folder / f"{name}.engine"
         write_onnx(onnx_from_network(reference.net, description), onnx_path)
-        yield bench_runtime(reference, params, batch, seconds / 2, threads)
+        yield bench_inference(Inference(reference, params, threads), batch, seconds / 2)
     options = BuildOptions(target="onnxruntime", precision=precision, max_batch=batch, heads=True)
     build_engine(onnx_path, engine_path, options)
     with open_engine(engine_path, threads) as engine:
-        yield bench_runtime(engine, params, batch, seconds / 2, threads)
+        yield bench_inference(Inference(engine, params, threads), batch, seconds / 2)

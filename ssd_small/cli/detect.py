@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,49 +16,72 @@ from .options import (
     FILE,
     FOLDER,
     Number,
+    batch_option,
     cuda_graph_option,
     json_option,
     model_options,
     note,
     open_detector,
-    print_json,
     threads_option,
+    workers_option,
 )
 
 if TYPE_CHECKING:
-    from ..artefacts.description import Description
-    from ..postprocess.detections import Detections
+    from ..detection.detector import Detector
+    from ..detection.picture_detections import PictureDetections
+    from ..detection.pipeline import Outcome
+
+
+class _Threshold(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """``0.3``, or ``NAME=0.2`` for one class."""
+
+    name = "threshold"
+    _number = Number(0, 1)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str | None, float]:
+        """Class name (None for all classes) and number."""
+        name, equals, number = str(value).rpartition("=")
+        return (name if equals else None), self._number.convert(number, param, ctx)
 
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=FILE)
-@click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine'.")
+@click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine', or its ONNX file.")
 @model_options
 @click.option(
     "--score-threshold",
-    type=Number(0, 1),
-    default=0.5,
-    show_default=True,
-    help="Show scores above.",
+    "thresholds",
+    type=_Threshold(),
+    multiple=True,
+    metavar="N|NAME=N",
+    help="Show scores above; NAME=N for one class; repeatable. Default: 0.5, or the engine's own "
+    "where that is larger.",
 )
 @click.option("--output", "-o", type=FOLDER, help="Folder for pictures with boxes.")
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
+@batch_option
+@workers_option
 @cuda_graph_option
 @threads_option
 @json_option
 def command(
     images: tuple[Path, ...],
     engine: Path | None,
-    score_threshold: float,
+    thresholds: tuple[tuple[str | None, float], ...],
     output: Path | None,
-    batch: int,
+    batch: int | None,
+    workers: int | None,
     cuda_graph: bool,
     threads: int,
     as_json: bool,
     **network: Any,
 ) -> None:
-    """Detect objects in IMAGES, which are files or folders of files."""
-    from ..pictures.batches import load_batches
+    """Detect objects in IMAGES, which are files or folders of files.
+
+    With --json each picture is one JSON object on a line of its own, written as soon as the
+    picture is done; one that cannot be read is a line with "image" and "error".
+    """
     from ..pictures.reading import list_images
     from ..requirements import require
 
@@ -65,43 +90,54 @@ def command(
     require("cv2", "reading images")
     paths = list_images(images)
     targets = _targets(paths, output)
-    unreadable: list[BadFile] = []
-    report: list[dict[str, Any]] = []
-    with open_detector(engine, network, None, threads, cuda_graph=cuda_graph) as detector:
-        description = detector.runtime.description
-        batches = load_batches(
-            paths,
-            description.preprocessing,
-            min(batch, detector.runtime.max_batch),
-            keep_originals=output is not None,
-            unreadable=unreadable,
-        )
-        hidden = not sys.stderr.isatty()
-        bar = click.progressbar(length=len(paths), label="detect", file=sys.stderr, hidden=hidden)
-        with bar:
-            for loaded in batches:
-                found = [d.above(score_threshold) for d in detector(loaded.images)]
-                for position, index in enumerate(loaded.indices):
-                    entry = _entry(
-                        paths[index], loaded.sizes[position], found[position], description
-                    )
-                    if targets:
-                        _draw(
-                            loaded.originals[position], found[position], description, targets[index]
-                        )
-                        entry["picture"] = str(targets[index])
-                    report.append(entry)
-                bar.update(len(loaded.indices))
-    if as_json:
-        print_json(report)
-    else:
-        _print(report)
+    opened = open_detector(
+        engine, network, None, threads, batch=batch, workers=workers, cuda_graph=cuda_graph
+    )
+    with opened as detector:
+        unreadable = _detect(detector, paths, targets, dict(thresholds) or None, as_json)
     if len(unreadable) == 1:
-        raise unreadable[0]
+        raise BadFile(unreadable[0])
     if unreadable:
         for error in unreadable:
             note(f"  {error}")
         raise BadFile(f"{len(unreadable)} of {len(paths)} images could not be read, see above")
+
+
+def _detect(
+    detector: Detector,
+    paths: list[Path],
+    targets: list[Path],
+    threshold: Mapping[str | None, float] | None,
+    as_json: bool,
+) -> list[str]:
+    """Detect, print and draw picture by picture; what could not be read."""
+    unreadable: list[str] = []
+    outcomes = detector.outcomes(paths, score_threshold=threshold, keep_pixels=bool(targets))
+    hidden = not sys.stderr.isatty()
+    bar = click.progressbar(length=len(paths), label="detect", file=sys.stderr, hidden=hidden)
+    with bar:
+        for index, (outcome, found) in enumerate(outcomes):
+            if outcome.error is not None:
+                unreadable.append(str(outcome.error))
+                entry = {"image": found.image, "error": str(outcome.error)}
+            else:
+                entry = found.to_dict()
+                if targets:
+                    _draw(outcome, found, targets[index])
+                    entry["picture"] = str(targets[index])
+            if as_json:
+                click.echo(json.dumps(entry))
+            elif outcome.error is None:
+                _print(entry)
+            bar.update(1)
+    return unreadable
+
+
+def _draw(outcome: Outcome, found: PictureDetections, target: Path) -> None:
+    from ..detection.draw import drawn, save_picture
+
+    assert outcome.pixels is not None
+    save_picture(drawn(outcome.pixels, found, enlarge=True), target)
 
 
 def _targets(paths: list[Path], output: Path | None) -> list[Path]:
@@ -113,65 +149,30 @@ def _targets(paths: list[Path], output: Path | None) -> list[Path]:
 
     require("PIL", "drawing detections")
     targets: list[Path] = []
+    taken: set[Path] = set()
     for path in paths:
         suffix = ".png" if path.suffix.lower() == ".png" else ".jpg"
         target, number = output / f"{path.stem}{suffix}", 1
-        while target in targets:
+        while target in taken:
             number += 1
             target = output / f"{path.stem}-{number}{suffix}"
         if target.exists() and target.resolve() == path.resolve():
             raise UsageError(f"--output {output} would overwrite {path}; choose another folder")
+        taken.add(target)
         targets.append(target)
     check_writable(targets[0])
     return targets
 
 
-def _entry(
-    path: Path, size: tuple[int, int], detections: Detections, description: Description
-) -> dict[str, Any]:
-    """The JSON entry of one image; boxes in pixels, highest score first."""
-    height, width = size
-    scale = (width, height, width, height)
-    return {
-        "image": str(path),
-        "width": width,
-        "height": height,
-        "detections": [
-            {
-                # networks may point beyond the picture; what a user crops lies inside
-                "box": [
-                    round(min(max(v, 0.0), 1.0) * s, 2) for v, s in zip(box, scale, strict=True)
-                ],
-                "label": label,
-                "name": description.label_name(label),
-                "score": round(score, 6),
-            }
-            for box, label, score in zip(
-                detections.boxes.tolist(),
-                detections.labels.tolist(),
-                detections.scores.tolist(),
-                strict=True,
-            )
-        ],
-    }
-
-
-def _draw(image: Any, detections: Detections, description: Description, target: Path) -> None:
-    from ..detection.draw import picture_from_detections, save_picture
-
-    save_picture(picture_from_detections(image, detections, description), target)
-
-
-def _print(report: list[dict[str, Any]]) -> None:
-    for entry in report:
-        place = f" -> {entry['picture']}" if "picture" in entry else ""
-        found = entry["detections"]
+def _print(entry: dict[str, Any]) -> None:
+    place = f" -> {entry['picture']}" if "picture" in entry else ""
+    found = entry["detections"]
+    click.echo(
+        f"{entry['image']} ({entry['width']}x{entry['height']}): {len(found)} "
+        f"detection{'' if len(found) == 1 else 's'}{place}"
+    )
+    for item in found:
+        x1, y1, x2, y2 = item["box"]
         click.echo(
-            f"{entry['image']} ({entry['width']}x{entry['height']}): {len(found)} "
-            f"detection{'' if len(found) == 1 else 's'}{place}"
+            f"  {item['score']:.3f}  {item['name']:<16} {x1:8.1f} {y1:8.1f} {x2:8.1f} {y2:8.1f}"
         )
-        for item in found:
-            x1, y1, x2, y2 = item["box"]
-            click.echo(
-                f"  {item['score']:.3f}  {item['name']:<16} {x1:8.1f} {y1:8.1f} {x2:8.1f} {y2:8.1f}"
-            )

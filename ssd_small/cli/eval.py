@@ -14,6 +14,7 @@ from .options import (
     FILE,
     FOLDER,
     Number,
+    batch_option,
     cuda_graph_option,
     json_option,
     model_options,
@@ -22,6 +23,7 @@ from .options import (
     print_json,
     print_table,
     threads_option,
+    workers_option,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ if TYPE_CHECKING:
     help="inclusive: the network learned x2 = x + w - 1 (the published checkpoints did).",
 )
 @click.option("--min-map", type=Number(0, 1), help="Exit 1 if AP is lower.")
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
+@batch_option
+@workers_option
 @click.option("--save-detections", type=FILE, help="Also write the COCO result file.")
 @cuda_graph_option
 @threads_option
@@ -63,7 +66,8 @@ def command(
     protocol: str | None,
     box_convention: str,
     min_map: float | None,
-    batch: int,
+    batch: int | None,
+    workers: int | None,
     save_detections: Path | None,
     cuda_graph: bool,
     threads: int,
@@ -101,10 +105,17 @@ def command(
             require(module, "evaluating")
         report |= {"source": str(engine or network["weights"]), "box_convention": box_convention}
         opened = open_detector(
-            engine, network, protocol, threads, cuda_graph=cuda_graph, default_preset="coco"
+            engine,
+            network,
+            protocol,
+            threads,
+            batch=batch,
+            workers=workers,
+            cuda_graph=cuda_graph,
+            default_preset="coco",
         )
         with opened as detector:
-            outcome = _run(detector, truth, images, batch, box_convention == "inclusive")
+            outcome = _run(detector, truth, images, box_convention == "inclusive")
         entries = outcome.results
         report |= _described(detector, outcome)
     report["detections"] = len(entries)
@@ -116,9 +127,7 @@ def command(
         raise CheckFailed(f"AP {achieved:.4f} is below --min-map {min_map:g}")
 
 
-def _run(
-    detector: Detector, truth: Annotations, images: Path, batch: int, inclusive: bool
-) -> Evaluation:
+def _run(detector: Detector, truth: Annotations, images: Path, inclusive: bool) -> Evaluation:
     """Evaluate with a progress bar on a terminal."""
     from ..evaluation.evaluate import evaluate
 
@@ -126,9 +135,7 @@ def _run(
     count = len(truth.images)
     bar = click.progressbar(length=count, label="eval", file=sys.stderr, hidden=hidden)
     with bar:
-        return evaluate(
-            detector, truth, images, batch_size=batch, inclusive=inclusive, progress=bar.update
-        )
+        return evaluate(detector, truth, images, inclusive=inclusive, progress=bar.update)
 
 
 def _described(detector: Detector, outcome: Evaluation) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -55,6 +54,16 @@ cuda_graph_option = click.option(
 )
 threads_option = click.option(
     "--threads", type=click.IntRange(0, 1024), default=0, help="CPU threads; 0: one per core."
+)
+batch_option = click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Pictures per call, at most what the engine takes. Default: that, 8 for a network.",
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1, 16),
+    help="Threads that read pictures. Default: what keeps the engine busy.",
 )
 
 
@@ -137,97 +146,68 @@ def load_network(
 ) -> tuple[SsdNetwork, Description]:
     """The network that the model options name, and its description.
 
-    A shipped checkpoint brings its network and labels along.
-
     Raises:
         UsageError: no model, or neither weights nor ``random_weights``.
     """
+    if model is None and find_shipped(weights) is None:
+        raise UsageError("no network: pass --model NAME (see 'ssd-small models')")
+    from ..artefacts.network import network_from_checkpoint, random_network
     from ..models.registry import get_spec
 
-    shipped = find_shipped(weights)
-    if shipped is not None:
-        weights, labels = shipped.path, labels or shipped.labels_path
-        model = model or shipped.model
-        if get_spec(model).name != shipped.model:
-            raise UsageError(
-                f"{shipped.name} is a {shipped.model}, not a {model}; pass that --model"
-            )
-    if model is None:
-        raise UsageError("no network: pass --model NAME (see 'ssd-small models')")
-
-    spec = get_spec(model)
-    if weights is None and not random_weights:
+    options: dict[str, Any] = {"num_classes": num_classes, "width": width, "labels": labels}
+    if weights is not None and random_weights:
+        raise UsageError("--weights and --random-weights exclude each other; pass one of them")
+    if weights is not None:
+        return network_from_checkpoint(weights, model, **options)
+    assert model is not None
+    get_spec(model)
+    if not random_weights:
         raise UsageError(
             f"{model} needs weights: pass --weights FILE, or --random-weights to go without"
         )
-    if weights is not None and random_weights:
-        raise UsageError("--weights and --random-weights exclude each other; pass one of them")
-    from ..artefacts.description import description_from_spec
-    from ..artefacts.labels import read_labels
-    from ..files import sha256_of
-    from ..requirements import require
-
-    require("torch", f"{model}")
-    names = read_labels(labels) if labels else None
-    if weights is not None:
-        from ..models.checkpoint import model_from_checkpoint
-
-        net = model_from_checkpoint(model, weights, num_classes, width)
-        origin = f"sha256:{sha256_of(weights)}"
-    else:
-        import torch
-
-        from ..models.network import create_model
-
-        torch.manual_seed(0)
-        net = create_model(spec, num_classes or 81, 1.0 if width is None else width)
-        origin = "random"
-    return net, description_from_spec(
-        spec, net.num_classes, net.width, labels=names, weights=origin
-    )
+    return random_network(model, **options)
 
 
-@contextmanager
 def open_detector(
     engine: Path | None,
     network: dict[str, Any],
     preset: str | None,
     threads: int,
     *,
+    batch: int | None = None,
+    workers: int | None = None,
     cuda_graph: bool = True,
     default_preset: str = "deploy",
     **given: Any,
-) -> Iterator[Detector]:
+) -> Detector:
     """The detector that --engine, or --model with --weights, names.
 
     ``preset`` and the parameters ``given`` (None: not asked for) choose the post-processing;
     without either, an engine keeps what it was exported with.
     """
     from ..detection.detector import Detector
-    from ..runtimes import open_engine
+    from ..detection.load import open_built, torch_runtime
 
     runtime: Runtime
     if engine is not None:
-        unused = [key for key, value in network.items() if value is not None]
+        unused = [key for key, value in network.items() if value is not None and key != "labels"]
         if unused:
             raise UsageError(f"--{unused[0].replace('_', '-')} does not go with --engine")
-        runtime = open_engine(engine, threads, cuda_graph=cuda_graph)
+        runtime = open_built(
+            engine, labels=network["labels"], threads=threads, cuda_graph=cuda_graph
+        )
     else:
-        net, description = load_network(**network)
-        import torch
-
-        from ..runtimes.torch import TorchRuntime
-
-        if threads:
-            torch.set_num_threads(threads)
-        runtime = TorchRuntime(net, description)
-    own = runtime.description.postprocess
-    if engine is not None and preset is None:
-        params = replace(own, **{k: v for k, v in given.items() if v is not None})
-    else:
-        params = postprocess_params(own, preset or default_preset, **given)
-    with runtime:
-        yield Detector(runtime, params, threads)
+        runtime = torch_runtime(*load_network(**network), threads=threads, max_batch=batch)
+    try:
+        own = runtime.description.postprocess
+        if engine is not None and preset is None:
+            params = replace(own, **{k: v for k, v in given.items() if v is not None})
+        else:
+            params = postprocess_params(own, preset or default_preset, **given)
+        return Detector(runtime, params, threads=threads, max_batch=batch, workers=workers)
+    except BaseException:
+        runtime.close()
+        raise
 
 
 def print_json(value: Any) -> None:

@@ -1,65 +1,258 @@
-"""A runtime together with the post-processing its outputs still need."""
+"""The detector people use: pictures in, named boxes in pixels out."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import asdict
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import UsageError
-from ..postprocess import PostprocessParams, decode_nms
-from ..postprocess.detections import Detections
-from ..runtimes.base import HeadOutputs, Runtime
+from ..pictures.pixels import ColorOrder, each_picture, is_path
+from .inference import Inference, Stopwatch
+from .picture_detections import PictureDetections, picture_detections
+from .pipeline import MOST_WORKERS, Outcome, detect
+from .thresholds import ScoreFilter, ScoreThreshold, score_filter
+
+if TYPE_CHECKING:
+    from ..artefacts.description import Description
+    from ..pictures.preprocessing import Preprocessing
+    from ..postprocess import PostprocessParams
+    from ..postprocess.dispatch import Backend
+    from ..runtimes import Runtime
+
+#: pictures per call of a runtime that has no limit of its own
+USUAL_BATCH = 8
 
 
-@dataclass
-class Stopwatch:
-    """Seconds spent per stage."""
-
-    network: float = 0.0
-    decode_nms: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
 class Detector:
-    """Images in, detections out, whichever runtime does it.
+    """Finds objects in pictures; made by :func:`ssd_small.load`.
+
+    One detector serves one thread at a time: several threads take a detector each. It is a context
+    manager; leaving the block frees the engine.
 
     Attributes:
-        runtime: network or engine.
-        params: post-processing of head outputs; must be the engine's own where decode + NMS are
-            inside it.
-        threads: CPU threads of decode + NMS outside of the engine; 0 for one per core.
-        spent: time per stage so far; what happens inside an engine counts as network.
+        inference: network or engine, with its post-processing.
+        max_batch: pictures per call of the engine; any number is split into such batches.
+        workers: threads that read and resize pictures ahead of the engine.
     """
 
-    runtime: Runtime
-    params: PostprocessParams
-    threads: int = 0
-    spent: Stopwatch = field(default_factory=Stopwatch)
-    _priors: npt.NDArray[np.float32] = field(init=False)
+    def __init__(
+        self,
+        runtime: Runtime,
+        params: PostprocessParams | None = None,
+        *,
+        threads: int = 0,
+        max_batch: int | None = None,
+        workers: int | None = None,
+        backend: Backend = "auto",
+    ) -> None:
+        """Put a runtime to use.
 
-    def __post_init__(self) -> None:
-        description = self.runtime.description
-        if description.has_decode_nms and self.params != description.postprocess:
-            raise UsageError(
-                "this engine has decode + NMS inside with other post-processing parameters "
-                f"({description.postprocess}); export with the ones wanted, or build a heads "
-                "engine (build-engine --heads), whose parameters are free"
-            )
-        object.__setattr__(self, "_priors", description.priors)
+        Args:
+            runtime: network or engine; closed with the detector.
+            params: decode + NMS; default: what the runtime's description holds.
+            threads: CPU threads of decode + NMS outside of the engine; 0 for one per core.
+            max_batch: largest batch, at most what the runtime takes; default: that.
+            workers: threads that read pictures; default: what keeps the runtime busy.
+            backend: of decode + NMS outside of the engine, see :func:`ssd_small.decode_nms`.
 
-    def __call__(self, images: npt.NDArray[np.float32]) -> list[Detections]:
-        """Detect on preprocessed ``images [N, 3, H, W]``; one Detections per image."""
-        started = time.perf_counter()
-        outputs = self.runtime.infer(images)
-        ended = time.perf_counter()
-        self.spent.network += ended - started
-        if not isinstance(outputs, HeadOutputs):
-            return outputs
-        detections = decode_nms(
-            outputs.loc, outputs.conf, self._priors, self.params, num_threads=self.threads
+        Raises:
+            UsageError: other params than those inside the engine, or a number out of range.
+        """
+        for name, number in (("max_batch", max_batch), ("workers", workers)):
+            if number is not None and number < 1:
+                raise UsageError(f"{name} {number}: expected at least 1")
+        own = params or runtime.description.postprocess
+        self.inference = Inference(runtime, own, threads, backend)
+        self.max_batch = min(max_batch or runtime.max_batch, runtime.max_batch)
+        self.workers = min(workers or usual_workers(runtime), MOST_WORKERS)
+        self._spent = Stopwatch()
+        self._closed = False
+
+    @property
+    def runtime(self) -> Runtime:
+        """The network or engine."""
+        return self.inference.runtime
+
+    @property
+    def params(self) -> PostprocessParams:
+        """Parameters of decode + NMS."""
+        return self.inference.params
+
+    @property
+    def description(self) -> Description:
+        """What the network says of itself."""
+        return self.runtime.description
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes it can detect."""
+        return self.description.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a picture becomes network input."""
+        return self.description.preprocessing
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """Seconds per stage of the last call, or of the last stream so far.
+
+        ``read`` and ``preprocess`` happen in threads beside the engine and are their sums;
+        ``network`` holds decode + NMS too where they are inside the engine, else ``decode_nms``.
+        """
+        return asdict(self._spent)
+
+    def __call__(
+        self,
+        pictures: Any,
+        *,
+        score_threshold: ScoreThreshold | None = None,
+        color: ColorOrder = "BGR",
+    ) -> list[PictureDetections]:
+        """Detect objects.
+
+        Args:
+            pictures: one picture or several: a path, a numpy array ``[H, W, 3]`` uint8 (grey,
+                four channels and full-range uint16 are converted), a PIL image, a torch tensor
+                ``[3, H, W]`` uint8, any iterable of these, or a batch with a dimension more.
+            score_threshold: only scores greater than this: a number, or numbers by class name
+                (``{"Platelets": 0.2}``; the others keep the default, or the value of the key
+                None). Default: the larger of 0.5 and the detector's own threshold.
+            color: channel order of numpy arrays, ``"BGR"`` (as OpenCV reads them) or ``"RGB"``;
+                PIL images and tensors are RGB whatever it says.
+
+        Returns:
+            One :class:`PictureDetections` per picture, in their order.
+
+        Raises:
+            BadFile: a file is absent or not an image.
+            UsageError: something that is no picture, an unknown class, a threshold under the one
+                built into the engine, or a closed detector.
+        """
+        return list(self.stream(pictures, score_threshold=score_threshold, color=color))
+
+    def stream(
+        self,
+        pictures: Iterable[Any] | Any,
+        *,
+        score_threshold: ScoreThreshold | None = None,
+        color: ColorOrder = "BGR",
+    ) -> Iterator[PictureDetections]:
+        """As calling the detector, but lazily: results come one by one, in bounded memory.
+
+        Pictures are pulled in the consumer's thread and decoded ahead in others; at most
+        ``4 * max_batch + 16`` are pulled and not yet answered. Closing the iterator stops pulling;
+        what the source raises is raised after the results of what it gave before.
+        """
+        outcomes = self.outcomes(pictures, score_threshold=score_threshold, color=color)
+        return self._found(outcomes)
+
+    def _found(self, outcomes: Iterator[tuple[Outcome, PictureDetections]]) -> Iterator[Any]:
+        try:
+            for outcome, found in outcomes:
+                if outcome.error is not None:
+                    raise outcome.error
+                yield found
+        finally:
+            outcomes.close()  # type: ignore[attr-defined]
+
+    def outcomes(
+        self,
+        pictures: Iterable[Any] | Any,
+        *,
+        score_threshold: ScoreThreshold | None = None,
+        color: ColorOrder = "BGR",
+        keep_pixels: bool = False,
+    ) -> Iterator[tuple[Outcome, PictureDetections]]:
+        """The same road with all that it knows: what programs of this package walk on.
+
+        Per picture its outcome (every detection of decode + NMS in the unit square, and the error
+        of one that cannot be read) and the result made of it.
+        """
+        self._check_open()
+        own = self.params.score_threshold
+        bound = self.inference.is_bound
+        keep = score_filter(score_threshold, self.description, own, is_bound=bound)
+        inference = self.inference
+        if not bound and keep.lowest < np.float32(own):
+            inference = inference.with_score_threshold(keep.lowest)
+        return self._outcomes(inference, each_picture(pictures), keep, color, keep_pixels)
+
+    def _outcomes(
+        self,
+        inference: Inference,
+        pictures: Iterable[Any],
+        keep: ScoreFilter,
+        color: ColorOrder,
+        keep_pixels: bool,
+    ) -> Iterator[tuple[Outcome, PictureDetections]]:
+        self._spent = spent = Stopwatch()
+        outcomes = detect(
+            inference,
+            pictures,
+            batch_size=self.max_batch,
+            # one picture is not worth a thread
+            workers=0 if isinstance(pictures, Sized) and len(pictures) < 2 else self.workers,
+            color=color,
+            keep_pixels=keep_pixels,
+            spent=spent,
         )
-        self.spent.decode_nms += time.perf_counter() - ended
-        return detections
+        try:
+            for outcome in outcomes:
+                name = os.fspath(outcome.picture) if is_path(outcome.picture) else None
+                found = keep(outcome.detections)
+                yield outcome, picture_detections(found, outcome.size, name, self.description)
+        finally:
+            outcomes.close()  # type: ignore[attr-defined]
+
+    def warmup(self) -> None:
+        """Run empty input through the engine: what it sets up on first use is set up then."""
+        self._check_open()
+        size = (3, self.preprocessing.height, self.preprocessing.width)
+        for batch in sorted({1, self.max_batch}):
+            self.inference(np.zeros((batch, *size), np.float32))
+
+    def close(self) -> None:
+        """Free the engine; calling twice is harmless."""
+        self._closed = True
+        self.runtime.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this detector has been closed; load it again")
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        """Network, classes, runtime, precision, input size and batch in a line."""
+        runtime, size = self.runtime, self.preprocessing
+        state = ", closed" if self._closed else ""
+        return (
+            f"Detector({self.description.model}, {len(self.labels)} classes, {runtime.name} "
+            f"{runtime.precision}, input {size.width}x{size.height}, max_batch {self.max_batch}"
+            f"{state})"
+        )
+
+
+def usual_workers(runtime: Runtime) -> int:
+    """Threads that read pictures fast enough for a runtime.
+
+    On the CPU reading takes its time from the network, and two threads keep ahead of it; a GPU
+    takes pictures faster than a few cores decode them.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(2 if runtime.device == "cpu" else MOST_WORKERS, cores or 1)

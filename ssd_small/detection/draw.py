@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..errors import UsageError
 from ..files import atomic_output
 from ..pictures.reading import Image
 from ..requirements import require
 
 if TYPE_CHECKING:
-    from ..artefacts.description import Description
-    from ..postprocess.detections import Detections
+    from .picture_detections import PictureDetections
 
 Color = tuple[int, int, int]
+
+#: side in pixels up to which a picture is enlarged, if asked for, and lines get thicker beyond
+_LEGIBLE = 900
 
 
 def label_color(label: int) -> Color:
@@ -28,52 +30,47 @@ def label_color(label: int) -> Color:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def picture_from_detections(
-    image: Image, detections: Detections, description: Description
-) -> npt.NDArray[np.uint8]:
+def drawn(pixels: Image, found: PictureDetections, *, enlarge: bool = False) -> Image:
     """Draw boxes, names and scores.
 
     Args:
-        image: ``[H, W, 3]`` uint8 BGR.
-        detections: boxes in the unit square.
-        description: names the labels.
+        pixels: ``[H, W, 3]`` uint8 BGR.
+        found: what was detected there.
+        enlarge: a small picture is drawn on at a multiple of its size, so that text is legible.
 
     Returns:
-        ``[H, W, 3]`` uint8 RGB; small pictures are enlarged, so that the text is legible.
+        ``[H, W, 3]`` uint8 BGR.
     """
     require("PIL", "drawing detections")
     from PIL import Image as PilImage
     from PIL import ImageDraw, ImageFont
 
-    picture = PilImage.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
-    enlarge = max(1, round(900 / max(picture.size)))
-    if enlarge > 1:
+    picture = PilImage.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
+    factor = max(1, round(_LEGIBLE / max(picture.size))) if enlarge else 1
+    if factor > 1:
         picture = picture.resize(
-            (picture.width * enlarge, picture.height * enlarge), PilImage.Resampling.BICUBIC
+            (picture.width * factor, picture.height * factor), PilImage.Resampling.BICUBIC
         )
     draw = ImageDraw.Draw(picture, "RGBA")
-    unit = max(1.0, max(picture.size) / 900)
+    unit = max(1.0, max(picture.size) / _LEGIBLE)
     font = ImageFont.load_default(size=round(13 * unit))
     captions = []
     # the best detections last, so that nothing covers them
-    for box, score, label in reversed(
-        list(zip(detections.boxes, detections.scores, detections.labels, strict=True))
-    ):
-        corners = _corners(box, picture.size)
-        color = label_color(int(label))
+    for one in reversed(list(found)):
+        corners = _corners(one.box * np.float32(factor), picture.size)
+        color = label_color(one.label)
         draw.rectangle(corners, outline=color, fill=(*color, 28), width=round(2 * unit))
-        text = f"{description.label_name(int(label))} {score:.2f}"
-        captions.append((corners, color, text))
+        captions.append((corners, color, f"{one.name} {one.score:.2f}"))
     for corners, color, text in captions:
         _caption(draw, font, corners, color, text, picture.size)
-    return np.asarray(picture)
+    return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
 
 
 def _corners(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
     """Pixel corners inside the picture; the low corner never passes the high one."""
     width, height = size
-    x1, x2 = (min(max(float(v) * width, 0.0), width - 1.0) for v in (box[0], box[2]))
-    y1, y2 = (min(max(float(v) * height, 0.0), height - 1.0) for v in (box[1], box[3]))
+    x1, x2 = (min(max(float(v), 0.0), width - 1.0) for v in (box[0], box[2]))
+    y1, y2 = (min(max(float(v), 0.0), height - 1.0) for v in (box[1], box[3]))
     return x1, y1, max(x1, x2), max(y1, y2)
 
 
@@ -95,11 +92,19 @@ def _caption(
     draw.text((x + 3 - left, y + 2 - top), text, font=font, fill="black" if dark else "white")
 
 
-def save_picture(picture: npt.NDArray[np.uint8], path: Path) -> None:
-    """Write ``[H, W, 3]`` RGB as JPEG or PNG, by the suffix; atomic."""
+def save_picture(pixels: Image, path: Path) -> None:
+    """Write ``[H, W, 3]`` BGR in the format of the suffix; atomic.
+
+    Raises:
+        UsageError: PIL writes no format of this suffix.
+        OutputError: the file cannot be written.
+    """
     require("PIL", "writing pictures")
     from PIL import Image as PilImage
 
-    kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
+    kind = PilImage.registered_extensions().get(path.suffix.lower())
+    if kind not in PilImage.SAVE:
+        raise UsageError(f"{path}: no picture format ends in {path.suffix!r}; use .png or .jpg")
     with atomic_output(path) as temporary:
-        PilImage.fromarray(picture).save(temporary, format=kind, quality=92)
+        picture = PilImage.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
+        picture.save(temporary, format=kind, quality=92)

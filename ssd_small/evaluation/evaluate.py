@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..datasets.coco import Annotations, image_paths
 from ..detection.detector import Detector
-from ..pictures.batches import load_batches
 from .coco_results import category_ids, results_from_detections, score
 
 
@@ -35,52 +35,40 @@ class Evaluation:
 def evaluate(
     detector: Detector,
     annotations: Annotations,
-    images: Path,
+    images: str | Path | Iterable[Any],
     *,
-    batch_size: int = 8,
-    workers: int = 2,
     inclusive: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
-    """Detect on every image of a data set, decoding ahead in threads, and score.
+    """Detect on every image of a data set and score.
 
     Args:
         detector: network or engine with its post-processing.
         annotations: ground truth.
-        images: folder of the image files.
-        batch_size: images per call, at most what the engine takes.
-        workers: decoding threads.
+        images: folder of the image files; or the pictures themselves, one per entry of
+            ``annotations.images`` in that order, as a detector takes them (arrays: BGR).
         inclusive: see :func:`ssd_small.evaluation.coco_results.results_from_detections`.
         progress: called with the number of images just finished.
 
     Raises:
         BadFile: an image is missing or unreadable, or categories do not fit.
+        ValueError: another number of pictures than of entries.
     """
-    runtime = detector.runtime
-    ids = category_ids(annotations, runtime.description)
-    paths = image_paths(annotations, images)
+    description = detector.description
+    ids = category_ids(annotations, description)
+    is_folder = isinstance(images, (str, Path))
+    pictures = image_paths(annotations, Path(images)) if is_folder else images  # type: ignore[arg-type]
     results: list[dict[str, Any]] = []
     mismatches = 0
     started = time.perf_counter()
-    batches = load_batches(
-        paths,
-        runtime.description.preprocessing,
-        min(batch_size, runtime.max_batch),
-        workers=workers,
-    )
-    for batch in batches:
-        for index, size, detections in zip(
-            batch.indices, batch.sizes, detector(batch.images), strict=True
-        ):
-            image = annotations.images[index]
-            mismatches += size != (image["height"], image["width"])
+    with closing(detector.outcomes(pictures)) as outcomes:  # type: ignore[type-var]
+        for image, (outcome, _) in zip(annotations.images, outcomes, strict=True):
+            if outcome.error is not None:
+                raise outcome.error
+            mismatches += outcome.size != (image["height"], image["width"])
             results += results_from_detections(
-                detections, image, runtime.description, ids, inclusive=inclusive
+                outcome.detections, image, description, ids, inclusive=inclusive
             )
-        progress(len(batch.indices))
-    seconds = {
-        "total": time.perf_counter() - started,
-        "network": detector.spent.network,
-        "decode_nms": detector.spent.decode_nms,
-    }
+            progress(1)
+    seconds = {"total": time.perf_counter() - started, **detector.spent}
     return Evaluation(score(annotations, results), results, seconds, mismatches)

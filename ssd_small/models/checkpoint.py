@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import BadFile
 from .network import SsdNetwork, create_model
 from .registry import get_spec
+from .shipped import find_shipped
 from .spec import ModelSpec
 
 StateDict = dict[str, Tensor]
@@ -29,7 +30,8 @@ def load_checkpoint(
 
     Args:
         net: takes the weights.
-        path: file written by ``torch.save(net.state_dict(), path)``.
+        path: file written by ``torch.save(net.state_dict(), path)``, or the name of a shipped
+            checkpoint.
         scope: begin of the keys that are loaded, such as ``"base."`` for the backbone; the others
             are neither read nor compared, and stay as they are in ``net``.
         advice: what to do about a checkpoint with other classes, where ``--num-classes`` is no
@@ -66,10 +68,13 @@ def model_from_checkpoint(
 def read_state_dict(path: str | Path) -> StateDict:
     """The tensors of a checkpoint by key, on the CPU, without running code from the file.
 
+    ``path`` may be the name of a shipped checkpoint.
+
     Raises:
         BadFile: the file cannot be read as a dictionary of tensors.
     """
-    path = Path(path)
+    shipped = find_shipped(path)
+    path = shipped.path if shipped else Path(path)
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
         raise BadFile(f"checkpoint {path} {state}; expected a file written by torch.save")

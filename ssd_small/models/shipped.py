@@ -64,9 +64,9 @@ def shipped_checkpoints() -> tuple[ShippedCheckpoint, ...]:
     return tuple(found)
 
 
-def find_shipped(weights: Path | None) -> ShippedCheckpoint | None:
+def find_shipped(weights: str | Path | None) -> ShippedCheckpoint | None:
     """The shipped checkpoint that ``weights`` names; None for an existing file or another name."""
-    if weights is None or weights.exists():
+    if weights is None or Path(weights).exists():
         return None
-    named = weights.as_posix()
+    named = Path(weights).as_posix()
     return next((one for one in shipped_checkpoints() if one.name == named), None)

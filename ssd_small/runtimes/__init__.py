@@ -5,34 +5,84 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..artefacts.sidecar import read_sidecar
-from ..errors import BadFile
+from ..errors import BadFile, UsageError
 from .base import HeadOutputs, Runtime
 
-__all__ = ["HeadOutputs", "Runtime", "open_engine"]
+__all__ = ["HeadOutputs", "Runtime", "open_engine", "open_onnx"]
 
 
-def open_engine(path: Path, threads: int = 0, *, cuda_graph: bool = True) -> Runtime:
+def open_engine(
+    path: str | Path, threads: int = 0, *, cuda_graph: bool = True, device: str | None = None
+) -> Runtime:
     """Open an engine with the runtime its sidecar names.
 
     Args:
         path: engine file; its sidecar lies beside it.
         threads: CPU threads of the engine; 0 for one per core.
         cuda_graph: replay CUDA graphs (TensorRT).
+        device: ``cpu``, ``cuda`` or ``cuda:N``; None for where the engine belongs.
 
     Raises:
         BadFile: the engine or its sidecar is absent, damaged or foreign.
         MissingRequirement: the runtime is not installed or cannot run here.
+        UsageError: a device that the engine is not for.
     """
+    path = Path(path)
     sidecar = read_sidecar(path)
     if sidecar.target == "onnxruntime":
         from .onnxruntime import OnnxRuntimeRuntime
 
-        return OnnxRuntimeRuntime(path, sidecar, threads)
+        _check_cpu(device, f"engine {path} is run by")
+        return OnnxRuntimeRuntime.from_engine(path, sidecar, threads)
     if sidecar.target in ("tensorrt", "tensorrt-rtx"):
+        from .cuda_device import open_device
         from .tensorrt import TensorRtRuntime
 
-        return TensorRtRuntime(path, sidecar, cuda_graph=cuda_graph)
+        index = gpu_index(device)
+        if index is None and device is not None:
+            raise UsageError(
+                f"device {device!r}: engine {path} is for a GPU; expected cuda or cuda:N, or build "
+                "one for ONNX Runtime, which runs on the CPU"
+            )
+        gpu = open_device(index) if index is not None else None
+        return TensorRtRuntime(path, sidecar, cuda_graph=cuda_graph, device=gpu)
     raise BadFile(
         f"engine {path} is for {sidecar.target!r}, which this version does not know; expected "
         "tensorrt, tensorrt-rtx or onnxruntime"
     )
+
+
+def open_onnx(path: str | Path, threads: int = 0, *, device: str | None = None) -> Runtime:
+    """Open an ONNX file of ``ssd-small export`` with ONNX Runtime, on the CPU.
+
+    Raises:
+        BadFile: absent, not ONNX, or without a description of itself.
+        MissingRequirement: ONNX Runtime is not installed.
+        UsageError: another device than the CPU.
+    """
+    from .onnxruntime import OnnxRuntimeRuntime
+
+    _check_cpu(device, f"ONNX file {path} is run by")
+    return OnnxRuntimeRuntime.from_onnx(Path(path), threads)
+
+
+def gpu_index(device: str | None) -> int | None:
+    """Number of the GPU that ``device`` names; None for the CPU and for no device.
+
+    Raises:
+        UsageError: neither cpu, cuda nor cuda:N.
+    """
+    if device in (None, "cpu"):
+        return None
+    kind, colon, number = str(device).partition(":")
+    if kind != "cuda" or (colon and not (number.isascii() and number.isdigit())):
+        raise UsageError(f"device {device!r}: expected cpu, cuda or cuda:N")
+    return int(number or 0)
+
+
+def _check_cpu(device: str | None, what: str) -> None:
+    if gpu_index(device) is not None:
+        raise UsageError(
+            f"device {device!r}: {what} ONNX Runtime, on the CPU; expected cpu, or build an engine "
+            "for TensorRT"
+        )

@@ -38,12 +38,14 @@ class Runtime(Protocol):
         description: the network inside.
         precision: ``fp32`` or ``fp16``.
         max_batch: largest batch that is executed at once.
+        device: ``cpu`` or ``cuda:N``.
     """
 
     name: str
     description: Description
     precision: str
     max_batch: int
+    device: str
 
     def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
         """Run ``images [N, 3, H, W]``; N over ``max_batch`` is split.
@@ -52,7 +54,7 @@ class Runtime(Protocol):
             Head outputs, or one Detections per image where decode + NMS are inside.
 
         Raises:
-            UsageError: wrong shape or type, or no image.
+            UsageError: wrong shape or type, no image, or closed.
         """
 
     def close(self) -> None:
@@ -79,9 +81,12 @@ class BatchingRuntime:
     max_batch: int
     #: smallest batch that can be executed; a smaller rest is filled up
     min_batch: int = 1
+    device: str = "cpu"
+    _closed: bool = False
 
     def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
         """See :class:`Runtime`."""
+        self._check_open()
         check_images(images, self.description)
         starts = range(0, len(images), self.max_batch)
         parts = [self._infer_part(images[i : i + self.max_batch]) for i in starts]
@@ -102,7 +107,12 @@ class BatchingRuntime:
         return outputs[:number]
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Take no more images; a runtime that has something to free does so as well."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this engine has been closed; open it again")
 
     def __enter__(self):  # type: ignore[no-untyped-def]
         return self

@@ -1,49 +1,97 @@
-"""Engines of ONNX Runtime, the embedded default where there is no NVIDIA GPU."""
+"""ONNX Runtime, the embedded default where there is no NVIDIA GPU: engines and ONNX files."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from ..artefacts.description import METADATA_KEY, Description
 from ..artefacts.sidecar import Sidecar
+from ..artefacts.tensors import output_names
 from ..errors import BadFile
+from ..files import read_bytes
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from .base import BatchingRuntime, FloatArray, HeadOutputs
 
+#: images per call of an ONNX file, which has no limit of its own
+_ONNX_BATCH = 8
+
 
 class OnnxRuntimeRuntime(BatchingRuntime):
-    """Runs an engine that ``build-engine --target onnxruntime`` wrote."""
+    """Runs a network on the CPU; made by :meth:`from_engine` or :meth:`from_onnx`."""
 
-    def __init__(self, path: Path, sidecar: Sidecar, threads: int = 0) -> None:
-        ort = require("onnxruntime", "running this engine")
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exception types are not public
-            reason = str(error).strip().splitlines()[0]
+    def __init__(
+        self,
+        session: Any,
+        description: Description,
+        *,
+        precision: str,
+        max_batch: int,
+        source: str,
+        teller: str,
+    ) -> None:
+        self._session = session
+        self.description = description
+        self.precision = precision
+        self.max_batch = max_batch
+        self.name = f"onnxruntime {require('onnxruntime', 'running this network').__version__}"
+        self._check_ends(source, teller)
+
+    @classmethod
+    def from_engine(cls, path: Path, sidecar: Sidecar, threads: int = 0) -> OnnxRuntimeRuntime:
+        """Open what ``build-engine --target onnxruntime`` wrote.
+
+        Raises:
+            BadFile: ONNX Runtime cannot load it, or it is not what its sidecar describes.
+            MissingRequirement: ONNX Runtime is not installed.
+        """
+        built = f"engine {path} (built with {sidecar.target_version})"
+        return cls(
+            _session(path, threads, built, "build it again"),
+            sidecar.description,
+            precision=sidecar.precision,
+            max_batch=sidecar.batch["max"],
+            source=f"engine {path}",
+            teller="its sidecar describes",
+        )
+
+    @classmethod
+    def from_onnx(cls, path: Path, threads: int = 0) -> OnnxRuntimeRuntime:
+        """Open an ONNX file of ``ssd-small export``.
+
+        Raises:
+            BadFile: absent, not ONNX, or without a description of itself.
+            MissingRequirement: ONNX Runtime is not installed.
+        """
+        read_bytes(path, "an ONNX file written by 'ssd-small export'")
+        session = _session(path, threads, f"ONNX file {path}", "export it again")
+        metadata = session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in metadata:
             raise BadFile(
-                f"ONNX Runtime {ort.__version__} cannot load engine {path} (built with "
-                f"{sidecar.target_version}): {reason}; build it again"
-            ) from error
-        self._check_ends(path, sidecar)
-        self.sidecar = sidecar
-        self.description = sidecar.description
-        self.precision = sidecar.precision
-        self.max_batch = sidecar.batch["max"]
-        self.name = f"onnxruntime {ort.__version__}"
+                f"{path} is ONNX but was not written by 'ssd-small export' (no {METADATA_KEY!r} "
+                "metadata); export the network with this tool"
+            )
+        description = Description.from_json(metadata[METADATA_KEY], path)
+        return cls(
+            session,
+            description,
+            precision="fp32",
+            max_batch=_ONNX_BATCH,
+            source=f"ONNX file {path}",
+            teller="its metadata describe",
+        )
 
-    def _check_ends(self, path: Path, sidecar: Sidecar) -> None:
-        """Refuse an engine whose input and outputs are not those its sidecar describes."""
-        description = sidecar.description
+    def _check_ends(self, source: str, teller: str) -> None:
+        """Refuse a file whose input and outputs are not those it describes."""
+        description = self.description
         size = [3, description.preprocessing.height, description.preprocessing.width]
         inputs = [i.shape[1:] for i in self._session.get_inputs()]
-        outputs = len(self._session.get_outputs())
-        if inputs != [size] or outputs != (5 if description.has_decode_nms else 2):
+        outputs, expected = len(self._session.get_outputs()), len(output_names(description))
+        if inputs != [size] or outputs != expected:
             raise BadFile(
-                f"engine {path} has inputs {inputs} and {outputs} outputs; its sidecar describes "
-                f"one of {size} and {5 if description.has_decode_nms else 2}: build it again"
+                f"{source} has inputs {inputs} and {outputs} outputs; {teller} one of {size} and "
+                f"{expected}: build it again"
             )
 
     def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
@@ -52,3 +100,22 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         if self.description.has_decode_nms:
             return detections_from_padded(*outputs)
         return HeadOutputs(*outputs)
+
+    def close(self) -> None:
+        """Free the session; calling twice is harmless."""
+        super().close()
+        self._session = None
+
+
+def _session(path: Path, threads: int, what: str, advice: str) -> Any:
+    ort = require("onnxruntime", "running this network")
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exception types are not public
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BadFile(
+            f"ONNX Runtime {ort.__version__} cannot load {what}: {reason}; {advice}"
+        ) from error

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from ..artefacts.sidecar import Sidecar
+from ..artefacts.tensors import INPUT, output_names
 from ..errors import UsageError
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from .base import BatchingRuntime, FloatArray, HeadOutputs
 from .cuda_device import CudaDevice, GpuError, OutOfGpuMemory, open_device
 from .device_memory import DeviceMemory, Tensor
-from .tensorrt_engine import INPUT, load_engine, output_names
+from .tensorrt_engine import load_engine
 from .tensorrt_module import MODULES, context_settings, logger
 
 
@@ -57,6 +58,7 @@ class TensorRtRuntime(BatchingRuntime):
         self._closed = True
         trt = require(MODULES[sidecar.target], "running this engine")
         self._device = device or open_device()
+        self.device = "cuda"
         self.sidecar = sidecar
         self.description = sidecar.description
         self.precision = sidecar.precision
@@ -216,10 +218,6 @@ class TensorRtRuntime(BatchingRuntime):
                 self._device.destroy_graph(self._device.end_capture(self._stream))
             raise
         lane.graph = self._device.end_capture(self._stream)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise UsageError("this engine has been closed; open it again")
 
     def close(self) -> None:
         """Free the engine; calling twice is harmless, and so is a GPU that is gone."""

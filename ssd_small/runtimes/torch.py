@@ -23,6 +23,7 @@ class TorchRuntime(BatchingRuntime):
         )
         self.name = f"torch {torch.__version__}"
         self.max_batch = max_batch
+        self.device = str(net.priors.device)
 
     def infer_batch(self, images: FloatArray) -> HeadOutputs:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""

@@ -22,7 +22,7 @@ from ..models.network import SsdNetwork
 from .cpu import training_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
-from .evaluation import evaluate_files
+from .evaluation import evaluate_network
 from .initialise import InitScope, initial_network
 from .pictures import PictureBatches
 from .progress import Reporter, as_duration, reporting
@@ -170,7 +170,7 @@ def _evaluation(
     truth, images = val
 
     def scores(net: SsdNetwork) -> Metrics:
-        return evaluate_files(net, truth, images, labels, threads=job.threads)
+        return evaluate_network(net, truth, images, labels, threads=job.threads)
 
     return scores
 

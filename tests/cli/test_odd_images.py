@@ -48,7 +48,8 @@ def test_every_readable_kind_is_detected_on(call, engine, odd, tmp_path):
         *("detect", "--engine", engine, odd, odd / "animated.gif"),
         *("--output", tmp_path / "out", "--json"),
     ).fits()
-    entries = {entry["image"].rpartition("/")[2]: entry for entry in json.loads(outcome.out)}
+    rows = [json.loads(line) for line in outcome.out.splitlines()]
+    entries = {entry["image"].rpartition("/")[2]: entry for entry in rows}
     assert set(entries) == {path.name for path in odd.iterdir()}
     sizes = {"1x1.png": (1, 1), "10000x10.png": (10000, 10), "1x10000.png": (1, 10000)}
     sizes["60x80-exif.jpg"] = (60, 80)
@@ -119,7 +120,11 @@ def test_readable_pictures_are_done_all_the_same(call, engine, bad, pictures):
     outcome = call("detect", "--engine", engine, bad, pictures, "--json")
     outcome.fails(4, "6 of 8 images")
     assert sum("cannot decode image" in line for line in outcome.err.splitlines()) == 6
-    assert [entry["image"][-5:] for entry in json.loads(outcome.out)] == ["a.jpg", "b.png"]
+    entries = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [e["image"][-5:] for e in entries if "error" not in e] == ["a.jpg", "b.png"]
+    failed = [entry for entry in entries if "error" in entry]
+    assert all(set(entry) == {"image", "error"} for entry in failed)
+    assert [Path(e["image"]).name for e in failed] == sorted(p.name for p in bad.iterdir())
 
 
 def test_unreadable_by_permission(call, engine, pictures, monkeypatch):

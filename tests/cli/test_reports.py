@@ -48,16 +48,16 @@ def test_demo_as_json_prints_the_summary_even_if_it_fails(call, tmp_path, monkey
 @pytest.mark.parametrize("asked", [1, 0])
 def test_bench_times_decode_nms_on_the_threads_it_reports(asked, call, monkeypatch):
     pytest.importorskip("onnxscript")
-    from ssd_small.bench import run as bench
+    from ssd_small.detection import inference
 
     used = set()
-    decode_nms = bench.decode_nms
+    decode_nms = inference.decode_nms
 
-    def spied(*arguments, num_threads=0):
+    def spied(*arguments, num_threads=0, **options):
         used.add(num_threads)
-        return decode_nms(*arguments, num_threads=num_threads)
+        return decode_nms(*arguments, num_threads=num_threads, **options)
 
-    monkeypatch.setattr(bench, "decode_nms", spied)
+    monkeypatch.setattr(inference, "decode_nms", spied)
     done = call("bench", *SMALL, "--seconds", "0", "--threads", asked, "--json")
     report = json.loads(done.fits().out)
     assert used == {report["threads"]}

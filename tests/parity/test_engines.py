@@ -16,7 +16,7 @@ from ssd_small.export.to_onnx import onnx_from_network
 import ssd_small
 from ssd_small.artefacts.description import description_from_spec
 from ssd_small.bench.synthetic import picture_input
-from ssd_small.detection.detector import Detector
+from ssd_small.detection.inference import Inference
 from ssd_small.errors import UsageError
 from ssd_small.postprocess import PostprocessParams
 from ssd_small.runtimes import HeadOutputs, open_engine
@@ -45,7 +45,7 @@ def test_engine_gives_the_heads_and_detections_of_pytorch(name: str, tmp_path: P
     write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
     images = picture_input(3, 300, 300, seed=2)
     expected = TorchRuntime(net).infer(images)
-    detector = Detector(TorchRuntime(net), description.postprocess)
+    detector = Inference(TorchRuntime(net), description.postprocess)
     for heads in (True, False):
         path = tmp_path / f"{heads}.engine"
         build_engine(tmp_path / "x.onnx", path, BuildOptions("onnxruntime", heads=heads))
@@ -122,7 +122,7 @@ def test_engines_refuse_what_they_were_not_built_for(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"expected float32 \[N, 3, 300, 300\]"):
             engine.infer(np.zeros((1, 3, 299, 300), np.float32))
         with pytest.raises(UsageError, match="other post-processing parameters"):
-            Detector(engine, PostprocessParams.coco())
+            Inference(engine, PostprocessParams.coco())
 
 
 def test_half_precision_engine_is_half_and_close(tmp_path: Path) -> None:

@@ -102,8 +102,8 @@ def test_it_finds_digits_it_has_not_seen(model: str, least: float) -> None:
     net.load_state_dict(torch.load(ASSETS / f"{model}.pth", weights_only=True))
     metrics = evaluate_network(
         net,
-        (scene.image for scene in scenes),
         Annotations(Path("val"), *lists, dropped=0),
+        (scene.image for scene in scenes),
         backend="numpy",
     )
     ap = metrics["AP"]

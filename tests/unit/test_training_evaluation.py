@@ -46,7 +46,7 @@ def test_a_perfect_find_scores_one_and_a_wrong_class_nothing(
 ) -> None:
     net = _network_that_finds(prior=600, label=2)
     metrics = evaluate_network(
-        net, [np.zeros((450, 600, 3), np.uint8)], _truth(net, 600, category), backend="numpy"
+        net, _truth(net, 600, category), [np.zeros((450, 600, 3), np.uint8)], backend="numpy"
     )
     assert metrics["AP"] == pytest.approx(expected)
 
@@ -56,11 +56,11 @@ def test_the_mode_of_the_network_is_left_as_it_was() -> None:
     truth = _truth(net, 600, 10)
     for training in (True, False):
         net.train(training)
-        evaluate_network(net, [np.zeros((450, 600, 3), np.uint8)], truth, backend="numpy")
+        evaluate_network(net, truth, [np.zeros((450, 600, 3), np.uint8)], backend="numpy")
         assert net.training is training
 
 
 def test_pictures_and_entries_must_be_equally_many() -> None:
     net = _network_that_finds(prior=600, label=1)
     with pytest.raises(ValueError, match="zip"):
-        evaluate_network(net, [], _truth(net, 600, 10), backend="numpy")
+        evaluate_network(net, _truth(net, 600, 10), [], backend="numpy")

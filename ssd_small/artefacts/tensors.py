@@ -1,0 +1,61 @@
+"""Names, types and shapes of what goes into a network and comes out: said once, for all formats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .description import Description
+
+INPUT = "images"
+HEADS = ("loc", "conf")
+#: outputs of the DecodeNms operator
+DETECTIONS = ("num_detections", "boxes", "scores", "labels", "prior_indices")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output of an ONNX file or engine.
+
+    Attributes:
+        name: as in the file.
+        mode: ``input`` or ``output``.
+        type: ``FLOAT``, ``FLOAT16`` or ``INT32``, as ONNX names them.
+        shape: dimensions; the batch is ``"batch"`` where it may vary.
+    """
+
+    name: str
+    mode: str
+    type: str
+    shape: tuple[int | str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values by field name."""
+        return asdict(self) | {"shape": list(self.shape)}
+
+
+def output_names(description: Description) -> tuple[str, ...]:
+    """The outputs of a network, in the order of the operator."""
+    return DETECTIONS if description.has_decode_nms else HEADS
+
+
+def tensors_of(description: Description, batch: int | str = "batch") -> Sequence[Tensor]:
+    """Input and outputs of a network as this package writes them."""
+    size = description.preprocessing
+    priors, classes = len(description.priors), description.num_classes
+    rows = description.postprocess.max_detections(priors, classes)
+    outputs: dict[str, tuple[str, tuple[int, ...]]] = {
+        "loc": ("FLOAT", (priors, 4)),
+        "conf": ("FLOAT", (priors, classes)),
+        "num_detections": ("INT32", ()),
+        "boxes": ("FLOAT", (rows, 4)),
+        "scores": ("FLOAT", (rows,)),
+        "labels": ("INT32", (rows,)),
+        "prior_indices": ("INT32", (rows,)),
+    }
+    images = Tensor(INPUT, "input", "FLOAT", (batch, 3, size.height, size.width))
+    return [images] + [
+        Tensor(name, "output", kind, (batch, *shape))
+        for name, (kind, shape) in ((n, outputs[n]) for n in output_names(description))
+    ]

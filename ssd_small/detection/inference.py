@@ -1,0 +1,101 @@
+"""A runtime together with the post-processing its outputs still need."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UsageError
+from ..postprocess import Detections, PostprocessParams, decode_nms
+from ..runtimes import HeadOutputs, Runtime
+
+if TYPE_CHECKING:
+    from ..postprocess.dispatch import Backend
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent per stage.
+
+    Attributes:
+        read: decoding files and converting arrays, summed over the threads that do it.
+        preprocess: resizing and normalising, summed likewise.
+        network: the engine; decode + NMS too, where they are inside it.
+        decode_nms: decode + NMS outside of the engine.
+    """
+
+    read: float = 0.0
+    preprocess: float = 0.0
+    network: float = 0.0
+    decode_nms: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Inference:
+    """Network input in, detections out, whichever runtime does it.
+
+    Attributes:
+        runtime: network or engine.
+        params: post-processing of head outputs; must be the engine's own where decode + NMS are
+            inside it.
+        threads: CPU threads of decode + NMS outside of the engine; 0 for one per core.
+        backend: of decode + NMS outside of the engine, see :func:`ssd_small.decode_nms`.
+    """
+
+    runtime: Runtime
+    params: PostprocessParams
+    threads: int = 0
+    backend: Backend = "auto"
+    _priors: npt.NDArray[np.float32] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        description = self.runtime.description
+        if self.is_bound and self.params != description.postprocess:
+            raise UsageError(
+                "this engine has decode + NMS inside with other post-processing parameters "
+                f"({description.postprocess}); export with the ones wanted, or build a heads "
+                "engine (build-engine --heads), whose parameters are free"
+            )
+        object.__setattr__(self, "_priors", description.priors)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether decode + NMS, and so their parameters, are inside the engine."""
+        return self.runtime.description.has_decode_nms
+
+    def with_score_threshold(self, score_threshold: float) -> Inference:
+        """The same with a lower or higher threshold; only where decode + NMS are outside."""
+        return replace(self, params=replace(self.params, score_threshold=score_threshold))
+
+    def __call__(
+        self, images: npt.NDArray[np.float32], spent: Stopwatch | None = None
+    ) -> list[Detections]:
+        """Detect on preprocessed ``images [N, 3, H, W]``; one Detections per image.
+
+        ``spent`` takes the seconds of the two stages.
+        """
+        spent = spent or Stopwatch()
+        started = time.perf_counter()
+        outputs = self.runtime.infer(images)
+        ended = time.perf_counter()
+        spent.network += ended - started
+        if not isinstance(outputs, HeadOutputs):
+            return outputs
+        detections = self.postprocess(outputs)
+        spent.decode_nms += time.perf_counter() - ended
+        return detections
+
+    def postprocess(self, heads: HeadOutputs) -> list[Detections]:
+        """Decode + NMS of head outputs, one Detections per image."""
+        return decode_nms(
+            heads.loc,
+            heads.conf,
+            self._priors,
+            self.params,
+            backend=self.backend,
+            num_threads=self.threads,
+        )

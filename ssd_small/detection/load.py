@@ -1,0 +1,185 @@
+"""Opening whatever holds a detector: an engine, an ONNX file, a checkpoint, a shipped name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..artefacts.description import Description, check_labels
+from ..artefacts.network import Labels, labels_from, network_from_checkpoint
+from ..artefacts.sidecar import sidecar_path
+from ..errors import BadFile, MissingRequirement, UsageError
+from ..models.shipped import find_shipped, shipped_checkpoints
+from ..requirements import require
+from ..runtimes import Runtime, gpu_index, open_engine, open_onnx
+from .detector import USUAL_BATCH, Detector
+
+if TYPE_CHECKING:
+    from ..postprocess import PostprocessParams
+    from ..runtimes.torch import TorchRuntime
+
+_ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
+
+
+def load(
+    source: str | Path,
+    *,
+    model: str | None = None,
+    labels: Labels | None = None,
+    num_classes: int | None = None,
+    width: float | None = None,
+    params: PostprocessParams | None = None,
+    threads: int = 0,
+    device: str | None = None,
+    max_batch: int | None = None,
+    workers: int | None = None,
+    cuda_graph: bool = True,
+) -> Detector:
+    """Open a detector.
+
+    Args:
+        source: an engine (its sidecar beside it), an ONNX file of ``ssd-small export``, a
+            checkpoint, or the name of a shipped one such as ``"bccd/mobilenet_v1_s1l0"``.
+        model: name of the network, for a checkpoint (:func:`ssd_small.list_models`).
+        labels: class names in label order, background left out, or a text file of them; default:
+            what the file says.
+        num_classes, width: of a checkpoint, background included; default: read off the weights.
+        params: decode + NMS; free unless they are inside the engine. Default: the file's own.
+        threads: CPU threads of engine and decode + NMS; 0 for one per core.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; default: the GPU for a TensorRT engine, else
+            the CPU.
+        max_batch: largest batch, at most what an engine takes; default: that, or 8 where there is
+            no limit.
+        workers: threads that read pictures; default: what keeps the engine busy.
+        cuda_graph: replay captured CUDA graphs (TensorRT).
+
+    Raises:
+        BadFile: the file is absent, damaged or foreign.
+        UsageError: arguments that do not go with this kind of file.
+        MissingRequirement: a package or the hardware is missing.
+    """
+    runtime = open_runtime(
+        source,
+        model=model,
+        labels=labels,
+        num_classes=num_classes,
+        width=width,
+        threads=threads,
+        device=device,
+        cuda_graph=cuda_graph,
+        max_batch=max_batch,
+    )
+    try:
+        return Detector(runtime, params, threads=threads, max_batch=max_batch, workers=workers)
+    except BaseException:
+        runtime.close()
+        raise
+
+
+def open_runtime(
+    source: str | Path,
+    *,
+    model: str | None = None,
+    labels: Labels | None = None,
+    num_classes: int | None = None,
+    width: float | None = None,
+    threads: int = 0,
+    device: str | None = None,
+    cuda_graph: bool = True,
+    max_batch: int | None = None,
+) -> Runtime:
+    """The runtime of :func:`load`, without post-processing; see there."""
+    path = Path(source)
+    kind = _kind(path)
+    gpu_index(device)
+    if kind == "checkpoint":
+        net, description = network_from_checkpoint(
+            path, model, num_classes=num_classes, width=width, labels=labels
+        )
+        return torch_runtime(net, description, threads=threads, device=device, max_batch=max_batch)
+    given = {"model": model, "num_classes": num_classes, "width": width}
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(
+                f"{name} {value} does not go with the {kind} {path}, which knows its own; leave it "
+                "out"
+            )
+    return open_built(path, labels=labels, threads=threads, device=device, cuda_graph=cuda_graph)
+
+
+def open_built(
+    path: Path,
+    *,
+    labels: Labels | None = None,
+    threads: int = 0,
+    device: str | None = None,
+    cuda_graph: bool = True,
+) -> Runtime:
+    """The runtime of an engine or ONNX file; see :func:`load`."""
+    if _is_onnx(path):
+        runtime = open_onnx(path, threads, device=device)
+    else:
+        runtime = open_engine(path, threads, cuda_graph=cuda_graph, device=device)
+    if labels is not None:
+        try:
+            runtime.description = _renamed(runtime.description, labels)
+        except BaseException:
+            runtime.close()
+            raise
+    return runtime
+
+
+def torch_runtime(
+    net: object,
+    description: Description,
+    *,
+    threads: int = 0,
+    device: str | None = None,
+    max_batch: int | None = None,
+) -> TorchRuntime:
+    """A network in PyTorch on a device.
+
+    Raises:
+        MissingRequirement: PyTorch has no such GPU.
+    """
+    torch = require("torch", description.model)
+    from ..runtimes.torch import TorchRuntime
+
+    index = gpu_index(device)
+    if index is not None:
+        count = torch.cuda.device_count()
+        if index >= count:
+            raise MissingRequirement(
+                f"device {device!r}: PyTorch finds {count} GPUs here; use cpu, or run on a machine "
+                "with an NVIDIA GPU, its driver and PyTorch for CUDA"
+            )
+        net.to(f"cuda:{index}")  # type: ignore[attr-defined]
+    if threads:
+        torch.set_num_threads(threads)
+    return TorchRuntime(net, description, max_batch or USUAL_BATCH)  # type: ignore[arg-type]
+
+
+def _renamed(description: Description, labels: Labels) -> Description:
+    names = labels_from(labels) or ()
+    check_labels(names, description.num_classes, description.postprocess.background_label)
+    return replace(description, labels=names)
+
+
+def _kind(path: Path) -> str:
+    """What a file is: by the sidecar beside it, by its ending, else a checkpoint."""
+    if find_shipped(path) is not None:
+        return "checkpoint"
+    if not path.exists():
+        names = ", ".join(one.name for one in shipped_checkpoints())
+        raise BadFile(
+            f"{path} does not exist; expected an engine, an ONNX file, a checkpoint, or a shipped "
+            f"one ({names})"
+        )
+    if sidecar_path(path).is_file() or path.suffix.lower() in _ENGINE_SUFFIXES:
+        return "engine"
+    return "ONNX file" if _is_onnx(path) else "checkpoint"
+
+
+def _is_onnx(path: Path) -> bool:
+    return path.suffix.lower() == ".onnx" and not sidecar_path(path).is_file()

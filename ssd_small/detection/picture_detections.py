@@ -1,0 +1,271 @@
+"""What was found in one picture, in its pixels, with names: the result people work with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from ..artefacts.description import Description
+from ..errors import UsageError
+from ..pictures.pixels import (
+    ColorOrder,
+    color_of,
+    is_path,
+    like_picture,
+    pixels_from_picture,
+    rgb_or_bgr,
+)
+from ..postprocess import Detections
+from . import handover
+
+if TYPE_CHECKING:
+    from ..pictures.reading import Image
+
+_REPR_WIDTH = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """One object.
+
+    Attributes:
+        box: ``[4]`` float32 (x1, y1, x2, y2) in pixels of the picture.
+        score: after the activation.
+        label: class index of the conf column.
+        name: of the class.
+        prior_index: the prior box it comes from.
+    """
+
+    box: npt.NDArray[np.float32]
+    score: float
+    label: int
+    name: str
+    prior_index: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PictureDetections:
+    """Detections of one picture, best first: score down, then label up, then prior up.
+
+    Boxes are pixels of the picture; those of :class:`ssd_small.Detections`, which decode + NMS
+    give, are parts of the unit square. It holds no pixels: :meth:`draw`, :meth:`crops` and
+    :meth:`save` take the picture again.
+
+    A mask, a slice or an array of positions selects (``found[found.scores > 0.9]``); one position
+    gives a :class:`Detection`, and so does iterating.
+
+    Attributes:
+        boxes: ``[D, 4]`` float32 (x1, y1, x2, y2) in pixels, clipped to the picture.
+        scores: ``[D]`` float32, after the activation.
+        labels: ``[D]`` int32, the class index of the conf column (background included).
+        prior_indices: ``[D]`` int32, index of the prior box each detection comes from.
+        width, height: of the picture in pixels.
+        image: path of the picture; None if it was no file.
+        classes: names of all classes the detector knows, background left out.
+        background_label: class index of the background; -1 for none.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32]
+    prior_indices: npt.NDArray[np.int32]
+    width: int
+    height: int
+    image: str | None
+    classes: tuple[str, ...]
+    background_label: int = 0
+
+    @property
+    def class_indices(self) -> npt.NDArray[np.int64]:
+        """``[D]`` int64, positions in ``classes``."""
+        labels = self.labels.astype(np.int64)
+        background = self.background_label
+        return labels - ((background >= 0) & (labels > background))
+
+    @property
+    def names(self) -> list[str]:
+        """Class name of each detection."""
+        return [self.classes[i] for i in self.class_indices.tolist()]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Detection]:
+        columns = (self.boxes, self.scores.tolist(), self.labels.tolist(), self.names)
+        rows = zip(*columns, self.prior_indices.tolist(), strict=True)
+        return (Detection(*row) for row in rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Detection: ...
+
+    @overload
+    def __getitem__(
+        self, index: slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]
+    ) -> PictureDetections: ...
+
+    def __getitem__(self, index: Any) -> Detection | PictureDetections:
+        """A selection, or the one detection at a position."""
+        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+            position = range(len(self))[index]
+            return next(iter(self[position : position + 1]))
+        if not isinstance(index, slice):
+            index = np.asarray(index)
+            if not index.size and index.dtype.kind != "b":  # an empty list has no type of its own
+                index = index.astype(np.intp)
+            if index.ndim != 1 or index.dtype.kind not in "biu":
+                raise UsageError(
+                    f"index of type {index.dtype}, shape {list(index.shape)}: expected a position, "
+                    "a slice, a mask or a list of positions"
+                )
+        arrays = ("boxes", "scores", "labels", "prior_indices")
+        return replace(self, **{name: getattr(self, name)[index] for name in arrays})
+
+    def __repr__(self) -> str:
+        """Picture, size, number per class, best score; at most a line."""
+        counts = dict.fromkeys(self.names, 0)
+        for name in self.names:
+            counts[name] += 1
+        best = f", best {self.scores.max():.2f}" if len(self) else ""
+        where = f"{Path(self.image).name} " if self.image else ""
+        head = f"PictureDetections({where[-40:]}{self.width}x{self.height}: {len(self)}"
+        kinds = ", ".join(f"{count} {name}" for name, count in counts.items())
+        room = _REPR_WIDTH - len(head) - len(best) - 4
+        if len(kinds) > room:
+            kinds = f"{kinds[: max(room - 3, 0)]}..."
+        return f"{head}{f' ({kinds})' if kinds else ''}{best})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: what ``ssd-small detect --json`` prints of a picture."""
+        columns = (self.boxes.tolist(), self.labels.tolist(), self.names, self.scores.tolist())
+        return {
+            "image": self.image,
+            "width": self.width,
+            "height": self.height,
+            "detections": [
+                {
+                    "box": [round(v, 2) for v in box],
+                    "label": label,
+                    "name": name,
+                    "score": round(score, 6),
+                }
+                for box, label, name, score in zip(*columns, strict=True)
+            ],
+        }
+
+    def draw(self, picture: Any, *, color: ColorOrder = "BGR") -> Any:
+        """A new picture of the same size with boxes, names and scores.
+
+        Args:
+            picture: the picture again, in any form the detector takes.
+            color: channel order of numpy arrays, given and returned.
+
+        Returns:
+            A PIL image for one, a tensor ``[3, H, W]`` RGB for one, else a numpy array
+            ``[H, W, 3]`` uint8.
+
+        Raises:
+            UsageError: a picture of another size.
+            MissingRequirement: PIL is not installed.
+        """
+        from .draw import drawn
+
+        return like_picture(drawn(self._pixels(picture, color), self), picture, color)
+
+    def crops(self, picture: Any, *, color: ColorOrder = "BGR") -> list[npt.NDArray[np.uint8]]:
+        """An array ``[h, w, 3]`` uint8 per detection, at least a pixel wide and high.
+
+        Args:
+            picture: the picture again, in any form the detector takes.
+            color: channel order of numpy arrays and of what is read from a path; pixels of PIL
+                images and tensors are RGB.
+        """
+        pixels = self._pixels(picture, color)
+        limit = np.array([self.width, self.height])
+        low = np.clip(np.floor(self.boxes[:, :2]).astype(int), 0, limit - 1)
+        high = np.clip(np.ceil(self.boxes[:, 2:]).astype(int), low + 1, limit)
+        order = color_of(picture, color)
+        return [
+            rgb_or_bgr(pixels[y1:y2, x1:x2], order)
+            for (x1, y1), (x2, y2) in zip(low.tolist(), high.tolist(), strict=True)
+        ]
+
+    def save(
+        self, picture: Any, path: str | Path, *, color: ColorOrder = "BGR", enlarge: bool = False
+    ) -> None:
+        """Write :meth:`draw`'s picture, whole or not at all; the suffix chooses the format.
+
+        Args:
+            picture: the picture again, in any form the detector takes.
+            path: such as ``found.png`` or ``found.jpg``.
+            color: channel order of numpy arrays.
+            enlarge: draw on a small picture at a multiple of its size, so that names are legible.
+
+        Raises:
+            UsageError: no format of this suffix, or ``path`` is the picture's own file.
+            OutputError: the file cannot be written.
+        """
+        from .draw import drawn, save_picture
+
+        path = Path(path)
+        if is_path(picture) and path.exists() and path.resolve() == Path(picture).resolve():
+            raise UsageError(f"{path} is the picture itself; save to another file")
+        save_picture(drawn(self._pixels(picture, color), self, enlarge=enlarge), path)
+
+    def _pixels(self, picture: Any, color: ColorOrder) -> Image:
+        pixels = pixels_from_picture(picture, color)
+        if pixels.shape[:2] != (self.height, self.width):
+            raise UsageError(
+                f"picture of {pixels.shape[1]}x{pixels.shape[0]} pixels: these are detections in "
+                f"one of {self.width}x{self.height}; pass the picture they were found in"
+            )
+        return pixels
+
+    def to_coco(self, image_id: Any, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """COCO result entries; bbox is (x, y, w, h) in pixels.
+
+        Args:
+            image_id: of the picture.
+            category_ids: id per class, in the order of ``detector.labels``.
+        """
+        return handover.coco_entries(self, image_id, category_ids)
+
+    def to_torch(self) -> dict[str, Any]:
+        """Tensors ``boxes [D, 4]``, ``scores [D]``, ``labels [D]`` (int64), as torchvision's."""
+        return handover.torch_dict(self)
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with the columns name, label, score, x1, y1, x2, y2."""
+        return handover.pandas_frame(self)
+
+    def to_supervision(self) -> Any:
+        """``supervision.Detections`` with the names in ``data["class_name"]``."""
+        return handover.supervision_detections(self)
+
+    def to_fiftyone(self) -> Any:
+        """``fiftyone.Detections``; boxes are (x, y, w, h) relative to the picture."""
+        return handover.fiftyone_detections(self)
+
+
+def picture_detections(
+    detections: Detections, size: tuple[int, int], image: str | None, description: Description
+) -> PictureDetections:
+    """Detections in the unit square as those of a picture of ``size`` (height, width)."""
+    height, width = size
+    scale = np.array([width, height, width, height], np.float32)
+    return PictureDetections(
+        # networks may point beyond the picture; what a user crops lies inside
+        detections.boxes.clip(0, 1) * scale,
+        detections.scores,
+        detections.labels,
+        detections.prior_indices,
+        width,
+        height,
+        image,
+        description.labels,
+        description.postprocess.background_label,
+    )

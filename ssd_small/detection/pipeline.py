@@ -1,0 +1,147 @@
+"""The road from pictures to detections: read ahead in threads, batch, run, in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import BadFile, SsdSmallError, UsageError
+from ..pictures.ahead import map_ahead
+from ..pictures.pixels import ColorOrder, pixels_from_picture
+from ..pictures.preprocessing import Preprocessing, input_from_image
+from ..pictures.reading import Image
+from ..postprocess import Detections
+from .inference import Inference, Stopwatch
+
+#: most threads that read pictures: the bound on pictures held rests on it
+MOST_WORKERS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one picture.
+
+    Attributes:
+        picture: as it was given.
+        size: height and width in pixels; (0, 0) if it could not be read.
+        detections: in the unit square, not clipped; empty if it could not be read.
+        pixels: ``[H, W, 3]`` uint8 BGR, where they were asked for.
+        error: why it could not be read; None if it could.
+    """
+
+    picture: Any
+    size: tuple[int, int]
+    detections: Detections
+    pixels: Image | None = None
+    error: SsdSmallError | None = None
+
+
+@dataclass(eq=False)
+class _Prepared:
+    """A picture on its way to the network; without an input it could not be read."""
+
+    picture: Any
+    network_input: npt.NDArray[np.float32] | None = None
+    size: tuple[int, int] = (0, 0)
+    pixels: Image | None = None
+    error: SsdSmallError | None = None
+    seconds: tuple[float, float] = (0.0, 0.0)
+
+
+def detect(
+    inference: Inference,
+    pictures: Iterable[Any],
+    *,
+    batch_size: int,
+    workers: int,
+    color: ColorOrder = "BGR",
+    keep_pixels: bool = False,
+    spent: Stopwatch | None = None,
+) -> Iterator[Outcome]:
+    """Detections of pictures, in their order, one by one.
+
+    At most ``4 * batch_size + 16`` pictures are pulled and not yet handed over. A picture that
+    cannot be read is an outcome with an error. What the source raises is raised after the outcomes
+    of what it gave before.
+
+    Args:
+        inference: network or engine with its post-processing.
+        pictures: see :func:`~ssd_small.pictures.pixels.pixels_from_picture`; pulled one by one.
+        batch_size: pictures per call of the runtime; the last call may have fewer.
+        workers: threads that read and preprocess; 0 for none.
+        color: channel order of numpy arrays.
+        keep_pixels: hand the decoded pictures over as well.
+        spent: takes the seconds of each stage.
+    """
+    spent = spent or Stopwatch()
+    workers = min(workers, MOST_WORKERS)
+    prepare = _preparation(inference.runtime.description.preprocessing, color, keep_pixels)
+    window = 2 * batch_size + workers
+    waiting: list[_Prepared] = []
+    fault: Exception | None = None
+    prepared = map_ahead(prepare, pictures, workers=workers, window=window)
+    try:
+        while fault is None:
+            try:
+                one = next(prepared)
+            except StopIteration:
+                break
+            except Exception as error:
+                fault = error
+                break
+            spent.read += one.seconds[0]
+            spent.preprocess += one.seconds[1]
+            waiting.append(one)
+            if sum(each.error is None for each in waiting) == batch_size or _are_many(
+                waiting, batch_size
+            ):
+                yield from _outcomes(inference, waiting, spent)
+                waiting = []
+        yield from _outcomes(inference, waiting, spent)
+        if fault is not None:
+            raise fault
+    finally:
+        prepared.close()  # type: ignore[attr-defined]
+
+
+def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
+    """Unreadable pictures do not fill a batch, but nor may they pile up."""
+    return len(waiting) >= 2 * batch_size
+
+
+def _preparation(
+    preprocessing: Preprocessing, color: ColorOrder, keep_pixels: bool
+) -> Callable[[Any], _Prepared]:
+    """What the threads do with a picture."""
+
+    def prepare(picture: Any) -> _Prepared:
+        started = time.perf_counter()
+        try:
+            pixels = pixels_from_picture(picture, color)
+        except (BadFile, UsageError) as error:
+            return _Prepared(picture, error=error)
+        read = time.perf_counter()
+        network_input = input_from_image(pixels, preprocessing)
+        seconds = (read - started, time.perf_counter() - read)
+        kept = pixels if keep_pixels else None
+        return _Prepared(picture, network_input, pixels.shape[:2], kept, seconds=seconds)
+
+    return prepare
+
+
+def _outcomes(
+    inference: Inference, prepared: list[_Prepared], spent: Stopwatch
+) -> Iterator[Outcome]:
+    """Run one batch, the unreadable pictures left out of it but not of the order."""
+    inputs = [one.network_input for one in prepared if one.network_input is not None]
+    found = iter(inference(np.stack(inputs), spent) if inputs else ())
+    prepared.reverse()
+    while prepared:
+        one = prepared.pop()  # handed over means let go
+        detections = Detections.empty() if one.error else next(found)
+        yield Outcome(one.picture, one.size, detections, one.pixels, one.error)

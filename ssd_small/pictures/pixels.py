@@ -1,0 +1,188 @@
+"""The pixels of whatever Python holds a picture in: a path, a numpy array, PIL's, torch's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import BadFile, UsageError
+from .reading import Image, read_image
+
+ColorOrder = Literal["BGR", "RGB"]
+
+_EXPECTED = (
+    "a path, a uint8 numpy array [H, W, 3], a PIL image or a uint8 torch tensor [3, H, W], or a "
+    "list of these"
+)
+
+
+def each_picture(pictures: Any) -> Iterable[Any]:
+    """The pictures in what a caller passed: one picture, or several in any iterable.
+
+    A path, a PIL image, an array of two or three dimensions and a tensor of at most three are one
+    picture; an array or tensor of four is a batch.
+
+    Raises:
+        UsageError: neither a picture nor an iterable of them.
+    """
+    if is_path(pictures) or _is_pil(pictures):
+        return [pictures]
+    if isinstance(pictures, np.ndarray) or _is_tensor(pictures):
+        return pictures if pictures.ndim == 4 else [pictures]
+    if isinstance(pictures, (bytes, bytearray, dict)) or not isinstance(pictures, Iterable):
+        raise UsageError(f"pictures: got {_kind(pictures)}, expected {_EXPECTED}")
+    return pictures
+
+
+def is_path(picture: Any) -> bool:
+    """Whether a picture is given by the path of its file."""
+    return isinstance(picture, (str, os.PathLike))
+
+
+def pixels_from_picture(picture: Any, color: ColorOrder = "BGR") -> Image:
+    """The pixels of one picture, ``[H, W, 3]`` uint8 BGR.
+
+    Grey is repeated, alpha dropped, and 16 bits (full range) are cut to 8, as in files.
+
+    Args:
+        picture: a path (decoded by :func:`~ssd_small.pictures.reading.read_image`); a numpy array
+            ``[H, W, 3]``, ``[H, W, 4]``, ``[H, W, 1]`` or ``[H, W]`` of uint8 or uint16; a PIL
+            image, taken as it stands (its EXIF orientation is not applied); or a torch tensor
+            ``[3, H, W]`` (or 1 or 4 channels) of uint8.
+        color: order of a numpy array's channels; PIL images and tensors are RGB whatever it says.
+
+    Raises:
+        BadFile: the file is absent or not an image, or PIL cannot decode it.
+        UsageError: another type, shape or range of values.
+    """
+    if color not in ("BGR", "RGB"):
+        raise UsageError(f"color {color!r}: expected 'BGR' or 'RGB', the order of numpy arrays")
+    if is_path(picture):
+        return read_image(Path(picture))
+    if _is_pil(picture):
+        return _bgr_from_array(_array_from_pil(picture), "RGB")
+    if _is_tensor(picture):
+        return _bgr_from_array(_array_from_tensor(picture), "RGB")
+    if isinstance(picture, np.ndarray):
+        return _bgr_from_array(picture, color)
+    raise UsageError(f"picture: got {_kind(picture)}, expected {_EXPECTED}")
+
+
+def like_picture(bgr: Image, picture: Any, color: ColorOrder = "BGR") -> Any:
+    """Pixels ``[H, W, 3]`` BGR in the form that ``picture`` has: PIL's, torch's, else numpy's."""
+    if _is_pil(picture):
+        return sys.modules["PIL.Image"].fromarray(rgb_or_bgr(bgr, "RGB"))
+    if _is_tensor(picture):
+        rgb = np.ascontiguousarray(bgr[:, :, ::-1].transpose(2, 0, 1))
+        return sys.modules["torch"].from_numpy(rgb)
+    return rgb_or_bgr(bgr, color)
+
+
+def rgb_or_bgr(bgr: Image, color: ColorOrder) -> Image:
+    """A copy of ``[H, W, 3]`` BGR pixels in the order ``color``."""
+    return np.array(bgr if color == "BGR" else bgr[:, :, ::-1], order="C")
+
+
+def color_of(picture: Any, color: ColorOrder) -> ColorOrder:
+    """Order of the channels of a picture, given that of numpy arrays."""
+    return "RGB" if _is_pil(picture) or _is_tensor(picture) else color
+
+
+def _bgr_from_array(array: npt.NDArray[Any], color: ColorOrder) -> Image:
+    shape = array.shape
+    if len(shape) == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
+        hint = "; transpose it, the channels come last" if shape[:1] in ((1,), (3,), (4,)) else ""
+        raise UsageError(
+            f"picture of shape {list(shape)}: expected [H, W, 3], [H, W, 4], [H, W, 1] or [H, W] "
+            f"with at least one pixel{hint}"
+        )
+    array = _eight_bits(array)
+    if array.shape[2] == 1:
+        array = array.repeat(3, axis=2)
+    elif color == "RGB":
+        array = array[:, :, 2::-1]
+    return np.ascontiguousarray(array[:, :, :3], np.uint8)
+
+
+def _eight_bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """uint8 as it is, uint16 cut to its upper byte; everything else refused."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        largest = int(array.max())
+        # 8, 10 or 12 bits in a larger type would become a nearly black picture
+        if 0 < largest < 1 << 12:
+            raise UsageError(
+                f"uint16 picture with values up to {largest}: expected the full range 0 to 65535; "
+                "scale it to that, or to 0 to 255 and convert it with .astype('uint8')"
+            )
+        return (array >> 8).astype(np.uint8)
+    finite = array.dtype.kind in "fiub" and array.size
+    span = f" with values {array.min():g} to {array.max():g}" if finite else ""
+    scale = " (a picture of 0 to 1 is multiplied by 255 first)" if array.dtype.kind == "f" else ""
+    raise UsageError(
+        f"{array.dtype} picture{span}: expected uint8, 0 to 255; convert it with "
+        f".astype('uint8'){scale}"
+    )
+
+
+def _array_from_pil(picture: Any) -> npt.NDArray[Any]:
+    """RGB, or grey of 16 bits; PIL itself would clip the latter to white."""
+    mode = picture.mode
+    try:
+        if mode.startswith("I;16"):
+            return np.asarray(picture).astype(np.uint16)
+        if mode in ("I", "F"):
+            # refused by its type, with its range
+            return _eight_bits(np.asarray(picture))
+        if mode in ("La", "RGBa"):
+            picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[mode])
+        rgb: npt.NDArray[Any] = np.asarray(picture.convert("RGB"))
+        return rgb
+    except OSError as error:
+        name = getattr(picture, "filename", "") or "picture"
+        raise BadFile(f"cannot decode {name}: {error}; expected an image file") from error
+    except ValueError as error:
+        raise UsageError(
+            f"PIL image of mode {mode}: {error}; convert it with .convert('RGB')"
+        ) from error
+
+
+def _array_from_tensor(picture: Any) -> npt.NDArray[Any]:
+    """``[H, W, channels]`` of a tensor, on the CPU."""
+    shape = tuple(picture.shape)
+    if len(shape) != 3 or shape[0] not in (1, 3, 4):
+        raise UsageError(
+            f"torch picture of shape {list(shape)}: expected [3, H, W], or [N, 3, H, W] for a "
+            "batch; permute it, the channels come first"
+        )
+    if str(picture.dtype) != "torch.uint8":
+        raise UsageError(
+            f"{picture.dtype} picture: expected torch.uint8, 0 to 255; convert it with "
+            ".to(torch.uint8) (a picture of 0 to 1 is multiplied by 255 first)"
+        )
+    array: npt.NDArray[Any] = picture.detach().permute(1, 2, 0).cpu().numpy()
+    return array
+
+
+def _is_pil(picture: Any) -> bool:
+    """Without importing PIL: whoever has an image has imported it."""
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(picture, module.Image)
+
+
+def _is_tensor(picture: Any) -> bool:
+    module = sys.modules.get("torch")
+    return module is not None and isinstance(picture, module.Tensor)
+
+
+def _kind(thing: Any) -> str:
+    return f"{type(thing).__name__} {str(thing)[:40]!r}"
