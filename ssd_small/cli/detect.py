@@ -118,8 +118,9 @@ def _detect(
     with bar:
         for index, (outcome, found) in enumerate(outcomes):
             if outcome.error is not None:
-                unreadable.append(str(outcome.error))
-                entry = {"image": found.image, "error": str(outcome.error)}
+                message = outcome.error.command_line
+                unreadable.append(message)
+                entry = {"image": found.image, "error": message}
             else:
                 entry = found.to_dict()
                 if targets:

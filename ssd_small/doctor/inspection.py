@@ -32,7 +32,11 @@ def inspect_engine(path: Path) -> dict[str, Any]:
         return result | _from_onnx(path)
     except MissingRequirement as error:
         # the sidecar is known all the same
-        return result | {"tensors": _from_sidecar(sidecar), "layers": None, "unknown": str(error)}
+        return result | {
+            "tensors": _from_sidecar(sidecar),
+            "layers": None,
+            "unknown": error.command_line,
+        }
 
 
 def _from_onnx(path: Path) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def test_what_overflows_is_found_and_stays_in_float32() -> None:
 
 
 def test_heads_beyond_half_are_refused() -> None:
-    with pytest.raises(CheckFailed, match=r"the heads reach .*; build with --precision fp32"):
+    with pytest.raises(CheckFailed, match=r"the heads reach .*; build with precision fp32"):
         nodes_beyond_half(network(2000, 1), description_from_spec(get_spec("vgg16"), 6, 1.0))
 
 
@@ -186,8 +186,9 @@ def test_a_plan_is_counted_apart_from_its_network() -> None:
     ids=str,
 )
 def test_options_that_do_not_fit_are_refused(options: dict, text: str) -> None:
-    with pytest.raises(UsageError, match=text):
+    with pytest.raises(UsageError) as it:
         BuildOptions(**options)
+    assert text in it.value.command_line
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_auto_does_not_drop_a_capability_that_tensorrt_cannot_serve(
     monkeypatch.setattr(build_engine, "find_spec", lambda n: n if n in installed else None)
     with pytest.raises(UsageError) as it:
         resolve_target("auto", ("8.9", "12.0"))
-    assert str(it.value) == (
+    assert it.value.command_line == (
         "--compute-capability 8.9 12.0: with this machine's GPU, --target auto is tensorrt, whose "
         "engines are for that GPU only; add --target tensorrt-rtx, or leave --compute-capability "
         "out"

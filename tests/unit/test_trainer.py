@@ -183,7 +183,7 @@ def test_a_loss_that_is_no_number_names_the_images_and_changes_nothing(tmp_path:
     def damage(iteration, images):
         return images * float("nan") if iteration == 4 else images
 
-    with pytest.raises(Diverged, match=r"not finite .*4-0\.png, 4-1\.png.*--lr") as caught:
+    with pytest.raises(Diverged, match=r"not finite .*4-0\.png, 4-1\.png.*lower lr") as caught:
         train_noise(tmp_path, damage=damage)
     assert caught.value.exit_code == 1
     # what was saved at the end of the epoch before is there to go on from

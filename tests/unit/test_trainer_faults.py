@@ -79,7 +79,7 @@ def test_a_gradient_that_is_not_finite_changes_no_parameter() -> None:
     before = {name: p.detach().clone() for name, p in learner.net.named_parameters()}
     learner.net.conf[0].weight.register_hook(lambda grad: grad * float("inf"))
     images, targets = NoiseBatches(learner.net).batch(0)
-    with pytest.raises(Diverged, match=r"gradient is not finite .*a\.png, b\.png.*--clip-norm"):
+    with pytest.raises(Diverged, match=r"gradient is not finite .*a\.png, b\.png.*clip_norm"):
         update(learner, images, targets, lambda: ["a.png", "b.png"])
     assert all(torch.equal(p, before[name]) for name, p in learner.net.named_parameters())
 
