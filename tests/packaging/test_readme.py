@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,11 +46,14 @@ def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out" / "pictures").iterdir())) >= 4
 
 
-def test_the_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_for_network_and_post_processing_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch = pytest.importorskip("torch")
     import ssd_small
 
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    (block,) = (block for block in blocks if "create_model(" in block)
     name = "mobilenet_v1"  # the smallest network in the place of the one shown
     code = block.replace("vgg16_s1l2_dual", name)
     assert name in code
@@ -59,6 +63,22 @@ def test_the_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     exec(code, values)
     (found,) = values["found"]
     assert found.boxes.shape == (len(found), 4)
+
+
+def test_the_python_lines_run_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert "ssd_small.load(" in blocks[0]
+    for name in ("benchmarks", "ssd_small"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    values: dict[str, Any] = {}
+    exec(blocks[0], values)
+    exec(blocks[1], values)
+    assert set(values["found"][0].names) >= {"RBC", "WBC"}
+    assert (tmp_path / "found.png").is_file()
 
 
 @pytest.mark.parametrize("name", re.findall(r"^\| `ssd-small ([a-z-]+)`", README, re.M))
