@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,19 @@ import numpy.typing as npt
 from .._version import __version__
 from ..errors import BadFile, UsageError
 from ..models.priors import priors_from_levels
-from ..models.spec import Level, ModelSpec
+from ..models.spec import ModelSpec
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess import PostprocessParams
+from ..postprocess.params import MAX_CLASSES
 from .labels import default_labels
+from .parts import (
+    Levels,
+    levels_from_fields,
+    levels_to_list,
+    postprocess_from_fields,
+    preprocessing_from_fields,
+)
+from .record import Fields, check_format, unknown_fields, with_unknown_fields
 
 #: version of the description; raised when a reader of the old one would go wrong
 DESCRIPTION_FORMAT = 1
@@ -41,6 +50,7 @@ class Description:
         clip: which prior coordinates are clamped.
         has_decode_nms: whether decode + NMS are inside (five outputs) or not (loc and conf).
         tool_version: version of this package that wrote it.
+        unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
 
     model: str
@@ -50,10 +60,11 @@ class Description:
     weights: str
     preprocessing: Preprocessing
     postprocess: PostprocessParams
-    levels: tuple[tuple[Level, tuple[int, int]], ...]
+    levels: Levels
     clip: str
     has_decode_nms: bool
     tool_version: str = __version__
+    unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def priors(self) -> npt.NDArray[np.float32]:
@@ -85,8 +96,8 @@ class Description:
         return replace(self, has_decode_nms=inside, postprocess=params or self.postprocess)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return {
+        """JSON-ready form; unknown fields that were read are written again."""
+        own: dict[str, Any] = {
             "format": DESCRIPTION_FORMAT,
             "tool_version": self.tool_version,
             "model": self.model,
@@ -96,60 +107,43 @@ class Description:
             "weights": self.weights,
             "preprocessing": self.preprocessing.to_dict(),
             "postprocess": self.postprocess.to_dict(),
-            "levels": [
-                {
-                    "map": list(feature_map),
-                    "step": level.step,
-                    "sizes": list(level.sizes),
-                    "aspect_ratios": list(level.aspect_ratios),
-                }
-                for level, feature_map in self.levels
-            ],
+            "levels": levels_to_list(self.levels),
             "clip": self.clip,
             "has_decode_nms": self.has_decode_nms,
         }
+        return with_unknown_fields(own, self.unknown)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], source: str | Path) -> Description:
+    def from_dict(cls, values: object, source: str | Path) -> Description:
         """Rebuild from :meth:`to_dict`.
 
         Raises:
-            BadFile: written in another format, or a field is missing or wrong.
+            BadFile: written in a newer format, or a field is missing or wrong.
         """
-        if not isinstance(values, dict):
-            raise BadFile(f"{source} holds a damaged description; export the network again")
-        if values.get("format") != DESCRIPTION_FORMAT:
-            raise BadFile(
-                f"{source} describes itself in format {values.get('format')!r}; this version reads "
-                f"format {DESCRIPTION_FORMAT}: export the network again"
-            )
+        known = check_format(
+            values, "description", DESCRIPTION_FORMAT, source, "export the network again"
+        )
         try:
+            fields = Fields(known)
             description = cls(
-                model=str(values["model"]),
-                num_classes=int(values["num_classes"]),
-                width=float(values["width"]),
-                labels=tuple(str(name) for name in values["labels"]),
-                weights=str(values["weights"]),
-                preprocessing=Preprocessing.from_dict(values["preprocessing"]),
-                postprocess=PostprocessParams.from_dict(values["postprocess"]),
-                levels=tuple(
-                    (
-                        Level(v["step"], tuple(v["sizes"]), tuple(v["aspect_ratios"])),
-                        (int(v["map"][0]), int(v["map"][1])),
-                    )
-                    for v in values["levels"]
-                ),
-                clip=str(values["clip"]),
-                has_decode_nms=bool(values["has_decode_nms"]),
-                tool_version=str(values["tool_version"]),
+                model=fields.text("model"),
+                num_classes=fields.integer("num_classes", 1, MAX_CLASSES),
+                width=fields.number("width", 0, 4),
+                labels=fields.texts("labels"),
+                weights=fields.text("weights"),
+                preprocessing=preprocessing_from_fields(fields.fields("preprocessing")),
+                postprocess=postprocess_from_fields(fields.fields("postprocess")),
+                levels=levels_from_fields(fields.records("levels")),
+                clip=fields.text("clip", ("all", "size", "none")),
+                has_decode_nms=fields.flag("has_decode_nms"),
+                tool_version=fields.text("tool_version"),
             )
             description._check()
-            return description
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except ValueError as error:
             raise BadFile(
-                f"{source} describes itself incompletely ({type(error).__name__}: {error}); "
-                "export the network again"
+                f"{source} describes itself incompletely ({error}); export the network again"
             ) from error
+        return replace(description, unknown=unknown_fields(known, description.to_dict()))
 
     @classmethod
     def from_json(cls, text: str, source: str | Path) -> Description:
