@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
-from ..models.shipped import find_shipped
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
@@ -149,7 +148,7 @@ def load_network(
     Raises:
         UsageError: no model, or neither weights nor ``random_weights``.
     """
-    if model is None and find_shipped(weights) is None:
+    if model is None and weights is None:
         raise UsageError("no network: pass --model NAME (see 'ssd-small models')")
     from ..artefacts.network import network_from_checkpoint, random_network
     from ..models.registry import get_spec
