@@ -49,7 +49,6 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
     """See :func:`ssd_small.export.build_engine.build_engine`."""
     module = MODULES[options.target]
     _require_module(module, options.target)
-    check_writable(output)
     if options.timing_cache:
         check_writable(options.timing_cache, "--timing-cache")
     # before the long conversion: what is missing is said at once
