@@ -10,14 +10,13 @@ import onnx
 from onnx import ModelProto
 
 from ..artefacts.description import Description
+from ..artefacts.tensors import HEADS, INPUT, output_names
 from ..errors import BadFile
 from ..files import atomic_output, read_bytes
-from .decode_nms_function import DOMAIN, OP_TYPE, OUTPUTS, VERSION
+from .decode_nms_function import DOMAIN, OP_TYPE, VERSION
 from .decode_nms_node import find_decode_nms, params_from_node, same_params
 
 METADATA_KEY = "ssd_small"
-INPUT = "images"
-HEADS = ("loc", "conf")
 
 
 def write_onnx(model: ModelProto, path: Path) -> None:
@@ -70,7 +69,7 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
         )
     if description.has_decode_nms != (node is not None):
         raise BadFile(f"{path} does not hold the {OP_TYPE} node it describes; export it again")
-    expected = list(OUTPUTS if node else HEADS)
+    expected = list(output_names(description))
     outputs = [o.name for o in model.graph.output]
     if outputs != expected or [i.name for i in model.graph.input] != [INPUT]:
         raise BadFile(f"{path} has outputs {outputs}; expected {expected}: export it again")

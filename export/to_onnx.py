@@ -12,8 +12,9 @@ from onnx import ModelProto
 from onnxscript import optimizer
 
 from ..artefacts.description import Description
+from ..artefacts.tensors import HEADS, INPUT
 from .decode_nms_node import append_decode_nms
-from .onnx_file import HEADS, INPUT, set_description
+from .onnx_file import set_description
 from .opset import DEFAULT_OPSET, check_opset
 
 if TYPE_CHECKING:

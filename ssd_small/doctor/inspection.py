@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artefacts.sidecar import Sidecar, read_sidecar
+from ..artefacts.tensors import INPUT, output_names
 from ..errors import MissingRequirement
 from ..runtimes.tensorrt_module import MODULES
 
@@ -81,21 +82,21 @@ def _from_sidecar(sidecar: Sidecar) -> list[dict[str, Any]]:
     size = [description.preprocessing.height, description.preprocessing.width]
     priors = len(description.priors)
     rows = description.postprocess.max_detections(priors, description.num_classes)
-    outputs: dict[str, tuple[str, list[int]]] = {
-        "loc": ("FLOAT", [priors, 4]),
-        "conf": ("FLOAT", [priors, description.num_classes]),
-    }
+    outputs: list[tuple[str, list[int]]] = [
+        ("FLOAT", [priors, 4]),
+        ("FLOAT", [priors, description.num_classes]),
+    ]
     if description.has_decode_nms:
-        outputs = {
-            "num_detections": ("INT32", []),
-            "boxes": ("FLOAT", [rows, 4]),
-            "scores": ("FLOAT", [rows]),
-            "labels": ("INT32", [rows]),
-            "prior_indices": ("INT32", [rows]),
-        }
+        outputs = [
+            ("INT32", []),
+            ("FLOAT", [rows, 4]),
+            ("FLOAT", [rows]),
+            ("INT32", [rows]),
+            ("INT32", [rows]),
+        ]
     batch = f"{sidecar.batch['min']}..{sidecar.batch['max']}"
-    images = {"name": "images", "mode": "input", "type": "FLOAT", "shape": [batch, 3, *size]}
+    images = {"name": INPUT, "mode": "input", "type": "FLOAT", "shape": [batch, 3, *size]}
     return [images] + [
         {"name": name, "mode": "output", "type": kind, "shape": [batch, *shape]}
-        for name, (kind, shape) in outputs.items()
+        for name, (kind, shape) in zip(output_names(description), outputs, strict=True)
     ]

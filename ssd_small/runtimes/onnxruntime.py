@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..artefacts.sidecar import Sidecar
+from ..artefacts.tensors import INPUT, output_names
 from ..errors import BadFile
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
@@ -39,16 +40,16 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         description = sidecar.description
         size = [3, description.preprocessing.height, description.preprocessing.width]
         inputs = [i.shape[1:] for i in self._session.get_inputs()]
-        outputs = len(self._session.get_outputs())
-        if inputs != [size] or outputs != (5 if description.has_decode_nms else 2):
+        outputs, described = len(self._session.get_outputs()), len(output_names(description))
+        if inputs != [size] or outputs != described:
             raise BadFile(
                 f"engine {path} has inputs {inputs} and {outputs} outputs; its sidecar describes "
-                f"one of {size} and {5 if description.has_decode_nms else 2}: build it again"
+                f"one of {size} and {described}: build it again"
             )
 
     def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""
-        outputs = self._session.run(None, {"images": images})
+        outputs = self._session.run(None, {INPUT: images})
         if self.description.has_decode_nms:
             return detections_from_padded(*outputs)
         return HeadOutputs(*outputs)

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from ..artefacts.sidecar import Sidecar
+from ..artefacts.tensors import INPUT, output_names
 from ..errors import UsageError
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from .base import BatchingRuntime, FloatArray, HeadOutputs
 from .cuda_device import CudaDevice, GpuError, OutOfGpuMemory, open_device
 from .device_memory import DeviceMemory, Tensor
-from .tensorrt_engine import INPUT, load_engine, output_names
+from .tensorrt_engine import load_engine
 from .tensorrt_module import MODULES, context_settings, logger
 
 

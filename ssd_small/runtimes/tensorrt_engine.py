@@ -5,21 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..artefacts.description import Description
 from ..artefacts.sidecar import Sidecar
+from ..artefacts.tensors import INPUT, output_names
 from ..errors import BadFile, MissingRequirement
 from ..files import read_bytes
 from .plugin_library import load_plugin
 from .tensorrt_module import invalidity
-
-INPUT = "images"
-HEADS = ("loc", "conf")
-DETECTIONS = ("num_detections", "boxes", "scores", "labels", "prior_indices")
-
-
-def output_names(description: Description) -> tuple[str, ...]:
-    """The outputs of an engine, in the order of the operator."""
-    return DETECTIONS if description.has_decode_nms else HEADS
 
 
 def load_engine(trt: Any, log: Any, path: Path, sidecar: Sidecar) -> tuple[Any, Any]:
