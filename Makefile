@@ -25,13 +25,13 @@ test: install
 
 install: $(STAMP)
 
-$(STAMP): setup.cfg pyproject.toml Makefile $(shell find kernels CMakeLists.txt -type f 2>/dev/null)
+$(STAMP): setup.cfg pyproject.toml Makefile $(shell find kernels CMakeLists.txt -type f \
+		-not -path '*/__pycache__/*' 2>/dev/null)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	rm -f $(PLUGIN)
 	$(BIN)/python -m pip install --quiet --editable '.[all,test]' $(TORCH_PAIR)
 # no toolkit on this machine: the plugin is made by the nvcc that has just come from pip
-	nvcc=$$(ls $(CURDIR)/$(VENV)/lib/python*/site-packages/nvidia/cu13/bin/nvcc 2>/dev/null); \
-	if [ ! -e $(PLUGIN) ] && [ -n "$$nvcc" ]; then \
+	if [ ! -e $(PLUGIN) ] && nvcc=$$($(BIN)/python kernels/cuda_compiler.py --pip); then \
 	  CUDACXX=$$nvcc $(BIN)/python -m pip install --quiet --no-deps --editable .; \
 	fi
 	touch $@

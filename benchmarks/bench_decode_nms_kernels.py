@@ -47,7 +47,7 @@ def run_case(library: KernelLibrary, model: str, density: str, preset: str) -> d
     expected = decode_nms(loc, conf, priors, params, backend="numpy")[0]
     padded = library(loc, conf, priors, params, seed=1)
     found = padded.detections()[0]
-    for name in ("priors", "labels", "scores", "boxes"):
+    for name in ("prior_indices", "labels", "scores", "boxes"):
         if getattr(found, name).tobytes() != getattr(expected, name).tobytes():
             raise SystemExit(f"{model}, {density}: {name} differ from the oracle; nothing counted")
     traffic = {name: library.traffic(name) for name in (*INPUTS, "workspace", *OUTPUTS)}

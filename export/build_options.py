@@ -13,6 +13,12 @@ from ..errors import UsageError
 Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]
 Precision = Literal["fp32", "fp16"]
 
+#: TensorRT wants an input of fewer than 2^31 elements (NvInfer.h), here 3 x 300 x 300 a picture
+MOST_BATCH = (2**31 - 1) // (3 * 300 * 300)
+
+#: the builder's highest effort
+MOST_OPTIMIZATION_LEVEL = 5
+
 #: MiB; the bytes must fit into the signed 64 bits of the builder's interface
 MOST_WORKSPACE = (1 << 43) - 1
 
@@ -29,12 +35,13 @@ class BuildOptions:
     Attributes:
         target: runtime the engine is for.
         precision: fp32, or fp16 with L2Norm, decoding and scores in fp32.
-        max_batch: largest batch the engine takes.
+        max_batch: largest batch the engine takes, at most ``MOST_BATCH``.
         heads: leave decode + NMS out, for the native library to do.
         min_batch: smallest batch the engine takes.
         opt_batch: batch the engine is tuned for; None for the largest.
         compute_capabilities: GPU architectures such as ``"8.6"`` (tensorrt-rtx).
-        optimization_level: effort of the builder, 0 to 5; None for its default.
+        optimization_level: effort of the builder, 0 to ``MOST_OPTIMIZATION_LEVEL``; None for its
+            default.
         timing_cache: file with kernel timings, read and written (tensorrt).
         workspace: scratch memory the engine may use in MiB; None for the builder's default.
         version_compatible: let newer versions of TensorRT run the engine (tensorrt).
@@ -60,8 +67,8 @@ class BuildOptions:
         # each once, in the order given
         capabilities = tuple(dict.fromkeys(self.compute_capabilities))
         object.__setattr__(self, "compute_capabilities", capabilities)
-        if self.max_batch < 1:
-            raise UsageError(f"max-batch {self.max_batch}: expected at least 1")
+        if not 1 <= self.max_batch <= MOST_BATCH:
+            raise UsageError(f"max-batch {self.max_batch}: expected 1 to {MOST_BATCH}")
         if not 1 <= self.min_batch <= self.batch["opt"] <= self.max_batch:
             raise UsageError(
                 f"batch range {self.min_batch}, {self.batch['opt']}, {self.max_batch}: expected "
@@ -70,8 +77,9 @@ class BuildOptions:
         for capability in self.compute_capabilities:
             if not re.fullmatch(r"[1-9]\d*\.\d", capability):
                 raise UsageError(f"compute capability {capability!r}: expected the form 8.6")
-        if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
-            raise UsageError(f"optimization-level {self.optimization_level}: expected 0 to 5")
+        level = self.optimization_level
+        if level is not None and not 0 <= level <= MOST_OPTIMIZATION_LEVEL:
+            raise UsageError(f"optimization-level {level}: expected 0 to {MOST_OPTIMIZATION_LEVEL}")
         if self.workspace is not None and not 1 <= self.workspace <= MOST_WORKSPACE:
             raise UsageError(f"workspace {self.workspace} MiB: expected 1 to {MOST_WORKSPACE}")
         self._check_target()

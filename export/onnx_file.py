@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto
 
 from ..artefacts.description import METADATA_KEY, Description
-from ..artefacts.tensors import DETECTIONS, HEADS, INPUT
+from ..artefacts.tensors import HEADS, INPUT, output_names
 from ..errors import BadFile
 from ..files import atomic_output, read_bytes
 from .decode_nms_function import DOMAIN, OP_TYPE, VERSION
@@ -67,7 +67,7 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
         )
     if description.has_decode_nms != (node is not None):
         raise BadFile(f"{path} does not hold the {OP_TYPE} node it describes; export it again")
-    expected = list(DETECTIONS if node else HEADS)
+    expected = list(output_names(description))
     outputs = [o.name for o in model.graph.output]
     if outputs != expected or [i.name for i in model.graph.input] != [INPUT]:
         raise BadFile(f"{path} has outputs {outputs}; expected {expected}: export it again")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from onnx import ModelProto, TensorProto, helper, shape_inference
 
 from ..artefacts.description import Description
+from ..artefacts.tensors import HEADS
 from ..errors import CheckFailed
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess import decode_nms
@@ -88,7 +89,7 @@ def compare_precisions(
     reference = list(_run(single, description))
     tried = list(_run(half, description))
     result: dict[str, Any] = {"pictures": PICTURES}
-    for position, name in enumerate(("loc", "conf")):
+    for position, name in enumerate(HEADS):
         pairs = [(a[position], b[position]) for a, b in zip(reference, tried, strict=True)]
         differences = [np.abs(a - b.astype(np.float32)) for a, b in pairs]
         result[name] = {

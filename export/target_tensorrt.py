@@ -29,6 +29,7 @@ from ..runtimes.gpu import gpus
 from ..runtimes.plugin_library import PLUGIN_VERSION, find_plugin
 from ..runtimes.tensorrt_module import MODULES
 from .build_child import RECORD_SEPARATOR
+from .build_sidecar import sidecar_from_build
 from .decode_nms_function import node_attributes
 from .precision import check_receipt
 from .prepare import Prepared, prepare
@@ -49,7 +50,6 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
     """See :func:`ssd_small.export.build_engine.build_engine`."""
     module = MODULES[options.target]
     _require_module(module, options.target)
-    check_writable(output)
     if options.timing_cache:
         check_writable(options.timing_cache, "--timing-cache")
     # before the long conversion: what is missing is said at once
@@ -66,26 +66,19 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
         job = _write_job(folder, prepared, plan, plugin, module, options)
         result = run_child(job, folder, module, progress, verbose=options.verbose)
         check_receipt(options.precision, result["receipt"])
-        sidecar = Sidecar(
-            target=options.target,
-            target_version=result["version"],
-            precision=options.precision,
-            description=prepared.description,
-            onnx={"file": onnx_path.name, "sha256": sha256_of(onnx_path)},
-            engine={
-                "file": output.name,
-                "sha256": sha256_of(plan),
-                "bytes": plan.stat().st_size,
-            },
-            batch=options.batch,
+        sidecar = sidecar_from_build(
+            onnx_path,
+            output,
+            plan,
+            options,
+            prepared,
+            version=result["version"],
             receipt=result["receipt"],
-            options=options.to_dict(),
-            seconds=round(result["seconds"], 3),
+            seconds=result["seconds"],
             plugin={"file": plugin.name, "sha256": sha256_of(plugin), "version": PLUGIN_VERSION}
             if plugin
             else None,
             compute_capabilities=tuple(result["compute_capabilities"]),
-            checks=prepared.checks,
         )
         write_sidecar(sidecar)
     return sidecar

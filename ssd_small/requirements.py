@@ -36,6 +36,8 @@ def require(module: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None  # Ctrl-C while an extension module was initialised
         line = f"pip install 'ssd-small[{EXTRA_OF_MODULE[top]}]'"
         if isinstance(error, ModuleNotFoundError) and error.name in (top, None):
             state = f"the Python package '{top}' is not installed"

@@ -5,15 +5,25 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from ..errors import UsageError
+from ..export.build_options import (
+    MOST_BATCH,
+    MOST_OPTIMIZATION_LEVEL,
+    BuildOptions,
+    Precision,
+    Target,
+)
 from .options import FILE, json_option, print_json
 
 if TYPE_CHECKING:
     from ..artefacts.sidecar import Sidecar
+
+BATCH = click.IntRange(1, MOST_BATCH)
+LEVEL = click.IntRange(0, MOST_OPTIMIZATION_LEVEL)
 
 
 class _SeveralValues(click.Command):
@@ -37,15 +47,20 @@ class _SeveralValues(click.Command):
 @click.argument("onnx_file", metavar="X.onnx", type=FILE)
 @click.option(
     "--target",
-    type=click.Choice(["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]),
-    default="auto",
+    type=click.Choice(get_args(Target)),
+    default=BuildOptions.target,
     show_default=True,
     help="auto: tensorrt with a GPU, or tensorrt-rtx with --compute-capability, or onnxruntime.",
 )
-@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
-@click.option("--min-batch", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--opt-batch", type=click.IntRange(min=1), help="Tuned for; default: --max-batch.")
-@click.option("--max-batch", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(get_args(Precision)),
+    default=BuildOptions.precision,
+    show_default=True,
+)
+@click.option("--min-batch", type=BATCH, default=BuildOptions.min_batch, show_default=True)
+@click.option("--opt-batch", type=BATCH, help="Tuned for; default: --max-batch.")
+@click.option("--max-batch", type=BATCH, default=BuildOptions.max_batch, show_default=True)
 @click.option("--heads", is_flag=True, help="Leave decode + NMS to the native library.")
 @click.option(
     "--compute-capability",
@@ -54,7 +69,7 @@ class _SeveralValues(click.Command):
     metavar="8.6 [8.9 ...]",
     help="GPU architectures of a tensorrt-rtx engine; default: this GPU, or 8.0 and newer.",
 )
-@click.option("--optimization-level", type=click.IntRange(0, 5), help="Effort of the builder.")
+@click.option("--optimization-level", type=LEVEL, help="Effort of the builder.")
 @click.option("--timing-cache", type=FILE, help="Kernel timings to read and write (tensorrt).")
 @click.option("--workspace", type=click.IntRange(min=1), metavar="MIB", help="Scratch memory.")
 @click.option("--version-compatible", is_flag=True, help="Let newer versions run it (tensorrt).")
@@ -68,21 +83,15 @@ def command(onnx_file: Path, output: Path | None, as_json: bool, **options: Any)
     A tensorrt-rtx engine can be built without a GPU; a tensorrt engine is for the GPU it is
     built on.
     """
-    from ..export.build_engine import default_engine_path, resolve_target
-    from ..export.build_options import BuildOptions
-    from ..files import check_writable
+    from ..export.build_engine import build_engine, default_engine_path, resolve_target
+    from ..requirements import require
 
     target = resolve_target(options.pop("target"), options["compute_capabilities"])
     build_options = BuildOptions(target=target, **options)
     output = output or default_engine_path(onnx_file, target, build_options.precision)
     if output.resolve() == onnx_file.resolve():
         raise UsageError(f"--output {output} would overwrite the ONNX file; name another file")
-    check_writable(output)
-    from ..requirements import require
-
     require("onnx", "building an engine")
-    from ..export.build_engine import build_engine
-
     with _ProgressLine() as progress:
         sidecar = build_engine(onnx_file, output, build_options, progress)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..artefacts.description import METADATA_KEY, Description
 from ..artefacts.sidecar import Sidecar
-from ..artefacts.tensors import output_names
+from ..artefacts.tensors import INPUT, output_names
 from ..errors import BadFile
 from ..files import read_bytes
 from ..postprocess.detections import Detections, detections_from_padded
@@ -96,7 +96,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
 
     def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""
-        outputs = self._session.run(None, {"images": images})
+        outputs = self._session.run(None, {INPUT: images})
         if self.description.has_decode_nms:
             return detections_from_padded(*outputs)
         return HeadOutputs(*outputs)

@@ -91,6 +91,13 @@ def test_an_engine_never_overwrites_its_onnx_file(call, onnx_file):
     assert onnx_file.read_bytes() == before
 
 
+@pytest.mark.parametrize("option", ["--min-batch", "--opt-batch", "--max-batch"])
+def test_a_batch_beyond_every_engine_is_a_usage_error(option, call, onnx_file, tmp_path):
+    build = ("build-engine", onnx_file, "-o", tmp_path / "e")
+    call(*build, option, 99999999999).fails(2, option, "99999999999 is not in the range")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def sidecar(own_engine: Path):
     """Change a value of the sidecar: path of keys, new value."""

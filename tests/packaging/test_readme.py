@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cuda_compiler import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -23,6 +24,10 @@ def test_figures_are_those_of_the_result_files() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_architectures_are_those_compiled_for() -> None:
+    assert f"sm_{ARCHITECTURES[0]} to sm_{ARCHITECTURES[-1]}" in README
 
 
 def test_the_commands_for_own_data_run(tmp_path: Path) -> None:

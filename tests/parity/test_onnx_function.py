@@ -15,6 +15,7 @@ from ssd_small.export.decode_nms_node import (
     params_from_node,
     strip_decode_nms,
 )
+from ssd_small.export.opset import DEFAULT_OPSET
 
 from ssd_small.bench.synthetic import detector_heads
 from ssd_small.models.priors import priors_from_spec
@@ -46,7 +47,7 @@ def heads_model(priors: np.ndarray, classes: int, kind: int = TensorProto.FLOAT)
         [value("loc_in", 4), value("conf_in", classes)],
         [value("loc", 4), value("conf", classes)],
     )
-    opset = [helper.make_opsetid("", 23)]
+    opset = [helper.make_opsetid("", DEFAULT_OPSET)]
     return helper.make_model(graph, opset_imports=opset, ir_version=10)
 
 

@@ -13,7 +13,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from ssd_small.export.build_child import receipt_of_plan
 from ssd_small.export.build_engine import resolve_target
-from ssd_small.export.build_options import BuildOptions
+from ssd_small.export.build_options import MOST_BATCH, BuildOptions
 from ssd_small.export.fold import fold_batch_norm
 from ssd_small.export.precision import check_receipt, half_heads, receipt_of_onnx
 from ssd_small.export.precision_check import nodes_beyond_half
@@ -169,6 +169,8 @@ def test_a_plan_is_counted_apart_from_its_network() -> None:
     [
         ({"min_batch": 4, "max_batch": 2}, "batch range 4, 2, 2"),
         ({"opt_batch": 9}, "batch range 1, 9, 8"),
+        ({"max_batch": 0}, f"max-batch 0: expected 1 to {MOST_BATCH}"),
+        ({"max_batch": MOST_BATCH + 1}, f"max-batch {MOST_BATCH + 1}: expected 1 to"),
         ({"compute_capabilities": ("sm_86",)}, "expected the form 8.6"),
         ({"optimization_level": 6}, "expected 0 to 5"),
         ({"workspace": 0}, "expected 1 to 8796093022207"),
