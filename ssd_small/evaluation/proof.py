@@ -179,7 +179,7 @@ def _faults_of_class(
         yield Fault("missing, and nothing suppresses it", label, tuple(missing.tolist()))
 
 
-def nth_largest(values: DoubleArray, n: int) -> float:
+def nth_largest(values: npt.NDArray[np.floating], n: int) -> float:
     """The n-th largest of the values; less than all of them if there are fewer."""
     if len(values) < n:
         return -np.inf

@@ -127,4 +127,5 @@ def check_comparison(checks: dict[str, Any], precision: str) -> None:
         assert 0 < head["max_error"] < HEADS["fp16"] * head["max_value"]
         assert 0 < head["mean_error"] < head["max_error"]
     assert 0 <= check["detections"]["flipped"] <= check["detections"]["fp32"]
+    assert check["detections"]["unexplained"] == 0
     assert check["kept_fp32"] == []
