@@ -16,6 +16,7 @@ from typing import Any
 
 from .datasets.digits import DigitsDataset
 from .errors import CheckFailed, SsdSmallError
+from .evaluation.limits import MAP_LIMIT
 from .files import write_bytes, write_json
 from .machine import describe_machine
 
@@ -23,8 +24,6 @@ from .machine import describe_machine
 NETWORKS = ("mobilenet_v1", "mobilenet_v1_s1l0")
 #: pictures of the val split to draw, of different photographs
 SHOWN = (16, 31, 44, 70)
-#: what an engine's mAP may differ from PyTorch's
-TOLERANCE = 0.001
 #: seconds a command of the demo has to end by itself after Ctrl-C
 _GRACE = 5.0
 
@@ -98,7 +97,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:
         say: prints a line.
 
     Raises:
-        CheckFailed: an engine's mAP differs from PyTorch's by more than 0.001.
+        CheckFailed: an engine's mAP differs from PyTorch's by more than :data:`MAP_LIMIT`.
         SsdSmallError: a command failed.
     """
     started = time.perf_counter()
@@ -118,10 +117,10 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:
         f"in {folder / 'pictures'}"
     )
     worst = max(outcomes, key=lambda outcome: outcome.difference)
-    if worst.difference > TOLERANCE:
+    if worst.difference > MAP_LIMIT:
         raise CheckFailed(
             f"the engine of {worst.model} misses PyTorch's mAP by {worst.difference:.4f}; at most "
-            f"{TOLERANCE} is allowed"
+            f"{MAP_LIMIT} is allowed"
         )
     return outcomes
 

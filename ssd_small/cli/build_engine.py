@@ -120,7 +120,8 @@ def _lines(output: Path, sidecar: Sidecar) -> list[str]:
             f"fp16 against fp32 on {check['pictures']} synthetic pictures (CPU): "
             f"loc max {loc['max_error']:.2g}, mean {loc['mean_error']:.2g}; "
             f"conf max {conf['max_error']:.2g}, mean {conf['mean_error']:.2g}; "
-            f"{found['flipped']} detections differ of {found['fp32']}"
+            f"{found['flipped']} detections differ of {found['fp32']}, "
+            f"{found['unexplained']} of them unexplained by the heads"
         )
         if check["kept_fp32"]:
             lines.append(f"kept in fp32 against overflow: {', '.join(check['kept_fp32'])}")

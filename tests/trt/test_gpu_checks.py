@@ -14,7 +14,8 @@ pytest.importorskip("onnxscript")
 
 import engine_checks
 from cuda_double import Cuda
-from engine_checks import Network, Precision
+from engine_checks import Network
+from ssd_small.export.build_options import Precision
 from tensorrt_double import TensorRt
 
 

@@ -16,10 +16,12 @@ from ssd_small.export.build_engine import resolve_target
 from ssd_small.export.build_options import MOST_BATCH, BuildOptions
 from ssd_small.export.fold import fold_batch_norm
 from ssd_small.export.precision import check_receipt, half_heads, receipt_of_onnx
-from ssd_small.export.precision_check import nodes_beyond_half
+from ssd_small.export.precision_check import compare_precisions, nodes_beyond_half
 
 from ssd_small.artefacts.description import description_from_spec
+from ssd_small.bench.synthetic import detector_heads
 from ssd_small.errors import CheckFailed, UsageError
+from ssd_small.evaluation.limits import HEAD_LIMITS
 from ssd_small.models.registry import get_spec
 from ssd_small.runtimes import gpu
 
@@ -123,6 +125,54 @@ def test_what_overflows_is_found_and_stays_in_float32() -> None:
 def test_heads_beyond_half_are_refused() -> None:
     with pytest.raises(CheckFailed, match=r"the heads reach .*; build with precision fp32"):
         nodes_beyond_half(network(2000, 1), description_from_spec(get_spec("vgg16"), 6, 1.0))
+
+
+DESCRIPTION = description_from_spec(get_spec("mobilenet_v1"), 6, 1.0)
+
+
+def fixed_heads(loc: np.ndarray, conf: np.ndarray) -> onnx.ModelProto:
+    """A network whose heads are the same for every picture."""
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
+        helper.make_node("Sub", ["mean", "mean"], ["zero"]),
+        helper.make_node("Add", ["zero", "fixed_loc"], ["loc"]),
+        helper.make_node("Add", ["zero", "fixed_conf"], ["conf"]),
+    ]
+    size = ["N", len(DESCRIPTION.priors), None]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, 300, 300])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, size) for n in ("loc", "conf")],
+        [numpy_helper.from_array(loc, "fixed_loc"), numpy_helper.from_array(conf, "fixed_conf")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def test_what_half_precision_flips_is_explained_by_the_heads() -> None:
+    loc, conf = detector_heads(DESCRIPTION.priors, 6)
+    tried = np.random.default_rng(1)
+    others = [
+        (a + HEAD_LIMITS["fp16"] * np.abs(a).max() * tried.uniform(-1, 1, a.shape)).astype(
+            np.float32
+        )
+        for a in (loc, conf)
+    ]
+    single = fixed_heads(loc, conf)
+    found = compare_precisions(single, fixed_heads(*others), DESCRIPTION)
+    assert found["detections"]["flipped"] > 10
+    assert found["detections"]["unexplained"] == 0
+    same = compare_precisions(single, single, DESCRIPTION)["detections"]
+    assert same == {"fp32": found["detections"]["fp32"], "flipped": 0, "unexplained": 0}
+
+
+def test_what_half_precision_cannot_flip_is_not_explained() -> None:
+    """A class whose logits are off by more than the limit."""
+    loc, conf = detector_heads(DESCRIPTION.priors, 6)
+    wrong = conf.copy()
+    wrong[..., 2] -= 10 * HEAD_LIMITS["fp16"] * np.abs(conf).max()
+    found = compare_precisions(fixed_heads(loc, conf), fixed_heads(loc, wrong), DESCRIPTION)
+    assert 0 < found["detections"]["unexplained"] <= found["detections"]["flipped"]
 
 
 def test_batch_norm_is_folded_without_a_trace() -> None:
