@@ -213,7 +213,8 @@ def test_thread_count_comes_from_the_environment(monkeypatch):
 
 def test_a_forked_child_can_use_it():
     code = (
-        "import os, numpy as np; from ssd_small import native, PostprocessParams as Params\n"
+        "import os, numpy as np\n"
+        "from ssd_small.postprocess import PostprocessParams as Params, native\n"
         "heads = np.zeros((1, 9000, 4), np.float32), np.ones((1, 9000, 81), np.float32)\n"
         "call = lambda: native.decode_nms(*heads, np.ones((9000, 4), np.float32), Params(),"
         " num_threads=3)\n"
