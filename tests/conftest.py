@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,43 @@ from command_line import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+#: where CI is true nothing else may keep a test from being executed: `make install` brings the rest
+MAY_BE_ABSENT = re.compile("not executed here: .*(GPU|NVIDIA driver|compute-sanitizer|shared data)")
+
+
+def _needless_skips(config: pytest.Config) -> list[str]:
+    """``file:line: reason`` of what was left out in continuous integration without need."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") != "true" or reporter is None:  # none in a process of pytest-xdist
+        return []
+    skips = [report.longrepr for report in reporter.stats.get("skipped", [])]
+    found = {f"{path}:{line}: {why}" for path, line, why in skips if not MAY_BE_ABSENT.search(why)}
+    return sorted(found)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.exitstatus == pytest.ExitCode.OK and _needless_skips(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    needless = _needless_skips(terminalreporter.config)
+    if needless:
+        terminalreporter.section("skipped, which fails where CI=true", red=True, bold=True)
+        for line in needless:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c_is_heard() -> None:
-    """Commands under test hear Ctrl-C also where a shell started the tests in the background."""
+def signals_are_heard() -> None:
+    """Commands under test hear Ctrl-C and a lost terminal, wherever the tests were started.
+
+    A shell starts what runs in the background deaf to the first, nohup to the second, and a
+    child would be born deaf too.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +57,7 @@ def shared_data() -> Path:
     """Folder with real pictures and annotations."""
     folder = Path(os.environ.get("SSD_SMALL_DATA", SHARED / "data"))
     if not folder.is_dir():
-        pytest.skip(f"no data in {folder.name}/ (set SSD_SMALL_DATA)")
+        pytest.skip(f"not executed here: no shared data in {folder} (set SSD_SMALL_DATA)")
     return folder
 
 
