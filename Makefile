@@ -45,7 +45,8 @@ typecheck:
 	rm -rf $(BUILD)/typecheck && mkdir -p $(BUILD)/typecheck/ssd_small
 	ln -s $(CURDIR)/ssd_small/* $(BUILD)/typecheck/ssd_small/
 	ln -s $(CURDIR)/export $(BUILD)/typecheck/ssd_small/export
-	cd $(BUILD)/typecheck && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p ssd_small
+	cd $(BUILD)/typecheck && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml \
+	  --cache-dir $(CURDIR)/$(BUILD)/mypy -p ssd_small
 
 test-cpp:
 	$(call ctest,$(BUILD)/tests,-DSSD_SMALL_BUILD_TESTS=ON)

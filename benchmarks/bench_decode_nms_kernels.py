@@ -27,7 +27,7 @@ from ssd_small.postprocess import PostprocessParams, decode_nms
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "decode_nms_kernels.json"
-sys.path.insert(0, str(ROOT / "tests" / "parity"))
+sys.path[:0] = [str(ROOT / "tests" / "parity"), str(ROOT / "tests")]
 from kernel_library import KernelLibrary, load  # noqa: E402
 
 PRESETS = {"deployment": PostprocessParams(), "coco": PostprocessParams.coco()}

@@ -6,11 +6,11 @@ out-of-bounds memory (a fault fails the run), under several orders of threads an
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from golden_networks import NETWORKS, golden_heads, golden_outputs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_cases import assert_same, check, grid_priors, random_heads
@@ -121,12 +121,10 @@ def test_equal_scores_come_in_prior_order(kernels: KernelLibrary) -> None:
     assert (np.diff(found[0].prior_indices.reshape(3, 100)) > 0).all()
 
 
-@pytest.mark.parametrize("model", ["vgg16", "mobilenet_v1_s1l0_dual"])
-def test_golden_detections(
-    kernels: KernelLibrary, model: str, golden: Path, golden_heads: Any
-) -> None:
+@pytest.mark.parametrize("model", NETWORKS)
+def test_golden_detections(kernels: KernelLibrary, model: str) -> None:
     """Every detection of the published post-processing, exactly."""
-    expected = np.load(golden / f"{model}.npz")
+    expected = golden_outputs(model)
     loc, scores = golden_heads(model)
     params = PostprocessParams(
         activation="none", pre_nms_topk=0, keep_topk_per_class=100, keep_topk=0,

@@ -1,12 +1,9 @@
-"""A plugin library, exported networks and the command line for the tests of engines."""
+"""A plugin library, exported networks and doubles of NVIDIA's libraries for tests of engines."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,37 +69,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path
 
     return export
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command printed and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def ssd_small_command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """The command line in this process; what TensorRT does happens in a child anyway."""
-    from ssd_small.cli import main
-
-    def run(*arguments: str | os.PathLike[str]) -> Said:
-        capfd.readouterr()
-        code: Any = 0
-        try:
-            main([os.fspath(a) for a in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capfd.readouterr()
-        return Said(int(code or 0), out, err)
-
-    return run
 
 
 @pytest.fixture(scope="module", params=["detections", "heads"])

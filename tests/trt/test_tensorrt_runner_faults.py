@@ -144,7 +144,7 @@ def test_a_closed_runner_says_so(open_it: Callable[..., TensorRtRuntime]) -> Non
 
 def test_without_a_driver_it_is_one_line(stage: Stage, double: TensorRt) -> None:
     if cuda_device.gpus().devices:
-        pytest.skip("this machine has a GPU")
+        pytest.skip("not executed here: there is a GPU")
     with pytest.raises(MissingRequirement) as it:
         TensorRtRuntime(stage.path, stage.sidecar)
     assert re.fullmatch(r"GPU 0 cannot be used: .*; run on a machine with .*", str(it.value))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
+from full_disk import file_size_limit  # noqa: E402
 from training_doubles import (  # noqa: E402
     ABOUT,
     MODEL,
@@ -26,12 +24,6 @@ from ssd_small.models.checkpoint import model_from_checkpoint, read_state_dict  
 from ssd_small.training.run import Run  # noqa: E402
 from ssd_small.training.stopping import Stopped  # noqa: E402
 from ssd_small.training.trainer import LoopOptions  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Six updates, two epochs, without interruption."""
-    return train_noise(tmp_path_factory.mktemp("whole"))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -157,22 +149,12 @@ def test_a_damaged_resume_file_is_named(whole: Run, tmp_path: Path, content) -> 
         Run.resumed(learner, NoiseBatches(learner.net), ABOUT, tmp_path)
 
 
-@contextmanager
-def _file_size_limit(limit: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         train_noise(tmp_path, stop_at=1)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.pth")}
     assert set(before) == {"resume.pth", "last.pth"}
-    with _file_size_limit(10_000), pytest.raises(OutputError, match=r"resume\.pth.*free space"):
+    with file_size_limit(10_000), pytest.raises(OutputError, match=r"resume\.pth.*free space"):
         train_noise(tmp_path, resume=True)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pth")} == before
     assert not list(tmp_path.glob(".ssd-small-*"))

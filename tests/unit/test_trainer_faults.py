@@ -30,12 +30,6 @@ from ssd_small.training.stopping import stop_on_signals  # noqa: E402
 from ssd_small.training.trainer import LoopOptions  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Six updates, two epochs, without interruption."""
-    return train_noise(tmp_path_factory.mktemp("whole"))
-
-
 def _saved(folder: Path) -> dict[str, Any]:
     state: dict[str, Any] = torch.load(folder / "resume.pth", weights_only=True)
     return state
