@@ -14,6 +14,7 @@ import numpy.typing as npt
 from .._version import __version__
 from ..errors import BadFile, UsageError
 from ..models.priors import priors_from_levels
+from ..models.shapes import levels_from_spec
 from ..models.spec import Level, ModelSpec
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess import PostprocessParams
@@ -168,8 +169,6 @@ def description_from_spec(
     Raises:
         UsageError: the number of labels does not fit the number of classes.
     """
-    from ..models.shapes import summarize
-
     background = spec.postprocess.background_label
     detectable = num_classes - (background >= 0)
     names = tuple(labels) if labels is not None else default_labels(detectable)
@@ -178,7 +177,6 @@ def description_from_spec(
             f"{len(names)} labels for {num_classes} classes; expected {detectable}, one name per "
             "class without the background"
         )
-    maps = [(shape.height, shape.width) for shape in summarize(spec).levels]
     return Description(
         model=spec.name,
         num_classes=num_classes,
@@ -187,7 +185,7 @@ def description_from_spec(
         weights=weights,
         preprocessing=spec.preprocessing,
         postprocess=params or spec.postprocess,
-        levels=tuple(zip(spec.levels, maps, strict=True)),
+        levels=levels_from_spec(spec),
         clip=spec.clip,
         has_decode_nms=has_decode_nms,
     )
