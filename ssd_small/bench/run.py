@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,8 @@ def reference_runtime(description: Description, threads: int = 0) -> TorchRuntim
     torch.manual_seed(0)
     if threads:
         torch.set_num_threads(threads)
-    net = create_model(description.model, description.num_classes, description.width)
+    spec = replace(get_spec(description.model), preprocessing=description.preprocessing)
+    net = create_model(spec, description.num_classes, description.width)
     return TorchRuntime(net, description.with_decode_nms(False))
 
 
