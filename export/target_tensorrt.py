@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..artefacts.build_record import PluginFile, Receipt
+from ..artefacts.record import Fields
 from ..artefacts.sidecar import Sidecar, engine_output
 from ..errors import (
     BadFile,
@@ -35,7 +37,7 @@ from .precision import check_receipt
 from .prepare import Prepared, prepare
 
 if TYPE_CHECKING:
-    from .build_options import BuildOptions, BuildProgress
+    from ..artefacts.build_options import BuildOptions, BuildProgress
 
 _ERRORS: dict[str, type[SsdSmallError]] = {
     kind.__name__: kind
@@ -65,7 +67,8 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
         folder = Path(name)
         job = _write_job(folder, prepared, plan, plugin, module, options)
         result = run_child(job, folder, module, progress, verbose=options.verbose)
-        check_receipt(options.precision, result["receipt"])
+        receipt = Receipt.from_fields(Fields(result["receipt"]))
+        check_receipt(options.precision, receipt)
         sidecar = sidecar_from_build(
             onnx_path,
             output,
@@ -73,11 +76,9 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
             options,
             prepared,
             version=result["version"],
-            receipt=result["receipt"],
+            receipt=receipt,
             seconds=result["seconds"],
-            plugin={"file": plugin.name, "sha256": sha256_of(plugin), "version": PLUGIN_VERSION}
-            if plugin
-            else None,
+            plugin=PluginFile(plugin.name, sha256_of(plugin), PLUGIN_VERSION) if plugin else None,
             compute_capabilities=tuple(result["compute_capabilities"]),
         )
         write_sidecar(sidecar)

@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 import click
 
+from ..artefacts.build_options import Precision
 from ..errors import UsageError
-from ..export.build_options import Precision
 from ..export.opset import DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET
 from .options import (
     FILE,

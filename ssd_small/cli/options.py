@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -219,6 +219,11 @@ def print_table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> None:
     from tabulate import tabulate
 
     click.echo(tabulate(rows, headers=headers, floatfmt="", disable_numparse=True))
+
+
+def counted(numbers: Mapping[str, int]) -> str:
+    """``FLOAT 438, INT64 63``."""
+    return ", ".join(f"{name} {count}" for name, count in numbers.items())
 
 
 def note(message: str) -> None:

@@ -82,5 +82,5 @@ def _from_tensorrt(path: Path, sidecar: Sidecar) -> dict[str, Any]:
 
 def _from_sidecar(sidecar: Sidecar) -> list[dict[str, Any]]:
     """Inputs and outputs as the tool built them."""
-    batch = f"{sidecar.batch['min']}..{sidecar.batch['max']}"
+    batch = f"{sidecar.batch.min}..{sidecar.batch.max}"
     return [tensor.to_dict() for tensor in tensors_of(sidecar.description, batch)]

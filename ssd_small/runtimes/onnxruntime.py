@@ -51,7 +51,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             _session(path, threads, built, "build it again"),
             sidecar.description,
             precision=sidecar.precision,
-            max_batch=sidecar.batch["max"],
+            max_batch=sidecar.batch.max,
             source=f"engine {path}",
             teller="its sidecar describes",
         )

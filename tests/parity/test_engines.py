@@ -10,11 +10,11 @@ import onnx
 import pytest
 import torch
 from ssd_small.export.build_engine import build_engine
-from ssd_small.export.build_options import BuildOptions
 from ssd_small.export.onnx_file import read_onnx, write_onnx
 from ssd_small.export.to_onnx import onnx_from_network
 
 import ssd_small
+from ssd_small.artefacts.build_options import BuildOptions
 from ssd_small.artefacts.description import description_from_spec
 from ssd_small.bench.run import reference_runtime
 from ssd_small.bench.synthetic import picture_input
@@ -146,7 +146,7 @@ def test_half_precision_engine_is_half_and_close(tmp_path: Path) -> None:
     write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
     options = BuildOptions("onnxruntime", precision="fp16", heads=True)
     sidecar = build_engine(tmp_path / "x.onnx", tmp_path / "e", options)
-    assert sidecar.receipt["half_share"] > 0.8
+    assert sidecar.receipt.half_share > 0.8
     images = picture_input(2, 300, 300, seed=2)
     expected = TorchRuntime(net).infer(images)
     with open_engine(tmp_path / "e") as engine:
