@@ -24,6 +24,7 @@ from ssd_small.training.augment import Augmentation, training_transform  # noqa:
 from ssd_small.training.dataset import Sample  # noqa: E402
 from ssd_small.training.loading import training_batches  # noqa: E402
 from ssd_small.training.matching import match  # noqa: E402
+from ssd_small.training.overlaps import GroupedPriors  # noqa: E402
 from ssd_small.training.sampling import EpochSampler  # noqa: E402
 
 PRIORS = torch.tensor(
@@ -71,7 +72,7 @@ def test_a_batch_is_what_its_parts_give() -> None:
         for position, key in enumerate(sampler.batch(iteration)):
             example = TRANSFORM(Pictures()[key.index], key.generator())
             assert (images[position] == example.image).all()
-            expected = match(example.boxes_xyxy, example.labels, PRIORS)
+            expected = match(example.boxes_xyxy, example.labels, GroupedPriors.of(PRIORS))
             assert (targets.loc[position] == expected.loc).all()
             assert (targets.labels[position] == expected.labels).all()
             found = set(targets.labels[position].tolist()) - {0}
