@@ -113,7 +113,8 @@ def _run(job: TrainingJob) -> dict[str, Any]:
                     f"stopped after iteration {run.position.iteration}; the same command with "
                     "--resume goes on"
                 )
-                return _report(job, run, data, None, end.signal)
+                # 0 is no signal's number
+                return _report(job, run, data, None, end.reason.signal or 0)
             kept = run.folder.last if run.position.best is None else run.folder.best
             reporter.line(
                 f"{run.position.iteration} iterations in {as_duration(run.position.seconds)}; "
