@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..artefacts.build_options import BuildOptions, BuildProgress, most_batch
 from ..artefacts.build_record import PluginFile, Receipt
 from ..artefacts.record import Fields
 from ..artefacts.sidecar import Sidecar, engine_output
@@ -26,6 +27,7 @@ from ..errors import (
     UsageError,
 )
 from ..files import check_writable, sha256_of
+from ..pictures.preprocessing import Preprocessing
 from ..requirements import EXTRA_OF_MODULE
 from ..runtimes.gpu import gpus
 from ..runtimes.plugin_library import PLUGIN_VERSION, find_plugin
@@ -35,9 +37,6 @@ from .build_sidecar import sidecar_from_build
 from .decode_nms_function import node_attributes
 from .precision import check_receipt
 from .prepare import Prepared, prepare
-
-if TYPE_CHECKING:
-    from ..artefacts.build_options import BuildOptions, BuildProgress
 
 _ERRORS: dict[str, type[SsdSmallError]] = {
     kind.__name__: kind
@@ -60,6 +59,7 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
     prepared = prepare(
         onnx_path, options.precision, heads=options.heads, for_plugin=plugin is not None
     )
+    _check_batch(options.max_batch, prepared.description.preprocessing)
     with (
         tempfile.TemporaryDirectory(prefix="ssd-small-") as name,
         engine_output(output) as (plan, write_sidecar),
@@ -83,6 +83,15 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
         )
         write_sidecar(sidecar)
     return sidecar
+
+
+def _check_batch(max_batch: int, size: Preprocessing) -> None:
+    most = most_batch(size.height, size.width)
+    if max_batch > most:
+        raise UsageError(
+            f"max-batch {max_batch}: expected 1 to {most} with an input of "
+            f"{size.height}x{size.width}"
+        )
 
 
 def _require_module(module: str, target: str) -> None:

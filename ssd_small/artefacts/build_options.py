@@ -14,8 +14,14 @@ from .record import Fields
 Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]
 Precision = Literal["fp32", "fp16"]
 
-#: TensorRT wants an input of fewer than 2^31 elements (NvInfer.h), here 3 x 300 x 300 a picture
-MOST_BATCH = (2**31 - 1) // (3 * 300 * 300)
+
+def most_batch(height: int, width: int) -> int:
+    """Largest batch of pictures: TensorRT wants inputs of fewer than 2^31 elements (NvInfer.h)."""
+    return (2**31 - 1) // (3 * height * width)
+
+
+#: for the input of the published networks; a larger input is held to its own limit when it is built
+MOST_BATCH = most_batch(300, 300)
 
 #: the builder's highest effort
 MOST_OPTIMIZATION_LEVEL = 5

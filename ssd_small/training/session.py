@@ -26,8 +26,8 @@ from .distributed import Processes, joined_processes
 from .evaluation import evaluate_network
 from .initialise import InitScope, initial_network
 from .pictures import PictureBatches
-from .progress import Reporter, as_duration, reporting
 from .recipe import Recipe
+from .reporter import Reporter, as_duration, reporting
 from .run import Run
 from .state import RunFolder
 from .step import Learner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ pytest.importorskip("onnxruntime")
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from ssd_small.export import target_tensorrt
 from ssd_small.export.build_child import receipt_of_plan
 from ssd_small.export.build_engine import resolve_target
 from ssd_small.export.fold import fold_batch_norm
 from ssd_small.export.precision import check_receipt, half_heads, receipt_of_onnx
 from ssd_small.export.precision_check import compare_precisions, nodes_beyond_half
+from ssd_small.export.prepare import Prepared
 
 from ssd_small.artefacts.build_options import MOST_BATCH, BuildOptions
 from ssd_small.artefacts.build_record import FlippedDetections, Receipt
@@ -26,6 +29,7 @@ from ssd_small.bench.synthetic import detector_heads
 from ssd_small.errors import CheckFailed, UsageError
 from ssd_small.evaluation.limits import HEAD_LIMITS
 from ssd_small.models.registry import get_spec
+from ssd_small.pictures.preprocessing import Preprocessing
 from ssd_small.runtimes import gpu
 
 rng = np.random.default_rng(0)
@@ -245,6 +249,19 @@ def test_options_that_do_not_fit_are_refused(options: dict, text: str) -> None:
     with pytest.raises(UsageError) as it:
         BuildOptions(**options)
     assert text in it.value.command_line
+
+
+def test_the_largest_batch_depends_on_the_size_of_the_input(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    large = replace(get_spec("mobilenet_v1"), preprocessing=Preprocessing(1024, 2048))
+    prepared = Prepared(onnx.ModelProto(), description_from_spec(large, 3, 1.0))
+    monkeypatch.setattr(target_tensorrt, "prepare", lambda *args, **options: prepared)
+    monkeypatch.setattr(target_tensorrt, "find_spec", lambda name: True)
+    # 341 pictures are 2 145 386 496 numbers, fewer than 2 ** 31 = 2 147 483 648; 342 are more
+    options = BuildOptions("tensorrt", max_batch=342, heads=True)
+    with pytest.raises(UsageError, match=r"max-batch 342: expected 1 to 341 .* 1024x2048"):
+        target_tensorrt.build(tmp_path / "x", tmp_path / "y", options, lambda phase, share: None)
 
 
 @pytest.mark.parametrize(
