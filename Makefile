@@ -11,7 +11,7 @@ CLANG := $(shell command -v clang++)
 # the pair this version is tested with; torchvision fits one torch only
 TORCH_PAIR := torch==2.14.1 torchvision==0.29.1
 
-.PHONY: demo test install lint typecheck test-cpp test-python clean
+.PHONY: demo test test-fast install lint typecheck test-cpp test-python clean
 
 demo: install
 	$(BIN)/ssd-small demo --output demo
@@ -22,6 +22,14 @@ test: install
 	$(MAKE) typecheck
 	$(MAKE) test-cpp
 	$(MAKE) test-python
+
+# for every change: under two minutes on two cores. It leaves out sanitizers, fuzzing, nvcc's gates
+# and the tests marked slow
+test-fast: install
+	$(MAKE) lint
+	$(MAKE) typecheck
+	$(call ctest,$(BUILD)/tests,-DSSD_SMALL_BUILD_TESTS=ON,-E nvcc_gates)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 install: $(STAMP)
 
