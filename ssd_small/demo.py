@@ -19,6 +19,7 @@ from .errors import CheckFailed, SsdSmallError
 from .evaluation.limits import MAP_LIMIT
 from .files import write_bytes, write_json
 from .machine import describe_machine
+from .models.shipped import shipped_checkpoints
 
 #: networks with a checkpoint in the package, the baseline first
 NETWORKS = ("mobilenet_v1", "mobilenet_v1_s1l0")
@@ -131,7 +132,8 @@ def _network(
     """One network from checkpoint to measured engine."""
     onnx_file = folder / f"{model}.onnx"
     engine = folder / f"{model}.onnxruntime.fp32.engine"
-    network = ("--model", model, "--weights", f"digits/{model}")
+    shipped = next(one for one in shipped_checkpoints() if one.name == f"digits/{model}")
+    network = ("--model", model, "--weights", shipped.name)
     truth = ("--annotations", data.val_annotations, "--images", data.val_images)
     shell("export", *network, "--preset", "coco", "--output", onnx_file)
     shell("build-engine", onnx_file, "--target", "onnxruntime")
@@ -141,7 +143,7 @@ def _network(
         report = json.loads(shell("eval", *source, *truth, "--json", save=file))
         metrics.append(report["metrics"])
         say(_scores(report["metrics"]))
-    size = ("--width", str(_width(onnx_file)), "--num-classes", "11")
+    size = ("--width", str(shipped.width), "--num-classes", "11")
     bench = folder / f"{model}.bench.json"
     text = shell("bench", "--model", model, *size, "--seconds", "4", "--json", save=bench)
     rows = json.loads(text)["results"]
@@ -165,12 +167,6 @@ def _report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             for outcome in outcomes
         ],
     }
-
-
-def _width(onnx_file: Path) -> float:
-    from .export.onnx_file import read_onnx
-
-    return read_onnx(onnx_file)[1].width
 
 
 def _scores(metrics: dict[str, float]) -> str:

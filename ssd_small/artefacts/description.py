@@ -14,6 +14,7 @@ import numpy.typing as npt
 from .._version import __version__
 from ..errors import BadFile, UsageError
 from ..models.priors import priors_from_levels
+from ..models.shapes import levels_from_spec
 from ..models.spec import ModelSpec
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess import PostprocessParams
@@ -170,13 +171,10 @@ def description_from_spec(
     Raises:
         UsageError: the number of labels does not fit the number of classes.
     """
-    from ..models.shapes import summarize
-
     background = spec.postprocess.background_label
     detectable = num_classes - (background >= 0)
     names = tuple(labels) if labels is not None else default_labels(detectable)
     check_labels(names, num_classes, background)
-    maps = [(shape.height, shape.width) for shape in summarize(spec).levels]
     return Description(
         model=spec.name,
         num_classes=num_classes,
@@ -185,7 +183,7 @@ def description_from_spec(
         weights=weights,
         preprocessing=spec.preprocessing,
         postprocess=params or spec.postprocess,
-        levels=tuple(zip(spec.levels, maps, strict=True)),
+        levels=levels_from_spec(spec),
         clip=spec.clip,
         has_decode_nms=has_decode_nms,
     )

@@ -11,6 +11,7 @@ from ..errors import BadFile, UsageError
 from ..files import sha256_of
 from ..models.registry import get_spec, known_models
 from ..models.shipped import find_shipped
+from ..models.spec import ModelSpec
 from ..requirements import require
 from .checkpoint import CheckpointRecord, check_against_spec
 from .description import Description, check_labels, description_from_spec
@@ -88,7 +89,7 @@ def _agreed(asked: str | None, recorded: str, what: str) -> str:
 
 
 def random_network(
-    model: str,
+    model: str | ModelSpec,
     *,
     num_classes: int | None = None,
     width: float | None = None,
@@ -100,8 +101,8 @@ def random_network(
         UsageError: an unknown model, or labels that do not fit.
         MissingRequirement: torch is not installed.
     """
-    spec = get_spec(model)
-    torch = require("torch", model)
+    spec = get_spec(model) if isinstance(model, str) else model
+    torch = require("torch", spec.name)
     from ..models.network import create_model
 
     names = labels_from(labels)

@@ -1,4 +1,4 @@
-"""What this machine has, whether an engine can run on it, and a short test that proves it."""
+"""What this machine has: packages, libraries, driver and GPUs, a finding each."""
 
 from __future__ import annotations
 

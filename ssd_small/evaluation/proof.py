@@ -50,7 +50,8 @@ def heads_difference(
 ) -> float:
     """Largest difference of any output as a share of that output's largest absolute value.
 
-    To be compared with :data:`ssd_small.evaluation.limits.HEAD_LIMITS`; NaN where an output holds NaN.
+    To be compared with :data:`ssd_small.evaluation.limits.HEAD_LIMITS`; NaN where an output holds
+    NaN.
 
     Args:
         own: outputs such as loc and conf.

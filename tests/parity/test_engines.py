@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,16 @@ from ssd_small.export.to_onnx import onnx_from_network
 
 import ssd_small
 from ssd_small.artefacts.description import description_from_spec
+from ssd_small.bench.run import reference_runtime
 from ssd_small.bench.synthetic import picture_input
 from ssd_small.detection.inference import Inference
+from ssd_small.doctor.inspection import inspect_engine
 from ssd_small.errors import UsageError
 from ssd_small.evaluation.limits import HEAD_LIMITS
 from ssd_small.evaluation.proof import faults_from_heads, heads_difference
+from ssd_small.models.registry import get_spec
+from ssd_small.models.spec import ModelSpec
+from ssd_small.pictures.preprocessing import Preprocessing
 from ssd_small.postprocess import PostprocessParams
 from ssd_small.runtimes import HeadOutputs, open_engine
 from ssd_small.runtimes.torch import TorchRuntime
@@ -29,25 +35,33 @@ pytestmark = pytest.mark.slow
 CLASSES = 5
 
 
-def small_network(name: str, width: float = 0.125):
+#: an input that is wider than high
+WIDE = replace(
+    get_spec("mobilenet_v1_s1l0_dual"), name="wide", preprocessing=Preprocessing(240, 320)
+)
+
+
+def small_network(model: str | ModelSpec, width: float = 0.125):
     """Random weights whose batch-norm statistics fit, so that activations stay of order one."""
     torch.manual_seed(11)
-    net = ssd_small.create_model(name, CLASSES, width)
+    net = ssd_small.create_model(model, CLASSES, width)
     for layer in net.modules():
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(layer.weight)
     net.train()
     with torch.no_grad():
-        net(torch.from_numpy(picture_input(4, 300, 300, seed=1)))
+        net(torch.from_numpy(picture_input(4, *net.spec.input_size, seed=1)))
     return net.eval()
 
 
-@pytest.mark.parametrize("name", ssd_small.list_models())
-def test_engine_gives_the_heads_and_detections_of_pytorch(name: str, tmp_path: Path) -> None:
-    net = small_network(name)
+@pytest.mark.parametrize("model", [*ssd_small.list_models(), pytest.param(WIDE, id="wide")])
+def test_engine_gives_the_heads_and_detections_of_pytorch(
+    model: str | ModelSpec, tmp_path: Path
+) -> None:
+    net = small_network(model)
     description = description_from_spec(net.spec, CLASSES, net.width, has_decode_nms=True)
     write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
-    images = picture_input(3, 300, 300, seed=2)
+    images = picture_input(3, *net.spec.input_size, seed=2)
     expected = TorchRuntime(net).infer(images)
     for heads in (True, False):
         path = tmp_path / f"{heads}.engine"
@@ -140,3 +154,28 @@ def test_half_precision_engine_is_half_and_close(tmp_path: Path) -> None:
     with open_engine(tmp_path / "e") as engine:
         outputs = engine.infer(images)
     assert heads_difference([outputs.conf], [expected.conf]) <= HEAD_LIMITS["fp16"]
+
+
+def test_the_network_beside_a_timed_engine_has_the_input_of_the_engine() -> None:
+    spec = replace(get_spec("mobilenet_v1"), preprocessing=Preprocessing(240, 320))
+    description = description_from_spec(spec, CLASSES, 0.125)
+    with reference_runtime(description) as runtime:
+        np.testing.assert_array_equal(runtime.net.priors.numpy(), description.priors)
+
+
+def test_an_engine_for_an_input_that_is_not_square_says_so_and_takes_no_other(
+    tmp_path: Path,
+) -> None:
+    net = small_network(WIDE)
+    description = description_from_spec(WIDE, CLASSES, net.width, has_decode_nms=True)
+    write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
+    # the half precision check runs pictures of the network's own size
+    options = BuildOptions("onnxruntime", precision="fp16")
+    build_engine(tmp_path / "x.onnx", tmp_path / "e", options)
+    tensors = inspect_engine(tmp_path / "e")["tensors"]
+    assert tensors[0]["shape"][1:] == [3, 240, 320]
+    with open_engine(tmp_path / "e", threads=1) as engine:
+        np.testing.assert_array_equal(engine.description.priors, net.priors.numpy())
+        assert len(engine.infer(picture_input(2, 240, 320))) == 2
+        with pytest.raises(UsageError, match=r"expected float32 \[N, 3, 240, 320\]"):
+            engine.infer(picture_input(2, 320, 240))

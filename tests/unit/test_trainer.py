@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,16 @@ from training_doubles import (  # noqa: E402
 
 from ssd_small.errors import BadFile, Diverged, OutputError, UsageError  # noqa: E402
 from ssd_small.models.checkpoint import model_from_checkpoint, read_state_dict  # noqa: E402
+from ssd_small.training.distributed import Processes  # noqa: E402
+from ssd_small.training.progress import Reporter  # noqa: E402
 from ssd_small.training.run import Run  # noqa: E402
-from ssd_small.training.stopping import Stopped  # noqa: E402
-from ssd_small.training.trainer import LoopOptions  # noqa: E402
+from ssd_small.training.stopping import (  # noqa: E402
+    TIME_OVER,
+    Stopped,
+    StopReason,
+    StopRequest,
+)
+from ssd_small.training.trainer import LoopOptions, train  # noqa: E402
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -68,7 +77,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(
 def test_stopping_takes_effect_after_the_present_update(tmp_path: Path) -> None:
     with pytest.raises(Stopped) as end:
         train_noise(tmp_path, stop_at=1)
-    assert end.value.signal == 2
+    assert end.value.reason == StopReason(2)
     position = torch.load(tmp_path / "resume.pth", weights_only=True)["position"]
     assert position["iteration"] == 2
 
@@ -113,8 +122,27 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
 def test_a_session_ends_when_its_time_is_over(tmp_path: Path) -> None:
     with pytest.raises(Stopped) as end:
         train_noise(tmp_path, options=LoopOptions(stop_after=1e-9))
-    assert end.value.signal == 0
+    assert end.value.reason == TIME_OVER
     assert train_noise(tmp_path, resume=True).position.iteration == 6
+
+
+class _BesideOneWithASignal(Processes):
+    """The first of two processes; the other one was asked to stop."""
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        if len(values) == 1:  # positives
+            return list(values)
+        *others, signalled, over = values
+        return [*others, signalled + 1, over]
+
+
+def test_a_signal_to_another_process_stops_this_one_too(tmp_path: Path) -> None:
+    learner = learner_of(small_recipe(), _BesideOneWithASignal(torch.device("cpu")))
+    run = Run.fresh(learner, NoiseBatches(learner.net), ABOUT, tmp_path)
+    with pytest.raises(Stopped) as end:
+        train(run, None, Reporter(speaks=False), LoopOptions(), StopRequest())
+    assert end.value.reason == StopReason(signal.SIGTERM)
+    assert run.position.iteration == 1
 
 
 def test_a_finished_run_stays_as_it_is(whole: Run) -> None:
