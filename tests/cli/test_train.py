@@ -33,6 +33,7 @@ def truth_of(data: Path) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_eight_pictures_are_learned_by_heart(call, data: Path, tmp_path: Path) -> None:
     """The whole way, from random weights to AP50 above 0.9, without expansion."""
     val = ("--val-annotations", data / "truth.json", "--val-images", data)

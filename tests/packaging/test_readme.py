@@ -30,6 +30,7 @@ def test_the_architectures_are_those_compiled_for() -> None:
     assert f"sm_{ARCHITECTURES[0]} to sm_{ARCHITECTURES[-1]}" in README
 
 
+@pytest.mark.slow
 def test_the_commands_for_own_data_run(tmp_path: Path) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", README, re.S)
     (tmp_path / "ssd_small").symlink_to(ROOT / "ssd_small")
@@ -42,6 +43,7 @@ def test_the_commands_for_own_data_run(tmp_path: Path) -> None:
     assert list((tmp_path / "pictures").iterdir())
 
 
+@pytest.mark.slow
 def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     """What ``make demo`` does after installing; it fails if an engine's mAP is not PyTorch's."""
     command = [str(Path(sys.executable).with_name("ssd-small")), "demo", "--output", "out"]

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from cuda_compiler import find_nvcc
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = "ssd_small/_native/libssd_small_plugin.so"
 TRT_TESTS = ROOT / "tests" / "trt"

@@ -30,6 +30,8 @@ from ssd_small.postprocess import PostprocessParams
 from ssd_small.runtimes import HeadOutputs, open_engine
 from ssd_small.runtimes.torch import TorchRuntime
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 5
 
 

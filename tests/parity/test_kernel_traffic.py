@@ -88,6 +88,7 @@ def test_conf_off_its_alignment_is_still_read_once(executor: KernelLibrary) -> N
         assert executor.traffic("conf").bytes_read == conf.astype(dtype).nbytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mobilenet_v1", "vgg16"])
 @pytest.mark.parametrize("preset", [PostprocessParams(), PostprocessParams.coco()], ids=PRESETS)
 def test_conf_is_read_once_where_every_prior_is_a_candidate_of_every_class(

@@ -57,6 +57,7 @@ def cases(draw: st.DrawFn) -> tuple[Any, ...]:
     return loc, conf, priors.astype(np.float32), params, draw(st.integers(0, 5))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

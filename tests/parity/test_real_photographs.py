@@ -17,6 +17,8 @@ from ssd_small.cli import cli  # noqa: E402
 from ssd_small.evaluation.limits import MAP_LIMIT  # noqa: E402
 from ssd_small.models.shipped import ShippedCheckpoint, shipped_checkpoints  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 CELLS = {one.name: one for one in shipped_checkpoints() if one.name.startswith("bccd/")}
 Scores = dict[str, float]
 

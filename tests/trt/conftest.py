@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from cuda_double import Cuda
+    from onnx import ModelProto
     from runner_stage import Stage
     from tensorrt_double import TensorRt
 
@@ -71,7 +73,28 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return export
 
 
-@pytest.fixture(scope="module", params=["detections", "heads"])
+@pytest.fixture(scope="session")
+def exports() -> list[ModelProto]:
+    """What ``exported_once`` has exported."""
+    return []
+
+
+@pytest.fixture
+def exported_once(exports: list[ModelProto], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network of the self-test is always the same, and its export most of the time."""
+    from ssd_small.export import to_onnx
+
+    export = to_onnx.onnx_from_network
+
+    def once(*arguments: Any) -> ModelProto:
+        if not exports:
+            exports.append(export(*arguments))
+        return deepcopy(exports[0])
+
+    monkeypatch.setattr(to_onnx, "onnx_from_network", once)
+
+
+@pytest.fixture(scope="session", params=["detections", "heads"])
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """An engine of either kind for the doubles."""
     from runner_stage import make_stage

@@ -21,7 +21,7 @@ from ssd_small.files import sha256_of
 
 for package in ("onnx", "onnxruntime", "onnxscript", "torch"):
     pytest.importorskip(package)
-pytestmark = pytest.mark.trt
+pytestmark = [pytest.mark.trt, pytest.mark.slow]
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "build_all_engines.py"
 

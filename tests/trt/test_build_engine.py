@@ -28,6 +28,7 @@ pytestmark = pytest.mark.trt
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_the_same_input_gives_the_same_sidecar(exported: Exported, tmp_path: Path) -> None:
     """In processes of their own, whose sets and dictionaries are ordered differently."""
@@ -145,6 +146,7 @@ def test_an_engine_that_ends_in_the_heads_needs_no_plugin(
     assert re.search(r"conf +output +FLOAT +1\.\.8 2990 81", inspected.out)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_rtx")
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_third_party_builds_from_the_plugin_only_file(

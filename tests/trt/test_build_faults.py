@@ -41,6 +41,7 @@ def test_what_was_asked_wrongly_is_said_and_nothing_is_left(
         assert not list(tmp_path.glob("out/*"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("with_plugin")
 def test_an_onnx_file_without_decode_nms_is_refused(
     call: Command, tmp_path: Path, needs_rtx: None

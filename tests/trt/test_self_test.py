@@ -14,10 +14,13 @@ pytest.importorskip("onnxscript")
 
 from cuda_double import Cuda
 from engine_builds import Command
+from engine_checks import built, make_network
 from tensorrt_double import TensorRt
 
 from ssd_small.postprocess.detections import Detections
 from ssd_small.runtimes import gpu
+
+pytestmark = pytest.mark.usefixtures("exported_once")
 
 
 def subjects(done: Any) -> dict[str, bool]:
@@ -115,9 +118,6 @@ def test_without_a_gpu_a_wrong_result_still_counts_as_a_failure(
 def test_inspect_shows_the_layers_where_the_engine_can_be_loaded(
     gpu_machine: TensorRt, call: Command, tmp_path: Path
 ) -> None:
-    pytest.importorskip("tensorrt_rtx")
-    from engine_checks import built, make_network
-
     network = make_network("mobilenet_v1", tmp_path, classes=6, width=0.1)
     path = built(network, tmp_path / "x.engine")
     done = call("inspect", path, "--json")

@@ -7,7 +7,6 @@ inside has heads of its own, which nobody sees.
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -18,14 +17,14 @@ pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-import onnx
 import plugin_double
-from ssd_small.export import to_onnx
 from tensorrt_double import TensorRt
 
 from ssd_small.doctor.environment import Finding
 from ssd_small.doctor.self_test import self_test
 from ssd_small.postprocess.detections import Detections
+
+pytestmark = pytest.mark.usefixtures("exported_once")
 
 PASSED = {"tensorrt-rtx heads": True, "tensorrt-rtx detections": True}
 WRONG_DETECTIONS = {"tensorrt-rtx heads": True, "tensorrt-rtx detections": False}
@@ -47,24 +46,6 @@ def rounding(level: float, seed: int) -> Callable[..., list[np.ndarray]]:
         ]
 
     return distort
-
-
-@pytest.fixture(scope="module")
-def exports() -> list[onnx.ModelProto]:
-    return []
-
-
-@pytest.fixture(autouse=True)
-def exported_once(exports: list[onnx.ModelProto], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The self-test's network is always the same, and its export most of the time."""
-    export = to_onnx.onnx_from_network
-
-    def once(*arguments: Any) -> onnx.ModelProto:
-        if not exports:
-            exports.append(export(*arguments))
-        return deepcopy(exports[0])
-
-    monkeypatch.setattr(to_onnx, "onnx_from_network", once)
 
 
 @pytest.mark.parametrize("level", [1e-6, 1e-5])

@@ -291,9 +291,9 @@ def test_auto_is_what_the_machine_can_do(
     assert resolve_target("onnxruntime", capabilities) == "onnxruntime"
 
 
-@pytest.mark.parametrize("installed", [{"tensorrt", "tensorrt_rtx"}, set()], ids=str)
+@pytest.mark.parametrize("installed", [("tensorrt", "tensorrt_rtx"), ()], ids=str)
 def test_auto_does_not_drop_a_capability_that_tensorrt_cannot_serve(
-    installed: set[str], monkeypatch: pytest.MonkeyPatch
+    installed: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a GPU auto is tensorrt, whose engines are for that GPU."""
     from ssd_small.export import build_engine

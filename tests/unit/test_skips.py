@@ -7,25 +7,30 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).resolve().parents[1]
-NEEDED = """
+FINE = """
 import pytest
-def test_fine(): pass
-def test_other(): pytest.skip({reason!r})
+@pytest.mark.parametrize("reason", [
+    "not executed here: no GPU, or no library for it",
+    "not executed here: no NVIDIA driver (libcuda.so.1 cannot be loaded)",
+    "not executed here: there is a GPU",
+    "not executed here: no shared data in x (set SSD_SMALL_DATA)",
+])
+def test_skips(reason): pytest.skip(reason)
+def test_passes(): pass
 """
-WHOLE_FILE = """
-import pytest
-pytest.importorskip("a_package_that_is_not_there")
-"""
+NEEDLESS = {
+    "test_one.py": "import pytest\ndef test_one(): pytest.skip('needs torch')",
+    "test_two.py": "import pytest\ndef test_two(): pytest.skip('not executed here: slow')",
+    "test_three.py": "import pytest\npytest.importorskip('a_package_that_is_not_there')",
+}
 
 
-def run(folder: Path, text: str, ci: str) -> tuple[int, str]:
-    """Exit code and output of a run on one file beside a copy of this folder's conftest.py."""
+def run(folder: Path, files: dict[str, str], ci: str) -> tuple[int, str]:
+    """Exit code and output of a run on these files under the conftest.py of this folder."""
     (folder / "conftest.py").write_text((TESTS / "conftest.py").read_text())
-    (folder / "test_one.py").write_text(text)
-    (folder / "test_two.py").write_text("def test_fine(): pass\n")
+    for name, text in files.items():
+        (folder / name).write_text(text)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", folder],
         cwd=folder,
@@ -37,35 +42,23 @@ def run(folder: Path, text: str, ci: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-@pytest.mark.parametrize(
-    "reason",
-    [
-        "not executed here: no GPU, or no library for it",
-        "not executed here: no NVIDIA driver (libcuda.so.1 cannot be loaded)",
-        "not executed here: there is a GPU",
-        "not executed here: no shared data in x (set SSD_SMALL_DATA)",
-    ],
-)
-def test_what_cannot_be_installed_may_be_absent(tmp_path: Path, reason: str) -> None:
-    code, out = run(tmp_path, NEEDED.format(reason=reason), "true")
+def test_what_cannot_be_installed_may_be_absent(tmp_path: Path) -> None:
+    code, out = run(tmp_path, {"test_fine.py": FINE}, "true")
     assert code == 0, out
-    assert "2 passed, 1 skipped" in out
+    assert "1 passed, 4 skipped" in out
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        (NEEDED.format(reason="needs torch"), "test_one.py:4: Skipped: needs torch"),
-        (NEEDED.format(reason="not executed here: slow"), "Skipped: not executed here: slow"),
-        (WHOLE_FILE, "test_one.py:3: Skipped: could not import 'a_package_that_is_not_there'"),
-    ],
-)
-def test_anything_else_fails_where_ci_is_true_and_nowhere_else(
-    tmp_path: Path, text: str, shown: str
-) -> None:
-    code, out = run(tmp_path, text, "true")
+def test_anything_else_fails_where_ci_is_true_and_nowhere_else(tmp_path: Path) -> None:
+    files = {"test_fine.py": FINE} | NEEDLESS
+    code, out = run(tmp_path, files, "true")
     assert code == 1, out
-    assert shown in out.partition("skipped, which fails where CI=true")[2]
-    code, out = run(tmp_path, text, "false")
+    shown = out.partition("skipped, which fails where CI=true")[2].splitlines()
+    assert [line.rpartition("/")[2] for line in shown if "Skipped" in line] == [
+        "test_one.py:2: Skipped: needs torch",
+        "test_three.py:2: Skipped: could not import 'a_package_that_is_not_there': "
+        "No module named 'a_package_that_is_not_there'",
+        "test_two.py:2: Skipped: not executed here: slow",
+    ]
+    code, out = run(tmp_path, files, "false")
     assert code == 0, out
     assert "which fails" not in out
