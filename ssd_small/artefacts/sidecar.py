@@ -151,6 +151,15 @@ def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]
         yield engine, take
 
 
+def read_sidecar_file(path: Path) -> Sidecar:
+    """Read a sidecar by its own path, whatever lies beside it.
+
+    Raises:
+        BadFile: absent, damaged, or of a newer format.
+    """
+    return Sidecar.from_dict(read_json(path, "a sidecar written by 'ssd-small build-engine'"), path)
+
+
 def read_sidecar(engine: Path) -> Sidecar:
     """Read the sidecar of an engine and check that the two belong together.
 
@@ -168,9 +177,7 @@ def read_sidecar(engine: Path) -> Sidecar:
             f"engine {engine} has no sidecar {path.name} beside it; keep the two files together, "
             "or build the engine again with 'ssd-small build-engine'"
         )
-    sidecar = Sidecar.from_dict(
-        read_json(path, "a sidecar written by 'ssd-small build-engine'"), path
-    )
+    sidecar = read_sidecar_file(path)
     if sha256_of(engine) != sidecar.engine.sha256:
         raise BadFile(
             f"engine {engine} is not the one its sidecar {path.name} describes (their SHA-256 "

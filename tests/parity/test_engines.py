@@ -19,7 +19,7 @@ from ssd_small.artefacts.description import description_from_spec
 from ssd_small.bench.run import reference_runtime
 from ssd_small.bench.synthetic import picture_input
 from ssd_small.detection.inference import Inference
-from ssd_small.doctor.inspection import inspect_engine
+from ssd_small.doctor.inspection import inspect_file
 from ssd_small.errors import UsageError
 from ssd_small.evaluation.limits import HEAD_LIMITS
 from ssd_small.evaluation.proof import faults_from_heads, heads_difference
@@ -172,7 +172,7 @@ def test_an_engine_for_an_input_that_is_not_square_says_so_and_takes_no_other(
     # the half precision check runs pictures of the network's own size
     options = BuildOptions("onnxruntime", precision="fp16")
     build_engine(tmp_path / "x.onnx", tmp_path / "e", options)
-    tensors = inspect_engine(tmp_path / "e")["tensors"]
+    tensors = inspect_file(tmp_path / "e")["tensors"]
     assert tensors[0]["shape"][1:] == [3, 240, 320]
     with open_engine(tmp_path / "e", threads=1) as engine:
         np.testing.assert_array_equal(engine.description.priors, net.priors.numpy())
