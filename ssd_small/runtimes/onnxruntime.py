@@ -69,12 +69,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         read_bytes(path, "an ONNX file written by 'ssd-small export'")
         session = _session(path, threads, f"ONNX file {path}", "export it again")
         metadata = session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in metadata:
-            raise BadFile(
-                f"{path} is ONNX but was not written by 'ssd-small export' (no {METADATA_KEY!r} "
-                "metadata); export the network with this tool"
-            )
-        description = Description.from_json(metadata[METADATA_KEY], path)
+        description = Description.from_metadata(metadata, path)
         return cls(
             session,
             description,
@@ -117,7 +112,7 @@ def _check_description(session: Any, path: Path, sidecar: Sidecar) -> None:
     metadata = session.get_modelmeta().custom_metadata_map
     if METADATA_KEY not in metadata:
         return
-    own, told = Description.from_json(metadata[METADATA_KEY], path), sidecar.description
+    own, told = Description.from_metadata(metadata, path), sidecar.description
     names = ["num_classes", "has_decode_nms", "levels", "clip"]
     if own.has_decode_nms:
         names.append("postprocess")

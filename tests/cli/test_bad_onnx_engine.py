@@ -139,7 +139,7 @@ SIDECARS = [
     (("description", "labels"), ["a"], "1 labels for 3 classes"),
     (("description", "num_classes"), 7, "2 labels for 7 classes"),
     (("description", "levels"), [], "incompletely"),
-    (("description", "has_decode_nms"), False, "5 outputs"),
+    (("description", "has_decode_nms"), False, "another has_decode_nms"),
     (("description", "preprocessing", "height"), 200, "its sidecar describes"),
     (("description", "preprocessing", "height"), "200", "height"),
     (("description", "preprocessing", "interpolation"), "foo", "interpolation"),
