@@ -76,7 +76,8 @@ def command(
 ) -> None:
     """Score detections with the COCO metric: the twelve numbers, small objects in front."""
     from ..datasets.coco import read_annotations
-    from ..evaluation.coco_results import read_results, score
+    from ..evaluation.coco_results import read_results
+    from ..evaluation.score import score
     from ..files import check_writable, write_json
     from ..requirements import require
 
@@ -98,7 +99,7 @@ def command(
     }
     if detections is not None:
         entries = read_results(detections, truth)
-        report |= {"source": str(detections), "metrics": score(truth, entries)}
+        report |= {"source": str(detections), "metrics": score(truth, entries).metrics}
     else:
         assert images is not None
         for module in ("cv2", "pycocotools"):
