@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artefacts.build_record import BatchRange, EngineFile, Receipt, SourceFile
+from ..artefacts.build_record import BatchRange, EngineFile, Receipt, SourceFile, name_from_path
 from ..artefacts.sidecar import Sidecar
 from ..files import sha256_of
 from .prepare import Prepared
@@ -43,8 +43,8 @@ def sidecar_from_build(
         target_version=version,
         precision=options.precision,
         description=prepared.description,
-        onnx=SourceFile(onnx_path.name, sha256_of(onnx_path)),
-        engine=EngineFile(output.name, sha256_of(written), written.stat().st_size),
+        onnx=SourceFile(name_from_path(onnx_path), sha256_of(onnx_path)),
+        engine=EngineFile(name_from_path(output), sha256_of(written), written.stat().st_size),
         batch=BatchRange(**options.batch),
         receipt=receipt,
         options=options,

@@ -21,13 +21,9 @@ from typing import Any
 import numpy as np
 from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..artefacts.tensors import DETECTIONS, HEADS
+from ..artefacts.onnx_file import DOMAIN, INPUTS, OP_TYPE
+from ..artefacts.tensors import DETECTIONS
 from ..postprocess import PostprocessParams
-
-DOMAIN = "ssd_small"
-OP_TYPE = "DecodeNms"
-VERSION = 1
-INPUTS = (*HEADS, "priors")
 
 
 class _Body:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from ..artefacts.onnx_file import DOMAIN, INPUTS, OP_TYPE, VERSION, find_decode_nms
 from ..artefacts.tensors import DETECTIONS
-from ..errors import BadFile
 from ..postprocess import PostprocessParams
-from .decode_nms_function import (
-    DOMAIN,
-    INPUTS,
-    OP_TYPE,
-    VERSION,
-    make_function,
-    node_attributes,
-)
-
-_FLOATS = ("score_threshold", "iou_threshold", "pixel_offset", "variances")
+from .decode_nms_function import make_function, node_attributes
 
 
 def append_decode_nms(
@@ -78,42 +68,6 @@ def drop_function(model: ModelProto) -> None:
     """Remove the function body, so that a plugin of the same name serves the node."""
     for function in [f for f in model.functions if f.domain == DOMAIN]:
         model.functions.remove(function)
-
-
-def find_decode_nms(model: ModelProto) -> NodeProto | None:
-    """The DecodeNms node of a model, if it has one."""
-    nodes = (n for n in model.graph.node if n.domain == DOMAIN and n.op_type == OP_TYPE)
-    return next(nodes, None)
-
-
-def params_from_node(node: NodeProto, path: Path) -> PostprocessParams:
-    """The post-processing parameters a DecodeNms node holds.
-
-    Raises:
-        BadFile: the attributes are not those of this version of the operator.
-    """
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    values["activation"] = values.get("activation", b"").decode()
-    try:
-        # attributes are stored in float32; the shortest decimal form gives back what was asked
-        for name in _FLOATS[:3]:
-            values[name] = float(str(np.float32(values[name])))
-        values["variances"] = tuple(float(str(np.float32(v))) for v in values["variances"])
-        return PostprocessParams.from_dict(values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadFile(
-            f"{path}: the attributes of its {OP_TYPE} node are not those of version {VERSION} "
-            f"({error}); export it again"
-        ) from error
-
-
-def same_params(first: PostprocessParams, second: PostprocessParams) -> bool:
-    """Whether two sets of parameters are one in a node, whose floats are single precision."""
-    a, b = node_attributes(first), node_attributes(second)
-    return all(
-        np.array_equal(np.float32(a[k]), np.float32(b[k])) if k in _FLOATS else a[k] == b[k]
-        for k in a
-    )
 
 
 def _heads_shape(outputs: Any) -> tuple[int, int]:

@@ -10,10 +10,11 @@ from onnx import ModelProto, checker
 
 from ..artefacts.build_record import PrecisionCheck
 from ..artefacts.description import Description
+from ..artefacts.onnx_file import find_decode_nms, read_onnx
 from ..errors import BadFile
-from .decode_nms_node import append_decode_nms, drop_function, find_decode_nms, strip_decode_nms
+from .decode_nms_node import append_decode_nms, drop_function, strip_decode_nms
 from .fold import fold_batch_norm
-from .onnx_file import read_onnx, set_description
+from .onnx_file import set_description
 from .precision import NORM_OPERATORS, half_heads
 from .precision_check import compare_precisions, nodes_beyond_half
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artefacts.build_options import BuildOptions, BuildProgress, most_batch
-from ..artefacts.build_record import PluginFile, Receipt
+from ..artefacts.build_record import PluginFile, Receipt, name_from_path
 from ..artefacts.record import Fields
 from ..artefacts.sidecar import Sidecar, engine_output
 from ..errors import (
@@ -78,7 +78,9 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
             version=result["version"],
             receipt=receipt,
             seconds=result["seconds"],
-            plugin=PluginFile(plugin.name, sha256_of(plugin), PLUGIN_VERSION) if plugin else None,
+            plugin=PluginFile(name_from_path(plugin), sha256_of(plugin), PLUGIN_VERSION)
+            if plugin
+            else None,
             compute_capabilities=tuple(result["compute_capabilities"]),
         )
         write_sidecar(sidecar)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import UsageError
+from .build_record import name_from_path
 from .record import Fields
+from .strict_json import quoted
 
 Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]
 Precision = Literal["fp32", "fp16"]
@@ -83,7 +85,7 @@ class BuildOptions:
             )
         for capability in self.compute_capabilities:
             if not re.fullmatch(r"[1-9]\d*\.\d", capability):
-                raise UsageError(f"compute capability {capability!r}: expected the form 8.6")
+                raise UsageError(f"compute capability {quoted(capability)}: expected the form 8.6")
         level = self.optimization_level
         if level is not None and not 0 <= level <= MOST_OPTIMIZATION_LEVEL:
             raise UsageError(f"optimization-level {level}: expected 0 to {MOST_OPTIMIZATION_LEVEL}")
@@ -149,7 +151,7 @@ class BuildOptions:
         """JSON-ready values by field name."""
         return asdict(self) | {
             "compute_capabilities": list(self.compute_capabilities),
-            "timing_cache": self.timing_cache.name if self.timing_cache else None,
+            "timing_cache": name_from_path(self.timing_cache) if self.timing_cache else None,
         }
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from .record import Fields
+from .record import NO_LINE, Fields
 
 _MOST = 1 << 62
+
+
+def name_from_path(path: Path) -> str:
+    """Name of a file as a record holds it: one line of text, with ``?`` for what is none."""
+    return NO_LINE.sub("?", path.name)
 
 
 @dataclass(frozen=True)

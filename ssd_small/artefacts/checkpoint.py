@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from ..errors import BadFile
 from ..files import write_bytes
+from ..models.shapes import levels_from_spec
 from ..models.spec import ModelSpec
 from ..requirements import require
 from .description import Description
-from .record import Fields, check_format, unknown_fields, with_unknown_fields
+from .record import Fields, check_record, unknown_fields, with_unknown_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +67,7 @@ class CheckpointRecord:
             BadFile: written in a newer format, or a field is missing or wrong.
         """
         advice = "take an undamaged copy, or train the network again"
-        known = check_format(values, "checkpoint record", CHECKPOINT_FORMAT, source, advice)
+        known = check_record(values, "checkpoint record", CHECKPOINT_FORMAT, source, advice)
         try:
             fields = Fields(known)
             record = cls(
@@ -77,6 +78,8 @@ class CheckpointRecord:
             )
             if record.description.has_decode_nms:
                 raise ValueError("has_decode_nms: got True, expected False for weights alone")
+            if record.description.num_classes < 2:
+                raise ValueError("num_classes: got 1, expected background and at least one more")
         except ValueError as error:
             raise BadFile(f"{source} holds a damaged record ({error}); {advice}") from error
         return replace(record, unknown=unknown_fields(known, record.to_dict()))
@@ -89,10 +92,10 @@ def check_against_spec(description: Description, spec: ModelSpec, path: Path) ->
         BadFile: they differ.
     """
     size = (description.preprocessing.height, description.preprocessing.width)
-    levels = tuple(level for level, _ in description.levels)
+    priors = (description.levels, description.clip)
     faults = {
         "an input of another size": size != spec.input_size,
-        "other prior boxes": levels != spec.levels or description.clip != spec.clip,
+        "other prior boxes": priors != (levels_from_spec(spec), spec.clip),
     }
     for fault, is_so in faults.items():
         if is_so:

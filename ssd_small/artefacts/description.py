@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +26,8 @@ from .parts import (
     postprocess_from_fields,
     preprocessing_from_fields,
 )
-from .record import Fields, check_format, unknown_fields, with_unknown_fields
+from .record import Fields, check_record, unknown_fields, with_unknown_fields
+from .strict_json import SURROGATE, record_from_json
 
 #: version of the description; raised when a reader of the old one would go wrong
 DESCRIPTION_FORMAT = 1
@@ -86,7 +86,12 @@ class Description:
 
     def _check(self) -> None:
         """Refuse what contradicts itself, with ValueError."""
-        detectable = self.num_classes - (self.postprocess.background_label >= 0)
+        if not self.width:
+            raise ValueError("width: got 0, expected more")
+        background = self.postprocess.background_label
+        if background >= self.num_classes:
+            raise ValueError(f"background_label {background} of {self.num_classes} classes")
+        detectable = self.num_classes - (background >= 0)
         if len(self.labels) != detectable:
             raise ValueError(f"{len(self.labels)} labels for {self.num_classes} classes")
         if not np.isfinite(self.priors).all():
@@ -121,7 +126,7 @@ class Description:
         Raises:
             BadFile: written in a newer format, or a field is missing or wrong.
         """
-        known = check_format(
+        known = check_record(
             values, "description", DESCRIPTION_FORMAT, source, "export the network again"
         )
         try:
@@ -159,9 +164,11 @@ class Description:
                 "metadata); export the network with this tool"
             )
         try:
-            values = json.loads(metadata[METADATA_KEY])
-        except (ValueError, RecursionError) as error:
-            raise BadFile(f"{source} holds a damaged description; export it again") from error
+            values = record_from_json(metadata[METADATA_KEY])
+        except ValueError as error:
+            raise BadFile(
+                f"{source} holds a damaged description ({error}); export it again"
+            ) from error
         return cls.from_dict(values, source)
 
 
@@ -206,3 +213,6 @@ def check_labels(names: Sequence[str], num_classes: int, background_label: int) 
             f"{len(names)} labels for {num_classes} classes; expected {detectable}, one name per "
             "class without the background"
         )
+    for name in names:
+        if SURROGATE.search(name):
+            raise UsageError(f"class name {name!r} cannot be written; expected text")

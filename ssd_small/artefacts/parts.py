@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ..models.spec import Level
-from ..pictures.preprocessing import Preprocessing
-from ..postprocess.params import MAX_PRIORS, PostprocessParams
+from ..pictures.preprocessing import COLOR_ORDERS, INTERPOLATIONS, Preprocessing
+from ..postprocess.params import ACTIVATIONS, MAX_PRIORS, PostprocessParams
 from .record import Fields
 
 #: sides of a network's input in pixels: what a description may ask a picture to be resized to
 MOST_SIDE = 1 << 13
-#: side of a prior box, step or input, in pixels, that anybody means
-_MOST_PIXELS = 1e6
+#: side of a prior box, step or aspect ratio that anybody means: what is made of them fits float32
+_LEAST, _MOST = 1e-6, 1e6
 
 Levels = tuple[tuple[Level, tuple[int, int]], ...]
 
@@ -20,10 +20,10 @@ def preprocessing_from_fields(fields: Fields) -> Preprocessing:
     return Preprocessing(
         height=fields.integer("height", 1, MOST_SIDE),
         width=fields.integer("width", 1, MOST_SIDE),
-        color_order=fields.text("color_order"),  # type: ignore[arg-type]
-        mean=fields.numbers("mean"),  # type: ignore[arg-type]
-        std=fields.numbers("std"),  # type: ignore[arg-type]
-        interpolation=fields.text("interpolation"),  # type: ignore[arg-type]
+        color_order=fields.text("color_order", COLOR_ORDERS),  # type: ignore[arg-type]
+        mean=fields.numbers("mean", count=3),  # type: ignore[arg-type]
+        std=fields.numbers("std", count=3),  # type: ignore[arg-type]
+        interpolation=fields.text("interpolation", INTERPOLATIONS),  # type: ignore[arg-type]
     )
 
 
@@ -33,8 +33,8 @@ def postprocess_from_fields(fields: Fields) -> PostprocessParams:
     return PostprocessParams(
         score_threshold=fields.number("score_threshold"),
         iou_threshold=fields.number("iou_threshold"),
-        variances=fields.numbers("variances"),  # type: ignore[arg-type]
-        activation=fields.text("activation"),  # type: ignore[arg-type]
+        variances=fields.numbers("variances", count=2),  # type: ignore[arg-type]
+        activation=fields.text("activation", ACTIVATIONS),  # type: ignore[arg-type]
         background_label=fields.integer("background_label", *whole),
         pre_nms_topk=fields.integer("pre_nms_topk", *whole),
         keep_topk_per_class=fields.integer("keep_topk_per_class", *whole),
@@ -55,16 +55,11 @@ def levels_from_fields(records: list[Fields]) -> Levels:
 
 
 def _level(fields: Fields) -> tuple[Level, tuple[int, int]]:
-    feature_map = fields.integers("map", 1, MOST_SIDE)
-    if len(feature_map) != 2:
-        raise ValueError(f"map: got {list(feature_map)}, expected rows and columns")
-    sizes, ratios = fields.numbers("sizes", 0), fields.numbers("aspect_ratios", 0)
-    if not sizes or len(sizes) + 2 * len(ratios) > MAX_PRIORS:
-        raise ValueError(f"sizes: got {len(sizes)}, expected at least one")
-    if not all(0 < value <= _MOST_PIXELS for value in (*sizes, *ratios)):
-        raise ValueError("sizes, aspect_ratios: expected numbers above 0 and below a million")
-    level = Level(fields.number("step", 0, _MOST_PIXELS), sizes, ratios)
-    return level, (feature_map[0], feature_map[1])
+    rows, columns = fields.integers("map", 1, MOST_SIDE, count=2)
+    sizes, ratios = (fields.numbers(n, _LEAST, _MOST) for n in ("sizes", "aspect_ratios"))
+    if not sizes:
+        raise ValueError("sizes: got none, expected at least one")
+    return Level(fields.number("step", _LEAST, _MOST), sizes, ratios), (rows, columns)
 
 
 def levels_to_list(levels: Levels) -> list[dict[str, object]]:
@@ -72,9 +67,9 @@ def levels_to_list(levels: Levels) -> list[dict[str, object]]:
     return [
         {
             "map": list(feature_map),
-            "step": level.step,
-            "sizes": list(level.sizes),
-            "aspect_ratios": list(level.aspect_ratios),
+            "step": float(level.step),
+            "sizes": [float(size) for size in level.sizes],
+            "aspect_ratios": [float(ratio) for ratio in level.aspect_ratios],
         }
         for level, feature_map in levels
     ]

@@ -1,21 +1,24 @@
 """How artefacts grow: format numbers, unknown fields, and reading fields strictly.
 
 One rule for ONNX metadata, sidecar, checkpoint and run. A record has a ``format`` (major, a whole
-number) and a ``format_minor`` (absent means 0). A newer minor version adds fields that a reader
-may ignore: unknown fields, nested ones too, are kept when the record is written again. What cannot
-be ignored raises the major number, and a reader of an older one refuses the file.
+number) and a ``format_minor`` (absent means 0). A newer minor version adds fields that a reader may
+ignore: unknown fields, nested ones too, are kept when the record is written again. What cannot be
+ignored raises the major number, and a reader of an older one refuses the file.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile
+from .strict_json import SURROGATE, check_json, is_number, quoted
 
-_QUOTED = 60
+#: what breaks a line, moves the cursor, or cannot be written
+NO_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def check_format(
@@ -52,14 +55,37 @@ def check_format(
     return values
 
 
-def unknown_fields(given: object, own: object) -> dict[str, Any]:
+def check_record(
+    values: object, what: str, known: int, source: str | Path, advice: str
+) -> dict[str, Any]:
+    """As :func:`check_format`, for a record that is JSON and nothing else.
+
+    Raises:
+        BadFile: as there, or it holds what is no JSON.
+    """
+    record = check_format(values, what, known, source, advice)
+    try:
+        check_json(record)
+    except ValueError as error:
+        raise BadFile(f"{source} holds a damaged {what} ({error}); {advice}") from error
+    return record
+
+
+#: fields that a version does not know; those inside a list are under their position in it
+Unknown = dict[Any, Any]
+
+
+def unknown_fields(given: object, own: object) -> Unknown:
     """Fields of ``given`` that ``own``, the same record as this version writes it, lacks.
 
-    Nested objects are compared field by field; what is inside lists is not.
+    Nested objects are compared field by field, and so are those in lists of one length.
     """
+    if isinstance(given, (list, tuple)) and isinstance(own, list) and len(given) == len(own):
+        pairs = {i: unknown_fields(one, own[i]) for i, one in enumerate(given)}
+        return {i: inner for i, inner in pairs.items() if inner}
     if not isinstance(given, dict) or not isinstance(own, dict):
         return {}
-    found: dict[str, Any] = {}
+    found: Unknown = {}
     for name, value in given.items():
         if name not in own:
             found[name] = value
@@ -68,16 +94,20 @@ def unknown_fields(given: object, own: object) -> dict[str, Any]:
     return found
 
 
-def with_unknown_fields(own: dict[str, Any], unknown: Mapping[str, Any]) -> dict[str, Any]:
+def with_unknown_fields(own: Mapping[str, Any], unknown: Unknown) -> dict[str, Any]:
     """``own`` with the fields that :func:`unknown_fields` found put back."""
     merged = dict(own)
     for name, value in unknown.items():
-        inner = merged.get(name)
-        if isinstance(inner, dict) and isinstance(value, dict):
-            merged[name] = with_unknown_fields(inner, value)
-        else:
-            merged.setdefault(name, value)
+        merged[name] = _merged(merged[name], value) if name in merged else value
     return merged
+
+
+def _merged(own: Any, unknown: Any) -> Any:
+    if isinstance(own, dict) and isinstance(unknown, dict):
+        return with_unknown_fields(own, unknown)
+    if isinstance(own, list) and isinstance(unknown, dict):
+        return [_merged(one, unknown.get(i, {})) for i, one in enumerate(own)]
+    return own
 
 
 class Fields:
@@ -100,10 +130,12 @@ class Fields:
         return isinstance(self._values.get(name), kind)
 
     def text(self, name: str, choices: Collection[str] = ()) -> str:
-        """A text, one of ``choices`` if there are any."""
+        """A text in one line, one of ``choices`` if there are any."""
         value = self._get(name)
         if not isinstance(value, str) or (choices and value not in choices):
             raise self._wrong(name, f"one of {', '.join(choices)}" if choices else "a text")
+        if NO_LINE.search(value):
+            raise self._wrong(name, "a text in one line")
         return value
 
     def integer(self, name: str, least: int, most: int) -> int:
@@ -116,7 +148,7 @@ class Fields:
     def number(self, name: str, least: float = -math.inf, most: float = math.inf) -> float:
         """A finite number in a range, its ends among it."""
         value = self._get(name)
-        if not _is_number(value) or not least <= value <= most:
+        if not is_number(value) or not least <= value <= most:
             raise self._wrong(name, _range("a finite number", least, most))
         return float(value)
 
@@ -132,23 +164,29 @@ class Fields:
         value = self._get(name)
         if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
             raise self._wrong(name, "a list of texts")
+        if any(map(SURROGATE.search, value)):
+            raise self._wrong(name, "a list of texts that can be written")
         return tuple(value)
 
-    def numbers(self, name: str, least: float = -math.inf) -> tuple[float, ...]:
-        """A list of finite numbers."""
-        value = self._get(name)
-        if not isinstance(value, (list, tuple)) or not all(
-            _is_number(v) and v >= least for v in value
-        ):
-            raise self._wrong(name, _range("a list of finite numbers", least, math.inf))
+    def numbers(
+        self,
+        name: str,
+        least: float = -math.inf,
+        most: float = math.inf,
+        count: int | None = None,
+    ) -> tuple[float, ...]:
+        """A list of finite numbers in a range, its ends among it; ``count`` of them."""
+        value = self._list(name, count)
+        if not all(is_number(v) and least <= v <= most for v in value):
+            raise self._wrong(name, _range("a list of finite numbers", least, most))
         return tuple(float(v) for v in value)
 
-    def integers(self, name: str, least: int, most: int) -> tuple[int, ...]:
-        """A list of whole numbers in a range."""
-        value = self._get(name)
-        if not isinstance(value, (list, tuple)) or not all(
-            type(v) is int and least <= v <= most for v in value
-        ):
+    def integers(
+        self, name: str, least: int, most: int, count: int | None = None
+    ) -> tuple[int, ...]:
+        """A list of whole numbers in a range; ``count`` of them."""
+        value = self._list(name, count)
+        if not all(type(v) is int and least <= v <= most for v in value):
             raise self._wrong(name, f"a list of whole numbers from {least} to {most}")
         return tuple(value)
 
@@ -158,10 +196,9 @@ class Fields:
 
     def records(self, name: str) -> list[Fields]:
         """A list of nested records."""
-        value = self._get(name)
-        if not isinstance(value, (list, tuple)):
-            raise self._wrong(name, "a list")
-        return [Fields(one, f"{self._named(name)}[{i}]") for i, one in enumerate(value)]
+        return [
+            Fields(one, f"{self._named(name)}[{i}]") for i, one in enumerate(self._list(name, None))
+        ]
 
     def mapping(self, name: str) -> dict[str, Any]:
         """An object whose fields are read elsewhere."""
@@ -172,6 +209,14 @@ class Fields:
             raise ValueError(f"{self._named(name)} is missing")
         return self._values[name]
 
+    def _list(self, name: str, count: int | None) -> Collection[Any]:
+        value = self._get(name)
+        if not isinstance(value, (list, tuple)):
+            raise self._wrong(name, "a list")
+        if count not in (None, len(value)):
+            raise self._wrong(name, f"a list of {count}")
+        return value
+
     def _wrong(self, name: str, expected: str) -> ValueError:
         return ValueError(
             f"{self._named(name)}: got {quoted(self._values[name])}, expected {expected}"
@@ -179,21 +224,6 @@ class Fields:
 
     def _named(self, name: str) -> str:
         return f"{self._place}.{name}" if self._place else name
-
-
-def quoted(value: object) -> str:
-    """A value as a message shows it: on one line, cut."""
-    # a whole number of many digits takes long to be written out, or is refused
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:
-        return "a huge number"
-    text = repr(value)
-    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
-
-
-def _is_number(value: object) -> bool:
-    if type(value) is int:
-        return abs(value) < 1 << 1023  # beyond, no float holds it
-    return type(value) is float and math.isfinite(value)
 
 
 def _range(what: str, least: float, most: float) -> str:

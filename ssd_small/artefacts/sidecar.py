@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import BadFile
-from ..files import atomic_output, json_bytes, read_json, sha256_of
+from ..files import atomic_output, json_bytes, read_bytes, sha256_of
 from .build_options import BuildOptions
 from .build_record import (
     BatchRange,
@@ -20,8 +20,9 @@ from .build_record import (
     Receipt,
     SourceFile,
 )
-from .description import Description
-from .record import Fields, check_format, unknown_fields, with_unknown_fields
+from .description import METADATA_KEY, Description
+from .record import Fields, check_record, unknown_fields, with_unknown_fields
+from .strict_json import quoted, record_from_json
 
 SIDECAR_FORMAT = 1
 TARGETS = ("onnxruntime", "tensorrt", "tensorrt-rtx")
@@ -90,6 +91,13 @@ class Sidecar:
         }
         return with_unknown_fields(own, self.unknown)
 
+    def _check(self) -> None:
+        """Refuse what contradicts itself, with ValueError."""
+        for name in ("target", "precision"):
+            own, asked = getattr(self, name), getattr(self.options, name)
+            if own != asked:
+                raise ValueError(f"{name}: got {own!r}, and {quoted(asked)} in its options")
+
     @classmethod
     def from_dict(cls, values: object, source: str | Path) -> Sidecar:
         """Rebuild from :meth:`to_dict`.
@@ -97,7 +105,7 @@ class Sidecar:
         Raises:
             BadFile: written in a newer format, or a field is missing or wrong.
         """
-        known = check_format(values, "sidecar", SIDECAR_FORMAT, source, _ADVICE)
+        known = check_record(values, "sidecar", SIDECAR_FORMAT, source, _ADVICE)
         try:
             fields = Fields(known)
             description = Description.from_dict(fields.mapping("description"), source)
@@ -122,6 +130,7 @@ class Sidecar:
                 else None,
                 tool_version=fields.text("tool_version"),
             )
+            sidecar._check()
         except ValueError as error:
             raise BadFile(f"{source} is incomplete or damaged ({error}); {_ADVICE}") from error
         return replace(sidecar, unknown=unknown_fields(known, sidecar.to_dict()))
@@ -157,7 +166,12 @@ def read_sidecar_file(path: Path) -> Sidecar:
     Raises:
         BadFile: absent, damaged, or of a newer format.
     """
-    return Sidecar.from_dict(read_json(path, "a sidecar written by 'ssd-small build-engine'"), path)
+    text = read_bytes(path, "a sidecar written by 'ssd-small build-engine'")
+    try:
+        values = record_from_json(text)
+    except ValueError as error:
+        raise BadFile(f"{path} is not JSON ({error}); {_ADVICE}") from error
+    return Sidecar.from_dict(values, path)
 
 
 def read_sidecar(engine: Path) -> Sidecar:
@@ -178,9 +192,37 @@ def read_sidecar(engine: Path) -> Sidecar:
             "or build the engine again with 'ssd-small build-engine'"
         )
     sidecar = read_sidecar_file(path)
-    if sha256_of(engine) != sidecar.engine.sha256:
+    own, told = (engine.stat().st_size, sha256_of(engine)), sidecar.engine
+    if own != (told.bytes, told.sha256):
         raise BadFile(
-            f"engine {engine} is not the one its sidecar {path.name} describes (their SHA-256 "
-            "differ); build the engine again"
+            f"engine {engine} is not the one its sidecar {path.name} describes (their size or "
+            "SHA-256 differ); build the engine again"
         )
     return sidecar
+
+
+def check_against_engine(sidecar: Sidecar, metadata: Mapping[str, str], path: Path) -> None:
+    """Refuse a sidecar that tells of another network than its engine does.
+
+    Class names and the making of the input may be changed by hand; what is built in may not.
+
+    Args:
+        sidecar: of the engine.
+        metadata: of the ONNX model that an engine of ONNX Runtime is.
+        path: of the engine.
+
+    Raises:
+        BadFile: they differ.
+    """
+    if METADATA_KEY not in metadata:
+        return
+    own, told = Description.from_metadata(metadata, path), sidecar.description
+    names = ["model", "num_classes", "width", "weights", "has_decode_nms", "levels", "clip"]
+    if own.has_decode_nms:
+        names.append("postprocess")
+    for name in names:
+        if getattr(own, name) != getattr(told, name):
+            raise BadFile(
+                f"the sidecar of engine {path} tells of another {name} than the engine was built "
+                "with; build it again"
+            )

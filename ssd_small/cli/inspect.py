@@ -64,9 +64,9 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         inside = "inside" if found["has_decode_nms"] else "outside"
         yield "decode + NMS", f"{inside}; {_protocol(found['postprocess'])}"
     yield "weights", found["weights"]
-    if "state_dict" in found:
+    if found["kind"] == "checkpoint":
         yield "state dict", f"{found['state_dict']} tensors, {found['parameters']:,} values"
-    if "target" in found:
+    if found["kind"] in ("engine", "sidecar"):
         yield from _build_lines(found)
     if found["model"] is not None:
         yield "written by", f"ssd-small {found['tool_version']}, format {found['format']}"

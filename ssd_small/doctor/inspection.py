@@ -8,9 +8,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..artefacts.checkpoint import CHECKPOINT_FORMAT, CheckpointRecord
+from ..artefacts.checkpoint import CheckpointRecord
 from ..artefacts.description import Description
-from ..artefacts.sidecar import Sidecar, read_sidecar, read_sidecar_file, sidecar_path
+from ..artefacts.sidecar import (
+    Sidecar,
+    check_against_engine,
+    read_sidecar,
+    read_sidecar_file,
+    sidecar_path,
+)
 from ..artefacts.tensors import tensors_of
 from ..errors import BadFile, MissingRequirement
 from ..files import sha256_of
@@ -64,7 +70,8 @@ def inspect_file(path: str | Path) -> dict[str, Any]:
 
 
 def _told(kind: str, path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    return {"file": str(path), "kind": kind, "format": None, "format_minor": 0} | values
+    """The values, with what is found out here before whatever a file says under such names."""
+    return {"file": "", "kind": "", "format_minor": 0} | values | {"file": str(path), "kind": kind}
 
 
 def _described(description: Description) -> dict[str, Any]:
@@ -75,7 +82,7 @@ def _described(description: Description) -> dict[str, Any]:
 
 def _flat(sidecar: Sidecar) -> dict[str, Any]:
     """A sidecar's fields beside those of its description."""
-    values = sidecar.to_dict()
+    values = {"format_minor": 0} | sidecar.to_dict()
     del values["description"]
     batch = f"{sidecar.batch.min}..{sidecar.batch.max}"
     tensors = [tensor.to_dict() for tensor in tensors_of(sidecar.description, batch)]
@@ -89,15 +96,26 @@ def _from_engine(path: Path) -> dict[str, Any]:
         if sidecar.target in MODULES:
             return result | _from_tensorrt(path, sidecar)
         onnx = require("onnx", "reading the layers of this engine")
-        return result | _from_model(onnx, onnx.load(path))
+        return result | _from_onnxruntime(onnx, path, sidecar)
     except MissingRequirement as error:
         # the sidecar is known all the same
         return result | {"unknown": error.command_line}
 
 
+def _from_onnxruntime(onnx: Any, path: Path, sidecar: Sidecar) -> dict[str, Any]:
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's own exception types vary by version
+        raise BadFile(
+            f"engine {path} is no ONNX model, as its sidecar says; build it again"
+        ) from error
+    check_against_engine(sidecar, {e.key: e.value for e in model.metadata_props}, path)
+    return _from_model(onnx, model)
+
+
 def _from_onnx_file(path: Path) -> dict[str, Any]:
     onnx = require("onnx", "inspecting an ONNX file")
-    from ..export.onnx_file import read_onnx
+    from ..artefacts.onnx_file import read_onnx
 
     model, description = read_onnx(path)
     return _told("onnx", path, _described(description)) | _from_model(onnx, model)
@@ -131,14 +149,12 @@ def _from_checkpoint(path: Path) -> dict[str, Any]:
         plain = dict.fromkeys(_UNSAID) | {"weights": weights, "tensors": [], "format": 0}
         return _told("checkpoint", path, plain | size)
     record = CheckpointRecord.from_dict(raw, path)
-    said = {
-        "format": CHECKPOINT_FORMAT,
-        "format_minor": raw.get("format_minor", 0),
-        "recipe": dict(record.recipe),
-        "training": dict(record.training),
-        "weights": weights,
-    }
-    return _told("checkpoint", path, _described(record.description) | said | size)
+    said = {"format_minor": 0} | record.to_dict()
+    del said["description"]
+    own = _described(record.description)
+    return _told(
+        "checkpoint", path, own | said | {"tensors": own["tensors"], "weights": weights} | size
+    )
 
 
 def _from_tensorrt(path: Path, sidecar: Sidecar) -> dict[str, Any]:

@@ -84,11 +84,14 @@ def model_from_state(
         BadFile: as :func:`load_checkpoint`.
     """
     spec = get_spec(name)
-    net = create_model(
-        spec,
+    size = (
         num_classes if num_classes is not None else _num_classes_of(state, spec) or 81,
         width if width is not None else _width_of(state, spec) or 1.0,
     )
+    # a size that the weights do not have may be of more memory than there is
+    with torch.device("meta"):
+        _check_fit(SsdNetwork(spec, *size), state, path)
+    net = create_model(spec, *size)
     _load_state_dict(net, state, path)
     return net
 
@@ -150,8 +153,26 @@ def _load_state_dict(
 ) -> None:
     own = {key: value for key, value in net.state_dict().items() if key.startswith(scope)}
     state = {key: value for key, value in state.items() if key.startswith(scope)}
-    optional = {key for key in own if key.endswith("num_batches_tracked")}
-    lines = [f"  missing: {key}" for key in own if key not in state and key not in optional]
+    _check_fit(net, state, path, scope, advice)
+    optional = {key: value for key, value in own.items() if _is_optional(key)}
+    _check_values(own, state, path)
+    net.load_state_dict({**optional, **state}, strict=not scope)
+
+
+def _is_optional(key: str) -> bool:
+    return key.endswith("num_batches_tracked")
+
+
+def _check_fit(
+    net: SsdNetwork,
+    state: StateDict,
+    path: str | Path,
+    scope: str = "",
+    advice: str | None = None,
+) -> None:
+    """Refuse tensors that are not those of a network, by name and shape."""
+    own = {key: value for key, value in net.state_dict().items() if key.startswith(scope)}
+    lines = [f"  missing: {key}" for key in own if key not in state and not _is_optional(key)]
     lines += [f"  unexpected: {key}" for key in state if key not in own]
     lines += [
         f"  shape of {key}: received {list(state[key].shape)}, expected {list(own[key].shape)}"
@@ -160,8 +181,6 @@ def _load_state_dict(
     ]
     if lines:
         raise BadFile(_misfit(net, state, path, lines, advice))
-    _check_values(own, state, path)
-    net.load_state_dict({**{key: own[key] for key in optional}, **state}, strict=not scope)
 
 
 def _check_values(own: StateDict, state: StateDict, path: str | Path) -> None:

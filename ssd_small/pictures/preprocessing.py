@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -13,7 +12,10 @@ from ..errors import UsageError
 from ..requirements import require
 from .reading import Image
 
-_INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "lanczos4")
+COLOR_ORDERS = ("BGR", "RGB")
+INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "lanczos4")
+#: of means and, with its inverse, of stds: whatever is made of a pixel then fits float32
+_MOST = 1e6
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,15 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         sizes_fit = all(isinstance(v, int) and v > 0 for v in (self.height, self.width))
-        triples_fit = len(self.mean) == len(self.std) == 3 and all(self.std)
-        triples_fit = triples_fit and all(map(math.isfinite, (*self.mean, *self.std)))
-        known = self.color_order in ("BGR", "RGB") and self.interpolation in _INTERPOLATIONS
+        triples_fit = len(self.mean) == len(self.std) == 3
+        triples_fit = triples_fit and all(abs(value) <= _MOST for value in self.mean)
+        triples_fit = triples_fit and all(1 / _MOST <= value <= _MOST for value in self.std)
+        known = self.color_order in COLOR_ORDERS and self.interpolation in INTERPOLATIONS
         if not (sizes_fit and triples_fit and known):
             raise UsageError(
                 f"{self}: expected a positive height and width, color_order BGR or RGB, three "
-                f"means and non-zero stds, and an interpolation of {', '.join(_INTERPOLATIONS)}"
+                f"means of at most {_MOST:g} and positive stds of at least {1 / _MOST:g}, and an "
+                f"interpolation of {', '.join(INTERPOLATIONS)}"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,11 +7,12 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..errors import UsageError
 
 ScoreActivation = Literal["softmax", "sigmoid", "none"]
+ACTIVATIONS = get_args(ScoreActivation)
 
 #: limits of the 64-bit order key: 32 bits score, 10 bits label, 22 bits prior
 MAX_CLASSES = 1 << 10
@@ -79,7 +80,7 @@ class PostprocessParams:
             yield "iou_threshold", "expected a number from 0 to 1"
         if len(self.variances) != 2 or not all(0 < _float32(v) < math.inf for v in self.variances):
             yield "variances", "expected two positive numbers (float32)"
-        if self.activation not in ("softmax", "sigmoid", "none"):
+        if self.activation not in ACTIVATIONS:
             yield "activation", "expected softmax, sigmoid or none"
         if not -1 <= self.background_label < MAX_CLASSES:
             yield "background_label", f"expected -1 (none) to {MAX_CLASSES - 1}"

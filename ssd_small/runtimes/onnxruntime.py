@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..artefacts.description import METADATA_KEY, Description
-from ..artefacts.sidecar import Sidecar
+from ..artefacts.description import Description
+from ..artefacts.sidecar import Sidecar, check_against_engine
 from ..artefacts.tensors import INPUT, output_names
 from ..errors import BadFile
-from ..files import read_bytes
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from .base import BatchingRuntime, FloatArray, HeadOutputs
@@ -48,7 +47,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         """
         built = f"engine {path} (built with {sidecar.target_version})"
         session = _session(path, threads, built, "build it again")
-        _check_description(session, path, sidecar)
+        check_against_engine(sidecar, session.get_modelmeta().custom_metadata_map, path)
         return cls(
             session,
             sidecar.description,
@@ -63,13 +62,15 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         """Open an ONNX file of ``ssd-small export``.
 
         Raises:
-            BadFile: absent, not ONNX, or without a description of itself.
-            MissingRequirement: ONNX Runtime is not installed.
+            BadFile: absent, not ONNX, without a description of itself, or with a wrong one.
+            MissingRequirement: ONNX Runtime or onnx is not installed.
         """
-        read_bytes(path, "an ONNX file written by 'ssd-small export'")
+        require("onnx", "running an ONNX file")
+        from ..artefacts.onnx_file import read_onnx
+
+        # ONNX Runtime does not show the operator's attributes, which must be those described
+        description = read_onnx(path)[1]
         session = _session(path, threads, f"ONNX file {path}", "export it again")
-        metadata = session.get_modelmeta().custom_metadata_map
-        description = Description.from_metadata(metadata, path)
         return cls(
             session,
             description,
@@ -102,26 +103,6 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         """Free the session; calling twice is harmless."""
         super().close()
         self._session = None
-
-
-def _check_description(session: Any, path: Path, sidecar: Sidecar) -> None:
-    """Refuse a sidecar that tells of another network than the engine does.
-
-    Class names and the making of the input may be changed by hand; what is built in may not.
-    """
-    metadata = session.get_modelmeta().custom_metadata_map
-    if METADATA_KEY not in metadata:
-        return
-    own, told = Description.from_metadata(metadata, path), sidecar.description
-    names = ["num_classes", "has_decode_nms", "levels", "clip"]
-    if own.has_decode_nms:
-        names.append("postprocess")
-    for name in names:
-        if getattr(own, name) != getattr(told, name):
-            raise BadFile(
-                f"the sidecar of engine {path} tells of another {name} than the engine was built "
-                "with; build it again"
-            )
 
 
 def _session(path: Path, threads: int, what: str, advice: str) -> Any:

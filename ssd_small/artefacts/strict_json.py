@@ -1,0 +1,90 @@
+"""JSON that every reader understands alike, also where its values lie in a checkpoint.
+
+Fields of an object differ in name, numbers are finite and fit a float, nothing is nested without
+end. Python's parser alone takes more.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import reprlib
+from collections.abc import Collection, Iterator
+from typing import Any
+
+_QUOTED = 60
+#: cuts before it goes deep, or round in circles
+_NESTED = reprlib.Repr()
+#: far more than any record needs, few enough to be walked through and written out
+_MOST_DEPTH, _MOST_VALUES = 64, 1_000_000
+#: half a UTF-16 pair, which no encoding can write
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def record_from_json(text: str | bytes) -> Any:
+    """Parse JSON strictly: no field twice, no NaN.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"field {quoted(twice)} stands in it twice")
+    return values
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def check_json(record: object) -> None:
+    """Refuse what is no JSON, or none that can be read and written everywhere, with ValueError."""
+    left, count = [("", record, 0)], 1
+    while left:
+        place, value, depth = left.pop()
+        if isinstance(value, (dict, list, tuple)):
+            count += len(value)
+            if depth == _MOST_DEPTH or count > _MOST_VALUES:
+                fault = "nested too deep" if depth == _MOST_DEPTH else "too many values"
+                raise ValueError(f"{quoted(place)}: {fault}")
+            left += ((inner, one, depth + 1) for inner, one in _inside(place, value))
+        elif not (value is None or isinstance(value, (bool, str)) or is_number(value)):
+            raise ValueError(f"{place}: got {quoted(value)}, expected a value of JSON")
+
+
+def _inside(place: str, value: dict[Any, Any] | Collection[Any]) -> Iterator[tuple[str, Any]]:
+    """What an object or a list holds, with the place of each."""
+    if not isinstance(value, dict):
+        yield from ((f"{place}[{i}]", one) for i, one in enumerate(value))
+        return
+    for name, one in value.items():
+        if not isinstance(name, str) or SURROGATE.search(name):
+            raise ValueError(f"{place or 'record'}: got a field {quoted(name)}, expected a name")
+        yield (f"{place}.{name}" if place else name), one
+
+
+def quoted(value: object) -> str:
+    """A value as a message shows it: on one line, cut."""
+    # a whole number of many digits takes long to be written out, or is refused
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:
+        return "a huge number"
+    inside = isinstance(value, (dict, list, tuple))
+    text = " ".join((_NESTED.repr(value) if inside else repr(value)).split())
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number that a float can hold."""
+    if type(value) is int:
+        return abs(value) < 1 << 1023  # beyond, no float holds it
+    return type(value) is float and math.isfinite(value)

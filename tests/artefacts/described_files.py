@@ -1,0 +1,110 @@
+"""The kinds of files that describe themselves: how a record is put into one and what reads it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from record_damage import json_text
+
+from ssd_small.artefacts.description import METADATA_KEY
+from ssd_small.models.checkpoint import RECORD_KEY
+
+EXAMPLES = Path(__file__).with_name("data")
+FORMAT_1 = EXAMPLES / "format-1"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A kind of file.
+
+    Attributes:
+        file: its name in a folder of examples.
+        kind: as inspect calls it.
+        option: of ``detect``, that takes it; None where no network is inside.
+        record: gives what the file says of itself.
+        put: writes a copy of the file that says something else: example, text or record, copy.
+    """
+
+    file: str
+    kind: str
+    option: str | None
+    record: Callable[[Path], dict[str, Any]]
+    put: Callable[[Path, Any, Path], None]
+
+    def said(self, folder: Path = FORMAT_1) -> dict[str, Any]:
+        """What the example says of itself."""
+        return self.record(folder / self.file)
+
+    def write(self, record: Any, folder: Path) -> Path:
+        """A copy of the example, in a folder, that says ``record`` of itself."""
+        copy = folder / self.file
+        self.put(FORMAT_1 / self.file, record, copy)
+        return copy
+
+
+class Text(str):
+    """JSON text that goes into a file as it is."""
+
+
+def _as_text(record: Any) -> str:
+    return record if isinstance(record, Text) else json_text(record)
+
+
+def _checkpoint_record(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)[RECORD_KEY]
+
+
+def _put_checkpoint(example: Path, record: Any, copy: Path) -> None:
+    content = torch.load(example, weights_only=True)
+    torch.save(content | {RECORD_KEY: record}, copy)
+
+
+def _onnx_record(path: Path) -> dict[str, Any]:
+    (entry,) = (p for p in onnx.load(path).metadata_props if p.key == METADATA_KEY)
+    return json.loads(entry.value)
+
+
+def _put_onnx(example: Path, record: Any, copy: Path) -> None:
+    model = onnx.load(example)
+    onnx.helper.set_model_props(model, {METADATA_KEY: _as_text(record)})
+    onnx.save(model, copy)
+
+
+def _sidecar_of(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _put_sidecar(example: Path, record: Any, copy: Path) -> None:
+    copy.write_text(_as_text(record))
+
+
+def _put_engine(example: Path, record: Any, copy: Path) -> None:
+    if not copy.exists():
+        shutil.copy(example, copy)
+    _put_sidecar(example, record, _sidecar_of(copy))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+FORMS = {
+    form.file: form
+    for form in (
+        Form("record.pth", "checkpoint", "--weights", _checkpoint_record, _put_checkpoint),
+        Form("detections.onnx", "onnx", "--engine", _onnx_record, _put_onnx),
+        Form("heads.onnx", "onnx", "--engine", _onnx_record, _put_onnx),
+        *(
+            Form(name, "engine", "--engine", lambda path: _json(_sidecar_of(path)), _put_engine)
+            for name in ("detections.fp32.engine", "heads.fp16.engine")
+        ),
+        Form("detections.tensorrt-rtx.engine.json", "sidecar", None, _json, _put_sidecar),
+    )
+}

@@ -1,0 +1,288 @@
+"""A file whose description of itself is damaged: one line and exit 4, or what the value means.
+
+Every field of every record is removed, made another type, huge, negative, no number, and so on
+(``record_damage.py``); then ``inspect`` tells of the file and, for some, ``detect`` uses it. Of
+each field a few changes are drawn; ``SSD_SMALL_DAMAGE=all`` takes them all (minutes).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import PREFIX, Outcome
+
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from described_files import FORMAT_1, FORMS, Form
+from record_damage import REMOVED, Damage, Place, damages
+
+#: changes of a field that are tried with inspect, and of those the share tried with detect
+DRAWN, DETECTED = 3, 0.15
+#: of one call, in seconds of processor time: far above what it takes, far below a hang
+MOST_SECONDS = 8.0
+#: of the whole walk: room for PyTorch's own ups and downs, not for one array of a huge size
+MOST_GROWTH = 1 << 30
+
+#: fields that may be absent or null, and then mean what stands beside them
+OPTIONAL: dict[str, str] = {
+    "format_minor": "0",
+    "plugin": "no plugin is needed",
+    "receipt.plan_tensors": "not listed",
+    "receipt.plan_bytes_per_weight": "not listed",
+    "options.opt_batch": "the largest",
+    "options.optimization_level": "the builder's default",
+    "options.timing_cache": "none",
+    "options.workspace": "the builder's default",
+    "checks.fp16_against_fp32": "not measured",
+    "checks.fp16_against_fp32.detections.unexplained": "not counted",
+}
+#: objects whose fields are anything, or names of types with counts
+FREE = ("recipe", "training")
+COUNTS = ("receipt.tensors", "receipt.weight_elements", "receipt.plan_tensors")
+
+#: what a change of a field means for what is found, where it may be changed at all; a field that
+#: is not here leaves every box as it was
+MEANINGS: dict[str, str] = {
+    "labels": "other class names",
+    "preprocessing.mean": "other pixels",
+    "preprocessing.std": "other pixels",
+    "preprocessing.color_order": "other pixels",
+}
+#: the same, where decode + NMS are done with what the file says
+OUTSIDE: dict[str, str] = {
+    "postprocess": "other scores, boxes and cuts",
+}
+#: the same, where the file alone says which prior boxes there are
+PRIORS: dict[str, str] = {
+    "levels": "other prior boxes",
+    "clip": "other prior boxes",
+}
+MEANT: dict[str, dict[str, str]] = {
+    # levels and clip are compared with the network's own
+    "record.pth": MEANINGS | OUTSIDE,
+    # the attributes of the DecodeNms node must be those described
+    "detections.onnx": MEANINGS,
+    "heads.onnx": MEANINGS | OUTSIDE | PRIORS,
+    # the engine's own metadata must agree with the sidecar but for what may be changed by hand
+    "detections.fp32.engine": MEANINGS,
+    "heads.fp16.engine": MEANINGS | OUTSIDE,
+}
+
+
+def _name(place: Place) -> str:
+    return ".".join(map(str, place))
+
+
+def _within(place: Place, names: Any) -> bool:
+    name = _name(place)
+    return any(name == one or name.startswith(f"{one}.") for one in names)
+
+
+def _described(place: Place) -> Place:
+    """The place of a field within the description, where it is in one."""
+    return place[1:] if place[:1] == ("description",) else place
+
+
+# --- what must be refused
+
+
+def _is_beyond_json(value: Any, depth: int = 0) -> bool:
+    """Whether a value is none that every reader of JSON would read alike."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if type(value) is int:
+        return abs(value) > 10**300
+    if isinstance(value, str):
+        return any("\ud800" <= c <= "\udfff" for c in value)
+    if isinstance(value, dict):
+        return any(_is_beyond_json(v, depth + 1) for v in value.values())
+    if isinstance(value, list):
+        return depth > 100 or any(_is_beyond_json(v, depth + 1) for v in value)
+    return False
+
+
+def _is_of_another_type(damage: Damage) -> bool:
+    was, value = damage.was, damage.value
+    if was is REMOVED or was is None or _within(damage.path, FREE):
+        return False
+    if _within(damage.path, COUNTS[1:2]) and isinstance(value, (int, dict)):
+        return isinstance(value, bool)
+    if isinstance(was, float):
+        return type(value) not in (int, float)
+    return type(value) is not type(was)
+
+
+def must_be_refused(damage: Damage) -> bool:
+    """Whether no reading of the value is right."""
+    if damage.value is REMOVED:
+        place = damage.path
+        is_element = isinstance(place[-1], int) or _within(place[:-1], (*FREE, *COUNTS))
+        return not is_element and not _within(place, OPTIONAL)
+    if damage.value is None and _within(damage.path, OPTIONAL):
+        return False
+    return _is_beyond_json(damage.value) or _is_of_another_type(damage)
+
+
+# --- what a call showed
+
+
+def faults_of_refusal(outcome: Outcome, file: Path) -> list[str]:
+    """What is wrong with the way in which a file was refused."""
+    lines = outcome.err.splitlines()
+    if outcome.code != 4:
+        return [f"exit {outcome.code}: {outcome.err[:300]}"]
+    if len(lines) != 1 or not lines[0].startswith(PREFIX):
+        return [f"not one error line: {outcome.err[:300]}"]
+    faults = [] if file.name in lines[0] else [f"the file is not named: {lines[0][:300]}"]
+    return faults + ([f"a line of {len(lines[0])}"] if len(lines[0]) > 600 else [])
+
+
+#: told of the whole file rather than of the description in it, or computed
+_NOT_SHOWN = ("description.format", "description.format_minor", "description.tool_version")
+
+
+def faults_of_telling(told: dict[str, Any], damage: Damage, form: Form) -> list[str]:
+    """What is told other than it was put in."""
+    faults = [f"kind {told['kind']}"] if told["kind"] != form.kind else []
+    faults += [f"file {told['file']}"] if not str(told["file"]).endswith(form.file) else []
+    hidden = (*_NOT_SHOWN, "description.weights") if form.kind == "checkpoint" else _NOT_SHOWN
+    # what inspect finds out itself goes before what a file may say under the same name
+    own = ("kind", "file", "tensors", "layers", "unknown", "state_dict")
+    place = _described(damage.path)
+    if _within(damage.path, hidden) or (len(place) == 1 and place[0] in own):
+        return faults
+    shown: Any = told
+    for key in place:
+        try:
+            shown = shown[key]
+        except (KeyError, IndexError, TypeError):
+            shown = REMOVED
+            break
+    if damage.value is REMOVED:
+        expected = (None, REMOVED, 0) if not isinstance(place[-1], int) else (shown,)
+        return faults if shown in expected else [*faults, f"told as {shown!r:.100}"]
+    return faults if shown == damage.value else [*faults, f"told as {shown!r:.100}"]
+
+
+# --- the walk
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Form, Any], Any]:
+    """What detect finds with the file as it was written."""
+    known: dict[str, Any] = {}
+
+    def found(form: Form, detect: Callable[[Path], Outcome]) -> Any:
+        if form.file not in known:
+            folder = tmp_path_factory.mktemp("untouched")
+            known[form.file] = _boxes(detect(form.write(form.said(), folder)).fits())
+        return known[form.file]
+
+    return found
+
+
+def _boxes(outcome: Outcome) -> Any:
+    return outcome.json["detections"]
+
+
+def _drawn(form: Form) -> list[tuple[Damage, bool]]:
+    """The changes to try, and whether with detect too."""
+    draw = random.Random(form.file)
+    everything = os.environ.get("SSD_SMALL_DAMAGE") == "all"
+    chosen = []
+    for changes in damages(form.said()).values():
+        few = changes if everything else draw.sample(changes, min(DRAWN, len(changes)))
+        chosen += [(one, everything or draw.random() < DETECTED) for one in few]
+    return chosen
+
+
+class Walk:
+    """Tries changes of one kind of file and collects what goes wrong."""
+
+    def __init__(self, form: Form, call: Callable[..., Outcome], folder: Path, found: Any) -> None:
+        self.form, self.call, self.folder, self.untouched = form, call, folder, found
+        self.faults: list[str] = []
+        self.counts = {"refused": 0, "told": 0, "detected": 0}
+
+    def _called(self, *arguments: object) -> Outcome | str:
+        started = time.process_time()
+        try:
+            outcome = self.call(*arguments)
+        except BaseException as error:
+            return f"traceback: {error!r:.300}"
+        seconds = time.process_time() - started
+        return outcome if seconds < MOST_SECONDS else f"{seconds:.1f} s"
+
+    def detect(self, file: Path) -> Any:
+        option, picture = self.form.option, FORMAT_1 / "picture.png"
+        return self._called("detect", option, file, picture, "--json", "--threads", 1)
+
+    def step(self, damage: Damage, with_detect: bool) -> None:
+        file = self.form.write(damage.applied(self.form.said()), self.folder)
+        outcome = self._called("inspect", file, "--json")
+        faults = [outcome] if isinstance(outcome, str) else self._judge(outcome, damage, file)
+        if not faults and with_detect:
+            assert isinstance(outcome, Outcome)
+            faults = self._judge_text(self._called("inspect", file), outcome)
+            if not faults and self.form.option is not None:
+                faults = self._judge_detection(self.detect(file), damage, file, outcome.code)
+        self.faults += [f"{self.form.file} {damage}: {fault}" for fault in faults]
+
+    def _judge(self, outcome: Outcome, damage: Damage, file: Path) -> list[str]:
+        if outcome.code:
+            self.counts["refused"] += 1
+            return faults_of_refusal(outcome, file)
+        self.counts["told"] += 1
+        if must_be_refused(damage):
+            return ["told, though it must be refused"]
+        return faults_of_telling(outcome.json, damage, self.form)
+
+    @staticmethod
+    def _judge_text(shown: Outcome | str, as_json: Outcome) -> list[str]:
+        """What is wrong with the same told to people."""
+        if isinstance(shown, str):
+            return [f"as text: {shown}"]
+        if (shown.code, shown.err) != (as_json.code, as_json.err):
+            return [f"as text: exit {shown.code}: {shown.err[:300]}"]
+        return ["as text: a dictionary of Python"] if "{" in shown.out else []
+
+    def _judge_detection(
+        self, outcome: Outcome | str, damage: Damage, file: Path, inspected: int
+    ) -> list[str]:
+        if isinstance(outcome, str):
+            return [f"detect: {outcome}"]
+        self.counts["detected"] += 1
+        if outcome.code:
+            # contradictions show when the network is opened
+            return [f"detect: {fault}" for fault in faults_of_refusal(outcome, file)]
+        if inspected:
+            return ["detect uses what inspect refuses"]
+        if _within(_described(damage.path), MEANT[self.form.file]):
+            return []
+        same = _boxes(outcome) == self.untouched(self.form, self.detect)
+        return [] if same else ["detect finds something else"]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_damaged_field_is_refused_or_means_what_it_says(
+    name: str, call: Callable[..., Outcome], tmp_path: Path, untouched: Any
+) -> None:
+    walk = Walk(FORMS[name], call, tmp_path, untouched)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    chosen = _drawn(FORMS[name])
+    for damage, with_detect in chosen:
+        walk.step(damage, with_detect)
+    shown = "\n".join(walk.faults[:200])
+    assert not walk.faults, f"{len(walk.faults)} of {len(chosen)}:\n{shown}"
+    # KiB, on Linux
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_GROWTH >> 10
+    assert all(walk.counts[what] for what in ("refused", "told")), walk.counts
