@@ -60,6 +60,8 @@ class BuildOptions:
         # each once, in the order given
         capabilities = tuple(dict.fromkeys(self.compute_capabilities))
         object.__setattr__(self, "compute_capabilities", capabilities)
+        if self.timing_cache is not None:
+            object.__setattr__(self, "timing_cache", Path(self.timing_cache))
         if self.max_batch < 1:
             raise UsageError(f"max-batch {self.max_batch}: expected at least 1")
         if not 1 <= self.min_batch <= self.batch["opt"] <= self.max_batch:

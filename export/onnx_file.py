@@ -17,9 +17,9 @@ from .decode_nms_function import DOMAIN, OP_TYPE, VERSION
 from .decode_nms_node import find_decode_nms, params_from_node, same_params
 
 
-def write_onnx(model: ModelProto, path: Path) -> None:
+def write_onnx(model: ModelProto, path: str | Path) -> None:
     """Write a model atomically."""
-    with atomic_output(path) as temporary:
+    with atomic_output(Path(path)) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
 
 
@@ -32,12 +32,13 @@ def set_description(model: ModelProto, description: Description) -> None:
     )
 
 
-def read_onnx(path: Path) -> tuple[ModelProto, Description]:
+def read_onnx(path: str | Path) -> tuple[ModelProto, Description]:
     """Read an ONNX file of this tool and what it says about itself.
 
     Raises:
         BadFile: absent, truncated, not of this tool, or of another version of the operator.
     """
+    path = Path(path)
     content = read_bytes(path, "an ONNX file written by 'ssd-small export'")
     model = ModelProto()
     try:

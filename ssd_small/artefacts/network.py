@@ -93,4 +93,6 @@ def labels_from(labels: Labels | None) -> tuple[str, ...] | None:
     """Class names as given, or read from the text file that is named."""
     if labels is None:
         return None
-    return read_labels(Path(labels)) if isinstance(labels, (str, Path)) else tuple(labels)
+    if isinstance(labels, (str, Path)):
+        return read_labels(labels)
+    return tuple(str(name) for name in labels)

@@ -60,8 +60,9 @@ class Sidecar:
         return {"format": SIDECAR_FORMAT, **values}
 
 
-def sidecar_path(engine: Path) -> Path:
+def sidecar_path(engine: str | Path) -> Path:
     """``x.engine`` to ``x.engine.json``."""
+    engine = Path(engine)
     return engine.with_name(engine.name + ".json")
 
 
@@ -84,12 +85,13 @@ def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]
         yield engine, take
 
 
-def read_sidecar(engine: Path) -> Sidecar:
+def read_sidecar(engine: str | Path) -> Sidecar:
     """Read the sidecar of an engine and check that the two belong together.
 
     Raises:
         BadFile: the engine or the sidecar is absent, or they do not belong together.
     """
+    engine = Path(engine)
     if not engine.is_file():
         state = "is a folder" if engine.is_dir() else "does not exist"
         raise BadFile(

@@ -14,7 +14,7 @@ from ..errors import MissingRequirement
 from ..runtimes.tensorrt_module import MODULES
 
 
-def inspect_engine(path: Path) -> dict[str, Any]:
+def inspect_engine(path: str | Path) -> dict[str, Any]:
     """Everything that can be told of an engine on this machine.
 
     Returns:
@@ -24,6 +24,7 @@ def inspect_engine(path: Path) -> dict[str, Any]:
     Raises:
         BadFile: the engine or its sidecar is absent or damaged.
     """
+    path = Path(path)
     sidecar = read_sidecar(path)
     result: dict[str, Any] = {"engine": str(path), "sidecar": sidecar.to_dict()}
     try:

@@ -131,8 +131,8 @@ class DetectionDataset(Dataset[Sample]):
     @classmethod
     def from_coco(
         cls,
-        annotations: Path,
-        images: Path,
+        annotations: str | Path,
+        images: str | Path,
         *,
         labels: Sequence[str] | None = None,
         cache_bytes: int = 256 << 20,

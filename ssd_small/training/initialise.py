@@ -22,7 +22,7 @@ def initial_network(
     num_classes: int,
     width: float,
     recipe: Recipe,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     scope: InitScope = "base",
 ) -> SsdNetwork:
     """A network ready to be trained, in training mode.

@@ -70,6 +70,11 @@ class TrainingJob:
     threads: int = 0
     options: LoopOptions = field(default_factory=LoopOptions)
 
+    def __post_init__(self) -> None:
+        for name in ("annotations", "images", "output", "val_annotations", "val_images", "weights"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, None if given is None else Path(given))
+
 
 def run_training(job: TrainingJob) -> dict[str, Any]:
     """Train until the budget is spent or somebody stops it; a report, JSON-ready.
