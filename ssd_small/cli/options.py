@@ -194,7 +194,11 @@ def open_detector(
         if unused:
             raise UsageError(f"--{unused[0].replace('_', '-')} does not go with --engine")
         runtime = open_built(
-            engine, labels=network["labels"], threads=threads, cuda_graph=cuda_graph
+            engine,
+            labels=network["labels"],
+            threads=threads,
+            cuda_graph=cuda_graph,
+            max_batch=batch,
         )
     else:
         runtime = torch_runtime(*load_network(**network), threads=threads, max_batch=batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ ScoreThreshold = float | Mapping[str | None, float] | Mapping[str, float]
 
 #: what is shown unless asked otherwise, if the engine's own threshold is not larger
 USUAL = 0.5
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ def score_filter(
     Raises:
         UsageError: an unknown class, not a finite number, or one below ``own`` of a bound engine.
     """
-    named: dict[str | None, object] = {None: None}
+    named: dict[object, object] = {None: None}
     if isinstance(threshold, Mapping):
         named.update(threshold.items())
     else:
@@ -64,7 +66,7 @@ def score_filter(
     usual = max(USUAL, own) if usual is None else usual
     by_label = np.full(description.num_classes, _number(usual, "", own, is_bound), np.float32)
     for name, value in named.items():
-        labels = description.labels_named(str(name))
+        labels = description.labels_named(name) if isinstance(name, str) else []
         if not labels:
             raise UsageError(
                 f"score_threshold names class {name!r}, which this network does not have; its "
@@ -76,11 +78,14 @@ def score_filter(
 
 
 def _number(value: object, of: str, own: float, is_bound: bool) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise UsageError(f"score_threshold{of}: got {value!r}, expected a number or a dict")
-    number = float(value)
-    if not math.isfinite(number):
-        raise UsageError(f"score_threshold{of}: got {number}, expected a finite number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not abs(number) <= _LARGEST:
+        raise UsageError(f"score_threshold{of}: got {number}, expected a finite number (float32)")
     if is_bound and np.float32(number) < np.float32(own):
         raise UsageError(
             f"score_threshold{of} {number:g} is below {own:g}, with which decode + NMS were built "

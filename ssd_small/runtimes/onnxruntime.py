@@ -14,9 +14,6 @@ from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from .base import BatchingRuntime, FloatArray, HeadOutputs
 
-#: images per call of an ONNX file, which has no limit of its own
-_ONNX_BATCH = 8
-
 
 class OnnxRuntimeRuntime(BatchingRuntime):
     """Runs a network on the CPU; made by :meth:`from_engine` or :meth:`from_onnx`."""
@@ -57,7 +54,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         )
 
     @classmethod
-    def from_onnx(cls, path: Path, threads: int = 0) -> OnnxRuntimeRuntime:
+    def from_onnx(cls, path: Path, threads: int = 0, max_batch: int = 8) -> OnnxRuntimeRuntime:
         """Open an ONNX file of ``ssd-small export``.
 
         Raises:
@@ -65,7 +62,8 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             MissingRequirement: ONNX Runtime is not installed.
         """
         read_bytes(path, "an ONNX file written by 'ssd-small export'")
-        session = _session(path, threads, f"ONNX file {path}", "export it again")
+        advice = "export it again, without --plugin-only"
+        session = _session(path, threads, f"ONNX file {path}", advice)
         metadata = session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:
             raise BadFile(
@@ -77,7 +75,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             session,
             description,
             precision="fp32",
-            max_batch=_ONNX_BATCH,
+            max_batch=max_batch,
             source=f"ONNX file {path}",
             teller="its metadata describe",
         )
