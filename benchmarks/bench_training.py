@@ -45,7 +45,8 @@ from ssd_small.training.cpu import prepare_cpu
 from ssd_small.training.distributed import Processes
 from ssd_small.training.initialise import initial_network
 from ssd_small.training.loss import multibox_loss
-from ssd_small.training.matching import Targets, boxes_xyxy_from_cxcywh, match
+from ssd_small.training.matching import Targets, match
+from ssd_small.training.overlaps import GroupedPriors, boxes_xyxy_from_cxcywh
 from ssd_small.training.recipe import Recipe
 from ssd_small.training.step import Learner, update
 
@@ -76,7 +77,8 @@ def loss_difference(batch: int = 3) -> float:
     """Largest relative difference of our loss and torchvision's on the same matches."""
     priors = torch.from_numpy(priors_from_spec(get_spec("mobilenet_v1")))
     _, scenes = make_scenes(batch, seed=1)
-    targets = [match(boxes, labels, priors) for boxes, labels in scenes]
+    grouped = GroupedPriors.of(priors)
+    targets = [match(boxes, labels, grouped) for boxes, labels in scenes]
     random = torch.Generator().manual_seed(2)
     loc = torch.randn(batch, len(priors), 4, generator=random)
     conf = torch.randn(batch, len(priors), CLASSES, generator=random)
@@ -104,10 +106,10 @@ def our_step(
     recipe = Recipe(batch=len(images), lr=LR, channels_last=channels_last)
     net = initial_network(model, CLASSES, width, recipe)
     learner = Learner.of(net, recipe, Processes(torch.device("cpu")))
-    pixels = (images - 0.45) * 255
+    pixels, priors = (images - 0.45) * 255, GroupedPriors.of(net.priors)
 
     def step() -> object:
-        targets = [match(boxes, labels, net.priors) for boxes, labels in scenes]
+        targets = [match(boxes, labels, priors) for boxes, labels in scenes]
         return update(learner, pixels, Targets.stack(targets), list)
 
     return step
@@ -118,7 +120,8 @@ def active_share(model: str, width: float, images: Tensor, scenes: Scenes) -> fl
     net = initial_network(model, CLASSES, width, Recipe(batch=len(images)))
     loc, conf = net((images - 0.45) * 255)
     conf = conf.detach().requires_grad_()
-    targets = [match(boxes, labels, net.priors) for boxes, labels in scenes]
+    grouped = GroupedPriors.of(net.priors)
+    targets = [match(boxes, labels, grouped) for boxes, labels in scenes]
     multibox_loss(loc.detach(), conf, Targets.stack(targets)).total.backward()
     priors, cells, active = conf.grad.ne(0).any(dim=2), 0, 0
     for level, shape in zip(net.spec.levels, summarize(net.spec).levels, strict=True):

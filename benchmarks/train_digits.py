@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ from ssd_small.training.distributed import Processes
 from ssd_small.training.evaluation import evaluate_network
 from ssd_small.training.initialise import initial_network
 from ssd_small.training.matching import Targets, match
-from ssd_small.training.progress import Reporter
+from ssd_small.training.overlaps import GroupedPriors
 from ssd_small.training.recipe import Recipe
+from ssd_small.training.reporter import Reporter
 from ssd_small.training.run import Run
 from ssd_small.training.step import Learner
 from ssd_small.training.stopping import Stopped, stop_on_signals
@@ -78,6 +80,10 @@ class DrawnBatches:
     material: Material
     recipe: Recipe
 
+    @cached_property
+    def _priors(self) -> GroupedPriors:
+        return GroupedPriors.of(self.net.priors)
+
     @property
     def per_epoch(self) -> int:
         """Updates that count as an epoch."""
@@ -112,7 +118,7 @@ class DrawnBatches:
         return match(
             boxes.float(),
             torch.from_numpy(scene.names + 1),
-            self.net.priors,
+            self._priors,
             iou_threshold=self.recipe.match_iou,
             variances=self.net.spec.postprocess.variances,
         )

@@ -70,7 +70,7 @@ def main(path: str) -> int:
     try:
         send("result", **build(job))
     except SsdSmallError as error:
-        send("failed", kind=type(error).__name__, message=str(error))
+        send("failed", kind=type(error).__name__, message=error.command_line)
         return 1
     return 0
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..artefacts.sidecar import Sidecar
+from ..artefacts.build_options import BuildOptions, BuildProgress, Target
+from ..artefacts.sidecar import Sidecar, sidecar_path
 from ..errors import UsageError
-from .build_options import BuildOptions, BuildProgress, Target
+from ..files import check_writable
 
 
 def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> Target:
@@ -56,9 +57,11 @@ def build_engine(
         BadFile: the ONNX file is not of this tool.
         MissingRequirement: the target is not installed or cannot run here.
         CheckFailed: the engine is not in the precision asked for.
-        OutputError: the engine cannot be written.
+        OutputError: the engine or its sidecar cannot be written; said before the long work.
     """
     onnx_path, output = Path(onnx_path), Path(output)
+    for path in (output, sidecar_path(output)):
+        check_writable(path)
     if options.target == "onnxruntime":
         from .target_onnxruntime import build
 

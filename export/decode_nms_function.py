@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..artefacts.tensors import DETECTIONS
+from ..artefacts.tensors import DETECTIONS, HEADS
 from ..postprocess import PostprocessParams
 
 DOMAIN = "ssd_small"
 OP_TYPE = "DecodeNms"
 VERSION = 1
-INPUTS = ("loc", "conf", "priors")
+INPUTS = (*HEADS, "priors")
 
 
 class _Body:

@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto
 
 from ..artefacts.description import METADATA_KEY, Description
-from ..artefacts.tensors import DETECTIONS, HEADS, INPUT
+from ..artefacts.tensors import HEADS, INPUT, output_names
 from ..errors import BadFile
 from ..files import atomic_output, read_bytes
 from .decode_nms_function import DOMAIN, OP_TYPE, VERSION
@@ -48,12 +48,7 @@ def read_onnx(path: str | Path) -> tuple[ModelProto, Description]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "empty"
         raise BadFile(f"{path} is not a valid ONNX file ({reason}); export it again") from error
     properties = {p.key: p.value for p in model.metadata_props}
-    if METADATA_KEY not in properties:
-        raise BadFile(
-            f"{path} is ONNX but was not written by 'ssd-small export' (no {METADATA_KEY!r} "
-            "metadata); export the network with this tool"
-        )
-    description = Description.from_json(properties[METADATA_KEY], path)
+    description = Description.from_metadata(properties, path)
     _check_operator(model, description, path)
     return model, description
 
@@ -68,7 +63,7 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
         )
     if description.has_decode_nms != (node is not None):
         raise BadFile(f"{path} does not hold the {OP_TYPE} node it describes; export it again")
-    expected = list(DETECTIONS if node else HEADS)
+    expected = list(output_names(description))
     outputs = [o.name for o in model.graph.output]
     if outputs != expected or [i.name for i in model.graph.input] != [INPUT]:
         raise BadFile(f"{path} has outputs {outputs}; expected {expected}: export it again")

@@ -11,13 +11,13 @@ from onnx import ModelProto
 
 from ..artefacts.sidecar import Sidecar, engine_output
 from ..errors import BadFile
-from ..files import sha256_of
 from ..requirements import require
+from .build_sidecar import sidecar_from_build
 from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare
 
 if TYPE_CHECKING:
-    from .build_options import BuildOptions
+    from ..artefacts.build_options import BuildOptions
 
 
 def build(onnx_path: Path, output: Path, options: BuildOptions) -> Sidecar:
@@ -29,22 +29,15 @@ def build(onnx_path: Path, output: Path, options: BuildOptions) -> Sidecar:
     check_receipt(options.precision, receipt)
     with engine_output(output) as (temporary, write):
         _optimize(prepared.model, temporary, onnx_path)
-        sidecar = Sidecar(
-            target="onnxruntime",
-            target_version=ort.__version__,
-            precision=options.precision,
-            description=prepared.description,
-            onnx={"file": onnx_path.name, "sha256": sha256_of(onnx_path)},
-            engine={
-                "file": output.name,
-                "sha256": sha256_of(temporary),
-                "bytes": temporary.stat().st_size,
-            },
-            batch=options.batch,
+        sidecar = sidecar_from_build(
+            onnx_path,
+            output,
+            temporary,
+            options,
+            prepared,
+            version=ort.__version__,
             receipt=receipt,
-            options=options.to_dict(),
-            seconds=round(time.perf_counter() - started, 3),
-            checks=prepared.checks,
+            seconds=time.perf_counter() - started,
         )
         write(sidecar)
     return sidecar

@@ -15,21 +15,25 @@ from ..artefacts.description import Description
 from ..artefacts.tensors import HEADS, INPUT
 from .decode_nms_node import append_decode_nms
 from .onnx_file import set_description
+from .opset import DEFAULT_OPSET, check_opset
 
 if TYPE_CHECKING:
     from ..models.network import SsdNetwork
 
-#: default operator set: the newest that all engines tried here read
-OPSET = 23
 
-
-def onnx_from_network(net: SsdNetwork, description: Description, opset: int = OPSET) -> ModelProto:
+def onnx_from_network(
+    net: SsdNetwork, description: Description, opset: int = DEFAULT_OPSET
+) -> ModelProto:
     """Trace a network to ONNX with a dynamic batch dimension.
 
     Input ``images [batch, 3, H, W]`` float32. Outputs ``loc [batch, P, 4]`` and
     ``conf [batch, P, C]`` (logits), or with ``description.has_decode_nms`` the five outputs of
     the DecodeNms operator.
+
+    Raises:
+        UsageError: the operator set is none of those of :mod:`.opset`.
     """
+    check_opset(opset)
     model = _trace(net, opset)
     _remove_traces(model)
     if description.has_decode_nms:

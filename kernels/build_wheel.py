@@ -13,12 +13,12 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import setuptools
+from cuda_compiler import find_nvcc
 from setuptools.build_meta import *  # noqa: F403  (the hooks of PEP 517 and PEP 660)
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
@@ -73,12 +73,13 @@ class BuildPyWithNative(build_py):
         super().run()
         base = ROOT if self.editable_mode else Path(self.build_lib)
         build_dir = Path(self.get_finalized_command("build").build_temp) / "cmake"
+        nvcc = find_nvcc() if sys.platform == "linux" else None  # elsewhere CMake has no plugin
         for library in LIBRARIES:
-            if library.needs_nvcc and _find_nvcc() is None:
+            if library.needs_nvcc and nvcc is None:
                 self.announce(f"{library.target} is left out: no nvcc. {library.without}", 2)
                 continue
             try:
-                built = _build(library, build_dir / library.target)
+                built = _build(library, build_dir / library.target, nvcc)
             except (OSError, subprocess.CalledProcessError) as error:
                 if os.environ.get("SSD_SMALL_REQUIRE_NATIVE", "0") not in ("", "0"):
                     raise
@@ -123,7 +124,7 @@ class PlatformWheel(bdist_wheel):
         return ("py3", "none", super().get_tag()[2])
 
 
-def _build(library: Library, build_dir: Path) -> Path:
+def _build(library: Library, build_dir: Path, nvcc: str | None) -> Path:
     """Configure and build one library; returns its path."""
     cmake = _find_cmake()
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
@@ -131,7 +132,7 @@ def _build(library: Library, build_dir: Path) -> Path:
     _run(
         [cmake, "-S", ROOT, "-B", build_dir, *generator, "-DCMAKE_BUILD_TYPE=Release"]
         + [f"-D{option}" for option in library.options]
-        + ([f"-DSSD_SMALL_NVCC={_find_nvcc()}"] if library.needs_nvcc else [])
+        + ([f"-DSSD_SMALL_NVCC={nvcc}"] if library.needs_nvcc else [])
     )
     _run([cmake, "--build", build_dir, "--config", "Release", "--target", library.target])
     for name in library.files:
@@ -158,20 +159,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         return f"CMake failed with status {error.returncode}"
     return str(error)
-
-
-def _find_nvcc() -> str | None:
-    """The CUDA compiler of the environment, the machine, or the packages of this Python."""
-    if sys.platform != "linux":
-        return None
-    homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
-    packages = Path(sysconfig.get_path("purelib"))
-    candidates = (
-        shutil.which(os.environ.get("CUDACXX", "nvcc")),
-        *(str(Path(home, "bin", "nvcc")) for home in (*homes, "/usr/local/cuda")),
-        *(str(path) for path in sorted(packages.glob("nvidia/cu*/bin/nvcc"))),
-    )
-    return next((found for found in candidates if found and Path(found).is_file()), None)
 
 
 def _run(command: list[str | Path]) -> None:

@@ -15,17 +15,16 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cuda_compiler import ARCHITECTURES, NVCC_FLAGS, find_nvcc, find_tool
+
 KERNELS = Path(__file__).resolve().parent
-ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
-FLAGS = ("-std=c++17", "-O3", "-fmad=false", "-Werror", "all-warnings", "-I", "include")
+FLAGS = (*NVCC_FLAGS, "-I", "include")
 #: registers per thread: 64 let an SM hold 1024 threads, all that sm_75 has
 REGISTER_BUDGET = {"score_kernel": 64, "suppress_kernel": 64, "merge_kernel": 64, "rank_kernel": 48}
 SHARED_BUDGET = 48 << 10  # bytes without opting in, on every architecture
@@ -61,18 +60,6 @@ class Kernel:
                 "none expected"
             )
         return faults
-
-
-def find_tool(name: str) -> str | None:
-    """A tool of the CUDA toolkit: of PATH, or of this Python environment (nvidia/cu13/bin)."""
-    pip = Path(sysconfig.get_path("purelib")) / "nvidia" / "cu13" / "bin"
-    return shutil.which(name) or shutil.which(name, path=pip)
-
-
-def find_nvcc() -> str | None:
-    """Nvcc of $CUDACXX, or else as :func:`find_tool` finds it."""
-    named = os.environ.get("CUDACXX")
-    return (named and shutil.which(named)) or find_tool("nvcc")
 
 
 def kernels_from_ptxas(report: str) -> list[Kernel]:
@@ -146,7 +133,7 @@ def compile_report(nvcc: str, sources: list[Path], folder: Path) -> str:
     targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
     report = ""
     for source in sources:
-        command = [nvcc, *FLAGS, "--threads", "2", "-Xptxas", "-v", "-Xptxas", "-warn-spills",
+        command = [nvcc, *FLAGS, "-Xptxas", "-v", "-Xptxas", "-warn-spills",
                    "-Xcompiler", "-Wall,-Wextra", *targets, "-c", str(source), "-o",
                    str(folder / f"{source.stem}.o")]  # fmt: skip
         done = subprocess.run(command, cwd=KERNELS, capture_output=True, text=True)

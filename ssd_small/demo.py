@@ -16,15 +16,15 @@ from typing import Any
 
 from .datasets.digits import DigitsDataset
 from .errors import CheckFailed, SsdSmallError
+from .evaluation.limits import MAP_LIMIT
 from .files import write_bytes, write_json
 from .machine import describe_machine
+from .models.shipped import shipped_checkpoints
 
 #: networks with a checkpoint in the package, the baseline first
 NETWORKS = ("mobilenet_v1", "mobilenet_v1_s1l0")
 #: pictures of the val split to draw, of different photographs
 SHOWN = (16, 31, 44, 70)
-#: what an engine's mAP may differ from PyTorch's
-TOLERANCE = 0.001
 #: seconds a command of the demo has to end by itself after Ctrl-C
 _GRACE = 5.0
 
@@ -98,7 +98,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:
         say: prints a line.
 
     Raises:
-        CheckFailed: an engine's mAP differs from PyTorch's by more than 0.001.
+        CheckFailed: an engine's mAP differs from PyTorch's by more than :data:`MAP_LIMIT`.
         SsdSmallError: a command failed.
     """
     started = time.perf_counter()
@@ -118,10 +118,10 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:
         f"in {folder / 'pictures'}"
     )
     worst = max(outcomes, key=lambda outcome: outcome.difference)
-    if worst.difference > TOLERANCE:
+    if worst.difference > MAP_LIMIT:
         raise CheckFailed(
             f"the engine of {worst.model} misses PyTorch's mAP by {worst.difference:.4f}; at most "
-            f"{TOLERANCE} is allowed"
+            f"{MAP_LIMIT} is allowed"
         )
     return outcomes
 
@@ -132,7 +132,8 @@ def _network(
     """One network from checkpoint to measured engine."""
     onnx_file = folder / f"{model}.onnx"
     engine = folder / f"{model}.onnxruntime.fp32.engine"
-    network = ("--model", model, "--weights", f"digits/{model}")
+    shipped = next(one for one in shipped_checkpoints() if one.name == f"digits/{model}")
+    network = ("--model", model, "--weights", shipped.name)
     truth = ("--annotations", data.val_annotations, "--images", data.val_images)
     shell("export", *network, "--preset", "coco", "--output", onnx_file)
     shell("build-engine", onnx_file, "--target", "onnxruntime")
@@ -142,7 +143,7 @@ def _network(
         report = json.loads(shell("eval", *source, *truth, "--json", save=file))
         metrics.append(report["metrics"])
         say(_scores(report["metrics"]))
-    size = ("--width", str(_width(onnx_file)), "--num-classes", "11")
+    size = ("--width", str(shipped.width), "--num-classes", "11")
     bench = folder / f"{model}.bench.json"
     text = shell("bench", "--model", model, *size, "--seconds", "4", "--json", save=bench)
     rows = json.loads(text)["results"]
@@ -166,12 +167,6 @@ def _report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             for outcome in outcomes
         ],
     }
-
-
-def _width(onnx_file: Path) -> float:
-    from .export.onnx_file import read_onnx
-
-    return read_onnx(onnx_file)[1].width
 
 
 def _scores(metrics: dict[str, float]) -> str:

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
+#: an option of the command line in a message; not a dash inside a word or a file's name
+_OPTION = re.compile(r"(?<![\w./-])--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?![\w./-])")
+
 
 class SsdSmallError(Exception):
-    """One line that says what was received, what was expected and what to do."""
+    """One line that says what was received, what was expected and what to do.
+
+    Messages are written with the options of the command line (``--num-classes``); who catches one
+    in Python reads the arguments' names instead (``num_classes``).
+    """
 
     exit_code = 1
+
+    @property
+    def command_line(self) -> str:
+        """The message for somebody who types options."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return _OPTION.sub(lambda found: found[1].replace("-", "_"), self.command_line)
 
 
 class CheckFailed(SsdSmallError):

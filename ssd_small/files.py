@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def atomic_output(path: Path) -> Iterator[Path]:
             behind and an older file stays whole.
     """
     check_writable(path)
-    temporary = path.with_name(f".ssd-small-{secrets.token_hex(4)}.part")
+    temporary = _temporary_in(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -37,7 +37,10 @@ def atomic_output(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path, option: str = "--output") -> None:
-    """Make sure early that ``path``, given by ``option``, can be written; touches nothing.
+    """Make sure early that ``path``, given by ``option``, can be written; leaves nothing behind.
+
+    An empty file is made in its folder, or in the one that its folder would be made in, and
+    removed: a folder can refuse files whose permissions allow them, as those of /proc do.
 
     Raises:
         OutputError: it is a folder or a device, or its folder cannot be made or written to.
@@ -52,8 +55,22 @@ def check_writable(path: Path, option: str = "--output") -> None:
         raise output_error(path, error) from error
     if not folder.is_dir():
         raise OutputError(f"cannot write {path}: {folder} is a file; choose another {option}")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"cannot write {path}: {folder} is read-only; choose another {option}")
+    trial = _temporary_in(folder)
+    try:
+        trial.touch(exist_ok=False)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {folder} takes no file ({error.strerror or error}); choose "
+            f"another {option}"
+        ) from error
+    finally:
+        # a read-only file system refuses to remove even what is not there
+        with suppress(OSError):
+            trial.unlink()
+
+
+def _temporary_in(folder: Path) -> Path:
+    return folder / f".ssd-small-{secrets.token_hex(4)}.part"
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

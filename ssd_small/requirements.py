@@ -1,4 +1,4 @@
-"""Importing optional packages with a message that says which extra to install."""
+"""Importing optional packages with a message that says what to install."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from types import ModuleType
 
 from .errors import MissingRequirement
 
-#: top-level module -> the extra of this package that installs it
+#: top-level module -> the extra of this package that installs it; a module without one belongs to
+#: a package that this one only hands results over to, is called like it, and is installed by itself
 EXTRA_OF_MODULE = {
     "torch": "torch",
     "torchvision": "torch",
@@ -27,7 +28,7 @@ EXTRA_OF_MODULE = {
 
 
 def require(module: str, purpose: str) -> ModuleType:
-    """Import ``module`` or say which extra brings it.
+    """Import ``module`` or say what to install for it.
 
     Raises:
         MissingRequirement: the package is absent or cannot be loaded.
@@ -36,7 +37,10 @@ def require(module: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        line = f"pip install 'ssd-small[{EXTRA_OF_MODULE[top]}]'"
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None  # Ctrl-C while an extension module was initialised
+        extra = EXTRA_OF_MODULE.get(top)
+        line = "pip install " + (f"'ssd-small[{extra}]'" if extra else top)
         if isinstance(error, ModuleNotFoundError) and error.name in (top, None):
             state = f"the Python package '{top}' is not installed"
         else:

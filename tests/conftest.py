@@ -3,31 +3,65 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
-import subprocess
-import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+from command_line import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+#: where CI is true nothing else may keep a test from being executed: `make install` brings the rest
+MAY_BE_ABSENT = re.compile("not executed here: .*(GPU|NVIDIA driver|compute-sanitizer|shared data)")
+
+
+def _needless_skips(config: pytest.Config) -> list[str]:
+    """``file:line: reason`` of what was left out in continuous integration without need."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") != "true" or reporter is None:  # none in a process of pytest-xdist
+        return []
+    skips = [report.longrepr for report in reporter.stats.get("skipped", [])]
+    found = {f"{path}:{line}: {why}" for path, line, why in skips if not MAY_BE_ABSENT.search(why)}
+    return sorted(found)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.exitstatus == pytest.ExitCode.OK and _needless_skips(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    needless = _needless_skips(terminalreporter.config)
+    if needless:
+        terminalreporter.section("skipped, which fails where CI=true", red=True, bold=True)
+        for line in needless:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c_is_heard() -> None:
-    """Commands under test hear Ctrl-C also where a shell started the tests in the background."""
+def signals_are_heard() -> None:
+    """Commands under test hear Ctrl-C and a lost terminal, wherever the tests were started.
+
+    A shell starts what runs in the background deaf to the first, nohup to the second, and a
+    child would be born deaf too.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
-@pytest.fixture(scope="session")
-def golden() -> Path:
-    """Folder with the outputs of the published implementation."""
-    folder = SHARED / "golden"
-    if not folder.is_dir():
-        pytest.skip("the golden outputs of the published implementation are not here")
-    return folder
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What libraries leave in the temporary folder goes with pytest's own; we leave nothing."""
+    folder = tmp_path_factory.mktemp("tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+    assert not list(folder.glob("ssd-small*"))
 
 
 @pytest.fixture(scope="session")
@@ -35,37 +69,22 @@ def shared_data() -> Path:
     """Folder with real pictures and annotations."""
     folder = Path(os.environ.get("SSD_SMALL_DATA", SHARED / "data"))
     if not folder.is_dir():
-        pytest.skip(f"no data in {folder.name}/ (set SSD_SMALL_DATA)")
+        pytest.skip(f"not executed here: no shared data in {folder} (set SSD_SMALL_DATA)")
     return folder
 
 
-#: the generator of the golden inputs sorts with ties, and numpy's AVX-512 sort orders ties in
-#: another way than the one the golden files were made with; the switch must precede the import
-_GOLDEN_HEADS = """
-import sys
-import numpy as np
-sys.path.insert(0, sys.argv[1])
-from generate_inputs import heads
-loc, scores = heads(np.load(sys.argv[2])["priors"])
-np.savez(sys.argv[3], loc=loc, scores=scores)
-"""
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call the command line in this process, file descriptors watched."""
+    from ssd_small.cli import main
 
+    def run(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        code = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Outcome(code, *capfd.readouterr())
 
-@pytest.fixture(scope="session")
-def golden_heads(golden: Path, tmp_path_factory: pytest.TempPathFactory):
-    """Function: name of a golden network -> (loc [P, 4], scores [P, 81]) of its generator."""
-    folder = tmp_path_factory.mktemp("golden")
-
-    def load(name: str) -> tuple[np.ndarray, np.ndarray]:
-        target = folder / f"{name}.npz"
-        if not target.exists():
-            arguments = [str(golden), str(golden / f"{name}.npz"), str(target)]
-            subprocess.run(
-                [sys.executable, "-W", "ignore", "-c", _GOLDEN_HEADS, *arguments],
-                env={**os.environ, "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512_SKX"},
-                check=True,
-            )
-        arrays = np.load(target)
-        return arrays["loc"], arrays["scores"]
-
-    return load
+    return run

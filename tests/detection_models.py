@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 import torch
 from ssd_small.export.build_engine import build_engine
-from ssd_small.export.build_options import BuildOptions
 from ssd_small.export.decode_nms_node import append_decode_nms, strip_decode_nms
 from ssd_small.export.onnx_file import read_onnx, set_description, write_onnx
 from ssd_small.export.prepare import plugin_onnx
 from ssd_small.export.to_onnx import onnx_from_network
 
+from ssd_small.artefacts.build_options import BuildOptions
 from ssd_small.artefacts.network import network_from_checkpoint
 from ssd_small.detection.detector import Detector
 from ssd_small.detection.load import load
@@ -70,13 +70,11 @@ class Models:
     """
 
     def __init__(self, folder: Path) -> None:
-        """The files in ``folder``; written if it does not exist."""
+        """Write the files into ``folder``."""
         kinds = ("checkpoint.pth", "onnx.onnx", "own.onnx", "heads.onnx", "plugin.onnx")
         kinds += ("foreign.onnx", "engine.engine", "own_engine.engine", "heads_engine.engine")
         self.files = {name.partition(".")[0]: folder / name for name in kinds}
-        if not folder.exists():
-            folder.mkdir()
-            self._write()
+        self._write()
 
     def open(self, kind: str, **options: Any) -> Detector:
         """The detector that a file holds, with these options of ``load``."""

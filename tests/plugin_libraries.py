@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -45,10 +46,13 @@ def _build(cmake: str, ninja: str | None) -> tuple[Path, str]:
         commands.append([cmake, "-S", ROOT, "-B", folder, *generator, "-DSSD_SMALL_BUILD_TESTS=ON"])
     targets = ["ssd_small_plugin_host", "ssd_small_plugin_driver"]
     commands.append([cmake, "--build", folder, "--parallel", "2", "--target", *targets])
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            return folder, done.stdout + done.stderr
+    folder.parent.mkdir(exist_ok=True)
+    with (folder.parent / "plugin-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # processes of pytest-xdist build in turn
+        for command in commands:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                return folder, done.stdout + done.stderr
     return folder, ""
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from plugin_driver import FLOAT, HALF, Plugin, extents_of
+from same_detections import checked_detections
 
 from ssd_small.postprocess.detections import Detections
 
@@ -45,7 +46,7 @@ def run(
             workspace,
         )
         assert status == 0, plugin.library.take_messages()
-    return _detections_from(*outputs)
+    return checked_detections(*outputs)
 
 
 @contextmanager
@@ -56,19 +57,3 @@ def _fenced(size: int) -> Iterator[int]:
     yield block.ctypes.data + start
     assert (block[start - fence : start] == 0xA5).all(), "written before the workspace"
     assert (block[start + size : start + size + fence] == 0xA5).all(), "written after the workspace"
-
-
-def _detections_from(
-    num: np.ndarray, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, prior: np.ndarray
-) -> list[Detections]:
-    results = []
-    for i, count in enumerate(num):
-        assert 0 <= count <= boxes.shape[1]
-        tail = slice(count, None)
-        assert not boxes[i, tail].any()
-        assert not scores[i, tail].any()
-        assert not labels[i, tail].any()
-        assert (prior[i, tail] == -1).all()
-        head = slice(None, count)
-        results.append(Detections(boxes[i, head], scores[i, head], labels[i, head], prior[i, head]))
-    return results

@@ -17,8 +17,9 @@ from ssd_small.pictures.preprocessing import Preprocessing
 from ssd_small.training.distributed import Processes
 from ssd_small.training.initialise import initial_network
 from ssd_small.training.matching import Targets, match
-from ssd_small.training.progress import Reporter
+from ssd_small.training.overlaps import GroupedPriors
 from ssd_small.training.recipe import Recipe
+from ssd_small.training.reporter import Reporter
 from ssd_small.training.run import Run
 from ssd_small.training.step import Learner
 from ssd_small.training.stopping import StopRequest
@@ -57,9 +58,9 @@ class NoiseBatches:
         images = torch.randn(self.size, 3, self.side, self.side, generator=random) * 50
         low = torch.rand(self.size, 2, 2, generator=random) * 0.6
         sides = 0.1 + torch.rand(self.size, 2, 2, generator=random) * 0.3
-        labels = torch.tensor([1, 2])
+        labels, priors = torch.tensor([1, 2]), GroupedPriors.of(self.net.priors)
         targets = [
-            match(torch.cat([a, a + b], dim=1), labels, self.net.priors)
+            match(torch.cat([a, a + b], dim=1), labels, priors)
             for a, b in zip(low, sides, strict=True)
         ]
         return self.damage(iteration, images), Targets.stack(targets)

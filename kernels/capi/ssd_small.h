@@ -1,9 +1,13 @@
 /* C interface of the CPU library (libssd_small), for ctypes and other languages.
  *
  * No function throws or prints; all may be called from several threads at once. Between calls idle
- * threads and some scratch memory are kept, which no result depends on: the library is not made to
- * be unloaded.
- * Contract of the results: ssd_small/postprocess.py.
+ * threads and some scratch memory are kept, which no result depends on.
+ *
+ * The library must not be unloaded (dlclose, FreeLibrary): its idle threads sleep inside its code
+ * until the process ends, and would wake where there is none. On Linux it is linked with
+ * -z nodelete, so that dlclose leaves it where it is; elsewhere this is the caller's to see to.
+ *
+ * Contract of the results: ssd_small/postprocess/oracle.py.
  */
 #ifndef SSD_SMALL_CAPI_SSD_SMALL_H_
 #define SSD_SMALL_CAPI_SSD_SMALL_H_

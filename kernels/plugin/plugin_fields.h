@@ -1,19 +1,20 @@
 // DecodeNmsParams <-> the fields (node attributes) of the plugin.
 //
-// | field                | type          | default   | range                           |
-// |----------------------|---------------|-----------|---------------------------------|
-// | score_threshold      | float         | 0.01      | finite                          |
-// | iou_threshold        | float         | 0.6       | 0 to 1                          |
-// | variances            | 2 floats      | 0.1, 0.2  | positive                        |
-// | activation           | string        | softmax   | softmax, sigmoid, none          |
-// | background_label     | int           | 0         | -1 (none) to 1023               |
-// | pre_nms_topk         | int           | 400       | 0 (no cut) or more              |
-// | keep_topk_per_class  | int           | 100       | 0 (no cut) or more              |
-// | keep_topk            | int           | 200       | 0 (no cut) or more              |
-// | pixel_offset         | float         | 0         | at least 0                      |
+// | field                | type          | range                           |
+// |----------------------|---------------|---------------------------------|
+// | score_threshold      | float         | finite                          |
+// | iou_threshold        | float         | 0 to 1                          |
+// | variances            | 2 floats      | positive                        |
+// | activation           | string        | softmax, sigmoid, none          |
+// | background_label     | int           | -1 (none) to 1023               |
+// | pre_nms_topk         | int           | 0 (no cut) or more              |
+// | keep_topk_per_class  | int           | 0 (no cut) or more              |
+// | keep_topk            | int           | 0 (no cut) or more              |
+// | pixel_offset         | float         | at least 0                      |
 //
-// Names, defaults and ranges are those of PostprocessParams (ssd_small/postprocess.py). The same
-// fields are the serialised state, so an engine file names what it holds.
+// A field that is left out keeps its default of DecodeNmsParams. Names, defaults and ranges are
+// those of PostprocessParams (ssd_small/postprocess/params.py). The same fields are the serialised
+// state, so an engine file names what it holds.
 #pragma once
 
 #include <array>

@@ -8,8 +8,9 @@
 
 namespace {
 
-ssd_small_params default_params() {
-  return {sizeof(ssd_small_params), 0.01f, 0.6f, {0.1f, 0.2f}, 0, 0, 400, 100, 200, 0.0f};
+// softmax with background, no cut
+ssd_small_params plain_params() {
+  return {sizeof(ssd_small_params), 0.01f, 0.6f, {0.1f, 0.2f}, 0, 0, 0, 0, 0, 0.0f};
 }
 
 struct Call {
@@ -17,7 +18,7 @@ struct Call {
   std::vector<float> conf = {0, 9, 0, 8};
   std::vector<float> priors = {0.5f, 0.5f, 0.2f, 0.2f, 0.1f, 0.1f, 0.1f, 0.1f};
   ssd_small_heads heads = {sizeof(ssd_small_heads), 0, 1, 2, 2, 0, nullptr, nullptr, nullptr};
-  ssd_small_params params = default_params();
+  ssd_small_params params = plain_params();
   ssd_small_result* result = nullptr;
   char message[160] = "";
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,20 @@ import numpy.typing as npt
 from .._version import __version__
 from ..errors import BadFile, UsageError
 from ..models.priors import priors_from_levels
-from ..models.spec import Level, ModelSpec
+from ..models.shapes import levels_from_spec
+from ..models.spec import ModelSpec
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess import PostprocessParams
+from ..postprocess.params import MAX_CLASSES
 from .labels import default_labels
+from .parts import (
+    Levels,
+    levels_from_fields,
+    levels_to_list,
+    postprocess_from_fields,
+    preprocessing_from_fields,
+)
+from .record import Fields, check_format, unknown_fields, with_unknown_fields
 
 #: version of the description; raised when a reader of the old one would go wrong
 DESCRIPTION_FORMAT = 1
@@ -41,6 +51,7 @@ class Description:
         clip: which prior coordinates are clamped.
         has_decode_nms: whether decode + NMS are inside (five outputs) or not (loc and conf).
         tool_version: version of this package that wrote it.
+        unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
 
     model: str
@@ -50,10 +61,11 @@ class Description:
     weights: str
     preprocessing: Preprocessing
     postprocess: PostprocessParams
-    levels: tuple[tuple[Level, tuple[int, int]], ...]
+    levels: Levels
     clip: str
     has_decode_nms: bool
     tool_version: str = __version__
+    unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def priors(self) -> npt.NDArray[np.float32]:
@@ -85,8 +97,8 @@ class Description:
         return replace(self, has_decode_nms=inside, postprocess=params or self.postprocess)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return {
+        """JSON-ready form; unknown fields that were read are written again."""
+        own: dict[str, Any] = {
             "format": DESCRIPTION_FORMAT,
             "tool_version": self.tool_version,
             "model": self.model,
@@ -96,67 +108,59 @@ class Description:
             "weights": self.weights,
             "preprocessing": self.preprocessing.to_dict(),
             "postprocess": self.postprocess.to_dict(),
-            "levels": [
-                {
-                    "map": list(feature_map),
-                    "step": level.step,
-                    "sizes": list(level.sizes),
-                    "aspect_ratios": list(level.aspect_ratios),
-                }
-                for level, feature_map in self.levels
-            ],
+            "levels": levels_to_list(self.levels),
             "clip": self.clip,
             "has_decode_nms": self.has_decode_nms,
         }
+        return with_unknown_fields(own, self.unknown)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], source: str | Path) -> Description:
+    def from_dict(cls, values: object, source: str | Path) -> Description:
         """Rebuild from :meth:`to_dict`.
 
         Raises:
-            BadFile: written in another format, or a field is missing or wrong.
+            BadFile: written in a newer format, or a field is missing or wrong.
         """
-        if not isinstance(values, dict):
-            raise BadFile(f"{source} holds a damaged description; export the network again")
-        if values.get("format") != DESCRIPTION_FORMAT:
-            raise BadFile(
-                f"{source} describes itself in format {values.get('format')!r}; this version reads "
-                f"format {DESCRIPTION_FORMAT}: export the network again"
-            )
+        known = check_format(
+            values, "description", DESCRIPTION_FORMAT, source, "export the network again"
+        )
         try:
+            fields = Fields(known)
             description = cls(
-                model=str(values["model"]),
-                num_classes=int(values["num_classes"]),
-                width=float(values["width"]),
-                labels=tuple(str(name) for name in values["labels"]),
-                weights=str(values["weights"]),
-                preprocessing=Preprocessing.from_dict(values["preprocessing"]),
-                postprocess=PostprocessParams.from_dict(values["postprocess"]),
-                levels=tuple(
-                    (
-                        Level(v["step"], tuple(v["sizes"]), tuple(v["aspect_ratios"])),
-                        (int(v["map"][0]), int(v["map"][1])),
-                    )
-                    for v in values["levels"]
-                ),
-                clip=str(values["clip"]),
-                has_decode_nms=bool(values["has_decode_nms"]),
-                tool_version=str(values["tool_version"]),
+                model=fields.text("model"),
+                num_classes=fields.integer("num_classes", 1, MAX_CLASSES),
+                width=fields.number("width", 0, 4),
+                labels=fields.texts("labels"),
+                weights=fields.text("weights"),
+                preprocessing=preprocessing_from_fields(fields.fields("preprocessing")),
+                postprocess=postprocess_from_fields(fields.fields("postprocess")),
+                levels=levels_from_fields(fields.records("levels")),
+                clip=fields.text("clip", ("all", "size", "none")),
+                has_decode_nms=fields.flag("has_decode_nms"),
+                tool_version=fields.text("tool_version"),
             )
             description._check()
-            return description
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except ValueError as error:
             raise BadFile(
-                f"{source} describes itself incompletely ({type(error).__name__}: {error}); "
-                "export the network again"
+                f"{source} describes itself incompletely ({error}); export the network again"
             ) from error
+        return replace(description, unknown=unknown_fields(known, description.to_dict()))
 
     @classmethod
-    def from_json(cls, text: str, source: str | Path) -> Description:
-        """As :meth:`from_dict`, from the JSON text in an ONNX file."""
+    def from_metadata(cls, metadata: Mapping[str, str], source: str | Path) -> Description:
+        """As :meth:`from_dict`, from the metadata of an ONNX file.
+
+        Raises:
+            BadFile: the file is not of this tool, or as :meth:`from_dict`.
+        """
+        if METADATA_KEY not in metadata:
+            raise BadFile(
+                f"{source} is ONNX but was not written by 'ssd-small export' (no {METADATA_KEY!r} "
+                "metadata); export the network with this tool"
+            )
         try:
-            values = json.loads(text)
-        except ValueError as error:
+            values = json.loads(metadata[METADATA_KEY])
+        except (ValueError, RecursionError) as error:
             raise BadFile(f"{source} holds a damaged description; export it again") from error
         return cls.from_dict(values, source)
 
@@ -176,13 +180,10 @@ def description_from_spec(
     Raises:
         UsageError: the number of labels does not fit the number of classes.
     """
-    from ..models.shapes import summarize
-
     background = spec.postprocess.background_label
     detectable = num_classes - (background >= 0)
     names = tuple(labels) if labels is not None else default_labels(detectable)
     check_labels(names, num_classes, background)
-    maps = [(shape.height, shape.width) for shape in summarize(spec).levels]
     return Description(
         model=spec.name,
         num_classes=num_classes,
@@ -191,7 +192,7 @@ def description_from_spec(
         weights=weights,
         preprocessing=spec.preprocessing,
         postprocess=params or spec.postprocess,
-        levels=tuple(zip(spec.levels, maps, strict=True)),
+        levels=levels_from_spec(spec),
         clip=spec.clip,
         has_decode_nms=has_decode_nms,
     )

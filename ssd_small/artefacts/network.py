@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import BadFile, UsageError
 from ..files import sha256_of
-from ..models.registry import get_spec
+from ..models.registry import get_spec, known_models
 from ..models.shipped import find_shipped
+from ..models.spec import ModelSpec
 from ..requirements import require
-from .description import Description, description_from_spec
+from .checkpoint import CheckpointRecord, check_against_spec
+from .description import Description, check_labels, description_from_spec
 from .labels import read_labels
 
 if TYPE_CHECKING:
@@ -32,42 +35,61 @@ def network_from_checkpoint(
 
     Args:
         weights: checkpoint file, or the name of a shipped one, which knows its model and labels.
-        model: name of the network; shipped checkpoints know theirs.
-        num_classes, width: default: read off the weights.
-        labels: class names, or the text file that holds them.
+        model: name of the network; checkpoints of ``ssd-small train`` and shipped ones know it.
+        num_classes, width: default: what the checkpoint says, else read off the weights.
+        labels: class names, or the text file that holds them; default: what the checkpoint says.
 
     Raises:
-        UsageError: no model, an unknown one, or labels that do not fit.
+        UsageError: no model, an unknown one, another than the checkpoint's, or labels that do not
+            fit.
         BadFile: the checkpoint or the labels cannot be read, or do not fit the model.
         MissingRequirement: torch is not installed.
     """
-    weights = Path(weights)
-    shipped = find_shipped(weights)
+    path, shipped = Path(weights), find_shipped(weights)
     if shipped is not None:
-        weights = shipped.path
+        path = shipped.path
         labels = shipped.labels_path if labels is None else labels
-        model = model or shipped.model
-        if get_spec(model).name != shipped.model:
-            raise UsageError(
-                f"{shipped.name} is a {shipped.model}, not a {model}; pass that --model"
+        model = _agreed(model, shipped.model, shipped.name)
+    require("torch", model or f"reading {path}")
+    from ..models.checkpoint import model_from_state, read_checkpoint
+
+    state, raw = read_checkpoint(path)
+    record = None if raw is None else CheckpointRecord.from_dict(raw, path)
+    if record is not None:
+        own = record.description
+        if own.model not in known_models():
+            raise BadFile(
+                f"checkpoint {path} is of a network {own.model!r}, which this version does not "
+                "know; update ssd-small, or take an undamaged copy"
             )
+        model = _agreed(model, own.model, f"checkpoint {path}")
+        num_classes, width = num_classes or own.num_classes, width or own.width
     if model is None:
         raise UsageError(
-            f"no network for the weights {weights}: pass --model NAME (see 'ssd-small models')"
+            f"{path} does not say which network it is of: pass --model NAME (see 'ssd-small "
+            "models')"
         )
-    spec = get_spec(model)
-    require("torch", model)
-    from ..models.checkpoint import model_from_checkpoint
+    net = model_from_state(model, state, path, num_classes, width)
+    origin, names = f"sha256:{sha256_of(path)}", labels_from(labels)
+    if record is None:
+        return net, description_from_spec(
+            net.spec, net.num_classes, net.width, labels=names, weights=origin
+        )
+    check_against_spec(own, net.spec, path)
+    if names is not None:
+        check_labels(names, own.num_classes, own.postprocess.background_label)
+    return net, replace(own, weights=origin, labels=own.labels if names is None else names)
 
-    net = model_from_checkpoint(model, weights, num_classes, width)
-    origin = f"sha256:{sha256_of(weights)}"
-    return net, description_from_spec(
-        spec, net.num_classes, net.width, labels=labels_from(labels), weights=origin
-    )
+
+def _agreed(asked: str | None, recorded: str, what: str) -> str:
+    """The recorded model, unless another one is asked for."""
+    if asked is not None and get_spec(asked).name != recorded:
+        raise UsageError(f"{what} is a {recorded}, not a {asked}; pass that --model, or none")
+    return recorded
 
 
 def random_network(
-    model: str,
+    model: str | ModelSpec,
     *,
     num_classes: int | None = None,
     width: float | None = None,
@@ -79,8 +101,8 @@ def random_network(
         UsageError: an unknown model, or labels that do not fit.
         MissingRequirement: torch is not installed.
     """
-    spec = get_spec(model)
-    torch = require("torch", model)
+    spec = get_spec(model) if isinstance(model, str) else model
+    torch = require("torch", spec.name)
     from ..models.network import create_model
 
     names = labels_from(labels)

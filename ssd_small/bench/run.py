@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from .synthetic import detector_heads, picture_input
 from .timing import Timing, measure
 
 if TYPE_CHECKING:
-    from ..export.build_options import Precision
+    from ..artefacts.build_options import Precision
     from ..runtimes.torch import TorchRuntime
 
 
@@ -112,9 +112,8 @@ def reference_runtime(description: Description, threads: int = 0) -> TorchRuntim
         UsageError: it is not one of this package's networks.
         MissingRequirement: torch is not installed.
     """
-    net, _ = random_network(
-        description.model, num_classes=description.num_classes, width=description.width
-    )
+    spec = replace(get_spec(description.model), preprocessing=description.preprocessing)
+    net, _ = random_network(spec, num_classes=description.num_classes, width=description.width)
     return torch_runtime(net, description.with_decode_nms(False), threads=threads, max_batch=64)
 
 
@@ -168,8 +167,8 @@ def bench_model(
         num_classes: classes including background.
         width: channel multiplier.
     """
+    from ..artefacts.build_options import BuildOptions
     from ..export.build_engine import build_engine
-    from ..export.build_options import BuildOptions
     from ..export.onnx_file import write_onnx
     from ..export.to_onnx import onnx_from_network
 

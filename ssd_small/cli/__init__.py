@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         cli.main(args=arguments, prog_name="ssd-small", standalone_mode=False)
     except SsdSmallError as error:
-        _print_error(str(error))
+        _print_error(error.command_line)
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -5,15 +5,25 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from ..artefacts.build_options import (
+    MOST_BATCH,
+    MOST_OPTIMIZATION_LEVEL,
+    BuildOptions,
+    Precision,
+    Target,
+)
 from ..errors import UsageError
-from .options import FILE, json_option, print_json
+from .options import FILE, counted, json_option, print_json
 
 if TYPE_CHECKING:
     from ..artefacts.sidecar import Sidecar
+
+BATCH = click.IntRange(1, MOST_BATCH)
+LEVEL = click.IntRange(0, MOST_OPTIMIZATION_LEVEL)
 
 
 class _SeveralValues(click.Command):
@@ -37,15 +47,20 @@ class _SeveralValues(click.Command):
 @click.argument("onnx_file", metavar="X.onnx", type=FILE)
 @click.option(
     "--target",
-    type=click.Choice(["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]),
-    default="auto",
+    type=click.Choice(get_args(Target)),
+    default=BuildOptions.target,
     show_default=True,
     help="auto: tensorrt with a GPU, or tensorrt-rtx with --compute-capability, or onnxruntime.",
 )
-@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
-@click.option("--min-batch", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--opt-batch", type=click.IntRange(min=1), help="Tuned for; default: --max-batch.")
-@click.option("--max-batch", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(get_args(Precision)),
+    default=BuildOptions.precision,
+    show_default=True,
+)
+@click.option("--min-batch", type=BATCH, default=BuildOptions.min_batch, show_default=True)
+@click.option("--opt-batch", type=BATCH, help="Tuned for; default: --max-batch.")
+@click.option("--max-batch", type=BATCH, default=BuildOptions.max_batch, show_default=True)
 @click.option("--heads", is_flag=True, help="Leave decode + NMS to the native library.")
 @click.option(
     "--compute-capability",
@@ -54,7 +69,7 @@ class _SeveralValues(click.Command):
     metavar="8.6 [8.9 ...]",
     help="GPU architectures of a tensorrt-rtx engine; default: this GPU, or 8.0 and newer.",
 )
-@click.option("--optimization-level", type=click.IntRange(0, 5), help="Effort of the builder.")
+@click.option("--optimization-level", type=LEVEL, help="Effort of the builder.")
 @click.option("--timing-cache", type=FILE, help="Kernel timings to read and write (tensorrt).")
 @click.option("--workspace", type=click.IntRange(min=1), metavar="MIB", help="Scratch memory.")
 @click.option("--version-compatible", is_flag=True, help="Let newer versions run it (tensorrt).")
@@ -68,21 +83,15 @@ def command(onnx_file: Path, output: Path | None, as_json: bool, **options: Any)
     A tensorrt-rtx engine can be built without a GPU; a tensorrt engine is for the GPU it is
     built on.
     """
-    from ..export.build_engine import default_engine_path, resolve_target
-    from ..export.build_options import BuildOptions
-    from ..files import check_writable
+    from ..export.build_engine import build_engine, default_engine_path, resolve_target
+    from ..requirements import require
 
     target = resolve_target(options.pop("target"), options["compute_capabilities"])
     build_options = BuildOptions(target=target, **options)
     output = output or default_engine_path(onnx_file, target, build_options.precision)
     if output.resolve() == onnx_file.resolve():
         raise UsageError(f"--output {output} would overwrite the ONNX file; name another file")
-    check_writable(output)
-    from ..requirements import require
-
     require("onnx", "building an engine")
-    from ..export.build_engine import build_engine
-
     with _ProgressLine() as progress:
         sidecar = build_engine(onnx_file, output, build_options, progress)
     if as_json:
@@ -98,23 +107,24 @@ def _lines(output: Path, sidecar: Sidecar) -> list[str]:
     )
     lines = [
         f"{output}: {sidecar.target} {sidecar.target_version}{where}, {sidecar.precision}, "
-        f"{sidecar.engine['bytes'] / 1e6:.1f} MB, built in {sidecar.seconds:.1f} s",
-        f"precision receipt: {receipt['half_share']:.0%} of the floating-point tensors are Half "
-        f"{receipt['tensors']}",
+        f"{sidecar.engine.bytes / 1e6:.1f} MB, built in {sidecar.seconds:.1f} s",
+        f"precision receipt: {receipt.half_share:.0%} of the floating-point tensors are Half "
+        f"({counted(receipt.tensors)})",
     ]
-    if receipt.get("plan_tensors"):
-        lines.append(f"read from the plan: {receipt['plan_tensors']}")
-    check = sidecar.checks.get("fp16_against_fp32")
+    if receipt.plan_tensors:
+        lines.append(f"read from the plan: {counted(receipt.plan_tensors)}")
+    check = sidecar.precision_check
     if check:
-        loc, conf, found = check["loc"], check["conf"], check["detections"]
+        loc, conf, found = check.loc, check.conf, check.detections
         lines.append(
-            f"fp16 against fp32 on {check['pictures']} synthetic pictures (CPU): "
-            f"loc max {loc['max_error']:.2g}, mean {loc['mean_error']:.2g}; "
-            f"conf max {conf['max_error']:.2g}, mean {conf['mean_error']:.2g}; "
-            f"{found['flipped']} detections differ of {found['fp32']}"
+            f"fp16 against fp32 on {check.pictures} synthetic pictures (CPU): "
+            f"loc max {loc.max_error:.2g}, mean {loc.mean_error:.2g}; "
+            f"conf max {conf.max_error:.2g}, mean {conf.mean_error:.2g}; "
+            f"{found.flipped} detections differ of {found.fp32}, "
+            f"{found.unexplained} of them unexplained by the heads"
         )
-        if check["kept_fp32"]:
-            lines.append(f"kept in fp32 against overflow: {', '.join(check['kept_fp32'])}")
+        if check.kept_fp32:
+            lines.append(f"kept in fp32 against overflow: {', '.join(check.kept_fp32)}")
     return lines
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import BadFile, UsageError
-from ..models.shipped import find_shipped
 from .options import (
     FILE,
     FOLDER,
@@ -85,8 +84,8 @@ def command(
     from ..pictures.reading import list_images
     from ..requirements import require
 
-    if (engine is None) == ((network["model"] or find_shipped(network["weights"])) is None):
-        raise UsageError("pass either --engine, or --model with --weights")
+    if (engine is None) == (not network["model"] and network["weights"] is None):
+        raise UsageError("pass either --engine, or --weights (and --model, if they do not say)")
     require("cv2", "reading images")
     paths = list_images(images)
     targets = _targets(paths, output)
@@ -118,8 +117,9 @@ def _detect(
     with bar:
         for index, (outcome, found) in enumerate(outcomes):
             if outcome.error is not None:
-                unreadable.append(str(outcome.error))
-                entry = {"image": found.image, "error": str(outcome.error)}
+                message = outcome.error.command_line
+                unreadable.append(message)
+                entry = {"image": found.image, "error": message}
             else:
                 entry = found.to_dict()
                 if targets:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import click
 
+from ..artefacts.build_options import Precision
 from ..errors import UsageError
+from ..export.opset import DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET
 from .options import (
     FILE,
     json_option,
@@ -31,13 +33,18 @@ from .options import (
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16"]),
+    type=click.Choice(get_args(Precision)),
     default="fp32",
     show_default=True,
     help="fp16 goes with --plugin-only; otherwise it is chosen in build-engine.",
 )
 @click.option("--random-weights", is_flag=True, help="Export without a checkpoint (for timing).")
-@click.option("--opset", type=click.IntRange(18, 25), default=23, show_default=True)
+@click.option(
+    "--opset",
+    type=click.IntRange(OLDEST_OPSET, NEWEST_OPSET),
+    default=DEFAULT_OPSET,
+    show_default=True,
+)
 @postprocess_options
 @json_option
 def command(
@@ -49,7 +56,7 @@ def command(
     output: Path,
     heads: bool,
     plugin_only: bool,
-    precision: Literal["fp32", "fp16"],
+    precision: Precision,
     random_weights: bool,
     opset: int,
     as_json: bool,

@@ -72,7 +72,7 @@ def _texts(row: dict[str, Any]) -> list[str]:
     return [
         row["name"],
         f"{height}x{width}",
-        " ".join(str(rows) for rows, _ in row["feature_maps"]),
+        " ".join(str(m) if m == n else f"{m}x{n}" for m, n in row["feature_maps"]),
         f"{row['priors']:,}".replace(",", " "),
         f"{row['parameters'] / 1e6:.2f}",
         f"{row['macs'] / 1e9:.2f}",

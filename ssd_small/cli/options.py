@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
-from ..models.shipped import find_shipped
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
@@ -149,7 +148,7 @@ def load_network(
     Raises:
         UsageError: no model, or neither weights nor ``random_weights``.
     """
-    if model is None and find_shipped(weights) is None:
+    if model is None and weights is None:
         raise UsageError("no network: pass --model NAME (see 'ssd-small models')")
     from ..artefacts.network import network_from_checkpoint, random_network
     from ..models.registry import get_spec
@@ -224,6 +223,11 @@ def print_table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> None:
     from tabulate import tabulate
 
     click.echo(tabulate(rows, headers=headers, floatfmt="", disable_numparse=True))
+
+
+def counted(numbers: Mapping[str, int]) -> str:
+    """``FLOAT 438, INT64 63``."""
+    return ", ".join(f"{name} {count}" for name, count in numbers.items())
 
 
 def note(message: str) -> None:

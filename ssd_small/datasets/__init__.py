@@ -1,1 +1,1 @@
-"""Data sets that are made on the spot or converted."""
+"""Ground truth: COCO-format annotations, converted to them, or made on the spot."""

@@ -1,4 +1,4 @@
-"""COCO-format annotations, results and scores; the scoring is pycocotools'."""
+"""COCO-format annotations: reading and checking them, and where their pictures are."""
 
 from __future__ import annotations
 

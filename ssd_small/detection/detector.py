@@ -176,10 +176,10 @@ class Detector:
         of one that cannot be read) and the result made of it.
         """
         self._check_open()
-        check_color(color)
         own = self.params.score_threshold
         bound = self.inference.is_bound
         keep = score_filter(score_threshold, self.description, own, is_bound=bound)
+        check_color(color)
         inference = self.inference
         if not bound and keep.lowest < np.float32(own):
             inference = inference.with_score_threshold(keep.lowest)

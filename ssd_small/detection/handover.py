@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,24 @@ def coco_entries(
             "per name in the detector's labels, in that order"
         )
     sides = found.boxes[:, 2:] - found.boxes[:, :2]
+    ids = [_plain_id(category_id) for category_id in category_ids]
     columns = (
-        found.class_indices.tolist(),
+        [ids[index] for index in found.class_indices.tolist()],
         np.hstack([found.boxes[:, :2], sides]).tolist(),
         found.scores.tolist(),
     )
     return [
-        {"image_id": image_id, "category_id": category_ids[index], "bbox": bbox, "score": score}
-        for index, bbox, score in zip(*columns, strict=True)
+        {"image_id": _plain_id(image_id), "category_id": category_id, "bbox": bbox, "score": score}
+        for category_id, bbox, score in zip(*columns, strict=True)
     ]
+
+
+def _plain_id(number: Any) -> Any:
+    """An id that json writes: those of numpy and torch are integers that it does not take."""
+    try:
+        return operator.index(number)
+    except TypeError:
+        return number  # such as a text
 
 
 def torch_dict(found: PictureDetections) -> dict[str, Any]:
@@ -48,8 +58,10 @@ def torch_dict(found: PictureDetections) -> dict[str, Any]:
 def pandas_frame(found: PictureDetections) -> Any:
     """A row per detection."""
     pandas = require("pandas", "to_pandas()")
+    # said outright, since pandas takes an empty list for objects
+    names = pandas.Series(found.names, dtype="str")
     corners = dict(zip(("x1", "y1", "x2", "y2"), found.boxes.T, strict=True))
-    columns = {"name": found.names, "label": found.labels, "score": found.scores, **corners}
+    columns = {"name": names, "label": found.labels, "score": found.scores, **corners}
     return pandas.DataFrame(columns)
 
 
@@ -59,7 +71,8 @@ def supervision_detections(found: PictureDetections) -> Any:
     return supervision.Detections(
         xyxy=np.array(found.boxes, np.float32),
         confidence=np.array(found.scores, np.float32),
-        class_id=found.labels.astype(int),
+        # counted without the background, as supervision's own lists of classes are
+        class_id=found.class_indices,
         data={"class_name": np.array(found.names, dtype=str)},
     )
 

@@ -231,28 +231,59 @@ class PictureDetections:
         return pixels
 
     def to_coco(self, image_id: Any, category_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """COCO result entries; bbox is (x, y, w, h) in pixels.
+        """COCO result entries, ready for json; bbox is (x, y, w, h) in pixels.
 
         Args:
             image_id: of the picture.
             category_ids: id per class, in the order of ``detector.labels``.
+
+        Raises:
+            UsageError: another number of ids than of classes.
         """
         return handover.coco_entries(self, image_id, category_ids)
 
     def to_torch(self) -> dict[str, Any]:
-        """Tensors ``boxes [D, 4]``, ``scores [D]``, ``labels [D]`` (int64), as torchvision's."""
+        """Tensors ``boxes [D, 4]``, ``scores [D]``, ``labels [D]`` (int64), as torchvision's.
+
+        Labels are :attr:`labels`: where there is a background it is counted, as torchvision does.
+
+        Raises:
+            MissingRequirement: torch is not installed.
+        """
         return handover.torch_dict(self)
 
     def to_pandas(self) -> Any:
-        """A DataFrame with the columns name, label, score, x1, y1, x2, y2."""
+        """A DataFrame with the columns name, label, score, x1, y1, x2, y2; a row per detection.
+
+        Names are texts, labels int32 (:attr:`labels`), the others float32, also without any row.
+
+        Raises:
+            MissingRequirement: pandas is not installed.
+        """
         return handover.pandas_frame(self)
 
     def to_supervision(self) -> Any:
-        """``supervision.Detections`` with the names in ``data["class_name"]``."""
+        """``supervision.Detections`` with the names in ``data["class_name"]``.
+
+        ``class_id`` is the position in ``detector.labels`` (:attr:`class_indices`), the background
+        not counted, as in the class lists of supervision's data sets and metrics.
+
+        Raises:
+            MissingRequirement: supervision is not installed.
+        """
         return handover.supervision_detections(self)
 
     def to_fiftyone(self) -> Any:
-        """``fiftyone.Detections``; boxes are (x, y, w, h) relative to the picture."""
+        """``fiftyone.Detections``; boxes are (x, y, w, h) relative to the picture.
+
+        Needs the package fiftyone. Making labels starts no process and opens no connection; only
+        a data set of fiftyone needs its database, a MongoDB which fiftyone's installation
+        downloads or which ``FIFTYONE_DATABASE_URI`` names. ``FIFTYONE_DO_NOT_TRACK=true`` switches
+        off the usage tracking of its app.
+
+        Raises:
+            MissingRequirement: fiftyone is not installed.
+        """
         return handover.fiftyone_detections(self)
 
 

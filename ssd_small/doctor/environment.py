@@ -1,4 +1,4 @@
-"""What this machine has, whether an engine can run on it, and a short test that proves it."""
+"""What this machine has: packages, libraries, driver and GPUs, a finding each."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _native_library() -> Finding:
         if native.is_available():
             return Finding(subject, True, "loads")
     except SsdSmallError as error:
-        return Finding(subject, False, str(error), str(error).rpartition("; ")[2])
+        return Finding(subject, False, error.command_line, error.command_line.rpartition("; ")[2])
     state = "not built: the numpy oracle does its work, slowly"
     remedy = "pip install --force-reinstall ssd-small (with a C++ compiler present)"
     return Finding(subject, False, state, remedy)
@@ -124,7 +124,7 @@ def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
         remedy = "pip install --force-reinstall ssd-small (with nvcc present)"
         if os.environ.get(ENVIRONMENT):
             remedy = f"unset {ENVIRONMENT}"
-        return Finding(subject, False, str(error), remedy)
+        return Finding(subject, False, error.command_line, remedy)
     except (ImportError, OSError) as error:
         remedy = f"pip install --force-reinstall 'ssd-small[{EXTRA_OF_MODULE[str(module)]}]'"
         return Finding(subject, False, f"{module} does not load: {error}", remedy)

@@ -6,17 +6,21 @@ import math
 import pickle
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import BadFile
+from ..errors import BadFile, UsageError
 from .network import SsdNetwork, create_model
 from .registry import get_spec
 from .shipped import find_shipped
 from .spec import ModelSpec
 
 StateDict = dict[str, Tensor]
+
+#: entry of a checkpoint beside ``state_dict`` that holds its record
+RECORD_KEY = "ssd_small"
 
 
 def load_checkpoint(
@@ -41,13 +45,38 @@ def load_checkpoint(
         BadFile: the file is absent, truncated, holds more than tensors, or does not fit; every
             missing, unexpected or mis-shaped key is listed, one a line.
     """
-    _load_state_dict(net, read_state_dict(path), path, scope, advice)
+    state, record = read_checkpoint(path)
+    recorded = recorded_model(record)
+    if not scope and recorded not in (None, net.spec.name):
+        raise UsageError(
+            f"checkpoint {path} is of a {recorded}, not of a {net.spec.name}: build the network "
+            f"that it was trained as (--model {recorded})"
+        )
+    _load_state_dict(net, state, path, scope, advice)
+
+
+def recorded_model(record: Any) -> str | None:
+    """The network that a record names; None if it names none."""
+    description = record.get("description") if isinstance(record, dict) else None
+    model = description.get("model") if isinstance(description, dict) else None
+    return model if isinstance(model, str) else None
 
 
 def model_from_checkpoint(
     name: str, path: str | Path, num_classes: int | None = None, width: float | None = None
 ) -> SsdNetwork:
-    """Build the network a checkpoint was made for and load it.
+    """Build the network a checkpoint was made for and load it; see :func:`model_from_state`."""
+    return model_from_state(name, read_state_dict(path), path, num_classes, width)
+
+
+def model_from_state(
+    name: str,
+    state: StateDict,
+    path: str | Path,
+    num_classes: int | None = None,
+    width: float | None = None,
+) -> SsdNetwork:
+    """Build the network that a state dict belongs to and load it.
 
     ``num_classes`` and ``width`` are read off the weights' shapes unless given.
 
@@ -55,7 +84,6 @@ def model_from_checkpoint(
         BadFile: as :func:`load_checkpoint`.
     """
     spec = get_spec(name)
-    state = read_state_dict(path)
     net = create_model(
         spec,
         num_classes if num_classes is not None else _num_classes_of(state, spec) or 81,
@@ -66,9 +94,15 @@ def model_from_checkpoint(
 
 
 def read_state_dict(path: str | Path) -> StateDict:
+    """The tensors of :func:`read_checkpoint` alone."""
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: str | Path) -> tuple[StateDict, Any]:
     """The tensors of a checkpoint by key, on the CPU, without running code from the file.
 
-    ``path`` may be the name of a shipped checkpoint.
+    ``path`` may be the name of a shipped checkpoint. The second value is what the file says of
+    itself (see :mod:`ssd_small.artefacts.checkpoint`), not checked; None if it says nothing.
 
     Raises:
         BadFile: the file cannot be read as a dictionary of tensors.
@@ -92,11 +126,12 @@ def read_state_dict(path: str | Path) -> StateDict:
         raise BadFile(_unreadable(path, reason)) from error
     except Exception as error:  # a damaged pickle can fail in any way
         raise BadFile(_unreadable(path, "it is truncated or no checkpoint")) from error
+    record = None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+        record, content = content.get(RECORD_KEY), content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise BadFile(_unreadable(path, "it holds no dictionary of tensors"))
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
+    return {str(key).removeprefix("module."): value for key, value in content.items()}, record
 
 
 def _unreadable(path: Path, reason: str) -> str:

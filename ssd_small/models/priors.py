@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from .spec import Level, ModelSpec
+from .shapes import levels_from_spec
+from .spec import Level, ModelSpec
 
 
 def priors_from_spec(spec: ModelSpec) -> npt.NDArray[np.float32]:
     """Prior boxes ``[P, 4]`` of a network; see :func:`priors_from_levels`."""
-    from .shapes import summarize
-
-    maps = [(shape.height, shape.width) for shape in summarize(spec).levels]
-    return priors_from_levels(list(zip(spec.levels, maps, strict=True)), spec.input_size, spec.clip)
+    return priors_from_levels(levels_from_spec(spec), spec.input_size, spec.clip)
 
 
 def priors_from_levels(
@@ -33,8 +29,9 @@ def priors_from_levels(
             only, ``"none"`` nothing.
 
     Returns:
-        ``[P, 4]`` float32 (cx, cy, w, h) in the unit square: levels in order, cells row by row,
-        within a cell the squares first, then each aspect ratio and its inverse.
+        ``[P, 4]`` float32 (cx, cy, w, h) in the unit square, so that a prior that is square in
+        pixels is not square here unless the input is. Levels in order, cells row by row, within a
+        cell the squares first, then each aspect ratio and its inverse.
     """
     priors = np.concatenate(
         [_level_priors(level, feature_map, input_size) for level, feature_map in levels]
@@ -54,7 +51,7 @@ def _level_priors(
     height, width = input_size
     cx = (np.arange(columns) + 0.5) * level.step / width
     cy = (np.arange(rows) + 0.5) * level.step / height
-    sides = _cell_sizes(level.sizes, level.aspect_ratios, min(height, width))
+    sides = _cell_sizes(level, input_size)
     priors = np.empty((rows, columns, len(sides), 4))
     priors[..., 0] = cx[None, :, None]
     priors[..., 1] = cy[:, None, None]
@@ -62,12 +59,11 @@ def _level_priors(
     return priors.reshape(-1, 4)
 
 
-def _cell_sizes(
-    sizes: Sequence[float], aspect_ratios: Sequence[float], unit: int
-) -> npt.NDArray[np.float64]:
+def _cell_sizes(level: Level, input_size: tuple[int, int]) -> npt.NDArray[np.float64]:
     """Widths and heights ``[A, 2]`` of the priors of one cell, in the unit square."""
-    squares = [(size / unit, size / unit) for size in sizes]
-    first = sizes[0] / unit
-    wide = [(first * math.sqrt(a), first / math.sqrt(a)) for a in aspect_ratios]
-    pairs = [pair for w, h in wide for pair in ((w, h), (h, w))]
-    return np.asarray(squares + pairs)
+    height, width = input_size
+    squares = [(size / width, size / height) for size in level.sizes]
+    w, h = squares[0]
+    roots = [math.sqrt(a) for a in level.aspect_ratios]
+    others = [pair for r in roots for pair in ((w * r, h / r), (w / r, h * r))]
+    return np.asarray(squares + others)

@@ -169,6 +169,11 @@ def list_models() -> list[str]:
     return [spec.name for spec in _SPECS]
 
 
+def known_models() -> list[str]:
+    """Names of all networks, those that are not in the published table too."""
+    return list(_BY_NAME)
+
+
 def get_spec(name: str) -> ModelSpec:
     """The spec of a network.
 

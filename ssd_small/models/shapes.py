@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import singledispatch
 
+from ..errors import UsageError
 from .spec import (
     Conv,
     ConvBn,
     Layer,
+    Level,
     MaxPool,
     ModelSpec,
     Relu,
@@ -141,6 +143,9 @@ def summarize(spec: ModelSpec, num_classes: int = 81, width: float = 1.0) -> Sum
 
     Multiply-accumulates are those of the convolutions, as the dual path really runs them: the
     coarse branch adds work but no parameters.
+
+    Raises:
+        UsageError: the input is so small that a feature map has no cell.
     """
     x = Shape(3, *spec.input_size)
     total, levels = Cost(), []
@@ -162,8 +167,21 @@ def summarize(spec: ModelSpec, num_classes: int = 81, width: float = 1.0) -> Sum
             x, cost = apply(layer, x, width)
             total += cost
         levels.append(x)
+    if any(min(shape.height, shape.width) < 1 for shape in levels):
+        maps = ", ".join(f"{max(s.height, 0)}x{max(s.width, 0)}" for s in levels)
+        raise UsageError(
+            f"{spec.name} has feature maps of {maps} cells (rows x columns) at an input of "
+            f"{spec.input_size[0]}x{spec.input_size[1]}; expected a cell in each: choose a larger "
+            "input"
+        )
     for shape, level in zip(levels, spec.levels, strict=True):
         _, head = _conv(shape, level.num_anchors * (4 + num_classes), 3, 1, 1)
         total += head
     priors = sum(s.cells * level.num_anchors for s, level in zip(levels, spec.levels, strict=True))
     return Summary(tuple(levels), priors, total)
+
+
+def levels_from_spec(spec: ModelSpec) -> tuple[tuple[Level, tuple[int, int]], ...]:
+    """The prior parameters of each feature level with (rows, columns) of its map."""
+    shapes = summarize(spec).levels
+    return tuple((v, (s.height, s.width)) for v, s in zip(spec.levels, shapes, strict=True))

@@ -87,9 +87,11 @@ class Level:
     """The prior boxes of one feature map.
 
     Attributes:
-        step: distance of two cells in input pixels (the configured one, not the map's ratio).
+        step: distance of two cells in input pixels, across and down (the configured one, not the
+            map's ratio: a spec for another input size needs steps of its own).
         sizes: side lengths of the square priors in input pixels.
-        aspect_ratios: each gives two more priors of the first size, ``a`` and ``1/a``.
+        aspect_ratios: each gives two more priors of the first size's area, ``a`` times as wide as
+            high in input pixels, and ``1/a``.
     """
 
     step: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -38,17 +39,13 @@ class Preprocessing:
     def __post_init__(self) -> None:
         sizes_fit = all(isinstance(v, int) and v > 0 for v in (self.height, self.width))
         triples_fit = len(self.mean) == len(self.std) == 3 and all(self.std)
+        triples_fit = triples_fit and all(map(math.isfinite, (*self.mean, *self.std)))
         known = self.color_order in ("BGR", "RGB") and self.interpolation in _INTERPOLATIONS
         if not (sizes_fit and triples_fit and known):
             raise UsageError(
                 f"{self}: expected a positive height and width, color_order BGR or RGB, three "
                 f"means and non-zero stds, and an interpolation of {', '.join(_INTERPOLATIONS)}"
             )
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
-        """Rebuild from :meth:`to_dict`."""
-        return cls(**values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values by field name."""

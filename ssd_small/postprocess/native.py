@@ -2,6 +2,9 @@
 
 The library is the one packaged in ``ssd_small/_native``, or the file that the environment
 variable ``SSD_SMALL_LIBRARY`` names. Inputs that are contiguous are passed without a copy.
+
+A library that was loaded stays so until the process ends: its idle threads sleep in its code.
+ctypes never unloads one, and nothing here must.
 """
 
 from __future__ import annotations

@@ -34,7 +34,10 @@ class PostprocessParams:
         pre_nms_topk: candidates per class that enter NMS; 0 for no cut.
         keep_topk_per_class: detections kept per class; 0 for no cut.
         keep_topk: detections kept per image; 0 for no cut.
-        pixel_offset: added to widths and heights in the IoU, in unit-square units.
+        pixel_offset: added to widths and heights in the IoU, in unit-square units: ``1 / n`` is a
+            pixel of an input of n x n. One number serves both sides, so with an input that is not
+            square it is ``width / n`` pixels across and ``height / n`` down (1/300 at 320x240:
+            1.07 and 0.8), and no value makes it one pixel both ways.
     """
 
     score_threshold: float = 0.01
@@ -91,7 +94,7 @@ class PostprocessParams:
     def coco(cls) -> PostprocessParams:
         """The published COCO protocol: no pre-NMS cut, 100 per class, no global cut.
 
-        IoU follows the "+1 pixel" convention of the original at 300 pixels.
+        IoU follows the "+1 pixel" convention of the original at 300 x 300 pixels.
         """
         return cls(pre_nms_topk=0, keep_topk_per_class=100, keep_topk=0, pixel_offset=1 / 300)
 

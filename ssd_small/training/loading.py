@@ -17,6 +17,7 @@ from ..requirements import require
 from .augment import Transform
 from .dataset import Sample
 from .matching import Targets, match
+from .overlaps import GroupedPriors
 from .sampling import EpochSampler, SampleKey
 
 TrainingBatch = tuple[Tensor, Targets]
@@ -37,7 +38,8 @@ class _Matched(Dataset[tuple[Tensor, Targets] | SsdSmallError]):
         iou_threshold: float,
         variances: tuple[float, float],
     ) -> None:
-        self._samples, self._transform, self._priors = samples, transform, priors_cxcywh
+        self._samples, self._transform = samples, transform
+        self._priors = GroupedPriors.of(priors_cxcywh)
         self._iou_threshold, self._variances = iou_threshold, variances
 
     def __getitem__(self, key: SampleKey) -> tuple[Tensor, Targets] | SsdSmallError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 import torch
 from torch import Tensor
+
+from .overlaps import GroupedPriors
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,26 +31,6 @@ class Targets:
             torch.stack([image.loc for image in images]),
             torch.stack([image.labels for image in images]),
         )
-
-
-def boxes_xyxy_from_cxcywh(boxes_cxcywh: Tensor) -> Tensor:
-    """Corners ``[..., 4]`` of boxes given by centre and size."""
-    centre, size = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:]
-    return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
-
-
-def iou_matrix(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
-    """Intersection over union of each of ``[G, 4]`` with each of ``[P, 4]``: ``[G, P]``.
-
-    Boxes without area overlap nothing (0, never NaN).
-    """
-    # contiguous columns and results in place: this is the largest part of preparing a picture
-    x1, y1, x2, y2 = boxes_xyxy[:, None].unbind(-1)  # each [G, 1]
-    u1, v1, u2, v2 = others_xyxy.T.contiguous()[:, None]  # each [1, P]
-    inter = torch.minimum(x2, u2).sub_(torch.maximum(x1, u1)).clamp_(min=0)
-    inter *= torch.minimum(y2, v2).sub_(torch.maximum(y1, v1)).clamp_(min=0)
-    union = ((x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1)).sub_(inter)
-    return inter.div_(union.clamp_(min=torch.finfo(union.dtype).tiny))
 
 
 def loc_from_boxes(
@@ -74,7 +57,7 @@ def loc_from_boxes(
 def match(
     boxes_xyxy: Tensor,
     labels: Tensor,
-    priors_cxcywh: Tensor,
+    priors: GroupedPriors,
     *,
     iou_threshold: float = 0.5,
     variances: tuple[float, float] = (0.1, 0.2),
@@ -90,50 +73,134 @@ def match(
     Args:
         boxes_xyxy: ``[G, 4]`` float32, unit square; G may be 0, sides must be positive.
         labels: ``[G]`` int64, 1 and up.
-        priors_cxcywh: ``[P, 4]`` float32, with at least one prior per object.
+        priors: P of them, at least one per object.
         iou_threshold: least overlap of a positive prior.
         variances: scale of the centre and of the size offsets.
 
     Returns:
         ``loc [P, 4]`` and ``labels [P]``.
     """
-    num_priors = len(priors_cxcywh)
-    if len(boxes_xyxy) == 0:
-        return Targets(priors_cxcywh.new_zeros(num_priors, 4), labels.new_zeros(num_priors))
-    overlaps = iou_matrix(boxes_xyxy, boxes_xyxy_from_cxcywh(priors_cxcywh))
-    best_overlap, best_object = overlaps.max(dim=0)  # [P]
-    positive = best_overlap >= iou_threshold
-    priors_of_objects = _best_pairs(overlaps)
-    best_object[priors_of_objects] = torch.arange(len(boxes_xyxy), device=best_object.device)
-    positive[priors_of_objects] = True
-    loc = loc_from_boxes(boxes_xyxy[best_object], priors_cxcywh, variances)
-    return Targets(
-        torch.where(positive[:, None], loc, torch.zeros_like(loc)),
-        torch.where(positive, labels[best_object], torch.zeros_like(labels[best_object])),
-    )
+    num_priors = len(priors.cxcywh)
+    targets = Targets(priors.cxcywh.new_zeros(num_priors, 4), labels.new_zeros(num_priors))
+    if len(boxes_xyxy):
+        objects = _object_of_prior(boxes_xyxy, priors, iou_threshold)
+        learning = (objects >= 0).nonzero().flatten()
+        learned = objects[learning]
+        boxes, own = boxes_xyxy[learned], priors.cxcywh[learning]
+        targets.loc[learning] = loc_from_boxes(boxes, own, variances)
+        targets.labels[learning] = labels[learned]
+    return targets
 
 
-def _best_pairs(overlaps: Tensor) -> Tensor:
+def _object_of_prior(boxes_xyxy: Tensor, priors: GroupedPriors, iou_threshold: float) -> Tensor:
+    """Which of the objects ``[G, 4]`` each prior learns: ``[P]``, -1 for none."""
+    num_objects, num_priors = len(boxes_xyxy), len(priors.cxcywh)
+    bounds = priors.bounds(boxes_xyxy)
+    # the best overlap is at least that with any group, most of all with the most promising one
+    reached = priors.overlaps(boxes_xyxy, bounds.argmax(dim=1)).amax(dim=1)
+    least = reached.clamp(max=iou_threshold)  # [G]: lesser overlaps decide nothing
+    objects, groups = (bounds >= least[:, None]).nonzero().unbind(1)
+    overlaps, members = priors.overlaps(boxes_xyxy[objects], groups), priors.members[groups]
+    of_object = objects[:, None].expand_as(members)  # [M, S], as the two before
+    enough = overlaps >= iou_threshold
+    most, first = _first_largest(overlaps[enough], members[enough], of_object[enough], num_priors)
+    object_of_prior = torch.where(most >= 0, first, -1)
+    best, chosen = _first_largest(overlaps, of_object, members, num_objects)
+    if len(set(chosen.tolist())) < num_objects:
+        counts = objects.bincount(minlength=num_objects).tolist()
+        known = zip(
+            least.tolist(), torch.split(members, counts), torch.split(overlaps, counts), strict=True
+        )
+        candidates = _Candidates(priors, boxes_xyxy, bounds, list(known))
+        chosen = _best_pairs(best, chosen, num_priors, candidates.best_free)
+    object_of_prior[chosen] = torch.arange(num_objects, device=chosen.device)
+    return object_of_prior
+
+
+def _first_largest(
+    values: Tensor, places: Tensor, candidates: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Per place the largest value, -1 if it has none, and the first candidate with that value.
+
+    Args:
+        values: of any shape, at least 0.
+        places: of that shape, below ``count``.
+        candidates: of that shape, whole numbers.
+        count: places.
+    """
+    values, places, candidates = values.flatten(), places.flatten(), candidates.flatten()
+    largest = values.new_full((count,), -1).scatter_reduce(0, places, values, "amax")
+    won = values == largest[places]
+    none = torch.iinfo(candidates.dtype).max
+    first = candidates.new_full((count,), none)
+    return largest, first.scatter_reduce(0, places[won], candidates[won], "amin")
+
+
+def _best_pairs(
+    best: Tensor,
+    chosen: Tensor,
+    num_priors: int,
+    best_free: Callable[[int, Tensor], tuple[float, int]],
+) -> Tensor:
     """A prior of its own for each object ``[G]``: greedily, the largest overlap first.
 
     Of equal overlaps the first object comes first, then the first prior.
+
+    Args:
+        best: ``[G]`` largest overlap of each object.
+        chosen: ``[G]`` the first prior that it has it with.
+        num_priors: P.
+        best_free: the same of the free priors, given an object and ``[P]`` which are free.
     """
-    best, chosen = overlaps.max(dim=1)
-    if len(set(chosen.tolist())) == len(chosen):  # nobody in the way of anybody
-        return chosen
-    free = torch.ones_like(overlaps[0], dtype=torch.bool)
+    chosen, free = chosen.clone(), torch.ones(num_priors, dtype=torch.bool, device=chosen.device)
     waiting = [
         (-overlap, i, p)
         for i, (overlap, p) in enumerate(zip(best.tolist(), chosen.tolist(), strict=True))
     ]
     heapify(waiting)
-    left = len(free)
+    left = num_priors
     while waiting and left:
         _, i, prior = heappop(waiting)
         if free[prior]:
             chosen[i], free[prior] = prior, False
             left -= 1
         else:
-            overlap, new = torch.where(free, overlaps[i], -1.0).max(dim=0)
-            heappush(waiting, (-float(overlap), i, int(new)))
+            overlap, new = best_free(i, free)
+            heappush(waiting, (-overlap, i, new))
     return chosen
+
+
+@dataclass(eq=False)
+class _Candidates:
+    """Overlaps of an image's objects, looked up as far as they are needed.
+
+    Attributes:
+        priors: P in K groups.
+        boxes_xyxy: ``[G, 4]``.
+        bounds: ``[G, K]``, see :meth:`GroupedPriors.bounds`.
+        known: for each object an overlap, and members and overlaps ``[M, S]`` of those of its
+            groups that may have as much.
+    """
+
+    priors: GroupedPriors
+    boxes_xyxy: Tensor
+    bounds: Tensor
+    known: list[tuple[float, Tensor, Tensor]]
+
+    def best_free(self, i: int, free: Tensor) -> tuple[float, int]:
+        """The largest overlap of object i with a free prior, and the first it has it with.
+
+        Args:
+            i: object.
+            free: ``[P]``, not all False.
+        """
+        while True:
+            least, members, overlaps = self.known[i]
+            overlaps = torch.where(free[members], overlaps, -1.0)
+            best = overlaps.max()
+            if best >= least:
+                return float(best), int(members[overlaps == best].min())
+            least = least / 2 if least > 0.01 else 0.0
+            groups = (self.bounds[i] >= least).nonzero().flatten()
+            box = self.boxes_xyxy[i].expand(len(groups), 4)
+            self.known[i] = least, self.priors.members[groups], self.priors.overlaps(box, groups)

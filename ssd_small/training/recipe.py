@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from ..errors import UsageError
+from ..models.registry import get_spec
 
 #: fields that only one of may be set
 BUDGETS = ("epochs", "iterations", "minutes")
@@ -154,8 +155,6 @@ def published_recipe(model: str) -> Recipe:
     Raises:
         UsageError: there is no network of that name.
     """
-    from ..models.registry import get_spec
-
     return _PUBLISHED[get_spec(model).name]
 
 

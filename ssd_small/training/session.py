@@ -19,14 +19,15 @@ from ..evaluation.coco_results import category_ids
 from ..files import check_writable, sha256_of, write_bytes
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
+from ..models.registry import get_spec
 from .cpu import training_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
 from .evaluation import evaluate_network
 from .initialise import InitScope, initial_network
 from .pictures import PictureBatches
-from .progress import Reporter, as_duration, reporting
 from .recipe import Recipe
+from .reporter import Reporter, as_duration, reporting
 from .run import Run
 from .state import RunFolder
 from .step import Learner
@@ -117,7 +118,8 @@ def _run(job: TrainingJob) -> dict[str, Any]:
                     f"stopped after iteration {run.position.iteration}; the same command with "
                     "--resume goes on"
                 )
-                return _report(job, run, data, None, end.signal)
+                # 0 is no signal's number
+                return _report(job, run, data, None, end.reason.signal or 0)
             kept = run.folder.last if run.position.best is None else run.folder.best
             reporter.line(
                 f"{run.position.iteration} iterations in {as_duration(run.position.seconds)}; "
@@ -152,8 +154,6 @@ def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, 
         return None
     truth = read_annotations(job.val_annotations)
     image_paths(truth, job.val_images)
-    from ..models.registry import get_spec
-
     category_ids(
         truth, description_from_spec(get_spec(job.model), data.num_classes, 1.0, labels=data.labels)
     )

@@ -15,22 +15,40 @@ class StopRequest:
     """Whether a run is to stop after the present update.
 
     Attributes:
-        signal: what asked for it, or 0.
+        signal: number of the signal that asks for it; None as long as none does.
     """
 
-    signal: int = 0
+    signal: int | None = None
+
+
+@dataclass(frozen=True)
+class StopReason:
+    """Why a session ends before its run does.
+
+    Attributes:
+        signal: number of the signal that asked for it; None if the session's time is over.
+    """
+
+    signal: int | None
+
+    def __str__(self) -> str:
+        return "its time is over" if self.signal is None else f"signal {self.signal}"
+
+
+#: the reason that is no signal
+TIME_OVER = StopReason(None)
 
 
 class Stopped(Exception):
     """A run was stopped before its end, and can go on.
 
     Attributes:
-        signal: number of the signal that stopped it; 0 if its session's time was over.
+        reason: why.
     """
 
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by signal {signal_number}")
-        self.signal = signal_number
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(f"stopped: {reason}")
+        self.reason = reason
 
 
 @contextmanager

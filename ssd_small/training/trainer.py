@@ -14,12 +14,12 @@ from ..errors import BadFile, MissingRequirement, OutputError
 from ..models.network import SsdNetwork
 from .history import SCORES, draw_curves
 from .matching import Targets
-from .progress import Reporter, as_duration
+from .reporter import Reporter, as_duration
 from .run import Run
 from .schedule import lr_factor
 from .state import save_network
 from .step import update
-from .stopping import Stopped, StopRequest
+from .stopping import TIME_OVER, Stopped, StopReason, StopRequest
 
 Metrics = Mapping[str, float | None]
 
@@ -82,10 +82,10 @@ def train(
             return loop.finish()
         with closing(run.batches.starting_at(run.position.iteration)) as batches:
             for images, targets in batches:
-                asked = loop.update(images, targets, stop)
+                reason = loop.update(images, targets, stop)
                 if run.progress >= 1:
                     break
-                loop.between(asked)
+                loop.between(reason)
         return loop.finish()
     except OutputError:
         raise
@@ -114,12 +114,12 @@ class _Loop:
         self.mark = now
         self.lr = 0.0
 
-    def update(self, images: Tensor, targets: Targets, stop: StopRequest) -> int:
-        """One update and its log line; the number of the signal that asked to stop, or 0."""
+    def update(self, images: Tensor, targets: Targets, stop: StopRequest) -> StopReason | None:
+        """One update and its log line; why to stop after it, or None to go on."""
         run, position, processes = self.run, self.run.position, self.run.learner.processes
         lr = self.lr = run.learner.set_lr(lr_factor(run.learner.recipe, run.progress))
         clock = time.monotonic() - self.offset if processes.writer else 0.0
-        late = self.options.stop_after is not None and (
+        time_over = self.options.stop_after is not None and (
             time.monotonic() - self.begun > 60 * self.options.stop_after
         )
         iteration = position.iteration
@@ -129,9 +129,9 @@ class _Loop:
             targets,
             lambda: run.batches.names(iteration),
             # the clock of the first process is everybody's
-            (clock, float(stop.signal), float(late)),
+            (clock, float(stop.signal is not None), float(time_over)),
         )
-        position.seconds, asked, late_ones = report.extras
+        position.seconds, signalled, over = report.extras
         position.iteration += 1
         for i, value in enumerate((report.loc, report.conf, report.positives, 1.0)):
             position.window[i] += value
@@ -143,23 +143,27 @@ class _Loop:
             self._show(report.loc, report.conf, lr)
         if position.iteration % self.options.log_every == 0 and processes.writer:
             self._log(lr)
-        if asked:
-            # of several processes each may have got a signal
-            return int(stop.signal or signal.SIGTERM)
-        return -1 if late_ones else 0
+        if signalled:
+            # of several processes any may have got the signal
+            return StopReason(signal.SIGTERM if stop.signal is None else stop.signal)
+        return TIME_OVER if over else None
 
-    def between(self, asked: int) -> None:
-        """What is due after an update that is not the last."""
+    def between(self, reason: StopReason | None) -> None:
+        """What is due after an update that is not the last.
+
+        Raises:
+            Stopped: there is a reason to.
+        """
         run = self.run
         every = self.options.eval_every * run.batches.per_epoch
         evaluates = bool(every) and run.position.iteration % every == 0
         if evaluates:
-            self._evaluate()
-        late = time.monotonic() - self.saved > 60 * self.options.save_minutes
-        if evaluates or asked or late:
-            self.save(draws=bool(asked))
-        if asked:
-            raise Stopped(max(asked, 0))
+            self._score()
+        save_due = time.monotonic() - self.saved > 60 * self.options.save_minutes
+        if evaluates or reason or save_due:
+            self.save(draws=reason is not None)
+        if reason:
+            raise Stopped(reason)
         # neither evaluating nor saving counts as the pace of training
         self.mark = time.monotonic()
 
@@ -174,7 +178,7 @@ class _Loop:
         """The last losses, evaluation and files."""
         if self.run.position.window[3] and self.run.learner.processes.writer:
             self._log(self.lr)
-        metrics = self._evaluate()
+        metrics = self._score()
         self.save(draws=True)
         return metrics
 
@@ -216,7 +220,7 @@ class _Loop:
         """The same in short for the bar."""
         if self.reporter.bar is not None:
             rate = self.updates * self.run.learner.recipe.batch / max(self.busy, 1e-9)
-            self.reporter.progress(
+            self.reporter.show(
                 self.run.progress,
                 f"{self._where()} loss {loc + conf:.2f} (loc {loc:.2f}, conf {conf:.2f}) "
                 f"lr {lr:.1e} {rate:.1f} images/s ETA {self._eta()}",
@@ -238,7 +242,7 @@ class _Loop:
         pace = self.busy / max(self.updates, 1)
         return as_duration((total - run.position.iteration) * pace)
 
-    def _evaluate(self) -> Metrics | None:
+    def _score(self) -> Metrics | None:
         """Scores of the present weights, which are kept if they are the best."""
         run, position = self.run, self.run.position
         if self.evaluate is None or not run.learner.processes.writer:

@@ -1,4 +1,4 @@
-"""A small network, its ONNX file and engine, a small data set, and a way to call the program."""
+"""A small network, its ONNX file and engine, a small data set, and the program as a process."""
 
 from __future__ import annotations
 
@@ -8,56 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Outcome
 
 MODEL, CLASSES, WIDTH = "mobilenet_v1", 3, 0.1
-PREFIX = "ssd-small: error: "
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a user sees of one call."""
-
-    code: int
-    out: str
-    err: str
-
-    def fails(self, code: int, *words: str) -> str:
-        """The one error line; it names ``words``, and no traceback is shown."""
-        assert self.code == code, (self.code, self.err)
-        lines = [line for line in self.err.splitlines() if line.startswith(PREFIX)]
-        assert len(lines) == 1, self.err
-        assert "Traceback" not in self.err
-        for word in words:
-            assert word in lines[0], (word, lines[0])
-        return lines[0]
-
-    def fits(self) -> Outcome:
-        """The same, where the call succeeded."""
-        assert self.code == 0, self.err
-        assert PREFIX not in self.err
-        return self
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Call the command line in this process, file descriptors watched."""
-    from ssd_small.cli import main
-
-    def run(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        code = 0
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Outcome(code, *capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +76,8 @@ def engine(session_folder: Path, onnx_file: Path) -> Path:
     """An engine of ONNX Runtime with its sidecar; do not write to it."""
     pytest.importorskip("onnxruntime")
     from ssd_small.export.build_engine import build_engine
-    from ssd_small.export.build_options import BuildOptions
+
+    from ssd_small.artefacts.build_options import BuildOptions
 
     path = session_folder / "m.engine"
     build_engine(onnx_file, path, BuildOptions("onnxruntime"))

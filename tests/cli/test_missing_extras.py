@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import pytest
@@ -55,6 +56,19 @@ def test_missing_extra(module, extra, arguments, without, onnx_file, engine, pic
 def test_missing_pycocotools(without, engine, pictures, truth, saved):
     arguments = ("--annotations", saved(truth), "--images", pictures)
     without(["pycocotools"], "eval", "--engine", engine, *arguments).fails(3, "ssd-small[eval]")
+
+
+def test_ctrl_c_while_an_extension_module_loads_is_no_missing_package(monkeypatch, tmp_path):
+    """pybind11 makes an ImportError of it, as this module does."""
+    from ssd_small.requirements import require
+
+    (tmp_path / "onnxruntime.py").write_text(
+        "raise ImportError('initialization failed') from KeyboardInterrupt()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        require("onnxruntime", "this")
 
 
 def test_base_install_lists_models_and_helps_at_once(without, spawn):

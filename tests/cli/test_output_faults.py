@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from full_disk import file_size_limit
 
 from ssd_small import files
-
-
-@contextmanager
-def file_size_limit(limit: int):
-    """Writing past ``limit`` bytes of a file fails, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
@@ -60,9 +49,36 @@ def test_output_below_a_file(name, call, commands, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_output_in_a_read_only_folder(name, call, commands, tmp_path, monkeypatch):
     # root may write anywhere, so the answer of the system is given here
-    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
-    call(*commands[name], tmp_path / "new" / "x").fails(4, "cannot write", "read-only")
+    def refuse(path: Path, exist_ok: bool) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    said = call(*commands[name], tmp_path / "new" / "x").fails(4, "cannot write", "Read-only")
+    assert f"{tmp_path} takes no file" in said
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+@pytest.mark.parametrize("name", NAMES)
+def test_output_in_a_folder_that_only_seems_to_take_files(name, call, commands, monkeypatch):
+    """The permissions of /proc allow root to write; the attempt fails, and before the work."""
+    from ssd_small.export import target_onnxruntime, to_onnx
+
+    from ssd_small.detection.detector import Detector
+
+    def work(*arguments: object, **options: object) -> None:
+        raise AssertionError("the output was not tried before the work")
+
+    monkeypatch.setattr(to_onnx, "onnx_from_network", work)
+    monkeypatch.setattr(target_onnxruntime, "prepare", work)
+    monkeypatch.setattr(Detector, "__call__", work)
+    call(*commands[name], "/proc/x").fails(4, "cannot write /proc/x", "choose another --")
+
+
+@pytest.mark.parametrize("folder", [".", "new"])
+def test_trying_an_output_leaves_nothing_behind(folder, tmp_path):
+    files.check_writable(tmp_path / folder / "x")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["export", "build-engine", "eval"])

@@ -45,6 +45,7 @@ def test_demo_as_json_prints_the_summary_even_if_it_fails(call, tmp_path, monkey
     assert "progress" in outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [1, 0])
 def test_bench_times_decode_nms_on_the_threads_it_reports(asked, call, monkeypatch):
     pytest.importorskip("onnxscript")
@@ -64,6 +65,7 @@ def test_bench_times_decode_nms_on_the_threads_it_reports(asked, call, monkeypat
     assert report["threads"] == (asked or report["machine"]["cores"])
 
 
+@pytest.mark.slow
 def test_bench_reports_the_thresholds_an_engine_was_timed_with(call, tmp_path):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")

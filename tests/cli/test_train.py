@@ -33,6 +33,7 @@ def truth_of(data: Path) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_eight_pictures_are_learned_by_heart(call, data: Path, tmp_path: Path) -> None:
     """The whole way, from random weights to AP50 above 0.9, without expansion."""
     val = ("--val-annotations", data / "truth.json", "--val-images", data)
@@ -193,6 +194,6 @@ def test_an_output_that_cannot_be_written(call, data: Path, tmp_path: Path) -> N
     call(*train_arguments(data, tmp_path / "file" / "run")).fails(4, "is a file")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="not executed here: there is a GPU")
 def test_a_gpu_that_is_not_there(call, data: Path, tmp_path: Path) -> None:
     call(*train_arguments(data, tmp_path / "run", "--device", "cuda")).fails(3, "--device cpu")

@@ -23,6 +23,8 @@ from training_pictures import (  # noqa: E402
 
 from ssd_small.models.checkpoint import read_state_dict  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 
 

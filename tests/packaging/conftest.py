@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 #: what a checkout does not hold, or what a wheel must not depend on
-LEFT_OUT = (".git", ".venv", "build", "dist", "demo", "*.egg-info", "__pycache__", "_native")
+LEFT_OUT = (".git", ".venv*", "build", "dist", "demo", "*.egg-info", "__pycache__", "_native")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import resource
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cv2", "pycocotools", "PIL")
 
 
@@ -41,6 +43,19 @@ def test_help_is_instant_and_imports_no_heavy_package() -> None:
     subprocess.run(command, capture_output=True, check=True, timeout=60)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+@pytest.mark.parametrize("name", ["export", "build-engine"])
+def test_help_of_a_command_imports_no_heavy_package(name: str) -> None:
+    """Its defaults and limits come from modules of ssd_small.export that are light themselves."""
+    code = (
+        "import sys, contextlib, ssd_small.cli\n"
+        f"with contextlib.suppress(SystemExit): ssd_small.cli.main([{name!r}, '--help'])\n"
+        f"print([m for m in {(*HEAVY, 'numpy')!r} if m in sys.modules])"
+    )
+    *shown, imported = run(code).splitlines()
+    assert any("--precision [fp32|fp16]" in line for line in shown)
+    assert imported == "[]"
 
 
 def test_public_names_are_listed() -> None:

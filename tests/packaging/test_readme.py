@@ -7,8 +7,10 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cuda_compiler import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -24,6 +26,11 @@ def test_figures_are_those_of_the_result_files() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_architectures_are_those_compiled_for() -> None:
+    assert f"sm_{ARCHITECTURES[0]} to sm_{ARCHITECTURES[-1]}" in README
+
+
+@pytest.mark.slow
 def test_the_commands_for_own_data_run(tmp_path: Path) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", README, re.S)
     (tmp_path / "ssd_small").symlink_to(ROOT / "ssd_small")
@@ -36,6 +43,7 @@ def test_the_commands_for_own_data_run(tmp_path: Path) -> None:
     assert list((tmp_path / "pictures").iterdir())
 
 
+@pytest.mark.slow
 def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     """What ``make demo`` does after installing; it fails if an engine's mAP is not PyTorch's."""
     command = [str(Path(sys.executable).with_name("ssd-small")), "demo", "--output", "out"]
@@ -45,11 +53,14 @@ def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out" / "pictures").iterdir())) >= 4
 
 
-def test_the_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_for_network_and_post_processing_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch = pytest.importorskip("torch")
     import ssd_small
 
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    (block,) = (block for block in blocks if "create_model(" in block)
     name = "mobilenet_v1"  # the smallest network in the place of the one shown
     code = block.replace("vgg16_s1l2_dual", name)
     assert name in code
@@ -59,6 +70,22 @@ def test_the_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     exec(code, values)
     (found,) = values["found"]
     assert found.boxes.shape == (len(found), 4)
+
+
+def test_the_python_lines_run_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert "ssd_small.load(" in blocks[0]
+    for name in ("benchmarks", "ssd_small"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    values: dict[str, Any] = {}
+    exec(blocks[0], values)
+    exec(blocks[1], values)
+    assert set(values["found"][0].names) >= {"RBC", "WBC"}
+    assert (tmp_path / "found.png").is_file()
 
 
 @pytest.mark.parametrize("name", re.findall(r"^\| `ssd-small ([a-z-]+)`", README, re.M))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from same_detections import checked_detections
 
 from ssd_small.postprocess import PostprocessParams, native
 from ssd_small.postprocess.detections import Detections
@@ -60,12 +61,8 @@ class Padded:
     prior_indices: npt.NDArray[np.int32]
 
     def detections(self) -> list[Detections]:
-        """One :class:`Detections` per image, without the padding."""
-        return [
-            Detections(self.boxes[i, :n], self.scores[i, :n], self.labels[i, :n],
-                       self.prior_indices[i, :n])
-            for i, n in enumerate(self.num_detections)
-        ]  # fmt: skip
+        """One :class:`Detections` per image; the padding must be zero."""
+        return checked_detections(*vars(self).values())
 
 
 def library_path(kind: str) -> Path:

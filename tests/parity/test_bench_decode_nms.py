@@ -45,6 +45,7 @@ def run_benchmark(script: str, *options: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_native_library_is_validated_and_timed(tmp_path: Path) -> None:
     if not native.is_available():
         pytest.skip("the native library is not built")
@@ -85,6 +86,7 @@ def test_native_library_is_as_fast_as_claimed(
     assert theirs / ours >= least
 
 
+@pytest.mark.slow
 def test_kernels_are_validated_and_counted(tmp_path: Path) -> None:
     if load("executor") is None:
         pytest.skip("the executor library is not built (cmake -DSSD_SMALL_BUILD_TESTS=ON)")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pytest
+from golden_networks import golden_heads, golden_outputs
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_library import KernelLibrary, Padded
@@ -46,11 +44,9 @@ def test_conf_is_read_once_and_little_else_is_moved(
 
 
 @pytest.mark.parametrize("preset", [PostprocessParams(), PostprocessParams.coco()], ids=PRESETS)
-def test_golden_heads_move_no_more(
-    executor: KernelLibrary, golden: Path, golden_heads: Any, preset: PostprocessParams
-) -> None:
+def test_golden_heads_move_no_more(executor: KernelLibrary, preset: PostprocessParams) -> None:
     loc, scores = golden_heads("vgg16")
-    priors = np.load(golden / "vgg16.npz")["priors"]
+    priors = golden_outputs("vgg16")["priors"]
     # the logarithm of softmax scores are logits whose softmax they are
     check_traffic(executor, (loc[None], np.log(scores)[None], priors), preset)
 
@@ -92,6 +88,7 @@ def test_conf_off_its_alignment_is_still_read_once(executor: KernelLibrary) -> N
         assert executor.traffic("conf").bytes_read == conf.astype(dtype).nbytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mobilenet_v1", "vgg16"])
 @pytest.mark.parametrize("preset", [PostprocessParams(), PostprocessParams.coco()], ids=PRESETS)
 def test_conf_is_read_once_where_every_prior_is_a_candidate_of_every_class(

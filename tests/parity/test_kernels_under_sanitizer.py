@@ -33,7 +33,7 @@ def test_compute_sanitizer_finds_nothing(tool: str) -> None:
     done = subprocess.run(
         [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", BODY,
          Path(__file__).parent],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True,
         text=True,
     )  # fmt: skip

@@ -6,16 +6,17 @@ out-of-bounds memory (a fault fails the run), under several orders of threads an
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from golden_networks import NETWORKS, golden_heads, golden_outputs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_cases import assert_same, check, grid_priors, random_heads
 from kernel_library import KernelLibrary
 
+from ssd_small.evaluation.limits import BOX_ROUNDING, SCORE_ROUNDING
 from ssd_small.postprocess import PostprocessParams
 
 CUTS = st.sampled_from([0, 1, 2, 7, 33, 400])
@@ -56,6 +57,7 @@ def cases(draw: st.DrawFn) -> tuple[Any, ...]:
     return loc, conf, priors.astype(np.float32), params, draw(st.integers(0, 5))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -121,12 +123,10 @@ def test_equal_scores_come_in_prior_order(kernels: KernelLibrary) -> None:
     assert (np.diff(found[0].prior_indices.reshape(3, 100)) > 0).all()
 
 
-@pytest.mark.parametrize("model", ["vgg16", "mobilenet_v1_s1l0_dual"])
-def test_golden_detections(
-    kernels: KernelLibrary, model: str, golden: Path, golden_heads: Any
-) -> None:
+@pytest.mark.parametrize("model", NETWORKS)
+def test_golden_detections(kernels: KernelLibrary, model: str) -> None:
     """Every detection of the published post-processing, exactly."""
-    expected = np.load(golden / f"{model}.npz")
+    expected = golden_outputs(model)
     loc, scores = golden_heads(model)
     params = PostprocessParams(
         activation="none", pre_nms_topk=0, keep_topk_per_class=100, keep_topk=0,
@@ -138,8 +138,8 @@ def test_golden_detections(
     found = found[order]
     assert np.array_equal(found.labels, expected["det_label"])
     assert np.array_equal(found.prior_indices, expected["det_prior"])
-    np.testing.assert_allclose(found.scores, expected["det_score"], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(found.boxes, expected["det_box"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.scores, expected["det_score"], rtol=SCORE_ROUNDING, atol=0)
+    np.testing.assert_allclose(found.boxes, expected["det_box"], rtol=0, atol=BOX_ROUNDING)
 
 
 def test_results_do_not_depend_on_any_order(kernels: KernelLibrary) -> None:

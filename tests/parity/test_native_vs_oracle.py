@@ -9,12 +9,12 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from same_detections import assert_same
 
 from ssd_small.bench.synthetic import detector_heads
 from ssd_small.errors import UsageError
@@ -26,21 +26,13 @@ pytestmark = pytest.mark.skipif(
     not native.is_available(), reason="the native library is not built (pip install .)"
 )
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
-
-def assert_same(loc, conf, priors, params):
+def check(loc, conf, priors, params):
     """Native with 1 and 3 threads against the oracle, bit by bit; returns the detections."""
     expected = decode_nms(loc, conf, priors, params, backend="numpy")
     for num_threads in (1, 3):
         found = native.decode_nms(loc, conf, priors, params, num_threads=num_threads)
-        assert len(found) == len(expected)
-        for image, (a, b) in enumerate(zip(found, expected, strict=True)):
-            for name in ("labels", "prior_indices", "scores", "boxes"):
-                left, right = getattr(a, name), getattr(b, name)
-                assert left.dtype == right.dtype
-                assert left.shape == right.shape, f"image {image}"
-                assert left.tobytes() == right.tobytes(), f"image {image}: {name} differ"
+        assert_same(found, expected)
     return expected
 
 
@@ -95,7 +87,7 @@ def test_any_heads_and_parameters(params, seed, shape, half, distinct, specials)
     if half:
         with np.errstate(over="ignore"):
             loc, conf = loc.astype(np.float16), conf.astype(np.float16)
-    assert_same(loc, conf, priors, params)
+    check(loc, conf, priors, params)
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -109,7 +101,7 @@ def test_class_counts(classes, activation, half):
         loc, conf = loc.astype(np.float16), conf.astype(np.float16)
     for background in (-1, 0, classes - 1):
         params = PostprocessParams(activation=activation, background_label=background)
-        found = assert_same(loc, conf, priors, params)
+        found = check(loc, conf, priors, params)
         assert classes == 1 or any(len(image) for image in found)
 
 
@@ -122,7 +114,7 @@ def test_detector_heads(num_priors, params):
         loc, conf = detector_heads(priors, 81, batch=2, objects=8)
     else:
         loc, conf = np.zeros((2, 0, 4), np.float32), np.zeros((2, 0, 81), np.float32)
-    assert_same(loc, conf, priors, params)
+    check(loc, conf, priors, params)
 
 
 def test_every_prior_is_a_candidate_of_every_class():
@@ -135,7 +127,7 @@ def test_every_prior_is_a_candidate_of_every_class():
         PostprocessParams(pre_nms_topk=0, keep_topk_per_class=0, keep_topk=0, iou_threshold=0.9),
         PostprocessParams(pre_nms_topk=2000, keep_topk_per_class=700, keep_topk=900),
     ):
-        (found,) = assert_same(loc, conf, priors, params)
+        (found,) = check(loc, conf, priors, params)
         if params.keep_topk_per_class:
             assert len(found) == params.max_detections(3000, 9)  # every cap is reached
 
@@ -150,7 +142,7 @@ def test_score_threshold_within_one_ulp():
         counts = []
         for threshold in (np.nextafter(score, np.float32(0)), score):
             params = PostprocessParams(float(threshold), iou_threshold=1.0, keep_topk=0)
-            counts.append(len(assert_same(loc, conf, priors, params)[0]))
+            counts.append(len(check(loc, conf, priors, params)[0]))
         assert counts[0] > counts[1]
 
 
@@ -168,7 +160,7 @@ def test_iou_threshold_within_one_ulp(pixel_offset):
         boxes = boxes_xyxy_from_loc(loc[0], priors) * scale
         overlap = iou_one_to_many(boxes[0], boxes[1:], offset)[0]
         kept = [
-            len(assert_same(loc, conf, priors, replace(base, iou_threshold=float(at)))[0])
+            len(check(loc, conf, priors, replace(base, iou_threshold=float(at)))[0])
             for at in (np.nextafter(overlap, np.float32(0)), overlap)
         ]
         assert kept == [1, 2]
@@ -180,7 +172,7 @@ def test_empty_image_in_a_batch():
     loc, conf = detector_heads(priors, 21, batch=5)
     conf[1, :, 0] += 100
     conf[3] = np.nan
-    counts = [len(image) for image in assert_same(loc, conf, priors, PostprocessParams())]
+    counts = [len(image) for image in check(loc, conf, priors, PostprocessParams())]
     assert counts[1] == counts[3] == 0
     assert min(counts[0], counts[2], counts[4]) > 0
 
@@ -189,7 +181,7 @@ def test_all_boxes_the_same():
     priors = np.tile(np.float32([0.5, 0.5, 0.2, 0.2]), (700, 1))
     conf = np.zeros((1, 700, 3), np.float32)
     params = PostprocessParams(background_label=-1)
-    (found,) = assert_same(np.zeros((1, 700, 4), np.float32), conf, priors, params)
+    (found,) = check(np.zeros((1, 700, 4), np.float32), conf, priors, params)
     assert found.prior_indices.tolist() == [0, 0, 0]
 
 
@@ -199,8 +191,8 @@ def test_inputs_that_are_not_contiguous_or_of_mixed_types():
     loc, conf = random_heads(rng, 2, priors, 21)
     strided = np.ascontiguousarray(conf.transpose(2, 0, 1)).transpose(1, 2, 0)
     assert not strided.flags.c_contiguous
-    assert_same(loc, strided, priors, PostprocessParams())
-    assert_same(loc, conf.astype(np.float16), priors[::-1], PostprocessParams())
+    check(loc, strided, priors, PostprocessParams())
+    check(loc, conf.astype(np.float16), priors[::-1], PostprocessParams())
 
 
 def test_thread_count_comes_from_the_environment(monkeypatch):
@@ -216,7 +208,8 @@ def test_thread_count_comes_from_the_environment(monkeypatch):
 
 def test_a_forked_child_can_use_it():
     code = (
-        "import os, numpy as np; from ssd_small import native, PostprocessParams as Params\n"
+        "import os, numpy as np\n"
+        "from ssd_small.postprocess import PostprocessParams as Params, native\n"
         "heads = np.zeros((1, 9000, 4), np.float32), np.ones((1, 9000, 81), np.float32)\n"
         "call = lambda: native.decode_nms(*heads, np.ones((9000, 4), np.float32), Params(),"
         " num_threads=3)\n"
@@ -235,36 +228,3 @@ def test_the_library_names_what_is_wrong():
     arrays = np.zeros((1, 2, 4), np.float32), np.zeros((1, 2, 3), np.float32)
     with pytest.raises(UsageError, match="iou_threshold: got 7, expected a number from 0 to 1"):
         native.decode_nms(*arrays, np.zeros((2, 4), np.float32), params)
-
-
-GOLDEN = """
-import sys, numpy as np
-sys.path.insert(0, sys.argv[1])
-import generate_inputs
-from ssd_small.postprocess import PostprocessParams, decode_nms
-golden = np.load(f"{sys.argv[1]}/{sys.argv[2]}.npz")
-loc, scores = generate_inputs.heads(golden["priors"])
-params = PostprocessParams(**{**PostprocessParams.coco().to_dict(), "activation": "none"})
-for backend in ("native", "numpy"):
-    (found,) = decode_nms(loc[None], scores[None], golden["priors"], params, backend=backend)
-    order = np.lexsort((found.prior_indices, -found.scores, found.labels))
-    for name in ("label", "prior", "score"):
-        expected = golden[f"det_{name}"]
-        assert np.array_equal(getattr(found, f"{name}s")[order], expected), (backend, name)
-    # the published code decodes with another exponential: some ulp of numbers about 1
-    worst = np.abs(found.boxes[order] - golden["det_box"]).max()
-    assert worst <= 1e-6, (backend, worst)
-"""
-
-
-@pytest.mark.parametrize("model", ["vgg16", "mobilenet_v1_s1l0_dual"])
-def test_golden_detections(model):
-    if not (SHARED / "golden").is_dir():
-        pytest.skip(f"no golden files: {SHARED / 'golden'} is absent")
-    # the golden scores were generated without AVX-512, whose argsort orders ties differently
-    environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": "X86_V4"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", GOLDEN, str(SHARED / "golden"), model],
-        env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr

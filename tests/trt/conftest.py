@@ -1,12 +1,10 @@
-"""A plugin library, exported networks and the command line for the tests of engines."""
+"""A plugin library, exported networks and doubles of NVIDIA's libraries for tests of engines."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from cuda_double import Cuda
+    from onnx import ModelProto
     from runner_stage import Stage
     from tensorrt_double import TensorRt
 
@@ -74,38 +73,28 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return export
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a command printed and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
+@pytest.fixture(scope="session")
+def exports() -> list[ModelProto]:
+    """What ``exported_once`` has exported."""
+    return []
 
 
 @pytest.fixture
-def ssd_small_command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """The command line in this process; what TensorRT does happens in a child anyway."""
-    from ssd_small.cli import main
+def exported_once(exports: list[ModelProto], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network of the self-test is always the same, and its export most of the time."""
+    from ssd_small.export import to_onnx
 
-    def run(*arguments: str | os.PathLike[str]) -> Said:
-        capfd.readouterr()
-        code: Any = 0
-        try:
-            main([os.fspath(a) for a in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capfd.readouterr()
-        return Said(int(code or 0), out, err)
+    export = to_onnx.onnx_from_network
 
-    return run
+    def once(*arguments: Any) -> ModelProto:
+        if not exports:
+            exports.append(export(*arguments))
+        return deepcopy(exports[0])
+
+    monkeypatch.setattr(to_onnx, "onnx_from_network", once)
 
 
-@pytest.fixture(scope="module", params=["detections", "heads"])
+@pytest.fixture(scope="session", params=["detections", "heads"])
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """An engine of either kind for the doubles."""
     from runner_stage import make_stage

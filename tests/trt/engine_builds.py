@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-Command = Callable[..., Any]
+from command_line import Outcome
+
+Command = Callable[..., Outcome]
 Exported = Callable[[str], Path]
 
 
-def build(command: Command, onnx_file: Path, output: Path, *more: str) -> Any:
+def build(command: Command, onnx_file: Path, output: Path, *more: str) -> Outcome:
     return command(
         "build-engine", onnx_file, "--target", "tensorrt-rtx", "-o", output, "--json", *more
     )

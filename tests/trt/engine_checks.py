@@ -10,27 +10,22 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from detection_proof import faults_of_detections, intervals_from_heads
 from ssd_small.export.build_engine import build_engine, resolve_target
-from ssd_small.export.build_options import BuildOptions
 from ssd_small.export.onnx_file import write_onnx
 from ssd_small.export.to_onnx import onnx_from_network
 
 import ssd_small
+from ssd_small.artefacts.build_options import BuildOptions, Precision
 from ssd_small.artefacts.description import Description, description_from_spec
 from ssd_small.bench.synthetic import picture_input
+from ssd_small.evaluation.limits import HEAD_LIMITS
+from ssd_small.evaluation.proof import faults_from_heads, heads_difference
 from ssd_small.postprocess.detections import Detections
 from ssd_small.runtimes import HeadOutputs, open_engine
 from ssd_small.runtimes.torch import TorchRuntime
-
-Precision = Literal["fp32", "fp16"]
-#: of the largest value; fp32: some thousand terms in another order, fp16: about 30 layers, each
-#: with a relative error of 2**-11
-HEADS_LIMIT = {"fp32": 1e-4, "fp16": 0.03}
 
 
 @dataclass(frozen=True)
@@ -91,16 +86,16 @@ def check_against_torch(
             assert isinstance(heads, HeadOutputs)
             assert isinstance(found, list)
             reference = HeadOutputs(expected.loc[:number], expected.conf[:number])
-            check_heads(heads, reference, HEADS_LIMIT[precision])
+            check_heads(heads, reference, HEAD_LIMITS[precision])
             proven += check_detections(found, heads, reference, network.description)
     return proven
 
 
 def check_heads(own: HeadOutputs, reference: HeadOutputs, limit: float) -> None:
-    for mine, other in ((own.loc, reference.loc), (own.conf, reference.conf)):
-        assert mine.shape == other.shape
-        share = np.abs(mine - other).max() / np.abs(other).max()
-        assert share <= limit, f"heads are {share:.1e} of the largest value off, limit {limit:.0e}"
+    assert own.loc.shape == reference.loc.shape
+    assert own.conf.shape == reference.conf.shape
+    share = heads_difference((own.loc, own.conf), (reference.loc, reference.conf))
+    assert share <= limit, f"heads are {share:.1e} of the largest value off, limit {limit:.0e}"
 
 
 def check_detections(
@@ -112,17 +107,21 @@ def check_detections(
     kernels than the heads engine, with rounding as large the other way: twice the difference
     seen of that engine is allowed.
     """
-    assert len(found) == len(reference.loc)
     loc_error, conf_error = (
         2 * float(np.abs(mine - other).max())
         for mine, other in ((own.loc, reference.loc), (own.conf, reference.conf))
     )
-    for one, loc, conf in zip(found, reference.loc, reference.conf, strict=True):
-        intervals = intervals_from_heads(
-            loc, conf, description.priors, description.postprocess, loc_error, conf_error
-        )
-        faults = list(faults_of_detections(one, intervals, description.postprocess))
-        assert not faults, faults[:5]
+    faults = faults_from_heads(
+        found,
+        reference.loc,
+        reference.conf,
+        description.priors,
+        description.postprocess,
+        loc_error=loc_error,
+        conf_error=conf_error,
+    )
+    for of_image in faults:
+        assert not of_image, [str(fault) for fault in of_image[:5]]
     return sum(map(len, found))
 
 

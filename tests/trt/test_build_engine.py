@@ -18,6 +18,7 @@ import pytest
 from engine_builds import Command, Exported, build
 from plans import batches_of_plan
 
+from ssd_small.cli.options import counted
 from ssd_small.files import sha256_of
 
 pytest.importorskip("onnx")
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.trt
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_the_same_input_gives_the_same_sidecar(exported: Exported, tmp_path: Path) -> None:
     """In processes of their own, whose sets and dictionaries are ordered differently."""
@@ -60,12 +62,12 @@ def test_the_same_input_gives_the_same_sidecar(exported: Exported, tmp_path: Pat
 
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_what_was_built_is_printed_with_its_receipt(
-    exported: Exported, ssd_small_command: Command, tmp_path: Path
+    exported: Exported, call: Command, tmp_path: Path
 ) -> None:
     output = tmp_path / "x.engine"
     arguments = ("build-engine", exported("mobilenet_v1"), "--target", "tensorrt-rtx")
     batches = ("--min-batch", "2", "--opt-batch", "5", "--max-batch", "7")
-    done = ssd_small_command(*arguments, *batches, "--precision", "fp16", "-o", output)
+    done = call(*arguments, *batches, "--precision", "fp16", "-o", output)
     assert done.code == 0, done.err
     receipt = json.loads(Path(f"{output}.json").read_text())["receipt"]
     first, tensors, plan, check = done.out.splitlines()
@@ -73,12 +75,12 @@ def test_what_was_built_is_printed_with_its_receipt(
         rf"{output}: tensorrt-rtx \S+ for .*, fp16, \d+\.\d MB, built in .* s", first
     )
     share = f"{receipt['half_share']:.0%} of the floating-point tensors are Half"
-    assert tensors == f"precision receipt: {share} {receipt['tensors']}"
-    assert plan == f"read from the plan: {receipt['plan_tensors']}"
+    assert tensors == f"precision receipt: {share} ({counted(receipt['tensors'])})"
+    assert plan == f"read from the plan: {counted(receipt['plan_tensors'])}"
     assert re.fullmatch(
         r"fp16 against fp32 on 3 .*: loc max .*, mean .*; conf max .*, mean .*", check
     )
-    assert re.search(r"; \d+ detections differ of \d+$", check)
+    assert re.search(r"; \d+ detections differ of \d+, 0 of them unexplained by the heads$", check)
     assert batches_of_plan(output.read_bytes()) == [2, 5, 7]
 
 
@@ -92,13 +94,13 @@ class Terminal(io.StringIO):
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_a_terminal_shows_the_phase_and_the_elapsed_time(
     exported: Exported,
-    ssd_small_command: Command,
+    call: Command,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    done = build(ssd_small_command, exported("mobilenet_v1"), tmp_path / "x.engine")
+    done = build(call, exported("mobilenet_v1"), tmp_path / "x.engine")
     assert done.code == 0
     lines = terminal.getvalue().split("\r\x1b[K")
     # the line is gone at the end
@@ -116,9 +118,9 @@ def test_a_terminal_shows_the_phase_and_the_elapsed_time(
 
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_the_builder_s_whole_log_can_be_shown(
-    exported: Exported, ssd_small_command: Command, tmp_path: Path
+    exported: Exported, call: Command, tmp_path: Path
 ) -> None:
-    done = build(ssd_small_command, exported("mobilenet_v1"), tmp_path / "x.engine", "--verbose")
+    done = build(call, exported("mobilenet_v1"), tmp_path / "x.engine", "--verbose")
     assert done.code == 0, done.err[-2000:]
     assert done.json["target"] == "tensorrt-rtx"
     # in it the names of fused layers are joined by a separator of records
@@ -128,27 +130,28 @@ def test_the_builder_s_whole_log_can_be_shown(
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_an_engine_that_ends_in_the_heads_needs_no_plugin(
     exported: Exported,
-    ssd_small_command: Command,
+    call: Command,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SSD_SMALL_PLUGIN", str(tmp_path / "absent.so"))
     output = tmp_path / "x.engine"
-    done = build(ssd_small_command, exported("mobilenet_v1"), output, "--heads")
+    done = build(call, exported("mobilenet_v1"), output, "--heads")
     assert done.code == 0, done.err
     assert done.json["plugin"] is None
     assert done.json["description"]["has_decode_nms"] is False
     assert b"DecodeNms" not in output.read_bytes()
-    inspected = ssd_small_command("inspect", output)
+    inspected = call("inspect", output)
     assert inspected.code == 0
     assert re.search(r"conf +output +FLOAT +1\.\.8 2990 81", inspected.out)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_rtx")
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_third_party_builds_from_the_plugin_only_file(
     precision: str,
-    ssd_small_command: Command,
+    call: Command,
     plugin_library: Path,
     tmp_path: Path,
 ) -> None:
@@ -157,9 +160,7 @@ def test_a_third_party_builds_from_the_plugin_only_file(
 
     onnx_file = tmp_path / "x.onnx"
     arguments = ["--model", "mobilenet_v1", "--random-weights", "--width", "0.25"]
-    done = ssd_small_command(
-        *("export", *arguments, "--plugin-only", "--precision", precision, "-o", onnx_file)
-    )
+    done = call(*("export", *arguments, "--plugin-only", "--precision", precision, "-o", onnx_file))
     assert done.code == 0, done.err
     model = onnx.load(onnx_file)
     assert not model.functions
@@ -197,7 +198,7 @@ def test_a_third_party_s_script_has_nothing_of_ours(script: str) -> None:
 
 def test_doctor_says_what_is_missing_to_run_an_engine(
     exported: Exported,
-    ssd_small_command: Command,
+    call: Command,
     with_plugin: Path,
     tmp_path: Path,
     needs_rtx: None,
@@ -205,21 +206,21 @@ def test_doctor_says_what_is_missing_to_run_an_engine(
     from ssd_small.runtimes.gpu import gpus
 
     if gpus().devices:
-        pytest.skip("this machine has a GPU")
+        pytest.skip("not executed here: there is a GPU")
     output = tmp_path / "x.engine"
-    assert build(ssd_small_command, exported("mobilenet_v1"), output).code == 0
-    done = ssd_small_command("doctor", output, "--json")
+    assert build(call, exported("mobilenet_v1"), output).code == 0
+    done = call("doctor", output, "--json")
     assert done.code == 3
     assert done.json["runs_here"] is False
     found = {f["subject"]: f for f in done.json["engine"]}
     assert found["plugin"]["fine"]
     assert not found["GPU"]["fine"]
     assert all(f["remedy"] for f in done.json["engine"] if not f["fine"])
-    inspected = ssd_small_command("inspect", output, "--json")
+    inspected = call("inspect", output, "--json")
     assert inspected.code == 0
     names = [t["name"] for t in inspected.json["tensors"]]
     assert names == ["images", "num_detections", "boxes", "scores", "labels", "prior_indices"]
     assert inspected.json["layers"] is None
     assert "no NVIDIA driver" in inspected.json["unknown"] or inspected.json["unknown"]
-    text = ssd_small_command("doctor", output)
+    text = call("doctor", output)
     assert f"{output} cannot run here" in text.out

@@ -21,7 +21,7 @@ PLUGIN_SOURCES = Path(__file__).resolve().parents[2] / "kernels" / "plugin"
 
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_what_was_asked_wrongly_is_said_and_nothing_is_left(
-    exported: Exported, ssd_small_command: Command, tmp_path: Path
+    exported: Exported, call: Command, tmp_path: Path
 ) -> None:
     output = tmp_path / "out" / "x.engine"
     for options, text in (
@@ -34,20 +34,21 @@ def test_what_was_asked_wrongly_is_said_and_nothing_is_left(
         (["--timing-cache", "t.cache"], "--timing-cache does not go with --target tensorrt-rtx"),
         (["--version-compatible"], "--version-compatible does not go with --target tensorrt-rtx"),
     ):
-        done = build(ssd_small_command, exported("mobilenet_v1"), output, *options)
+        done = build(call, exported("mobilenet_v1"), output, *options)
         assert done.code == 2
         assert re.search(text, done.err), done.err
         assert done.err.count("\n") == 1
         assert not list(tmp_path.glob("out/*"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("with_plugin")
 def test_an_onnx_file_without_decode_nms_is_refused(
-    ssd_small_command: Command, tmp_path: Path, needs_rtx: None
+    call: Command, tmp_path: Path, needs_rtx: None
 ) -> None:
     arguments = ["--model", "mobilenet_v1", "--random-weights", "--width", "0.1", "--heads"]
-    assert ssd_small_command("export", *arguments, "-o", tmp_path / "x.onnx").code == 0
-    done = build(ssd_small_command, tmp_path / "x.onnx", tmp_path / "x.engine")
+    assert call("export", *arguments, "-o", tmp_path / "x.onnx").code == 0
+    done = build(call, tmp_path / "x.onnx", tmp_path / "x.engine")
     assert done.code == 4
     assert "has no DecodeNms node (it was exported with --heads)" in done.err
 
@@ -80,7 +81,7 @@ extern "C" void setLoggerFinder(nvinfer1::ILoggerFinder*) {}
 @pytest.mark.usefixtures("needs_rtx")
 def test_a_plugin_that_is_absent_foreign_or_of_another_version_is_named(
     exported: Exported,
-    ssd_small_command: Command,
+    call: Command,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -109,7 +110,7 @@ def test_a_plugin_that_is_absent_foreign_or_of_another_version_is_named(
         ("other.so", r"provides DecodeNms version 7; this version of ssd-small needs version 1"),
     ):
         monkeypatch.setenv("SSD_SMALL_PLUGIN", str(tmp_path / file))
-        done = build(ssd_small_command, exported("mobilenet_v1"), tmp_path / "x.engine")
+        done = build(call, exported("mobilenet_v1"), tmp_path / "x.engine")
         assert done.code == 3
         assert re.search(text, done.err), done.err
     assert not (tmp_path / "x.engine").exists()
@@ -131,7 +132,7 @@ def test_a_child_that_dies_is_an_error_of_ours(
     code: str,
     text: str,
     exported: Exported,
-    ssd_small_command: Command,
+    call: Command,
     with_plugin: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -139,7 +140,7 @@ def test_a_child_that_dies_is_an_error_of_ours(
     (tmp_path / "tensorrt_rtx.py").write_text(f"import os\n{code}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     output = tmp_path / "out" / "x.engine"
-    done = build(ssd_small_command, exported("mobilenet_v1"), output)
+    done = build(call, exported("mobilenet_v1"), output)
     assert done.code == 3
     assert re.search(text, done.err), done.err
     assert not list(tmp_path.glob("out/*"))
@@ -148,7 +149,7 @@ def test_a_child_that_dies_is_an_error_of_ours(
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_nvidia_s_parser_that_ends_the_process_does_not_end_ours(
     exported: Exported,
-    ssd_small_command: Command,
+    call: Command,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -157,7 +158,7 @@ def test_nvidia_s_parser_that_ends_the_process_does_not_end_ours(
 
     monkeypatch.setattr(target_tensorrt, "_vendor_libraries", lambda module: [])
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
-    done = build(ssd_small_command, exported("mobilenet_v1"), tmp_path / "x.engine")
+    done = build(call, exported("mobilenet_v1"), tmp_path / "x.engine")
     assert done.code == 3
     assert "was ended by SIGABRT" in done.err
     assert "terminate called" in done.err
@@ -165,13 +166,13 @@ def test_nvidia_s_parser_that_ends_the_process_does_not_end_ours(
 
 @pytest.mark.usefixtures("with_plugin")
 def test_an_absent_package_is_one_line(
-    exported: Exported, ssd_small_command: Command, monkeypatch: pytest.MonkeyPatch
+    exported: Exported, call: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ssd_small.export import target_tensorrt
 
     monkeypatch.setattr(target_tensorrt, "find_spec", lambda name: None)
     for target, extra in (("tensorrt", "tensorrt"), ("tensorrt-rtx", "tensorrt-rtx")):
-        done = ssd_small_command("build-engine", exported("mobilenet_v1"), "--target", target)
+        done = call("build-engine", exported("mobilenet_v1"), "--target", target)
         assert done.code == 3
         assert f"pip install 'ssd-small[{extra}]'" in done.err
         assert done.err.count("\n") == 1
@@ -179,20 +180,20 @@ def test_an_absent_package_is_one_line(
 
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_an_output_that_cannot_be_written_is_exit_4(
-    exported: Exported, ssd_small_command: Command, tmp_path: Path
+    exported: Exported, call: Command, tmp_path: Path
 ) -> None:
     folder = tmp_path / "closed"
     folder.mkdir()
     folder.chmod(0o555)
     # for root every folder is open but those of the kernel
     output = (Path("/proc") if os.access(folder, os.W_OK) else folder) / "x.engine"
-    done = build(ssd_small_command, exported("mobilenet_v1"), output)
+    done = build(call, exported("mobilenet_v1"), output)
     assert done.code == 4
     assert "cannot write" in done.err or "cannot be written" in done.err
 
 
 def test_a_timing_cache_that_cannot_be_written_is_refused_before_the_build(
-    exported: Exported, ssd_small_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Exported, call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ssd_small.export import target_tensorrt
 
@@ -202,7 +203,7 @@ def test_a_timing_cache_that_cannot_be_written_is_refused_before_the_build(
         (tmp_path, "it is a folder; name a file"),
         (tmp_path / "file" / "t.cache", "file is a file; choose another --timing-cache"),
     ):
-        done = ssd_small_command(
+        done = call(
             *("build-engine", exported("mobilenet_v1"), "--target", "tensorrt"),
             *("--timing-cache", cache, "-o", tmp_path / "x.engine"),
         )

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import ssd_small.export.build_child as build_child
-from ssd_small.export.build_options import MOST_WORKSPACE, BuildOptions
 
+from ssd_small.artefacts.build_options import MOST_WORKSPACE, BuildOptions
 from ssd_small.errors import UsageError
 from ssd_small.runtimes import tensorrt_module
 
@@ -88,7 +88,7 @@ def test_capabilities_are_those_asked_for_or_this_gpu_s_or_all_from_ampere_on(
 
 
 def test_a_gpu_that_rtx_does_not_know_needs_the_full_tensorrt(trt: Any, builder: Any) -> None:
-    with pytest.raises(UsageError, match=r"capability 9\.0: .*; use --target tensorrt on a GPU"):
+    with pytest.raises(UsageError, match=r"capability 9\.0: .*; use target tensorrt on a GPU"):
         configured(trt, builder, "9.0")
 
 

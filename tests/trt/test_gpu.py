@@ -17,7 +17,9 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 import engine_checks
-from engine_checks import Network, Precision
+from engine_checks import Network
+
+from ssd_small.artefacts.build_options import Precision
 
 pytestmark = [
     pytest.mark.gpu,

@@ -14,8 +14,10 @@ pytest.importorskip("onnxscript")
 
 import engine_checks
 from cuda_double import Cuda
-from engine_checks import Network, Precision
+from engine_checks import Network
 from tensorrt_double import TensorRt
+
+from ssd_small.artefacts.build_options import Precision
 
 
 @pytest.fixture(scope="module")

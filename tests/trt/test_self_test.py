@@ -14,10 +14,13 @@ pytest.importorskip("onnxscript")
 
 from cuda_double import Cuda
 from engine_builds import Command
+from engine_checks import built, make_network
 from tensorrt_double import TensorRt
 
 from ssd_small.postprocess.detections import Detections
 from ssd_small.runtimes import gpu
+
+pytestmark = pytest.mark.usefixtures("exported_once")
 
 
 def subjects(done: Any) -> dict[str, bool]:
@@ -25,9 +28,9 @@ def subjects(done: Any) -> dict[str, bool]:
 
 
 def test_with_a_gpu_both_engines_run_and_it_passes(
-    gpu_machine: TensorRt, cuda: Cuda, ssd_small_command: Command
+    gpu_machine: TensorRt, cuda: Cuda, call: Command
 ) -> None:
-    done = ssd_small_command("doctor", "--self-test", "--json")
+    done = call("doctor", "--self-test", "--json")
     assert done.code == 0, done.out + done.err
     assert done.json["self_test_passed"] is True
     assert subjects(done) == {"tensorrt-rtx heads": True, "tensorrt-rtx detections": True}
@@ -37,11 +40,9 @@ def test_with_a_gpu_both_engines_run_and_it_passes(
     assert cuda.live() == 0
 
 
-def test_heads_unlike_pytorch_s_fail_it(
-    gpu_machine: TensorRt, cuda: Cuda, ssd_small_command: Command
-) -> None:
+def test_heads_unlike_pytorch_s_fail_it(gpu_machine: TensorRt, cuda: Cuda, call: Command) -> None:
     gpu_machine.distort = lambda loc, conf: (loc, conf * np.float32(1.001))
-    done = ssd_small_command("doctor", "--self-test")
+    done = call("doctor", "--self-test")
     assert done.code == 1
     assert " no  tensorrt-rtx heads: within 1.0e-03 of PyTorch" in done.out
     assert "yes  tensorrt-rtx detections: 3 of 3 images" in done.out
@@ -50,7 +51,7 @@ def test_heads_unlike_pytorch_s_fail_it(
 
 
 def test_detections_unlike_the_oracle_s_fail_it(
-    gpu_machine: TensorRt, ssd_small_command: Command, monkeypatch: pytest.MonkeyPatch
+    gpu_machine: TensorRt, call: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import plugin_double
 
@@ -61,17 +62,15 @@ def test_detections_unlike_the_oracle_s_fail_it(
         return [first[1:], *rest]
 
     monkeypatch.setattr(plugin_double, "decode_nms", forgetful)
-    done = ssd_small_command("doctor", "--self-test", "--json")
+    done = call("doctor", "--self-test", "--json")
     assert done.code == 1
     assert done.json["self_test_passed"] is False
     assert subjects(done) == {"tensorrt-rtx heads": True, "tensorrt-rtx detections": False}
 
 
-def test_a_gpu_that_fails_is_one_line_and_exit_3(
-    gpu_machine: TensorRt, ssd_small_command: Command
-) -> None:
+def test_a_gpu_that_fails_is_one_line_and_exit_3(gpu_machine: TensorRt, call: Command) -> None:
     gpu_machine.fail_execution = True
-    done = ssd_small_command("doctor", "--self-test")
+    done = call("doctor", "--self-test")
     assert done.code == 3
     assert "TensorRT could not execute the engine (enqueue failed)" in done.err
     assert done.err.count("\n") == 1
@@ -87,9 +86,9 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_it_tests_onnx_runtime_and_says_what_is_missing(
-    ssd_small_command: Command,
+    call: Command,
 ) -> None:
-    done = ssd_small_command("doctor", "--self-test")
+    done = call("doctor", "--self-test")
     assert done.code == 3
     *_, missing, remedy, heads, detections, end = done.out.splitlines()
     assert missing == " no  TensorRT engine: not executed: no NVIDIA driver"
@@ -101,7 +100,7 @@ def test_without_a_gpu_it_tests_onnx_runtime_and_says_what_is_missing(
 
 @pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_a_wrong_result_still_counts_as_a_failure(
-    ssd_small_command: Command, monkeypatch: pytest.MonkeyPatch
+    call: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ssd_small.runtimes import HeadOutputs
     from ssd_small.runtimes.torch import TorchRuntime
@@ -113,18 +112,15 @@ def test_without_a_gpu_a_wrong_result_still_counts_as_a_failure(
         return HeadOutputs(heads.loc, heads.conf * np.float32(1.001))
 
     monkeypatch.setattr(TorchRuntime, "infer_batch", wrong)
-    assert ssd_small_command("doctor", "--self-test").code == 1
+    assert call("doctor", "--self-test").code == 1
 
 
 def test_inspect_shows_the_layers_where_the_engine_can_be_loaded(
-    gpu_machine: TensorRt, ssd_small_command: Command, tmp_path: Path
+    gpu_machine: TensorRt, call: Command, tmp_path: Path
 ) -> None:
-    pytest.importorskip("tensorrt_rtx")
-    from engine_checks import built, make_network
-
     network = make_network("mobilenet_v1", tmp_path, classes=6, width=0.1)
     path = built(network, tmp_path / "x.engine")
-    done = ssd_small_command("inspect", path, "--json")
+    done = call("inspect", path, "--json")
     assert done.code == 0, done.err
     assert done.json["layers"][-1] == "DecodeNms"
     tensors = {t["name"]: (t["mode"], t["type"], t["shape"]) for t in done.json["tensors"]}

@@ -53,14 +53,12 @@ def tensorrt(
 @pytest.mark.usefixtures("tensorrt")
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_one_path_builds_for_the_other_module(
-    precision: str, exported: Exported, ssd_small_command: Command, tmp_path: Path
+    precision: str, exported: Exported, call: Command, tmp_path: Path
 ) -> None:
     output, cache = tmp_path / "x.engine", tmp_path / "t.cache"
     options = ("--precision", precision, "--timing-cache", cache, "--json", "-o", output)
     for _ in range(2):  # writes the cache, then reads it
-        done = ssd_small_command(
-            "build-engine", exported("mobilenet_v1"), "--target", "tensorrt", *options
-        )
+        done = call("build-engine", exported("mobilenet_v1"), "--target", "tensorrt", *options)
         assert done.code == 0, done.err
         sidecar = done.json
         assert (sidecar["target"], sidecar["target_version"]) == ("tensorrt", "10.16.0.1")
@@ -74,10 +72,10 @@ def test_the_one_path_builds_for_the_other_module(
 
 @pytest.mark.usefixtures("tensorrt")
 def test_a_version_compatible_engine_is_asked_for_and_the_builder_s_reason_shown(
-    exported: Exported, ssd_small_command: Command, tmp_path: Path
+    exported: Exported, call: Command, tmp_path: Path
 ) -> None:
     """The RTX package lacks what the full one brings; that it is asked for shows the option."""
-    done = ssd_small_command(
+    done = call(
         *("build-engine", exported("mobilenet_v1"), "--target", "tensorrt"),
         *("--version-compatible", "-o", tmp_path / "x.engine"),
     )

@@ -250,7 +250,7 @@ def test_cuda_python_takes_our_arguments(call: str, arguments: tuple[int, ...]) 
     from ssd_small.runtimes.gpu import gpus
 
     if gpus().devices:
-        pytest.skip("with a GPU these made-up handles would do harm")
+        pytest.skip("not executed here: there is a GPU, to which made-up handles would do harm")
     device = object.__new__(_PythonCuda)
     device._cuda, device._index = runtime, 0
     with pytest.raises(GpuError, match=r"failed: .* \(CUDA error 35\)"):

@@ -16,6 +16,7 @@ from cuda_double import Cuda
 from runner_stage import Stage
 from tensorrt_double import TensorRt
 
+from ssd_small.artefacts.build_options import BuildOptions
 from ssd_small.bench.synthetic import picture_input
 from ssd_small.errors import BadFile, MissingRequirement, UsageError
 from ssd_small.runtimes import cuda_device
@@ -63,7 +64,7 @@ def test_the_runtime_inside_a_version_compatible_plan_may_run(
     stage: Stage, cuda: Cuda, double: TensorRt
 ) -> None:
     double.host_code = True
-    sidecar = replace(stage.sidecar, options={"version_compatible": True})
+    sidecar = replace(stage.sidecar, options=BuildOptions("tensorrt", version_compatible=True))
     TensorRtRuntime(stage.path, sidecar, device=_PythonCuda(cuda)).close()
     with pytest.raises(MissingRequirement, match="host code is not allowed"):
         TensorRtRuntime(stage.path, stage.sidecar, device=_PythonCuda(cuda))
@@ -144,7 +145,7 @@ def test_a_closed_runner_says_so(open_it: Callable[..., TensorRtRuntime]) -> Non
 
 def test_without_a_driver_it_is_one_line(stage: Stage, double: TensorRt) -> None:
     if cuda_device.gpus().devices:
-        pytest.skip("this machine has a GPU")
+        pytest.skip("not executed here: there is a GPU")
     with pytest.raises(MissingRequirement) as it:
         TensorRtRuntime(stage.path, stage.sidecar)
     assert re.fullmatch(r"GPU 0 cannot be used: .*; run on a machine with .*", str(it.value))

@@ -25,11 +25,6 @@ from ssd_small.errors import BadFile, UsageError  # noqa: E402
 from ssd_small.evaluation.evaluate import evaluate  # noqa: E402
 
 
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return Models(tmp_path_factory.getbasetemp() / "models")
-
-
 def assert_alike(first: PictureDetections, second: PictureDetections) -> None:
     """Equal but for rounding: scores and boxes, and a few suppressed at the edge of the IoU.
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
+import check_kernels as gates
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "kernels" / "check_kernels.py"
 REPORT = """\
 ptxas info    : Compiling entry function '_ZN9ssd_small6device12score_kernelIfEEvNS0_7ProblemE' for 'sm_80'
 ptxas info    : Function properties for _ZN9ssd_small6device12score_kernelIfEEvNS0_7ProblemE
@@ -18,18 +13,7 @@ ptxas info    : Used {registers} registers, used 1 barriers, {shared} bytes smem
 """  # noqa: E501
 
 
-@pytest.fixture(scope="module")
-def gates() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_kernels", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["check_kernels"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_report_becomes_numbers(gates: ModuleType) -> None:
+def test_a_report_becomes_numbers() -> None:
     text = REPORT.format(stack=0, stores=0, registers=32, shared=16)
     (kernel,) = gates.kernels_from_ptxas(text)
     assert (kernel.name, kernel.head_type, kernel.architecture) == ("score_kernel", "float", 80)
@@ -46,19 +30,19 @@ def test_a_report_becomes_numbers(gates: ModuleType) -> None:
         ({"shared": 65536}, "65536 bytes shared"),
     ],
 )
-def test_a_broken_gate_is_named(gates: ModuleType, changed: dict[str, int], said: str) -> None:
+def test_a_broken_gate_is_named(changed: dict[str, int], said: str) -> None:
     values = {"stack": 0, "stores": 0, "registers": 32, "shared": 16} | changed
     (kernel,) = gates.kernels_from_ptxas(REPORT.format(**values))
     assert any(said in fault for fault in kernel.faults())
 
 
-def test_a_report_that_is_not_understood_is_refused(gates: ModuleType) -> None:
+def test_a_report_that_is_not_understood_is_refused() -> None:
     broken = REPORT.format(stack=0, stores=0, registers=32, shared=16).replace("Used", "Uses")
     with pytest.raises(ValueError, match="not understood"):
         gates.kernels_from_ptxas(broken)
 
 
-def test_only_wide_copies_of_conf_count(gates: ModuleType) -> None:
+def test_only_wide_copies_of_conf_count() -> None:
     entry = ".visible .entry score_kernel_{name}(\n{body}\n"
     wide = "ld.global.v4.u32 {...}\nst.shared.v4.u32 [...]"
     narrow = "ld.global.f32 %f1\nst.shared.f32 [...]\nld.global.v4.f32 {...}"
@@ -66,7 +50,7 @@ def test_only_wide_copies_of_conf_count(gates: ModuleType) -> None:
     assert gates.wide_copies_from_ptx(ptx) == {"score_kernel_a": 1, "score_kernel_b": 0}
 
 
-def test_only_wide_copies_count_in_machine_code_of_each_architecture(gates: ModuleType) -> None:
+def test_only_wide_copies_count_in_machine_code_of_each_architecture() -> None:
     wide = "LDG.E.128.SYS R8, [R4] ;\nSTS.128 [R7], R8 ;"
     narrow = "LDG.E.128.SYS R8, [R4] ;\nLDG.E R2, [R4] ;\nSTS [R7], R2 ;"
     code = "\tcode for sm_{arch}\n\tFunction : score_kernel_a\n{body}\nFunction : merge_b\n" + wide

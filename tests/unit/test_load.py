@@ -13,23 +13,18 @@ for module in ("cv2", "onnxscript", "onnxruntime"):
 
 from detection_models import LABELS, MODEL, Models, noise  # noqa: E402
 from ssd_small.export.build_engine import build_engine  # noqa: E402
-from ssd_small.export.build_options import BuildOptions  # noqa: E402
 from ssd_small.export.onnx_file import read_onnx, write_onnx  # noqa: E402
 
 import ssd_small  # noqa: E402
 from ssd_small import PostprocessParams  # noqa: E402
+from ssd_small.artefacts.build_options import BuildOptions  # noqa: E402
 from ssd_small.artefacts.sidecar import read_sidecar  # noqa: E402
 from ssd_small.doctor.engine import examine_engine  # noqa: E402
-from ssd_small.doctor.inspection import inspect_engine  # noqa: E402
+from ssd_small.doctor.inspection import inspect_file  # noqa: E402
 from ssd_small.errors import BadFile, MissingRequirement, SsdSmallError, UsageError  # noqa: E402
 from ssd_small.runtimes import open_engine, open_onnx  # noqa: E402
 
 KINDS = ("engine", "onnx", "checkpoint", "heads", "heads_engine", "own", "own_engine")
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return Models(tmp_path_factory.getbasetemp() / "models")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -152,7 +147,7 @@ def test_files_of_engines_are_named_by_text_too(models: Models, tmp_path: Path) 
     write_onnx(model, onnx)
     sidecar = build_engine(onnx, engine, BuildOptions("onnxruntime"))
     assert read_sidecar(engine).engine == sidecar.engine
-    assert inspect_engine(engine)["engine"] == engine
+    assert inspect_file(engine)["file"] == engine
     assert examine_engine(engine)[0].fine
     with open_engine(engine) as first, open_onnx(onnx) as second:
         assert first.description == second.description == description

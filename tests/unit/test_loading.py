@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,11 +16,15 @@ cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
 from torch.utils.data import Dataset  # noqa: E402
 
 from ssd_small.errors import BadFile, MissingRequirement, UsageError  # noqa: E402
+from ssd_small.models.priors import priors_from_spec  # noqa: E402
+from ssd_small.models.registry import get_spec  # noqa: E402
 from ssd_small.pictures.preprocessing import Preprocessing  # noqa: E402
-from ssd_small.training.augment import training_transform  # noqa: E402
+from ssd_small.postprocess.boxes import boxes_xyxy_from_loc  # noqa: E402
+from ssd_small.training.augment import Augmentation, training_transform  # noqa: E402
 from ssd_small.training.dataset import Sample  # noqa: E402
 from ssd_small.training.loading import training_batches  # noqa: E402
 from ssd_small.training.matching import match  # noqa: E402
+from ssd_small.training.overlaps import GroupedPriors  # noqa: E402
 from ssd_small.training.sampling import EpochSampler  # noqa: E402
 
 PRIORS = torch.tensor(
@@ -67,11 +72,34 @@ def test_a_batch_is_what_its_parts_give() -> None:
         for position, key in enumerate(sampler.batch(iteration)):
             example = TRANSFORM(Pictures()[key.index], key.generator())
             assert (images[position] == example.image).all()
-            expected = match(example.boxes_xyxy, example.labels, PRIORS)
+            expected = match(example.boxes_xyxy, example.labels, GroupedPriors.of(PRIORS))
             assert (targets.loc[position] == expected.loc).all()
             assert (targets.labels[position] == expected.labels).all()
             found = set(targets.labels[position].tolist()) - {0}
             assert found == set(example.labels.tolist())
+
+
+def test_targets_of_an_input_that_is_not_square_give_the_pixels_of_the_objects_back() -> None:
+    spec = replace(get_spec("mobilenet_v1_s1l0_dual"), preprocessing=Preprocessing(240, 320))
+    priors = torch.from_numpy(priors_from_spec(spec))
+    # the input is half the picture; the first is the square prior of row 7, column 20 of the first
+    # map, 10 pixels about pixel (164, 60) of the input
+    boxes = np.float32([[318, 110, 338, 130], [100, 200, 250, 420], [0, 0, 640, 480]])
+    picture = Sample(np.zeros((480, 640, 3), np.uint8), boxes, np.array([1, 2, 3]))
+    transform = training_transform(spec.preprocessing, Augmentation.none())
+    (batch,) = training_batches([picture], transform, priors, EpochSampler(1, 1, 0, iterations=1))
+    images, targets = batch
+    assert images.shape == (1, 3, 240, 320)
+    labels, loc = targets.labels[0].numpy(), targets.loc[0].numpy()
+    prior = (7 * 40 + 20) * 6
+    assert labels[prior] == 1
+    # float32: centres below 1 and 2**-24 apart, over a tenth of a side of 10 / 320
+    assert np.abs(loc[prior]).max() < 1e-4
+    decoded = boxes_xyxy_from_loc(loc, priors.numpy(), (0.1, 0.2)) * np.float32([640, 480] * 2)
+    for label, box in enumerate(boxes, 1):
+        assert (labels == label).any()
+        # 5e-6 of the sides, see test_matching.py
+        assert np.abs(decoded[labels == label] - box).max() < 5e-6 * 640
 
 
 @pytest.mark.parametrize("workers", [1, 2])

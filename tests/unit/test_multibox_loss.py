@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 
 from ssd_small.training.loss import hard_negatives, multibox_loss  # noqa: E402
 from ssd_small.training.matching import Targets, match  # noqa: E402
+from ssd_small.training.overlaps import GroupedPriors  # noqa: E402
 
 
 def test_hard_negatives_are_the_three_worst_per_positive() -> None:
@@ -119,7 +120,7 @@ def test_a_mirrored_picture_with_mirrored_boxes_has_the_same_loss() -> None:
     """On priors that lie symmetric; the heads' answers are mirrored with the picture."""
     torch.manual_seed(2)
     centres = torch.tensor([[(x + 0.5) / 8, (y + 0.5) / 8] for y in range(8) for x in range(8)])
-    priors = torch.cat([centres, torch.full((64, 2), 0.25)], dim=1)
+    priors = GroupedPriors.of(torch.cat([centres, torch.full((64, 2), 0.25)], dim=1))
     mirrored_prior = torch.tensor([8 * (i // 8) + 7 - i % 8 for i in range(64)])
     low = torch.rand(5, 2) * 0.6
     boxes = torch.cat([low, low + 0.2 + torch.rand(5, 2) * 0.1], dim=1)

@@ -65,12 +65,16 @@ def test_priors_have_the_published_sums(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FACTS)
-@pytest.mark.parametrize(("num_classes", "width"), [(81, 1.0), (4, 0.25)])
-def test_arithmetic_agrees_with_the_built_network(name, num_classes, width) -> None:
+@pytest.mark.parametrize(
+    ("num_classes", "width", "size"),
+    [(81, 1.0, (300, 300)), (4, 0.25, (300, 300)), (4, 0.25, (272, 401))],
+)
+def test_arithmetic_agrees_with_the_built_network(name, num_classes, width, size) -> None:
+    spec = replace(get_spec(name), preprocessing=Preprocessing(*size))
     with torch.device("meta"):
-        net = ssd_small.create_model(name, num_classes, width)
+        net = ssd_small.create_model(spec, num_classes, width)
         with FlopCounterMode(display=False) as counter:
-            loc, conf = net(torch.empty(1, 3, 300, 300))
+            loc, conf = net(torch.empty(1, 3, *size))
     summary = summarize(net.spec, num_classes, width)
     assert sum(p.numel() for p in net.parameters()) == summary.cost.parameters
     assert counter.get_total_flops() == 2 * summary.cost.macs

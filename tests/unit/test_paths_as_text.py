@@ -15,16 +15,16 @@ cv2 = pytest.importorskip("cv2")
 torch = pytest.importorskip("torch")
 
 from ssd_small.export.build_engine import default_engine_path  # noqa: E402
-from ssd_small.export.build_options import BuildOptions  # noqa: E402
 
 import ssd_small  # noqa: E402
+from ssd_small.artefacts.build_options import BuildOptions  # noqa: E402
 from ssd_small.artefacts.labels import read_labels  # noqa: E402
 from ssd_small.artefacts.sidecar import read_sidecar, sidecar_path  # noqa: E402
 from ssd_small.datasets.coco import image_paths, read_annotations  # noqa: E402
 from ssd_small.datasets.digits import DigitsDataset  # noqa: E402
 from ssd_small.datasets.voc import coco_from_voc  # noqa: E402
 from ssd_small.doctor.engine import examine_engine  # noqa: E402
-from ssd_small.doctor.inspection import inspect_engine  # noqa: E402
+from ssd_small.doctor.inspection import inspect_file  # noqa: E402
 from ssd_small.errors import BadFile  # noqa: E402
 from ssd_small.evaluation.coco_results import read_results  # noqa: E402
 from ssd_small.pictures.reading import list_images, read_image  # noqa: E402
@@ -95,7 +95,7 @@ def test_a_folder_of_voc_is_named_by_text_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "opener", [open_engine, open_onnx, read_sidecar, inspect_engine, examine_engine]
+    "opener", [open_engine, open_onnx, read_sidecar, inspect_file, examine_engine]
 )
 def test_a_missing_engine_is_a_bad_file_in_both_forms(
     opener: Callable[[Any], object], tmp_path: Path

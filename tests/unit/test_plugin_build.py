@@ -18,14 +18,6 @@ LINEAR, VECTORISED = 0, 1
 
 
 @pytest.fixture
-def library() -> Library:
-    library = driver.open_library()
-    library.set_logger(driver.PLAIN)
-    library.take_messages()
-    return library
-
-
-@pytest.fixture
 def plugin(library: Library) -> Plugin:
     return library.create_for(PostprocessParams())
 

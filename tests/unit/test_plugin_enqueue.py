@@ -9,19 +9,11 @@ import plugin_driver as driver
 import pytest
 from plugin_driver import FLOAT, Library, extents_of
 from plugin_run import run
+from same_detections import assert_same
 
 from ssd_small.postprocess import PostprocessParams, decode_nms
-from ssd_small.postprocess.detections import Detections
 
 NUM_PRIORS, NUM_CLASSES = 70, 7
-
-
-@pytest.fixture
-def library() -> Library:
-    library = driver.open_library()
-    library.set_logger(driver.PLAIN)
-    library.take_messages()
-    return library
 
 
 def heads(
@@ -38,23 +30,13 @@ def heads(
     return loc, conf.astype(dtype), priors
 
 
-def assert_identical(results: list[Detections], expected: list[Detections]) -> None:
-    """Bit for bit."""
-    assert len(results) == len(expected)
-    for one, other in zip(results, expected, strict=True):
-        assert one.labels.tolist() == other.labels.tolist()
-        assert one.prior_indices.tolist() == other.prior_indices.tolist()
-        assert one.scores.tobytes() == other.scores.tobytes()
-        assert one.boxes.tobytes() == other.boxes.tobytes()
-
-
 def check(library: Library, params: PostprocessParams, arrays: tuple[np.ndarray, ...]) -> int:
     """Runs and compares; returns the number of detections."""
     loc, conf, priors = arrays
     rows = params.max_detections(conf.shape[1], conf.shape[2])
     results = run(library.create_for(params), loc, conf, priors, rows, max_batch=8)
     expected = decode_nms(loc, conf, priors, params, backend="numpy")
-    assert_identical(results, expected)
+    assert_same(results, expected)
     return sum(len(result.scores) for result in results)
 
 
@@ -126,7 +108,7 @@ def test_images_do_not_depend_on_their_neighbours(library: Library) -> None:
     rows = params.max_detections(NUM_PRIORS, NUM_CLASSES)
     alone = run(plugin, loc, conf, priors, rows)
     stacked = run(plugin, np.repeat(loc, 8, 0), np.repeat(conf, 8, 0), priors, rows)
-    assert_identical(stacked, alone * 8)
+    assert_same(stacked, alone * 8)
 
 
 def test_a_rebuilt_plugin_and_a_context_give_the_same(library: Library) -> None:
@@ -137,7 +119,7 @@ def test_a_rebuilt_plugin_and_a_context_give_the_same(library: Library) -> None:
     assert rebuilt is not None
     expected = decode_nms(loc, conf, priors, params, backend="numpy")
     for plugin in (original.clone(), rebuilt, rebuilt.attach()):
-        assert_identical(run(plugin, loc, conf, priors, 20), expected)
+        assert_same(run(plugin, loc, conf, priors, 20), expected)
 
 
 def test_an_empty_batch_is_fine(library: Library) -> None:

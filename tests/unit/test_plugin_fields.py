@@ -40,14 +40,6 @@ F32, F64, I32, CHAR, I64 = (
 )
 
 
-@pytest.fixture
-def library() -> Library:
-    library = driver.open_library()
-    library.set_logger(driver.PLAIN)
-    library.take_messages()
-    return library
-
-
 def refusal(library: Library, fields: list[Field]) -> str:
     """The one message with which the creator refuses these fields."""
     assert library.create(fields) is None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
+from full_disk import file_size_limit  # noqa: E402
 from training_doubles import (  # noqa: E402
     ABOUT,
     MODEL,
@@ -23,15 +23,16 @@ from training_doubles import (  # noqa: E402
 
 from ssd_small.errors import BadFile, Diverged, OutputError, UsageError  # noqa: E402
 from ssd_small.models.checkpoint import model_from_checkpoint, read_state_dict  # noqa: E402
+from ssd_small.training.distributed import Processes  # noqa: E402
+from ssd_small.training.reporter import Reporter  # noqa: E402
 from ssd_small.training.run import Run  # noqa: E402
-from ssd_small.training.stopping import Stopped  # noqa: E402
-from ssd_small.training.trainer import LoopOptions  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Six updates, two epochs, without interruption."""
-    return train_noise(tmp_path_factory.mktemp("whole"))
+from ssd_small.training.stopping import (  # noqa: E402
+    TIME_OVER,
+    Stopped,
+    StopReason,
+    StopRequest,
+)
+from ssd_small.training.trainer import LoopOptions, train  # noqa: E402
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -76,7 +77,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(
 def test_stopping_takes_effect_after_the_present_update(tmp_path: Path) -> None:
     with pytest.raises(Stopped) as end:
         train_noise(tmp_path, stop_at=1)
-    assert end.value.signal == 2
+    assert end.value.reason == StopReason(2)
     position = torch.load(tmp_path / "resume.pth", weights_only=True)["position"]
     assert position["iteration"] == 2
 
@@ -121,8 +122,27 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
 def test_a_session_ends_when_its_time_is_over(tmp_path: Path) -> None:
     with pytest.raises(Stopped) as end:
         train_noise(tmp_path, options=LoopOptions(stop_after=1e-9))
-    assert end.value.signal == 0
+    assert end.value.reason == TIME_OVER
     assert train_noise(tmp_path, resume=True).position.iteration == 6
+
+
+class _BesideOneWithASignal(Processes):
+    """The first of two processes; the other one was asked to stop."""
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        if len(values) == 1:  # positives
+            return list(values)
+        *others, signalled, over = values
+        return [*others, signalled + 1, over]
+
+
+def test_a_signal_to_another_process_stops_this_one_too(tmp_path: Path) -> None:
+    learner = learner_of(small_recipe(), _BesideOneWithASignal(torch.device("cpu")))
+    run = Run.fresh(learner, NoiseBatches(learner.net), ABOUT, tmp_path)
+    with pytest.raises(Stopped) as end:
+        train(run, None, Reporter(speaks=False), LoopOptions(), StopRequest())
+    assert end.value.reason == StopReason(signal.SIGTERM)
+    assert run.position.iteration == 1
 
 
 def test_a_finished_run_stays_as_it_is(whole: Run) -> None:
@@ -157,22 +177,12 @@ def test_a_damaged_resume_file_is_named(whole: Run, tmp_path: Path, content) -> 
         Run.resumed(learner, NoiseBatches(learner.net), ABOUT, tmp_path)
 
 
-@contextmanager
-def _file_size_limit(limit: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         train_noise(tmp_path, stop_at=1)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.pth")}
     assert set(before) == {"resume.pth", "last.pth"}
-    with _file_size_limit(10_000), pytest.raises(OutputError, match=r"resume\.pth.*free space"):
+    with file_size_limit(10_000), pytest.raises(OutputError, match=r"resume\.pth.*free space"):
         train_noise(tmp_path, resume=True)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pth")} == before
     assert not list(tmp_path.glob(".ssd-small-*"))
@@ -183,7 +193,7 @@ def test_a_loss_that_is_no_number_names_the_images_and_changes_nothing(tmp_path:
     def damage(iteration, images):
         return images * float("nan") if iteration == 4 else images
 
-    with pytest.raises(Diverged, match=r"not finite .*4-0\.png, 4-1\.png.*--lr") as caught:
+    with pytest.raises(Diverged, match=r"not finite .*4-0\.png, 4-1\.png.*lower lr") as caught:
         train_noise(tmp_path, damage=damage)
     assert caught.value.exit_code == 1
     # what was saved at the end of the epoch before is there to go on from

@@ -129,6 +129,7 @@ def alone() -> tuple[list[list[float]], Learner]:
     return reports, learner
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_and_weights_of_one(tmp_path: Path, alone) -> None:
     """With batch norm over the halves; pictures differ in their numbers of positives."""
     _two_processes(tmp_path)
@@ -153,6 +154,7 @@ def test_halved_batches_are_another_thing_than_whole_ones(alone) -> None:
     assert abs(report.conf - alone[0][0][1]) > 1e-3 * report.conf
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_both_and_names_the_image(tmp_path: Path) -> None:
     _two_processes(tmp_path, "damaged")
     errors = [(tmp_path / f"error-{rank}").read_text() for rank in (0, 1)]

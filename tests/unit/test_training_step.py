@@ -179,9 +179,9 @@ def test_the_scope_all_takes_everything(trained: Path) -> None:
 
 
 def test_weights_that_do_not_fit_are_refused(trained: Path) -> None:
-    with pytest.raises(BadFile, match=r"does not fit.*pass --init-scope base"):
+    with pytest.raises(BadFile, match=r"does not fit.*pass init_scope base"):
         initial_network("mobilenet_v1_s1l0", CLASSES, WIDTH, _plain(), trained, "all")
-    with pytest.raises(BadFile, match=r"does not fit.*pass --width 0\.1"):
+    with pytest.raises(BadFile, match=r"does not fit.*pass width 0\.1"):
         initial_network(MODEL, CLASSES, 0.5, _plain(), trained, "base")
-    with pytest.raises(BadFile, match=r"does not fit.*choose the --model.*\n.*base\.0"):
+    with pytest.raises(BadFile, match=r"does not fit.*choose the model.*\n.*base\.0"):
         initial_network("vgg16", CLASSES, WIDTH, _plain(), trained, "base")

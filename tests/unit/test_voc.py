@@ -173,7 +173,7 @@ def test_folders_and_splits_that_are_not_there(voc: VocFolder, tmp_path: Path) -
     with pytest.raises(BadFile, match="holds no XML"):
         coco_from_voc(voc.path)
     voc.add("a", SOUND)
-    with pytest.raises(BadFile, match="leave out --split"):
+    with pytest.raises(BadFile, match="leave out split"):
         coco_from_voc(voc.path, "train")
     voc.split("val", "a\n")
     with pytest.raises(BadFile, match="choose from val"):

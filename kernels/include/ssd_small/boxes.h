@@ -1,4 +1,4 @@
-// Box decoding and IoU: the operations of ssd_small/boxes.py, in its order.
+// Box decoding and IoU: the operations of ssd_small/postprocess/boxes.py, in its order.
 #pragma once
 
 #include "activations.h"
@@ -31,7 +31,9 @@ SSD_SMALL_HD_INLINE bool is_finite(const Box& box) {
 }
 
 // IoU runs on boxes times `scale`, with `offset` added to every width and height
-// (ssd_small.postprocess.iou_scale_and_offset): 1/pixel_offset and 1, or 1 and 0.
+// (ssd_small.postprocess.iou_scale_and_offset): 1/pixel_offset and 1, or 1 and 0. One scale for x
+// and y: the offset is a pixel of a square input of `scale` pixels; where the input is not square
+// it is width/scale pixels across and height/scale down.
 struct IouConvention {
   float scale = 1.0f;
   float offset = 0.0f;

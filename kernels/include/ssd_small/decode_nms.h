@@ -1,6 +1,6 @@
 // Decode + NMS: the interface of every backend (CUDA launcher, CPU library, plugin).
 //
-// Contract: ssd_small/postprocess.py (the numpy oracle), whose bits all backends reproduce.
+// Contract: ssd_small/postprocess/oracle.py (numpy), whose bits all backends reproduce.
 // No CUDA, TensorRT or torch header is needed here.
 #pragma once
 
@@ -12,7 +12,8 @@ namespace ssd_small {
 enum class HeadType : std::int32_t { kFloat = 0, kHalf = 1 };
 enum class Activation : std::int32_t { kSoftmax = 0, kSigmoid = 1, kNone = 2 };
 
-// Fields as in PostprocessParams; 0 in one of the three cuts means "no cut".
+// Fields and defaults as in PostprocessParams, which tests hold equal (the plugin starts from these,
+// the C interface has no defaults); 0 in one of the three cuts means "no cut".
 struct DecodeNmsParams {
   float score_threshold = 0.01f;
   float iou_threshold = 0.6f;

@@ -14,7 +14,7 @@ std::uint64_t fold(WarpOp op, std::uint64_t a, std::uint64_t b) {
     case WarpOp::kMax: return std::max(a, b);
     case WarpOp::kMinSigned: return static_cast<std::uint32_t>(std::min(x, y));
     case WarpOp::kMaxSigned: return static_cast<std::uint32_t>(std::max(x, y));
-    case WarpOp::kAnd: case WarpOp::kAll: return a & b;
+    case WarpOp::kAll: return a & b;
     case WarpOp::kOr: case WarpOp::kAny: return a | b;
     case WarpOp::kXor: return a ^ b;
     default: return 0;

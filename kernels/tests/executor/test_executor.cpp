@@ -27,11 +27,6 @@ cudaError_t run(void (*kernel)(Expected...), unsigned blocks, unsigned threads,
   config.gridDim = dim3(blocks);
   config.blockDim = dim3(threads);
   config.dynamicSmemBytes = shared_bytes;
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
   return cudaLaunchKernelEx(&config, kernel, static_cast<Expected>(arguments)...);
 }
 
@@ -242,7 +237,6 @@ void half_conversions_agree_with_the_library() {
       expect(__half_as_ushort(__float2half(x)) == ssd_small::half_from_float(x), "float to half");
     }
   }
-  expect(__half2float(__hadd(__half(1.0f), __half(0.5f))) == 1.5f, "half sum");
 }
 
 }  // namespace

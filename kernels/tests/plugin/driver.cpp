@@ -176,8 +176,6 @@ const char* driver_plugin_text(IPluginV3* plugin, std::int32_t which) {
   }
 }
 
-std::int32_t driver_num_outputs(IPluginV3* plugin) { return build(plugin)->getNbOutputs(); }
-
 std::int32_t driver_output_types(IPluginV3* plugin, const std::int32_t* in, std::int32_t num_in,
                                  std::int32_t* out) {
   DataType types[8];

@@ -37,28 +37,8 @@ struct __half {
   __half(__half_raw raw) : bits(raw.x) {}
   operator float() const { return ssd_executor_float_from_half(bits); }
 };
-struct alignas(4) __half2 {
-  __half x, y;
-};
-using half = __half;
-using half2 = __half2;
 
 inline float __half2float(__half h) { return ssd_executor_float_from_half(h.bits); }
 inline __half __float2half(float x) { return __half(x); }
-inline __half __float2half_rn(float x) { return __half(x); }
 inline __half __ushort_as_half(unsigned short bits) { return __half(__half_raw{bits}); }
 inline unsigned short __half_as_ushort(__half h) { return h.bits; }
-inline __half __low2half(__half2 h) { return h.x; }
-inline __half __high2half(__half2 h) { return h.y; }
-inline float __low2float(__half2 h) { return __half2float(h.x); }
-inline float __high2float(__half2 h) { return __half2float(h.y); }
-inline float2 __half22float2(__half2 h) { return {__half2float(h.x), __half2float(h.y)}; }
-inline __half2 __halves2half2(__half a, __half b) { return {a, b}; }
-// rounding through float is exact for these: 24 bits are more than twice 11, plus 2
-inline __half __hadd(__half a, __half b) { return __half(float(a) + float(b)); }
-inline __half __hsub(__half a, __half b) { return __half(float(a) - float(b)); }
-inline __half __hmul(__half a, __half b) { return __half(float(a) * float(b)); }
-inline __half __hdiv(__half a, __half b) { return __half(float(a) / float(b)); }
-inline bool __hgt(__half a, __half b) { return float(a) > float(b); }
-inline bool __hlt(__half a, __half b) { return float(a) < float(b); }
-inline bool __hisnan(__half a) { return float(a) != float(a); }

@@ -16,12 +16,10 @@
 #define __device__
 // default visibility gives faults the kernel's name
 #define __global__ __attribute__((visibility("default")))
-#define __constant__ static const
 #define __shared__ thread_local
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
-#define __grid_constant__
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
 struct uint3 {
@@ -43,16 +41,7 @@ struct alignas(8) uint2 {
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
-struct alignas(16) int4 {
-  int x, y, z, w;
-};
-struct alignas(16) ulonglong2 {
-  unsigned long long x, y;
-};
 inline float2 make_float2(float x, float y) { return {x, y}; }
-inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
-inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
-inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 namespace ssd_executor {
 enum class Coordinate { kThread, kBlock, kBlockSize, kGridSize };
@@ -73,38 +62,13 @@ constexpr ssd_executor::Triple<ssd_executor::Coordinate::kThread> threadIdx{};
 constexpr ssd_executor::Triple<ssd_executor::Coordinate::kBlock> blockIdx{};
 constexpr ssd_executor::Triple<ssd_executor::Coordinate::kBlockSize> blockDim{};
 constexpr ssd_executor::Triple<ssd_executor::Coordinate::kGridSize> gridDim{};
-constexpr int warpSize = 32;
 
 // ---- launches ----------------------------------------------------------------------------
-enum cudaLaunchAttributeID {
-  cudaLaunchAttributeIgnore = 0,
-  cudaLaunchAttributeProgrammaticStreamSerialization = 6,
-};
-union cudaLaunchAttributeValue {
-  char pad[64];
-  int programmaticStreamSerializationAllowed;
-};
-struct cudaLaunchAttribute {
-  cudaLaunchAttributeID id;
-  cudaLaunchAttributeValue val;
-};
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   std::size_t dynamicSmemBytes = 0;
   cudaStream_t stream = nullptr;
-  cudaLaunchAttribute* attrs = nullptr;
-  unsigned numAttrs = 0;
 };
-enum cudaFuncAttribute {
-  cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
-  cudaFuncAttributePreferredSharedMemoryCarveout = 9,
-};
-template <class T>
-cudaError_t cudaFuncSetAttribute(T*, cudaFuncAttribute, int) {
-  return cudaSuccess;
-}
-inline void cudaGridDependencySynchronize() {}
-inline void cudaTriggerProgrammaticLaunchCompletion() {}
 
 namespace ssd_executor {
 struct LaunchRequest {
@@ -141,17 +105,9 @@ inline To ssd_executor_bit_cast(From value) {
   return to;
 }
 inline unsigned __float_as_uint(float x) { return ssd_executor_bit_cast<unsigned>(x); }
-inline int __float_as_int(float x) { return ssd_executor_bit_cast<int>(x); }
 inline float __uint_as_float(unsigned x) { return ssd_executor_bit_cast<float>(x); }
-inline float __int_as_float(int x) { return ssd_executor_bit_cast<float>(x); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
-inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 inline int __ffs(int x) { return __builtin_ffs(x); }
-inline int __clz(int x) { return x ? __builtin_clz(static_cast<unsigned>(x)) : 32; }
-template <class T>
-inline T __ldg(const T* p) {
-  return *p;
-}
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
 inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }

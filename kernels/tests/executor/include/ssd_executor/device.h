@@ -25,7 +25,6 @@ enum class WarpOp {
   kMax,
   kMinSigned,
   kMaxSigned,
-  kAnd,
   kOr,
   kXor,
 };

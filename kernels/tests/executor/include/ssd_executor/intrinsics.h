@@ -19,8 +19,6 @@ inline int __syncthreads_count(int predicate, SSD_EXECUTOR_SITE) {
 inline void __syncwarp(unsigned mask = 0xffffffffu, SSD_EXECUTOR_SITE) {
   ssd_executor::warp_collective(ssd_executor::WarpOp::kSync, mask, 0, -1, {file, line});
 }
-inline void __threadfence() {}
-inline void __threadfence_block() {}
 
 namespace ssd_executor {
 template <class T>
@@ -86,7 +84,6 @@ unsigned __match_any_sync(unsigned mask, T value, SSD_EXECUTOR_SITE) {
 SSD_EXECUTOR_REDUCE(__reduce_add_sync, kAdd)
 SSD_EXECUTOR_REDUCE(__reduce_min_sync, kMin)
 SSD_EXECUTOR_REDUCE(__reduce_max_sync, kMax)
-SSD_EXECUTOR_REDUCE(__reduce_and_sync, kAnd)
 SSD_EXECUTOR_REDUCE(__reduce_or_sync, kOr)
 SSD_EXECUTOR_REDUCE(__reduce_xor_sync, kXor)
 #undef SSD_EXECUTOR_REDUCE
@@ -98,10 +95,6 @@ inline int __reduce_max_sync(unsigned mask, int value, SSD_EXECUTOR_SITE) {
   return static_cast<int>(ssd_executor::vote(ssd_executor::WarpOp::kMaxSigned, mask,
                                              static_cast<unsigned>(value), {file, line}));
 }
-inline unsigned __activemask() {
-  static_assert(true, "no lane may rely on it");
-  return 1u << ssd_executor::lane_index();
-}
 
 // ---- atomics: one fiber runs at a time, so a plain operation is atomic --------------------
 #if defined(__SANITIZE_THREAD__)
@@ -111,29 +104,11 @@ inline unsigned __activemask() {
 #define SSD_EXECUTOR_UNTRACED
 #define SSD_EXECUTOR_NOTE_ATOMIC(address)
 #endif
-#define SSD_EXECUTOR_ATOMIC(name, expression)                        \
-  template <class T>                                                 \
-  SSD_EXECUTOR_UNTRACED T name(T* address, std::common_type_t<T> value) { \
-    SSD_EXECUTOR_NOTE_ATOMIC(address);                               \
-    const T old = *address;                                          \
-    *address = (expression);                                         \
-    return old;                                                      \
-  }
-SSD_EXECUTOR_ATOMIC(atomicAdd, static_cast<T>(old + value))
-SSD_EXECUTOR_ATOMIC(atomicSub, static_cast<T>(old - value))
-SSD_EXECUTOR_ATOMIC(atomicExch, value)
-SSD_EXECUTOR_ATOMIC(atomicMin, old < value ? old : value)
-SSD_EXECUTOR_ATOMIC(atomicMax, old > value ? old : value)
-SSD_EXECUTOR_ATOMIC(atomicAnd, old& value)
-SSD_EXECUTOR_ATOMIC(atomicOr, old | value)
-SSD_EXECUTOR_ATOMIC(atomicXor, old ^ value)
-#undef SSD_EXECUTOR_ATOMIC
 template <class T>
-SSD_EXECUTOR_UNTRACED T atomicCAS(T* address, std::common_type_t<T> expected,
-                                  std::common_type_t<T> value) {
+SSD_EXECUTOR_UNTRACED T atomicAdd(T* address, std::common_type_t<T> value) {
   SSD_EXECUTOR_NOTE_ATOMIC(address);
   const T old = *address;
-  if (old == expected) *address = value;
+  *address = static_cast<T>(old + value);
   return old;
 }
 #undef SSD_EXECUTOR_UNTRACED

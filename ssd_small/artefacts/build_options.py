@@ -9,9 +9,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import UsageError
+from .record import Fields
 
 Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]
 Precision = Literal["fp32", "fp16"]
+
+
+def most_batch(height: int, width: int) -> int:
+    """Largest batch of pictures: TensorRT wants inputs of fewer than 2^31 elements (NvInfer.h)."""
+    return (2**31 - 1) // (3 * height * width)
+
+
+#: for the input of the published networks; a larger input is held to its own limit when it is built
+MOST_BATCH = most_batch(300, 300)
+
+#: the builder's highest effort
+MOST_OPTIMIZATION_LEVEL = 5
 
 #: MiB; the bytes must fit into the signed 64 bits of the builder's interface
 MOST_WORKSPACE = (1 << 43) - 1
@@ -29,12 +42,13 @@ class BuildOptions:
     Attributes:
         target: runtime the engine is for.
         precision: fp32, or fp16 with L2Norm, decoding and scores in fp32.
-        max_batch: largest batch the engine takes.
+        max_batch: largest batch the engine takes, at most ``MOST_BATCH``.
         heads: leave decode + NMS out, for the native library to do.
         min_batch: smallest batch the engine takes.
         opt_batch: batch the engine is tuned for; None for the largest.
         compute_capabilities: GPU architectures such as ``"8.6"`` (tensorrt-rtx).
-        optimization_level: effort of the builder, 0 to 5; None for its default.
+        optimization_level: effort of the builder, 0 to ``MOST_OPTIMIZATION_LEVEL``; None for its
+            default.
         timing_cache: file with kernel timings, read and written (tensorrt).
         workspace: scratch memory the engine may use in MiB; None for the builder's default.
         version_compatible: let newer versions of TensorRT run the engine (tensorrt).
@@ -62,8 +76,8 @@ class BuildOptions:
         object.__setattr__(self, "compute_capabilities", capabilities)
         if self.timing_cache is not None:
             object.__setattr__(self, "timing_cache", Path(self.timing_cache))
-        if self.max_batch < 1:
-            raise UsageError(f"max-batch {self.max_batch}: expected at least 1")
+        if not 1 <= self.max_batch <= MOST_BATCH:
+            raise UsageError(f"max-batch {self.max_batch}: expected 1 to {MOST_BATCH}")
         if not 1 <= self.min_batch <= self.batch["opt"] <= self.max_batch:
             raise UsageError(
                 f"batch range {self.min_batch}, {self.batch['opt']}, {self.max_batch}: expected "
@@ -72,8 +86,9 @@ class BuildOptions:
         for capability in self.compute_capabilities:
             if not re.fullmatch(r"[1-9]\d*\.\d", capability):
                 raise UsageError(f"compute capability {capability!r}: expected the form 8.6")
-        if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
-            raise UsageError(f"optimization-level {self.optimization_level}: expected 0 to 5")
+        level = self.optimization_level
+        if level is not None and not 0 <= level <= MOST_OPTIMIZATION_LEVEL:
+            raise UsageError(f"optimization-level {level}: expected 0 to {MOST_OPTIMIZATION_LEVEL}")
         if self.workspace is not None and not 1 <= self.workspace <= MOST_WORKSPACE:
             raise UsageError(f"workspace {self.workspace} MiB: expected 1 to {MOST_WORKSPACE}")
         self._check_target()
@@ -107,6 +122,30 @@ class BuildOptions:
         """Smallest, optimal and largest batch."""
         optimum = self.max_batch if self.opt_batch is None else self.opt_batch
         return {"min": self.min_batch, "opt": optimum, "max": self.max_batch}
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> BuildOptions:
+        """As a sidecar holds them; ValueError for what cannot be meant."""
+        most = 1 << 62
+
+        def whole(name: str) -> int | None:
+            return fields.integer(name, 0, most) if name in fields else None
+
+        return cls(
+            target=fields.text("target"),  # type: ignore[arg-type]
+            precision=fields.text("precision"),  # type: ignore[arg-type]
+            max_batch=fields.integer("max_batch", 1, most),
+            heads=fields.flag("heads"),
+            min_batch=fields.integer("min_batch", 1, most),
+            opt_batch=whole("opt_batch"),
+            compute_capabilities=fields.texts("compute_capabilities"),
+            optimization_level=whole("optimization_level"),
+            timing_cache=Path(fields.text("timing_cache")) if "timing_cache" in fields else None,
+            workspace=whole("workspace"),
+            version_compatible=fields.flag("version_compatible"),
+            tf32=fields.flag("tf32"),
+            verbose=fields.flag("verbose"),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values by field name."""

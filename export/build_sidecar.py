@@ -1,0 +1,54 @@
+"""The sidecar of an engine that has just been built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..artefacts.build_record import BatchRange, EngineFile, Receipt, SourceFile
+from ..artefacts.sidecar import Sidecar
+from ..files import sha256_of
+from .prepare import Prepared
+
+if TYPE_CHECKING:
+    from ..artefacts.build_options import BuildOptions
+
+
+def sidecar_from_build(
+    onnx_path: Path,
+    output: Path,
+    written: Path,
+    options: BuildOptions,
+    prepared: Prepared,
+    *,
+    version: str,
+    receipt: Receipt,
+    seconds: float,
+    **of_target: Any,
+) -> Sidecar:
+    """What is known of an engine.
+
+    Args:
+        onnx_path: what it was built from.
+        output: where it will lie.
+        written: where it lies now.
+        options: how it was built; the target must not be ``auto``.
+        prepared: the model that the target was given.
+        version: of the target's package.
+        receipt: see :class:`Sidecar`; likewise the fields of one target in ``of_target``.
+        seconds: duration of the build.
+    """
+    return Sidecar(
+        target=options.target,
+        target_version=version,
+        precision=options.precision,
+        description=prepared.description,
+        onnx=SourceFile(onnx_path.name, sha256_of(onnx_path)),
+        engine=EngineFile(output.name, sha256_of(written), written.stat().st_size),
+        batch=BatchRange(**options.batch),
+        receipt=receipt,
+        options=options,
+        seconds=round(seconds, 3),
+        precision_check=prepared.precision_check,
+        **of_target,
+    )

@@ -1,0 +1,118 @@
+"""What a checkpoint says of itself: the record beside its tensors.
+
+A checkpoint of this package is a dictionary that ``torch.load(..., weights_only=True)`` reads:
+``state_dict`` with the published keys, and ``ssd_small`` with the record. Checkpoints without a
+record, as the published ones are, load where the model is named.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._version import __version__
+from ..errors import BadFile
+from ..files import write_bytes
+from ..models.spec import ModelSpec
+from ..requirements import require
+from .description import Description
+from .record import Fields, check_format, unknown_fields, with_unknown_fields
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHECKPOINT_FORMAT = 1
+#: ``Description.weights`` inside a checkpoint, which cannot hold its own hash
+OWN_WEIGHTS = "of this file"
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """What travels with the weights.
+
+    Attributes:
+        description: the network, its labels, preprocessing and post-processing.
+        recipe: hyper-parameters it was trained with, JSON values; empty if it was not trained here.
+        training: on what it was trained and how far, JSON values.
+        tool_version: version of this package that wrote it.
+        unknown: fields of a newer minor format, kept for whoever reads the file next.
+    """
+
+    description: Description
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    tool_version: str = __version__
+    unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; unknown fields that were read are written again."""
+        own: dict[str, Any] = {
+            "format": CHECKPOINT_FORMAT,
+            "tool_version": self.tool_version,
+            "description": replace(self.description, weights=OWN_WEIGHTS).to_dict(),
+            "recipe": dict(self.recipe),
+            "training": dict(self.training),
+        }
+        return with_unknown_fields(own, self.unknown)
+
+    @classmethod
+    def from_dict(cls, values: object, source: str | Path) -> CheckpointRecord:
+        """Rebuild from :meth:`to_dict`.
+
+        Raises:
+            BadFile: written in a newer format, or a field is missing or wrong.
+        """
+        advice = "take an undamaged copy, or train the network again"
+        known = check_format(values, "checkpoint record", CHECKPOINT_FORMAT, source, advice)
+        try:
+            fields = Fields(known)
+            record = cls(
+                description=Description.from_dict(fields.mapping("description"), source),
+                recipe=fields.mapping("recipe"),
+                training=fields.mapping("training"),
+                tool_version=fields.text("tool_version"),
+            )
+            if record.description.has_decode_nms:
+                raise ValueError("has_decode_nms: got True, expected False for weights alone")
+        except ValueError as error:
+            raise BadFile(f"{source} holds a damaged record ({error}); {advice}") from error
+        return replace(record, unknown=unknown_fields(known, record.to_dict()))
+
+
+def check_against_spec(description: Description, spec: ModelSpec, path: Path) -> None:
+    """Refuse a record that tells of other priors or another input than its network has.
+
+    Raises:
+        BadFile: they differ.
+    """
+    size = (description.preprocessing.height, description.preprocessing.width)
+    levels = tuple(level for level, _ in description.levels)
+    faults = {
+        "an input of another size": size != spec.input_size,
+        "other prior boxes": levels != spec.levels or description.clip != spec.clip,
+    }
+    for fault, is_so in faults.items():
+        if is_so:
+            raise BadFile(
+                f"the record of checkpoint {path} tells of {fault} than {spec.name} has; it is "
+                "damaged: take an undamaged copy"
+            )
+
+
+def write_checkpoint(
+    state_dict: Mapping[str, Tensor], record: CheckpointRecord, path: Path
+) -> None:
+    """Write tensors and record, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written; an older file stays whole.
+    """
+    torch = require("torch", "writing a checkpoint")
+    state = {k: v.detach().cpu().contiguous() for k, v in state_dict.items()}
+    # by way of memory: a full disk is then an OSError, not torch's RuntimeError
+    stream = io.BytesIO()
+    torch.save({"state_dict": state, "ssd_small": record.to_dict()}, stream)
+    write_bytes(path, stream.getvalue())

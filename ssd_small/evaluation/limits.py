@@ -1,0 +1,28 @@
+"""What may differ where the same network runs elsewhere: every limit, once, with its reason.
+
+A check in the package or its tests that compares outputs, detections or scores takes its limit
+from here. ``heads`` are the outputs loc and conf; ``rounding`` is what single precision leaves
+open where two implementations of decode + NMS are given the same heads.
+"""
+
+from __future__ import annotations
+
+#: largest difference of heads, as a share of the output's largest absolute value, by precision.
+#: fp32: sums of up to 9216 products in another order are 96 * 2**-24 = 6e-6 off by a random walk,
+#: layer after layer, and folded batch norms round their weights; 1e-5 was seen.
+#: fp16: some 30 layers, each with a relative error of 2**-11, all of one sign 0.015; twice that
+HEAD_LIMITS = {"fp32": 1e-4, "fp16": 0.03}
+
+#: relative rounding of a score: exponential, sum and quotient, some ten roundings of 2**-24
+SCORE_ROUNDING = 1e-6
+
+#: rounding of a box corner in units of the picture, beyond the picture relative to the corner:
+#: centre, exponential, size and sum, some ten roundings of 2**-24
+BOX_ROUNDING = 1e-6
+
+#: rounding of an IoU: sides, areas, union and quotient, some ten roundings of 2**-24
+IOU_ROUNDING = 1e-6
+
+#: difference of a COCO metric between PyTorch and an fp32 engine: heads within their limit may
+#: change a detection or two whose scores or IoU tie, and the third digit is the last one quoted
+MAP_LIMIT = 0.001

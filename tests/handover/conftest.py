@@ -1,0 +1,20 @@
+"""Tests with the packages that results are handed over to, in the environment they have for it.
+
+Elsewhere they are not collected; where the packages are installed none of them is left out.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+ABSENT = [name for name in ("fiftyone", "pandas", "supervision") if find_spec(name) is None]
+collect_ignore_glob = ["test_*.py"] if ABSENT else []
+
+
+def pytest_report_header() -> str | None:
+    """Why nothing is collected, where this folder is asked for by name."""
+    if not ABSENT:
+        return None
+    return (
+        f"tests/handover needs the environment of make test-handover: no {', '.join(ABSENT)} here"
+    )
