@@ -63,7 +63,8 @@ class MadeUpRuntime(BatchingRuntime):
             np.array(CLASSES, np.int32),
             np.array([brightness, 1, 2, 3, 4], np.int32),
         )
-        return everything.above(self.description.postprocess.score_threshold)
+        own = np.float32(self.description.postprocess.score_threshold)
+        return everything[everything.scores > own]
 
 
 def detector(own: float = 0.25, max_batch: int = 4, workers: int = 2) -> Detector:

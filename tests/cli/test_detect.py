@@ -172,8 +172,9 @@ def test_a_number_out_of_range_is_refused(option, call, engine, pictures):
 
 
 def test_which_network_must_be_said_once(call, engine, checkpoint, pictures):
-    for network in ((), ("--engine", engine, "--model", MODEL), ("--weights", checkpoint)):
-        call("detect", pictures, *network).fails(2, "pass either --engine, or --model")
+    for network in ((), ("--engine", engine, "--model", MODEL)):
+        call("detect", pictures, *network).fails(2, "pass either --engine, or --weights")
+    call("detect", pictures, "--weights", checkpoint).fails(2, "m.pth", "pass --model NAME")
     call("detect", pictures, "--engine", engine, "--width", "0.1").fails(2, "--width")
     call("detect", "--engine", engine).fails(2, "Missing argument 'IMAGES...'")
 

@@ -71,7 +71,7 @@ def _refusals(models: Models) -> list[tuple[Any, dict[str, Any], type, str]]:
             BadFile,
             "is a folder; expected an engine",
         ),
-        (models.files["checkpoint"], {}, UsageError, "no network for the weights"),
+        (models.files["checkpoint"], {}, UsageError, "does not say which network it is of"),
         (models.files["checkpoint"], {"model": "nope"}, UsageError, "unknown model 'nope'"),
         (models.files["checkpoint"], {"model": "vgg16"}, BadFile, "does not fit vgg16"),
         (models.files["checkpoint"], {"model": MODEL, "width": 0.5}, BadFile, "has width 0.1"),

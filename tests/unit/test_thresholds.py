@@ -155,6 +155,6 @@ def test_a_filter_keeps_the_order_and_every_column() -> None:
     )
     keep = score_filter({"cat": 0.8, "dog": 0.6}, description(), 0.1, is_bound=True)
     found = keep(given)
-    assert keep.lowest == 0.5
+    assert keep.lowest == np.float32(0.6)
     assert found.labels.tolist() == found.prior_indices.tolist() == [0, 2]
     assert found.boxes.tolist() == given.boxes[[0, 2]].tolist()
