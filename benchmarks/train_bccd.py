@@ -33,7 +33,7 @@ DIR holds train.json, val.json and images/.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,6 @@ from ssd_small.bench.timing import measure
 from ssd_small.datasets.coco import read_annotations
 from ssd_small.detection.detector import Detector
 from ssd_small.errors import UsageError
-from ssd_small.evaluation.coco_results import score
 from ssd_small.evaluation.evaluate import evaluate
 from ssd_small.files import read_json, write_bytes, write_json
 from ssd_small.machine import commit_of, describe_machine
@@ -181,16 +180,8 @@ def class_ap(net: SsdNetwork, data: Path, labels: tuple[str, ...]) -> dict[str, 
     truth = read_annotations(data / "val.json")
     description = description_from_spec(net.spec, net.num_classes, net.width, labels=labels)
     detector = Detector(TorchRuntime(net, description), PostprocessParams.coco())
-    found = evaluate(detector, truth, data / "images").results
-    scores = {}
-    for category in truth.categories:
-        own = [
-            [one for one in boxes if one["category_id"] == category["id"]]
-            for boxes in (truth.boxes, found)
-        ]
-        only = replace(truth, categories=(category,), boxes=own[0])
-        scores[str(category["name"])] = score(only, own[1])["AP"]
-    return scores
+    scores = evaluate(detector, truth, data / "images").scores
+    return {one.name: one.ap for one in scores.classes}
 
 
 def collect(

@@ -42,8 +42,8 @@ from ssd_small.training.evaluation import evaluate_network
 from ssd_small.training.initialise import initial_network
 from ssd_small.training.matching import Targets, match
 from ssd_small.training.overlaps import GroupedPriors
-from ssd_small.training.progress import Reporter
 from ssd_small.training.recipe import Recipe
+from ssd_small.training.reporter import Reporter
 from ssd_small.training.run import Run
 from ssd_small.training.step import Learner
 from ssd_small.training.stopping import Stopped, stop_on_signals

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..artefacts.build_options import BuildOptions, BuildProgress, Target
 from ..artefacts.sidecar import Sidecar, sidecar_path
 from ..errors import UsageError
 from ..files import check_writable
-from .build_options import BuildOptions, BuildProgress, Target
 
 
 def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> Target:

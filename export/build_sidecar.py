@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..artefacts.build_record import BatchRange, EngineFile, Receipt, SourceFile
 from ..artefacts.sidecar import Sidecar
 from ..files import sha256_of
 from .prepare import Prepared
 
 if TYPE_CHECKING:
-    from .build_options import BuildOptions
+    from ..artefacts.build_options import BuildOptions
 
 
 def sidecar_from_build(
@@ -21,7 +22,7 @@ def sidecar_from_build(
     prepared: Prepared,
     *,
     version: str,
-    receipt: dict[str, Any],
+    receipt: Receipt,
     seconds: float,
     **of_target: Any,
 ) -> Sidecar:
@@ -42,16 +43,12 @@ def sidecar_from_build(
         target_version=version,
         precision=options.precision,
         description=prepared.description,
-        onnx={"file": onnx_path.name, "sha256": sha256_of(onnx_path)},
-        engine={
-            "file": output.name,
-            "sha256": sha256_of(written),
-            "bytes": written.stat().st_size,
-        },
-        batch=options.batch,
+        onnx=SourceFile(onnx_path.name, sha256_of(onnx_path)),
+        engine=EngineFile(output.name, sha256_of(written), written.stat().st_size),
+        batch=BatchRange(**options.batch),
         receipt=receipt,
-        options=options.to_dict(),
+        options=options,
         seconds=round(seconds, 3),
-        checks=prepared.checks,
+        precision_check=prepared.precision_check,
         **of_target,
     )

@@ -47,12 +47,7 @@ def read_onnx(path: Path) -> tuple[ModelProto, Description]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "empty"
         raise BadFile(f"{path} is not a valid ONNX file ({reason}); export it again") from error
     properties = {p.key: p.value for p in model.metadata_props}
-    if METADATA_KEY not in properties:
-        raise BadFile(
-            f"{path} is ONNX but was not written by 'ssd-small export' (no {METADATA_KEY!r} "
-            "metadata); export the network with this tool"
-        )
-    description = Description.from_json(properties[METADATA_KEY], path)
+    description = Description.from_metadata(properties, path)
     _check_operator(model, description, path)
     return model, description
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
+from ..artefacts.build_record import Receipt
 from ..errors import CheckFailed
 from ..requirements import require
 
@@ -153,7 +153,7 @@ def _cast_target(node: NodeProto) -> int:
     return int(next(helper.get_attribute_value(a) for a in node.attribute if a.name == "to"))
 
 
-def receipt_of_onnx(model: ModelProto) -> dict[str, Any]:
+def receipt_of_onnx(model: ModelProto) -> Receipt:
     """How many activations and weights of a model are Half and Float, and the share of Half."""
     inferred = shape_inference.infer_shapes(model)
     activations = Counter(
@@ -162,11 +162,11 @@ def receipt_of_onnx(model: ModelProto) -> dict[str, Any]:
     weights: Counter[str] = Counter()
     for tensor in model.graph.initializer:
         weights[TensorProto.DataType.Name(tensor.data_type)] += int(np.prod(tensor.dims))
-    return {
-        "tensors": dict(sorted(activations.items())),
-        "weight_elements": dict(sorted(weights.items())),
-        "half_share": half_share(activations["FLOAT16"], activations["FLOAT"]),
-    }
+    return Receipt(
+        tensors=dict(sorted(activations.items())),
+        half_share=half_share(activations["FLOAT16"], activations["FLOAT"]),
+        weight_elements=dict(sorted(weights.items())),
+    )
 
 
 def half_share(half: int, single: int) -> float:
@@ -174,14 +174,14 @@ def half_share(half: int, single: int) -> float:
     return round(half / (half + single), 4) if half + single else 0.0
 
 
-def check_receipt(precision: str, receipt: Mapping[str, Any]) -> None:
+def check_receipt(precision: str, receipt: Receipt) -> None:
     """Refuse an engine whose network or plan is not in the precision asked for.
 
     Raises:
         CheckFailed: fp16 was asked for and nothing is Half, or fp32 and something is.
     """
-    shares = {"network": receipt["half_share"]}
-    listed = receipt.get("plan_tensors")
+    shares = {"network": receipt.half_share}
+    listed = receipt.plan_tensors
     if listed:
         shares["plan"] = half_share(listed["HALF"], listed["FLOAT"])
     for where, half in shares.items():

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, TensorProto, helper, shape_inference
 
+from ..artefacts.build_record import FlippedDetections, HeadError, PrecisionCheck
 from ..artefacts.description import Description
 from ..artefacts.tensors import HEADS
 from ..errors import CheckFailed
@@ -82,7 +83,7 @@ def nodes_beyond_half(model: ModelProto, description: Description) -> list[str]:
 
 def compare_precisions(
     single: ModelProto, half: ModelProto, description: Description
-) -> dict[str, Any]:
+) -> PrecisionCheck:
     """Heads and detections of a half model against its float32 source, on the CPU.
 
     A detection that only one of them has is explained if a difference of the heads as large as
@@ -98,26 +99,20 @@ def compare_precisions(
     tried = list(_run(half, description))
     if not all(np.isfinite(b).all() for outputs in tried for b in outputs):
         raise CheckFailed("the fp16 network gives NaN or infinity; build with --precision fp32")
-    result: dict[str, Any] = {"pictures": PICTURES}
-    allowed = []
-    for position, name in enumerate(HEADS):
+    errors, allowed = [], []
+    for position in range(len(HEADS)):
         pairs = [(a[position], b[position]) for a, b in zip(reference, tried, strict=True)]
         differences = [np.abs(a - b.astype(np.float32)) for a, b in pairs]
         largest, scale = max(d.max() for d in differences), max(np.abs(a).max() for a, _ in pairs)
-        result[name] = {
-            "max_error": _number(largest),
-            "mean_error": _number(np.mean([d.mean(dtype=np.float64) for d in differences])),
-            "max_value": _number(scale),
-        }
+        mean = np.mean([d.mean(dtype=np.float64) for d in differences])
+        errors.append(HeadError(_number(largest), _number(mean), _number(scale)))
         allowed.append(min(float(largest), HEAD_LIMITS["fp16"] * float(scale)))
     before, after = (_detections(outputs, description) for outputs in (reference, tried))
     flipped = sum(len(_keys(a) ^ _keys(b)) for a, b in zip(before, after, strict=True))
-    result["detections"] = {
-        "fp32": sum(map(len, before)),
-        "flipped": flipped,
-        "unexplained": _unexplained(before, after, reference, description, *allowed),
-    }
-    return result
+    unexplained = _unexplained(before, after, reference, description, *allowed)
+    found = FlippedDetections(sum(map(len, before)), flipped, unexplained)
+    loc, conf = errors
+    return PrecisionCheck(PICTURES, loc, conf, found)
 
 
 def _run(model: ModelProto, description: Description) -> Iterator[list[Any]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onnx import ModelProto, checker
 
+from ..artefacts.build_record import PrecisionCheck
 from ..artefacts.description import Description
 from ..errors import BadFile
 from .decode_nms_node import append_decode_nms, drop_function, find_decode_nms, strip_decode_nms
@@ -17,7 +18,7 @@ from .precision import NORM_OPERATORS, half_heads
 from .precision_check import compare_precisions, nodes_beyond_half
 
 if TYPE_CHECKING:
-    from .build_options import Precision
+    from ..artefacts.build_options import Precision
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,12 @@ class Prepared:
     Attributes:
         model: input ``images``, outputs those of DecodeNms or ``loc`` and ``conf``.
         description: the same, as the engine's sidecar carries it.
-        checks: what was measured on the way, for the sidecar.
+        precision_check: what half precision does, measured on the way; None in fp32.
     """
 
     model: ModelProto
     description: Description
-    checks: dict[str, Any] = field(default_factory=dict)
+    precision_check: PrecisionCheck | None = None
 
 
 def prepare(onnx_path: Path, precision: Precision, *, heads: bool, for_plugin: bool) -> Prepared:
@@ -86,11 +87,11 @@ def _prepared(
     heads: bool,
     for_plugin: bool,
 ) -> Prepared:
-    checks: dict[str, Any] = {}
+    check = None
     if heads or precision == "fp16":
         strip_decode_nms(model)
     if precision == "fp16":
-        model, checks = _halved(model, description, half_outputs=not heads)
+        model, check = _halved(model, description, half_outputs=not heads)
         if not heads:
             append_decode_nms(model, description.postprocess, description.priors)
     description = description.with_decode_nms(not heads)
@@ -98,12 +99,12 @@ def _prepared(
     if for_plugin:
         drop_function(model)
     checker.check_model(model)
-    return Prepared(model, description, checks)
+    return Prepared(model, description, check)
 
 
 def _halved(
     model: ModelProto, description: Description, *, half_outputs: bool
-) -> tuple[ModelProto, dict[str, Any]]:
+) -> tuple[ModelProto, PrecisionCheck]:
     folded = ModelProto()
     folded.CopyFrom(model)
     fold_batch_norm(folded)
@@ -111,4 +112,4 @@ def _halved(
     kept = [name for name in nodes_beyond_half(folded, description) if name not in norm]
     half = half_heads(folded, kept, half_outputs=half_outputs)
     comparison = compare_precisions(model, half, description)
-    return half, {"fp16_against_fp32": comparison | {"kept_fp32": kept}}
+    return half, replace(comparison, kept_fp32=tuple(kept))

@@ -17,7 +17,7 @@ from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare
 
 if TYPE_CHECKING:
-    from .build_options import BuildOptions
+    from ..artefacts.build_options import BuildOptions
 
 
 def build(onnx_path: Path, output: Path, options: BuildOptions) -> Sidecar:

@@ -12,8 +12,11 @@ from collections import deque
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..artefacts.build_options import BuildOptions, BuildProgress, most_batch
+from ..artefacts.build_record import PluginFile, Receipt
+from ..artefacts.record import Fields
 from ..artefacts.sidecar import Sidecar, engine_output
 from ..errors import (
     BadFile,
@@ -24,6 +27,7 @@ from ..errors import (
     UsageError,
 )
 from ..files import check_writable, sha256_of
+from ..pictures.preprocessing import Preprocessing
 from ..requirements import EXTRA_OF_MODULE
 from ..runtimes.gpu import gpus
 from ..runtimes.plugin_library import PLUGIN_VERSION, find_plugin
@@ -33,9 +37,6 @@ from .build_sidecar import sidecar_from_build
 from .decode_nms_function import node_attributes
 from .precision import check_receipt
 from .prepare import Prepared, prepare
-
-if TYPE_CHECKING:
-    from .build_options import BuildOptions, BuildProgress
 
 _ERRORS: dict[str, type[SsdSmallError]] = {
     kind.__name__: kind
@@ -58,6 +59,7 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
     prepared = prepare(
         onnx_path, options.precision, heads=options.heads, for_plugin=plugin is not None
     )
+    _check_batch(options.max_batch, prepared.description.preprocessing)
     with (
         tempfile.TemporaryDirectory(prefix="ssd-small-") as name,
         engine_output(output) as (plan, write_sidecar),
@@ -65,7 +67,8 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
         folder = Path(name)
         job = _write_job(folder, prepared, plan, plugin, module, options)
         result = run_child(job, folder, module, progress, verbose=options.verbose)
-        check_receipt(options.precision, result["receipt"])
+        receipt = Receipt.from_fields(Fields(result["receipt"]))
+        check_receipt(options.precision, receipt)
         sidecar = sidecar_from_build(
             onnx_path,
             output,
@@ -73,15 +76,22 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
             options,
             prepared,
             version=result["version"],
-            receipt=result["receipt"],
+            receipt=receipt,
             seconds=result["seconds"],
-            plugin={"file": plugin.name, "sha256": sha256_of(plugin), "version": PLUGIN_VERSION}
-            if plugin
-            else None,
+            plugin=PluginFile(plugin.name, sha256_of(plugin), PLUGIN_VERSION) if plugin else None,
             compute_capabilities=tuple(result["compute_capabilities"]),
         )
         write_sidecar(sidecar)
     return sidecar
+
+
+def _check_batch(max_batch: int, size: Preprocessing) -> None:
+    most = most_batch(size.height, size.width)
+    if max_batch > most:
+        raise UsageError(
+            f"max-batch {max_batch}: expected 1 to {most} with an input of "
+            f"{size.height}x{size.width}"
+        )
 
 
 def _require_module(module: str, target: str) -> None:

@@ -40,7 +40,8 @@ def find_tool(name: str) -> str | None:
 def find_pip_tool(name: str) -> str | None:
     """The tool in ``nvidia/cu13/bin`` of this Python's packages.
 
-    A build in isolation has the environment's packages not on ``sys.path``, but its interpreter.
+    Where pip builds in isolation the packages are not on ``sys.path``, but the interpreter is the
+    environment's, and so is its ``purelib``.
     """
     roots = (sysconfig.get_path("purelib"), *filter(None, sys.path))
     folders = os.pathsep.join(str(Path(root, "nvidia", "cu13", "bin")) for root in roots)

@@ -138,7 +138,9 @@ def _network(
     shell("export", *network, "--preset", "coco", "--output", onnx_file)
     shell("build-engine", onnx_file, "--target", "onnxruntime")
     metrics = []
-    for source, name in ((network, "pytorch"), (("--engine", engine), "engine")):
+    # an engine scores under what it was exported with, a checkpoint under what it is asked for
+    network_under_coco = (*network, "--protocol", "coco")
+    for source, name in ((network_under_coco, "pytorch"), (("--engine", engine), "engine")):
         file = folder / f"{model}.{name}.eval.json"
         report = json.loads(shell("eval", *source, *truth, "--json", save=file))
         metrics.append(report["metrics"])

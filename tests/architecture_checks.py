@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,27 +87,36 @@ def single_file_faults(root: Path) -> list[str]:
 def directions(text: str) -> dict[str, set[str]]:
     """Room -> what it may import, lowest first; "the ground" is the files before the folders."""
     allowed: dict[str, set[str]] = {}
-    ground: set[str] = set()
     for rooms, imports in (row[:2] for row in table(section(text, "## Import directions"))):
-        if not any(room.endswith("/") for room in allowed) and "the ground" not in imports:
-            ground |= set(ticked(rooms))
+        ground = ground_of(allowed) if "the ground" in imports else set()
         for room in ticked(rooms):
             assert room not in allowed, f"{room} has two rows"
-            allowed[room] = set(ticked(imports)) | (ground if "the ground" in imports else set())
+            allowed[room] = ground | set(ticked(imports))
     return allowed
 
 
+def ground_of(ordered: Iterable[str]) -> set[str]:
+    """The files before the first folder."""
+    return set(takewhile(lambda room: not room.endswith("/"), ordered))
+
+
 def import_faults(text: str, root: Path) -> list[str]:
-    """Rooms without a row, rows that look up, imports that no row allows."""
+    """Rooms without a row, rows that look up or allow what nobody does, imports not allowed."""
     allowed, found = directions(text), arrows(root)
     order = list(allowed)
     rooms = {room_of(path, root) for path in modules(root).values()}
+    ground = ground_of(allowed)
     faults = [f"{room} has no row of import directions" for room in sorted(rooms - set(order))]
     faults += [f"import directions of {room}, which is not there" for room in set(order) - rooms]
     for position, room in enumerate(order):
         faults += [
             f"the row of {room} allows {other}, which does not stand above it"
             for other in sorted(allowed[room] - set(order[:position]))
+        ]
+        faults += [
+            f"the row of {room} allows {other}, which it does not import"
+            for other in sorted(allowed[room] - ground)
+            if room in rooms and (room, other) not in found
         ]
     for (room, other), places in sorted(found.items()):
         if other not in allowed.get(room, set()):

@@ -43,14 +43,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def signals_are_heard() -> None:
-    """Commands under test hear Ctrl-C and a lost terminal, wherever the tests were started.
+    """Commands under test hear their signals, wherever the tests were started.
 
-    A shell starts what runs in the background deaf to the first, nohup to the second, and a
-    child would be born deaf too.
+    A shell starts what runs in the background deaf to Ctrl-C, nohup to a lost terminal, other
+    launchers to more, and a child would be born deaf too.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    # nohup is obeyed by the tests themselves: a handler is not inherited
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda number, frame: None)
+    heard = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
 
 
 @pytest.fixture(scope="session", autouse=True)

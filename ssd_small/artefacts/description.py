@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -147,11 +147,20 @@ class Description:
         return replace(description, unknown=unknown_fields(known, description.to_dict()))
 
     @classmethod
-    def from_json(cls, text: str, source: str | Path) -> Description:
-        """As :meth:`from_dict`, from the JSON text in an ONNX file."""
+    def from_metadata(cls, metadata: Mapping[str, str], source: str | Path) -> Description:
+        """As :meth:`from_dict`, from the metadata of an ONNX file.
+
+        Raises:
+            BadFile: the file is not of this tool, or as :meth:`from_dict`.
+        """
+        if METADATA_KEY not in metadata:
+            raise BadFile(
+                f"{source} is ONNX but was not written by 'ssd-small export' (no {METADATA_KEY!r} "
+                "metadata); export the network with this tool"
+            )
         try:
-            values = json.loads(text)
-        except ValueError as error:
+            values = json.loads(metadata[METADATA_KEY])
+        except (ValueError, RecursionError) as error:
             raise BadFile(f"{source} holds a damaged description; export it again") from error
         return cls.from_dict(values, source)
 

@@ -91,6 +91,14 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return self._values.get(name) is not None
 
+    def names(self) -> list[str]:
+        """Names of all fields."""
+        return list(self._values)
+
+    def holds(self, name: str, kind: type) -> bool:
+        """Whether a field is there and of a type."""
+        return isinstance(self._values.get(name), kind)
+
     def text(self, name: str, choices: Collection[str] = ()) -> str:
         """A text, one of ``choices`` if there are any."""
         value = self._get(name)

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .._version import __version__
 from ..errors import BadFile
 from ..files import atomic_output, json_bytes, read_json, sha256_of
+from .build_options import BuildOptions
+from .build_record import (
+    BatchRange,
+    EngineFile,
+    PluginFile,
+    PrecisionCheck,
+    Receipt,
+    SourceFile,
+)
 from .description import Description
+from .record import Fields, check_format, unknown_fields, with_unknown_fields
 
 SIDECAR_FORMAT = 1
+TARGETS = ("onnxruntime", "tensorrt", "tensorrt-rtx")
+PRECISIONS = ("fp32", "fp16")
+
+_ADVICE = "build the engine again with 'ssd-small build-engine'"
 
 
 @dataclass(frozen=True)
@@ -25,39 +39,92 @@ class Sidecar:
         target_version: version of that runtime.
         precision: ``fp32`` or ``fp16``.
         description: the network inside.
-        onnx: name and SHA-256 of the ONNX file it was built from.
-        engine: name, SHA-256 and size of the engine file.
+        onnx: the ONNX file it was built from.
+        engine: the engine file.
         batch: smallest, optimal and largest batch.
-        receipt: numbers of tensors per element type, read from what was built: the network or
-            ONNX model, and the plan where it lists them.
+        receipt: what became of the precision asked for.
         options: every build option.
         seconds: duration of the build.
-        plugin: name and SHA-256 of the plugin library, where one is needed.
+        plugin: the plugin library, where one is needed.
         compute_capabilities: GPU architectures the engine was built for.
-        checks: what was measured on the CPU before the build (fp16 against fp32).
+        precision_check: fp16 against fp32, measured on the CPU before the build; None for fp32.
+        tool_version: version of this package that wrote it.
+        unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
 
     target: str
     target_version: str
     precision: str
     description: Description
-    onnx: dict[str, Any]
-    engine: dict[str, Any]
-    batch: dict[str, int]
-    receipt: dict[str, Any]
-    options: dict[str, Any]
+    onnx: SourceFile
+    engine: EngineFile
+    batch: BatchRange
+    receipt: Receipt
+    options: BuildOptions
     seconds: float
-    plugin: dict[str, Any] | None = None
+    plugin: PluginFile | None = None
     compute_capabilities: tuple[str, ...] = ()
-    checks: dict[str, Any] = field(default_factory=dict)
+    precision_check: PrecisionCheck | None = None
     tool_version: str = __version__
+    unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        values = asdict(self)
-        values["description"] = self.description.to_dict()
-        values["compute_capabilities"] = list(self.compute_capabilities)
-        return {"format": SIDECAR_FORMAT, **values}
+        """JSON-ready form; unknown fields that were read are written again."""
+        check = self.precision_check
+        own: dict[str, Any] = {
+            "format": SIDECAR_FORMAT,
+            "target": self.target,
+            "target_version": self.target_version,
+            "precision": self.precision,
+            "description": self.description.to_dict(),
+            "onnx": asdict(self.onnx),
+            "engine": asdict(self.engine),
+            "batch": asdict(self.batch),
+            "receipt": self.receipt.to_dict(),
+            "options": self.options.to_dict(),
+            "seconds": self.seconds,
+            "plugin": asdict(self.plugin) if self.plugin else None,
+            "compute_capabilities": list(self.compute_capabilities),
+            "checks": {"fp16_against_fp32": check.to_dict()} if check else {},
+            "tool_version": self.tool_version,
+        }
+        return with_unknown_fields(own, self.unknown)
+
+    @classmethod
+    def from_dict(cls, values: object, source: str | Path) -> Sidecar:
+        """Rebuild from :meth:`to_dict`.
+
+        Raises:
+            BadFile: written in a newer format, or a field is missing or wrong.
+        """
+        known = check_format(values, "sidecar", SIDECAR_FORMAT, source, _ADVICE)
+        try:
+            fields = Fields(known)
+            description = Description.from_dict(fields.mapping("description"), source)
+            checks, check = fields.fields("checks"), "fp16_against_fp32"
+            sidecar = cls(
+                target=fields.text("target", TARGETS),
+                target_version=fields.text("target_version"),
+                precision=fields.text("precision", PRECISIONS),
+                description=description,
+                onnx=SourceFile.from_fields(fields.fields("onnx")),
+                engine=EngineFile.from_fields(fields.fields("engine")),
+                batch=BatchRange.from_fields(fields.fields("batch")),
+                receipt=Receipt.from_fields(fields.fields("receipt")),
+                options=BuildOptions.from_fields(fields.fields("options")),
+                seconds=fields.number("seconds", 0),
+                plugin=PluginFile.from_fields(fields.fields("plugin"))
+                if "plugin" in fields
+                else None,
+                compute_capabilities=fields.texts("compute_capabilities"),
+                precision_check=PrecisionCheck.from_fields(checks.fields(check))
+                if check in checks
+                else None,
+                tool_version=fields.text("tool_version"),
+            )
+        except ValueError as error:
+            raise BadFile(f"{source} is incomplete or damaged ({error}); {_ADVICE}") from error
+        return replace(sidecar, unknown=unknown_fields(known, sidecar.to_dict()))
 
 
 def sidecar_path(engine: Path) -> Path:
@@ -84,6 +151,15 @@ def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]
         yield engine, take
 
 
+def read_sidecar_file(path: Path) -> Sidecar:
+    """Read a sidecar by its own path, whatever lies beside it.
+
+    Raises:
+        BadFile: absent, damaged, or of a newer format.
+    """
+    return Sidecar.from_dict(read_json(path, "a sidecar written by 'ssd-small build-engine'"), path)
+
+
 def read_sidecar(engine: Path) -> Sidecar:
     """Read the sidecar of an engine and check that the two belong together.
 
@@ -101,57 +177,10 @@ def read_sidecar(engine: Path) -> Sidecar:
             f"engine {engine} has no sidecar {path.name} beside it; keep the two files together, "
             "or build the engine again with 'ssd-small build-engine'"
         )
-    values = read_json(path, "a sidecar written by 'ssd-small build-engine'")
-    if not isinstance(values, dict) or values.get("format") != SIDECAR_FORMAT:
-        raise BadFile(
-            f"{path} is not a sidecar of format {SIDECAR_FORMAT}; build the engine again with "
-            "'ssd-small build-engine'"
-        )
-    try:
-        description = Description.from_dict(values.pop("description"), path)
-        values.pop("format")
-        values["compute_capabilities"] = tuple(values["compute_capabilities"])
-        sidecar = Sidecar(description=description, **values)
-        for name, is_whole in _parts(sidecar):
-            if not is_whole:
-                raise ValueError(f"{name}: {getattr(sidecar, name)!r}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadFile(
-            f"{path} is incomplete or damaged ({error}); build the engine again"
-        ) from error
-    if sha256_of(engine) != sidecar.engine["sha256"]:
+    sidecar = read_sidecar_file(path)
+    if sha256_of(engine) != sidecar.engine.sha256:
         raise BadFile(
             f"engine {engine} is not the one its sidecar {path.name} describes (their SHA-256 "
             "differ); build the engine again"
         )
     return sidecar
-
-
-def _parts(sidecar: Sidecar) -> Iterator[tuple[str, bool]]:
-    """Fields that are read later, and whether each holds what is read."""
-    number, batch = (int, float), sidecar.batch
-    yield "target", sidecar.target in ("onnxruntime", "tensorrt", "tensorrt-rtx")
-    yield "target_version", isinstance(sidecar.target_version, str)
-    yield "precision", sidecar.precision in ("fp32", "fp16")
-    yield "onnx", _holds(sidecar.onnx, file=str, sha256=str)
-    yield "engine", _holds(sidecar.engine, file=str, sha256=str, bytes=int)
-    yield (
-        "batch",
-        _holds(batch, min=int, opt=int, max=int)
-        and 1 <= batch["min"] <= batch["opt"] <= batch["max"],
-    )
-    yield "receipt", _holds(sidecar.receipt, tensors=dict, half_share=number)
-    yield "options", isinstance(sidecar.options, dict)
-    yield "seconds", isinstance(sidecar.seconds, number)
-    yield "plugin", sidecar.plugin is None or _holds(sidecar.plugin, sha256=str, version=str)
-    yield (
-        "compute_capabilities",
-        all(isinstance(capability, str) for capability in sidecar.compute_capabilities),
-    )
-    yield "checks", isinstance(sidecar.checks, dict)
-
-
-def _holds(values: Any, **kinds: type | tuple[type, ...]) -> bool:
-    return isinstance(values, dict) and all(
-        isinstance(values.get(name), kind) for name, kind in kinds.items()
-    )

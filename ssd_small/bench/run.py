@@ -22,7 +22,7 @@ from .synthetic import detector_heads, picture_input
 from .timing import Timing, measure
 
 if TYPE_CHECKING:
-    from ..export.build_options import Precision
+    from ..artefacts.build_options import Precision
     from ..runtimes.torch import TorchRuntime
 
 
@@ -167,8 +167,8 @@ def bench_model(
         num_classes: classes including background.
         width: channel multiplier.
     """
+    from ..artefacts.build_options import BuildOptions
     from ..export.build_engine import build_engine
-    from ..export.build_options import BuildOptions
     from ..export.onnx_file import write_onnx
     from ..export.to_onnx import onnx_from_network
 

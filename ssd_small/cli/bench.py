@@ -55,7 +55,7 @@ def command(
     models: tuple[str, ...],
     engines: tuple[Path, ...],
     as_json: bool,
-    preset: str,
+    preset: str | None,
     threads: int,
     cuda_graph: bool,
     **settings: Any,
@@ -141,11 +141,10 @@ def _print(report: dict[str, Any]) -> None:
 
 def _thresholds(params: dict[str, Any]) -> str:
     """The parameters on which the cost of decode + NMS depends."""
-    return (
-        f"score > {params['score_threshold']:g}, IoU > {params['iou_threshold']:g}, pre-NMS top "
-        f"{params['pre_nms_topk'] or 'all'}, {params['keep_topk_per_class'] or 'all'} per class, "
-        f"{params['keep_topk'] or 'all'} per image"
-    )
+    from ..postprocess import PostprocessParams
+    from ..postprocess.protocol import text_from_params
+
+    return text_from_params(PostprocessParams.from_dict(params))
 
 
 def _texts(row: dict[str, Any]) -> list[str]:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ..errors import UsageError
-from ..export.build_options import (
+from ..artefacts.build_options import (
     MOST_BATCH,
     MOST_OPTIMIZATION_LEVEL,
     BuildOptions,
     Precision,
     Target,
 )
-from .options import FILE, json_option, print_json
+from ..errors import UsageError
+from .options import FILE, counted, json_option, print_json
 
 if TYPE_CHECKING:
     from ..artefacts.sidecar import Sidecar
@@ -107,24 +107,24 @@ def _lines(output: Path, sidecar: Sidecar) -> list[str]:
     )
     lines = [
         f"{output}: {sidecar.target} {sidecar.target_version}{where}, {sidecar.precision}, "
-        f"{sidecar.engine['bytes'] / 1e6:.1f} MB, built in {sidecar.seconds:.1f} s",
-        f"precision receipt: {receipt['half_share']:.0%} of the floating-point tensors are Half "
-        f"{receipt['tensors']}",
+        f"{sidecar.engine.bytes / 1e6:.1f} MB, built in {sidecar.seconds:.1f} s",
+        f"precision receipt: {receipt.half_share:.0%} of the floating-point tensors are Half "
+        f"({counted(receipt.tensors)})",
     ]
-    if receipt.get("plan_tensors"):
-        lines.append(f"read from the plan: {receipt['plan_tensors']}")
-    check = sidecar.checks.get("fp16_against_fp32")
+    if receipt.plan_tensors:
+        lines.append(f"read from the plan: {counted(receipt.plan_tensors)}")
+    check = sidecar.precision_check
     if check:
-        loc, conf, found = check["loc"], check["conf"], check["detections"]
+        loc, conf, found = check.loc, check.conf, check.detections
         lines.append(
-            f"fp16 against fp32 on {check['pictures']} synthetic pictures (CPU): "
-            f"loc max {loc['max_error']:.2g}, mean {loc['mean_error']:.2g}; "
-            f"conf max {conf['max_error']:.2g}, mean {conf['mean_error']:.2g}; "
-            f"{found['flipped']} detections differ of {found['fp32']}, "
-            f"{found['unexplained']} of them unexplained by the heads"
+            f"fp16 against fp32 on {check.pictures} synthetic pictures (CPU): "
+            f"loc max {loc.max_error:.2g}, mean {loc.mean_error:.2g}; "
+            f"conf max {conf.max_error:.2g}, mean {conf.mean_error:.2g}; "
+            f"{found.flipped} detections differ of {found.fp32}, "
+            f"{found.unexplained} of them unexplained by the heads"
         )
-        if check["kept_fp32"]:
-            lines.append(f"kept in fp32 against overflow: {', '.join(check['kept_fp32'])}")
+        if check.kept_fp32:
+            lines.append(f"kept in fp32 against overflow: {', '.join(check.kept_fp32)}")
     return lines
 
 

@@ -14,13 +14,13 @@ from ..errors import BadFile, UsageError
 from .options import (
     FILE,
     FOLDER,
-    Number,
     batch_option,
     cuda_graph_option,
     json_option,
     model_options,
     note,
     open_detector,
+    score_threshold_option,
     threads_option,
     workers_option,
 )
@@ -31,33 +31,11 @@ if TYPE_CHECKING:
     from ..detection.pipeline import Outcome
 
 
-class _Threshold(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """``0.3``, or ``NAME=0.2`` for one class."""
-
-    name = "threshold"
-    _number = Number(0, 1)
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str | None, float]:
-        """Class name (None for all classes) and number."""
-        name, equals, number = str(value).rpartition("=")
-        return (name if equals else None), self._number.convert(number, param, ctx)
-
-
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=FILE)
 @click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine', or its ONNX file.")
 @model_options
-@click.option(
-    "--score-threshold",
-    "thresholds",
-    type=_Threshold(),
-    multiple=True,
-    metavar="N|NAME=N",
-    help="Show scores above; NAME=N for one class; repeatable. Default: 0.5, or the engine's own "
-    "where that is larger.",
-)
+@score_threshold_option("Show scores above")
 @click.option("--output", "-o", type=FOLDER, help="Folder for pictures with boxes.")
 @batch_option
 @workers_option

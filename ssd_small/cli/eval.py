@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from ..errors import CheckFailed, UsageError
-from ..models.shipped import find_shipped
+from ..requirements import require
 from .options import (
     FILE,
     FOLDER,
@@ -21,7 +21,7 @@ from .options import (
     note,
     open_detector,
     print_json,
-    print_table,
+    score_threshold_option,
     threads_option,
     workers_option,
 )
@@ -30,10 +30,14 @@ if TYPE_CHECKING:
     from ..datasets.coco import Annotations
     from ..detection.detector import Detector
     from ..evaluation.evaluate import Evaluation
+    from ..evaluation.score import Scores
+
+#: score thresholds of the command line: by class name, None for all the others
+Asked = dict[str | None, float] | None
 
 
 @click.command()
-@click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine'.")
+@click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine', or its ONNX file.")
 @model_options
 @click.option("--detections", type=FILE, help="Score this COCO result file instead.")
 @click.option("--annotations", type=FILE, required=True, help="Ground truth in COCO format.")
@@ -41,8 +45,8 @@ if TYPE_CHECKING:
 @click.option(
     "--protocol",
     type=click.Choice(["coco", "deploy"]),
-    help="Post-processing: published, or bounded for deployment. Default: what the engine holds, "
-    "coco for a network.",
+    help="Post-processing: the published protocol, or bounded for deployment. Default: what the "
+    "file holds, for a checkpoint what export writes (deploy).",
 )
 @click.option(
     "--box-convention",
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="inclusive: the network learned x2 = x + w - 1 (the published checkpoints did).",
 )
+@score_threshold_option("Precision and recall of detections with scores above")
 @click.option("--min-map", type=Number(0, 1), help="Exit 1 if AP is lower.")
 @batch_option
 @workers_option
@@ -65,6 +70,7 @@ def command(
     images: Path | None,
     protocol: str | None,
     box_convention: str,
+    thresholds: tuple[tuple[str | None, float], ...],
     min_map: float | None,
     batch: int | None,
     workers: int | None,
@@ -74,57 +80,126 @@ def command(
     as_json: bool,
     **network: Any,
 ) -> None:
-    """Score detections with the COCO metric: the twelve numbers, small objects in front."""
-    from ..datasets.coco import read_annotations
-    from ..evaluation.coco_results import read_results, score
-    from ..files import check_writable, write_json
-    from ..requirements import require
+    """Score detections with the COCO metric: the twelve numbers, small objects in front.
 
-    sources = [engine, network["model"] or find_shipped(network["weights"]), detections]
+    Besides, AP of each class, and precision and recall at a score threshold. --json has every
+    class.
+    """
+    from ..datasets.coco import read_annotations
+    from ..files import check_writable, write_json
+    from .eval_text import print_report
+
+    sources = [engine, network["weights"] or network["model"], detections]
     if sum(source is not None for source in sources) != 1:
-        raise UsageError("pass one of --engine, --model with --weights, or --detections")
-    if detections is None and images is None:
+        raise UsageError(
+            "pass one of --engine, --weights (and --model, if they do not say), or --detections"
+        )
+    if detections is not None:
+        _check_result_file(protocol, box_convention)
+    elif images is None:
         raise UsageError("--images DIR is needed to run a network; it holds the image files")
     if save_detections:
         check_writable(save_detections)
     truth = read_annotations(annotations)
     if truth.dropped:
         note(f"note: {truth.dropped} boxes without area in {annotations} were left out")
-    report: dict[str, Any] = {
-        "annotations": str(annotations),
-        "images": len(truth.images),
-        "boxes": len(truth.boxes),
-        "boxes_without_area": truth.dropped,
-    }
+    asked = dict(thresholds) or None
     if detections is not None:
-        entries = read_results(detections, truth)
-        report |= {"source": str(detections), "metrics": score(truth, entries)}
+        scored = _score_file(detections, truth, asked)
     else:
         assert images is not None
         for module in ("cv2", "pycocotools"):
             require(module, "evaluating")
-        report |= {"source": str(engine or network["weights"]), "box_convention": box_convention}
         opened = open_detector(
-            engine,
-            network,
-            protocol,
-            threads,
-            batch=batch,
-            workers=workers,
-            cuda_graph=cuda_graph,
-            default_preset="coco",
+            engine, network, protocol, threads, batch=batch, workers=workers, cuda_graph=cuda_graph
         )
         with opened as detector:
-            outcome = _run(detector, truth, images, box_convention == "inclusive")
-        entries = outcome.results
-        report |= _described(detector, outcome)
-    report["detections"] = len(entries)
+            scored = _score_detector(detector, truth, images, box_convention, asked)
+    report = _report(truth, str(engine or detections or network["weights"]), scored)
     if save_detections:
-        write_json(save_detections, entries)
-    _print(report, as_json)
+        write_json(save_detections, scored.entries)
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report, {name for name, _ in thresholds if name is not None})
     achieved = report["metrics"]["AP"] or 0.0
     if min_map is not None and achieved < min_map:
         raise CheckFailed(f"AP {achieved:.4f} is below --min-map {min_map:g}")
+
+
+class _Scored(NamedTuple):
+    """Detections and their scores, with what the report says of where they come from."""
+
+    about: dict[str, Any]
+    entries: list[dict[str, Any]]
+    scores: Scores
+    thresholds: list[float]
+
+
+def _check_result_file(protocol: str | None, box_convention: str) -> None:
+    """Refuse what cannot be done to detections that are made already."""
+    if protocol is not None or box_convention != "exclusive":
+        option = "--box-convention inclusive" if protocol is None else "--protocol"
+        raise UsageError(
+            f"{option} does not go with --detections, whose boxes are scored as they are; pass it "
+            "where they are made"
+        )
+
+
+def _score_file(path: Path, truth: Annotations, asked: Asked) -> _Scored:
+    from ..evaluation.coco_results import read_results
+    from ..evaluation.score import score
+
+    thresholds = _thresholds(asked, truth, None)
+    entries = read_results(path, truth)
+    # a list of boxes does not say how it was made
+    return _Scored({"protocol": None}, entries, score(truth, entries), thresholds)
+
+
+def _score_detector(
+    detector: Detector, truth: Annotations, images: Path, box_convention: str, asked: Asked
+) -> _Scored:
+    from ..postprocess.protocol import protocol_from_params
+
+    thresholds = _thresholds(asked, truth, detector.params.score_threshold)
+    outcome = _run(detector, truth, images, box_convention == "inclusive")
+    if outcome.size_mismatches:
+        note(
+            f"note: {outcome.size_mismatches} images do not have the annotated size; their boxes "
+            "were scaled to it"
+        )
+    runtime = detector.runtime
+    about = {
+        "box_convention": box_convention,
+        "model": runtime.description.model,
+        "runtime": runtime.name,
+        "precision": runtime.precision,
+        "protocol": protocol_from_params(detector.params),
+        "postprocess": detector.params.to_dict(),
+        "size_mismatches": outcome.size_mismatches,
+        "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
+    }
+    return _Scored(about, outcome.results, outcome.scores, thresholds)
+
+
+def _thresholds(asked: Asked, truth: Annotations, own: float | None) -> list[float]:
+    """Score threshold of each category, for precision and recall.
+
+    Args:
+        asked: by category name; see :mod:`ssd_small.detection.thresholds`.
+        truth: names the categories.
+        own: threshold of the protocol, under which there are no detections; None if not known.
+    """
+    from ..detection.thresholds import thresholds_by_class
+
+    refusal = "under which this protocol gives no detections; ask for {:g} or more"
+    return thresholds_by_class(
+        asked,
+        [str(category["name"]) for category in truth.categories],
+        0.0 if own is None else own,
+        holder=str(truth.path),
+        refusal=None if own is None else refusal.format(own),
+    )
 
 
 def _run(detector: Detector, truth: Annotations, images: Path, inclusive: bool) -> Evaluation:
@@ -138,42 +213,24 @@ def _run(detector: Detector, truth: Annotations, images: Path, inclusive: bool) 
         return evaluate(detector, truth, images, inclusive=inclusive, progress=bar.update)
 
 
-def _described(detector: Detector, outcome: Evaluation) -> dict[str, Any]:
-    """What the report says of a network that was run."""
-    if outcome.size_mismatches:
+def _report(truth: Annotations, source: str, scored: _Scored) -> dict[str, Any]:
+    """What --json prints; ``classes`` are the categories, ``metrics`` all of them together."""
+    scores = scored.scores
+    if scores.surplus:
         note(
-            f"note: {outcome.size_mismatches} images do not have the annotated size; their boxes "
-            "were scaled to it"
+            f"note: {scores.surplus} detections were not scored; the metric takes the best 100 of "
+            "a class and image"
         )
-    runtime = detector.runtime
     return {
-        "model": runtime.description.model,
-        "runtime": runtime.name,
-        "precision": runtime.precision,
-        "postprocess": detector.params.to_dict(),
-        "metrics": outcome.metrics,
-        "size_mismatches": outcome.size_mismatches,
-        "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
+        "annotations": str(truth.path),
+        "images": len(truth.images),
+        "boxes": len(truth.boxes),
+        "crowds": sum(box["iscrowd"] != 0 for box in truth.boxes),
+        "boxes_without_area": truth.dropped,
+        "source": source,
+        **scored.about,
+        "metrics": scores.metrics,
+        "detections": len(scored.entries),
+        "classes": [one.to_dict() for one in scores.classes],
+        "operating_point": scores.operating_point(scored.thresholds),
     }
-
-
-def _print(report: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(report)
-        return
-    metrics = report["metrics"]
-    order = ["AP_small", "AP_medium", "AP_large", "AP", "AP50", "AP75"]
-    recall = [name for name in metrics if name.startswith("AR")]
-    texts = {k: "-" if v is None else f"{v:.3f}" for k, v in metrics.items()}
-    if "runtime" in report:
-        seconds = report["seconds"]
-        click.echo(
-            f"{report['model']} ({report['source']}), {report['runtime']}, {report['precision']}: "
-            f"{report['images']} images in {seconds['total']:.1f} s (network "
-            f"{seconds['network']:.1f} s, decode+NMS {seconds['decode_nms']:.1f} s)"
-        )
-    else:
-        click.echo(f"{report['source']}: {report['detections']} detections")
-    print_table([[texts[name] for name in order]], order)
-    click.echo()
-    print_table([[texts[name] for name in recall]], recall)

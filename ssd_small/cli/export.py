@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 import click
 
+from ..artefacts.build_options import Precision
 from ..errors import UsageError
-from ..export.build_options import Precision
 from ..export.opset import DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET
 from .options import (
     FILE,
@@ -60,7 +60,7 @@ def command(
     random_weights: bool,
     opset: int,
     as_json: bool,
-    preset: str,
+    preset: str | None,
     **given: Any,
 ) -> None:
     """Write a network as ONNX with a dynamic batch dimension.
@@ -84,7 +84,7 @@ def command(
     net, description = load_network(
         model, weights, num_classes, width, labels, random_weights=random_weights
     )
-    params = postprocess_params(net.spec.postprocess, preset, **given)
+    params = postprocess_params(description.postprocess, preset, **given)
     description = description.with_decode_nms(not heads, params)
     from ..export.onnx_file import write_onnx
     from ..export.to_onnx import onnx_from_network

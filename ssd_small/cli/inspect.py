@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import FILE, json_option, print_json, print_table
+from .options import FILE, counted, json_option, print_json, print_table
 
 
 @click.command()
-@click.argument("engine", type=FILE)
+@click.argument("file", type=FILE)
 @json_option
-def command(engine: Path, as_json: bool) -> None:
-    """Show the sidecar of ENGINE, its inputs and outputs, layers and types where they are told."""
-    from ..doctor.inspection import inspect_engine
+def command(file: Path, as_json: bool) -> None:
+    """Show what FILE says of itself: a checkpoint, an ONNX file, an engine or its sidecar.
 
-    found = inspect_engine(engine)
+    Network, class names, preprocessing, post-processing, inputs and outputs; of an engine also how
+    it was built, and its layers where they can be read here.
+    """
+    from ..doctor.inspection import inspect_file
+
+    found = inspect_file(file)
     if as_json:
         print_json(found)
         return
-    for name, value in _summary(found["sidecar"]):
+    for name, value in _lines(found):
         click.echo(f"{name}: {value}")
-    rows = [
-        [t["name"], t["mode"], t["type"], " ".join(map(str, t["shape"]))] for t in found["tensors"]
-    ]
-    print_table(rows, ["tensor", "mode", "type", "shape"])
+    if found["tensors"]:
+        rows = [
+            [t["name"], t["mode"], t["type"], " ".join(map(str, t["shape"]))]
+            for t in found["tensors"]
+        ]
+        print_table(rows, ["tensor", "mode", "type", "shape"])
+    if found["kind"] in ("engine", "onnx"):
+        _print_layers(found)
+
+
+def _print_layers(found: dict[str, Any]) -> None:
     layers = found["layers"]
     if layers is None:
         click.echo(f"layers: not known here: {found['unknown']}")
@@ -38,24 +50,55 @@ def command(engine: Path, as_json: bool) -> None:
     print_table([[kind, str(count)] for kind, count in layers.items()], ["layer", "count"])
 
 
-def _summary(sidecar: dict[str, Any]) -> list[tuple[str, str]]:
-    description, batch, receipt = sidecar["description"], sidecar["batch"], sidecar["receipt"]
-    lines = [
-        (
+def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is told in a line each."""
+    from ..postprocess import PostprocessParams
+    from ..postprocess.protocol import text_from_params
+
+    if found["model"] is None:
+        yield "checkpoint", "without a record of its network: pass --model where it is used"
+    else:
+        yield (
             "network",
-            f"{description['model']}, {description['num_classes']} classes, "
-            f"width {description['width']:g}, weights {description['weights']}",
-        ),
-        ("built for", f"{sidecar['target']} {sidecar['target_version']}, {sidecar['precision']}"),
-        ("batch", f"{batch['min']} to {batch['max']}, tuned for {batch['opt']}"),
-        ("precision receipt", f"{receipt['half_share']:.0%} Half, {receipt['tensors']}"),
-        ("tensors in the plan", str(receipt.get("plan_tensors") or "not listed")),
-        ("post-processing", str(description["postprocess"])),
-        ("from", f"{sidecar['onnx']['file']}, sha256 {sidecar['onnx']['sha256']}"),
-        ("engine", f"{sidecar['engine']['bytes']} bytes, sha256 {sidecar['engine']['sha256']}"),
-    ]
-    if sidecar["compute_capabilities"]:
-        lines.insert(2, ("compute capabilities", ", ".join(sidecar["compute_capabilities"])))
-    if sidecar["plugin"]:
-        lines.append(("plugin", f"version {sidecar['plugin']['version']}"))
-    return lines
+            f"{found['model']}, {found['num_classes']} classes, width {found['width']:g}",
+        )
+        yield "classes", _shortened(found["labels"])
+        yield "input", _input(found["preprocessing"])
+        inside = "inside" if found["has_decode_nms"] else "outside"
+        params = PostprocessParams.from_dict(found["postprocess"])
+        yield "decode + NMS", f"{inside}; {params.activation}, {text_from_params(params)}"
+    yield "weights", found["weights"]
+    if "state_dict" in found:
+        yield "state dict", f"{found['state_dict']} tensors, {found['parameters']:,} values"
+    if "target" in found:
+        yield from _build_lines(found)
+    if found["model"] is not None:
+        yield "written by", f"ssd-small {found['tool_version']}, format {found['format']}"
+
+
+def _build_lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    batch, receipt = found["batch"], found["receipt"]
+    yield "built for", f"{found['target']} {found['target_version']}, {found['precision']}"
+    if found["compute_capabilities"]:
+        yield "compute capabilities", ", ".join(found["compute_capabilities"])
+    yield "batch", f"{batch['min']} to {batch['max']}, tuned for {batch['opt']}"
+    yield "precision receipt", f"{receipt['half_share']:.0%} Half ({counted(receipt['tensors'])})"
+    listed = receipt.get("plan_tensors")
+    yield "tensors in the plan", counted(listed) if listed else "not listed"
+    yield "from", f"{found['onnx']['file']}, sha256 {found['onnx']['sha256']}"
+    yield "engine", f"{found['engine']['bytes']:,} bytes, sha256 {found['engine']['sha256']}"
+    if found["plugin"]:
+        yield "plugin", f"version {found['plugin']['version']}"
+
+
+def _shortened(names: list[str]) -> str:
+    shown = ", ".join(names[:12])
+    return f"{shown}, ... ({len(names)})" if len(names) > 12 else shown
+
+
+def _input(values: dict[str, Any]) -> str:
+    mean, std = (", ".join(f"{v:g}" for v in values[name]) for name in ("mean", "std"))
+    return (
+        f"{values['width']}x{values['height']} pixels ({values['interpolation']}), "
+        f"{values['color_order']}, minus ({mean}), divided by ({std})"
+    )

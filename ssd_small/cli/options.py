@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,6 +40,20 @@ class Number(click.FloatRange):
         return "" if self.min is None and self.max is None else super()._describe_range()
 
 
+class _Threshold(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """``0.3``, or ``NAME=0.2`` for one class."""
+
+    name = "threshold"
+    _number = Number(0, 1)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str | None, float]:
+        """Class name (None for all classes) and number."""
+        name, equals, number = str(value).rpartition("=")
+        return (name if equals else None), self._number.convert(number, param, ctx)
+
+
 # whether a path is a file or a folder is checked where it is read or written: exit 4, not 2
 FILE = FOLDER = click.Path(readable=False, path_type=Path)
 WIDTH = Number(0, 4, min_open=True)
@@ -64,6 +78,19 @@ workers_option = click.option(
     type=click.IntRange(1, 16),
     help="Threads that read pictures. Default: what keeps the engine busy.",
 )
+
+
+def score_threshold_option(of: str) -> Callable[[Decorated], Decorated]:
+    """--score-threshold; ``of`` says what it does in the help text."""
+    return click.option(
+        "--score-threshold",
+        "thresholds",
+        type=_Threshold(),
+        multiple=True,
+        metavar="N|NAME=N",
+        help=f"{of}; NAME=N for one class; repeatable. Default: 0.5, or the engine's own where "
+        "that is larger.",
+    )
 
 
 def model_options(command: Decorated) -> Decorated:
@@ -100,9 +127,8 @@ def postprocess_options(command: Decorated) -> Decorated:
             click.option(
                 "--preset",
                 type=click.Choice(["deploy", "coco"]),
-                default="deploy",
-                show_default=True,
-                help="Post-processing: bounded output, or the published protocol.",
+                help="Post-processing: bounded output, or the published protocol. Default: what the "
+                "checkpoint holds, which is deploy unless it says otherwise.",
             ),
             click.option("--score-threshold", type=Number(), help="Keep scores above."),
             click.option("--iou-threshold", type=Number(0, 1), help="Suppress overlaps above."),
@@ -117,20 +143,13 @@ def postprocess_options(command: Decorated) -> Decorated:
 
 
 def postprocess_params(
-    spec_params: PostprocessParams, preset: str, **given: Any
+    own: PostprocessParams, preset: str | None, **given: Any
 ) -> PostprocessParams:
-    """Parameters of a network under a preset, with what the user gave on top."""
-    from ..postprocess import PostprocessParams
+    """Parameters of a network under a preset (None: its ``own``), with what was given on top."""
+    from ..postprocess.protocol import params_from_preset
 
-    base = PostprocessParams.coco() if preset == "coco" else PostprocessParams()
-    # what belongs to the network stays with it
-    base = replace(
-        base,
-        variances=spec_params.variances,
-        activation=spec_params.activation,
-        background_label=spec_params.background_label,
-    )
-    known = {field.name for field in fields(PostprocessParams)}
+    base = own if preset is None else params_from_preset(preset, own)
+    known = {field.name for field in fields(base)}
     return replace(base, **{k: v for k, v in given.items() if k in known and v is not None})
 
 
@@ -176,13 +195,11 @@ def open_detector(
     batch: int | None = None,
     workers: int | None = None,
     cuda_graph: bool = True,
-    default_preset: str = "deploy",
-    **given: Any,
 ) -> Detector:
     """The detector that --engine, or --model with --weights, names.
 
-    ``preset`` and the parameters ``given`` (None: not asked for) choose the post-processing;
-    without either, an engine keeps what it was exported with.
+    ``preset`` chooses the post-processing; without it, whatever the file holds is kept: what an
+    engine was exported with, and for a checkpoint what export would write.
     """
     from ..detection.detector import Detector
     from ..detection.load import open_built, torch_runtime
@@ -198,11 +215,7 @@ def open_detector(
     else:
         runtime = torch_runtime(*load_network(**network), threads=threads, max_batch=batch)
     try:
-        own = runtime.description.postprocess
-        if engine is not None and preset is None:
-            params = replace(own, **{k: v for k, v in given.items() if v is not None})
-        else:
-            params = postprocess_params(own, preset or default_preset, **given)
+        params = postprocess_params(runtime.description.postprocess, preset)
         return Detector(runtime, params, threads=threads, max_batch=batch, workers=workers)
     except BaseException:
         runtime.close()
@@ -214,11 +227,18 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def print_table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> None:
-    """An aligned table on standard output."""
+def print_table(
+    rows: Sequence[Sequence[Any]], headers: Sequence[str], align: Sequence[str] | None = None
+) -> None:
+    """An aligned table on standard output; ``align`` is left or right for each column."""
     from tabulate import tabulate
 
-    click.echo(tabulate(rows, headers=headers, floatfmt="", disable_numparse=True))
+    click.echo(tabulate(rows, headers=headers, floatfmt="", disable_numparse=True, colalign=align))
+
+
+def counted(numbers: Mapping[str, int]) -> str:
+    """``FLOAT 438, INT64 63``."""
+    return ", ".join(f"{name} {count}" for name, count in numbers.items())
 
 
 def note(message: str) -> None:

@@ -55,10 +55,12 @@ class Inference:
     def __post_init__(self) -> None:
         description = self.runtime.description
         if self.is_bound and self.params != description.postprocess:
+            own, asked = description.postprocess.to_dict(), self.params.to_dict()
+            differences = (f"{k} {own[k]}, not {asked[k]}" for k in own if own[k] != asked[k])
             raise UsageError(
                 "this engine has decode + NMS inside with other post-processing parameters "
-                f"({description.postprocess}); export with the ones wanted, or build a heads "
-                "engine (build-engine --heads), whose parameters are free"
+                f"({'; '.join(differences)}); take the engine's own, export with the ones wanted, "
+                "or build a heads engine (build-engine --heads), whose parameters are free"
             )
         object.__setattr__(self, "_priors", description.priors)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,36 +55,67 @@ def score_filter(
     Raises:
         UsageError: an unknown class, not a finite number, or one below ``own`` of a bound engine.
     """
+    background = description.postprocess.background_label
+    detectable = [label for label in range(description.num_classes) if label != background]
+    by_label = np.full(description.num_classes, np.inf, np.float32)
+    by_label[detectable] = thresholds_by_class(
+        threshold,
+        [description.label_name(label) for label in detectable],
+        own,
+        holder="this network",
+        refusal="with which decode + NMS were built into this engine: it gives nothing under that; "
+        f"ask for {own:g} or more, or export the network with a lower score threshold"
+        if is_bound
+        else None,
+    )
+    return ScoreFilter(by_label)
+
+
+def thresholds_by_class(
+    threshold: ScoreThreshold | None,
+    names: Sequence[str],
+    own: float,
+    *,
+    holder: str,
+    refusal: str | None = None,
+) -> list[float]:
+    """The threshold of each class, as asked; compare it with scores as float32, which these are.
+
+    Args:
+        threshold: see :func:`score_filter`.
+        names: class names; equal ones have one threshold.
+        own: threshold with which the scores came about.
+        holder: what has these classes, for messages.
+        refusal: why nothing under ``own`` can be asked for and what to do, told after the two
+            numbers; None where it can.
+
+    Raises:
+        UsageError: an unknown class, not a finite number, or one that is refused.
+    """
     named: dict[str | None, object] = {None: None}
     if isinstance(threshold, Mapping):
         named.update(threshold.items())
     else:
         named[None] = threshold
-    usual = named.pop(None, None)
-    usual = max(USUAL, own) if usual is None else usual
-    by_label = np.full(description.num_classes, _number(usual, "", own, is_bound), np.float32)
-    for name, value in named.items():
-        labels = description.labels_named(str(name))
-        if not labels:
+    least = own if refusal is not None else -math.inf
+    asked = named.pop(None, None)
+    usual = _number(max(USUAL, own) if asked is None else asked, "", least, refusal)
+    numbers = {str(name): _number(v, f" of {name}", least, refusal) for name, v in named.items()}
+    for name in numbers:
+        if name not in names:
             raise UsageError(
-                f"score_threshold names class {name!r}, which this network does not have; its "
-                f"classes are {', '.join(description.labels[:20])}"
-                + (", ..." if len(description.labels) > 20 else "")
+                f"--score-threshold names class {name!r}, which {holder} does not have; its "
+                f"classes are {', '.join(names[:20])}" + (", ..." if len(names) > 20 else "")
             )
-        by_label[labels] = _number(value, f" of {name}", own, is_bound)
-    return ScoreFilter(by_label)
+    return [numbers.get(name, usual) for name in names]
 
 
-def _number(value: object, of: str, own: float, is_bound: bool) -> float:
+def _number(value: object, of: str, least: float, refusal: str | None) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise UsageError(f"score_threshold{of}: got {value!r}, expected a number or a dict")
+        raise UsageError(f"--score-threshold{of}: got {value!r}, expected a number or a dict")
     number = float(value)
     if not math.isfinite(number):
-        raise UsageError(f"score_threshold{of}: got {number}, expected a finite number")
-    if is_bound and np.float32(number) < np.float32(own):
-        raise UsageError(
-            f"score_threshold{of} {number:g} is below {own:g}, with which decode + NMS were built "
-            f"into this engine: it gives nothing under that; ask for {own:g} or more, or export "
-            "the network with a lower score threshold"
-        )
+        raise UsageError(f"--score-threshold{of}: got {number}, expected a finite number")
+    if np.float32(number) < np.float32(least):
+        raise UsageError(f"--score-threshold{of} {number:g} is below {least:g}, {refusal}")
     return number

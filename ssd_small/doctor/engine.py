@@ -26,7 +26,7 @@ def examine_engine(path: Path) -> list[Finding]:
         return findings
     found = gpus()
     rebuild = (
-        f"ssd-small build-engine {sidecar.onnx['file']} --target onnxruntime --precision "
+        f"ssd-small build-engine {sidecar.onnx.file} --target onnxruntime --precision "
         f"{sidecar.precision} (for the CPU), or use a machine with an NVIDIA GPU"
     )
     state = found.devices[0].name if found.devices else found.fault
@@ -49,7 +49,7 @@ def _runtime_package(module: str, sidecar: Sidecar) -> Finding:
     if not found.fine:
         return Finding(found.subject, False, found.state, found.remedy, needed=True)
     if sidecar.target in MODULES and found.state != sidecar.target_version:
-        compatible = sidecar.options.get("version_compatible", False)
+        compatible = sidecar.options.version_compatible
         state = f"{found.state} here, the engine is of {sidecar.target_version}"
         remedy = f"{_build_line(sidecar)}, or pip install {found.subject}=={sidecar.target_version}"
         return Finding(found.subject, compatible, state, "" if compatible else remedy, True)
@@ -72,7 +72,7 @@ def _capability(here: str, sidecar: Sidecar) -> Finding:
 def _build_line(sidecar: Sidecar, here: str = "") -> str:
     """What to type to build an engine again, for the GPU of compute capability ``here``."""
     line = (
-        f"ssd-small build-engine {sidecar.onnx['file']} --target {sidecar.target} "
+        f"ssd-small build-engine {sidecar.onnx.file} --target {sidecar.target} "
         f"--precision {sidecar.precision}"
     )
     return f"{line} --compute-capability {here}" if here and sidecar.target != "tensorrt" else line

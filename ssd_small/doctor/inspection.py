@@ -1,4 +1,4 @@
-"""What is inside an engine: its sidecar, inputs and outputs, layers and element types."""
+"""What is inside a file of ours: checkpoint, ONNX, engine or sidecar, told in the same words."""
 
 from __future__ import annotations
 
@@ -8,43 +8,103 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..artefacts.sidecar import Sidecar, read_sidecar
+from ..artefacts.checkpoint import CHECKPOINT_FORMAT, CheckpointRecord
+from ..artefacts.description import Description
+from ..artefacts.sidecar import Sidecar, read_sidecar, read_sidecar_file, sidecar_path
 from ..artefacts.tensors import tensors_of
-from ..errors import MissingRequirement
+from ..errors import BadFile, MissingRequirement
+from ..files import sha256_of
+from ..models.shipped import find_shipped
+from ..requirements import require
 from ..runtimes.tensorrt_module import MODULES
 
+#: what a checkpoint without a record does not say
+_UNSAID = (
+    *("tool_version", "model", "width", "num_classes", "labels", "preprocessing", "postprocess"),
+    *("levels", "clip", "has_decode_nms", "recipe", "training"),
+)
 
-def inspect_engine(path: Path) -> dict[str, Any]:
-    """Everything that can be told of an engine on this machine.
+
+def inspect_file(path: str | Path) -> dict[str, Any]:
+    """Everything that can be told of a file on this machine, JSON-ready.
 
     Returns:
-        ``sidecar``; ``tensors`` (name, mode, type, shape) and ``layers`` (count per kind) as
-        the runtime tells them, or None with the reason in ``unknown``.
+        ``file``, ``kind`` (checkpoint, onnx, engine or sidecar), ``format`` and ``format_minor``,
+        ``tool_version``, ``model``, ``width``, ``num_classes``, ``labels``, ``preprocessing``,
+        ``postprocess``, ``levels``, ``clip``, ``has_decode_nms``, ``weights`` (hash) and
+        ``tensors`` (name, mode, type, shape). Engines and sidecars have ``target``,
+        ``precision``, ``receipt`` and the other fields of :class:`Sidecar` besides; engines and
+        ONNX files ``layers`` (count per kind, or the runtime's list), None with the reason in
+        ``unknown`` where they cannot be read here; checkpoints ``recipe`` and ``training``. What a
+        checkpoint without a record does not say is None.
 
     Raises:
-        BadFile: the engine or its sidecar is absent or damaged.
+        BadFile: absent, damaged, or none of the four kinds.
+        MissingRequirement: reading a file of this kind needs a package that is not there.
     """
+    path = Path(path)
+    shipped = find_shipped(path)
+    if shipped is not None:
+        from ..artefacts.network import network_from_checkpoint
+
+        # what these are stands in the package's index
+        _, description = network_from_checkpoint(shipped.name)
+        return _from_checkpoint(shipped.path) | _described(description) | {"format": 0}
+    if not path.is_file():
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise BadFile(f"{path} {state}; expected a checkpoint, ONNX file, engine or sidecar")
+    if sidecar_path(path).is_file() or path.suffix == ".engine":
+        return _from_engine(path)
+    if path.suffix == ".json":
+        sidecar = read_sidecar_file(path)
+        return _told("sidecar", path, _flat(sidecar))
+    if path.suffix == ".onnx":
+        return _from_onnx_file(path)
+    return _from_checkpoint(path)
+
+
+def _told(kind: str, path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    return {"file": str(path), "kind": kind, "format": None, "format_minor": 0} | values
+
+
+def _described(description: Description) -> dict[str, Any]:
+    """The description's fields at the top, with the tensors that follow from it."""
+    values = description.to_dict()
+    return values | {"tensors": [tensor.to_dict() for tensor in tensors_of(description)]}
+
+
+def _flat(sidecar: Sidecar) -> dict[str, Any]:
+    """A sidecar's fields beside those of its description."""
+    values = sidecar.to_dict()
+    del values["description"]
+    batch = f"{sidecar.batch.min}..{sidecar.batch.max}"
+    tensors = [tensor.to_dict() for tensor in tensors_of(sidecar.description, batch)]
+    return _described(sidecar.description) | values | {"tensors": tensors, "layers": None}
+
+
+def _from_engine(path: Path) -> dict[str, Any]:
     sidecar = read_sidecar(path)
-    result: dict[str, Any] = {"engine": str(path), "sidecar": sidecar.to_dict()}
+    result = _told("engine", path, _flat(sidecar))
     try:
         if sidecar.target in MODULES:
             return result | _from_tensorrt(path, sidecar)
-        return result | _from_onnx(path)
+        onnx = require("onnx", "reading the layers of this engine")
+        return result | _from_model(onnx, onnx.load(path))
     except MissingRequirement as error:
         # the sidecar is known all the same
-        return result | {
-            "tensors": _from_sidecar(sidecar),
-            "layers": None,
-            "unknown": error.command_line,
-        }
+        return result | {"unknown": error.command_line}
 
 
-def _from_onnx(path: Path) -> dict[str, Any]:
-    """The optimised ONNX model of an onnxruntime engine."""
-    from ..requirements import require
+def _from_onnx_file(path: Path) -> dict[str, Any]:
+    onnx = require("onnx", "inspecting an ONNX file")
+    from ..export.onnx_file import read_onnx
 
-    onnx = require("onnx", "reading the layers of this engine")
-    model = onnx.load(path)
+    model, description = read_onnx(path)
+    return _told("onnx", path, _described(description)) | _from_model(onnx, model)
+
+
+def _from_model(onnx: Any, model: Any) -> dict[str, Any]:
+    """Inputs, outputs and node counts of an ONNX model."""
     kind = onnx.TensorProto.DataType.Name
     tensors = [
         {
@@ -58,6 +118,27 @@ def _from_onnx(path: Path) -> dict[str, Any]:
     ]
     layers = Counter(node.op_type for node in model.graph.node)
     return {"tensors": tensors, "layers": dict(layers.most_common())}
+
+
+def _from_checkpoint(path: Path) -> dict[str, Any]:
+    require("torch", "inspecting a checkpoint")
+    from ..models.checkpoint import read_checkpoint
+
+    state, raw = read_checkpoint(path)
+    weights = f"sha256:{sha256_of(path)}"
+    size = {"state_dict": len(state), "parameters": sum(v.numel() for v in state.values())}
+    if raw is None:
+        plain = dict.fromkeys(_UNSAID) | {"weights": weights, "tensors": [], "format": 0}
+        return _told("checkpoint", path, plain | size)
+    record = CheckpointRecord.from_dict(raw, path)
+    said = {
+        "format": CHECKPOINT_FORMAT,
+        "format_minor": raw.get("format_minor", 0),
+        "recipe": dict(record.recipe),
+        "training": dict(record.training),
+        "weights": weights,
+    }
+    return _told("checkpoint", path, _described(record.description) | said | size)
 
 
 def _from_tensorrt(path: Path, sidecar: Sidecar) -> dict[str, Any]:
@@ -78,9 +159,3 @@ def _from_tensorrt(path: Path, sidecar: Sidecar) -> dict[str, Any]:
         inspector = engine.create_engine_inspector()
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     return {"tensors": tensors, "layers": json.loads(text).get("Layers", [])}
-
-
-def _from_sidecar(sidecar: Sidecar) -> list[dict[str, Any]]:
-    """Inputs and outputs as the tool built them."""
-    batch = f"{sidecar.batch['min']}..{sidecar.batch['max']}"
-    return [tensor.to_dict() for tensor in tensors_of(sidecar.description, batch)]

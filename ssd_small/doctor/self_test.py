@@ -33,8 +33,8 @@ def self_test(seed: int = 0) -> list[Finding]:
     Raises:
         MissingRequirement: torch, onnx or the target is not installed.
     """
+    from ..artefacts.build_options import BuildOptions
     from ..export.build_engine import build_engine, resolve_target
-    from ..export.build_options import BuildOptions
     from ..export.onnx_file import write_onnx
     from ..export.to_onnx import onnx_from_network
     from ..requirements import require

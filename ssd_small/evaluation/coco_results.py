@@ -1,9 +1,7 @@
-"""COCO results of detections, and their scores; the scoring is pycocotools'."""
+"""COCO result entries of detections, and the files that hold them."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +12,6 @@ from ..datasets.coco import Annotations, check_reference, numbers
 from ..errors import BadFile
 from ..files import read_json
 from ..postprocess.detections import Detections
-from ..requirements import require
-
-#: the twelve numbers, in pycocotools' order
-METRICS = (
-    *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
-    *("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large"),
-)
 
 
 def category_ids(annotations: Annotations, description: Description) -> list[int]:
@@ -108,34 +99,3 @@ def read_results(path: Path, annotations: Annotations) -> list[dict[str, Any]]:
             "with image_id, category_id, bbox [x, y, w, h], score"
         ) from error
     return entries
-
-
-def score(annotations: Annotations, results: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """The twelve COCO numbers, 0 to 1; None where there is no ground truth of that size."""
-    require("pycocotools", "scoring")
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    def indexed(boxes: Sequence[dict[str, Any]]) -> Any:
-        data = COCO()
-        data.dataset = {
-            "images": list(annotations.images),
-            "categories": list(annotations.categories),
-            "annotations": list(boxes),
-        }
-        data.createIndex()
-        return data
-
-    found = [
-        {**entry, "id": i + 1, "iscrowd": 0, "area": entry["bbox"][2] * entry["bbox"][3]}
-        for i, entry in enumerate(results)
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(indexed(annotations.boxes), indexed(found), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return {
-        name: None if value < 0 else float(value)
-        for name, value in zip(METRICS, evaluation.stats, strict=True)
-    }

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..datasets.coco import Annotations, image_paths
 from ..detection.detector import Detector
-from .coco_results import category_ids, results_from_detections, score
+from .coco_results import category_ids, results_from_detections
+from .score import Scores, score
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,17 +20,22 @@ class Evaluation:
     """Scores of a detector on a data set.
 
     Attributes:
-        metrics: the twelve COCO numbers.
+        scores: the COCO metric, of each class too.
         results: COCO result entries.
         seconds: wall time of detection, and how much of it each stage took.
         size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
             the annotated size).
     """
 
-    metrics: dict[str, float | None]
+    scores: Scores
     results: list[dict[str, Any]]
     seconds: dict[str, float]
     size_mismatches: int
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """The twelve COCO numbers."""
+        return self.scores.metrics
 
 
 def evaluate(

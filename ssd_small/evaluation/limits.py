@@ -23,6 +23,6 @@ BOX_ROUNDING = 1e-6
 #: rounding of an IoU: sides, areas, union and quotient, some ten roundings of 2**-24
 IOU_ROUNDING = 1e-6
 
-#: difference of a COCO metric between PyTorch and an fp32 engine: heads within their limit swap a
-#: detection or two whose scores or IoU tie, each worth less than a thousandth among hundreds
+#: difference of a COCO metric between PyTorch and an fp32 engine: heads within their limit may
+#: change a detection or two whose scores or IoU tie, and the third digit is the last one quoted
 MAP_LIMIT = 0.001

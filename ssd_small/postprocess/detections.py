@@ -33,10 +33,6 @@ class Detections:
             self.boxes[index], self.scores[index], self.labels[index], self.prior_indices[index]
         )
 
-    def above(self, score_threshold: float) -> Detections:
-        """The detections with a score greater than ``score_threshold``."""
-        return self[self.scores > np.float32(score_threshold)]
-
     @staticmethod
     def empty() -> Detections:
         """No detection at all."""

@@ -47,11 +47,13 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             MissingRequirement: ONNX Runtime is not installed.
         """
         built = f"engine {path} (built with {sidecar.target_version})"
+        session = _session(path, threads, built, "build it again")
+        _check_description(session, path, sidecar)
         return cls(
-            _session(path, threads, built, "build it again"),
+            session,
             sidecar.description,
             precision=sidecar.precision,
-            max_batch=sidecar.batch["max"],
+            max_batch=sidecar.batch.max,
             source=f"engine {path}",
             teller="its sidecar describes",
         )
@@ -67,12 +69,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         read_bytes(path, "an ONNX file written by 'ssd-small export'")
         session = _session(path, threads, f"ONNX file {path}", "export it again")
         metadata = session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in metadata:
-            raise BadFile(
-                f"{path} is ONNX but was not written by 'ssd-small export' (no {METADATA_KEY!r} "
-                "metadata); export the network with this tool"
-            )
-        description = Description.from_json(metadata[METADATA_KEY], path)
+        description = Description.from_metadata(metadata, path)
         return cls(
             session,
             description,
@@ -105,6 +102,26 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         """Free the session; calling twice is harmless."""
         super().close()
         self._session = None
+
+
+def _check_description(session: Any, path: Path, sidecar: Sidecar) -> None:
+    """Refuse a sidecar that tells of another network than the engine does.
+
+    Class names and the making of the input may be changed by hand; what is built in may not.
+    """
+    metadata = session.get_modelmeta().custom_metadata_map
+    if METADATA_KEY not in metadata:
+        return
+    own, told = Description.from_metadata(metadata, path), sidecar.description
+    names = ["num_classes", "has_decode_nms", "levels", "clip"]
+    if own.has_decode_nms:
+        names.append("postprocess")
+    for name in names:
+        if getattr(own, name) != getattr(told, name):
+            raise BadFile(
+                f"the sidecar of engine {path} tells of another {name} than the engine was built "
+                "with; build it again"
+            )
 
 
 def _session(path: Path, threads: int, what: str, advice: str) -> Any:

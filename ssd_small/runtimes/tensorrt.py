@@ -62,7 +62,7 @@ class TensorRtRuntime(BatchingRuntime):
         self.sidecar = sidecar
         self.description = sidecar.description
         self.precision = sidecar.precision
-        self.min_batch, self.max_batch = sidecar.batch["min"], sidecar.batch["max"]
+        self.min_batch, self.max_batch = sidecar.batch.min, sidecar.batch.max
         self.name = f"{sidecar.target} {trt.__version__}"
         self.cuda_graph = cuda_graph and self._device.can_capture
         self._trt = trt

@@ -32,7 +32,7 @@ def load_engine(trt: Any, log: Any, path: Path, sidecar: Sidecar) -> tuple[Any, 
     fault = invalidity(trt, runtime, content)
     if fault:
         raise MissingRequirement(f"engine {path} cannot run here: {fault}")
-    if sidecar.options.get("version_compatible"):
+    if sidecar.options.version_compatible:
         # such a plan brings a runtime of its version; the sidecar's hash has vouched for it
         runtime.engine_host_code_allowed = True
     engine = runtime.deserialize_cuda_engine(content)
@@ -60,7 +60,7 @@ def _check_tensors(trt: Any, engine: Any, path: Path, sidecar: Sidecar) -> None:
             "it again"
         )
     low, _, high = engine.get_tensor_profile_shape(INPUT, 0)
-    smallest, largest = sidecar.batch["min"], sidecar.batch["max"]
+    smallest, largest = sidecar.batch.min, sidecar.batch.max
     if (low[0], high[0]) != (smallest, largest):
         raise BadFile(
             f"engine {path} takes batches of {low[0]} to {high[0]}, but its sidecar says "

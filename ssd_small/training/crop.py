@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
+
+from .overlaps import iou_from_columns
 
 #: the least overlap of every object with the crop; 0: any crop, None: the whole picture
 _MODES = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
@@ -86,11 +89,7 @@ def _iou_matrix(
     crops: npt.NDArray[np.int64], boxes_xyxy: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
     """``[T, G]``."""
-    left, top, right, bottom = crops.T[:, :, None].astype(np.float64)
-    x1, y1, x2, y2 = boxes_xyxy.T.astype(np.float64)
-    wide = (np.minimum(right, x2) - np.maximum(left, x1)).clip(0)
-    high = (np.minimum(bottom, y2) - np.maximum(top, y1)).clip(0)
-    inter = wide * high
-    return np.asarray(
-        inter / ((right - left) * (bottom - top) + (x2 - x1) * (y2 - y1) - inter), np.float64
-    )
+    parts = torch.from_numpy(crops.T[:, :, None].astype(np.float64))
+    boxes = torch.from_numpy(boxes_xyxy.T.astype(np.float64))
+    overlaps: npt.NDArray[np.float64] = iou_from_columns(parts.unbind(), boxes.unbind()).numpy()
+    return overlaps

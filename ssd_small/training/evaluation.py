@@ -11,11 +11,15 @@ from ..datasets.coco import Annotations
 from ..detection.detector import Detector
 from ..evaluation.evaluate import evaluate
 from ..models.network import SsdNetwork
-from ..postprocess import PostprocessParams
+from ..postprocess.protocol import params_from_preset
 from ..runtimes.torch import TorchRuntime
 
 if TYPE_CHECKING:
+    from ..postprocess import PostprocessParams
     from ..postprocess.dispatch import Backend
+
+#: preset of decode + NMS with which training scores: the published one
+PROTOCOL = "coco"
 
 
 def evaluate_network(
@@ -39,7 +43,7 @@ def evaluate_network(
         annotations: ground truth.
         images: see :func:`ssd_small.evaluation.evaluate.evaluate`.
         labels: names of the network's classes, background left out.
-        params: default :meth:`PostprocessParams.coco`.
+        params: decode + NMS; default: the preset :data:`PROTOCOL`.
         batch_size: images per call of the network.
         threads: CPU threads of decode + NMS; 0 for one per core.
         backend: see :func:`ssd_small.decode_nms`.
@@ -51,7 +55,7 @@ def evaluate_network(
     description = description_from_spec(net.spec, net.num_classes, net.width, labels=labels)
     detector = Detector(
         TorchRuntime(net, description),
-        params or PostprocessParams.coco(),
+        params or params_from_preset(PROTOCOL, net.spec.postprocess),
         threads=threads,
         max_batch=batch_size,
         backend=backend,

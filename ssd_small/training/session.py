@@ -20,14 +20,16 @@ from ..files import check_writable, sha256_of, write_bytes
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
 from ..models.registry import get_spec
+from ..postprocess import PostprocessParams
+from ..postprocess.protocol import params_from_preset, protocol_from_params, text_from_params
 from .cpu import training_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
-from .evaluation import evaluate_network
+from .evaluation import PROTOCOL, evaluate_network
 from .initialise import InitScope, initial_network
 from .pictures import PictureBatches
-from .progress import Reporter, as_duration, reporting
 from .recipe import Recipe
+from .reporter import Reporter, as_duration, reporting
 from .run import Run
 from .state import RunFolder
 from .step import Learner
@@ -175,6 +177,11 @@ def _evaluation(
     return scores
 
 
+def _params(run: Run) -> PostprocessParams:
+    """Decode + NMS of the evaluations."""
+    return params_from_preset(PROTOCOL, run.learner.net.spec.postprocess)
+
+
 def _about(job: TrainingJob, data: DetectionDataset) -> dict[str, Any]:
     """What a resumed run must have in common with the one before."""
     return {
@@ -204,6 +211,9 @@ def _introduce(
         f"{data.report.images} images, {data.report.boxes} boxes, {run.batches.per_epoch} "
         f"iterations of {job.recipe.batch} an epoch"
     )
+    if job.val_annotations is not None:
+        told = text_from_params(_params(run))
+        reporter.line(f"scored under protocol {PROTOCOL}: {told}; eval needs --protocol {PROTOCOL}")
     for line in data.report.notes():
         reporter.line(f"note: {line}")
     reporter.line(
@@ -230,6 +240,7 @@ def _report(
         "epochs": run.epochs,
         "seconds": round(position.seconds, 1),
         "stopped": stopped,
+        "protocol": protocol_from_params(_params(run)) if metrics is not None else None,
         "metrics": dict(metrics) if metrics is not None else None,
         "best_AP": position.best,
         "best": str(folder.best) if position.best is not None else None,

@@ -66,14 +66,14 @@ class Learner:
             weight_decay=recipe.weight_decay,
             fused=True,  # one pass over the weights instead of four
         )
-        scaled = recipe.precision == "amp" and processes.device.type == "cuda"
+        scales_loss = recipe.precision == "amp" and processes.device.type == "cuda"
         return cls(
             net,
             recipe,
             processes,
             forward,
             optimizer,
-            torch.amp.GradScaler(processes.device.type, enabled=scaled),
+            torch.amp.GradScaler(processes.device.type, enabled=scales_loss),
             averaged_copy(net, recipe.ema_decay) if recipe.ema_decay else None,
         )
 

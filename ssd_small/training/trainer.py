@@ -14,7 +14,7 @@ from ..errors import BadFile, MissingRequirement, OutputError
 from ..models.network import SsdNetwork
 from .history import SCORES, draw_curves
 from .matching import Targets
-from .progress import Reporter, as_duration
+from .reporter import Reporter, as_duration
 from .run import Run
 from .schedule import lr_factor
 from .state import save_network
@@ -158,7 +158,7 @@ class _Loop:
         every = self.options.eval_every * run.batches.per_epoch
         evaluates = bool(every) and run.position.iteration % every == 0
         if evaluates:
-            self._evaluate()
+            self._score()
         save_due = time.monotonic() - self.saved > 60 * self.options.save_minutes
         if evaluates or reason or save_due:
             self.save(draws=reason is not None)
@@ -178,7 +178,7 @@ class _Loop:
         """The last losses, evaluation and files."""
         if self.run.position.window[3] and self.run.learner.processes.writer:
             self._log(self.lr)
-        metrics = self._evaluate()
+        metrics = self._score()
         self.save(draws=True)
         return metrics
 
@@ -220,7 +220,7 @@ class _Loop:
         """The same in short for the bar."""
         if self.reporter.bar is not None:
             rate = self.updates * self.run.learner.recipe.batch / max(self.busy, 1e-9)
-            self.reporter.progress(
+            self.reporter.show(
                 self.run.progress,
                 f"{self._where()} loss {loc + conf:.2f} (loc {loc:.2f}, conf {conf:.2f}) "
                 f"lr {lr:.1e} {rate:.1f} images/s ETA {self._eta()}",
@@ -242,7 +242,7 @@ class _Loop:
         pace = self.busy / max(self.updates, 1)
         return as_duration((total - run.position.iteration) * pace)
 
-    def _evaluate(self) -> Metrics | None:
+    def _score(self) -> Metrics | None:
         """Scores of the present weights, which are kept if they are the best."""
         run, position = self.run, self.run.position
         if self.evaluate is None or not run.learner.processes.writer:

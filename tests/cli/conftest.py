@@ -76,7 +76,8 @@ def engine(session_folder: Path, onnx_file: Path) -> Path:
     """An engine of ONNX Runtime with its sidecar; do not write to it."""
     pytest.importorskip("onnxruntime")
     from ssd_small.export.build_engine import build_engine
-    from ssd_small.export.build_options import BuildOptions
+
+    from ssd_small.artefacts.build_options import BuildOptions
 
     path = session_folder / "m.engine"
     build_engine(onnx_file, path, BuildOptions("onnxruntime"))

@@ -116,7 +116,8 @@ def sidecar(own_engine: Path):
 
 SIDECARS = [
     (("format",), 0, "format"),
-    (("foo",), 1, "foo"),
+    (("format",), 2, "newer ssd-small"),
+    (("format_minor",), -1, "format"),
     (("target",), "foo", "foo"),
     (("batch",), None, "damaged"),
     (("batch", "max"), "x", "damaged"),
@@ -138,7 +139,7 @@ SIDECARS = [
     (("description", "labels"), ["a"], "1 labels for 3 classes"),
     (("description", "num_classes"), 7, "2 labels for 7 classes"),
     (("description", "levels"), [], "incompletely"),
-    (("description", "has_decode_nms"), False, "5 outputs"),
+    (("description", "has_decode_nms"), False, "another has_decode_nms"),
     (("description", "preprocessing", "height"), 200, "its sidecar describes"),
     (("description", "preprocessing", "height"), "200", "height"),
     (("description", "preprocessing", "interpolation"), "foo", "interpolation"),
@@ -153,6 +154,13 @@ SIDECARS = [
 def test_changed_sidecar(keys, value, word, call, own_engine, sidecar, pictures):
     sidecar(*keys, to=value)
     call("detect", "--engine", own_engine, pictures).fails(4, "m.engine", word)
+
+
+def test_a_field_that_a_newer_minor_version_added_is_ignored(call, own_engine, sidecar, pictures):
+    sidecar("format_minor", to=3)
+    sidecar("novelty", to={"a": [1]})
+    sidecar("description", "preprocessing", "novelty", to=None)
+    call("detect", "--engine", own_engine, pictures).fits()
 
 
 @pytest.mark.parametrize("command", ["inspect", "doctor"])

@@ -44,12 +44,15 @@ def test_eight_pictures_are_learned_by_heart(call, data: Path, tmp_path: Path) -
     outcome = call(*arguments[:cut], *arguments[cut + 2 :], *budget).fits()
     report = json.loads(outcome.out)
     assert report["metrics"]["AP50"] > 0.9
+    assert report["protocol"]["name"] == "coco"
     assert report["labels"] == ["square", "disc"]
     # the weights are what every other command takes
     weights = ("--model", "mobilenet_v1", "--weights", tmp_path / "run" / "best.pth")
     labels = ("--labels", tmp_path / "run" / "labels.txt")
     truth = ("--annotations", data / "truth.json", "--images", data)
-    scored = json.loads(call("eval", *weights, *labels, *truth, "--json").fits().out)
+    # training scores under the published protocol
+    protocol = ("--protocol", "coco")
+    scored = json.loads(call("eval", *weights, *labels, *truth, *protocol, "--json").fits().out)
     assert scored["metrics"]["AP50"] == pytest.approx(report["metrics"]["AP50"])
 
 
@@ -59,6 +62,7 @@ def test_what_a_user_is_told(call, data: Path, tmp_path: Path) -> None:
     assert outcome.out == ""
     assert '"seed": 3' in outcome.err
     assert '"weight_decay": 0.0001' in outcome.err
+    assert "scored under protocol coco: score > 0.01, IoU > 0.6" in outcome.err
     for words in ("loc ", "conf ", "lr 1.00e-02", "images/s", "ETA", "AP50"):
         assert words in outcome.err
     log = (tmp_path / "train.log").read_text().splitlines()

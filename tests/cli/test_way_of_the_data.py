@@ -45,7 +45,8 @@ def heads_engine(onnx_file: Path, tmp_path: Path) -> Path:
     """An engine that ends in the heads, as decode + NMS in the engine would shorten the way."""
     pytest.importorskip("onnxruntime")
     from ssd_small.export.build_engine import build_engine
-    from ssd_small.export.build_options import BuildOptions
+
+    from ssd_small.artefacts.build_options import BuildOptions
 
     path = tmp_path / "x.engine"
     build_engine(onnx_file, path, BuildOptions("onnxruntime", heads=True))

@@ -10,16 +10,16 @@ import onnx
 import pytest
 import torch
 from ssd_small.export.build_engine import build_engine
-from ssd_small.export.build_options import BuildOptions
 from ssd_small.export.onnx_file import read_onnx, write_onnx
 from ssd_small.export.to_onnx import onnx_from_network
 
 import ssd_small
+from ssd_small.artefacts.build_options import BuildOptions
 from ssd_small.artefacts.description import description_from_spec
 from ssd_small.bench.run import reference_runtime
 from ssd_small.bench.synthetic import picture_input
 from ssd_small.detection.inference import Inference
-from ssd_small.doctor.inspection import inspect_engine
+from ssd_small.doctor.inspection import inspect_file
 from ssd_small.errors import UsageError
 from ssd_small.evaluation.limits import HEAD_LIMITS
 from ssd_small.evaluation.proof import faults_from_heads, heads_difference
@@ -148,7 +148,7 @@ def test_half_precision_engine_is_half_and_close(tmp_path: Path) -> None:
     write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
     options = BuildOptions("onnxruntime", precision="fp16", heads=True)
     sidecar = build_engine(tmp_path / "x.onnx", tmp_path / "e", options)
-    assert sidecar.receipt["half_share"] > 0.8
+    assert sidecar.receipt.half_share > 0.8
     images = picture_input(2, 300, 300, seed=2)
     expected = TorchRuntime(net).infer(images)
     with open_engine(tmp_path / "e") as engine:
@@ -172,7 +172,7 @@ def test_an_engine_for_an_input_that_is_not_square_says_so_and_takes_no_other(
     # the half precision check runs pictures of the network's own size
     options = BuildOptions("onnxruntime", precision="fp16")
     build_engine(tmp_path / "x.onnx", tmp_path / "e", options)
-    tensors = inspect_engine(tmp_path / "e")["tensors"]
+    tensors = inspect_file(tmp_path / "e")["tensors"]
     assert tensors[0]["shape"][1:] == [3, 240, 320]
     with open_engine(tmp_path / "e", threads=1) as engine:
         np.testing.assert_array_equal(engine.description.priors, net.priors.numpy())

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kernel_cases import assert_same, check, grid_priors, random_heads
 from kernel_library import KernelLibrary
 
+from ssd_small.evaluation.limits import BOX_ROUNDING, SCORE_ROUNDING
 from ssd_small.postprocess import PostprocessParams
 
 CUTS = st.sampled_from([0, 1, 2, 7, 33, 400])
@@ -137,8 +138,8 @@ def test_golden_detections(kernels: KernelLibrary, model: str) -> None:
     found = found[order]
     assert np.array_equal(found.labels, expected["det_label"])
     assert np.array_equal(found.prior_indices, expected["det_prior"])
-    np.testing.assert_allclose(found.scores, expected["det_score"], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(found.boxes, expected["det_box"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.scores, expected["det_score"], rtol=SCORE_ROUNDING, atol=0)
+    np.testing.assert_allclose(found.boxes, expected["det_box"], rtol=0, atol=BOX_ROUNDING)
 
 
 def test_results_do_not_depend_on_any_order(kernels: KernelLibrary) -> None:

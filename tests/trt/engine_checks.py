@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from ssd_small.export.build_engine import build_engine, resolve_target
-from ssd_small.export.build_options import BuildOptions, Precision
 from ssd_small.export.onnx_file import write_onnx
 from ssd_small.export.to_onnx import onnx_from_network
 
 import ssd_small
+from ssd_small.artefacts.build_options import BuildOptions, Precision
 from ssd_small.artefacts.description import Description, description_from_spec
 from ssd_small.bench.synthetic import picture_input
 from ssd_small.evaluation.limits import HEAD_LIMITS

@@ -49,7 +49,7 @@ def run_child(
     Path(values["plan"]).write_bytes(model.SerializeToString())
     return {
         "version": TensorRt.__version__,
-        "receipt": receipt_of_onnx(model),
+        "receipt": receipt_of_onnx(model).to_dict(),
         "compute_capabilities": [values["gpu"]],
         "seconds": 0.1,
     }

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from sidecars import sidecar_for
 from ssd_small.export.to_onnx import onnx_from_network
 
 from ssd_small import create_model
+from ssd_small.artefacts.build_record import EngineFile
 from ssd_small.artefacts.description import description_from_spec
 from ssd_small.artefacts.sidecar import Sidecar
 from ssd_small.files import sha256_of
@@ -40,17 +42,9 @@ def make_stage(kind: str, folder: Path) -> Stage:
     )
     path = folder / "x.engine"
     path.write_bytes(onnx_from_network(net, description).SerializeToString())
-    sidecar = Sidecar(
-        target="tensorrt-rtx",
-        target_version="1.7.1.116",
-        precision="fp32",
-        description=description,
-        onnx={},
-        engine={"sha256": sha256_of(path)},
-        batch={"min": 1, "opt": 4, "max": 4},
-        receipt={},
-        options={},
-        seconds=0.0,
+    sidecar = sidecar_for(
+        description,
+        engine=EngineFile(path.name, sha256_of(path), path.stat().st_size),
         compute_capabilities=("8.6",),
     )
     return Stage(path, sidecar)

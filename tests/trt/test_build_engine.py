@@ -18,6 +18,7 @@ import pytest
 from engine_builds import Command, Exported, build
 from plans import batches_of_plan
 
+from ssd_small.cli.options import counted
 from ssd_small.files import sha256_of
 
 pytest.importorskip("onnx")
@@ -74,8 +75,8 @@ def test_what_was_built_is_printed_with_its_receipt(
         rf"{output}: tensorrt-rtx \S+ for .*, fp16, \d+\.\d MB, built in .* s", first
     )
     share = f"{receipt['half_share']:.0%} of the floating-point tensors are Half"
-    assert tensors == f"precision receipt: {share} {receipt['tensors']}"
-    assert plan == f"read from the plan: {receipt['plan_tensors']}"
+    assert tensors == f"precision receipt: {share} ({counted(receipt['tensors'])})"
+    assert plan == f"read from the plan: {counted(receipt['plan_tensors'])}"
     assert re.fullmatch(
         r"fp16 against fp32 on 3 .*: loc max .*, mean .*; conf max .*, mean .*", check
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import ssd_small.export.build_child as build_child
-from ssd_small.export.build_options import MOST_WORKSPACE, BuildOptions
 
+from ssd_small.artefacts.build_options import MOST_WORKSPACE, BuildOptions
 from ssd_small.errors import UsageError
 from ssd_small.runtimes import tensorrt_module
 

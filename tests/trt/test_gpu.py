@@ -18,7 +18,8 @@ pytest.importorskip("onnxscript")
 
 import engine_checks
 from engine_checks import Network
-from ssd_small.export.build_options import Precision
+
+from ssd_small.artefacts.build_options import Precision
 
 pytestmark = [
     pytest.mark.gpu,

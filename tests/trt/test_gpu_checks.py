@@ -15,8 +15,9 @@ pytest.importorskip("onnxscript")
 import engine_checks
 from cuda_double import Cuda
 from engine_checks import Network
-from ssd_small.export.build_options import Precision
 from tensorrt_double import TensorRt
+
+from ssd_small.artefacts.build_options import Precision
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from cuda_double import Cuda
 from runner_stage import Stage, outputs_of, reference
 from tensorrt_double import TensorRt
 
+from ssd_small.artefacts.build_record import BatchRange
 from ssd_small.bench.synthetic import picture_input
 from ssd_small.errors import UsageError
 from ssd_small.evaluation.limits import HEAD_LIMITS
@@ -106,7 +107,7 @@ def test_a_rest_below_the_smallest_batch_is_filled_up(
     stage: Stage, cuda: Cuda, double: TensorRt
 ) -> None:
     double.batches = (2, 4, 4)
-    sidecar = replace(stage.sidecar, batch={"min": 2, "opt": 4, "max": 4})
+    sidecar = replace(stage.sidecar, batch=BatchRange(2, 4, 4))
     images = picture_input(5, 300, 300, seed=8)
     with TensorRtRuntime(stage.path, sidecar, device=_PythonCuda(cuda)) as runner:
         found = outputs_of(runner.infer(images))

@@ -16,6 +16,7 @@ from cuda_double import Cuda
 from runner_stage import Stage
 from tensorrt_double import TensorRt
 
+from ssd_small.artefacts.build_options import BuildOptions
 from ssd_small.bench.synthetic import picture_input
 from ssd_small.errors import BadFile, MissingRequirement, UsageError
 from ssd_small.runtimes import cuda_device
@@ -63,7 +64,7 @@ def test_the_runtime_inside_a_version_compatible_plan_may_run(
     stage: Stage, cuda: Cuda, double: TensorRt
 ) -> None:
     double.host_code = True
-    sidecar = replace(stage.sidecar, options={"version_compatible": True})
+    sidecar = replace(stage.sidecar, options=BuildOptions("tensorrt", version_compatible=True))
     TensorRtRuntime(stage.path, sidecar, device=_PythonCuda(cuda)).close()
     with pytest.raises(MissingRequirement, match="host code is not allowed"):
         TensorRtRuntime(stage.path, stage.sidecar, device=_PythonCuda(cuda))

@@ -163,15 +163,25 @@ def test_an_import_that_goes_up_is_noticed_wherever_it_stands(tree: Path, line: 
 
 
 def test_export_is_a_room_like_the_others(tree: Path) -> None:
-    (tree / "ssd_small/high/tower.py").write_text("from ..export.write import x\n")
-    assert ("ssd_small/high/", "export/") in arrows(tree)
-    assert len(import_faults(SMALL_TEXT, tree)) == 1
+    with (tree / "ssd_small/high/tower.py").open("a") as file:
+        file.write("from ..export.write import x\n")
+    assert arrows(tree)["ssd_small/high/", "export/"] == ["ssd_small/high/tower.py:2"]
+    (fault,) = import_faults(SMALL_TEXT, tree)
+    assert fault == "ssd_small/high/ may not import export/: ssd_small/high/tower.py:2"
 
 
 def test_a_row_that_allows_an_arrow_up_is_noticed(tree: Path) -> None:
     text = SMALL_TEXT.replace("low/` | the ground", "low/` | the ground, `ssd_small/high/`")
     assert import_faults(text, tree) == [
-        "the row of ssd_small/low/ allows ssd_small/high/, which does not stand above it"
+        "the row of ssd_small/low/ allows ssd_small/high/, which does not stand above it",
+        "the row of ssd_small/low/ allows ssd_small/high/, which it does not import",
+    ]
+
+
+def test_a_row_that_allows_what_no_import_needs_is_noticed(tree: Path) -> None:
+    text = SMALL_TEXT.replace("`export/` | ", "`export/` | `ssd_small/low/`, ")
+    assert import_faults(text, tree) == [
+        "the row of export/ allows ssd_small/low/, which it does not import"
     ]
 
 

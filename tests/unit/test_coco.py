@@ -15,8 +15,8 @@ from ssd_small.evaluation.coco_results import (
     category_ids,
     read_results,
     results_from_detections,
-    score,
 )
+from ssd_small.evaluation.score import score
 from ssd_small.models.registry import get_spec
 from ssd_small.postprocess.detections import Detections
 
@@ -29,7 +29,7 @@ def test_golden_detections_give_the_twelve_published_numbers(shared_data: Path) 
     truth = read_annotations(folder / "instances_val2014_100.json")
     results = read_results(folder / "instances_val2014_fakebbox100_results.json", truth)
     assert (len(truth.images), len(truth.boxes), len(results)) == (100, 839, 734)
-    metrics = score(truth, results)
+    metrics = score(truth, results).metrics
     assert [round(value, 3) for value in metrics.values()] == list(GOLDEN)
 
 
@@ -70,7 +70,7 @@ def test_perfect_detections_score_one_even_if_an_annotation_has_id_zero(tmp_path
     results += results_from_detections(
         detections([[0.1, 0.1, 0.9, 0.9]], [2]), truth.images[1], description, ids
     )
-    metrics = score(truth, results)
+    metrics = score(truth, results).metrics
     assert metrics["AP"] == pytest.approx(1)
     assert metrics["AP_small"] is None  # there is no small object
 
@@ -87,7 +87,7 @@ def test_inclusive_boxes_are_a_pixel_wider(tmp_path: Path) -> None:
 
 def test_no_detection_scores_zero(tmp_path: Path) -> None:
     truth = read_annotations(write(tmp_path / "gt.json", [box()]))
-    assert score(truth, [])["AP"] == 0
+    assert score(truth, []).metrics["AP"] == 0
 
 
 def test_boxes_without_area_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sidecars import sidecar_for
 
+from ssd_small.artefacts.build_options import BuildOptions
 from ssd_small.artefacts.description import description_from_spec
 from ssd_small.artefacts.sidecar import Sidecar
 from ssd_small.doctor import engine
@@ -19,20 +21,9 @@ GPU = Gpu(0, "NVIDIA A10", "8.6", 24 << 30)
 
 
 def sidecar(**values: Any) -> Sidecar:
-    given: dict[str, Any] = {
-        "target": "tensorrt-rtx",
-        "target_version": "1.7.1.116",
-        "precision": "fp16",
-        "description": description_from_spec(get_spec("mobilenet_v1"), 3, 1.0, has_decode_nms=True),
-        "onnx": {"file": "m.onnx"},
-        "engine": {},
-        "batch": {"min": 1, "opt": 8, "max": 8},
-        "receipt": {},
-        "options": {},
-        "seconds": 1.0,
-        "compute_capabilities": ("8.9", "12.0"),
-    }
-    return Sidecar(**(given | values))
+    given: dict[str, Any] = {"precision": "fp16", "compute_capabilities": ("8.9", "12.0")}
+    network = description_from_spec(get_spec("mobilenet_v1"), 3, 1.0, has_decode_nms=True)
+    return sidecar_for(network, **(given | values))
 
 
 @pytest.fixture
@@ -92,7 +83,7 @@ def test_an_engine_for_another_gpu_is_built_again_in_its_precision(machine: dict
 def test_another_release_than_the_engine_s_needs_a_new_build(machine: dict[str, Any]) -> None:
     machine["packages"] = {"tensorrt-rtx": "1.8.0.1"}
     assert missing()["tensorrt-rtx"].endswith("or pip install tensorrt-rtx==1.7.1.116")
-    values = {"target": "tensorrt", "options": {"version_compatible": True}}
+    values = {"target": "tensorrt", "options": BuildOptions("tensorrt", version_compatible=True)}
     machine["sidecar"] = sidecar(**values, compute_capabilities=("8.6",))
     machine["packages"] = {"tensorrt": "10.16.0"}
     assert missing() == {}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,18 +14,22 @@ pytest.importorskip("onnxruntime")
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from ssd_small.export import target_tensorrt
 from ssd_small.export.build_child import receipt_of_plan
 from ssd_small.export.build_engine import resolve_target
-from ssd_small.export.build_options import MOST_BATCH, BuildOptions
 from ssd_small.export.fold import fold_batch_norm
 from ssd_small.export.precision import check_receipt, half_heads, receipt_of_onnx
 from ssd_small.export.precision_check import compare_precisions, nodes_beyond_half
+from ssd_small.export.prepare import Prepared
 
+from ssd_small.artefacts.build_options import MOST_BATCH, BuildOptions
+from ssd_small.artefacts.build_record import FlippedDetections, Receipt
 from ssd_small.artefacts.description import description_from_spec
 from ssd_small.bench.synthetic import detector_heads
 from ssd_small.errors import CheckFailed, UsageError
 from ssd_small.evaluation.limits import HEAD_LIMITS
 from ssd_small.models.registry import get_spec
+from ssd_small.pictures.preprocessing import Preprocessing
 from ssd_small.runtimes import gpu
 
 rng = np.random.default_rng(0)
@@ -159,11 +166,11 @@ def test_what_half_precision_flips_is_explained_by_the_heads() -> None:
         for a in (loc, conf)
     ]
     single = fixed_heads(loc, conf)
-    found = compare_precisions(single, fixed_heads(*others), DESCRIPTION)
-    assert found["detections"]["flipped"] > 10
-    assert found["detections"]["unexplained"] == 0
-    same = compare_precisions(single, single, DESCRIPTION)["detections"]
-    assert same == {"fp32": found["detections"]["fp32"], "flipped": 0, "unexplained": 0}
+    found = compare_precisions(single, fixed_heads(*others), DESCRIPTION).detections
+    assert found.flipped > 10
+    assert found.unexplained == 0
+    same = compare_precisions(single, single, DESCRIPTION).detections
+    assert same == FlippedDetections(found.fp32, flipped=0, unexplained=0)
 
 
 def test_what_half_precision_cannot_flip_is_not_explained() -> None:
@@ -172,7 +179,8 @@ def test_what_half_precision_cannot_flip_is_not_explained() -> None:
     wrong = conf.copy()
     wrong[..., 2] -= 10 * HEAD_LIMITS["fp16"] * np.abs(conf).max()
     found = compare_precisions(fixed_heads(loc, conf), fixed_heads(loc, wrong), DESCRIPTION)
-    assert 0 < found["detections"]["unexplained"] <= found["detections"]["flipped"]
+    assert found.detections.unexplained is not None
+    assert 0 < found.detections.unexplained <= found.detections.flipped
 
 
 def test_batch_norm_is_folded_without_a_trace() -> None:
@@ -188,8 +196,8 @@ def test_batch_norm_is_folded_without_a_trace() -> None:
 
 def test_the_receipt_counts_and_refuses() -> None:
     half = receipt_of_onnx(half_heads(network()))
-    assert half["half_share"] > 0
-    assert receipt_of_onnx(network())["half_share"] == 0
+    assert half.half_share > 0
+    assert receipt_of_onnx(network()).half_share == 0
     check_receipt("fp16", half)
     with pytest.raises(CheckFailed, match="no tensor of the network is Half"):
         check_receipt("fp16", receipt_of_onnx(network()))
@@ -205,13 +213,13 @@ def test_a_plan_is_counted_apart_from_its_network() -> None:
         "plan_bytes_per_weight": 6.4,
     }
     assert receipt_of_plan(b"\0\1", 0) == {"plan_tensors": None, "plan_bytes_per_weight": None}
-    network_receipt = {"half_share": 0.9}
-    check_receipt("fp16", network_receipt | {"plan_tensors": None})
-    check_receipt("fp16", network_receipt | {"plan_tensors": {"FLOAT": 9, "HALF": 1}})
+    network_receipt = Receipt({"HALF": 9, "FLOAT": 1}, 0.9, 10)
+    check_receipt("fp16", network_receipt)
+    check_receipt("fp16", replace(network_receipt, plan_tensors={"FLOAT": 9, "HALF": 1}))
     with pytest.raises(CheckFailed, match="no tensor of the plan is Half; nothing was written"):
-        check_receipt("fp16", network_receipt | {"plan_tensors": {"FLOAT": 9, "HALF": 0}})
+        check_receipt("fp16", replace(network_receipt, plan_tensors={"FLOAT": 9, "HALF": 0}))
     with pytest.raises(CheckFailed, match="10% of the tensors of the plan are Half"):
-        check_receipt("fp32", {"half_share": 0.0, "plan_tensors": {"FLOAT": 9, "HALF": 1}})
+        check_receipt("fp32", Receipt({}, 0.0, 10, {"FLOAT": 9, "HALF": 1}))
 
 
 @pytest.mark.parametrize(
@@ -241,6 +249,19 @@ def test_options_that_do_not_fit_are_refused(options: dict, text: str) -> None:
     with pytest.raises(UsageError) as it:
         BuildOptions(**options)
     assert text in it.value.command_line
+
+
+def test_the_largest_batch_depends_on_the_size_of_the_input(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    large = replace(get_spec("mobilenet_v1"), preprocessing=Preprocessing(1024, 2048))
+    prepared = Prepared(onnx.ModelProto(), description_from_spec(large, 3, 1.0))
+    monkeypatch.setattr(target_tensorrt, "prepare", lambda *args, **options: prepared)
+    monkeypatch.setattr(target_tensorrt, "find_spec", lambda name: True)
+    # 341 pictures are 2 145 386 496 numbers, fewer than 2 ** 31 = 2 147 483 648; 342 are more
+    options = BuildOptions("tensorrt", max_batch=342, heads=True)
+    with pytest.raises(UsageError, match=r"max-batch 342: expected 1 to 341 .* 1024x2048"):
+        target_tensorrt.build(tmp_path / "x", tmp_path / "y", options, lambda phase, share: None)
 
 
 @pytest.mark.parametrize(

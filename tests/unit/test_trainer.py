@@ -24,7 +24,7 @@ from training_doubles import (  # noqa: E402
 from ssd_small.errors import BadFile, Diverged, OutputError, UsageError  # noqa: E402
 from ssd_small.models.checkpoint import model_from_checkpoint, read_state_dict  # noqa: E402
 from ssd_small.training.distributed import Processes  # noqa: E402
-from ssd_small.training.progress import Reporter  # noqa: E402
+from ssd_small.training.reporter import Reporter  # noqa: E402
 from ssd_small.training.run import Run  # noqa: E402
 from ssd_small.training.stopping import (  # noqa: E402
     TIME_OVER,

@@ -23,7 +23,7 @@ from training_doubles import (  # noqa: E402
 
 from ssd_small.errors import BadFile, Diverged, MissingRequirement, SsdSmallError, UsageError  # noqa: E402
 from ssd_small.training.distributed import joined_processes  # noqa: E402
-from ssd_small.training.progress import Reporter  # noqa: E402
+from ssd_small.training.reporter import Reporter  # noqa: E402
 from ssd_small.training.run import Run  # noqa: E402
 from ssd_small.training.step import update  # noqa: E402
 from ssd_small.training.stopping import stop_on_signals  # noqa: E402

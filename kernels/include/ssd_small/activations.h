@@ -1,4 +1,4 @@
-// Exponential, softmax and sigmoid: the operations of ssd_small/numerics.py, in its order.
+// Exponential, softmax and sigmoid: the operations of ssd_small/postprocess/numerics.py, in its order.
 #pragma once
 
 #include "host_device.h"

@@ -1,4 +1,4 @@
-// Box decoding and IoU: the operations of ssd_small/boxes.py, in its order.
+// Box decoding and IoU: the operations of ssd_small/postprocess/boxes.py, in its order.
 #pragma once
 
 #include "activations.h"

@@ -58,8 +58,8 @@ class Reporter:
                 click.echo(f"\r\033[K{text}", err=True)
                 self.bar.render_progress()
 
-    def progress(self, share: float, text: str) -> None:
-        """Where a run is, 0 to 1, and a few words."""
+    def show(self, share: float, text: str) -> None:
+        """On the bar, if there is one: the spent share of the budget, 0 to 1, and a few words."""
         if self.bar is None:
             return
         with suppress(OSError):

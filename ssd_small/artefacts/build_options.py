@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import UsageError
+from .record import Fields
 
 Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]
 Precision = Literal["fp32", "fp16"]
 
-#: TensorRT wants an input of fewer than 2^31 elements (NvInfer.h), here 3 x 300 x 300 a picture
-MOST_BATCH = (2**31 - 1) // (3 * 300 * 300)
+
+def most_batch(height: int, width: int) -> int:
+    """Largest batch of pictures: TensorRT wants inputs of fewer than 2^31 elements (NvInfer.h)."""
+    return (2**31 - 1) // (3 * height * width)
+
+
+#: for the input of the published networks; a larger input is held to its own limit when it is built
+MOST_BATCH = most_batch(300, 300)
 
 #: the builder's highest effort
 MOST_OPTIMIZATION_LEVEL = 5
@@ -113,6 +120,30 @@ class BuildOptions:
         """Smallest, optimal and largest batch."""
         optimum = self.max_batch if self.opt_batch is None else self.opt_batch
         return {"min": self.min_batch, "opt": optimum, "max": self.max_batch}
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> BuildOptions:
+        """As a sidecar holds them; ValueError for what cannot be meant."""
+        most = 1 << 62
+
+        def whole(name: str) -> int | None:
+            return fields.integer(name, 0, most) if name in fields else None
+
+        return cls(
+            target=fields.text("target"),  # type: ignore[arg-type]
+            precision=fields.text("precision"),  # type: ignore[arg-type]
+            max_batch=fields.integer("max_batch", 1, most),
+            heads=fields.flag("heads"),
+            min_batch=fields.integer("min_batch", 1, most),
+            opt_batch=whole("opt_batch"),
+            compute_capabilities=fields.texts("compute_capabilities"),
+            optimization_level=whole("optimization_level"),
+            timing_cache=Path(fields.text("timing_cache")) if "timing_cache" in fields else None,
+            workspace=whole("workspace"),
+            version_compatible=fields.flag("version_compatible"),
+            tf32=fields.flag("tf32"),
+            verbose=fields.flag("verbose"),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values by field name."""

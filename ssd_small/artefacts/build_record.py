@@ -1,0 +1,187 @@
+"""How an engine was built: the parts of its sidecar, each as the fields it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .record import Fields
+
+_MOST = 1 << 62
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """The ONNX file an engine was built from."""
+
+    file: str
+    sha256: str
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> SourceFile:
+        """Read strictly; ValueError."""
+        return cls(fields.text("file"), fields.text("sha256"))
+
+
+@dataclass(frozen=True)
+class EngineFile:
+    """The engine file itself; ``bytes`` is its size."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> EngineFile:
+        """Read strictly; ValueError."""
+        size = fields.integer("bytes", 0, _MOST)
+        return cls(fields.text("file"), fields.text("sha256"), size)
+
+
+@dataclass(frozen=True)
+class PluginFile:
+    """The plugin library an engine needs."""
+
+    file: str
+    sha256: str
+    version: str
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> PluginFile:
+        """Read strictly; ValueError."""
+        return cls(fields.text("file"), fields.text("sha256"), fields.text("version"))
+
+
+@dataclass(frozen=True)
+class BatchRange:
+    """Smallest, optimal and largest batch of an engine."""
+
+    min: int
+    opt: int
+    max: int
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> BatchRange:
+        """Read strictly; ValueError."""
+        given = [fields.integer(name, 1, 1 << 30) for name in ("min", "opt", "max")]
+        if given != sorted(given):
+            raise ValueError(f"batch: got {given}, expected min <= opt <= max")
+        return cls(*given)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of the precision asked for, read from what was built.
+
+    Attributes:
+        tensors: number of tensors per element type, of the network or ONNX model.
+        half_share: share of Half among its floating-point tensors.
+        weight_elements: number of weights, in all or per type.
+        plan_tensors: as ``tensors``, as the plan lists them; None where it does not.
+        plan_bytes_per_weight: about 4 in fp32 and 2 in fp16; None without a plan.
+    """
+
+    tensors: Mapping[str, int]
+    half_share: float
+    weight_elements: int | Mapping[str, int]
+    plan_tensors: Mapping[str, int] | None = None
+    plan_bytes_per_weight: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; what concerns plans only where there is one."""
+        values = asdict(self)
+        if self.plan_tensors is None and self.plan_bytes_per_weight is None:
+            del values["plan_tensors"], values["plan_bytes_per_weight"]
+        return values
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Receipt:
+        """Read strictly; ValueError."""
+        per_type = fields.holds("weight_elements", dict)
+        per_weight = "plan_bytes_per_weight"
+        return cls(
+            tensors=_counts(fields.fields("tensors")),
+            half_share=fields.number("half_share", 0, 1),
+            weight_elements=_counts(fields.fields("weight_elements"))
+            if per_type
+            else fields.integer("weight_elements", 0, _MOST),
+            plan_tensors=_counts(fields.fields("plan_tensors"))
+            if "plan_tensors" in fields
+            else None,
+            plan_bytes_per_weight=fields.number(per_weight, 0) if per_weight in fields else None,
+        )
+
+
+@dataclass(frozen=True)
+class HeadError:
+    """How far one output moved between precisions; ``max_value`` is its scale in fp32."""
+
+    max_error: float
+    mean_error: float
+    max_value: float
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> HeadError:
+        """Read strictly; ValueError."""
+        return cls(*(fields.number(n, 0) for n in ("max_error", "mean_error", "max_value")))
+
+
+@dataclass(frozen=True)
+class FlippedDetections:
+    """Detections of the fp32 network, and how many only one of the two precisions has.
+
+    ``unexplained`` are those that the difference of the heads does not explain; None in files of
+    before that was counted.
+    """
+
+    fp32: int
+    flipped: int
+    unexplained: int | None = None
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> FlippedDetections:
+        """Read strictly; ValueError."""
+        name = "unexplained"
+        return cls(
+            fields.integer("fp32", 0, _MOST),
+            fields.integer("flipped", 0, _MOST),
+            fields.integer(name, 0, _MOST) if name in fields else None,
+        )
+
+
+@dataclass(frozen=True)
+class PrecisionCheck:
+    """fp16 against fp32 on synthetic pictures, measured on the CPU before the build.
+
+    Attributes:
+        pictures: how many.
+        loc, conf: of the heads.
+        detections: of the two.
+        kept_fp32: names of nodes left in single precision against overflow.
+    """
+
+    pictures: int
+    loc: HeadError
+    conf: HeadError
+    detections: FlippedDetections
+    kept_fp32: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return asdict(self) | {"kept_fp32": list(self.kept_fp32)}
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> PrecisionCheck:
+        """Read strictly; ValueError."""
+        return cls(
+            fields.integer("pictures", 0, _MOST),
+            HeadError.from_fields(fields.fields("loc")),
+            HeadError.from_fields(fields.fields("conf")),
+            FlippedDetections.from_fields(fields.fields("detections")),
+            fields.texts("kept_fp32"),
+        )
+
+
+def _counts(fields: Fields) -> dict[str, int]:
+    return {name: fields.integer(name, 0, _MOST) for name in fields.names()}

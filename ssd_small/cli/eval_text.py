@@ -1,0 +1,137 @@
+"""The report of ``ssd-small eval`` for people."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Any
+
+import click
+
+from .options import print_table
+
+#: of more classes the table has as many of the best and of the worst, and those asked for
+_MOST_CLASSES = 20
+
+
+def print_report(report: dict[str, Any], named: Set[str]) -> None:
+    """Source, protocol and metric on standard output, then the classes.
+
+    Args:
+        report: what --json prints.
+        named: classes that are in the table however many there are.
+    """
+    for line in (*_source(report), _truth(report)):
+        click.echo(line)
+    metrics = report["metrics"]
+    texts = {name: _share(value) for name, value in metrics.items()}
+    order = ["AP_small", "AP_medium", "AP_large", "AP", "AP50", "AP75"]
+    recall = [name for name in metrics if name.startswith("AR")]
+    click.echo("\nCOCO metric, from 0 to 1")
+    print_table([[texts[name] for name in order]], order)
+    click.echo()
+    print_table([[texts[name] for name in recall]], recall)
+    click.echo()
+    _print_classes(report, named)
+
+
+def _source(report: dict[str, Any]) -> list[str]:
+    """What was scored, and how its detections were made."""
+    if report["protocol"] is None:
+        return [str(report["source"]), "protocol: not known, a result file does not say it"]
+    from ..postprocess import PostprocessParams
+    from ..postprocess.protocol import text_from_params
+
+    seconds = report["seconds"]
+    params = text_from_params(PostprocessParams.from_dict(report["postprocess"]))
+    return [
+        f"{report['model']} ({report['source']}), {report['runtime']}, {report['precision']}: "
+        f"{report['images']} images in {seconds['total']:.1f} s (network "
+        f"{seconds['network']:.1f} s, decode+NMS {seconds['decode_nms']:.1f} s)",
+        f"protocol {report['protocol']['name']}: {params}; box convention "
+        f"{report['box_convention']}",
+    ]
+
+
+def _truth(report: dict[str, Any]) -> str:
+    crowds = f" and {report['crowds']} crowds, which do not count" if report["crowds"] else ""
+    return (
+        f"{report['detections']} detections, {report['annotations']}: {report['images']} images, "
+        f"{sum(one['boxes'] for one in report['classes'])} boxes{crowds}"
+    )
+
+
+def _print_classes(report: dict[str, Any], named: Set[str]) -> None:
+    """A line per class, by AP from high to low, those without ground truth last."""
+    point = report["operating_point"]
+    own = point["score_threshold"] is None
+    limit = "the last column" if own else f"{point['score_threshold']:g}"
+    click.echo(
+        f"Classes by AP; precision, recall and what follows: score > {limit}, IoU at least "
+        f"{point['iou']:g}"
+    )
+    # the sort is stable: equal ones stay in the order of the categories
+    rows = sorted(
+        ({**one, **at} for one, at in zip(report["classes"], point["classes"], strict=True)),
+        key=lambda row: -1.0 if row["AP"] is None else row["AP"],
+        reverse=True,
+    )
+    shown, rule = _shown(rows, named)
+    total = {
+        "name": "all",
+        "boxes": sum(row["boxes"] for row in rows),
+        "detections": report["detections"],
+        "AP": report["metrics"]["AP"],
+        "AP50": report["metrics"]["AP50"],
+        **point,
+    }
+    headers = "class|boxes|detections|AP|AP50|precision|recall|true pos.|false pos.|missed"
+    columns = [*headers.split("|"), *(["score >"] if own else [])]
+    print_table(
+        [_texts(row, own) for row in (*shown, total)],
+        columns,
+        ["left", *["right"] * (len(columns) - 1)],
+    )
+    if rule:
+        click.echo(rule)
+
+
+def _shown(rows: list[dict[str, Any]], named: Set[str]) -> tuple[list[dict[str, Any]], str]:
+    """The classes of the table, and by what rule the others are not in it.
+
+    Of more than fit, the best and the worst; those without ground truth, which have no AP, then
+    stay out.
+    """
+    if len(rows) <= _MOST_CLASSES:
+        return rows, ""
+    scored = sum(row["AP"] is not None for row in rows)
+    half = _MOST_CLASSES // 2
+    shown = [
+        row
+        for place, row in enumerate(rows)
+        if place < min(half, scored) or scored - half <= place < scored or row["name"] in named
+    ]
+    chosen = "all with ground truth"
+    if scored > _MOST_CLASSES:
+        chosen = f"the {half} classes of highest AP and the {half} of lowest"
+    return shown, (
+        f"Shown: {chosen}{', and those named' if named else ''}; {len(rows) - len(shown)} others "
+        "are in --json"
+    )
+
+
+def _texts(row: dict[str, Any], own: bool) -> list[str]:
+    shares = [_share(row[name]) for name in ("AP", "AP50", "precision", "recall")]
+    counts = [str(row[name]) for name in ("true_positives", "false_positives", "missed")]
+    threshold = row["score_threshold"]
+    return [
+        row["name"],
+        str(row["boxes"]),
+        str(row["detections"]),
+        *shares,
+        *counts,
+        *(["" if threshold is None else f"{threshold:g}"] if own else []),
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

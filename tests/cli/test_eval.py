@@ -1,0 +1,201 @@
+"""What ``ssd-small eval`` says: protocol, classes, precision and recall at a threshold."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+pytest.importorskip("pycocotools")
+
+BOX = [5, 5, 20, 20]
+MODEL = ("--model", "mobilenet_v1")
+DEPLOY = "score > 0.01, IoU > 0.6, pre-NMS top 400, 100 per class, 200 per image, pixel offset 0"
+
+
+@pytest.fixture
+def evaluate(call, pictures, truth, saved):
+    """eval of what the arguments name on the pictures."""
+
+    def run(*arguments):
+        where = ("--annotations", saved(truth), "--images", pictures)
+        return call("eval", *arguments, *where)
+
+    return run
+
+
+@pytest.fixture
+def score_file(call, truth, saved, tmp_path):
+    """eval of a list of (image, category, box, score)."""
+
+    def run(entries, *arguments):
+        path = tmp_path / "found.json"
+        keys = ("image_id", "category_id", "bbox", "score")
+        path.write_text(json.dumps([dict(zip(keys, one, strict=True)) for one in entries]))
+        return call("eval", "--detections", path, "--annotations", saved(truth), *arguments)
+
+    return run
+
+
+def test_a_checkpoint_and_its_engine_have_one_default(evaluate, checkpoint, engine, onnx_file):
+    sources = [(*MODEL, "--weights", checkpoint), ("--engine", engine), ("--engine", onnx_file)]
+    reports = [json.loads(evaluate(*one, "--json").fits().out) for one in sources]
+    for report in reports:
+        assert report["protocol"] == {"name": "deploy", **report["postprocess"]}
+        assert report["protocol"] == reports[0]["protocol"]
+    shown = evaluate("--engine", engine).fits().out
+    assert f"protocol deploy: {DEPLOY}; box convention exclusive" in shown
+
+
+def test_the_published_protocol_is_asked_for(evaluate, checkpoint, engine):
+    network = (*MODEL, "--weights", checkpoint, "--protocol", "coco")
+    report = json.loads(evaluate(*network, "--json").fits().out)
+    assert report["protocol"]["name"] == "coco"
+    assert (report["protocol"]["keep_topk"], report["protocol"]["pixel_offset"]) == (0, 1 / 300)
+    shown = evaluate(*network, "--box-convention", "inclusive").fits().out
+    assert "protocol coco: score > 0.01, IoU > 0.6, pre-NMS top all, 100 per class" in shown
+    assert "box convention inclusive" in shown
+    # decode + NMS inside have the other one
+    line = evaluate("--engine", engine, "--protocol", "coco").fails(2, "pre_nms_topk 400, not 0")
+    assert "{" not in line
+    assert "PostprocessParams" not in line
+    evaluate("--engine", engine, "--protocol", "deploy").fits()
+
+
+def test_an_engine_keeps_its_own_parameters_and_says_so(evaluate, call, checkpoint, tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "x.onnx"
+    own = ("--score-threshold", "0.6", "--keep-topk", "17")
+    call("export", *MODEL, "--weights", checkpoint, *own, "--output", path).fits()
+    report = json.loads(evaluate("--engine", path, "--json").fits().out)
+    assert report["protocol"]["name"] == "the file's own"
+    assert report["protocol"]["keep_topk"] == 17
+    # nothing under its own threshold comes out of it
+    assert report["operating_point"]["score_threshold"] == 0.6
+    shown = evaluate("--engine", path, "--score-threshold", "0.7").fits().out
+    assert "protocol the file's own: score > 0.6" in shown
+    assert "score > 0.7" in shown
+    evaluate("--engine", path, "--score-threshold", "0.55").fails(2, "0.55 is below 0.6")
+    evaluate("--engine", path, "--score-threshold", "dog=0.1").fails(2, "of dog 0.1 is below 0.6")
+
+
+def test_saved_detections_score_as_the_network_did(evaluate, call, engine, saved, truth, tmp_path):
+    found = tmp_path / "found.json"
+    evaluate("--engine", engine, "--save-detections", found).fits()
+    scores = sorted(entry["score"] for entry in json.loads(found.read_text()))
+    limit = ("--score-threshold", scores[len(scores) // 2], "--json")
+    run = json.loads(evaluate("--engine", engine, *limit).fits().out)
+    where = ("--detections", found, "--annotations", saved(truth))
+    read = json.loads(call("eval", *where, *limit).fits().out)
+    assert (read["protocol"], run["protocol"]["name"]) == (None, "deploy")
+    for key in ("metrics", "classes", "operating_point", "detections", "boxes"):
+        assert read[key] == run[key], key
+    point = read["operating_point"]
+    above = point["true_positives"] + point["false_positives"]
+    assert above == sum(score > scores[len(scores) // 2] for score in scores) > 0
+    assert "protocol: not known" in call("eval", *where).fits().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--protocol", "coco"), "--protocol"),
+        (("--box-convention", "inclusive"), "--box-convention inclusive"),
+    ],
+)
+def test_what_does_nothing_to_a_result_file_is_refused(arguments, word, score_file):
+    score_file([], *arguments).fails(2, word, "does not go with --detections")
+
+
+def test_the_metrics_keep_their_names_and_order(score_file):
+    report = json.loads(score_file([(1, 7, BOX, 0.9)], "--json").fits().out)
+    assert list(report["metrics"]) == [
+        *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
+        *("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large"),
+    ]
+
+
+def test_classes_and_operating_point(score_file, truth):
+    crowd = {"id": 2, "image_id": 2, "category_id": 7, "bbox": BOX, "area": 400, "iscrowd": 1}
+    truth["annotations"].append(crowd)
+    entries = [(1, 7, BOX, 0.9), (1, 7, BOX, 0.5), (2, 7, BOX, 0.8), (1, 9, BOX, 0.6)]
+    report = json.loads(score_file(entries, "--json").fits().out)
+    assert (report["boxes"], report["crowds"], report["detections"]) == (2, 1, 4)
+    cat, dog = report["classes"]
+    assert list(cat) == ["name", "AP", "AP50", "boxes", "detections"]
+    assert (cat["name"], cat["AP50"], cat["boxes"], cat["detections"]) == (
+        *("cat", pytest.approx(1), 1, 3),
+    )
+    assert (dog["AP"], dog["boxes"], dog["detections"]) == (None, 0, 1)
+    point = report["operating_point"]
+    found = ["precision", "recall", "true_positives", "false_positives", "missed"]
+    assert list(point) == ["score_threshold", "iou", *found, "classes"]
+    assert [point[key] for key in ("score_threshold", "iou", *found)] == [0.5, 0.5, 0.5, 1, 1, 1, 0]
+    # the duplicate's score is not greater than 0.5; the crowd's detection counts neither way
+    assert [point["classes"][0][key] for key in found] == [1, 1, 1, 0, 0]
+    assert [point["classes"][1][key] for key in found] == [0, None, 0, 1, 0]
+
+
+def test_a_threshold_of_one_class(score_file):
+    entries = [(1, 7, BOX, 0.6), (1, 9, BOX, 0.6)]
+    asked = ("--score-threshold", "0.55", "--score-threshold", "dog=0.7")
+    point = json.loads(score_file(entries, *asked, "--json").fits().out)["operating_point"]
+    assert point["score_threshold"] is None
+    assert [one["score_threshold"] for one in point["classes"]] == [0.55, 0.7]
+    assert [one["false_positives"] for one in point["classes"]] == [0, 0]
+    assert "score >" in score_file(entries, *asked).fits().out.splitlines()[-5]
+    score_file(entries, "--score-threshold", "cow=0.7").fails(2, "'cow'", "cat, dog")
+    score_file(entries, "--score-threshold", "cat=x").fails(2, "--score-threshold")
+    score_file(entries, "--score-threshold", "1.5").fails(2, "--score-threshold")
+
+
+def _names(shown: str) -> list[str]:
+    """First column of the last table."""
+    lines = shown.splitlines()
+    rule = max(i for i, line in enumerate(lines) if line.startswith("---"))
+    return [line.split()[0] for line in lines[rule + 1 :] if not line.startswith("Shown")]
+
+
+def test_the_text_is_for_people(score_file):
+    shown = score_file([(1, 9, BOX, 0.9), (1, 7, BOX, 0.9), (1, 7, BOX, 0.8)]).fits().out
+    assert not set("{}[]") & set(shown)
+    assert "None" not in shown
+    # the one without ground truth comes last
+    assert _names(shown) == ["cat", "dog", "all"]
+    columns = next(line for line in shown.splitlines() if line.startswith("class"))
+    wanted = "class|boxes|detections|AP|AP50|precision|recall|true pos.|false pos.|missed"
+    assert re.split(r" {2,}", columns) == wanted.split("|")
+    dog = next(line for line in shown.splitlines() if line.startswith("dog"))
+    assert dog.split() == ["dog", "0", "1", "-", "-", "0.000", "-", "0", "1", "0"]
+    assert len({len(line) for line in shown.splitlines()[-5:]}) == 1  # aligned to the right
+
+
+@pytest.mark.parametrize(("scored", "rule"), [(25, "10 classes of highest AP"), (19, "all with")])
+def test_of_many_classes_the_best_the_worst_and_the_named_are_shown(
+    scored, rule, score_file, truth
+):
+    truth["categories"] = [{"id": i, "name": f"c{i:02}"} for i in range(1, 31)]
+    boxes = truth["annotations"]
+    boxes.clear()
+    for category in range(1, scored + 1):
+        boxes.append({"id": category, "image_id": 1, "category_id": category, "bbox": BOX})
+    # class n is found with an IoU of (40 - n) / 40: the later the worse
+    entries = [(1, i, [5, 5, 20, 20 * (40 - i) / 40], 0.9) for i in range(1, 31)]
+    shown = score_file(entries).fits().out
+    order = [f"c{i:02}" for i in range(1, scored + 1)]
+    expected = order if scored <= 20 else order[:10] + order[-10:]
+    assert _names(shown) == [*expected, "all"]
+    assert rule in shown.splitlines()[-1]
+    assert f"{30 - len(expected)} others are in --json" in shown.splitlines()[-1]
+    report = json.loads(score_file(entries, "--json").fits().out)
+    assert [one["name"] for one in report["classes"]] == [f"c{i:02}" for i in range(1, 31)]
+    named = score_file(entries, "--score-threshold", "c30=0.2").fits().out
+    assert _names(named) == [*expected, "c30", "all"]
+
+
+def test_detections_that_the_metric_does_not_take_are_noted(score_file):
+    entries = [(1, 7, BOX, 0.9)] * 103
+    assert "note: 3 detections were not scored" in score_file(entries).fits().err
+    assert "note" not in score_file(entries[:100]).fits().err
