@@ -149,12 +149,14 @@ def test_a_lower_threshold_is_that_of_decode_nms_itself() -> None:
 
 
 def test_a_filter_keeps_the_order_and_every_column() -> None:
-    rows = np.arange(3, dtype=np.int32)
     given = Detections(
-        np.arange(12, dtype=np.float32).reshape(3, 4), np.float32([0.9, 0.8, 0.7]), rows, rows
+        np.arange(12, dtype=np.float32).reshape(3, 4),
+        np.float32([0.9, 0.8, 0.7]),
+        np.int32([1, 1, 2]),
+        np.arange(3, dtype=np.int32),
     )
     keep = score_filter({"cat": 0.8, "dog": 0.6}, description(), 0.1, is_bound=True)
     found = keep(given)
     assert keep.lowest == np.float32(0.6)
-    assert found.labels.tolist() == found.prior_indices.tolist() == [0, 2]
+    assert (found.labels.tolist(), found.prior_indices.tolist()) == ([1, 2], [0, 2])
     assert found.boxes.tolist() == given.boxes[[0, 2]].tolist()
