@@ -127,8 +127,8 @@ def postprocess_options(command: Decorated) -> Decorated:
             click.option(
                 "--preset",
                 type=click.Choice(["deploy", "coco"]),
-                help="Post-processing: bounded output, or the published protocol. Default: what the "
-                "checkpoint holds, which is deploy unless it says otherwise.",
+                help="Post-processing: bounded output, or the published protocol. Default: what "
+                "the checkpoint holds, which is deploy unless it says otherwise.",
             ),
             click.option("--score-threshold", type=Number(), help="Keep scores above."),
             click.option("--iou-threshold", type=Number(0, 1), help="Suppress overlaps above."),
