@@ -1,10 +1,12 @@
-"""Reading checkpoints: safe unpickling, published key names, every mismatch named."""
+"""Checkpoints: read by safe unpickling, every mismatch named; written whole or not at all."""
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadFile, UsageError
+from ..files import write_bytes
 from .network import SsdNetwork, create_model
 from .registry import get_spec
 from .shipped import find_shipped
@@ -132,6 +135,23 @@ def read_checkpoint(path: str | Path) -> tuple[StateDict, Any]:
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise BadFile(_unreadable(path, "it holds no dictionary of tensors"))
     return {str(key).removeprefix("module."): value for key, value in content.items()}, record
+
+
+def cpu_state(state: Mapping[str, Tensor]) -> StateDict:
+    """Tensors as they are written, wherever they lie and however they are laid out."""
+    return {key: value.detach().cpu().contiguous() for key, value in state.items()}
+
+
+def save_tensors(content: object, path: Path) -> None:
+    """``torch.save``, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written; an older file stays whole.
+    """
+    # by way of memory: a full disk is then an OSError, not torch's RuntimeError
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    write_bytes(path, stream.getvalue())
 
 
 def _unreadable(path: Path, reason: str) -> str:

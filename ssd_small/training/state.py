@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from ..errors import BadFile, UsageError
-from ..files import read_bytes, write_bytes
+from ..files import read_bytes
+from ..models.checkpoint import cpu_state, save_tensors
 from ..models.network import SsdNetwork
 from .recipe import recipe_differences
 from .step import Learner
@@ -89,8 +90,7 @@ def save_network(net: SsdNetwork, path: Path) -> None:
     Raises:
         OutputError: it cannot be written; an older file stays whole.
     """
-    state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
-    _save(state, path)
+    save_tensors(cpu_state(net.state_dict()), path)
 
 
 def save_state(learner: Learner, position: Position, about: dict[str, Any], path: Path) -> None:
@@ -114,7 +114,7 @@ def save_state(learner: Learner, position: Position, about: dict[str, Any], path
         "scaler": learner.scaler.state_dict(),
         "ema": learner.ema.state_dict() if learner.ema is not None else None,
     }
-    _save(content, path)
+    save_tensors(content, path)
 
 
 def load_state(learner: Learner, about: dict[str, Any], path: Path) -> Position:
@@ -193,10 +193,3 @@ def _damaged(path: Path) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _save(content: object, path: Path) -> None:
-    """``torch.save`` by way of memory: a full disk is then an OSError, not a RuntimeError."""
-    stream = io.BytesIO()
-    torch.save(content, stream)
-    write_bytes(path, stream.getvalue())
