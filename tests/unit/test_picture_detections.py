@@ -306,3 +306,12 @@ def test_a_drawing_that_cannot_be_written_leaves_nothing(
     with pytest.raises(OutputError, match="cannot write"):
         found.save(PIXELS, tmp_path / "file" / "x.png")
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_results_are_equal_to_their_like_only(found: PictureDetections) -> None:
+    assert found == pickle.loads(pickle.dumps(found))
+    assert found != found[:1]
+    assert found != replace(found, image="other.png")
+    assert found != "a text"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(found)
