@@ -174,6 +174,7 @@ def _score_detector(
         "model": runtime.description.model,
         "runtime": runtime.name,
         "precision": runtime.precision,
+        "has_decode_nms": runtime.description.has_decode_nms,
         "protocol": protocol_from_params(detector.params),
         "postprocess": detector.params.to_dict(),
         "size_mismatches": outcome.size_mismatches,
