@@ -32,7 +32,7 @@ test: install
 test-fast: install
 	$(MAKE) lint
 	$(MAKE) typecheck
-	$(call ctest,$(BUILD)/tests,-DSSD_SMALL_BUILD_TESTS=ON,-E nvcc_gates)
+	$(call ctest,$(BUILD)/tests,-DSSD_SMALL_BUILD_TESTS=ON,-E nvcc_gates -j 2)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 install: $(STAMP)
