@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import CheckFailed, UsageError
-from ..models.shipped import find_shipped
 from .options import (
     FILE,
     FOLDER,
@@ -80,9 +79,11 @@ def command(
     from ..files import check_writable, write_json
     from ..requirements import require
 
-    sources = [engine, network["model"] or find_shipped(network["weights"]), detections]
+    sources = [engine, network["model"] or network["weights"], detections]
     if sum(source is not None for source in sources) != 1:
-        raise UsageError("pass one of --engine, --model with --weights, or --detections")
+        raise UsageError(
+            "pass one of --engine, --weights (and --model, if they do not say), or --detections"
+        )
     if detections is None and images is None:
         raise UsageError("--images DIR is needed to run a network; it holds the image files")
     if save_detections:

@@ -116,8 +116,8 @@ def check_reference(
             )
 
 
-def image_paths(annotations: Annotations, folder: Path) -> list[Path]:
-    """The image files of a data set, all of which exist.
+def image_paths(annotations: Annotations, folder: Path, option: str = "--images") -> list[Path]:
+    """The image files of a data set, all of which exist; ``option`` is what gave the folder.
 
     Raises:
         BadFile: images are missing; names the first.
@@ -127,6 +127,6 @@ def image_paths(annotations: Annotations, folder: Path) -> list[Path]:
     if missing:
         raise BadFile(
             f"{len(missing)} of {len(paths)} images of {annotations.path} are not in {folder}, the "
-            f"first is {missing[0].name}; pass the right --images"
+            f"first is {missing[0].name}; pass the right {option}"
         )
     return paths
