@@ -117,8 +117,10 @@ def check_reference(
             )
 
 
-def image_paths(annotations: Annotations, folder: str | Path) -> list[Path]:
-    """The image files of a data set, all of which exist.
+def image_paths(
+    annotations: Annotations, folder: str | Path, option: str = "--images"
+) -> list[Path]:
+    """The image files of a data set, all of which exist; ``option`` is what gave the folder.
 
     Raises:
         BadFile: images are missing; names the first.
@@ -128,6 +130,6 @@ def image_paths(annotations: Annotations, folder: str | Path) -> list[Path]:
     if missing:
         raise BadFile(
             f"{len(missing)} of {len(paths)} images of {annotations.path} are not in {folder}, the "
-            f"first is {missing[0].name}; pass the right --images"
+            f"first is {missing[0].name}; pass the right {option}"
         )
     return paths

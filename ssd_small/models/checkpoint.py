@@ -24,6 +24,8 @@ StateDict = dict[str, Tensor]
 
 #: entry of a checkpoint beside ``state_dict`` that holds its record
 RECORD_KEY = "ssd_small"
+#: end of the keys of batch norms' counters, which published checkpoints lack
+COUNTER = "num_batches_tracked"
 
 
 def load_checkpoint(
@@ -90,7 +92,7 @@ def model_from_state(
     net = create_model(
         spec,
         num_classes if num_classes is not None else _num_classes_of(state, spec) or 81,
-        width if width is not None else _width_of(state, spec) or 1.0,
+        width if width is not None else width_from_state(state, spec) or 1.0,
     )
     _load_state_dict(net, state, path)
     return net
@@ -170,7 +172,7 @@ def _load_state_dict(
 ) -> None:
     own = {key: value for key, value in net.state_dict().items() if key.startswith(scope)}
     state = {key: value for key, value in state.items() if key.startswith(scope)}
-    optional = {key for key in own if key.endswith("num_batches_tracked")}
+    optional = {key for key in own if key.endswith(COUNTER)}
     lines = [f"  missing: {key}" for key in own if key not in state and key not in optional]
     lines += [f"  unexpected: {key}" for key in state if key not in own]
     lines += [
@@ -180,11 +182,11 @@ def _load_state_dict(
     ]
     if lines:
         raise BadFile(_misfit(net, state, path, lines, advice))
-    _check_values(own, state, path)
+    check_values(own, state, path)
     net.load_state_dict({**{key: own[key] for key in optional}, **state}, strict=not scope)
 
 
-def _check_values(own: StateDict, state: StateDict, path: str | Path) -> None:
+def check_values(own: StateDict, state: StateDict, path: str | Path) -> None:
     """Refuse tensors that fit in shape but cannot be weights."""
     for key, value in state.items():
         if value.layout != torch.strided or value.is_meta or value.is_complex():
@@ -203,10 +205,10 @@ def _misfit(
     net: SsdNetwork, state: StateDict, path: str | Path, lines: list[str], advice: str | None
 ) -> str:
     hint = "choose the --model it was trained as"
-    classes, width = _num_classes_of(state, net.spec), _width_of(state, net.spec)
+    classes, width = _num_classes_of(state, net.spec), width_from_state(state, net.spec)
     if classes not in (None, net.num_classes):
         hint = f"it has {classes} classes: {advice or f'pass --num-classes {classes}'}"
-    elif width is not None and _width_of(net.state_dict(), net.spec) != width:
+    elif width is not None and width_from_state(net.state_dict(), net.spec) != width:
         hint = f"it has width {width:g}: pass --width {width:g}"
     return (
         f"checkpoint {path} does not fit {net.spec.name} with {net.num_classes} classes and "
@@ -223,8 +225,8 @@ def _num_classes_of(state: StateDict, spec: ModelSpec) -> int | None:
     return classes if classes >= 2 and rest == 0 else None
 
 
-def _width_of(state: StateDict, spec: ModelSpec) -> float | None:
-    """The simplest multiplier that gives every layer the channels it has here.
+def width_from_state(state: StateDict, spec: ModelSpec) -> float | None:
+    """The simplest channel multiplier that gives every layer the channels it has here.
 
     One layer alone does not tell: 0.1 and 0.105 give 1024 channels the same width, but not 512.
     None if no multiplier fits all layers.
