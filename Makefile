@@ -32,7 +32,7 @@ test: install
 test-fast: install
 	$(MAKE) lint
 	$(MAKE) typecheck
-	$(call ctest,$(BUILD)/tests,-DSSD_SMALL_BUILD_TESTS=ON,-E nvcc_gates)
+	$(call ctest,$(BUILD)/tests,-DSSD_SMALL_BUILD_TESTS=ON,-E nvcc_gates -j 2)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 install: $(STAMP)
@@ -89,5 +89,7 @@ $(HANDOVER)/.installed: Makefile
 	$(HANDOVER)/bin/python -m pip install --quiet fiftyone numpy pandas pytest supervision
 	touch $@
 
+# all that building, testing and the README's commands leave here; the environments stay
 clean:
-	rm -rf $(BUILD) dist *.egg-info demo
+	rm -rf $(BUILD) dist *.egg-info demo out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf

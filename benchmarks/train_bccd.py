@@ -32,6 +32,7 @@ DIR holds train.json, val.json and images/.
 
 from __future__ import annotations
 
+import io
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,15 +49,16 @@ from ssd_small.errors import UsageError
 from ssd_small.evaluation.evaluate import evaluate
 from ssd_small.files import read_json, write_bytes, write_json
 from ssd_small.machine import commit_of, describe_machine
-from ssd_small.models.checkpoint import model_from_checkpoint
+from ssd_small.models.checkpoint import model_from_checkpoint, read_state_dict
 from ssd_small.models.network import SsdNetwork
 from ssd_small.models.registry import get_spec
 from ssd_small.models.shapes import summarize
 from ssd_small.postprocess import PostprocessParams
 from ssd_small.runtimes.torch import TorchRuntime
 from ssd_small.training.evaluation import evaluate_network
+from ssd_small.training.job import TrainingJob
 from ssd_small.training.recipe import Recipe, published_recipe, recipe_differences
-from ssd_small.training.session import TrainingJob, run_training
+from ssd_small.training.session import run_training
 from ssd_small.training.trainer import LoopOptions
 
 RESULT = Path(__file__).parent / "results" / "bccd.json"
@@ -227,14 +229,16 @@ def collect(
 
 
 def ship(runs: list[dict[str, Any]], output: Path, folder: Path) -> None:
-    """Copy the checkpoints of the package, and write their index."""
+    """Write the checkpoints of the package, tensors alone, and their index."""
     entries = []
     for run in runs:
         model, seed = run["model"], run["seed"]
         if (model, seed) not in SHIPPED:
             continue
         source = output / f"{model}-{seed}"
-        write_bytes(folder / f"{model}.pth", (source / "last.pth").read_bytes())
+        tensors = io.BytesIO()
+        torch.save(read_state_dict(source / "last.pth"), tensors)
+        write_bytes(folder / f"{model}.pth", tensors.getvalue())
         write_bytes(folder / "labels.txt", (source / "labels.txt").read_bytes())
         scores = run["metrics"].items()
         metrics = {name: round(score, 4) for name, score in scores if score is not None}

@@ -12,8 +12,8 @@ the published 20, its channels being fewer.
 
     python benchmarks/train_digits.py --model mobilenet_v1_s1l0 --minutes 40 --output DIR
 
-writes ``DIR/last.pth`` (a state dict with the published keys), and the log, history and resume
-file of ``ssd-small train``; ``--resume`` goes on from there.
+writes ``DIR/last.pth`` (a checkpoint that knows its network), and the log, history and resume file
+of ``ssd-small train``; ``--resume`` goes on from there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from ssd_small.datasets.coco import Annotations
-from ssd_small.datasets.digits import coco_from_scenes
+from ssd_small.datasets.digits import CATEGORIES, coco_from_scenes
 from ssd_small.datasets.digits_scenes import Material, Scene, draw_scene, load_material
 from ssd_small.models.network import SsdNetwork
 from ssd_small.pictures.preprocessing import input_from_image
@@ -44,7 +44,7 @@ from ssd_small.training.matching import Targets, match
 from ssd_small.training.overlaps import GroupedPriors
 from ssd_small.training.recipe import Recipe
 from ssd_small.training.reporter import Reporter
-from ssd_small.training.run import Run
+from ssd_small.training.run import Run, Subject
 from ssd_small.training.step import Learner
 from ssd_small.training.stopping import Stopped, stop_on_signals
 from ssd_small.training.trainer import LoopOptions, Metrics, train
@@ -177,7 +177,8 @@ def main(
     learner = Learner.of(net, recipe, Processes(torch.device("cpu")))
     batches = DrawnBatches(net, load_material("train"), recipe)
     begin = Run.resumed if resume else Run.fresh
-    run = begin(learner, batches, {"model": model, "width": width}, output)
+    about = {"model": model, "width": width}
+    run = begin(learner, batches, about, output, Subject(CATEGORIES))
     reporter = Reporter(run.folder.log)
     reporter.line(f"{model}, width {width:g}: {json.dumps(recipe.to_dict())}")
     watched = watched_scenes(batches.material, recipe.seed)

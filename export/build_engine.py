@@ -39,13 +39,17 @@ def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> 
     return "tensorrt"
 
 
-def default_engine_path(onnx_path: Path, target: str, precision: str) -> Path:
+def default_engine_path(onnx_path: str | Path, target: str, precision: str) -> Path:
     """``x.onnx`` to ``x.onnxruntime.fp32.engine``."""
+    onnx_path = Path(onnx_path)
     return onnx_path.with_name(f"{onnx_path.stem}.{target}.{precision}.engine")
 
 
 def build_engine(
-    onnx_path: Path, output: Path, options: BuildOptions, progress: BuildProgress | None = None
+    onnx_path: str | Path,
+    output: str | Path,
+    options: BuildOptions,
+    progress: BuildProgress | None = None,
 ) -> Sidecar:
     """Build an engine file and its sidecar.
 
@@ -55,6 +59,7 @@ def build_engine(
         CheckFailed: the engine is not in the precision asked for.
         OutputError: the engine or its sidecar cannot be written; said before the long work.
     """
+    onnx_path, output = Path(onnx_path), Path(output)
     for path in (output, sidecar_path(output)):
         check_writable(path)
     if options.target == "onnxruntime":

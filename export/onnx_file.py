@@ -12,9 +12,9 @@ from ..artefacts.description import METADATA_KEY, Description
 from ..files import atomic_output
 
 
-def write_onnx(model: ModelProto, path: Path) -> None:
+def write_onnx(model: ModelProto, path: str | Path) -> None:
     """Write a model atomically."""
-    with atomic_output(path) as temporary:
+    with atomic_output(Path(path)) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
 
 

@@ -56,6 +56,26 @@ def train_arguments(
     )
 
 
+def short_run(data: Path, output: Path, *more: object, **changes: object) -> tuple[object, ...]:
+    """The arguments of a run of two updates; an option that is None is left out."""
+    options = {
+        "annotations": data / "truth.json",
+        "images": data,
+        "output": output,
+        "model": "mobilenet_v1",
+        "width": 0.1,
+        "batch": 4,
+        "lr": 0.01,
+        "iterations": 2,
+        "workers": 0,
+        "threads": 1,
+        "device": "cpu",
+        "log-every": 1,
+    }
+    given = [(f"--{k}", v) for k, v in (options | changes).items() if v is not None]
+    return ("train", *(part for pair in given for part in pair), *more)
+
+
 def history_of(output: Path) -> list[dict[str, str]]:
     with (output / "history.csv").open() as file:
         return list(csv.DictReader(file))

@@ -76,6 +76,8 @@ class BuildOptions:
         # each once, in the order given
         capabilities = tuple(dict.fromkeys(self.compute_capabilities))
         object.__setattr__(self, "compute_capabilities", capabilities)
+        if self.timing_cache is not None:
+            object.__setattr__(self, "timing_cache", Path(self.timing_cache))
         if not 1 <= self.max_batch <= MOST_BATCH:
             raise UsageError(f"max-batch {self.max_batch}: expected 1 to {MOST_BATCH}")
         if not 1 <= self.min_batch <= self.batch["opt"] <= self.max_batch:

@@ -7,7 +7,6 @@ record, as the published ones are, load where the model is named.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..errors import BadFile
-from ..files import write_bytes
 from ..models.shapes import levels_from_spec
 from ..models.spec import ModelSpec
 from ..requirements import require
@@ -113,9 +111,8 @@ def write_checkpoint(
     Raises:
         OutputError: it cannot be written; an older file stays whole.
     """
-    torch = require("torch", "writing a checkpoint")
-    state = {k: v.detach().cpu().contiguous() for k, v in state_dict.items()}
-    # by way of memory: a full disk is then an OSError, not torch's RuntimeError
-    stream = io.BytesIO()
-    torch.save({"state_dict": state, "ssd_small": record.to_dict()}, stream)
-    write_bytes(path, stream.getvalue())
+    require("torch", "writing a checkpoint")
+    from ..models.checkpoint import cpu_state, save_tensors
+
+    content = {"state_dict": cpu_state(state_dict), "ssd_small": record.to_dict()}
+    save_tensors(content, path)

@@ -13,14 +13,14 @@ def default_labels(count: int) -> tuple[str, ...]:
     return tuple(f"class {i + 1}" for i in range(count))
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
+def read_labels(path: str | Path) -> tuple[str, ...]:
     """Class names, one a line, background left out.
 
     Raises:
         BadFile: unreadable, not text, or a name is missing or doubled.
     """
     try:
-        text = read_bytes(path, "a text file with a class name per line").decode("utf-8-sig")
+        text = read_bytes(Path(path), "a text file with a class name per line").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFile(f"{path} is not UTF-8 text; expected a class name per line") from error
     names = tuple(line.strip() for line in text.rstrip().splitlines())

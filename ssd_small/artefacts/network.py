@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadFile, UsageError
 from ..files import sha256_of
 from ..models.registry import get_spec, known_models
-from ..models.shipped import find_shipped
+from ..models.shipped import ShippedCheckpoint, find_shipped
 from ..models.spec import ModelSpec
 from ..requirements import require
 from .checkpoint import CheckpointRecord, check_against_spec
@@ -18,9 +18,69 @@ from .description import Description, check_labels, description_from_spec
 from .labels import read_labels
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..models.network import SsdNetwork
 
 Labels = str | Path | Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedCheckpoint:
+    """A checkpoint, and what is known of its network before that is built.
+
+    Attributes:
+        path: the file.
+        state: tensors by key, on the CPU.
+        record: what the file says of itself; None if it says nothing.
+        shipped: its entry in the package's index; None for a file of the user's.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    record: CheckpointRecord | None
+    shipped: ShippedCheckpoint | None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.shipped.name if self.shipped is not None else f"checkpoint {self.path}"
+
+    @property
+    def model(self) -> str | None:
+        """Name of its network, if it says so."""
+        if self.shipped is not None:
+            return self.shipped.model
+        return None if self.record is None else self.record.description.model
+
+    @property
+    def width(self) -> float | None:
+        """Channel multiplier, if it says so; else it can be read off the weights."""
+        if self.shipped is not None:
+            return self.shipped.width
+        return None if self.record is None else self.record.description.width
+
+
+def open_checkpoint(weights: str | Path) -> OpenedCheckpoint:
+    """Read a checkpoint: a file, or the name of a shipped one.
+
+    Raises:
+        BadFile: it cannot be read, or is of a network that this version does not know.
+        MissingRequirement: torch is not installed.
+    """
+    shipped = find_shipped(weights)
+    path = Path(weights) if shipped is None else shipped.path
+    require("torch", f"reading {path}")
+    from ..models.checkpoint import read_checkpoint
+
+    state, raw = read_checkpoint(path)
+    record = None if raw is None else CheckpointRecord.from_dict(raw, path)
+    if record is not None and record.description.model not in known_models():
+        raise BadFile(
+            f"checkpoint {path} is of a network {record.description.model!r}, which this version "
+            "does not know; update ssd-small, or take an undamaged copy"
+        )
+    return OpenedCheckpoint(path, state, record, shipped)
 
 
 def network_from_checkpoint(
@@ -45,47 +105,46 @@ def network_from_checkpoint(
         BadFile: the checkpoint or the labels cannot be read, or do not fit the model.
         MissingRequirement: torch is not installed.
     """
-    path, shipped = Path(weights), find_shipped(weights)
-    if shipped is not None:
-        path = shipped.path
-        labels = shipped.labels_path if labels is None else labels
-        model = _agreed(model, shipped.model, shipped.name)
-    require("torch", model or f"reading {path}")
-    from ..models.checkpoint import model_from_state, read_checkpoint
-
-    state, raw = read_checkpoint(path)
-    record = None if raw is None else CheckpointRecord.from_dict(raw, path)
+    opened = open_checkpoint(weights)
+    path, record = opened.path, opened.record
+    if opened.shipped is not None and labels is None:
+        labels = opened.shipped.labels_path
+    model = model_of(opened, model)
     if record is not None:
-        own = record.description
-        if own.model not in known_models():
-            raise BadFile(
-                f"checkpoint {path} is of a network {own.model!r}, which this version does not "
-                "know; update ssd-small, or take an undamaged copy"
-            )
-        model = _agreed(model, own.model, f"checkpoint {path}")
-        num_classes, width = num_classes or own.num_classes, width or own.width
-    if model is None:
-        raise UsageError(
-            f"{path} does not say which network it is of: pass --model NAME (see 'ssd-small "
-            "models')"
-        )
-    net = model_from_state(model, state, path, num_classes, width)
+        num_classes = num_classes or record.description.num_classes
+        width = width or record.description.width
+    from ..models.checkpoint import model_from_state
+
+    net = model_from_state(model, opened.state, path, num_classes, width)
     origin, names = f"sha256:{sha256_of(path)}", labels_from(labels)
     if record is None:
         return net, description_from_spec(
             net.spec, net.num_classes, net.width, labels=names, weights=origin
         )
+    own = record.description
     check_against_spec(own, net.spec, path)
     if names is not None:
         check_labels(names, own.num_classes, own.postprocess.background_label)
     return net, replace(own, weights=origin, labels=own.labels if names is None else names)
 
 
-def _agreed(asked: str | None, recorded: str, what: str) -> str:
-    """The recorded model, unless another one is asked for."""
-    if asked is not None and get_spec(asked).name != recorded:
-        raise UsageError(f"{what} is a {recorded}, not a {asked}; pass that --model, or none")
-    return recorded
+def model_of(opened: OpenedCheckpoint, asked: str | None) -> str:
+    """The network to build for a checkpoint: its own, which must be the one asked for.
+
+    Raises:
+        UsageError: it is another one, names both; or nobody says which.
+    """
+    if asked is not None and opened.model is not None and get_spec(asked).name != opened.model:
+        raise UsageError(
+            f"{opened.name} is a {opened.model}, not a {asked}; pass that --model, or none"
+        )
+    model = asked or opened.model
+    if model is None:
+        raise UsageError(
+            f"{opened.path} does not say which network it is of: pass --model NAME (see "
+            "'ssd-small models')"
+        )
+    return model
 
 
 def random_network(
@@ -115,4 +174,6 @@ def labels_from(labels: Labels | None) -> tuple[str, ...] | None:
     """Class names as given, or read from the text file that is named."""
     if labels is None:
         return None
-    return read_labels(Path(labels)) if isinstance(labels, (str, Path)) else tuple(labels)
+    if isinstance(labels, (str, Path)):
+        return read_labels(labels)
+    return tuple(str(name) for name in labels)

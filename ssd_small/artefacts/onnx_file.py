@@ -24,12 +24,13 @@ INPUTS = (*HEADS, "priors")
 _FLOATS = ("score_threshold", "iou_threshold", "pixel_offset", "variances")
 
 
-def read_onnx(path: Path) -> tuple[ModelProto, Description]:
+def read_onnx(path: str | Path) -> tuple[ModelProto, Description]:
     """Read an ONNX file of this tool and what it says about itself.
 
     Raises:
         BadFile: absent, truncated, not of this tool, or of another version of the operator.
     """
+    path = Path(path)
     content = read_bytes(path, "an ONNX file written by 'ssd-small export'")
     model = ModelProto()
     try:

@@ -94,7 +94,7 @@ def unknown_fields(given: object, own: object) -> Unknown:
     return found
 
 
-def with_unknown_fields(own: Mapping[str, Any], unknown: Unknown) -> dict[str, Any]:
+def with_unknown_fields(own: Mapping[str, Any], unknown: Mapping[Any, Any]) -> dict[str, Any]:
     """``own`` with the fields that :func:`unknown_fields` found put back."""
     merged = dict(own)
     for name, value in unknown.items():

@@ -136,8 +136,9 @@ class Sidecar:
         return replace(sidecar, unknown=unknown_fields(known, sidecar.to_dict()))
 
 
-def sidecar_path(engine: Path) -> Path:
+def sidecar_path(engine: str | Path) -> Path:
     """``x.engine`` to ``x.engine.json``."""
+    engine = Path(engine)
     return engine.with_name(engine.name + ".json")
 
 
@@ -160,13 +161,13 @@ def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]
         yield engine, take
 
 
-def read_sidecar_file(path: Path) -> Sidecar:
+def read_sidecar_file(path: str | Path) -> Sidecar:
     """Read a sidecar by its own path, whatever lies beside it.
 
     Raises:
         BadFile: absent, damaged, or of a newer format.
     """
-    text = read_bytes(path, "a sidecar written by 'ssd-small build-engine'")
+    text = read_bytes(Path(path), "a sidecar written by 'ssd-small build-engine'")
     try:
         values = record_from_json(text)
     except ValueError as error:
@@ -174,12 +175,13 @@ def read_sidecar_file(path: Path) -> Sidecar:
     return Sidecar.from_dict(values, path)
 
 
-def read_sidecar(engine: Path) -> Sidecar:
+def read_sidecar(engine: str | Path) -> Sidecar:
     """Read the sidecar of an engine and check that the two belong together.
 
     Raises:
         BadFile: the engine or the sidecar is absent, or they do not belong together.
     """
+    engine = Path(engine)
     if not engine.is_file():
         state = "is a folder" if engine.is_dir() else "does not exist"
         raise BadFile(

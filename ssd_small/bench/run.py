@@ -118,7 +118,7 @@ def reference_runtime(description: Description, threads: int = 0) -> TorchRuntim
 
 
 def bench_engine(
-    path: Path, batch: int, seconds: float, threads: int = 0, *, cuda_graph: bool = True
+    path: str | Path, batch: int, seconds: float, threads: int = 0, *, cuda_graph: bool = True
 ) -> Iterator[Measurement]:
     """Time an engine, and PyTorch on a network of the same size before it, where that is here.
 
@@ -145,7 +145,7 @@ def bench_engine(
 def bench_model(
     name: str,
     params: PostprocessParams,
-    folder: Path,
+    folder: str | Path,
     *,
     precision: Precision = "fp32",
     batch: int = 1,
@@ -174,7 +174,7 @@ def bench_model(
 
     description = description_from_spec(get_spec(name), num_classes, width, params=params)
     with reference_runtime(description, threads) as reference:
-        onnx_path, engine_path = folder / f"{name}.onnx", folder / f"{name}.engine"
+        onnx_path, engine_path = (Path(folder) / f"{name}.{kind}" for kind in ("onnx", "engine"))
         write_onnx(onnx_from_network(reference.net, description), onnx_path)
         yield bench_inference(Inference(reference, params, threads), batch, seconds / 2)
     options = BuildOptions(target="onnxruntime", precision=precision, max_batch=batch, heads=True)

@@ -55,7 +55,7 @@ def command(
     models: tuple[str, ...],
     engines: tuple[Path, ...],
     as_json: bool,
-    preset: str,
+    preset: str | None,
     threads: int,
     cuda_graph: bool,
     **settings: Any,

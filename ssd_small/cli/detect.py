@@ -143,10 +143,12 @@ def _targets(paths: list[Path], output: Path | None) -> list[Path]:
 
 
 def _print(entry: dict[str, Any]) -> None:
-    place = f" -> {entry['picture']}" if "picture" in entry else ""
+    # a name that is no text would stop a strict terminal
+    image, drawn = (click.format_filename(entry.get(key, "")) for key in ("image", "picture"))
+    place = f" -> {drawn}" if drawn else ""
     found = entry["detections"]
     click.echo(
-        f"{entry['image']} ({entry['width']}x{entry['height']}): {len(found)} "
+        f"{image} ({entry['width']}x{entry['height']}): {len(found)} "
         f"detection{'' if len(found) == 1 else 's'}{place}"
     )
     for item in found:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ..errors import CheckFailed, UsageError
-from ..models.shipped import find_shipped
 from ..requirements import require
 from .options import (
     FILE,
@@ -90,9 +89,11 @@ def command(
     from ..files import check_writable, write_json
     from .eval_text import print_report
 
-    sources = [engine, network["model"] or find_shipped(network["weights"]), detections]
+    sources = [engine, network["weights"] or network["model"], detections]
     if sum(source is not None for source in sources) != 1:
-        raise UsageError("pass one of --engine, --model with --weights, or --detections")
+        raise UsageError(
+            "pass one of --engine, --weights (and --model, if they do not say), or --detections"
+        )
     if detections is not None:
         _check_result_file(protocol, box_convention)
     elif images is None:
@@ -173,6 +174,7 @@ def _score_detector(
         "model": runtime.description.model,
         "runtime": runtime.name,
         "precision": runtime.precision,
+        "has_decode_nms": runtime.description.has_decode_nms,
         "protocol": protocol_from_params(detector.params),
         "postprocess": detector.params.to_dict(),
         "size_mismatches": outcome.size_mismatches,

@@ -42,11 +42,14 @@ def _source(report: dict[str, Any]) -> list[str]:
     from ..postprocess.protocol import text_from_params
 
     seconds = report["seconds"]
+    decode_nms = f"decode+NMS {seconds['decode_nms']:.1f} s"
+    if report["has_decode_nms"]:
+        decode_nms = "decode+NMS inside"
     params = text_from_params(PostprocessParams.from_dict(report["postprocess"]))
     return [
         f"{report['model']} ({report['source']}), {report['runtime']}, {report['precision']}: "
         f"{report['images']} images in {seconds['total']:.1f} s (network "
-        f"{seconds['network']:.1f} s, decode+NMS {seconds['decode_nms']:.1f} s)",
+        f"{seconds['network']:.1f} s, {decode_nms})",
         f"protocol {report['protocol']['name']}: {params}; box convention "
         f"{report['box_convention']}",
     ]

@@ -60,7 +60,7 @@ def command(
     random_weights: bool,
     opset: int,
     as_json: bool,
-    preset: str,
+    preset: str | None,
     **given: Any,
 ) -> None:
     """Write a network as ONNX with a dynamic batch dimension.
@@ -84,7 +84,7 @@ def command(
     net, description = load_network(
         model, weights, num_classes, width, labels, random_weights=random_weights
     )
-    params = postprocess_params(net.spec.postprocess, preset, **given)
+    params = postprocess_params(description.postprocess, preset, **given)
     description = description.with_decode_nms(not heads, params)
     from ..export.onnx_file import write_onnx
     from ..export.to_onnx import onnx_from_network

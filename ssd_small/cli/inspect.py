@@ -52,6 +52,9 @@ def _print_layers(found: dict[str, Any]) -> None:
 
 def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What is told in a line each."""
+    from ..postprocess import PostprocessParams
+    from ..postprocess.protocol import text_from_params
+
     if found["model"] is None:
         yield "checkpoint", "without a record of its network: pass --model where it is used"
     else:
@@ -62,7 +65,8 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "classes", _shortened(found["labels"])
         yield "input", _input(found["preprocessing"])
         inside = "inside" if found["has_decode_nms"] else "outside"
-        yield "decode + NMS", f"{inside}; {_protocol(found['postprocess'])}"
+        params = PostprocessParams.from_dict(found["postprocess"])
+        yield "decode + NMS", f"{inside}; {params.activation}, {text_from_params(params)}"
     yield "weights", found["weights"]
     if found["kind"] == "checkpoint":
         yield "state dict", f"{found['state_dict']} tensors, {found['parameters']:,} values"
@@ -97,20 +101,4 @@ def _input(values: dict[str, Any]) -> str:
     return (
         f"{values['width']}x{values['height']} pixels ({values['interpolation']}), "
         f"{values['color_order']}, minus ({mean}), divided by ({std})"
-    )
-
-
-def _protocol(params: dict[str, Any]) -> str:
-    """Post-processing parameters in words."""
-    cuts = ", ".join(
-        f"{params[name] or 'all'} {where}"
-        for name, where in (
-            ("pre_nms_topk", "per class before NMS"),
-            ("keep_topk_per_class", "per class"),
-            ("keep_topk", "per image"),
-        )
-    )
-    return (
-        f"{params['activation']}, score > {params['score_threshold']:g}, "
-        f"IoU > {params['iou_threshold']:g}, {cuts}"
     )

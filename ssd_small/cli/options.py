@@ -127,9 +127,8 @@ def postprocess_options(command: Decorated) -> Decorated:
             click.option(
                 "--preset",
                 type=click.Choice(["deploy", "coco"]),
-                default="deploy",
-                show_default=True,
-                help="Post-processing: bounded output, or the published protocol.",
+                help="Post-processing: bounded output, or the published protocol. Default: what "
+                "the checkpoint holds, which is deploy unless it says otherwise.",
             ),
             click.option("--score-threshold", type=Number(), help="Keep scores above."),
             click.option("--iou-threshold", type=Number(0, 1), help="Suppress overlaps above."),
@@ -211,7 +210,11 @@ def open_detector(
         if unused:
             raise UsageError(f"--{unused[0].replace('_', '-')} does not go with --engine")
         runtime = open_built(
-            engine, labels=network["labels"], threads=threads, cuda_graph=cuda_graph
+            engine,
+            labels=network["labels"],
+            threads=threads,
+            cuda_graph=cuda_graph,
+            max_batch=batch,
         )
     else:
         runtime = torch_runtime(*load_network(**network), threads=threads, max_batch=batch)

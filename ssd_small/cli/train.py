@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from ..errors import UsageError
-from ..models.shipped import find_shipped
 from .options import FILE, FOLDER, WIDTH, Number, json_option, print_json, threads_option
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -54,9 +54,10 @@ def _recipe_options(command: Decorated) -> Decorated:
 
 
 @click.command()
-@click.option("--model", metavar="NAME", required=True, help="Network, see 'ssd-small models'.")
-@click.option("--annotations", type=FILE, required=True, help="COCO-format JSON to learn from.")
-@click.option("--images", type=FOLDER, required=True, help="Folder of its image files.")
+@click.option("--model", metavar="NAME",
+              help="Network, see 'ssd-small models'. Default: what --weights say.")  # fmt: skip
+@click.option("--annotations", type=FILE, help="COCO-format JSON to learn from.")
+@click.option("--images", type=FOLDER, help="Folder of its image files.")
 @click.option("--val-annotations", type=FILE, help="COCO-format JSON to evaluate on.")
 @click.option("--val-images", type=FOLDER, help="Folder of its image files.")
 @click.option("--weights", type=FILE,
@@ -65,14 +66,14 @@ def _recipe_options(command: Decorated) -> Decorated:
 @click.option(
     "--init-scope",
     type=click.Choice(["base", "all"]),
-    default="base",
-    show_default=True,
-    help="What is taken from it: the backbone, or everything.",
+    help="Take the backbone of it alone, or everything and nothing less. Default: every tensor "
+    "that fits, whatever its classes.",
 )
-@click.option("--width", type=WIDTH, default=1.0, show_default=True, help="Channel multiplier.")
+@click.option("--width", type=WIDTH, help="Channel multiplier. Default: that of --weights, else 1.")
 @_recipe_options
 @click.option("--output", "-o", type=FOLDER, required=True, help="Folder of the run's files.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --output.")
+@click.option("--resume", is_flag=True,
+              help="Go on with the run in --output, with its options.")  # fmt: skip
 @click.option("--eval-every", type=click.IntRange(min=0), default=1, show_default=True,
               help="Epochs between evaluations; 0: at the end only.")  # fmt: skip
 @click.option("--save-minutes", type=Number(0), default=5.0, show_default=True,
@@ -85,46 +86,41 @@ def _recipe_options(command: Decorated) -> Decorated:
               help="Processes that read and augment images.")  # fmt: skip
 @threads_option
 @json_option
+@click.pass_context
 def command(
-    model: str,
-    width: float,
-    eval_every: int,
-    save_minutes: float,
-    log_every: int,
-    as_json: bool,
-    **given: Any,
+    context: click.Context, /, output: Path, resume: bool, as_json: bool, **options: Any
 ) -> None:
     """Train a network on COCO-format data; the published recipe is the default.
 
-    --output gets best.pth and last.pth (state dicts with the published keys), labels.txt,
-    history.csv, curves.png, train.log, and resume.pth for --resume. Ctrl-C stops after the present
-    update. The recipe expects a trained backbone (--weights); without one, what helps is
-    --norm-scale 8 --background 0.9 --clip-norm 10 --ramp 0.03, and for the MobileNets a --lr of
-    some 0.04 with a --head-lr of some 0.0015. Several processes: torchrun --nproc-per-node N
-    -m ssd_small train ...
-    """
-    from dataclasses import fields
+    --annotations and --images are needed, and --model unless --weights know theirs. --output gets
+    best.pth and last.pth, which know their network, class names and recipe, so that export, eval,
+    detect and train --weights need no other option for them; beside them labels.txt, history.csv,
+    curves.png, train.log, run.json (what the run is) and resume.pth.
 
+    Ctrl-C stops after the present update, and 'train --resume --output DIR' goes on. What decides
+    the result cannot be changed then; --workers, --threads, --device, --images and the like can,
+    and are remembered.
+
+    The recipe expects a trained backbone (--weights); without one, what helps is --norm-scale 8
+    --background 0.9 --clip-norm 10 --ramp 0.03, and for the MobileNets a --lr of some 0.04 with a
+    --head-lr of some 0.0015. Several processes: torchrun --nproc-per-node N -m ssd_small train ...
+    """
     from ..models.registry import get_spec
     from ..requirements import require
 
-    get_spec(model)
-    if (shipped := find_shipped(given["weights"])) is not None:
-        given["weights"] = shipped.path
-    if given["init_scope"] == "all" and given["weights"] is None:
-        raise UsageError("--init-scope all needs --weights FILE; pass it, or leave both out")
+    source = context.get_parameter_source
+    given = {k: v for k, v in options.items() if source(k) is not ParameterSource.DEFAULT}
+    if "model" in given:
+        get_spec(given["model"])
     for module in ("torch", "torchvision", "cv2"):
         require(module, "training")
-    if given["val_annotations"] is not None:
-        require("pycocotools", "evaluating")
-    from ..training.recipe import Recipe, published_recipe
-    from ..training.session import TrainingJob, run_training
-    from ..training.trainer import LoopOptions
+    from ..training.options import job_from_options
+    from ..training.session import run_training
 
-    settings = {field.name: given.pop(field.name) for field in fields(Recipe)}
-    recipe = published_recipe(model).with_changes(**settings)
-    options = LoopOptions(log_every, eval_every, save_minutes)
-    report = run_training(TrainingJob(model, recipe, width=width, options=options, **given))
+    job = job_from_options(output, given, resume=resume)
+    if job.val_annotations is not None:
+        require("pycocotools", "evaluating")
+    report = run_training(job)
     if as_json:
         print_json(report)
     if report["stopped"] == signal.SIGINT:

@@ -30,12 +30,13 @@ class Annotations:
     dropped: int
 
 
-def read_annotations(path: Path) -> Annotations:
+def read_annotations(path: str | Path) -> Annotations:
     """Read and check a COCO annotation file.
 
     Raises:
         BadFile: not COCO, or a box refers to an image or category that is not in the file.
     """
+    path = Path(path)
     content = read_json(path, "COCO annotations")
     lists = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in lists):
@@ -116,17 +117,19 @@ def check_reference(
             )
 
 
-def image_paths(annotations: Annotations, folder: Path) -> list[Path]:
-    """The image files of a data set, all of which exist.
+def image_paths(
+    annotations: Annotations, folder: str | Path, option: str = "--images"
+) -> list[Path]:
+    """The image files of a data set, all of which exist; ``option`` is what gave the folder.
 
     Raises:
         BadFile: images are missing; names the first.
     """
-    paths = [folder / image["file_name"] for image in annotations.images]
+    paths = [Path(folder) / image["file_name"] for image in annotations.images]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise BadFile(
             f"{len(missing)} of {len(paths)} images of {annotations.path} are not in {folder}, the "
-            f"first is {missing[0].name}; pass the right --images"
+            f"first is {missing[0].name}; pass the right {option}"
         )
     return paths

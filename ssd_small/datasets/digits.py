@@ -43,15 +43,16 @@ class DigitsDataset:
     val_images: Path
 
     @classmethod
-    def at(cls, directory: Path) -> DigitsDataset:
+    def at(cls, directory: str | Path) -> DigitsDataset:
         """The paths of a data set in ``directory``, whether it exists or not."""
+        directory = Path(directory)
         return cls(
             directory / "train.json", directory / "train", directory / "val.json", directory / "val"
         )
 
 
 def make_digits(
-    directory: Path, *, train_images: int = 200, val_images: int = 100, seed: int = 0
+    directory: str | Path, *, train_images: int = 200, val_images: int = 100, seed: int = 0
 ) -> DigitsDataset:
     """Write the data set, or find it where it has been written before with the same arguments.
 

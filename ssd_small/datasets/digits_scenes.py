@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..pictures.reading import Image
 from ..requirements import require
 
 Split = Literal["train", "val"]
-Image = npt.NDArray[np.uint8]
 
 #: photographs by split, as ``package/path``: no photograph is in both
 PHOTOS: dict[Split, tuple[str, ...]] = {

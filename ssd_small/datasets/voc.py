@@ -60,7 +60,7 @@ class _Picture:
 
 
 def coco_from_voc(
-    folder: Path,
+    folder: str | Path,
     split: str | None = None,
     labels: Sequence[str] | None = None,
     *,
@@ -86,6 +86,7 @@ def coco_from_voc(
     Raises:
         BadFile: the folder, a file or an image is missing, or an annotation is not VOC; named.
     """
+    folder = Path(folder)
     names = _names(folder, split)
     if labels is None:
         everywhere = (_read(path) for path in sorted((folder / "Annotations").glob("*.xml")))

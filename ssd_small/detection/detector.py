@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from ..pictures.pixels import ColorOrder, each_picture, is_path
+from ..pictures.pixels import ColorOrder, check_color, each_picture, is_path
 from .inference import Inference, Stopwatch
 from .picture_detections import PictureDetections, picture_detections
 from .pipeline import MOST_WORKERS, Outcome, detect
@@ -64,8 +64,8 @@ class Detector:
             UsageError: other params than those inside the engine, or a number out of range.
         """
         for name, number in (("max_batch", max_batch), ("workers", workers)):
-            if number is not None and number < 1:
-                raise UsageError(f"{name} {number}: expected at least 1")
+            if number is not None and not (isinstance(number, (int, np.integer)) and number >= 1):
+                raise UsageError(f"{name} {number!r}: expected a whole number of at least 1")
         own = params or runtime.description.postprocess
         self.inference = Inference(runtime, own, threads, backend)
         self.max_batch = min(max_batch or runtime.max_batch, runtime.max_batch)
@@ -146,8 +146,9 @@ class Detector:
         """As calling the detector, but lazily: results come one by one, in bounded memory.
 
         Pictures are pulled in the consumer's thread and decoded ahead in others; at most
-        ``4 * max_batch + 16`` are pulled and not yet answered. Closing the iterator stops pulling;
-        what the source raises is raised after the results of what it gave before.
+        ``4 * max_batch + 16`` are pulled and not yet answered, and must not change meanwhile: a
+        source that fills one array again and again gives copies. Closing the iterator stops
+        pulling; what the source raises is raised after the results of what it gave before.
         """
         outcomes = self.outcomes(pictures, score_threshold=score_threshold, color=color)
         return self._found(outcomes)
@@ -178,6 +179,7 @@ class Detector:
         own = self.params.score_threshold
         bound = self.inference.is_bound
         keep = score_filter(score_threshold, self.description, own, is_bound=bound)
+        check_color(color)
         inference = self.inference
         if not bound and keep.lowest < np.float32(own):
             inference = inference.with_score_threshold(keep.lowest)
@@ -197,7 +199,7 @@ class Detector:
             pictures,
             batch_size=self.max_batch,
             # one picture is not worth a thread
-            workers=0 if isinstance(pictures, Sized) and len(pictures) < 2 else self.workers,
+            workers=0 if isinstance(pictures, list) and len(pictures) < 2 else self.workers,
             color=color,
             keep_pixels=keep_pixels,
             spent=spent,

@@ -107,4 +107,7 @@ def save_picture(pixels: Image, path: Path) -> None:
         raise UsageError(f"{path}: no picture format ends in {path.suffix!r}; use .png or .jpg")
     with atomic_output(path) as temporary:
         picture = PilImage.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
-        picture.save(temporary, format=kind, quality=92)
+        try:
+            picture.save(temporary, format=kind, quality=92)
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}; use .png or .jpg") from error

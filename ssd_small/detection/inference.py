@@ -56,7 +56,11 @@ class Inference:
         description = self.runtime.description
         if self.is_bound and self.params != description.postprocess:
             own, asked = description.postprocess.to_dict(), self.params.to_dict()
-            differences = (f"{k} {own[k]}, not {asked[k]}" for k in own if own[k] != asked[k])
+            differences = (
+                f"{name} {_short(own[name])}, not {_short(asked[name])}"
+                for name in own
+                if own[name] != asked[name]
+            )
             raise UsageError(
                 "this engine has decode + NMS inside with other post-processing parameters "
                 f"({'; '.join(differences)}); take the engine's own, export with the ones wanted, "
@@ -101,3 +105,8 @@ class Inference:
             backend=self.backend,
             num_threads=self.threads,
         )
+
+
+def _short(value: object) -> str:
+    """A parameter in a message."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

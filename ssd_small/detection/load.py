@@ -93,6 +93,8 @@ def open_runtime(
     path = Path(source)
     kind = _kind(path)
     gpu_index(device)
+    if threads < 0:
+        raise UsageError(f"threads {threads}: expected 0 (one per core) or more")
     if kind == "checkpoint":
         net, description = network_from_checkpoint(
             path, model, num_classes=num_classes, width=width, labels=labels
@@ -105,7 +107,14 @@ def open_runtime(
                 f"{name} {value} does not go with the {kind} {path}, which knows its own; leave it "
                 "out"
             )
-    return open_built(path, labels=labels, threads=threads, device=device, cuda_graph=cuda_graph)
+    return open_built(
+        path,
+        labels=labels,
+        threads=threads,
+        device=device,
+        cuda_graph=cuda_graph,
+        max_batch=max_batch,
+    )
 
 
 def open_built(
@@ -115,10 +124,11 @@ def open_built(
     threads: int = 0,
     device: str | None = None,
     cuda_graph: bool = True,
+    max_batch: int | None = None,
 ) -> Runtime:
     """The runtime of an engine or ONNX file; see :func:`load`."""
     if _is_onnx(path):
-        runtime = open_onnx(path, threads, device=device)
+        runtime = open_onnx(path, threads, device=device, max_batch=max_batch or USUAL_BATCH)
     else:
         runtime = open_engine(path, threads, cuda_graph=cuda_graph, device=device)
     if labels is not None:
@@ -176,6 +186,8 @@ def _kind(path: Path) -> str:
             f"{path} does not exist; expected an engine, an ONNX file, a checkpoint, or a shipped "
             f"one ({names})"
         )
+    if path.is_dir():
+        raise BadFile(f"{path} is a folder; expected an engine, an ONNX file or a checkpoint in it")
     if sidecar_path(path).is_file() or path.suffix.lower() in _ENGINE_SUFFIXES:
         return "engine"
     return "ONNX file" if _is_onnx(path) else "checkpoint"

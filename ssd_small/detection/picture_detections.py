@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -95,6 +95,16 @@ class PictureDetections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __eq__(self, other: object) -> bool:
+        """The same detections, to the bit, in the same picture."""
+        if not isinstance(other, PictureDetections):
+            return NotImplemented
+        return all(
+            np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __iter__(self) -> Iterator[Detection]:
         columns = (self.boxes, self.scores.tolist(), self.labels.tolist(), self.names)
         rows = zip(*columns, self.prior_indices.tolist(), strict=True)
@@ -111,7 +121,9 @@ class PictureDetections:
     def __getitem__(self, index: Any) -> Detection | PictureDetections:
         """A selection, or the one detection at a position."""
         if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
-            position = range(len(self))[index]
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"position {index}: there are {len(self)} detections")
+            position = index % len(self)
             return next(iter(self[position : position + 1]))
         if not isinstance(index, slice):
             index = np.asarray(index)
@@ -131,13 +143,15 @@ class PictureDetections:
         for name in self.names:
             counts[name] += 1
         best = f", best {self.scores.max():.2f}" if len(self) else ""
-        where = f"{Path(self.image).name} " if self.image else ""
-        head = f"PictureDetections({where[-40:]}{self.width}x{self.height}: {len(self)}"
+        where = f"{Path(self.image).name[-40:]} " if self.image else ""
+        head = f"PictureDetections({where}{self.width}x{self.height}: {len(self)}"
         kinds = ", ".join(f"{count} {name}" for name, count in counts.items())
         room = _REPR_WIDTH - len(head) - len(best) - 4
         if len(kinds) > room:
             kinds = f"{kinds[: max(room - 3, 0)]}..."
-        return f"{head}{f' ({kinds})' if kinds else ''}{best})"
+        line = f"{head}{f' ({kinds})' if kinds else ''}{best})"
+        # names of files and classes may hold a line's end
+        return "".join(sign if sign.isprintable() else "?" for sign in line)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: what ``ssd-small detect --json`` prints of a picture."""
@@ -212,7 +226,8 @@ class PictureDetections:
         from .draw import drawn, save_picture
 
         path = Path(path)
-        if is_path(picture) and path.exists() and path.resolve() == Path(picture).resolve():
+        own = [Path(one).resolve() for one in (picture, self.image) if is_path(one)]
+        if path.exists() and path.resolve() in own:
             raise UsageError(f"{path} is the picture itself; save to another file")
         save_picture(drawn(self._pixels(picture, color), self, enlarge=enlarge), path)
 

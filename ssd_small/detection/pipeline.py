@@ -124,7 +124,8 @@ def _preparation(
         try:
             pixels = pixels_from_picture(picture, color)
         except (BadFile, UsageError) as error:
-            return _Prepared(picture, error=error)
+            # a traceback would hold the pixels that nobody could use
+            return _Prepared(picture, error=error.with_traceback(None))
         read = time.perf_counter()
         network_input = input_from_image(pixels, preprocessing)
         seconds = (read - started, time.perf_counter() - read)

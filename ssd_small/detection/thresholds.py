@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ ScoreThreshold = float | Mapping[str | None, float] | Mapping[str, float]
 
 #: what is shown unless asked otherwise, if the engine's own threshold is not larger
 USUAL = 0.5
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,7 @@ def thresholds_by_class(
     Raises:
         UsageError: an unknown class, not a finite number, or one that is refused.
     """
-    named: dict[str | None, object] = {None: None}
+    named: dict[object, object] = {None: None}
     if isinstance(threshold, Mapping):
         named.update(threshold.items())
     else:
@@ -100,7 +102,7 @@ def thresholds_by_class(
     least = own if refusal is not None else -math.inf
     asked = named.pop(None, None)
     usual = _number(max(USUAL, own) if asked is None else asked, "", least, refusal)
-    numbers = {str(name): _number(v, f" of {name}", least, refusal) for name, v in named.items()}
+    numbers = {name: _number(v, f" of {name}", least, refusal) for name, v in named.items()}
     for name in numbers:
         if name not in names:
             raise UsageError(
@@ -111,11 +113,14 @@ def thresholds_by_class(
 
 
 def _number(value: object, of: str, least: float, refusal: str | None) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise UsageError(f"--score-threshold{of}: got {value!r}, expected a number or a dict")
-    number = float(value)
-    if not math.isfinite(number):
-        raise UsageError(f"--score-threshold{of}: got {number}, expected a finite number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not abs(number) <= _LARGEST:
+        raise UsageError(f"--score-threshold{of}: got {number}, expected a finite number (float32)")
     if np.float32(number) < np.float32(least):
         raise UsageError(f"--score-threshold{of} {number:g} is below {least:g}, {refusal}")
     return number

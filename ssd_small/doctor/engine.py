@@ -11,12 +11,13 @@ from ..runtimes.tensorrt_module import MODULES
 from .environment import Finding, package_finding, plugin_finding
 
 
-def examine_engine(path: Path) -> list[Finding]:
+def examine_engine(path: str | Path) -> list[Finding]:
     """Whether an engine can run on this machine, without loading it.
 
     Raises:
         BadFile: the engine or its sidecar is absent or damaged.
     """
+    path = Path(path)
     sidecar = read_sidecar(path)
     built = f"{sidecar.target} {sidecar.target_version}, {sidecar.precision}"
     findings = [Finding("engine", True, f"{sidecar.description.model}, {built}; sidecar fits")]

@@ -75,12 +75,13 @@ def results_from_detections(
     return entries
 
 
-def read_results(path: Path, annotations: Annotations) -> list[dict[str, Any]]:
+def read_results(path: str | Path, annotations: Annotations) -> list[dict[str, Any]]:
     """Read a COCO result file and check that it belongs to the annotations.
 
     Raises:
         BadFile: not a result file, or an entry refers to an unknown image or category.
     """
+    path = Path(path)
     entries = read_json(path, "COCO detection results")
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
         raise BadFile(f"{path} is not a COCO result file: expected a list of detections")

@@ -63,7 +63,7 @@ def evaluate(
     description = detector.description
     ids = category_ids(annotations, description)
     is_folder = isinstance(images, (str, Path))
-    pictures = image_paths(annotations, Path(images)) if is_folder else images  # type: ignore[arg-type]
+    pictures = image_paths(annotations, images) if is_folder else images  # type: ignore[arg-type]
     results: list[dict[str, Any]] = []
     mismatches = 0
     started = time.perf_counter()

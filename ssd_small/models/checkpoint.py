@@ -1,10 +1,12 @@
-"""Reading checkpoints: safe unpickling, published key names, every mismatch named."""
+"""Checkpoints: read by safe unpickling, every mismatch named; written whole or not at all."""
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadFile, UsageError
+from ..files import write_bytes
 from .network import SsdNetwork, create_model
 from .registry import get_spec
 from .shipped import find_shipped
@@ -21,6 +24,8 @@ StateDict = dict[str, Tensor]
 
 #: entry of a checkpoint beside ``state_dict`` that holds its record
 RECORD_KEY = "ssd_small"
+#: end of the keys of batch norms' counters, which published checkpoints lack
+COUNTER = "num_batches_tracked"
 
 
 def load_checkpoint(
@@ -86,7 +91,7 @@ def model_from_state(
     spec = get_spec(name)
     size = (
         num_classes if num_classes is not None else _num_classes_of(state, spec) or 81,
-        width if width is not None else _width_of(state, spec) or 1.0,
+        width if width is not None else width_from_state(state, spec) or 1.0,
     )
     # a size that the weights do not have may be of more memory than there is
     with torch.device("meta"):
@@ -137,6 +142,23 @@ def read_checkpoint(path: str | Path) -> tuple[StateDict, Any]:
     return {str(key).removeprefix("module."): value for key, value in content.items()}, record
 
 
+def cpu_state(state: Mapping[str, Tensor]) -> StateDict:
+    """Tensors as they are written, wherever they lie and however they are laid out."""
+    return {key: value.detach().cpu().contiguous() for key, value in state.items()}
+
+
+def save_tensors(content: object, path: Path) -> None:
+    """``torch.save``, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written; an older file stays whole.
+    """
+    # by way of memory: a full disk is then an OSError, not torch's RuntimeError
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    write_bytes(path, stream.getvalue())
+
+
 def _unreadable(path: Path, reason: str) -> str:
     return (
         f"cannot load checkpoint {path}: {reason}; expected a state dict saved with "
@@ -154,13 +176,9 @@ def _load_state_dict(
     own = {key: value for key, value in net.state_dict().items() if key.startswith(scope)}
     state = {key: value for key, value in state.items() if key.startswith(scope)}
     _check_fit(net, state, path, scope, advice)
-    optional = {key: value for key, value in own.items() if _is_optional(key)}
-    _check_values(own, state, path)
+    optional = {key: value for key, value in own.items() if key.endswith(COUNTER)}
+    check_values(own, state, path)
     net.load_state_dict({**optional, **state}, strict=not scope)
-
-
-def _is_optional(key: str) -> bool:
-    return key.endswith("num_batches_tracked")
 
 
 def _check_fit(
@@ -172,7 +190,7 @@ def _check_fit(
 ) -> None:
     """Refuse tensors that are not those of a network, by name and shape."""
     own = {key: value for key, value in net.state_dict().items() if key.startswith(scope)}
-    lines = [f"  missing: {key}" for key in own if key not in state and not _is_optional(key)]
+    lines = [f"  missing: {key}" for key in own if key not in state and not key.endswith(COUNTER)]
     lines += [f"  unexpected: {key}" for key in state if key not in own]
     lines += [
         f"  shape of {key}: received {list(state[key].shape)}, expected {list(own[key].shape)}"
@@ -183,7 +201,7 @@ def _check_fit(
         raise BadFile(_misfit(net, state, path, lines, advice))
 
 
-def _check_values(own: StateDict, state: StateDict, path: str | Path) -> None:
+def check_values(own: StateDict, state: StateDict, path: str | Path) -> None:
     """Refuse tensors that fit in shape but cannot be weights."""
     for key, value in state.items():
         if value.layout != torch.strided or value.is_meta or value.is_complex():
@@ -202,10 +220,10 @@ def _misfit(
     net: SsdNetwork, state: StateDict, path: str | Path, lines: list[str], advice: str | None
 ) -> str:
     hint = "choose the --model it was trained as"
-    classes, width = _num_classes_of(state, net.spec), _width_of(state, net.spec)
+    classes, width = _num_classes_of(state, net.spec), width_from_state(state, net.spec)
     if classes not in (None, net.num_classes):
         hint = f"it has {classes} classes: {advice or f'pass --num-classes {classes}'}"
-    elif width is not None and _width_of(net.state_dict(), net.spec) != width:
+    elif width is not None and width_from_state(net.state_dict(), net.spec) != width:
         hint = f"it has width {width:g}: pass --width {width:g}"
     return (
         f"checkpoint {path} does not fit {net.spec.name} with {net.num_classes} classes and "
@@ -222,8 +240,8 @@ def _num_classes_of(state: StateDict, spec: ModelSpec) -> int | None:
     return classes if classes >= 2 and rest == 0 else None
 
 
-def _width_of(state: StateDict, spec: ModelSpec) -> float | None:
-    """The simplest multiplier that gives every layer the channels it has here.
+def width_from_state(state: StateDict, spec: ModelSpec) -> float | None:
+    """The simplest channel multiplier that gives every layer the channels it has here.
 
     One layer alone does not tell: 0.1 and 0.105 give 1024 channels the same width, but not 512.
     None if no multiplier fits all layers.

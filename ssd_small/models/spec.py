@@ -7,8 +7,8 @@ it and know no network by name.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess.params import PostprocessParams
@@ -152,18 +152,6 @@ class ModelSpec:
     def input_size(self) -> tuple[int, int]:
         """Height and width of the network input in pixels."""
         return self.preprocessing.height, self.preprocessing.width
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready description; layers carry their kind."""
-        described = asdict(self)
-        described["backbone"] = [_dict_from_layer(layer) for layer in self.backbone]
-        described["extras"] = [[_dict_from_layer(part) for part in e.layers] for e in self.extras]
-        described["postprocess"] = self.postprocess.to_dict()
-        return described
-
-
-def _dict_from_layer(layer: Layer) -> dict[str, Any]:
-    return {"kind": type(layer).__name__} | asdict(layer)
 
 
 def scaled_channels(channels: int, width: float) -> int:

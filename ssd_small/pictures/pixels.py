@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadFile, UsageError
-from .reading import Image, read_image
+from .reading import Image, eight_bits, read_image
 
 ColorOrder = Literal["BGR", "RGB"]
 
@@ -20,6 +21,9 @@ _EXPECTED = (
     "a path, a uint8 numpy array [H, W, 3], a PIL image or a uint8 torch tensor [3, H, W], or a "
     "list of these"
 )
+#: PIL decodes a file when its pixels are first wanted, and no two threads may do that to one
+#: image; a lock is shared by few others
+_DECODING = tuple(threading.Lock() for _ in range(64))
 
 
 def each_picture(pictures: Any) -> Iterable[Any]:
@@ -40,9 +44,15 @@ def each_picture(pictures: Any) -> Iterable[Any]:
     return pictures
 
 
-def is_path(picture: Any) -> bool:
+def is_path(picture: Any) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a picture is given by the path of its file."""
     return isinstance(picture, (str, os.PathLike))
+
+
+def check_color(color: str) -> None:
+    """Refuse what is no order of channels, with UsageError."""
+    if color not in ("BGR", "RGB"):
+        raise UsageError(f"color {color!r}: expected 'BGR' or 'RGB', the order of numpy arrays")
 
 
 def pixels_from_picture(picture: Any, color: ColorOrder = "BGR") -> Image:
@@ -61,8 +71,7 @@ def pixels_from_picture(picture: Any, color: ColorOrder = "BGR") -> Image:
         BadFile: the file is absent or not an image, or PIL cannot decode it.
         UsageError: another type, shape or range of values.
     """
-    if color not in ("BGR", "RGB"):
-        raise UsageError(f"color {color!r}: expected 'BGR' or 'RGB', the order of numpy arrays")
+    check_color(color)
     if is_path(picture):
         return read_image(Path(picture))
     if _is_pil(picture):
@@ -95,6 +104,12 @@ def color_of(picture: Any, color: ColorOrder) -> ColorOrder:
 
 
 def _bgr_from_array(array: npt.NDArray[Any], color: ColorOrder) -> Image:
+    if np.ma.isMaskedArray(array):
+        raise UsageError(
+            "picture is a masked array: expected a value for every pixel; choose one for the "
+            "hidden pixels with .filled()"
+        )
+    array = np.asarray(array)  # subclasses have rules of their own for shapes
     shape = array.shape
     if len(shape) == 2:
         array = array[:, :, None]
@@ -104,7 +119,7 @@ def _bgr_from_array(array: npt.NDArray[Any], color: ColorOrder) -> Image:
             f"picture of shape {list(shape)}: expected [H, W, 3], [H, W, 4], [H, W, 1] or [H, W] "
             f"with at least one pixel{hint}"
         )
-    array = _eight_bits(array)
+    array = eight_bits(array)
     if array.shape[2] == 1:
         array = array.repeat(3, axis=2)
     elif color == "RGB":
@@ -112,47 +127,28 @@ def _bgr_from_array(array: npt.NDArray[Any], color: ColorOrder) -> Image:
     return np.ascontiguousarray(array[:, :, :3], np.uint8)
 
 
-def _eight_bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """uint8 as it is, uint16 cut to its upper byte; everything else refused."""
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        largest = int(array.max())
-        # 8, 10 or 12 bits in a larger type would become a nearly black picture
-        if 0 < largest < 1 << 12:
-            raise UsageError(
-                f"uint16 picture with values up to {largest}: expected the full range 0 to 65535; "
-                "scale it to that, or to 0 to 255 and convert it with .astype('uint8')"
-            )
-        return (array >> 8).astype(np.uint8)
-    finite = array.dtype.kind in "fiub" and array.size
-    span = f" with values {array.min():g} to {array.max():g}" if finite else ""
-    scale = " (a picture of 0 to 1 is multiplied by 255 first)" if array.dtype.kind == "f" else ""
-    raise UsageError(
-        f"{array.dtype} picture{span}: expected uint8, 0 to 255; convert it with "
-        f".astype('uint8'){scale}"
-    )
-
-
 def _array_from_pil(picture: Any) -> npt.NDArray[Any]:
-    """RGB, or grey of 16 bits; PIL itself would clip the latter to white."""
-    mode = picture.mode
+    """RGB, or grey as it is of more than 8 bits, which PIL itself would clip to white."""
     try:
+        with _DECODING[(id(picture) >> 4) % len(_DECODING)]:
+            picture.load()
+        mode = picture.mode
         if mode.startswith("I;16"):
             return np.asarray(picture).astype(np.uint16)
         if mode in ("I", "F"):
-            # refused by its type, with its range
-            return _eight_bits(np.asarray(picture))
+            return np.asarray(picture)
         if mode in ("La", "RGBa"):
             picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[mode])
+        if mode == "P" and "transparency" in picture.info:
+            picture = picture.convert("RGBA")  # straight to RGB would be done with a warning
         rgb: npt.NDArray[Any] = np.asarray(picture.convert("RGB"))
         return rgb
-    except OSError as error:
+    except (OSError, SyntaxError) as error:  # the latter for damaged PNG and AVIF
         name = getattr(picture, "filename", "") or "picture"
         raise BadFile(f"cannot decode {name}: {error}; expected an image file") from error
     except ValueError as error:
         raise UsageError(
-            f"PIL image of mode {mode}: {error}; convert it with .convert('RGB')"
+            f"PIL image of mode {picture.mode}: {error}; expected one that PIL converts to RGB"
         ) from error
 
 
@@ -166,8 +162,8 @@ def _array_from_tensor(picture: Any) -> npt.NDArray[Any]:
         )
     if str(picture.dtype) != "torch.uint8":
         raise UsageError(
-            f"{picture.dtype} picture: expected torch.uint8, 0 to 255; convert it with "
-            ".to(torch.uint8) (a picture of 0 to 1 is multiplied by 255 first)"
+            f"{picture.dtype} picture: expected torch.uint8, 0 to 255; scale it to that range and "
+            "convert it with .to(torch.uint8)"
         )
     array: npt.NDArray[Any] = picture.detach().permute(1, 2, 0).cpu().numpy()
     return array

@@ -52,8 +52,12 @@ def open_engine(
     )
 
 
-def open_onnx(path: str | Path, threads: int = 0, *, device: str | None = None) -> Runtime:
+def open_onnx(
+    path: str | Path, threads: int = 0, *, device: str | None = None, max_batch: int = 8
+) -> Runtime:
     """Open an ONNX file of ``ssd-small export`` with ONNX Runtime, on the CPU.
+
+    The file takes any batch; ``max_batch`` is how many images are executed at once.
 
     Raises:
         BadFile: absent, not ONNX, or without a description of itself.
@@ -63,7 +67,7 @@ def open_onnx(path: str | Path, threads: int = 0, *, device: str | None = None) 
     from .onnxruntime import OnnxRuntimeRuntime
 
     _check_cpu(device, f"ONNX file {path} is run by")
-    return OnnxRuntimeRuntime.from_onnx(Path(path), threads)
+    return OnnxRuntimeRuntime.from_onnx(Path(path), threads, max_batch)
 
 
 def gpu_index(device: str | None) -> int | None:
@@ -72,7 +76,7 @@ def gpu_index(device: str | None) -> int | None:
     Raises:
         UsageError: neither cpu, cuda nor cuda:N.
     """
-    if device in (None, "cpu"):
+    if device is None or str(device) == "cpu":  # torch.device is welcome too
         return None
     kind, colon, number = str(device).partition(":")
     if kind != "cuda" or (colon and not (number.isascii() and number.isdigit())):

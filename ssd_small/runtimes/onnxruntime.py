@@ -13,9 +13,6 @@ from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from .base import BatchingRuntime, FloatArray, HeadOutputs
 
-#: images per call of an ONNX file, which has no limit of its own
-_ONNX_BATCH = 8
-
 
 class OnnxRuntimeRuntime(BatchingRuntime):
     """Runs a network on the CPU; made by :meth:`from_engine` or :meth:`from_onnx`."""
@@ -58,7 +55,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         )
 
     @classmethod
-    def from_onnx(cls, path: Path, threads: int = 0) -> OnnxRuntimeRuntime:
+    def from_onnx(cls, path: Path, threads: int = 0, max_batch: int = 8) -> OnnxRuntimeRuntime:
         """Open an ONNX file of ``ssd-small export``.
 
         Raises:
@@ -70,12 +67,13 @@ class OnnxRuntimeRuntime(BatchingRuntime):
 
         # ONNX Runtime does not show the operator's attributes, which must be those described
         description = read_onnx(path)[1]
-        session = _session(path, threads, f"ONNX file {path}", "export it again")
+        advice = "export it again, without --plugin-only"
+        session = _session(path, threads, f"ONNX file {path}", advice)
         return cls(
             session,
             description,
             precision="fp32",
-            max_batch=_ONNX_BATCH,
+            max_batch=max_batch,
             source=f"ONNX file {path}",
             teller="its metadata describe",
         )

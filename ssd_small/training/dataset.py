@@ -131,8 +131,8 @@ class DetectionDataset(Dataset[Sample]):
     @classmethod
     def from_coco(
         cls,
-        annotations: Path,
-        images: Path,
+        annotations: str | Path,
+        images: str | Path,
         *,
         labels: Sequence[str] | None = None,
         cache_bytes: int = 256 << 20,
@@ -165,6 +165,17 @@ class DetectionDataset(Dataset[Sample]):
         """Labels ``[G]`` of the objects of an image, without decoding it."""
         first, last = self._objects.starts[index : index + 2]
         return self._objects.labels[first:last]
+
+    def median_object_pixels(self, height: int, width: int) -> float:
+        """Median side of the objects, in pixels, once pictures have ``height`` x ``width``.
+
+        The side of a box is the square root of its area.
+        """
+        counts = np.diff(self._objects.starts)
+        scale = np.array([height, width]) / self._sizes  # [N, 2]
+        boxes = self._objects.boxes_xyxy
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) * scale.prod(axis=1).repeat(counts)
+        return float(np.median(np.sqrt(areas)))
 
     def __getitem__(self, index: int) -> Sample:
         """Decode an image.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, cast
 
@@ -11,10 +12,12 @@ from torch import Tensor
 
 from ..models.checkpoint import load_checkpoint
 from ..models.network import SsdNetwork, create_model
+from ..models.partial_checkpoint import load_fitting
 from ..models.spec import ModelSpec
 from .recipe import Recipe
 
-InitScope = Literal["base", "all"]
+#: what is taken from a checkpoint: the backbone, everything and nothing less, or what fits
+InitScope = Literal["base", "all", "fitting"]
 
 
 def initial_network(
@@ -22,8 +25,9 @@ def initial_network(
     num_classes: int,
     width: float,
     recipe: Recipe,
-    weights: Path | None = None,
-    scope: InitScope = "base",
+    weights: str | Path | None = None,
+    scope: InitScope = "fitting",
+    say: Callable[[str], None] = lambda line: None,
 ) -> SsdNetwork:
     """A network ready to be trained, in training mode.
 
@@ -36,10 +40,13 @@ def initial_network(
         width: channel multiplier.
         recipe: seed, L2Norm's start value, probability of background.
         weights: checkpoint to start from; None for random weights.
-        scope: what is taken from it: the backbone, or everything.
+        scope: what is taken from it: the backbone (``base``), everything (``all``), or every
+            tensor that has a place of its shape (``fitting``).
+        say: is called with a line on what of the checkpoint fitted, if that was the scope.
 
     Raises:
         BadFile: the checkpoint cannot be read or does not fit; keys are listed, one a line.
+        UsageError: everything of a checkpoint that says it is of another network.
     """
     torch.manual_seed(recipe.seed)
     net = create_model(model, num_classes, width)
@@ -47,7 +54,9 @@ def initial_network(
         torch.nn.init.constant_(net.norm.weight, recipe.norm_scale)
     if recipe.background is not None:
         start_with_background(net, recipe.background)
-    if weights is not None:
+    if weights is not None and scope == "fitting":
+        say(load_fitting(net, weights).line(weights, net.spec.name))
+    elif weights is not None:
         prefix = "base." if scope == "base" else ""
         load_checkpoint(net, weights, scope=prefix, advice="pass --init-scope base")
     net.train()

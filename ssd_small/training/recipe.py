@@ -9,6 +9,7 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from ..artefacts.record import Fields
 from ..errors import UsageError
 from ..models.registry import get_spec
 
@@ -156,6 +157,31 @@ def published_recipe(model: str) -> Recipe:
         UsageError: there is no network of that name.
     """
     return _PUBLISHED[get_spec(model).name]
+
+
+def changed_for_random_weights(model: str, recipe: Recipe) -> bool:
+    """Whether a recipe has any of what helps without a trained backbone."""
+    published = published_recipe(model)
+    helps = ("norm_scale", "background", "clip_norm", "ramp")
+    return any(getattr(recipe, name) != getattr(published, name) for name in helps)
+
+
+def recipe_from_fields(values: Fields) -> Recipe:
+    """Read what :meth:`Recipe.to_dict` gave; a ValueError for what is no recipe."""
+    given: dict[str, Any] = {}
+    for one in fields(Recipe):
+        name, kind = one.name, str(one.type)
+        if "None" in kind and name not in values:
+            given[name] = None
+        elif kind.startswith("int"):
+            given[name] = values.integer(name, 0, 2**63 - 1)
+        elif kind.startswith("float"):
+            given[name] = values.number(name)
+        elif kind == "bool":
+            given[name] = values.flag(name)
+        else:
+            given[name] = values.text(name)
+    return Recipe(**given)
 
 
 def recipe_differences(ours: Recipe, theirs: dict[str, Any]) -> list[str]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from ..artefacts.checkpoint import CheckpointRecord, write_checkpoint
+from ..artefacts.description import description_from_spec
 from ..errors import Diverged
 from .history import History
 from .matching import Targets
 from .schedule import progress_of
-from .state import Position, RunFolder, load_state, save_network, save_state
+from .state import Position, RunFolder, load_state, save_state
 from .step import Learner, all_finite
 
 
@@ -31,6 +33,23 @@ class Batches(Protocol):
         """What this process' images of a batch are called, for messages."""
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is learned, for the records of the checkpoints.
+
+    Attributes:
+        labels: class names, background left out; None for numbered ones.
+        data: JSON values on the pictures and where the weights come from.
+    """
+
+    labels: Sequence[str] | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: classes that nobody named
+NUMBERED = Subject()
+
+
 @dataclass(eq=False)
 class Run:
     """A training run under way.
@@ -41,7 +60,9 @@ class Run:
         about: JSON values that identify network and data; a resumed run must agree.
         folder: where files are written.
         history: losses and scores so far.
+        subject: what is learned.
         position: how far it has come.
+        unknown: fields of the resume file that a newer minor format added.
     """
 
     learner: Learner
@@ -49,16 +70,32 @@ class Run:
     about: dict[str, Any]
     folder: RunFolder
     history: History
+    subject: Subject
     position: Position = field(default_factory=Position)
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def fresh(cls, learner: Learner, batches: Batches, about: dict[str, Any], path: Path) -> Run:
+    def fresh(
+        cls,
+        learner: Learner,
+        batches: Batches,
+        about: dict[str, Any],
+        path: Path,
+        subject: Subject = NUMBERED,
+    ) -> Run:
         """A run from the begin."""
         folder = RunFolder(path)
-        return cls(learner, batches, about, folder, History(folder.history))
+        return cls(learner, batches, about, folder, History(folder.history), subject)
 
     @classmethod
-    def resumed(cls, learner: Learner, batches: Batches, about: dict[str, Any], path: Path) -> Run:
+    def resumed(
+        cls,
+        learner: Learner,
+        batches: Batches,
+        about: dict[str, Any],
+        path: Path,
+        subject: Subject = NUMBERED,
+    ) -> Run:
         """A run from where it was stopped.
 
         Raises:
@@ -66,11 +103,11 @@ class Run:
             UsageError: that was another run.
         """
         folder = RunFolder(path)
-        position = load_state(learner, about, folder.resume)
+        position, unknown = load_state(learner, about, folder.resume)
         history = History(folder.history)
         if folder.history.exists():
             history = History.up_to(folder.history, position.iteration)
-        return cls(learner, batches, about, folder, history, position)
+        return cls(learner, batches, about, folder, history, subject, position, unknown)
 
     @property
     def progress(self) -> float:
@@ -100,5 +137,25 @@ class Run:
                 "saved; expected finite ones: lower --lr, or limit the gradient with --clip-norm"
             )
         if self.learner.processes.writer:
-            save_state(self.learner, self.position, self.about, self.folder.resume)
-            save_network(self.learner.result, self.folder.last)
+            save_state(self.learner, self.position, self.about, self.folder.resume, self.unknown)
+            self.save_checkpoint(self.folder.last)
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Write the weights to evaluate and to keep, with their record.
+
+        Raises:
+            OutputError: it cannot be written; an older file stays whole.
+        """
+        net, recipe = self.learner.result, self.learner.recipe
+        labels, done = self.subject.labels, self.position.iteration
+        record = CheckpointRecord(
+            description_from_spec(net.spec, net.num_classes, net.width, labels=labels),
+            recipe.to_dict(),
+            {
+                **self.subject.data,
+                "iterations": done,
+                "images_seen": done * recipe.batch,
+                "epochs": self.epochs,
+            },
+        )
+        write_checkpoint(net.state_dict(), record, path)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from ..artefacts.description import description_from_spec
 from ..datasets.coco import Annotations, image_paths, read_annotations
 from ..errors import BadFile, UsageError
 from ..evaluation.coco_results import category_ids
-from ..files import check_writable, sha256_of, write_bytes
+from ..files import check_writable, write_bytes, write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
 from ..models.registry import get_spec
@@ -26,52 +25,17 @@ from .cpu import training_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
 from .evaluation import PROTOCOL, evaluate_network
-from .initialise import InitScope, initial_network
+from .initialise import initial_network
+from .job import TrainingJob
 from .pictures import PictureBatches
-from .recipe import Recipe
+from .recipe import changed_for_random_weights
 from .reporter import Reporter, as_duration, reporting
-from .run import Run
+from .run import Run, Subject
+from .run_record import RunRecord, read_run_record, record_from_job, training_from_record
 from .state import RunFolder
 from .step import Learner
 from .stopping import Stopped, stop_on_signals
-from .trainer import LoopOptions, Metrics, train
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """What to train, on what, and where to write.
-
-    Attributes:
-        model: name of the network.
-        recipe: hyper-parameters.
-        annotations, images: COCO-format JSON and the folder of its image files.
-        output: folder for checkpoints, history and log.
-        width: channel multiplier.
-        val_annotations, val_images: the same of pictures to evaluate on; None for none.
-        weights: checkpoint to start from; None for random weights.
-        init_scope: what is taken from it.
-        resume: go on with the run in ``output``.
-        device: "auto", "cpu" or "cuda".
-        workers: processes that read and augment pictures, per training process.
-        threads: CPU threads; 0 for PyTorch's choice.
-        options: how often to log, evaluate and save.
-    """
-
-    model: str
-    recipe: Recipe
-    annotations: Path
-    images: Path
-    output: Path
-    width: float = 1.0
-    val_annotations: Path | None = None
-    val_images: Path | None = None
-    weights: Path | None = None
-    init_scope: InitScope = "base"
-    resume: bool = False
-    device: str = "auto"
-    workers: int = 2
-    threads: int = 0
-    options: LoopOptions = field(default_factory=LoopOptions)
+from .trainer import Metrics, train
 
 
 def run_training(job: TrainingJob) -> dict[str, Any]:
@@ -87,33 +51,45 @@ def run_training(job: TrainingJob) -> dict[str, Any]:
         OutputError: a file could not be written; older files stay whole.
     """
     _check_output(job)
+    _check_inputs(job)
     with training_cpu(job.threads):
         return _run(job)
 
 
 def _run(job: TrainingJob) -> dict[str, Any]:
+    folder, notes = RunFolder(job.output), list[str]()
+    before = read_run_record(folder.record) if job.resume else None
     data = DetectionDataset.from_coco(job.annotations, job.images)
     val = _validation(job, data)
+    record = record_from_job(job, data, before)
     with joined_processes(job.device) as processes:
+        # a run that goes on has its weights in resume.pth
+        weights = None if job.resume else job.weights
         net = initial_network(
-            job.model, data.num_classes, job.width, job.recipe, job.weights, job.init_scope
+            *(job.model, data.num_classes, job.width, job.recipe, weights, job.init_scope),
+            say=notes.append,
         )
         learner = Learner.of(net, job.recipe, processes)
         batches = PictureBatches(data, net, job.recipe, processes, job.workers)
         begin = Run.resumed if job.resume else Run.fresh
-        run = begin(learner, batches, _about(job, data), job.output)
+        subject = Subject(data.labels, training_from_record(record, data))
+        run = begin(learner, batches, record.identity, job.output, subject)
         with (
             reporting(run.folder.log, speaks=processes.writer) as reporter,
             stop_on_signals() as stop,
         ):
-            _introduce(job, run, data, processes, reporter)
+            if processes.writer:
+                write_bytes(run.folder.labels, ("\n".join(data.labels) + "\n").encode())
+                write_json(run.folder.record, record.to_dict())
+            notes += _notes(record, before)
+            _introduce(job, run, data, processes, reporter, notes)
             evaluate = _evaluation(job, val, data.labels)
             try:
                 metrics = train(run, evaluate, reporter, job.options, stop)
             except Stopped as end:
                 reporter.line(
-                    f"stopped after iteration {run.position.iteration}; the same command with "
-                    "--resume goes on"
+                    f"stopped after iteration {run.position.iteration}; ssd-small train --output "
+                    f"{job.output} --resume goes on"
                 )
                 # 0 is no signal's number
                 return _report(job, run, data, None, end.reason.signal or 0)
@@ -143,6 +119,18 @@ def _check_output(job: TrainingJob) -> None:
             )
 
 
+def _check_inputs(job: TrainingJob) -> None:
+    """Data moves between two sessions: say what is gone, and which option tells where it is."""
+    for option, path, what in (
+        ("--annotations", job.annotations, "COCO-format JSON to learn from"),
+        ("--images", job.images, "the folder of its image files"),
+        ("--val-annotations", job.val_annotations, "COCO-format JSON to evaluate on"),
+        ("--val-images", job.val_images, "the folder of its image files"),
+    ):
+        if path is not None and not path.exists():
+            raise BadFile(f"{path} is not there; expected {what}: pass {option} PATH")
+
+
 def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, Path] | None:
     """The pictures to evaluate on, checked before hours of training."""
     if (job.val_annotations is None) != (job.val_images is None):
@@ -150,7 +138,7 @@ def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, 
     if job.val_annotations is None or job.val_images is None:
         return None
     truth = read_annotations(job.val_annotations)
-    image_paths(truth, job.val_images)
+    image_paths(truth, job.val_images, "--val-images")
     category_ids(
         truth, description_from_spec(get_spec(job.model), data.num_classes, 1.0, labels=data.labels)
     )
@@ -182,29 +170,43 @@ def _params(run: Run) -> PostprocessParams:
     return params_from_preset(PROTOCOL, run.learner.net.spec.postprocess)
 
 
-def _about(job: TrainingJob, data: DetectionDataset) -> dict[str, Any]:
-    """What a resumed run must have in common with the one before."""
-    return {
-        "model": job.model,
-        "width": job.width,
-        "labels": list(data.labels),
-        "annotations": f"sha256:{sha256_of(job.annotations)}",
-        "weights": f"sha256:{sha256_of(job.weights)}" if job.weights else "random",
-        "init_scope": job.init_scope if job.weights else "-",
-    }
+def _notes(record: RunRecord, before: RunRecord | None) -> list[str]:
+    """What may surprise, a line each."""
+    job, lines = record.job, []
+    if (
+        not job.resume
+        and job.weights is None
+        and not changed_for_random_weights(job.model, job.recipe)
+    ):
+        lines.append(
+            "note: random weights, and the recipe expects a trained backbone (--weights): "
+            "'ssd-small train --help' says what helps without one"
+        )
+    if before is not None and job.val_annotations is not None:
+        val = (one.sha256.get("val_annotations") for one in (before, record))
+        if len(set(val)) > 1:
+            lines.append(
+                f"note: {job.val_annotations} is not what was evaluated on before; the best AP so "
+                "far is of other pictures"
+            )
+    return lines
 
 
 def _introduce(
-    job: TrainingJob, run: Run, data: DetectionDataset, processes: Processes, reporter: Reporter
+    job: TrainingJob,
+    run: Run,
+    data: DetectionDataset,
+    processes: Processes,
+    reporter: Reporter,
+    notes: Sequence[str],
 ) -> None:
-    """The head of the log, and the files that do not change."""
-    if processes.writer:
-        write_bytes(run.folder.labels, ("\n".join(data.labels) + "\n").encode())
+    """The head of the log."""
+    of = "" if job.init_scope == "fitting" else f"{job.init_scope} of "
     machine = describe_machine()
     reporter.line(
         f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}  {job.model}, width {job.width:g}, "
         f"{data.num_classes} classes, from "
-        + (f"{job.init_scope} of {job.weights}" if job.weights else "random weights")
+        + (f"{of}{job.weights}" if job.weights else "random weights")
     )
     reporter.line(f"recipe {json.dumps(job.recipe.to_dict())}")
     reporter.line(
@@ -214,8 +216,8 @@ def _introduce(
     if job.val_annotations is not None:
         told = text_from_params(_params(run))
         reporter.line(f"scored under protocol {PROTOCOL}: {told}; eval needs --protocol {PROTOCOL}")
-    for line in data.report.notes():
-        reporter.line(f"note: {line}")
+    for line in (*notes, *(f"note: {fault}" for fault in data.report.notes())):
+        reporter.line(line)
     reporter.line(
         f"{machine['cpu']}, {processes.device.type}, {processes.world} processes, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}"

@@ -8,20 +8,24 @@ seed and position, so no state of a random generator belongs to it.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..artefacts.record import check_format, unknown_fields, with_unknown_fields
 from ..errors import BadFile, UsageError
-from ..files import read_bytes, write_bytes
-from ..models.network import SsdNetwork
+from ..files import read_bytes
+from ..models.checkpoint import save_tensors
 from .recipe import recipe_differences
 from .step import Learner
 
 #: version of the resume file
 RESUME_FORMAT = 1
+_TENSORS = ("net", "optimizer", "scaler", "ema")
+_ADVICE = "start from last.pth beside it with --weights --init-scope all, or anew"
 
 
 @dataclass(frozen=True)
@@ -32,18 +36,23 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """State dict of the highest AP so far, with the published keys."""
+        """Checkpoint of the highest AP so far."""
         return self.path / "best.pth"
 
     @property
     def last(self) -> Path:
-        """State dict of the last save."""
+        """Checkpoint of the last save."""
         return self.path / "last.pth"
 
     @property
     def resume(self) -> Path:
         """All that a run needs to go on."""
         return self.path / "resume.pth"
+
+    @property
+    def record(self) -> Path:
+        """What the run is: :mod:`ssd_small.training.run_record`."""
+        return self.path / "run.json"
 
     @property
     def history(self) -> Path:
@@ -62,7 +71,7 @@ class RunFolder:
 
     @property
     def labels(self) -> Path:
-        """Class names, for ``--labels`` of other commands."""
+        """Class names, a line each; the checkpoints know them too."""
         return self.path / "labels.txt"
 
 
@@ -83,17 +92,13 @@ class Position:
     window: list[float] = field(default_factory=lambda: [0.0] * 4)
 
 
-def save_network(net: SsdNetwork, path: Path) -> None:
-    """Write a plain state dict with the published keys, whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written; an older file stays whole.
-    """
-    state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
-    _save(state, path)
-
-
-def save_state(learner: Learner, position: Position, about: dict[str, Any], path: Path) -> None:
+def save_state(
+    learner: Learner,
+    position: Position,
+    about: Mapping[str, Any],
+    path: Path,
+    unknown: Mapping[str, Any] | None = None,
+) -> None:
     """Write a resume file, whole or not at all.
 
     Args:
@@ -101,27 +106,41 @@ def save_state(learner: Learner, position: Position, about: dict[str, Any], path
         position: how far the run has come.
         about: JSON values a later :func:`load_state` must agree with.
         path: where to.
+        unknown: fields that :func:`load_state` found and this version does not know.
 
     Raises:
         OutputError: it cannot be written; an older file stays whole.
     """
-    content = {
-        "format": RESUME_FORMAT,
-        "about": about | {"recipe": learner.recipe.to_dict()},
-        "position": vars(position),
+    tensors = {
         "net": learner.net.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
         "scaler": learner.scaler.state_dict(),
         "ema": learner.ema.state_dict() if learner.ema is not None else None,
     }
-    _save(content, path)
+    save_tensors(
+        with_unknown_fields(_head(learner, position, about) | tensors, unknown or {}), path
+    )
 
 
-def load_state(learner: Learner, about: dict[str, Any], path: Path) -> Position:
+def _head(learner: Learner, position: Position, about: Mapping[str, Any]) -> dict[str, Any]:
+    """A resume file without its tensors."""
+    return {
+        "format": RESUME_FORMAT,
+        "about": {**about, "recipe": learner.recipe.to_dict()},
+        "position": dict(vars(position)),
+    }
+
+
+def load_state(
+    learner: Learner, about: Mapping[str, Any], path: Path
+) -> tuple[Position, dict[str, Any]]:
     """Set a learner back to where :func:`save_state` was called.
 
+    Returns:
+        How far the run had come, and what a newer minor format added, to be written again.
+
     Raises:
-        BadFile: there is no such file, or it is damaged.
+        BadFile: there is no such file, it is damaged, or of a newer format.
         UsageError: it belongs to another network, other data or another recipe; each difference is
             named.
     """
@@ -138,8 +157,8 @@ def load_state(learner: Learner, about: dict[str, Any], path: Path) -> Position:
         raise BadFile(_damaged(path)) from error
     if differences:
         raise UsageError(
-            f"cannot go on from {path}: {'; '.join(differences)}; repeat the command of that run "
-            "with --resume, or choose another --output"
+            f"cannot go on from {path}: {'; '.join(differences)}; with --resume give the "
+            "same data and nothing that differs, or choose another --output"
         )
     try:
         learner.net.load_state_dict(content["net"])
@@ -147,12 +166,13 @@ def load_state(learner: Learner, about: dict[str, Any], path: Path) -> Position:
         learner.scaler.load_state_dict(content["scaler"])
         if learner.ema is not None:
             learner.ema.load_state_dict(content["ema"])
-        position = Position(**content["position"])
+        position = Position(**{one.name: content["position"][one.name] for one in fields(Position)})
         _check_momenta(learner)
         _check_position(position)
-        return position
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise BadFile(_damaged(path)) from error
+    head = {name: value for name, value in content.items() if name not in _TENSORS}
+    return position, unknown_fields(head, _head(learner, position, about))
 
 
 def _check_momenta(learner: Learner) -> None:
@@ -178,25 +198,13 @@ def _read(path: Path) -> dict[str, Any]:
         content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail in any way
         raise BadFile(_damaged(path)) from error
-    if not isinstance(content, dict) or content.get("format") != RESUME_FORMAT:
-        raise BadFile(_damaged(path))
-    return content
+    return check_format(content, "resume file", RESUME_FORMAT, path, _ADVICE)
 
 
 def _damaged(path: Path) -> str:
-    return (
-        f"cannot go on from {path}: it is damaged or no resume file of this version; start from "
-        "last.pth beside it with --weights --init-scope all, or anew"
-    )
+    return f"cannot go on from {path}: it is damaged or no resume file; {_ADVICE}"
 
 
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _save(content: object, path: Path) -> None:
-    """``torch.save`` by way of memory: a full disk is then an OSError, not a RuntimeError."""
-    stream = io.BytesIO()
-    torch.save(content, stream)
-    write_bytes(path, stream.getvalue())

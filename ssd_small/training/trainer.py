@@ -17,7 +17,6 @@ from .matching import Targets
 from .reporter import Reporter, as_duration
 from .run import Run
 from .schedule import lr_factor
-from .state import save_network
 from .step import update
 from .stopping import TIME_OVER, Stopped, StopReason, StopRequest
 
@@ -257,6 +256,6 @@ class _Loop:
         texts = (f"{n} {'-' if v is None else f'{v:.4f}'}" for n, v in scores.items())
         self.reporter.line(f"{self._where()}  {'  '.join(texts)}{'  best' if better else ''}")
         if better:
-            save_network(run.learner.result, run.folder.best)
+            run.save_checkpoint(run.folder.best)
             position.best = achieved
         return metrics

@@ -46,6 +46,7 @@ def test_a_checkpoint_and_its_engine_have_one_default(evaluate, checkpoint, engi
         assert report["protocol"] == reports[0]["protocol"]
     shown = evaluate("--engine", engine).fits().out
     assert f"protocol deploy: {DEPLOY}; box convention exclusive" in shown
+    assert "s, decode+NMS inside)" in shown
 
 
 def test_the_published_protocol_is_asked_for(evaluate, checkpoint, engine):
@@ -57,7 +58,9 @@ def test_the_published_protocol_is_asked_for(evaluate, checkpoint, engine):
     assert "protocol coco: score > 0.01, IoU > 0.6, pre-NMS top all, 100 per class" in shown
     assert "box convention inclusive" in shown
     # decode + NMS inside have the other one
-    line = evaluate("--engine", engine, "--protocol", "coco").fails(2, "pre_nms_topk 400, not 0")
+    line = evaluate("--engine", engine, "--protocol", "coco").fails(
+        2, "pre_nms_topk 400, not 0", "pixel_offset 0, not 0.00333333"
+    )
     assert "{" not in line
     assert "PostprocessParams" not in line
     evaluate("--engine", engine, "--protocol", "deploy").fits()

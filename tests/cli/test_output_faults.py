@@ -166,9 +166,14 @@ def test_ctrl_c_ends_a_running_command(engine):
         text=True,
     )
     assert process.stderr is not None
-    assert "measuring" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    with process:
+        try:
+            assert "measuring" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        except BaseException:
+            process.kill()
+            raise
     assert (process.returncode, out) == (130, "")
     lines = [line for line in err.splitlines() if line and "Warning" not in line]
     assert lines[-1] == "ssd-small: interrupted; nothing half-written was left"

@@ -50,10 +50,15 @@ def _signalled(
         start_new_session=True,
     )
     assert process.stderr is not None
-    while f"iteration {iteration} " not in process.stderr.readline():
-        assert process.poll() is None
-    os.killpg(process.pid, number)
-    _, err = process.communicate(timeout=60)
+    with process:
+        try:
+            while f"iteration {iteration} " not in process.stderr.readline():
+                assert process.poll() is None
+            os.killpg(process.pid, number)
+            _, err = process.communicate(timeout=60)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # or it would go on after the tests
+            raise
     return process.returncode, err
 
 

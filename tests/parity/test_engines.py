@@ -10,12 +10,13 @@ import onnx
 import pytest
 import torch
 from ssd_small.export.build_engine import build_engine
-from ssd_small.export.onnx_file import read_onnx, write_onnx
+from ssd_small.export.onnx_file import write_onnx
 from ssd_small.export.to_onnx import onnx_from_network
 
 import ssd_small
 from ssd_small.artefacts.build_options import BuildOptions
 from ssd_small.artefacts.description import description_from_spec
+from ssd_small.artefacts.onnx_file import read_onnx
 from ssd_small.bench.run import reference_runtime
 from ssd_small.bench.synthetic import picture_input
 from ssd_small.detection.inference import Inference

@@ -19,6 +19,8 @@ from tensorrt_double import TensorRt
 
 from ssd_small.artefacts.build_options import Precision
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Network:

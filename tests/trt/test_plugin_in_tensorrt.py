@@ -80,6 +80,8 @@ def test_what_the_exporter_writes_is_what_the_creator_reads(build: Any, heads: s
     """The parser drops attributes that the creator does not announce, without a word."""
     from ssd_small.export import decode_nms_node as exporter
 
+    from ssd_small.artefacts.onnx_file import find_decode_nms
+
     helper, kind = onnx.helper, getattr(onnx.TensorProto, heads)
     extents = {"loc": ["N", NUM_PRIORS, 4], "conf": ["N", NUM_PRIORS, NUM_CLASSES]}
     values = [
@@ -95,7 +97,7 @@ def test_what_the_exporter_writes_is_what_the_creator_reads(build: Any, heads: s
     exporter.drop_function(model)
     result = build(model.SerializeToString())
     assert result.status == 0, result.log
-    node = exporter.find_decode_nms(model)
+    node = find_decode_nms(model)
     assert [attribute.name for attribute in node.attribute] == sorted(result.fields)
     assert result.outputs == expected_outputs((NUM_CLASSES - 1) * 11)
     assert b"sigmoid\0" in result.plan

@@ -50,6 +50,7 @@ def tensorrt(
     monkeypatch.syspath_prepend(str(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tensorrt")
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_one_path_builds_for_the_other_module(

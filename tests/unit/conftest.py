@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from detection_models import Models
     from plugin_driver import Library
 
     from ssd_small.training.run import Run
@@ -29,3 +30,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     from training_doubles import train_noise
 
     return train_noise(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """A small network in every form that a detector is opened from; do not write to the files."""
+    for module in ("torch", "onnxscript", "onnxruntime"):
+        pytest.importorskip(module, reason=f"needs {module}")
+    from detection_models import Models
+
+    return Models(tmp_path_factory.mktemp("models"))

@@ -169,6 +169,7 @@ def test_in_a_dense_picture_crops_need_every_object_to_overlap() -> None:
     assert {tuple(inside.tolist()) for _, inside in parts} >= {(True, False), (False, True)}
 
 
+@pytest.mark.slow
 @given(samples(), numbers)
 @settings(max_examples=300, deadline=None)
 def test_objects_are_never_silently_lost(given_sample: Sample, seed: int) -> None:

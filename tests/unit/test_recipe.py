@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -9,9 +10,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
+from ssd_small.artefacts.record import Fields  # noqa: E402
 from ssd_small.errors import UsageError  # noqa: E402
 from ssd_small.models.registry import list_models  # noqa: E402
-from ssd_small.training.recipe import Recipe, published_recipe, recipe_differences  # noqa: E402
+from ssd_small.training.recipe import (  # noqa: E402
+    Recipe,
+    changed_for_random_weights,
+    published_recipe,
+    recipe_differences,
+    recipe_from_fields,
+)
 from ssd_small.training.schedule import lr_factor, progress_of  # noqa: E402
 
 
@@ -133,3 +141,45 @@ def test_differences_are_named() -> None:
         "lr is 0.004, was 0.5",
         "ema_decay is None, was 0.9",
     ]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(),
+        Recipe(epochs=None, minutes=2.5, head_lr=0.1, clip_norm=3.0, ema_decay=0.9),
+        Recipe(background=0.5, precision="amp", channels_last=False, seed=2**63 - 1),
+    ],
+)
+def test_a_recipe_is_read_back_from_json(recipe: Recipe) -> None:
+    assert recipe_from_fields(Fields(json.loads(json.dumps(recipe.to_dict())))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", None),
+        ("lr", "0.1"),
+        ("lr", -1),
+        ("batch", 2.5),
+        ("batch", True),
+        ("channels_last", 1),
+        ("precision", "fp8"),
+        ("epochs", None),
+        ("seed", 2**63),
+    ],
+)
+def test_what_is_no_recipe_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=name):
+        recipe_from_fields(Fields(Recipe().to_dict() | {name: value}))
+    without = {key: kept for key, kept in Recipe().to_dict().items() if key != "momentum"}
+    with pytest.raises(ValueError, match="momentum is missing"):
+        recipe_from_fields(Fields(without))
+
+
+@pytest.mark.parametrize("model", list_models())
+def test_a_recipe_is_for_random_weights_once_one_of_the_four_options_is_set(model: str) -> None:
+    recipe = published_recipe(model)
+    assert not changed_for_random_weights(model, recipe.with_changes(lr=0.1, batch=2, seed=9))
+    for name, value in {"norm_scale": 8, "background": 0.9, "clip_norm": 10, "ramp": 0.03}.items():
+        assert changed_for_random_weights(model, recipe.with_changes(**{name: value}))

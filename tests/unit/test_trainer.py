@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,6 +176,43 @@ def test_a_damaged_resume_file_is_named(whole: Run, tmp_path: Path, content) -> 
     (tmp_path / "resume.pth").write_bytes(content)
     with pytest.raises(BadFile, match="damaged"):
         Run.resumed(learner, NoiseBatches(learner.net), ABOUT, tmp_path)
+
+
+def _rewritten(whole: Run, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    content = torch.load(whole.folder.resume, weights_only=True)
+    change(content)
+    torch.save(content, folder / "resume.pth")
+    return folder
+
+
+def test_a_resume_file_of_a_newer_format_is_refused(whole: Run, tmp_path: Path) -> None:
+    learner = learner_of(small_recipe())
+    for number, words in (
+        (2, "written by a newer ssd-small.*format 2.*update"),
+        (None, "last.pth"),
+    ):
+        folder = _rewritten(whole, tmp_path, lambda content: content.update(format=number))  # noqa: B023
+        with pytest.raises(BadFile, match=f"resume.pth.*{words}"):
+            Run.resumed(learner, NoiseBatches(learner.net), ABOUT, folder)
+
+
+def test_fields_of_a_newer_minor_format_are_written_again(whole: Run, tmp_path: Path) -> None:
+    def grow(content: dict[str, Any]) -> None:
+        content["format_minor"], content["weather"] = 1, "fine"
+        content["position"]["altitude"] = 8848
+
+    learner = learner_of(small_recipe())
+    folder = _rewritten(whole, tmp_path, grow)
+    run = Run.resumed(learner, NoiseBatches(learner.net), ABOUT, folder)
+    assert run.position.iteration == 6
+    run.save()
+    again = torch.load(folder / "resume.pth", weights_only=True)
+    assert (again["format_minor"], again["weather"]) == (1, "fine")
+    assert again["position"]["altitude"] == 8848
+    assert (
+        again.keys() - {"format_minor", "weather"}
+        == torch.load(whole.folder.resume, weights_only=True).keys()
+    )
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path: Path) -> None:

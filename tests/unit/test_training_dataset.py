@@ -109,6 +109,21 @@ def test_every_box_is_learned_clipped_or_counted_as_left_out(folder: Folder) -> 
     assert json.loads(json.dumps(report.to_dict()))["clipped"] == 1
 
 
+def test_the_median_side_of_the_objects_by_hand(folder: Folder) -> None:
+    """Pictures are 80 x 60, the second one is annotated at twice that."""
+    folder.content["images"][1] |= {"width": 160, "height": 120}
+    folder.add(10, 4, 0, 0, 8, 6)  # 30 x 30 of 300 x 300
+    folder.add(11, 4, 0, 0, 16, 12)  # the same
+    folder.add(11, 9, 0, 0, 160, 120)  # all of it
+    folder.add(12, 9, 5, 5, 2, 6)  # 7.5 x 30: a side of 15
+    folder.add(12, 9, 70, 0, 20, 60)  # clipped to 10 x 60: 37.5 x 300
+    assert folder.open().median_object_pixels(300, 300) == pytest.approx(30)
+    del folder.content["annotations"][:2]
+    # the median of 15, 106.07 and 300; twice as large in pictures of twice the size
+    assert folder.open().median_object_pixels(300, 300) == pytest.approx((37.5 * 300) ** 0.5)
+    assert folder.open().median_object_pixels(600, 600) == pytest.approx(2 * (37.5 * 300) ** 0.5)
+
+
 def test_labels_choose_and_order_the_classes(folder: Folder) -> None:
     folder.add(10, 4, 1, 1, 9, 9)
     folder.add(11, 9, 1, 1, 9, 9)

@@ -1,0 +1,122 @@
+"""From the options of ``ssd-small train`` to a job; with ``--resume``, most are in ``run.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..artefacts.network import model_of, open_checkpoint
+from ..errors import BadFile, UsageError
+from ..models.checkpoint import width_from_state
+from ..models.registry import get_spec
+from ..models.shipped import find_shipped
+from .job import TrainingJob
+from .recipe import Recipe, published_recipe
+from .run_record import read_run_record
+from .state import RunFolder
+from .trainer import LoopOptions
+
+_RECIPE = tuple(one.name for one in fields(Recipe))
+_LOOP = tuple(one.name for one in fields(LoopOptions))
+_NEEDED = ("annotations", "images")
+
+
+def job_from_options(
+    output: Path, options: Mapping[str, Any], *, resume: bool = False
+) -> TrainingJob:
+    """What to do, from those options alone that were given.
+
+    Without ``resume`` the others have the defaults of :class:`TrainingJob` and the recipe that was
+    published for the network, and a checkpoint among ``weights`` tells network and width. With it
+    they are those of the run in ``output``; whether what is given agrees with that run is seen when
+    its state is read.
+
+    Args:
+        output: folder of the run.
+        options: values by the names of the fields of :class:`TrainingJob`, :class:`Recipe` and
+            :class:`LoopOptions`.
+        resume: go on with the run in ``output``.
+
+    Raises:
+        UsageError: an option is needed, or contradicts another one.
+        BadFile: there is no run to go on with; the run's record or the checkpoint cannot be read.
+    """
+    folder = RunFolder(output)
+    if resume and not folder.resume.exists():
+        raise BadFile(
+            f"no run to go on with: {folder.resume}: No such file or directory; pass the --output "
+            "of a run that was stopped, or leave --resume out"
+        )
+    begun = read_run_record(folder.record) if resume else None
+    if begun is None:
+        job = _new_job(output, options, resume=resume)
+    else:
+        job = _with_options(replace(begun.job, output=output, resume=True), options)
+    if job.weights is None and "init_scope" in options:
+        raise UsageError(
+            f"--init-scope {options['init_scope']} needs --weights FILE; pass it, or leave both out"
+        )
+    return job
+
+
+def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> TrainingJob:
+    """A job whose folder does not tell what it is."""
+    missing = [f"--{name}" for name in _NEEDED if name not in options]
+    if missing and resume:
+        raise UsageError(
+            f"{output} has no run.json, its run was begun by an older ssd-small: repeat the whole "
+            f"command with --resume (missing: {', '.join(missing)})"
+        )
+    if missing:
+        raise UsageError(f"nothing to learn from: pass {' and '.join(missing)} (see --help)")
+    found: dict[str, Any] = {}
+    if "weights" in options:
+        # older versions took the backbone unless told otherwise
+        scope = options.get("init_scope", "base" if resume else "fitting")
+        found = {"init_scope": scope, **_from_checkpoint(options, scope)}
+    model = found.get("model") or options.get("model")
+    if model is None:
+        raise UsageError(
+            "no network: pass --model NAME (see 'ssd-small models'), or --weights of a checkpoint "
+            "that knows its own"
+        )
+    known = {**options, **found}
+    job = TrainingJob(
+        model,
+        published_recipe(model),
+        known["annotations"],
+        known["images"],
+        output,
+        resume=resume,
+    )
+    return _with_options(job, known)
+
+
+def _from_checkpoint(options: Mapping[str, Any], scope: str) -> dict[str, Any]:
+    """Path, network and width of the checkpoint to start from, as far as they are not given."""
+    opened = open_checkpoint(options["weights"])
+    asked = options.get("model")
+    # part of a checkpoint may go into another network
+    model = asked if asked is not None and scope != "all" else model_of(opened, asked)
+    width = options.get("width") or opened.width
+    if width is None:
+        width = width_from_state(opened.state, get_spec(model)) or TrainingJob.width
+    return {"weights": opened.path, "model": model, "width": width}
+
+
+def _with_options(job: TrainingJob, options: Mapping[str, Any]) -> TrainingJob:
+    """A job with what is given in the place of what it had."""
+    own = {name: value for name, value in options.items() if name not in (*_RECIPE, *_LOOP)}
+    shipped = find_shipped(own.get("weights"))
+    if shipped is not None:
+        own["weights"] = shipped.path
+    loop = {name: options[name] for name in _LOOP if name in options}
+    recipe = {name: options[name] for name in _RECIPE if name in options}
+    return replace(
+        job,
+        recipe=job.recipe.with_changes(**recipe),
+        options=replace(job.options, **loop),
+        **own,
+    )

@@ -1,0 +1,219 @@
+"""``run.json``: what the run in a folder is, so that ``--resume`` need not be told again.
+
+It is written before the first update of each session, so that an option given with ``--resume``
+(where the pictures lie now, say) holds for the sessions after that one too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from .._version import __version__
+from ..artefacts.record import Fields, check_format, unknown_fields, with_unknown_fields
+from ..errors import BadFile
+from ..files import read_json, sha256_of
+from ..models.registry import get_spec
+from .dataset import DetectionDataset
+from .initialise import InitScope
+from .job import TrainingJob
+from .recipe import recipe_from_fields
+from .trainer import LoopOptions
+
+#: version of run.json
+RUN_FORMAT = 1
+#: what a job reads: files whose content is part of the record, and folders
+_FILES, _FOLDERS = ("annotations", "val_annotations"), ("images", "val_images")
+_NEEDED = ("annotations", "images")
+_ADVICE = "remove it and repeat the whole command of the run with --resume"
+_MOST = 1 << 31
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its folder describes it.
+
+    Attributes:
+        job: what was asked for; paths are absolute.
+        labels: class names, background left out.
+        sha256: of ``annotations``, ``val_annotations`` and ``weights``, where there are such.
+        median_object_pixels: see :meth:`DetectionDataset.median_object_pixels`, at the input of
+            the network.
+        tool_version: version of this package that wrote it.
+        unknown: fields of a newer minor format, kept for whoever reads the file next.
+    """
+
+    job: TrainingJob
+    labels: tuple[str, ...]
+    sha256: Mapping[str, str]
+    median_object_pixels: float
+    tool_version: str = __version__
+    unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one before, beside the recipe."""
+        weights = self.sha256.get("weights")
+        return {
+            "model": self.job.model,
+            "width": self.job.width,
+            "labels": list(self.labels),
+            "annotations": f"sha256:{self.sha256['annotations']}",
+            "weights": f"sha256:{weights}" if weights else "random",
+            "init_scope": self.job.init_scope if weights else "-",
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; unknown fields that were read are written again."""
+        job, options = self.job, self.job.options
+        data: dict[str, Any] = {}
+        for name in (*_FILES, *_FOLDERS):
+            path = getattr(job, name)
+            data[name] = None if path is None else {"path": str(path)}
+            if name in self.sha256:
+                data[name]["sha256"] = self.sha256[name]
+        weights = None
+        if job.weights is not None:
+            taken = {"sha256": self.sha256["weights"], "init_scope": job.init_scope}
+            weights = {"path": str(job.weights), **taken}
+        own: dict[str, Any] = {
+            "format": RUN_FORMAT,
+            "tool_version": self.tool_version,
+            "model": job.model,
+            "width": job.width,
+            "labels": list(self.labels),
+            "recipe": job.recipe.to_dict(),
+            "weights": weights,
+            "data": data | {"median_object_pixels": self.median_object_pixels},
+            "options": {
+                "eval_every": options.eval_every,
+                "save_minutes": options.save_minutes,
+                "log_every": options.log_every,
+                "device": job.device,
+                "workers": job.workers,
+                "threads": job.threads,
+            },
+        }
+        return with_unknown_fields(own, self.unknown)
+
+    @classmethod
+    def from_dict(cls, values: object, source: Path) -> RunRecord:
+        """Rebuild from :meth:`to_dict`; the job's ``output`` is the folder of ``source``.
+
+        Raises:
+            BadFile: written in a newer format, or a field is missing or wrong.
+        """
+        known = check_format(values, "run record", RUN_FORMAT, source, _ADVICE)
+        try:
+            fields = Fields(known)
+            data = fields.fields("data")
+            named = [name for name in (*_FILES, *_FOLDERS) if name in _NEEDED or name in data]
+            files = {name: data.fields(name) for name in named}
+            hashes = {name: files[name].text("sha256") for name in _FILES if name in files}
+            paths: dict[str, Any] = {name: Path(one.text("path")) for name, one in files.items()}
+            if "weights" in fields:
+                weights = fields.fields("weights")
+                hashes["weights"] = weights.text("sha256")
+                paths["weights"] = Path(weights.text("path"))
+                paths["init_scope"] = weights.text("init_scope", get_args(InitScope))
+            record = cls(
+                job=TrainingJob(
+                    model=get_spec(fields.text("model")).name,
+                    recipe=recipe_from_fields(fields.fields("recipe")),
+                    output=source.parent,
+                    width=fields.number("width", 0, 4),
+                    **paths,
+                    **_options_from_fields(fields.fields("options")),
+                ),
+                labels=fields.texts("labels"),
+                sha256=hashes,
+                median_object_pixels=data.number("median_object_pixels", 0),
+                tool_version=fields.text("tool_version"),
+            )
+        except ValueError as error:
+            raise BadFile(f"{source} is incomplete or damaged ({error}); {_ADVICE}") from error
+        return replace(record, unknown=unknown_fields(known, record.to_dict()))
+
+
+def _options_from_fields(fields: Fields) -> dict[str, Any]:
+    """The fields of a job that do not decide what is learned."""
+    return {
+        "device": fields.text("device", ("auto", "cpu", "cuda")),
+        "workers": fields.integer("workers", 0, _MOST),
+        "threads": fields.integer("threads", 0, _MOST),
+        "options": LoopOptions(
+            log_every=fields.integer("log_every", 1, _MOST),
+            eval_every=fields.integer("eval_every", 0, _MOST),
+            save_minutes=fields.number("save_minutes", 0),
+        ),
+    }
+
+
+def read_run_record(path: Path) -> RunRecord | None:
+    """The record of a run; None if there is no such file, as in folders of older versions.
+
+    Raises:
+        BadFile: it cannot be read.
+    """
+    if not path.exists():
+        return None
+    return RunRecord.from_dict(read_json(path, "what 'ssd-small train' wrote of its run"), path)
+
+
+def record_from_job(
+    job: TrainingJob, data: DetectionDataset, before: RunRecord | None = None
+) -> RunRecord:
+    """The record of a session that is about to begin.
+
+    Args:
+        job: what was asked for.
+        data: the pictures of its annotations.
+        before: record of the run that it goes on with.
+
+    Raises:
+        BadFile: a file that was named is not there.
+    """
+    names = (*_FILES, *_FOLDERS, "weights")
+    given = {name: getattr(job, name) for name in names if getattr(job, name) is not None}
+    paths = {name: path.absolute() for name, path in given.items()}
+    hashes = {}
+    for name in (*_FILES, "weights"):
+        if name not in paths:
+            continue
+        if name == "weights" and before is not None and before.job.weights == paths[name]:
+            # they were read when the run began, and may have been removed or replaced since
+            hashes[name] = before.sha256[name]
+        else:
+            hashes[name] = _sha256_of(paths[name], f"--{name.replace('_', '-')}")
+    height, width = get_spec(job.model).input_size
+    return RunRecord(
+        job=replace(job, **paths),
+        labels=data.labels,
+        sha256=hashes,
+        median_object_pixels=data.median_object_pixels(height, width),
+        unknown={} if before is None else before.unknown,
+    )
+
+
+def _sha256_of(path: Path, option: str) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise BadFile(
+            f"cannot read {path}: {error.strerror or error}; pass the right {option}"
+        ) from error
+
+
+def training_from_record(record: RunRecord, data: DetectionDataset) -> dict[str, Any]:
+    """What checkpoints say of the data they learned from: no folder of this machine."""
+    annotations = record.job.annotations
+    return {
+        "annotations": {"file": annotations.name, "sha256": record.sha256["annotations"]},
+        "images": data.report.images,
+        "boxes": data.report.boxes,
+        "median_object_pixels": record.median_object_pixels,
+        "weights": record.identity["weights"],
+        "init_scope": record.identity["init_scope"],
+    }
