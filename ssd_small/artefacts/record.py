@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile
-from .strict_json import SURROGATE, check_json, is_number, quoted
+from ..files import read_bytes
+from .strict_json import SURROGATE, check_json, is_number, quoted, record_from_json
 
 #: what breaks a line, moves the cursor, or cannot be written
 NO_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -69,6 +70,19 @@ def check_record(
     except ValueError as error:
         raise BadFile(f"{source} holds a damaged {what} ({error}); {advice}") from error
     return record
+
+
+def read_record(path: Path, expected: str) -> Any:
+    """Parse a record that is a file of its own; ``expected`` says what it should have been.
+
+    Raises:
+        BadFile: absent, unreadable, or not JSON.
+    """
+    content = read_bytes(path, expected)
+    try:
+        return record_from_json(content)
+    except ValueError as error:
+        raise BadFile(f"{path} is not JSON ({error}); expected {expected}") from error
 
 
 #: fields that a version does not know; those inside a list are under their position in it
@@ -137,6 +151,13 @@ class Fields:
         if NO_LINE.search(value):
             raise self._wrong(name, "a text in one line")
         return value
+
+    def path(self, name: str) -> Path:
+        """A path, which need not be text: the bytes of a file's name can be anything but 0."""
+        value = self._get(name)
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise self._wrong(name, "a path")
+        return Path(value)
 
     def integer(self, name: str, least: int, most: int) -> int:
         """A whole number in a range."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import BadFile
-from ..files import atomic_output, json_bytes, read_bytes, sha256_of
+from ..files import atomic_output, json_bytes, sha256_of
 from .build_options import BuildOptions
 from .build_record import (
     BatchRange,
@@ -21,8 +21,8 @@ from .build_record import (
     SourceFile,
 )
 from .description import METADATA_KEY, Description
-from .record import Fields, check_record, unknown_fields, with_unknown_fields
-from .strict_json import quoted, record_from_json
+from .record import Fields, check_record, read_record, unknown_fields, with_unknown_fields
+from .strict_json import quoted
 
 SIDECAR_FORMAT = 1
 TARGETS = ("onnxruntime", "tensorrt", "tensorrt-rtx")
@@ -167,11 +167,7 @@ def read_sidecar_file(path: str | Path) -> Sidecar:
     Raises:
         BadFile: absent, damaged, or of a newer format.
     """
-    text = read_bytes(Path(path), "a sidecar written by 'ssd-small build-engine'")
-    try:
-        values = record_from_json(text)
-    except ValueError as error:
-        raise BadFile(f"{path} is not JSON ({error}); {_ADVICE}") from error
+    values = read_record(Path(path), "a sidecar written by 'ssd-small build-engine'")
     return Sidecar.from_dict(values, path)
 
 

@@ -17,7 +17,7 @@ _QUOTED = 60
 #: cuts before it goes deep, or round in circles
 _NESTED = reprlib.Repr()
 #: far more than any record needs, few enough to be walked through and written out
-_MOST_DEPTH, _MOST_VALUES = 64, 1_000_000
+_MOST_DEPTH, _MOST_VALUES = 64, 100_000
 #: half a UTF-16 pair, which no encoding can write
 SURROGATE = re.compile("[\ud800-\udfff]")
 

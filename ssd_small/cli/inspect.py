@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ def command(file: Path, as_json: bool) -> None:
     Network, class names, preprocessing, post-processing, inputs and outputs; of an engine also how
     it was built, and its layers where they can be read here.
     """
+    from ..artefacts.record import NO_LINE
     from ..doctor.inspection import inspect_file
 
     found = inspect_file(file)
     if as_json:
         print_json(found)
         return
-    for name, value in _lines(found):
-        click.echo(f"{name}: {value}")
+    lines = [(name, NO_LINE.sub("?", value)) for name, value in _lines(found)]
+    width = max(len(name) for name, _ in lines) + 2
+    for name, value in lines:
+        click.echo(f"{name + ':':<{width}}{value}")
     if found["tensors"]:
         rows = [
             [t["name"], t["mode"], t["type"], " ".join(map(str, t["shape"]))]
@@ -65,7 +69,10 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "classes", _shortened(found["labels"])
         yield "input", _input(found["preprocessing"])
         inside = "inside" if found["has_decode_nms"] else "outside"
-        params = PostprocessParams.from_dict(found["postprocess"])
+        # a newer version may have added parameters
+        known = {one.name for one in fields(PostprocessParams)}
+        told = {name: value for name, value in found["postprocess"].items() if name in known}
+        params = PostprocessParams.from_dict(told)
         yield "decode + NMS", f"{inside}; {params.activation}, {text_from_params(params)}"
     yield "weights", found["weights"]
     if found["kind"] == "checkpoint":

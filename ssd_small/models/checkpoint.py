@@ -136,7 +136,10 @@ def read_checkpoint(path: str | Path) -> tuple[StateDict, Any]:
         raise BadFile(_unreadable(path, "it is truncated or no checkpoint")) from error
     record = None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        record, content = content.get(RECORD_KEY), content["state_dict"]
+        record = content.get(RECORD_KEY)
+        if record is None and RECORD_KEY in content:
+            raise BadFile(f"the record of checkpoint {path} is empty; take an undamaged copy")
+        content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise BadFile(_unreadable(path, "it holds no dictionary of tensors"))
     return {str(key).removeprefix("module."): value for key, value in content.items()}, record

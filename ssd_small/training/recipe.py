@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..artefacts.record import Fields
+from ..artefacts.strict_json import quoted
 from ..errors import UsageError
 from ..models.registry import get_spec
 
+Precision = Literal["fp32", "amp"]
+PRECISIONS = get_args(Precision)
 #: fields that only one of may be set
 BUDGETS = ("epochs", "iterations", "minutes")
 #: of rates, norms and ratios
@@ -71,7 +74,7 @@ class Recipe:
     norm_scale: float = 20.0
     background: float | None = None
     repeat_threshold: float = 0.0
-    precision: Literal["fp32", "amp"] = "fp32"
+    precision: Precision = "fp32"
     channels_last: bool = True
     seed: int = 0
 
@@ -104,7 +107,7 @@ class Recipe:
             ("norm_scale", _above(self.norm_scale), positive),
             ("background", _inside(self.background), "a number between 0 and 1"),
             ("repeat_threshold", 0 <= self.repeat_threshold <= 1, share),
-            ("precision", self.precision in ("fp32", "amp"), "fp32 or amp"),
+            ("precision", self.precision in PRECISIONS, "fp32 or amp"),
             ("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1"),
         ]
 
@@ -180,14 +183,14 @@ def recipe_from_fields(values: Fields) -> Recipe:
         elif kind == "bool":
             given[name] = values.flag(name)
         else:
-            given[name] = values.text(name)
+            given[name] = values.text(name, PRECISIONS)
     return Recipe(**given)
 
 
 def recipe_differences(ours: Recipe, theirs: dict[str, Any]) -> list[str]:
     """What another run's values (:meth:`Recipe.to_dict`) differ in, a phrase per field."""
     return [
-        f"{field.name} is {getattr(ours, field.name)!r}, was {theirs.get(field.name)!r}"
+        f"{field.name} is {getattr(ours, field.name)!r}, was {quoted(theirs.get(field.name))}"
         for field in fields(Recipe)
         if getattr(ours, field.name) != theirs.get(field.name)
     ]

@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from .._version import __version__
-from ..artefacts.record import Fields, check_format, unknown_fields, with_unknown_fields
+from ..artefacts.record import (
+    Fields,
+    check_record,
+    read_record,
+    unknown_fields,
+    with_unknown_fields,
+)
 from ..errors import BadFile
-from ..files import read_json, sha256_of
-from ..models.registry import get_spec
+from ..files import sha256_of
+from ..models.registry import get_spec, known_models
 from .dataset import DetectionDataset
 from .initialise import InitScope
 from .job import TrainingJob
@@ -105,22 +111,22 @@ class RunRecord:
         Raises:
             BadFile: written in a newer format, or a field is missing or wrong.
         """
-        known = check_format(values, "run record", RUN_FORMAT, source, _ADVICE)
+        known = check_record(values, "run record", RUN_FORMAT, source, _ADVICE)
         try:
             fields = Fields(known)
             data = fields.fields("data")
             named = [name for name in (*_FILES, *_FOLDERS) if name in _NEEDED or name in data]
             files = {name: data.fields(name) for name in named}
             hashes = {name: files[name].text("sha256") for name in _FILES if name in files}
-            paths: dict[str, Any] = {name: Path(one.text("path")) for name, one in files.items()}
+            paths: dict[str, Any] = {name: one.path("path") for name, one in files.items()}
             if "weights" in fields:
                 weights = fields.fields("weights")
                 hashes["weights"] = weights.text("sha256")
-                paths["weights"] = Path(weights.text("path"))
+                paths["weights"] = weights.path("path")
                 paths["init_scope"] = weights.text("init_scope", get_args(InitScope))
             record = cls(
                 job=TrainingJob(
-                    model=get_spec(fields.text("model")).name,
+                    model=fields.text("model", known_models()),
                     recipe=recipe_from_fields(fields.fields("recipe")),
                     output=source.parent,
                     width=fields.number("width", 0, 4),
@@ -132,6 +138,8 @@ class RunRecord:
                 median_object_pixels=data.number("median_object_pixels", 0),
                 tool_version=fields.text("tool_version"),
             )
+            if not record.job.width:
+                raise ValueError("width: got 0, expected more")
         except ValueError as error:
             raise BadFile(f"{source} is incomplete or damaged ({error}); {_ADVICE}") from error
         return replace(record, unknown=unknown_fields(known, record.to_dict()))
@@ -159,7 +167,7 @@ def read_run_record(path: Path) -> RunRecord | None:
     """
     if not path.exists():
         return None
-    return RunRecord.from_dict(read_json(path, "what 'ssd-small train' wrote of its run"), path)
+    return RunRecord.from_dict(read_record(path, "what 'ssd-small train' wrote of its run"), path)
 
 
 def record_from_job(

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from ..artefacts.record import check_format, unknown_fields, with_unknown_fields
+from ..artefacts.record import check_record, unknown_fields, with_unknown_fields
+from ..artefacts.strict_json import quoted
 from ..errors import BadFile, UsageError
 from ..files import read_bytes
 from ..models.checkpoint import save_tensors
@@ -148,7 +149,7 @@ def load_state(
     try:
         theirs = content["about"]
         differences = [
-            f"{name} is {_short(value)}, was {_short(theirs.get(name))}"
+            f"{name} is {quoted(value)}, was {quoted(theirs.get(name))}"
             for name, value in about.items()
             if value != theirs.get(name)
         ]
@@ -171,8 +172,7 @@ def load_state(
         _check_position(position)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise BadFile(_damaged(path)) from error
-    head = {name: value for name, value in content.items() if name not in _TENSORS}
-    return position, unknown_fields(head, _head(learner, position, about))
+    return position, unknown_fields(_without_tensors(content), _head(learner, position, about))
 
 
 def _check_momenta(learner: Learner) -> None:
@@ -198,13 +198,17 @@ def _read(path: Path) -> dict[str, Any]:
         content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail in any way
         raise BadFile(_damaged(path)) from error
-    return check_format(content, "resume file", RESUME_FORMAT, path, _ADVICE)
+    check_record(_without_tensors(content), "resume file", RESUME_FORMAT, path, _ADVICE)
+    known: dict[str, Any] = content
+    return known
+
+
+def _without_tensors(content: Any) -> Any:
+    """What a resume file holds besides tensors, which is JSON; anything else as it is."""
+    if not isinstance(content, dict):
+        return content
+    return {name: value for name, value in content.items() if name not in _TENSORS}
 
 
 def _damaged(path: Path) -> str:
     return f"cannot go on from {path}: it is damaged or no resume file; {_ADVICE}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

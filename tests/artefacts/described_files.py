@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Form:
     put: Callable[[Path, Any, Path], None]
 
     def said(self, folder: Path = FORMAT_1) -> dict[str, Any]:
-        """What the example says of itself."""
+        """What the example says of itself; not to be changed."""
         return self.record(folder / self.file)
 
     def write(self, record: Any, folder: Path) -> Path:
@@ -57,15 +58,20 @@ def _as_text(record: Any) -> str:
     return record if isinstance(record, Text) else json_text(record)
 
 
+@cache
+def _checkpoint(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
 def _checkpoint_record(path: Path) -> dict[str, Any]:
-    return torch.load(path, weights_only=True)[RECORD_KEY]
+    return _checkpoint(path)[RECORD_KEY]
 
 
 def _put_checkpoint(example: Path, record: Any, copy: Path) -> None:
-    content = torch.load(example, weights_only=True)
-    torch.save(content | {RECORD_KEY: record}, copy)
+    torch.save(_checkpoint(example) | {RECORD_KEY: record}, copy)
 
 
+@cache
 def _onnx_record(path: Path) -> dict[str, Any]:
     (entry,) = (p for p in onnx.load(path).metadata_props if p.key == METADATA_KEY)
     return json.loads(entry.value)

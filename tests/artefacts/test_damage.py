@@ -101,8 +101,6 @@ def _is_beyond_json(value: Any, depth: int = 0) -> bool:
         return not math.isfinite(value)
     if type(value) is int:
         return abs(value) > 10**300
-    if isinstance(value, str):
-        return any("\ud800" <= c <= "\udfff" for c in value)
     if isinstance(value, dict):
         return any(_is_beyond_json(v, depth + 1) for v in value.values())
     if isinstance(value, list):
@@ -129,6 +127,11 @@ def must_be_refused(damage: Damage) -> bool:
         return not is_element and not _within(place, OPTIONAL)
     if damage.value is None and _within(damage.path, OPTIONAL):
         return False
+    if isinstance(damage.value, str) and not _within(damage.path, FREE):
+        # a list of texts may hold line ends, but what no encoding can write is no text
+        is_in_list = isinstance(damage.path[-1], int)
+        broken = "\ud800" in damage.value or ("\n" in damage.value and not is_in_list)
+        return broken or _is_of_another_type(damage)
     return _is_beyond_json(damage.value) or _is_of_another_type(damage)
 
 
@@ -170,7 +173,10 @@ def faults_of_telling(told: dict[str, Any], damage: Damage, form: Form) -> list[
     if damage.value is REMOVED:
         expected = (None, REMOVED, 0) if not isinstance(place[-1], int) else (shown,)
         return faults if shown in expected else [*faults, f"told as {shown!r:.100}"]
-    return faults if shown == damage.value else [*faults, f"told as {shown!r:.100}"]
+    put = damage.value
+    if _name(place) == "options.compute_capabilities" and isinstance(put, list):
+        put = list(dict.fromkeys(put))  # each is built for once
+    return faults if shown == put else [*faults, f"told as {shown!r:.100}"]
 
 
 # --- the walk

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Outcome
 
-pytest.importorskip("torch")
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-pytest.importorskip("cv2")
+torch = pytest.importorskip("torch")
+for module in ("onnx", "onnxscript", "onnxruntime", "cv2", "torchvision"):
+    pytest.importorskip(module, reason=f"needs {module}")
 
-from write_examples import DETECTORS
+from write_examples import DETECTORS, RUN  # noqa: E402
 
-import ssd_small
-from ssd_small.doctor.inspection import inspect_file
-from ssd_small.evaluation.limits import HEAD_LIMITS
+import ssd_small  # noqa: E402
+from ssd_small.doctor.inspection import inspect_file  # noqa: E402
+from ssd_small.evaluation.limits import HEAD_LIMITS  # noqa: E402
 
 FOLDERS = sorted(path for path in Path(__file__).with_name("data").iterdir() if path.is_dir())
 SIDE = 300
@@ -78,11 +80,32 @@ def _are_same(one: dict[str, Any], other: dict[str, Any], loc: float, conf: floa
     return one["name"] == other["name"] and boxes_agree and scores_agree
 
 
+@pytest.mark.parametrize("folder", [pytest.param(f, id=f.name) for f in FOLDERS])
+def test_a_run_of_then_goes_on(folder: Path, call: Callable[..., Outcome], tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    run = Path(shutil.copytree(folder / RUN, tmp_path / "run"))
+    data = run / "data"
+    # the pictures lie elsewhere now, which is no other run
+    places = ("--annotations", data / "truth.json", "--images", data)
+    report = call("train", "--resume", "--output", run, *places, "--json").fits().json
+    assert report["iterations"] == 2
+    told = inspect_file(run / "last.pth")
+    assert told["labels"] == ["square", "disc"]
+    assert told["training"]["iterations"] == 2
+    assert told["recipe"] == json.loads((folder / RUN / "run.json").read_text())["recipe"]
+
+
 def test_examples_of_every_format_are_there() -> None:
     from ssd_small.artefacts.checkpoint import CHECKPOINT_FORMAT
     from ssd_small.artefacts.description import DESCRIPTION_FORMAT
     from ssd_small.artefacts.sidecar import SIDECAR_FORMAT
+    from ssd_small.training.run_record import RUN_FORMAT
+    from ssd_small.training.state import RESUME_FORMAT
 
+    runs = [json.loads((folder / RUN / "run.json").read_text()) for folder in FOLDERS]
+    assert {one["format"] for one in runs} >= set(range(1, RUN_FORMAT + 1))
+    states = [torch.load(folder / RUN / "resume.pth", weights_only=True) for folder in FOLDERS]
+    assert {one["format"] for one in states} >= set(range(1, RESUME_FORMAT + 1))
     told = [one for folder in FOLDERS for one in _expected(folder)["inspect"].values()]
     found = {(one["kind"], one["format"]) for one in told}
     newest = {
@@ -97,4 +120,4 @@ def test_examples_of_every_format_are_there() -> None:
 
 def test_the_examples_stay_small() -> None:
     for folder in FOLDERS:
-        assert sum(path.stat().st_size for path in folder.iterdir()) < 2_500_000
+        assert sum(path.stat().st_size for path in folder.rglob("*")) < 2_500_000

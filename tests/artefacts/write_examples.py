@@ -4,37 +4,44 @@
 
 A folder is written once and never again: a new format gets a folder of its own beside the old
 ones. ``expected.json`` in it says what each file says of itself (as ``ssd-small inspect --json``)
-and what its network finds in ``picture.png``; all of it is checked against disturbed outputs
-before it is written, so that no rounding decides what is found.
+and what its network finds in ``picture.png``. The network is chosen so that disturbed outputs find
+the same: no rounding decides.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import torch
-from ssd_small.export.build_engine import build_engine
-from ssd_small.export.onnx_file import write_onnx
-from ssd_small.export.to_onnx import onnx_from_network
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))
 
-import ssd_small
-from ssd_small.artefacts.build_options import BuildOptions
-from ssd_small.artefacts.checkpoint import CheckpointRecord, write_checkpoint
-from ssd_small.artefacts.description import Description, description_from_spec
-from ssd_small.doctor.inspection import inspect_file
-from ssd_small.evaluation.limits import HEAD_LIMITS
-from ssd_small.files import sha256_of, write_json
-from ssd_small.models.network import SsdNetwork, create_model
-from ssd_small.pictures.preprocessing import input_from_image
-from ssd_small.postprocess import decode_nms
-from ssd_small.runtimes import HeadOutputs
-from ssd_small.runtimes.torch import TorchRuntime
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from ssd_small.export.build_engine import build_engine  # noqa: E402
+from ssd_small.export.onnx_file import write_onnx  # noqa: E402
+from ssd_small.export.to_onnx import onnx_from_network  # noqa: E402
+from training_pictures import write_pictures  # noqa: E402
+
+import ssd_small  # noqa: E402
+from ssd_small.artefacts.build_options import BuildOptions  # noqa: E402
+from ssd_small.artefacts.checkpoint import CheckpointRecord, write_checkpoint  # noqa: E402
+from ssd_small.artefacts.description import Description, description_from_spec  # noqa: E402
+from ssd_small.doctor.inspection import inspect_file  # noqa: E402
+from ssd_small.evaluation.limits import HEAD_LIMITS  # noqa: E402
+from ssd_small.files import sha256_of, write_json  # noqa: E402
+from ssd_small.models.network import SsdNetwork, create_model  # noqa: E402
+from ssd_small.pictures.preprocessing import input_from_image  # noqa: E402
+from ssd_small.postprocess import decode_nms  # noqa: E402
+from ssd_small.runtimes import HeadOutputs  # noqa: E402
+from ssd_small.runtimes.torch import TorchRuntime  # noqa: E402
+from ssd_small.training.options import job_from_options  # noqa: E402
+from ssd_small.training.session import run_training  # noqa: E402
 
 MODEL, CLASSES, WIDTH, LABELS = "mobilenet_v1", 3, 0.03, ("cat", "dog")
 #: files of a folder that detect, with what ``ssd_small.load`` must be told, and their precision
@@ -46,14 +53,22 @@ DETECTORS: dict[str, tuple[dict[str, Any], str]] = {
     "detections.fp32.engine": ({}, "fp32"),
     "heads.fp16.engine": ({}, "fp16"),
 }
+#: folder of the example of a run, and where its pictures lay; every machine has them elsewhere
+RUN, NOWHERE = "run", "/nowhere"
 _DISTURBANCES = 40
 _HEADS = ("loc", "conf")
 #: feature maps of many cells, where all is background
 _EMPTY_LEVELS = 4
 
 
+def example_picture() -> np.ndarray:
+    """Coloured squares, ``[300, 300, 3]`` uint8: of the input's size, so that none resizes it."""
+    squares = np.random.default_rng(1).integers(0, 256, (10, 10, 3), np.uint8)
+    return squares.repeat(30, axis=0).repeat(30, axis=1)
+
+
 def example_network(seed: int) -> tuple[SsdNetwork, Description]:
-    """A network of 8 to 32 channels that finds a handful of boxes in noise, none by a hair."""
+    """A network of 8 to 32 channels that finds a handful of boxes, none by a hair."""
     torch.manual_seed(seed)
     net = create_model(MODEL, CLASSES, WIDTH).eval()
     _calibrate(net)
@@ -64,13 +79,10 @@ def example_network(seed: int) -> tuple[SsdNetwork, Description]:
             layer.bias.view(-1, CLASSES)[:, 0] += 6.0
         for layer in net.conf[_EMPTY_LEVELS:]:
             layer.bias.copy_(torch.randn(layer.bias.shape) * 3)
+        # eight digits are enough, and half of each number is then zeros, which git packs
+        for value in net.state_dict().values():
+            value.copy_(value.bfloat16().to(value.dtype))
     return net, description_from_spec(net.spec, CLASSES, net.width, labels=LABELS)
-
-
-def example_picture() -> np.ndarray:
-    """Coloured squares, ``[300, 300, 3]`` uint8: of the input's size, so that none resizes it."""
-    squares = np.random.default_rng(1).integers(0, 256, (10, 10, 3), np.uint8)
-    return squares.repeat(30, axis=0).repeat(30, axis=1)
 
 
 def _calibrate(net: SsdNetwork) -> None:
@@ -111,17 +123,22 @@ def is_safe(heads: HeadOutputs, description: Description) -> bool:
     return 3 <= len(found[0]) <= 12 and all(one == found[0] for one in found)
 
 
+def safe_network(picture: np.ndarray) -> tuple[SsdNetwork, Description, HeadOutputs]:
+    """The first network that :func:`is_safe`, with its outputs."""
+    for seed in range(1000):
+        net, description = example_network(seed)
+        heads = heads_of(net, description, picture)
+        if is_safe(heads, description):
+            return net, description, heads
+    raise SystemExit("no network found whose boxes are safe from rounding")
+
+
 def write_files(folder: Path, net: SsdNetwork, description: Description) -> Iterator[str]:
     """Names of the files, each as soon as it is there."""
-    training = {
-        "annotations": {"file": "train.json", "sha256": "0" * 64},
-        "images": 40,
-        "boxes": 90,
-    }
-    recipe = {"batch_size": 8, "learning_rate": 0.01, "milestones": [600, 800]}
-    write_checkpoint(
-        net.state_dict(), CheckpointRecord(description, recipe, training), folder / "record.pth"
-    )
+    data = {"annotations": {"file": "train.json", "sha256": "0" * 64}, "images": 40, "boxes": 90}
+    recipe = {"batch": 8, "lr": 0.01, "iterations": 800}
+    record = CheckpointRecord(description, recipe, data)
+    write_checkpoint(net.state_dict(), record, folder / "record.pth")
     yield "record.pth"
     torch.save(net.state_dict(), folder / "plain.pth")
     yield "plain.pth"
@@ -143,19 +160,38 @@ def write_files(folder: Path, net: SsdNetwork, description: Description) -> Iter
     yield f"{plan.name}.json"
 
 
+def write_run(folder: Path) -> None:
+    """A run of two updates that was stopped after the first; no weights but those to go on with."""
+    data = folder / "data"
+    data.mkdir(parents=True)
+    write_pictures(data)
+    content = json.loads((data / "truth.json").read_text())
+    for entry in content["images"]:
+        picture = cv2.imread(str(data / entry["file_name"]))
+        picture[picture < 150] = 100  # without noise they are small
+        assert cv2.imwrite(str(data / entry["file_name"]), picture)
+    given = {"model": MODEL, "width": WIDTH, "annotations": data / "truth.json", "images": data}
+    options = {"batch": 4, "lr": 0.01, "iterations": 2, "workers": 0, "threads": 1, "device": "cpu"}
+    job = job_from_options(folder, given | options)
+    report = run_training(replace(job, options=replace(job.options, stop_after=1e-9)))
+    assert report["iterations"] == 1
+    record = folder / "run.json"
+    text = record.read_text().replace(str(data.absolute()), NOWHERE)
+    assert str(folder.absolute()) not in text
+    record.write_text(text)
+    kept = {"data", "run.json", "resume.pth"}
+    for path in folder.iterdir():
+        if path.name not in kept:
+            path.unlink()
+
+
 def main(folder: Path) -> None:
     folder.mkdir(parents=True)
-    pixels = example_picture()
-    assert cv2.imwrite(str(folder / "picture.png"), pixels)
-    for seed in range(1000):
-        net, description = example_network(seed)
-        heads = heads_of(net, description, pixels)
-        if is_safe(heads, description):
-            break
-    else:
-        raise SystemExit("no network found whose boxes stay under rounding")
-    scales = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
-    expected: dict[str, Any] = {"largest": scales, "inspect": {}, "detections": {}}
+    picture = example_picture()
+    assert cv2.imwrite(str(folder / "picture.png"), picture)
+    net, description, heads = safe_network(picture)
+    largest = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
+    expected: dict[str, Any] = {"largest": largest, "inspect": {}, "detections": {}}
     for name in write_files(folder, net, description):
         told = inspect_file(folder / name)
         expected["inspect"][name] = told | {"file": name}
@@ -163,8 +199,8 @@ def main(folder: Path) -> None:
             with ssd_small.load(folder / name, **DETECTORS[name][0]) as detector:
                 (found,) = detector(folder / "picture.png")
             expected["detections"][name] = found.to_dict()["detections"]
+    write_run(folder / RUN)
     write_json(folder / "expected.json", expected)
-    print(f"seed {seed}, {len(expected['detections']['record.pth'])} boxes")
 
 
 if __name__ == "__main__":
