@@ -64,7 +64,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             MissingRequirement: ONNX Runtime is not installed.
         """
         read_bytes(path, "an ONNX file written by 'ssd-small export'")
-        advice = "export it again, without --plugin-only"
+        advice = "export it again (with the function body of DecodeNms, if it was left out)"
         session = _session(path, threads, f"ONNX file {path}", advice)
         metadata = session.get_modelmeta().custom_metadata_map
         description = Description.from_metadata(metadata, path)
