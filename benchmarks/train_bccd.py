@@ -32,7 +32,6 @@ DIR holds train.json, val.json and images/.
 
 from __future__ import annotations
 
-import io
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ from ssd_small.errors import UsageError
 from ssd_small.evaluation.evaluate import evaluate
 from ssd_small.files import read_json, write_bytes, write_json
 from ssd_small.machine import commit_of, describe_machine
-from ssd_small.models.checkpoint import model_from_checkpoint, read_state_dict
+from ssd_small.models.checkpoint import model_from_checkpoint, read_state_dict, save_tensors
 from ssd_small.models.network import SsdNetwork
 from ssd_small.models.registry import get_spec
 from ssd_small.models.shapes import summarize
@@ -236,9 +235,7 @@ def ship(runs: list[dict[str, Any]], output: Path, folder: Path) -> None:
         if (model, seed) not in SHIPPED:
             continue
         source = output / f"{model}-{seed}"
-        tensors = io.BytesIO()
-        torch.save(read_state_dict(source / "last.pth"), tensors)
-        write_bytes(folder / f"{model}.pth", tensors.getvalue())
+        save_tensors(read_state_dict(source / "last.pth"), folder / f"{model}.pth")
         write_bytes(folder / "labels.txt", (source / "labels.txt").read_bytes())
         scores = run["metrics"].items()
         metrics = {name: round(score, 4) for name, score in scores if score is not None}

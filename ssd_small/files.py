@@ -116,6 +116,8 @@ def read_bytes(path: Path, expected: str) -> bytes:
     """
     try:
         return path.read_bytes()
+    except ValueError as error:  # a NUL in the name
+        raise BadFile(f"cannot read {str(path)!r}: {error}; expected {expected}") from error
     except OSError as error:
         raise BadFile(
             f"cannot read {path}: {error.strerror or error}; expected {expected}"

@@ -112,7 +112,7 @@ def write_checkpoint(
         OutputError: it cannot be written; an older file stays whole.
     """
     require("torch", "writing a checkpoint")
-    from ..models.checkpoint import cpu_state, save_tensors
+    from ..models.checkpoint import RECORD_KEY, cpu_state, save_tensors
 
-    content = {"state_dict": cpu_state(state_dict), "ssd_small": record.to_dict()}
+    content = {"state_dict": cpu_state(state_dict), RECORD_KEY: record.to_dict()}
     save_tensors(content, path)

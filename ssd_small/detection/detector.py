@@ -118,8 +118,10 @@ class Detector:
 
         Args:
             pictures: one picture or several: a path, a numpy array ``[H, W, 3]`` uint8 (grey,
-                four channels and full-range uint16 are converted), a PIL image, a torch tensor
-                ``[3, H, W]`` uint8, any iterable of these, or a batch with a dimension more.
+                four channels and full-range uint16 are converted), a PIL image as it stands (a
+                path is turned by its EXIF orientation, a PIL image is not:
+                ``PIL.ImageOps.exif_transpose`` does it), a torch tensor ``[3, H, W]`` uint8, any
+                iterable of these, or a batch with a dimension more.
             score_threshold: only scores greater than this: a number, or numbers by class name
                 (``{"Platelets": 0.2}``; the others keep the default, or the value of the key
                 None). Default: the larger of 0.5 and the detector's own threshold.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 
 
 def coco_entries(
-    found: PictureDetections, image_id: Any, category_ids: Sequence[int]
+    found: PictureDetections, image_id: Any, category_ids: Sequence[int] | Mapping[str, int]
 ) -> list[dict[str, Any]]:
     """Entries of a COCO result file."""
+    if isinstance(category_ids, Mapping):
+        missing = [name for name in found.classes if name not in category_ids]
+        if missing:
+            raise UsageError(
+                f"category_ids has no id of class {missing[0]!r}; expected an id for each of "
+                f"{', '.join(found.classes[:20])}"
+            )
+        category_ids = [category_ids[name] for name in found.classes]
     if len(category_ids) != len(found.classes):
         raise UsageError(
             f"{len(category_ids)} category_ids for {len(found.classes)} classes; expected an id "

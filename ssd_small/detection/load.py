@@ -164,6 +164,8 @@ def torch_runtime(
                 f"device {device!r}: PyTorch finds {count} GPUs here; use cpu, or run on a machine "
                 "with an NVIDIA GPU, its driver and PyTorch for CUDA"
             )
+        # fp32 means fp32, as in engines; for the whole process (not executed here: needs a GPU)
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         net.to(f"cuda:{index}")  # type: ignore[attr-defined]
     if threads:
         torch.set_num_threads(threads)

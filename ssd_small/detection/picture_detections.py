@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -240,12 +240,14 @@ class PictureDetections:
             )
         return pixels
 
-    def to_coco(self, image_id: Any, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    def to_coco(
+        self, image_id: Any, category_ids: Sequence[int] | Mapping[str, int]
+    ) -> list[dict[str, Any]]:
         """COCO result entries, ready for json; bbox is (x, y, w, h) in pixels.
 
         Args:
             image_id: of the picture.
-            category_ids: id per class, in the order of ``detector.labels``.
+            category_ids: id per class, in the order of ``detector.labels``; or ids by class name.
 
         Raises:
             UsageError: another number of ids than of classes.

@@ -102,13 +102,13 @@ def thresholds_by_class(
     least = own if refusal is not None else -math.inf
     asked = named.pop(None, None)
     usual = _number(max(USUAL, own) if asked is None else asked, "", least, refusal)
-    numbers = {name: _number(v, f" of {name}", least, refusal) for name, v in named.items()}
-    for name in numbers:
+    for name in named:
         if name not in names:
             raise UsageError(
                 f"--score-threshold names class {name!r}, which {holder} does not have; its "
                 f"classes are {', '.join(names[:20])}" + (", ..." if len(names) > 20 else "")
             )
+    numbers = {name: _number(v, f" of {name}", least, refusal) for name, v in named.items()}
     return [numbers.get(name, usual) for name in names]
 
 

@@ -51,7 +51,8 @@ def load_checkpoint(
             missing, unexpected or mis-shaped key is listed, one a line.
     """
     state, record = read_checkpoint(path)
-    recorded = recorded_model(record)
+    shipped = find_shipped(path)
+    recorded = shipped.model if shipped else recorded_model(record)
     if not scope and recorded not in (None, net.spec.name):
         raise UsageError(
             f"checkpoint {path} is of a {recorded}, not of a {net.spec.name}: build the network "

@@ -13,6 +13,7 @@ from .blocks import L2Norm, build
 from .head import HeadConv
 from .priors import priors_from_spec
 from .registry import get_spec
+from .shapes import check_feature_maps
 from .spec import Layer, ModelSpec, scaled_channels
 
 
@@ -39,6 +40,7 @@ class SsdNetwork(nn.Module):
                 f"num_classes {num_classes}, width {width}: expected at least 2 classes "
                 "(background included) and a width in (0, 4]"
             )
+        check_feature_maps(spec)
         self.spec, self.num_classes, self.width = spec, num_classes, width
         source_channels: list[int] = []
         channels = 3

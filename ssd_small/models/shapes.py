@@ -167,18 +167,29 @@ def summarize(spec: ModelSpec, num_classes: int = 81, width: float = 1.0) -> Sum
             x, cost = apply(layer, x, width)
             total += cost
         levels.append(x)
-    if any(min(shape.height, shape.width) < 1 for shape in levels):
-        maps = ", ".join(f"{max(s.height, 0)}x{max(s.width, 0)}" for s in levels)
-        raise UsageError(
-            f"{spec.name} has feature maps of {maps} cells (rows x columns) at an input of "
-            f"{spec.input_size[0]}x{spec.input_size[1]}; expected a cell in each: choose a larger "
-            "input"
-        )
+    # a window that finds no place leaves a map without cells, and so without priors
+    levels = [Shape(s.channels, max(s.height, 0), max(s.width, 0)) for s in levels]
     for shape, level in zip(levels, spec.levels, strict=True):
         _, head = _conv(shape, level.num_anchors * (4 + num_classes), 3, 1, 1)
         total += head
     priors = sum(s.cells * level.num_anchors for s, level in zip(levels, spec.levels, strict=True))
     return Summary(tuple(levels), priors, total)
+
+
+def check_feature_maps(spec: ModelSpec) -> None:
+    """Refuse an input in which a feature map has no cell: no such network can be executed.
+
+    Raises:
+        UsageError: the input is too small.
+    """
+    levels = summarize(spec).levels
+    if not all(shape.cells for shape in levels):
+        maps = ", ".join(f"{shape.height}x{shape.width}" for shape in levels)
+        raise UsageError(
+            f"{spec.name} has feature maps of {maps} cells (rows x columns) at an input of "
+            f"{spec.input_size[0]}x{spec.input_size[1]}; expected a cell in each: choose a larger "
+            "input"
+        )
 
 
 def levels_from_spec(spec: ModelSpec) -> tuple[tuple[Level, tuple[int, int]], ...]:

@@ -74,6 +74,11 @@ def pixels_from_picture(picture: Any, color: ColorOrder = "BGR") -> Image:
     check_color(color)
     if is_path(picture):
         return read_image(Path(picture))
+    if getattr(picture, "ndim", 0) == 4:
+        raise UsageError(
+            f"picture of shape {list(picture.shape)}: a batch among single pictures; pass the "
+            "batch by itself, or its pictures one by one"
+        )
     if _is_pil(picture):
         return _bgr_from_array(_array_from_pil(picture), "RGB")
     if _is_tensor(picture):

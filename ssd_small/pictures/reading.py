@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
         BadFile: absent, empty, not an image, or one of floats or of few bits in 16.
     """
     cv2 = require("cv2", "reading images")
+    if not os.path.lexists(path):
+        raise BadFile(f"image {path} does not exist")
     content = read_bytes(Path(path), "an image file")
     encoded = np.frombuffer(content, np.uint8)
     flags = cv2.IMREAD_COLOR | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
@@ -84,7 +87,7 @@ def list_images(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """The image files that ``paths`` (files and folders) name; folders are listed in name order.
 
     Raises:
-        BadFile: a path does not exist or a folder holds no image.
+        BadFile: a folder holds no image.
     """
     files: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
@@ -93,8 +96,7 @@ def list_images(paths: str | Path | Sequence[str | Path]) -> list[Path]:
             if not inside:
                 raise BadFile(f"folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
             files += inside
-        elif path.exists():
-            files.append(path)
         else:
-            raise BadFile(f"image {path} does not exist")
+            # one that does not exist is said when it is read, after those before it
+            files.append(path)
     return files

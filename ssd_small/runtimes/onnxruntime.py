@@ -67,7 +67,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
 
         # ONNX Runtime does not show the operator's attributes, which must be those described
         description = read_onnx(path)[1]
-        advice = "export it again, without --plugin-only"
+        advice = "export it again (with the function body of DecodeNms, if it was left out)"
         session = _session(path, threads, f"ONNX file {path}", advice)
         return cls(
             session,

@@ -24,7 +24,7 @@ _NEEDED = ("annotations", "images")
 
 
 def job_from_options(
-    output: Path, options: Mapping[str, Any], *, resume: bool = False
+    output: str | Path, options: Mapping[str, Any], *, resume: bool = False
 ) -> TrainingJob:
     """What to do, from those options alone that were given.
 
@@ -43,6 +43,7 @@ def job_from_options(
         UsageError: an option is needed, or contradicts another one.
         BadFile: there is no run to go on with; the run's record or the checkpoint cannot be read.
     """
+    output = Path(output)
     folder = RunFolder(output)
     if resume and not folder.resume.exists():
         raise BadFile(

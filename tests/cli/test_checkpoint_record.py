@@ -72,8 +72,7 @@ def test_from_training_to_engine_without_an_option_about_the_network(
     call("build-engine", onnx, "-o", engine, "--target", "onnxruntime").fits()
     scores, names = [], []
     for source in (("--engine", engine), ("--weights", weights)):
-        protocol = ("--protocol", "deploy", "--json")
-        scores.append(call("eval", *source, *_truth(data), *protocol).fits().json["metrics"])
+        scores.append(call("eval", *source, *_truth(data), "--json").fits().json["metrics"])
         low = ("--score-threshold", 0.05, "--json")
         found = call("detect", *source, data / "0.png", *low).fits().json["detections"]
         names.append([one["name"] for one in found])

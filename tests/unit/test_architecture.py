@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +34,14 @@ TEXT = DOCUMENT.read_text()
 @pytest.mark.parametrize("check", [map_faults, import_faults, pointer_faults, change_faults])
 def test_the_document_is_true_of_the_tree(check: Callable[[str, Path], list[str]]) -> None:
     assert check(TEXT, ROOT) == []
+
+
+def test_every_folder_of_the_repository_is_named() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    folders = {f"{parent}/" for name in listed for parent in Path(name).parents if parent.name}
+    assert sorted(folder for folder in folders if f"`{folder}`" not in TEXT) == []
 
 
 @pytest.mark.parametrize("check", [single_file_faults, export_faults])
@@ -214,7 +223,7 @@ def test_an_absolute_import_in_export_is_noticed(tree: Path, line: str) -> None:
     [
         ("`make test-cpp`", "`make test-all`", "the Makefile has no target test-all"),
         ("`export/fold.py`", "`export/folded.py`", "export/folded.py does not exist"),
-        ("pytest tests/unit/test_coco.py", "pytest tests/unit/coco.py", "tests/unit/coco.py does"),
+        ("pytest tests/unit/test_score.py", "pytest tests/unit/coco.py", "tests/unit/coco.py does"),
         ("benchmarks/results/*.json", "benchmarks/results/*.toml", "benchmarks/results/*.toml"),
         ("`setup.cfg`", "`setup.toml`", "setup.toml does not exist"),
         ("`kernels/capi/`", "`kernels/api/`", "kernels/api/ does not exist"),
@@ -232,8 +241,8 @@ def test_a_pointer_to_nothing_is_noticed(was: str, now: str, fault: str) -> None
     [
         ("| `export/precision.py` |", "| somewhere |", "begins in no file"),
         ("| `export/precision.py` |", "| `export/` |", "begins in no file"),
-        ("| `python -m pytest tests/unit/test_coco.py` |", "| look at it |", "'' is no check"),
-        ("| `python -m pytest tests/unit/test_coco.py` |", "| `look` |", "'look' is no check"),
+        ("| `python -m pytest tests/unit/test_score.py` |", "| look at it |", "'' is no check"),
+        ("| `python -m pytest tests/unit/test_score.py` |", "| `look` |", "'look' is no check"),
         ("`ssd-small detect --weights", "`ssd-small detct --weights", "no command ssd-small detct"),
         ("-k mobilenet`", "-k mobilnet`", "-k mobilnet selects nothing"),
     ],

@@ -30,8 +30,8 @@ from ssd_small.evaluation.coco_results import read_results  # noqa: E402
 from ssd_small.pictures.reading import list_images, read_image  # noqa: E402
 from ssd_small.runtimes import open_engine, open_onnx  # noqa: E402
 from ssd_small.training.dataset import DetectionDataset  # noqa: E402
+from ssd_small.training.job import TrainingJob  # noqa: E402
 from ssd_small.training.recipe import Recipe  # noqa: E402
-from ssd_small.training.session import TrainingJob  # noqa: E402
 
 
 @pytest.fixture

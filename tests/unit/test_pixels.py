@@ -141,11 +141,16 @@ def test_a_masked_array_is_refused_until_it_is_filled() -> None:
     assert np.array_equal(pixels_from_picture(masked.filled(0)), np.where(PIXELS > 100, 0, PIXELS))
 
 
-@pytest.mark.parametrize("shape", [(), (5,), (0, 5, 3), (5, 0), (5, 5, 2), (5, 5, 5), (2, 5, 5, 3)])
+@pytest.mark.parametrize("shape", [(), (5,), (0, 5, 3), (5, 0), (5, 5, 2), (5, 5, 5)])
 def test_another_shape_is_refused_by_name(shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError) as caught:
         pixels_from_picture(np.zeros(shape, np.uint8))
     assert f"shape {list(shape)}: expected [H, W, 3]" in str(caught.value)
+
+
+def test_a_batch_among_pictures_is_refused_with_the_way_out() -> None:
+    with pytest.raises(UsageError, match=r"\[2, 5, 5, 3\]: a batch among single pictures; pass"):
+        pixels_from_picture(np.zeros((2, 5, 5, 3), np.uint8))
 
 
 def test_channels_in_front_are_refused_with_the_way_out() -> None:
