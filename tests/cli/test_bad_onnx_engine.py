@@ -144,8 +144,8 @@ SIDECARS = [
     (("description", "preprocessing", "height"), "200", "height"),
     (("description", "preprocessing", "interpolation"), "foo", "interpolation"),
     (("description", "preprocessing", "color_order"), "XYZ", "color_order"),
-    (("description", "preprocessing", "mean"), [1, 2], "three means"),
-    (("description", "preprocessing", "std"), [0, 0, 0], "non-zero"),
+    (("description", "preprocessing", "mean"), [1, 2], "preprocessing.mean"),
+    (("description", "preprocessing", "std"), [0, 0, 0], "std"),
     (("description", "postprocess", "iou_threshold"), 7, "iou_threshold"),
 ]
 

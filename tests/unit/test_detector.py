@@ -101,7 +101,7 @@ def test_nothing_gives_nothing(models: Models) -> None:
 
 def test_a_missing_picture_and_a_list_in_a_list_are_refused(models: Models) -> None:
     with models.open("engine") as detector:
-        with pytest.raises(BadFile, match=r"cannot read no\.png"):
+        with pytest.raises(BadFile, match=r"image no\.png does not exist"):
             detector("no.png")
         with pytest.raises(UsageError, match="picture: got list"):
             detector([[noise()]])
