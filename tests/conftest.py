@@ -7,10 +7,15 @@ import re
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from command_line import Outcome
+
+if TYPE_CHECKING:
+    from traced import Traces
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -77,6 +82,30 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"not executed here: no shared data in {folder} (set SSD_SMALL_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Traces:
+    """For fixtures of the session; a test uses ``traced_once``."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which the processes share
+    folder = folder / "traces"
+    folder.mkdir(exist_ok=True)
+
+    def context() -> AbstractContextManager[None]:
+        import traced
+
+        return traced.traced_once(folder)
+
+    return context
+
+
+@pytest.fixture
+def traced_once(traces: Traces) -> Iterator[None]:
+    """No network is traced in this test that another one has traced."""
+    with traces():
+        yield
 
 
 @pytest.fixture

@@ -9,10 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from command_line import Outcome
+
+if TYPE_CHECKING:
+    from traced import Traces
 
 MODEL, CLASSES, WIDTH = "mobilenet_v1", 3, 0.1
 
@@ -55,7 +59,7 @@ def checkpoint(session_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def onnx_file(session_folder: Path, checkpoint: Path) -> Path:
+def onnx_file(session_folder: Path, checkpoint: Path, traces: Traces) -> Path:
     """The network as ONNX, decode + NMS inside."""
     pytest.importorskip("onnxscript")
     from ssd_small.export.onnx_file import write_onnx
@@ -67,7 +71,8 @@ def onnx_file(session_folder: Path, checkpoint: Path) -> Path:
     net = model_from_checkpoint(MODEL, checkpoint)
     description = description_from_spec(net.spec, CLASSES, net.width, labels=("cat", "dog"))
     path = session_folder / "m.onnx"
-    write_onnx(onnx_from_network(net, description.with_decode_nms(True)), path)
+    with traces():
+        write_onnx(onnx_from_network(net, description.with_decode_nms(True)), path)
     return path
 
 

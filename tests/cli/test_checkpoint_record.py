@@ -61,6 +61,7 @@ def test_a_checkpoint_says_all_that_other_commands_ask(run: Path, name: str) -> 
     assert (run / "labels.txt").read_text() == "square\ndisc\n"
 
 
+@pytest.mark.slow
 def test_from_training_to_engine_without_an_option_about_the_network(
     call: Call, data: Path, run: Path, tmp_path: Path
 ) -> None:

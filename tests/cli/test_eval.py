@@ -66,6 +66,7 @@ def test_the_published_protocol_is_asked_for(evaluate, checkpoint, engine):
     evaluate("--engine", engine, "--protocol", "deploy").fits()
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_an_engine_keeps_its_own_parameters_and_says_so(evaluate, call, checkpoint, tmp_path):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")

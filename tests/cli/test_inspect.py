@@ -118,6 +118,7 @@ def test_a_network_is_the_same_in_each_kind(call: Call, files: dict[str, Path]) 
     assert shapes["boxes"] == ["batch", 200, 4]
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_weights_are_a_hash(call: Call, files: dict[str, Path]) -> None:
     told = call("inspect", files["checkpoint"], "--json").fits().json
     assert told["weights"] == f"sha256:{sha256_of(files['checkpoint'])}"
@@ -268,6 +269,7 @@ def _grown(description: dict[str, Any]) -> bool:
     )
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_unknown_fields_go_from_checkpoint_to_onnx_to_engine(
     call: Call, files: dict[str, Path], tmp_path: Path
 ) -> None:

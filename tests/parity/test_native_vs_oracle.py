@@ -95,7 +95,7 @@ def test_any_heads_and_parameters(params, seed, shape, half, distinct, specials)
 @pytest.mark.parametrize("classes", [1, 2, 31, 32, 81, 1024])
 def test_class_counts(classes, activation, half):
     rng = np.random.default_rng(classes)
-    priors = random_priors(rng, 150 if classes < 100 else 7)
+    priors = random_priors(rng, 60 if classes < 100 else 7)
     loc, conf = random_heads(rng, 2, priors, classes, 3)
     if half:
         loc, conf = loc.astype(np.float16), conf.astype(np.float16)

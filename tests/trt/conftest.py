@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,9 @@ import pytest
 
 if TYPE_CHECKING:
     from cuda_double import Cuda
-    from onnx import ModelProto
     from runner_stage import Stage
     from tensorrt_double import TensorRt
+    from traced import Traces
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +43,7 @@ def needs_rtx() -> None:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def exported(tmp_path_factory: pytest.TempPathFactory, traces: Traces) -> Callable[[str], Path]:
     """Function: name of a network -> ONNX file with DecodeNms, a quarter as wide, 81 classes."""
     pytest.importorskip("torch")
     pytest.importorskip("onnxscript")
@@ -62,44 +61,23 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         if not path.exists():
             torch.manual_seed(0)
             net = create_model(name, 81, 0.25)
-            write_onnx(
-                onnx_from_network(
-                    net, description_from_spec(net.spec, 81, 0.25, has_decode_nms=True)
-                ),
-                path,
-            )
+            description = description_from_spec(net.spec, 81, 0.25, has_decode_nms=True)
+            with traces():
+                write_onnx(onnx_from_network(net, description), path)
         return path
 
     return export
 
 
-@pytest.fixture(scope="session")
-def exports() -> list[ModelProto]:
-    """What ``exported_once`` has exported."""
-    return []
-
-
-@pytest.fixture
-def exported_once(exports: list[ModelProto], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network of the self-test is always the same, and its export most of the time."""
-    from ssd_small.export import to_onnx
-
-    export = to_onnx.onnx_from_network
-
-    def once(*arguments: Any) -> ModelProto:
-        if not exports:
-            exports.append(export(*arguments))
-        return deepcopy(exports[0])
-
-    monkeypatch.setattr(to_onnx, "onnx_from_network", once)
-
-
 @pytest.fixture(scope="session", params=["detections", "heads"])
-def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+def stage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, traces: Traces
+) -> Stage:
     """An engine of either kind for the doubles."""
     from runner_stage import make_stage
 
-    return make_stage(request.param, tmp_path_factory.mktemp("engine"))
+    with traces():
+        return make_stage(request.param, tmp_path_factory.mktemp("engine"))
 
 
 @pytest.fixture

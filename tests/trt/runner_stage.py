@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
-from onnx import ModelProto
 from sidecars import sidecar_for
-from ssd_small.export.decode_nms_node import strip_decode_nms
-from ssd_small.export.onnx_file import set_description
 from ssd_small.export.to_onnx import onnx_from_network
 
 from ssd_small import create_model
 from ssd_small.artefacts.build_record import EngineFile
-from ssd_small.artefacts.description import Description, description_from_spec
+from ssd_small.artefacts.description import description_from_spec
 from ssd_small.artefacts.sidecar import Sidecar
 from ssd_small.files import sha256_of
 from ssd_small.postprocess.detections import detections_from_padded
@@ -40,28 +35,19 @@ def make_stage(kind: str, folder: Path) -> Stage:
 
     ``kind``: detections or heads.
     """
-    description, model = _exported()
-    if kind == "heads":
-        description, model = description.with_decode_nms(False), deepcopy(model)
-        strip_decode_nms(model)
-        set_description(model, description)
+    torch.manual_seed(0)
+    net = create_model("mobilenet_v1", CLASSES, 0.03)
+    description = description_from_spec(
+        net.spec, CLASSES, net.width, has_decode_nms=kind == "detections"
+    )
     path = folder / "x.engine"
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(onnx_from_network(net, description).SerializeToString())
     sidecar = sidecar_for(
         description,
         engine=EngineFile(path.name, sha256_of(path), path.stat().st_size),
         compute_capabilities=("8.6",),
     )
     return Stage(path, sidecar)
-
-
-@cache
-def _exported() -> tuple[Description, ModelProto]:
-    """With decode + NMS inside; tracing takes seconds."""
-    torch.manual_seed(0)
-    net = create_model("mobilenet_v1", CLASSES, 0.03)
-    description = description_from_spec(net.spec, CLASSES, net.width, has_decode_nms=True)
-    return description, onnx_from_network(net, description)
 
 
 def outputs_of(result: object) -> list[np.ndarray]:

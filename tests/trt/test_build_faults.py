@@ -19,6 +19,7 @@ pytestmark = pytest.mark.trt
 PLUGIN_SOURCES = Path(__file__).resolve().parents[2] / "kernels" / "plugin"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_what_was_asked_wrongly_is_said_and_nothing_is_left(
     exported: Exported, call: Command, tmp_path: Path

@@ -20,7 +20,7 @@ from tensorrt_double import TensorRt
 from ssd_small.postprocess.detections import Detections
 from ssd_small.runtimes import gpu
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("exported_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("traced_once")]
 
 
 def subjects(done: Any) -> dict[str, bool]:

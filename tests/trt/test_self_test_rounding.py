@@ -24,7 +24,7 @@ from ssd_small.doctor.environment import Finding
 from ssd_small.doctor.self_test import self_test
 from ssd_small.postprocess.detections import Detections
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("exported_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("traced_once")]
 
 PASSED = {"tensorrt-rtx heads": True, "tensorrt-rtx detections": True}
 WRONG_DETECTIONS = {"tensorrt-rtx heads": True, "tensorrt-rtx detections": False}

@@ -9,6 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from detection_models import Models
     from plugin_driver import Library
+    from traced import Traces
 
     from ssd_small.training.run import Run
 
@@ -33,10 +34,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+def models(tmp_path_factory: pytest.TempPathFactory, traces: Traces) -> Models:
     """A small network in every form that a detector is opened from; do not write to the files."""
     for module in ("torch", "onnxscript", "onnxruntime"):
         pytest.importorskip(module, reason=f"needs {module}")
     from detection_models import Models
 
-    return Models(tmp_path_factory.mktemp("models"))
+    with traces():
+        return Models(tmp_path_factory.mktemp("models"))
