@@ -16,6 +16,7 @@ from ..requirements import require
 from .checkpoint import CheckpointRecord, check_against_spec
 from .description import Description, check_labels, description_from_spec
 from .labels import read_labels
+from .strict_json import quoted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,8 +78,8 @@ def open_checkpoint(weights: str | Path) -> OpenedCheckpoint:
     record = None if raw is None else CheckpointRecord.from_dict(raw, path)
     if record is not None and record.description.model not in known_models():
         raise BadFile(
-            f"checkpoint {path} is of a network {record.description.model!r}, which this version "
-            "does not know; update ssd-small, or take an undamaged copy"
+            f"checkpoint {path} is of a network {quoted(record.description.model)}, which this "
+            "version does not know; update ssd-small, or take an undamaged copy"
         )
     return OpenedCheckpoint(path, state, record, shipped)
 

@@ -9,7 +9,8 @@ from .record import Fields
 
 #: sides of a network's input in pixels: what a description may ask a picture to be resized to
 MOST_SIDE = 1 << 13
-#: side of a prior box, step or aspect ratio that anybody means: what is made of them fits float32
+#: mean, std, side of a prior box, step and aspect ratio that anybody means: what is made of them
+#: fits float32
 _LEAST, _MOST = 1e-6, 1e6
 
 Levels = tuple[tuple[Level, tuple[int, int]], ...]
@@ -21,8 +22,8 @@ def preprocessing_from_fields(fields: Fields) -> Preprocessing:
         height=fields.integer("height", 1, MOST_SIDE),
         width=fields.integer("width", 1, MOST_SIDE),
         color_order=fields.text("color_order", COLOR_ORDERS),  # type: ignore[arg-type]
-        mean=fields.numbers("mean", count=3),  # type: ignore[arg-type]
-        std=fields.numbers("std", count=3),  # type: ignore[arg-type]
+        mean=fields.numbers("mean", -_MOST, _MOST, 3),  # type: ignore[arg-type]
+        std=fields.numbers("std", _LEAST, _MOST, 3),  # type: ignore[arg-type]
         interpolation=fields.text("interpolation", INTERPOLATIONS),  # type: ignore[arg-type]
     )
 

@@ -25,8 +25,12 @@ pytest.importorskip("onnx")
 from described_files import FORMAT_1, FORMS, Form
 from record_damage import REMOVED, Damage, Place, damages
 
+from ssd_small.artefacts.strict_json import record_from_json
+
 #: changes of a field that are tried with inspect, and of those the share tried with detect
 DRAWN, DETECTED = 3, 0.15
+#: those that take more than 3 s of processor time
+SLOW = ("record.pth", "heads.onnx", "detections.tensorrt-rtx.engine.json")
 #: of one call, in seconds of processor time: far above what it takes, far below a hang
 MOST_SECONDS = 8.0
 #: of the whole walk: room for PyTorch's own ups and downs, not for one array of a huge size
@@ -143,7 +147,8 @@ def faults_of_refusal(outcome: Outcome, file: Path) -> list[str]:
     lines = outcome.err.splitlines()
     if outcome.code != 4:
         return [f"exit {outcome.code}: {outcome.err[:300]}"]
-    if len(lines) != 1 or not lines[0].startswith(PREFIX):
+    # keys of tensors that do not fit are listed below the line
+    if not lines[0].startswith(PREFIX) or not all(line.startswith("  ") for line in lines[1:]):
         return [f"not one error line: {outcome.err[:300]}"]
     faults = [] if file.name in lines[0] else [f"the file is not named: {lines[0][:300]}"]
     return faults + ([f"a line of {len(lines[0])}"] if len(lines[0]) > 600 else [])
@@ -197,7 +202,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Form, Any],
 
 
 def _boxes(outcome: Outcome) -> Any:
-    return outcome.json["detections"]
+    return record_from_json(outcome.out)["detections"]
 
 
 def _drawn(form: Form) -> list[tuple[Damage, bool]]:
@@ -250,7 +255,7 @@ class Walk:
         self.counts["told"] += 1
         if must_be_refused(damage):
             return ["told, though it must be refused"]
-        return faults_of_telling(outcome.json, damage, self.form)
+        return faults_of_telling(record_from_json(outcome.out), damage, self.form)
 
     @staticmethod
     def _judge_text(shown: Outcome | str, as_json: Outcome) -> list[str]:
@@ -272,13 +277,19 @@ class Walk:
             return [f"detect: {fault}" for fault in faults_of_refusal(outcome, file)]
         if inspected:
             return ["detect uses what inspect refuses"]
+        try:
+            found = _boxes(outcome)
+        except ValueError as error:
+            return [f"detect: {error}"]
         if _within(_described(damage.path), MEANT[self.form.file]):
             return []
-        same = _boxes(outcome) == self.untouched(self.form, self.detect)
+        same = found == self.untouched(self.form, self.detect)
         return [] if same else ["detect finds something else"]
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in FORMS]
+)
 def test_a_damaged_field_is_refused_or_means_what_it_says(
     name: str, call: Callable[..., Outcome], tmp_path: Path, untouched: Any
 ) -> None:

@@ -84,9 +84,8 @@ def _are_same(one: dict[str, Any], other: dict[str, Any], loc: float, conf: floa
 def test_a_run_of_then_goes_on(folder: Path, call: Callable[..., Outcome], tmp_path: Path) -> None:
     pytest.importorskip("pycocotools")
     run = Path(shutil.copytree(folder / RUN, tmp_path / "run"))
-    data = run / "data"
     # the pictures lie elsewhere now, which is no other run
-    places = ("--annotations", data / "truth.json", "--images", data)
+    places = ("--annotations", run / "truth.json", "--images", run)
     report = call("train", "--resume", "--output", run, *places, "--json").fits().json
     assert report["iterations"] == 2
     told = inspect_file(run / "last.pth")

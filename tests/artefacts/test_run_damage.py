@@ -77,7 +77,7 @@ def test_a_damaged_resume_file_is_refused(call: Callable[..., Outcome], tmp_path
     content = torch.load(RUN / "resume.pth", weights_only=True)
     head = {name: content[name] for name in ("format", "about", "position")}
     (tmp_path / "run.json").write_bytes((RUN / "run.json").read_bytes())
-    data = ("--annotations", RUN / "data" / "truth.json", "--images", RUN / "data")
+    data = ("--annotations", RUN / "truth.json", "--images", RUN)
     draw, faults = random.Random(0), []
     for changes in damages(head).values():
         # what a newer version added is not damage, and numbers may be any of their kind

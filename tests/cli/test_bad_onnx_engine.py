@@ -145,7 +145,7 @@ SIDECARS = [
     (("description", "preprocessing", "interpolation"), "foo", "interpolation"),
     (("description", "preprocessing", "color_order"), "XYZ", "color_order"),
     (("description", "preprocessing", "mean"), [1, 2], "preprocessing.mean"),
-    (("description", "preprocessing", "std"), [0, 0, 0], "std"),
+    (("description", "preprocessing", "std"), [0, 0, 0], "preprocessing.std"),
     (("description", "postprocess", "iou_threshold"), 7, "iou_threshold"),
 ]
 

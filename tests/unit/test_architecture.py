@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
@@ -29,6 +30,8 @@ from ssd_small.artefacts.tensors import DETECTIONS
 from ssd_small.postprocess import PostprocessParams
 
 TEXT = DOCUMENT.read_text()
+#: a constant with its number, and the file that holds it
+NUMBERED = re.compile(r"`(\w+) = (\d+)` in `([^`]+)`")
 
 
 @pytest.mark.parametrize("check", [map_faults, import_faults, pointer_faults, change_faults])
@@ -73,6 +76,32 @@ def _value(cell: str) -> object:
     if cell.startswith("("):
         return ast.literal_eval(cell)
     return float(Fraction(cell)) if cell[0].isdigit() else cell
+
+
+def test_the_formats_are_those_listed() -> None:
+    """Each number of a format or version in the code, with the file that it stands in."""
+    rows = table(section(TEXT, "### What files carry"))
+    listed = {found for row in rows for found in NUMBERED.findall(row[2])}
+    code = [path for room in ("ssd_small", "export") for path in (ROOT / room).rglob("*.py")]
+    found = {
+        (*pair, path.relative_to(ROOT).as_posix())
+        for path in code
+        for pair in re.findall(r"^(\w*(?:FORMAT|VERSION)) = (\d+)$", path.read_text(), re.M)
+    }
+    assert len(found) >= 7
+    assert listed == found
+
+
+def test_what_a_newer_version_wrote_is_refused_by_the_one_rule_of_growth() -> None:
+    """Every format but those of operator and library is checked in record.py, and only there."""
+    rows = table(section(TEXT, "### What files carry"))
+    listed = {(name, path) for row in rows for name, _, path in NUMBERED.findall(row[2])}
+    records = {(name, path) for name, path in listed if name.endswith("FORMAT")}
+    assert len(records) == 5
+    for name, path in records:
+        call = re.search(r"check_record\((.*)\)$", (ROOT / path).read_text(), re.M | re.S)
+        assert call is not None, path
+        assert name in call[1].split("\n\n")[0], path
 
 
 def test_each_error_has_the_exit_code_listed() -> None:
