@@ -88,6 +88,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except click.Abort:
         click.echo("ssd-small: interrupted; nothing half-written was left", err=True)
+        # CPython remembers an interrupt that left some exec("...") on its way here (modules run
+        # such while they load), and `python -m` would then end by the signal whatever the exit
+        # code says; the next exec forgets it
+        exec("")
         sys.exit(130)
     except _ReaderGone:
         _forget_output()

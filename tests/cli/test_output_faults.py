@@ -180,6 +180,20 @@ def test_ctrl_c_ends_a_running_command(engine):
     assert "Traceback" not in err
 
 
+def test_ctrl_c_ends_with_its_exit_code_wherever_it_came_from(tmp_path):
+    """An interrupt that passes through exec("...") makes ``python -m`` end by the signal."""
+    (tmp_path / "interrupted.py").write_text(
+        "from ssd_small import cli\n"
+        "def load(*_): exec('raise KeyboardInterrupt')\n"
+        "cli.import_module = load\n"
+        "cli.main(['models'])"
+    )
+    run = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.strip() == "ssd-small: interrupted; nothing half-written was left"
+
+
 def test_ctrl_c_in_the_demo_lets_its_command_clean_up(tmp_path, monkeypatch):
     from ssd_small import demo
 
