@@ -1,0 +1,1 @@
+"""Configuration files: the published experiments' and our own, read into plain values."""
