@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 #: a tap (index into the backbone) or the code of an extra level
 Entry = int | str
-#: of prior boxes: a whole aspect ratio (two boxes), or one of (width, height) times the level's size
+#: of prior boxes: an aspect ratio (two boxes), or one of (width, height) times the level's size
 Ratio = int | tuple[float, float]
 
 
