@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..artefacts.checkpoint import CheckpointRecord
 from ..artefacts.description import Description
 from ..artefacts.sidecar import (
     Sidecar,
@@ -140,15 +139,15 @@ def _from_model(onnx: Any, model: Any) -> dict[str, Any]:
 
 def _from_checkpoint(path: Path) -> dict[str, Any]:
     require("torch", "inspecting a checkpoint")
-    from ..models.checkpoint import read_checkpoint
+    from ..artefacts.network import open_checkpoint
 
-    state, raw = read_checkpoint(path)
+    opened = open_checkpoint(path)
+    state, record = opened.state, opened.record
     weights = f"sha256:{sha256_of(path)}"
     size = {"state_dict": len(state), "parameters": sum(v.numel() for v in state.values())}
-    if raw is None:
+    if record is None:
         plain = dict.fromkeys(_UNSAID) | {"weights": weights, "tensors": [], "format": 0}
         return _told("checkpoint", path, plain | size)
-    record = CheckpointRecord.from_dict(raw, path)
     said = {"format_minor": 0} | record.to_dict()
     del said["description"]
     own = _described(record.description)

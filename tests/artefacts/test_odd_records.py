@@ -186,7 +186,37 @@ def test_a_network_of_another_size_than_its_weights_is_not_built(
     if field == "num_classes":
         record["description"]["labels"] = [f"c{i}" for i in range(value - 1)]
     file = CHECKPOINT.write(record, tmp_path)
-    _detect(call, CHECKPOINT, file).fails(4, "record.pth", "does not fit")
+    _detect(call, CHECKPOINT, file).fails(4, "record.pth", "is damaged")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "labels"),
+    [("--num-classes", 4, ["a", "b", "c"]), ("--width", 0.5, None)],
+)
+def test_a_record_of_another_network_than_its_weights_is_refused_whatever_is_asked_for(
+    option: str, value: float, labels: list[str] | None, call: Call, tmp_path: Path
+) -> None:
+    own = CHECKPOINT.said()["description"]
+    field = option[2:].replace("-", "_")
+    record = _set(CHECKPOINT.said(), "description", field, to=value)
+    if labels is not None:
+        record["description"]["labels"] = labels
+    file, written = CHECKPOINT.write(record, tmp_path), tmp_path / "x.onnx"
+    words = (4, "record.pth", f"{own['model']} with", "is damaged")
+    call("inspect", file).fails(*words)
+    for given in ((), (option, own[field])):  # the weights' own size makes the record no truer
+        call("export", "--weights", file, *given, "-o", written).fails(*words)
+    assert not written.exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("--num-classes", 9), ("--width", 1)])
+def test_another_size_than_the_recorded_one_is_refused_with_both(
+    option: str, value: float, call: Call, tmp_path: Path
+) -> None:
+    own = CHECKPOINT.said()["description"][option[2:].replace("-", "_")]
+    file = CHECKPOINT.write(CHECKPOINT.said(), tmp_path)
+    done = call("export", "--weights", file, option, value, "-o", tmp_path / "x.onnx")
+    done.fails(2, "record.pth", f" {own:g}, not {value:g}; pass that {option}, or none")
 
 
 # --- files that contradict themselves
