@@ -12,7 +12,7 @@ import pytest
 from command_line import Outcome
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("cv2")
 
@@ -233,6 +233,7 @@ CONTRADICTIONS: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("description", "has_decode_nms"), False, "another has_decode_nms"),
     (("description", "levels", 0, "step"), 17.0, "another levels"),
     (("description", "clip"), "none", "another clip"),
+    (("description", "preprocessing", "height"), 512, "another input size"),
     (("description", "postprocess", "score_threshold"), 0.02, "another postprocess"),
     (("description", "postprocess", "keep_topk"), 100, "another postprocess"),
     (("description", "postprocess", "background_label"), 1, "another postprocess"),
@@ -277,6 +278,15 @@ def test_an_onnx_file_that_describes_another_network_is_refused(
     file = form.write(_set(form.said(), *place, to=value), tmp_path)
     call("inspect", file).fails(4, file.name, words)
     _detect(call, form, file).fails(4, file.name, words)
+
+
+def test_a_newer_operator_is_said_to_be_newer(call: Call, tmp_path: Path) -> None:
+    form = FORMS["detections.onnx"]
+    file = form.write(form.said(), tmp_path)
+    model = onnx.load(file)
+    next(o for o in model.opset_import if o.domain == "ssd_small").version = 2
+    onnx.save(model, file)
+    call("inspect", file).fails(4, file.name, "written by a newer ssd-small", "version 2")
 
 
 # --- what may be changed by hand means what it says
