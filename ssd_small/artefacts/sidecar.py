@@ -27,6 +27,8 @@ from .strict_json import quoted
 SIDECAR_FORMAT = 1
 TARGETS = ("onnxruntime", "tensorrt", "tensorrt-rtx")
 PRECISIONS = ("fp32", "fp16")
+#: what engines are called, in small letters; a sidecar makes any file one
+ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
 _ADVICE = "build the engine again with 'ssd-small build-engine'"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..artefacts.description import Description
 from ..artefacts.sidecar import (
+    ENGINE_SUFFIXES,
     Sidecar,
     check_against_engine,
     read_sidecar,
@@ -58,12 +59,13 @@ def inspect_file(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
         raise BadFile(f"{path} {state}; expected a checkpoint, ONNX file, engine or sidecar")
-    if sidecar_path(path).is_file() or path.suffix == ".engine":
+    suffix = path.suffix.lower()
+    if sidecar_path(path).is_file() or suffix in ENGINE_SUFFIXES:
         return _from_engine(path)
-    if path.suffix == ".json":
+    if suffix == ".json":
         sidecar = read_sidecar_file(path)
         return _told("sidecar", path, _flat(sidecar))
-    if path.suffix == ".onnx":
+    if suffix == ".onnx":
         return _from_onnx_file(path)
     return _from_checkpoint(path)
 
