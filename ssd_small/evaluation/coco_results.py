@@ -17,15 +17,22 @@ from ..postprocess.detections import Detections
 def category_ids(annotations: Annotations, description: Description) -> list[int]:
     """The category id of each label a network can give, in the order of its labels.
 
-    By name where all of the network's labels are categories; else by order, if the numbers are
-    equal: the published networks number the categories by ascending id.
+    By name where all of the network's labels are categories; by order where none is, if the
+    numbers are equal: the published networks number the categories by ascending id.
 
     Raises:
-        BadFile: neither is possible.
+        BadFile: neither is possible, or some labels are categories and others are not: by order,
+            one class would be scored for another.
     """
     by_name = {str(category["name"]): int(category["id"]) for category in annotations.categories}
     if all(name in by_name for name in description.labels):
         return [by_name[name] for name in description.labels]
+    strangers = [name for name in description.labels if name not in by_name]
+    if len(strangers) < len(description.labels):
+        raise BadFile(
+            f"{annotations.path} has no category {strangers[0]!r}, which the network finds beside "
+            "others that it has; rename its categories, or name the network's classes with --labels"
+        )
     if len(description.labels) == len(annotations.categories):
         return [int(category["id"]) for category in annotations.categories]
     raise BadFile(
