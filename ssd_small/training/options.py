@@ -67,7 +67,7 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
     missing = [f"--{name}" for name in _NEEDED if name not in options]
     if missing and resume:
         raise UsageError(
-            f"{output} has no run.json, its run was begun by an older ssd-small: repeat the whole "
+            f"{output} has no run.json (older versions wrote none): repeat the whole "
             f"command with --resume (missing: {', '.join(missing)})"
         )
     if missing:
