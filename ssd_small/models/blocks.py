@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import singledispatch
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .spec import Conv, ConvBn, Layer, MaxPool, Relu, Separable, SeparableExtra, scaled_channels
+from .layers import (
+    BatchNorm,
+    Bottleneck,
+    Chain,
+    Conv,
+    ConvBn,
+    L2NormLayer,
+    Layer,
+    LayerActivation,
+    MaxPool,
+    ReceptiveField,
+    Relu,
+    Unit,
+    channel_count,
+    scaled_channels,
+)
+
+#: of the batch norms in receptive-field blocks and their extras; matters in training only
+_UNIT_MOMENTUM = 0.01
 
 
 class L2Norm(nn.Module):
@@ -26,8 +46,12 @@ class L2Norm(nn.Module):
         return self.weight[None, :, None, None] * (x / length)
 
 
+class FollowingConv(nn.Conv2d):
+    """A convolution whose channels follow from its block's input: they tell no width."""
+
+
 class SequentialBlock(nn.Module):
-    """Layers under the attribute ``conv``, as the published MobileNet base names them."""
+    """Layers under the attribute ``conv``, as the published backbones name them."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -39,11 +63,124 @@ class SequentialBlock(nn.Module):
         return out
 
 
+class ResidualBlock(SequentialBlock):
+    """A :class:`SequentialBlock` whose input is added to its output."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers and add the input."""
+        out: Tensor = x + self.conv(x)
+        return out
+
+
+class NamedConv(nn.Module):
+    """A convolution under the attribute ``conv``, as the published feature fusion names it."""
+
+    def __init__(self, conv: nn.Module) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve."""
+        out: Tensor = self.conv(x)
+        return out
+
+
+class ConvBnUnit(nn.Module):
+    """Convolution, batch norm and activation under the attributes ``conv`` and ``bn``."""
+
+    def __init__(self, conv: nn.Module, bn: nn.Module, activation: LayerActivation) -> None:
+        super().__init__()
+        self.conv, self.bn, self.rectified = conv, bn, activation == "relu"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the three."""
+        out: Tensor = self.bn(self.conv(x))
+        return F.relu(out) if self.rectified else out
+
+
+class BottleneckBlock(nn.Module):
+    """A residual block of ResNet with its published keys."""
+
+    def __init__(self, steps: list[list[nn.Module]], shortcut: list[nn.Module]) -> None:
+        super().__init__()
+        self.count = len(steps)
+        for number, (conv, bn, *_) in enumerate(steps, 1):
+            self.add_module(f"conv{number}", conv)
+            self.add_module(f"bn{number}", bn)
+        self.downsample = nn.Sequential(*shortcut) if shortcut else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve, add the shortcut, rectify."""
+        out = x
+        for number in range(1, self.count + 1):
+            out = self.get_submodule(f"bn{number}")(self.get_submodule(f"conv{number}")(out))
+            out = F.relu(out) if number < self.count else out
+        return F.relu(out + (x if self.downsample is None else self.downsample(x)))
+
+
+class ReceptiveFieldBlock(nn.Module):
+    """A receptive-field block with its published keys."""
+
+    def __init__(
+        self,
+        branches: list[nn.Sequential],
+        project: nn.Module,
+        shortcut: nn.Module | None,
+        first: int,
+    ) -> None:
+        super().__init__()
+        self.names = [f"branch{number}" for number in range(first, first + len(branches))]
+        for name, branch in zip(self.names, branches, strict=True):
+            self.add_module(name, branch)
+        self.ConvLinear = project
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Join the branches, project, add the shortcut, rectify."""
+        joined = torch.cat([self.get_submodule(name)(x) for name in self.names], dim=1)
+        short = x if self.shortcut is None else self.shortcut(x)
+        return F.relu(self.ConvLinear(joined) + short)
+
+
+def _activation(name: LayerActivation) -> list[nn.Module]:
+    modules: dict[str, nn.Module] = {
+        "relu": nn.ReLU(),
+        "relu6": nn.ReLU6(),
+        "leaky": nn.LeakyReLU(0.1),
+    }
+    return [modules[name]] if name in modules else []
+
+
 def _conv_bn(
-    channels: int, out: int, kernel: int, stride: int = 1, padding: int = 0, groups: int = 1
-) -> list[nn.Module]:
-    conv = nn.Conv2d(channels, out, kernel, stride, padding, groups=groups, bias=False)
-    return [conv, nn.BatchNorm2d(out)]
+    step: ConvBn, channels: int, block_input: int, width: float, momentum: float = 0.1
+) -> tuple[list[nn.Module], int]:
+    """Convolution and batch norm of a step, and its output channels."""
+    out = channels if step.out is None else channel_count(step.out, block_input, width)
+    kind = nn.Conv2d if isinstance(step.out, int) else FollowingConv
+    conv = kind(
+        channels,
+        out,
+        step.window,
+        step.stride,
+        step.frame,
+        step.dilation,
+        groups=channels if step.out is None else 1,
+        bias=False,
+    )
+    return [conv, nn.BatchNorm2d(out, momentum=momentum)], out
+
+
+def _unit(step: ConvBn, channels: int, block_input: int, width: float) -> tuple[nn.Module, int]:
+    (conv, bn), out = _conv_bn(step, channels, block_input, width, _UNIT_MOMENTUM)
+    return ConvBnUnit(conv, bn, step.activation), out
+
+
+def _branch(steps: Iterable[ConvBn], channels: int, width: float) -> tuple[nn.Sequential, int]:
+    units, block_input = [], channels
+    for step in steps:
+        unit, channels = _unit(step, channels, block_input, width)
+        units.append(unit)
+    return nn.Sequential(*units), channels
 
 
 @singledispatch
@@ -55,12 +192,13 @@ def build(layer: Layer, channels: int, width: float) -> tuple[nn.Module, int]:
 @build.register
 def _(layer: Conv, channels: int, width: float) -> tuple[nn.Module, int]:
     out = scaled_channels(layer.out, width)
-    return (
-        nn.Conv2d(
-            channels, out, layer.kernel, layer.stride, layer.padding, dilation=layer.dilation
-        ),
-        out,
-    )
+    window = (layer.kernel, layer.stride, layer.padding, layer.dilation)
+    return nn.Conv2d(channels, out, *window, bias=layer.bias), out
+
+
+@build.register
+def _(layer: BatchNorm, channels: int, width: float) -> tuple[nn.Module, int]:
+    return nn.BatchNorm2d(channels), channels
 
 
 @build.register
@@ -79,23 +217,42 @@ def _(layer: MaxPool, channels: int, width: float) -> tuple[nn.Module, int]:
 
 
 @build.register
-def _(layer: ConvBn, channels: int, width: float) -> tuple[nn.Module, int]:
-    out = scaled_channels(layer.out, width)
-    return SequentialBlock(*_conv_bn(channels, out, 3, layer.stride, 1), nn.ReLU()), out
+def _(layer: L2NormLayer, channels: int, width: float) -> tuple[nn.Module, int]:
+    return L2Norm(channels), channels
 
 
 @build.register
-def _(layer: Separable, channels: int, width: float) -> tuple[nn.Module, int]:
-    out = scaled_channels(layer.out, width)
-    depthwise = _conv_bn(channels, channels, 3, layer.stride, 1, groups=channels)
-    pointwise = _conv_bn(channels, out, 1)
-    return SequentialBlock(*depthwise, nn.ReLU(), *pointwise, nn.ReLU()), out
+def _(layer: Chain, channels: int, width: float) -> tuple[nn.Module, int]:
+    modules: list[nn.Module] = []
+    out = channels
+    for step in layer.steps:
+        pair, out = _conv_bn(step, out, channels, width)
+        modules += [*pair, *_activation(step.activation)]
+    if not layer.named:
+        return nn.Sequential(*modules), out
+    keeps_size = all(step.stride == 1 for step in layer.steps)
+    adds = layer.residual and keeps_size and out == channels
+    return (ResidualBlock if adds else SequentialBlock)(*modules), out
 
 
 @build.register
-def _(layer: SeparableExtra, channels: int, width: float) -> tuple[nn.Module, int]:
-    out = scaled_channels(layer.out, width)
-    reduce = _conv_bn(channels, out, 1)
-    depthwise = _conv_bn(out, out, 3, layer.stride, layer.padding, groups=out)
-    project = _conv_bn(out, out, 1)
-    return nn.Sequential(*reduce, nn.ReLU6(), *depthwise, nn.ReLU6(), *project), out
+def _(layer: Unit, channels: int, width: float) -> tuple[nn.Module, int]:
+    return _unit(layer.step, channels, channels, width)
+
+
+@build.register
+def _(layer: Bottleneck, channels: int, width: float) -> tuple[nn.Module, int]:
+    steps, out = [], channels
+    for step in layer.steps:
+        pair, out = _conv_bn(step, out, channels, width)
+        steps.append(pair)
+    shortcut = layer.shortcut and _conv_bn(layer.shortcut, channels, channels, width)[0]
+    return BottleneckBlock(steps, shortcut or []), out
+
+
+@build.register
+def _(layer: ReceptiveField, channels: int, width: float) -> tuple[nn.Module, int]:
+    built = [_branch(steps, channels, width) for steps in layer.branches]
+    project, out = _unit(layer.project, sum(c for _, c in built), channels, width)
+    shortcut = layer.shortcut and _unit(layer.shortcut, channels, channels, width)[0]
+    return ReceptiveFieldBlock([b for b, _ in built], project, shortcut, layer.first), out

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from .blocks import L2Norm, build
+from .blocks import NamedConv, build
 from .head import HeadConv
+from .layers import Layer
 from .priors import priors_from_spec
 from .registry import get_spec
-from .shapes import check_feature_maps
-from .spec import Layer, ModelSpec, scaled_channels
+from .shapes import check_feature_maps, feature_maps
+from .spec import Fusion, ModelSpec
 
 
 class SsdNetwork(nn.Module):
@@ -42,29 +43,53 @@ class SsdNetwork(nn.Module):
             )
         check_feature_maps(spec)
         self.spec, self.num_classes, self.width = spec, num_classes, width
-        source_channels: list[int] = []
-        channels = 3
-        self.base = nn.ModuleList()
-        for index, layer in enumerate(spec.backbone):
-            module, channels = build(layer, channels, width)
-            self.base.append(module)
-            if index in spec.taps:
-                source_channels.append(channels)
-        normalized = [source_channels[spec.taps.index(tap)] for tap in spec.normalized_taps]
-        # the published key is "norm.weight": one norm, for the first level
-        self.norm = L2Norm(normalized[0]) if normalized else None
-        self.extras = nn.ModuleList()
-        for layer in self._extra_layers():
-            module, channels = build(layer, channels, width)
-            self.extras.append(module)
-        source_channels += [scaled_channels(extra.layers[-1].out, width) for extra in spec.extras]  # type: ignore[union-attr]
-        pairs = list(zip(source_channels, spec.levels, strict=True))
+        self._build_layers()
+        channels = [shape.channels for shape in feature_maps(spec, width)[1]]
+        pairs = list(zip(channels, spec.levels, strict=True))
         self.loc = nn.ModuleList(HeadConv(c, v.num_anchors * 4) for c, v in pairs)
         self.conf = nn.ModuleList(HeadConv(c, v.num_anchors * num_classes) for c, v in pairs)
         self.register_buffer("priors", torch.from_numpy(priors_from_spec(spec)), persistent=False)
 
-    def _extra_layers(self) -> list[Layer]:
-        return [layer for extra in self.spec.extras for layer in extra.layers]
+    def _build_layers(self) -> None:
+        """Everything before the heads, in the order of the published state dicts."""
+        spec = self.spec
+        channels, norms, tapped = 3, [], []
+        self.base = nn.ModuleList()
+        for index, layer in enumerate(spec.backbone):
+            module, channels = build(layer, channels, self.width)
+            self.base.append(module)
+            norm = spec.norm_at(index)
+            if norm is not None:
+                norms.append(build(norm.layer, channels, self.width)[0])
+            if index in spec.taps:
+                tapped.append(channels)
+            if index == spec.extras_from % len(spec.backbone):
+                fed = channels
+        # the published key is that of one norm, or of a list of them
+        listed = spec.norms_listed
+        self.norm = nn.ModuleList(norms) if listed else norms[0] if norms else None
+        self.extras = nn.ModuleList()
+        for extra in spec.extras:
+            for layer in extra.layers:
+                module, fed = build(layer, fed, self.width)
+                self.extras.append(module)
+            tapped.append(fed)
+        if spec.fusion is not None:
+            del self.norm
+            self._build_fusion(spec.fusion, tapped)
+
+    def _build_fusion(self, fusion: Fusion, channels: list[int]) -> None:
+        self.transforms, self.pyramids = nn.ModuleList(), nn.ModuleList()
+        fused = 0
+        for transform, source in zip(fusion.transforms, channels, strict=True):
+            module, out = build(transform, source, self.width)
+            self.transforms.append(NamedConv(module))
+            fused += out
+        x = fused
+        for layer in fusion.pyramid:
+            module, x = build(layer, x, self.width)
+            self.pyramids.append(NamedConv(module))
+        self.norm = nn.BatchNorm2d(fused)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Head outputs.
@@ -84,24 +109,61 @@ class SsdNetwork(nn.Module):
 
     def _sources(self, images: Tensor) -> list[Tensor]:
         """Feature maps the heads see, one per level."""
-        sources = []
-        fine, coarse = images, None
-        for index, (module, layer) in enumerate(zip(self.base, self.spec.backbone, strict=True)):
+        sources = self._tapped(images)
+        return sources if self.spec.fusion is None else self._fused(self.spec.fusion, sources)
+
+    def _tapped(self, images: Tensor) -> list[Tensor]:
+        """Maps of the taps and of the extra levels."""
+        spec, sources = self.spec, []
+        fine, coarse, fed = images, None, images
+        # what no head depends on is in the state dict, and is not run
+        for index, layer in enumerate(spec.backbone[: spec.layers_run]):
+            module = self.base[index]
             fine = _apply(module, layer, fine)
             if coarse is not None:
                 coarse = _apply(module, layer, coarse)
-            if index == self.spec.dual_split:
+            if index == spec.dual_split and spec.extras:
                 coarse = fine[:, :, ::2, ::2]
-            if index in self.spec.taps:
-                normalize = self.norm is not None and index in self.spec.normalized_taps
-                sources.append(self.norm(fine) if normalize else fine)  # type: ignore[misc]
-        x = fine if coarse is None else coarse
+            if index in spec.taps:
+                source = self._normed(index, fine)
+                sources.append(source)
+                norm = spec.norm_at(index)
+                fine = source if norm is not None and norm.feeds_on else fine
+            if index == spec.extras_from % len(spec.backbone):
+                fed = fine if coarse is None else coarse
         layers = iter(self.extras)
-        for extra in self.spec.extras:
+        for extra in spec.extras:
             for layer in extra.layers:
-                x = _apply(next(layers), layer, x)
-            sources.append(x)
+                fed = _apply(next(layers), layer, fed)
+            sources.append(fed)
         return sources
+
+    def _normed(self, tap: int, x: Tensor) -> Tensor:
+        """What a tapped map is for its head."""
+        taps = [norm.tap for norm in self.spec.norms]
+        if tap not in taps or self.norm is None:
+            return x
+        listed = isinstance(self.norm, nn.ModuleList)
+        module = self.norm[taps.index(tap)] if listed else self.norm  # type: ignore[index]
+        out: Tensor = module(x)
+        return out
+
+    def _fused(self, fusion: Fusion, sources: list[Tensor]) -> list[Tensor]:
+        """Levels of a feature fusion (Li & Zhou 2017, FSSD)."""
+        size = sources[0].shape[2:]
+        parts = []
+        for module, layer, source in zip(self.transforms, fusion.transforms, sources, strict=True):
+            part = _apply(module, layer, source)
+            if parts:
+                part = F.interpolate(part, size, mode="bilinear", align_corners=False)
+            parts.append(part)
+        assert self.norm is not None
+        x: Tensor = self.norm(torch.cat(parts, dim=1))
+        levels = []
+        for module, layer in zip(self.pyramids, fusion.pyramid, strict=True):
+            x = _apply(module, layer, x)
+            levels.append(x)
+        return levels
 
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .shapes import levels_from_spec
-from .spec import Level, ModelSpec
+from .spec import AnyLevel, Level, ModelSpec
 
 
 def priors_from_spec(spec: ModelSpec) -> npt.NDArray[np.float32]:
@@ -18,7 +18,7 @@ def priors_from_spec(spec: ModelSpec) -> npt.NDArray[np.float32]:
 
 
 def priors_from_levels(
-    levels: Sequence[tuple[Level, tuple[int, int]]], input_size: tuple[int, int], clip: str
+    levels: Sequence[tuple[AnyLevel, tuple[int, int]]], input_size: tuple[int, int], clip: str
 ) -> npt.NDArray[np.float32]:
     """Prior boxes of a list of feature levels.
 
@@ -44,13 +44,14 @@ def priors_from_levels(
 
 
 def _level_priors(
-    level: Level, feature_map: tuple[int, int], input_size: tuple[int, int]
+    level: AnyLevel, feature_map: tuple[int, int], input_size: tuple[int, int]
 ) -> npt.NDArray[np.float64]:
     """Priors of one level, float64 ``[H * W * A, 4]``; Liu et al. 2016, section 2.2."""
     rows, columns = feature_map
     height, width = input_size
-    cx = (np.arange(columns) + 0.5) * level.step / width
-    cy = (np.arange(rows) + 0.5) * level.step / height
+    down, across = (level.step, level.step) if isinstance(level, Level) else level.steps
+    cx = (np.arange(columns) + 0.5) * across / width
+    cy = (np.arange(rows) + 0.5) * down / height
     sides = _cell_sizes(level, input_size)
     priors = np.empty((rows, columns, len(sides), 4))
     priors[..., 0] = cx[None, :, None]
@@ -59,9 +60,11 @@ def _level_priors(
     return priors.reshape(-1, 4)
 
 
-def _cell_sizes(level: Level, input_size: tuple[int, int]) -> npt.NDArray[np.float64]:
+def _cell_sizes(level: AnyLevel, input_size: tuple[int, int]) -> npt.NDArray[np.float64]:
     """Widths and heights ``[A, 2]`` of the priors of one cell, in the unit square."""
     height, width = input_size
+    if not isinstance(level, Level):
+        return np.asarray([(w / width, h / height) for w, h in level.boxes])
     squares = [(size / width, size / height) for size in level.sizes]
     w, h = squares[0]
     roots = [math.sqrt(a) for a in level.aspect_ratios]

@@ -5,22 +5,27 @@ Plain arithmetic: ``ssd-small models`` and the prior boxes need it and must not 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import singledispatch
 
 from ..errors import UsageError
-from .spec import (
+from .layers import (
+    BatchNorm,
+    Bottleneck,
+    Chain,
     Conv,
     ConvBn,
+    L2NormLayer,
     Layer,
-    Level,
     MaxPool,
-    ModelSpec,
+    ReceptiveField,
     Relu,
-    Separable,
-    SeparableExtra,
+    Unit,
+    channel_count,
     scaled_channels,
 )
+from .spec import AnyLevel, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -61,25 +66,25 @@ def _window(size: int, kernel: int, stride: int, padding: int, dilation: int = 1
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
-def _conv(
-    x: Shape,
-    out: int,
-    kernel: int,
-    stride: int = 1,
-    padding: int = 0,
-    *,
-    dilation: int = 1,
-    depthwise: bool = False,
-    batch_norm: bool = False,
-) -> tuple[Shape, Cost]:
-    y = Shape(
-        out,
-        _window(x.height, kernel, stride, padding, dilation),
-        _window(x.width, kernel, stride, padding, dilation),
-    )
-    weights = out * (1 if depthwise else x.channels) * kernel * kernel
-    # a bias per channel, or scale and shift of the batch norm
-    return y, Cost(weights + (2 * out if batch_norm else out), weights * y.cells)
+def _conv(x: Shape, out: int, kernel: int, stride: int = 1, padding: int = 0) -> tuple[Shape, Cost]:
+    return apply(Conv(out, kernel, stride, padding), x, 1.0)
+
+
+def _chain(steps: Iterable[ConvBn], x: Shape, width: float) -> tuple[Shape, Cost]:
+    """Convolutions with batch norm one after the other, in a block on input ``x``."""
+    block_input, total = x.channels, Cost()
+    for step in steps:
+        depthwise = step.out is None
+        out = x.channels if step.out is None else channel_count(step.out, block_input, width)
+        weights = out * (1 if depthwise else x.channels) * step.window[0] * step.window[1]
+        sides = (
+            _window(size, step.window[i], step.stride, step.frame[i], step.dilation)
+            for i, size in enumerate((x.height, x.width))
+        )
+        x = Shape(out, *sides)
+        # scale and shift of the batch norm, per channel
+        total += Cost(weights + 2 * out, weights * x.cells)
+    return x, total
 
 
 @singledispatch
@@ -90,14 +95,16 @@ def apply(layer: Layer, x: Shape, width: float) -> tuple[Shape, Cost]:
 
 @apply.register
 def _(layer: Conv, x: Shape, width: float) -> tuple[Shape, Cost]:
-    return _conv(
-        x,
-        scaled_channels(layer.out, width),
-        layer.kernel,
-        layer.stride,
-        layer.padding,
-        dilation=layer.dilation,
-    )
+    out = scaled_channels(layer.out, width)
+    window = (layer.kernel, layer.stride, layer.padding, layer.dilation)
+    y = Shape(out, _window(x.height, *window), _window(x.width, *window))
+    weights = out * x.channels * layer.kernel**2
+    return y, Cost(weights + out * layer.bias, weights * y.cells)
+
+
+@apply.register
+def _(layer: BatchNorm, x: Shape, width: float) -> tuple[Shape, Cost]:
+    return x, Cost(2 * x.channels)
 
 
 @apply.register
@@ -118,24 +125,87 @@ def _(layer: MaxPool, x: Shape, width: float) -> tuple[Shape, Cost]:
 
 
 @apply.register
-def _(layer: ConvBn, x: Shape, width: float) -> tuple[Shape, Cost]:
-    return _conv(x, scaled_channels(layer.out, width), 3, layer.stride, 1, batch_norm=True)
+def _(layer: L2NormLayer, x: Shape, width: float) -> tuple[Shape, Cost]:
+    return x, Cost(x.channels)
 
 
 @apply.register
-def _(layer: Separable, x: Shape, width: float) -> tuple[Shape, Cost]:
-    y, depthwise = _conv(x, x.channels, 3, layer.stride, 1, depthwise=True, batch_norm=True)
-    y, pointwise = _conv(y, scaled_channels(layer.out, width), 1, batch_norm=True)
-    return y, depthwise + pointwise
+def _(layer: Chain, x: Shape, width: float) -> tuple[Shape, Cost]:
+    return _chain(layer.steps, x, width)
 
 
 @apply.register
-def _(layer: SeparableExtra, x: Shape, width: float) -> tuple[Shape, Cost]:
-    out = scaled_channels(layer.out, width)
-    y, reduce = _conv(x, out, 1, batch_norm=True)
-    y, depthwise = _conv(y, out, 3, layer.stride, layer.padding, depthwise=True, batch_norm=True)
-    y, project = _conv(y, out, 1, batch_norm=True)
-    return y, reduce + depthwise + project
+def _(layer: Unit, x: Shape, width: float) -> tuple[Shape, Cost]:
+    return _chain((layer.step,), x, width)
+
+
+@apply.register
+def _(layer: Bottleneck, x: Shape, width: float) -> tuple[Shape, Cost]:
+    y, cost = _chain(layer.steps, x, width)
+    return y, cost + _chain((layer.shortcut,) if layer.shortcut else (), x, width)[1]
+
+
+@apply.register
+def _(layer: ReceptiveField, x: Shape, width: float) -> tuple[Shape, Cost]:
+    outputs, costs = zip(*(_chain(branch, x, width) for branch in layer.branches), strict=True)
+    joined = replace(outputs[0], channels=sum(y.channels for y in outputs))
+    # the share of its channels is of the block's input, not of the branches'
+    out = channel_count(layer.project.out or joined.channels, x.channels, width)
+    y, project = _chain((replace(layer.project, out=out),), joined, 1.0)
+    shortcut = _chain((layer.shortcut,) if layer.shortcut else (), x, width)[1]
+    return y, sum(costs, project + shortcut)
+
+
+def feature_maps(spec: ModelSpec, width: float = 1.0) -> tuple[list[Shape], list[Shape], Cost]:
+    """Maps of taps and extras, maps of the levels, and the cost of all before the heads.
+
+    The two lists are the same where nothing is fused. Heights and widths may be 0 or less: a
+    window that finds no place.
+    """
+    x = Shape(3, *spec.input_size)
+    total, sources = Cost(), []
+    fine, coarse = x, None
+    for index, layer in enumerate(spec.backbone):
+        y, cost = apply(layer, fine, width)
+        # what no head depends on is in the state dict, and is not run
+        total += cost if index < spec.layers_run else Cost(cost.parameters)
+        fine = y
+        if coarse is not None and index < spec.layers_run:
+            coarse, coarse_cost = apply(layer, coarse, width)
+            total += Cost(0, coarse_cost.macs)
+        if index == spec.dual_split and spec.extras:
+            coarse = Shape(y.channels, (y.height + 1) // 2, (y.width + 1) // 2)
+        if index in spec.taps:
+            norm = spec.norm_at(index)
+            source, cost = apply(norm.layer, y, width) if norm else (y, Cost())
+            total += cost
+            sources.append(source)
+            fine = source if norm and norm.feeds_on else y
+        if index == spec.extras_from % len(spec.backbone):
+            x = coarse or fine
+    for extra in spec.extras:
+        for layer in extra.layers:
+            x, cost = apply(layer, x, width)
+            total += cost
+        sources.append(x)
+    levels, cost = _fused(spec, sources, width)
+    return sources, levels, total + cost
+
+
+def _fused(spec: ModelSpec, sources: list[Shape], width: float) -> tuple[list[Shape], Cost]:
+    if spec.fusion is None:
+        return sources, Cost()
+    total, channels = Cost(), 0
+    for transform, source in zip(spec.fusion.transforms, sources, strict=True):
+        y, cost = apply(transform, source, width)
+        total, channels = total + cost, channels + y.channels
+    x, cost = apply(BatchNorm(), replace(sources[0], channels=channels), width)
+    total, levels = total + cost, []
+    for layer in spec.fusion.pyramid:
+        x, cost = apply(layer, x, width)
+        total += cost
+        levels.append(x)
+    return levels, total
 
 
 def summarize(spec: ModelSpec, num_classes: int = 81, width: float = 1.0) -> Summary:
@@ -143,30 +213,8 @@ def summarize(spec: ModelSpec, num_classes: int = 81, width: float = 1.0) -> Sum
 
     Multiply-accumulates are those of the convolutions, as the dual path really runs them: the
     coarse branch adds work but no parameters.
-
-    Raises:
-        UsageError: the input is so small that a feature map has no cell.
     """
-    x = Shape(3, *spec.input_size)
-    total, levels = Cost(), []
-    coarse: Shape | None = None
-    for index, layer in enumerate(spec.backbone[: spec.taps[-1] + 1]):
-        x, cost = apply(layer, x, width)
-        total += cost
-        if coarse is not None:
-            coarse, coarse_cost = apply(layer, coarse, width)
-            total += Cost(0, coarse_cost.macs)
-        if index == spec.dual_split:
-            coarse = Shape(x.channels, (x.height + 1) // 2, (x.width + 1) // 2)
-        if index in spec.taps:
-            levels.append(x)
-            total += Cost(x.channels if index in spec.normalized_taps else 0)
-    x = coarse or x
-    for extra in spec.extras:
-        for layer in extra.layers:
-            x, cost = apply(layer, x, width)
-            total += cost
-        levels.append(x)
+    _, levels, total = feature_maps(spec, width)
     # a window that finds no place leaves a map without cells, and so without priors
     levels = [Shape(s.channels, max(s.height, 0), max(s.width, 0)) for s in levels]
     for shape, level in zip(levels, spec.levels, strict=True):
@@ -182,17 +230,26 @@ def check_feature_maps(spec: ModelSpec) -> None:
     Raises:
         UsageError: the input is too small.
     """
-    levels = summarize(spec).levels
-    if not all(shape.cells for shape in levels):
-        maps = ", ".join(f"{shape.height}x{shape.width}" for shape in levels)
-        raise UsageError(
-            f"{spec.name} has feature maps of {maps} cells (rows x columns) at an input of "
-            f"{spec.input_size[0]}x{spec.input_size[1]}; expected a cell in each: choose a larger "
-            "input"
-        )
+    fault = small_map_fault(spec)
+    if fault:
+        raise UsageError(f"{spec.name} {fault}")
 
 
-def levels_from_spec(spec: ModelSpec) -> tuple[tuple[Level, tuple[int, int]], ...]:
+def small_map_fault(spec: ModelSpec) -> str | None:
+    """What is wrong with the size of the input, in words that follow the network's name."""
+    sources, levels, _ = feature_maps(spec)
+    if all(min(s.height, s.width) > 0 for s in (*sources, *levels)):
+        return None
+    shown = levels if all(min(s.height, s.width) > 0 for s in sources) else sources
+    maps = ", ".join(f"{max(s.height, 0)}x{max(s.width, 0)}" for s in shown)
+    return (
+        f"has feature maps of {maps} cells (rows x columns) at an input of "
+        f"{spec.input_size[0]}x{spec.input_size[1]}; expected a cell in each: choose a larger "
+        "input"
+    )
+
+
+def levels_from_spec(spec: ModelSpec) -> tuple[tuple[AnyLevel, tuple[int, int]], ...]:
     """The prior parameters of each feature level with (rows, columns) of its map."""
     shapes = summarize(spec).levels
     return tuple((v, (s.height, s.width)) for v, s in zip(spec.levels, shapes, strict=True))

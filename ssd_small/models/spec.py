@@ -10,69 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..configs.network import NetworkConfig
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess.params import PostprocessParams
-
-LayerActivation = Literal["relu", "relu6", "none"]
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A convolution with bias, and the activation that follows it outside of the module list."""
-
-    out: int
-    kernel: int = 3
-    stride: int = 1
-    padding: int = 1
-    dilation: int = 1
-    activation: LayerActivation = "none"
-
-
-@dataclass(frozen=True)
-class Relu:
-    """A ReLU that has its own place in the module list."""
-
-
-@dataclass(frozen=True)
-class MaxPool:
-    """A max pooling; ``kernel=1, stride=1`` is a removed stride whose place is kept."""
-
-    kernel: int
-    stride: int
-    padding: int = 0
-    ceil_mode: bool = False
-
-
-@dataclass(frozen=True)
-class ConvBn:
-    """A 3x3 convolution without bias, batch norm and ReLU: the stem of MobileNetV1."""
-
-    out: int
-    stride: int = 1
-
-
-@dataclass(frozen=True)
-class Separable:
-    """A depthwise-separable block of MobileNetV1: 3x3 depthwise, 1x1 pointwise, each BN + ReLU."""
-
-    out: int
-    stride: int = 1
-
-
-@dataclass(frozen=True)
-class SeparableExtra:
-    """A "lite" extra layer: 1x1 reduce, 3x3 depthwise, 1x1 project, BN after each.
-
-    ReLU6 follows the first two, ``activation`` the whole.
-    """
-
-    out: int
-    stride: int = 2
-    padding: int = 1
-    activation: LayerActivation = "relu"
-
-
-Layer = Conv | Relu | MaxPool | ConvBn | Separable | SeparableExtra
+from .layers import Conv, Layer
 
 
 @dataclass(frozen=True)
@@ -80,6 +21,37 @@ class Extra:
     """One extra feature level: the layers that lead from the level before to this one."""
 
     layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class TapNorm:
+    """A layer between a tap and its head.
+
+    Attributes:
+        tap: backbone index.
+        layer: what the tapped map passes.
+        feeds_on: whether its output also continues through the backbone and into the extras.
+    """
+
+    tap: int
+    layer: Layer
+    feeds_on: bool = False
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Feature fusion (Li & Zhou 2017, FSSD): taps and extras become one map, and that a pyramid.
+
+    Each source passes its transform, all but the first are resized bilinearly to the size of the
+    first; concatenated and batch-normalized they feed the pyramid, whose maps are the levels.
+
+    Attributes:
+        transforms: one per tap and extra, in order.
+        pyramid: one per level, each fed by the one before.
+    """
+
+    transforms: tuple[Conv, ...]
+    pyramid: tuple[Conv, ...]
 
 
 @dataclass(frozen=True)
@@ -105,6 +77,27 @@ class Level:
 
 
 @dataclass(frozen=True)
+class ListedLevel:
+    """The prior boxes of one feature map, where they are not squares and ratios of one step.
+
+    Attributes:
+        steps: distance of two cells in input pixels, (down, across).
+        boxes: (width, height) in input pixels, in the order of the priors of a cell.
+    """
+
+    steps: tuple[float, float]
+    boxes: tuple[tuple[float, float], ...]
+
+    @property
+    def num_anchors(self) -> int:
+        """Priors per cell."""
+        return len(self.boxes)
+
+
+AnyLevel = Level | ListedLevel
+
+
+@dataclass(frozen=True)
 class Published:
     """Figures of the paper's repository: COCO val2017 mAP in percent, fp32 ms per image."""
 
@@ -123,9 +116,12 @@ class ModelSpec:
         name: as in ``create_model``.
         title: the name in the published table.
         backbone: layers, in the order of the ``base`` module list.
-        taps: backbone indices whose outputs are feature levels, in order.
-        normalized_taps: those of them that pass through L2Norm.
-        extras: further levels, fed by the last tap (by its coarse twin in a dual path).
+        taps: backbone indices whose outputs are feature levels, in ascending order.
+        norms: layers between taps and heads.
+        norms_listed: whether the keys of ``norms`` are counted (``norm.0``) though there be one.
+        extras: further levels, fed by the backbone (by its coarse twin in a dual path).
+        extras_from: backbone index whose output feeds the extras.
+        fusion: what lies between those levels and the heads; None for nothing.
         levels: prior boxes, one entry per feature level.
         clip: which prior coordinates are clamped to [0, 1].
         dual_split: backbone index after which a second path continues on every second pixel;
@@ -133,27 +129,37 @@ class ModelSpec:
         preprocessing: how an image becomes network input.
         postprocess: activation, background and variances that belong to the network.
         published: the published figures, if any.
+        config: what the spec was made from, if that was a configuration.
     """
 
     name: str
     title: str
     backbone: tuple[Layer, ...]
     taps: tuple[int, ...]
-    normalized_taps: tuple[int, ...]
-    extras: tuple[Extra, ...]
-    levels: tuple[Level, ...]
+    levels: tuple[AnyLevel, ...]
+    norms: tuple[TapNorm, ...] = ()
+    norms_listed: bool = False
+    extras: tuple[Extra, ...] = ()
+    extras_from: int = -1
+    fusion: Fusion | None = None
     clip: Literal["all", "size", "none"] = "all"
     dual_split: int | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     postprocess: PostprocessParams = field(default_factory=PostprocessParams)
     published: Published | None = None
+    config: NetworkConfig | None = None
 
     @property
     def input_size(self) -> tuple[int, int]:
         """Height and width of the network input in pixels."""
         return self.preprocessing.height, self.preprocessing.width
 
+    @property
+    def layers_run(self) -> int:
+        """Number of backbone layers that heads depend on; what follows has keys, but no use."""
+        feed = self.extras_from % len(self.backbone) if self.extras else 0
+        return max(self.taps[-1], feed) + 1
 
-def scaled_channels(channels: int, width: float) -> int:
-    """Channel count under a width multiplier: nearest multiple of 8, at least 8."""
-    return channels if width == 1.0 else max(8, int(channels * width / 8 + 0.5) * 8)
+    def norm_at(self, tap: int) -> TapNorm | None:
+        """The layer between a tap and its head, if there is one."""
+        return next((norm for norm in self.norms if norm.tap == tap), None)
