@@ -62,8 +62,16 @@ class NetworkConfig:
     clip: bool = True
 
 
-_CELLS, _CHANNELS, _PIXELS = 100_000, 65_536, 100_000
-_entry = either(whole(0, _CELLS), text())
+_TAPS, _CHANNELS, _PIXELS = 100_000, 65_536, 100_000
+
+
+def _code(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+_entry = either(whole(0, _TAPS), Kind("a code", _code))
 _pixels = several(number(0, _PIXELS, above=True), 2, 2)
 _ratio = either(whole(1, 1000), several(number(0, 1000, above=True), 2, 2))
 _pair = several(several(_entry, 1), 2, 2)
