@@ -54,6 +54,23 @@ class _Threshold(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return (name if equals else None), self._number.convert(number, param, ctx)
 
 
+class Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """``10,20``: values of one kind with commas between."""
+
+    def __init__(self, kind: type[int] | type[str]) -> None:
+        self._kind = kind
+        self.name = f"{'whole numbers' if kind is int else 'names'}, with commas"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | str, ...]:
+        """The values, or a usage error."""
+        try:
+            return tuple(self._kind(part.strip()) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r}: expected {self.name}, such as 10,20", param, ctx)
+
+
 # whether a path is a file or a folder is checked where it is read or written: exit 4, not 2
 FILE = FOLDER = click.Path(readable=False, path_type=Path)
 WIDTH = Number(0, 4, min_open=True)

@@ -10,7 +10,16 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from .options import FILE, FOLDER, WIDTH, Number, json_option, print_json, threads_option
+from .options import (
+    FILE,
+    FOLDER,
+    WIDTH,
+    Listed,
+    Number,
+    json_option,
+    print_json,
+    threads_option,
+)
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -18,6 +27,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 def _recipe_options(command: Decorated) -> Decorated:
     """An option per field of Recipe; what is not given stays as published for the network."""
     positive, share = Number(0, min_open=True), Number(0, 1)
+    decay = Number(0, 1, max_open=True)
     for option in reversed(
         (
             click.option("--epochs", type=click.IntRange(min=1), help="Passes over the images."),
@@ -28,8 +38,27 @@ def _recipe_options(command: Decorated) -> Decorated:
             ),
             click.option("--lr", type=positive, help="Highest learning rate."),
             click.option("--head-lr", type=positive, help="That of the heads. Default: --lr."),
-            click.option("--momentum", type=Number(0, 1, max_open=True)),
+            click.option("--optimizer", type=click.Choice(["sgd", "rmsprop", "adam"])),
+            click.option("--momentum", type=decay, help="Adam: decay of the mean gradient."),
+            click.option("--momentum-2", type=decay, help="RMSprop, Adam: of its square."),
+            click.option("--eps", type=positive, help="RMSprop, Adam: added to its root."),
             click.option("--weight-decay", type=Number(0)),
+            click.option(
+                "--schedule",
+                type=click.Choice(["cosine", "sgdr", "step", "multi_step", "exponential"]),
+                help="How the rate changes after the warm-up; sgdr is the published cosine.",
+            ),
+            click.option(
+                "--schedule-steps", type=Listed(int), help="Epochs of step and multi_step."
+            ),
+            click.option(
+                "--gamma", type=Number(0, 1, min_open=True), help="Factor of the last three."
+            ),
+            click.option(
+                "--trainable-scope",
+                type=Listed(str),
+                help="Parts that learn, such as extras,loc,conf. Default: all.",
+            ),
             click.option("--warm-up", type=share, help="Part of the budget at constant rate."),
             click.option("--ramp", type=share, help="Part in which the rate climbs to --lr."),
             click.option("--clip-norm", type=positive, help="Largest norm of the gradient."),
@@ -65,9 +94,9 @@ def _recipe_options(command: Decorated) -> Decorated:
               "weights.")  # fmt: skip
 @click.option(
     "--init-scope",
-    type=click.Choice(["base", "all"]),
-    help="Take the backbone of it alone, or everything and nothing less. Default: every tensor "
-    "that fits, whatever its classes.",
+    metavar="base|all|KEYS",
+    help="Take the backbone of it alone, everything and nothing less, or all whose keys contain "
+    "one of some words (base,norm,extras). Default: every tensor that fits, whatever its classes.",
 )
 @click.option("--width", type=WIDTH, help="Channel multiplier. Default: that of --weights, else 1.")
 @_recipe_options

@@ -79,6 +79,50 @@ def load_fitting(net: SsdNetwork, path: str | Path) -> PartialLoad:
     )
 
 
+def load_matching(net: SsdNetwork, path: str | Path, substrings: Sequence[str]) -> PartialLoad:
+    """Load every tensor of a checkpoint whose key contains one of ``substrings``.
+
+    As RESUME_SCOPE of the published configurations: keys that ``net`` lacks are left out, and those
+    that the checkpoint lacks keep their values.
+
+    Raises:
+        BadFile: the file cannot be read, a tensor has another shape in ``net``, or there is none to
+            take; with ``base`` among the substrings, none of the backbone.
+    """
+
+    def matches(key: str) -> bool:
+        return any(part in key for part in substrings)
+
+    own = net.state_dict()
+    state = {key: value for key, value in read_state_dict(path).items() if matches(key)}
+    known = {key: value for key, value in state.items() if key in own}
+    other = tuple(key for key, value in known.items() if value.shape != own[key].shape)
+    if other:
+        shapes = (f"{k} {list(known[k].shape)}, expected {list(own[k].shape)}" for k in other)
+        raise BadFile(
+            f"checkpoint {path} has other shapes than {net.spec.name} with {net.num_classes} "
+            f"classes and width {net.width:g}: {'; '.join(shapes)}; leave these keys out of the "
+            f"init scope {','.join(substrings)}, or choose the network it was trained as"
+        )
+    wanted = "base" if "base" in substrings else ""
+    if not any(key.startswith(wanted) and not key.endswith(COUNTER) for key in known):
+        found = f"such as {next(iter(state))}" if state else "none"
+        raise BadFile(
+            f"checkpoint {path} has nothing to take for the {wanted or 'network'} of "
+            f"{net.spec.name} (keys with {' or '.join(substrings)}: {found}); take a checkpoint "
+            "with the published keys, or another init scope"
+        )
+    check_values(own, known, path)
+    net.load_state_dict(known, strict=False)
+    counted = {key for key in (*state, *own) if key.endswith(COUNTER)}
+    return PartialLoad(
+        len(known.keys() - counted),
+        (),
+        tuple(key for key in state if key not in own and key not in counted),
+        tuple(key for key in own if matches(key) and key not in state and key not in counted),
+    )
+
+
 def _no_fit(net: SsdNetwork, state: StateDict, path: str | Path) -> str:
     width = width_from_state(state, net.spec)
     if width is not None and width_from_state(net.state_dict(), net.spec) != width:

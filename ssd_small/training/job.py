@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .initialise import InitScope
+from .initialise import substrings_from_scope
 from .recipe import Recipe
 from .trainer import LoopOptions
 
@@ -22,7 +22,7 @@ class TrainingJob:
         width: channel multiplier.
         val_annotations, val_images: the same of pictures to evaluate on; None for none.
         weights: checkpoint to start from; None for random weights.
-        init_scope: what is taken from it.
+        init_scope: what is taken from it; see :func:`~.initialise.initial_network`.
         resume: go on with the run in ``output``.
         device: "auto", "cpu" or "cuda".
         workers: processes that read and augment pictures, per training process.
@@ -39,7 +39,7 @@ class TrainingJob:
     val_annotations: Path | None = None
     val_images: Path | None = None
     weights: Path | None = None
-    init_scope: InitScope = "fitting"
+    init_scope: str = "fitting"
     resume: bool = False
     device: str = "auto"
     workers: int = 2
@@ -50,3 +50,4 @@ class TrainingJob:
         for name in ("annotations", "images", "output", "val_annotations", "val_images", "weights"):
             given = getattr(self, name)
             object.__setattr__(self, name, None if given is None else Path(given))
+        substrings_from_scope(self.init_scope)

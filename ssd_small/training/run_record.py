@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from .._version import __version__
 from ..artefacts.record import (
@@ -23,13 +23,13 @@ from ..errors import BadFile
 from ..files import sha256_of
 from ..models.registry import get_spec, known_models
 from .dataset import DetectionDataset
-from .initialise import InitScope
+from .initialise import NAMED_SCOPES
 from .job import TrainingJob
 from .recipe import recipe_from_fields
 from .trainer import LoopOptions
 
-#: version of run.json
-RUN_FORMAT = 1
+#: newest version of run.json; 2 is written where a reader of 1 would do another run
+RUN_FORMAT = 2
 #: what a job reads: files whose content is part of the record, and folders
 _FILES, _FOLDERS = ("annotations", "val_annotations"), ("images", "val_images")
 _NEEDED = ("annotations", "images")
@@ -85,7 +85,7 @@ class RunRecord:
             taken = {"sha256": self.sha256["weights"], "init_scope": job.init_scope}
             weights = {"path": str(job.weights), **taken}
         own: dict[str, Any] = {
-            "format": RUN_FORMAT,
+            "format": RUN_FORMAT if _needs_format_2(job) else 1,
             "tool_version": self.tool_version,
             "model": job.model,
             "width": job.width,
@@ -123,11 +123,11 @@ class RunRecord:
                 weights = fields.fields("weights")
                 hashes["weights"] = weights.text("sha256")
                 paths["weights"] = weights.path("path")
-                paths["init_scope"] = weights.text("init_scope", get_args(InitScope))
+                paths["init_scope"] = weights.text("init_scope")
             record = cls(
                 job=TrainingJob(
                     model=fields.text("model", known_models()),
-                    recipe=recipe_from_fields(fields.fields("recipe")),
+                    recipe=recipe_from_fields(fields.fields("recipe"), known["format"]),
                     output=source.parent,
                     width=fields.number("width", 0, 4),
                     **paths,
@@ -140,9 +140,16 @@ class RunRecord:
             )
             if not record.job.width:
                 raise ValueError("width: got 0, expected more")
+            if known["format"] < 2 and _needs_format_2(record.job):
+                raise ValueError("format: got 1, expected 2 for such a run")
         except ValueError as error:
             raise BadFile(f"{source} is incomplete or damaged ({error}); {_ADVICE}") from error
         return replace(record, unknown=unknown_fields(known, record.to_dict()))
+
+
+def _needs_format_2(job: TrainingJob) -> bool:
+    """Whether a reader of format 1 would do another run, or find a value it does not know."""
+    return job.recipe.needs_format_2 or job.init_scope not in NAMED_SCOPES
 
 
 def _options_from_fields(fields: Fields) -> dict[str, Any]:

@@ -28,10 +28,11 @@ from .evaluation import PROTOCOL, evaluate_network
 from .initialise import initial_network
 from .job import TrainingJob
 from .pictures import PictureBatches
-from .recipe import changed_for_random_weights
+from .recipe import Recipe, changed_for_random_weights
 from .reporter import Reporter, as_duration, reporting
 from .run import Run, Subject
 from .run_record import RunRecord, read_run_record, record_from_job, training_from_record
+from .scope import names_without_part
 from .state import RunFolder
 from .step import Learner
 from .stopping import Stopped, stop_on_signals
@@ -70,6 +71,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
             say=notes.append,
         )
         learner = Learner.of(net, job.recipe, processes)
+        notes += _recipe_notes(net, job.recipe)
         batches = PictureBatches(data, net, job.recipe, processes, job.workers)
         begin = Run.resumed if job.resume else Run.fresh
         subject = Subject(data.labels, training_from_record(record, data))
@@ -189,6 +191,19 @@ def _notes(record: RunRecord, before: RunRecord | None) -> list[str]:
                 f"note: {job.val_annotations} is not what was evaluated on before; the best AP so "
                 "far is of other pictures"
             )
+    return lines
+
+
+def _recipe_notes(net: SsdNetwork, recipe: Recipe) -> list[str]:
+    """What a recipe asks for and may not be what is meant, a line each."""
+    lines = []
+    if unknown := names_without_part(net, recipe.trainable_scope):
+        lines.append(f"note: {net.spec.name} has no {', '.join(unknown)} that could learn")
+    if recipe.schedule == "sgdr" and recipe.epochs == 1 and recipe.warm_up < 1:
+        lines.append(
+            "note: schedule sgdr has rate 0 in the last epoch, as published, so nothing is learned "
+            "in this only one: pass --epochs of more, --iterations, or --schedule cosine"
+        )
     return lines
 
 

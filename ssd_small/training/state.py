@@ -20,11 +20,12 @@ from ..artefacts.strict_json import quoted
 from ..errors import BadFile, UsageError
 from ..files import read_bytes
 from ..models.checkpoint import save_tensors
+from .optimizers import load_optimizer_state
 from .recipe import recipe_differences
 from .step import Learner
 
-#: version of the resume file
-RESUME_FORMAT = 1
+#: newest version of the resume file; 2 is written where the recipe needs it
+RESUME_FORMAT = 2
 _TENSORS = ("net", "optimizer", "scaler", "ema")
 _ADVICE = "start from last.pth beside it with --weights --init-scope all, or anew"
 
@@ -126,7 +127,7 @@ def save_state(
 def _head(learner: Learner, position: Position, about: Mapping[str, Any]) -> dict[str, Any]:
     """A resume file without its tensors."""
     return {
-        "format": RESUME_FORMAT,
+        "format": RESUME_FORMAT if learner.recipe.needs_format_2 else 1,
         "about": {**about, "recipe": learner.recipe.to_dict()},
         "position": dict(vars(position)),
     }
@@ -163,25 +164,15 @@ def load_state(
         )
     try:
         learner.net.load_state_dict(content["net"])
-        learner.optimizer.load_state_dict(content["optimizer"])
+        load_optimizer_state(learner.optimizer, learner.recipe, content["optimizer"])
         learner.scaler.load_state_dict(content["scaler"])
         if learner.ema is not None:
             learner.ema.load_state_dict(content["ema"])
         position = Position(**{one.name: content["position"][one.name] for one in fields(Position)})
-        _check_momenta(learner)
         _check_position(position)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise BadFile(_damaged(path)) from error
     return position, unknown_fields(_without_tensors(content), _head(learner, position, about))
-
-
-def _check_momenta(learner: Learner) -> None:
-    """The optimiser takes any momenta, and would then write past their ends."""
-    for group in learner.optimizer.param_groups:
-        for parameter in group["params"]:
-            momentum = learner.optimizer.state[parameter].get("momentum_buffer")
-            if momentum is not None and momentum.shape != parameter.shape:
-                raise ValueError("momenta of another shape")
 
 
 def _check_position(position: Position) -> None:

@@ -211,7 +211,7 @@ def test_older_versions_took_the_backbone_unless_told_otherwise(
 
 
 def _newer(content: dict[str, Any]) -> None:
-    content["format"] = 2
+    content["format"] = 3
 
 
 def _without_data(content: dict[str, Any]) -> None:
