@@ -175,6 +175,18 @@ def load_state(
     return position, unknown_fields(_without_tensors(content), _head(learner, position, about))
 
 
+def scope_from_state(path: Path) -> str:
+    """What a stopped run took of its checkpoint, for a folder that lacks its ``run.json``.
+
+    Raises:
+        BadFile: as :func:`load_state`.
+    """
+    about = _read(path).get("about")
+    scope = about.get("init_scope") if isinstance(about, dict) else None
+    # older versions took the backbone unless told otherwise; "-" is that of random weights
+    return scope if isinstance(scope, str) and scope not in ("", "-") else "base"
+
+
 def _check_position(position: Position) -> None:
     numbers = (position.iteration, position.seconds, *position.window)
     if not all(value >= 0 for value in numbers) or len(position.window) != 4:
