@@ -79,7 +79,15 @@ def read_ground_truth(
         BadFile: what is asked for is not there or damaged; says what is there.
         UsageError: a year or split is no word.
     """
-    return read_sets(path, sets, keep_difficult=keep_difficult) if sets else read_annotations(path)
+    path = Path(path)
+    if sets:
+        return read_sets(path, sets, keep_difficult=keep_difficult)
+    if path.is_dir():
+        raise BadFile(
+            f"{path} is a folder; expected COCO-format JSON, or with it --sets YEAR:SPLIT; there "
+            f"is {_what_is_there(path)}"
+        )
+    return read_annotations(path)
 
 
 def read_sets(
@@ -87,6 +95,9 @@ def read_sets(
 ) -> Annotations:
     """Read and join sets, see :func:`read_ground_truth`; their ``path`` is ``folder``."""
     folder, sets = Path(folder), checked_sets(sets)
+    if not folder.is_dir():
+        state = "is a file" if folder.exists() else "is not there"
+        raise BadFile(f"{folder} {state}; expected the folder that holds {text_from_sets(sets)}")
     found = [_layout(folder, year, split) for year, split in sets]
     if len(set(found)) > 1:
         raise BadFile(
@@ -115,17 +126,22 @@ def _layout(folder: Path, year: str, split: str) -> str:
         return "VOC"
     if _coco_file(folder, year, split).is_file():
         return "COCO"
-    known = sorted(_known_sets(folder))
-    there = "no sets of either layout"
-    if known:
-        more = len(known) - 12
-        there = ", ".join(known[:12]) + (f" and {more} more" if more > 0 else "")
-    elif (folder.parent / f"VOC{year}").is_dir():
-        there = f"none (it lies in a devkit: pass {folder.parent})"
     raise BadFile(
         f"{folder} has no set {year}:{split}, neither VOC{year}/ImageSets/Main/{split}.txt nor "
-        f"annotations/instances_{split}{year}.json; there is {there}"
+        f"annotations/instances_{split}{year}.json; there is {_what_is_there(folder)}"
     )
+
+
+def _what_is_there(folder: Path) -> str:
+    """The sets of a folder, for a message."""
+    known = sorted(_known_sets(folder))
+    if known:
+        more = len(known) - 12
+        return ", ".join(known[:12]) + (f" and {more} more" if more > 0 else "")
+    devkit = folder.parent
+    if folder.name.startswith("VOC") and any(_known_sets(devkit)):
+        return f"none (it lies in a devkit: pass {devkit})"
+    return "none"
 
 
 def _known_sets(folder: Path) -> Iterator[str]:
