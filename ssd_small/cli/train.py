@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from ..errors import UsageError
+from .config_file import config_option, experiment_from_option, train_options
 from .options import (
     FILE,
     FOLDER,
@@ -103,7 +105,10 @@ def _recipe_options(command: Decorated) -> Decorated:
 )
 @click.option("--width", type=WIDTH, help="Channel multiplier. Default: that of --weights, else 1.")
 @_recipe_options
-@click.option("--output", "-o", type=FOLDER, required=True, help="Folder of the run's files.")
+@click.option("--output", "-o", type=FOLDER, help="Folder of the run's files.")
+@config_option
+@click.option("--print-config", is_flag=True,
+              help="Print what these options and --config come to, as YAML, and end.")  # fmt: skip
 @click.option("--resume", is_flag=True,
               help="Go on with the run in --output, with its options.")  # fmt: skip
 @click.option("--eval-every", type=click.IntRange(min=0), default=1, show_default=True,
@@ -120,14 +125,22 @@ def _recipe_options(command: Decorated) -> Decorated:
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, /, output: Path, resume: bool, as_json: bool, **options: Any
+    context: click.Context,
+    /,
+    output: Path | None,
+    config: Path | None,
+    resume: bool,
+    print_config: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Train a network on COCO-format data or sets; the published recipe is the default.
 
     --annotations is needed with --images or --sets, and --model unless --weights know theirs.
     --output gets best.pth and last.pth, which know their network, class names and recipe, so that
     export, eval, detect and train --weights need no other option for them; beside them labels.txt,
-    history.csv, curves.png, train.log, run.json (what the run is) and resume.pth. Objects that VOC
+    history.csv, curves.png, train.log, run.json (what the run is), config.yml (which --config takes
+    to repeat it) and resume.pth. Objects that VOC
     marks difficult are learned, as published, and passed over where sets are evaluated.
 
     Ctrl-C stops after the present update, and 'train --resume --output DIR' goes on. What decides
@@ -150,6 +163,19 @@ def command(
     from ..training.options import job_from_options
     from ..training.session import run_training
 
+    experiment = experiment_from_option(config)
+    if experiment is not None:
+        given, folder = train_options(experiment, given)
+        output = output or folder
+    if print_config:
+        from ..configs.yaml_file import yaml_from_mapping
+        from ..training.configuration import configuration_from_options
+
+        known = given if output is None else {**given, "output": output}
+        click.echo(yaml_from_mapping(configuration_from_options(known)), nl=False)
+        return
+    if output is None:
+        raise UsageError("nowhere to write: pass --output FOLDER (or output: in --config)")
     job = job_from_options(output, given, resume=resume)
     if job.val_annotations is not None:
         require("pycocotools", "evaluating")

@@ -13,12 +13,12 @@ from ..models.checkpoint import width_from_state
 from ..models.registry import get_spec
 from ..models.shipped import find_shipped
 from .job import TrainingJob
-from .recipe import Recipe, published_recipe
+from .recipe import published_recipe, recipe_names
 from .run_record import read_run_record
 from .state import RunFolder, scope_from_state
 from .trainer import LoopOptions
 
-_RECIPE = tuple(one.name for one in fields(Recipe))
+_RECIPE = recipe_names()
 _LOOP = tuple(one.name for one in fields(LoopOptions))
 
 

@@ -215,6 +215,11 @@ _PUBLISHED = {
 }
 
 
+def recipe_names() -> tuple[str, ...]:
+    """Names of all hyper-parameters."""
+    return tuple(one.name for one in fields(Recipe))
+
+
 def published_recipe(model: str) -> Recipe:
     """The published hyper-parameters of a network of the registry.
 

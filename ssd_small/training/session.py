@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..artefacts.description import description_from_spec
+from ..configs.yaml_file import yaml_from_mapping
 from ..datasets.coco import Annotations, image_paths
 from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth, text_from_sets
 from ..errors import BadFile, UsageError
@@ -22,6 +23,7 @@ from ..models.network import SsdNetwork
 from ..models.registry import get_spec
 from ..postprocess import PostprocessParams
 from ..postprocess.protocol import params_from_preset, protocol_from_params, text_from_params
+from .configuration import configuration_from_job
 from .cpu import training_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
@@ -89,6 +91,8 @@ def _run(job: TrainingJob) -> dict[str, Any]:
             if processes.writer:
                 write_bytes(run.folder.labels, ("\n".join(data.labels) + "\n").encode())
                 write_json(run.folder.record, record.to_dict())
+                asked = configuration_from_job(record.job, data.num_classes)
+                write_bytes(run.folder.config, yaml_from_mapping(asked).encode())
             notes += _notes(record, before)
             _introduce(job, run, data, processes, reporter, notes)
             evaluate = _evaluation(job, val, data.labels)

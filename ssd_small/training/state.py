@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / "run.json"
 
     @property
+    def config(self) -> Path:
+        """What was asked for, as ``train --config`` takes it."""
+        return self.path / "config.yml"
+
+    @property
     def history(self) -> Path:
         """Losses and scores as CSV."""
         return self.path / "history.csv"
