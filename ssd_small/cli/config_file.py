@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from ..errors import BadFile, UsageError
 from .options import FILE, note
 
 if TYPE_CHECKING:
+    from ..artefacts.description import Description
     from ..configs.experiment import Experiment
+    from ..models.network import SsdNetwork
     from ..models.spec import ModelSpec
 
 config_option = click.option(
@@ -77,6 +80,97 @@ def weights_from_experiment(experiment: Experiment) -> Path | None:
         )
         return None
     return named
+
+
+def network_from_experiment(
+    experiment: Experiment,
+    model: str | None,
+    weights: Path | None,
+    num_classes: int | None,
+    width: float | None,
+    labels: Path | None,
+    *,
+    random_weights: bool = False,
+) -> tuple[SsdNetwork, Description]:
+    """The network of a configuration with its weights, and what it says of pixels and detections.
+
+    Args:
+        experiment: the configuration.
+        model, weights, num_classes, width, labels: of the command line; None for the file's.
+        random_weights: whether to go without weights.
+
+    Raises:
+        UsageError: --model is another network, or there are no weights.
+    """
+    from ..artefacts.experiment import postprocess_from_experiment
+    from ..artefacts.network import network_from_checkpoint, random_network
+
+    spec = spec_from_experiment(experiment, model)
+    width = width or experiment.options.get("width")
+    if num_classes is None and experiment.has("MODEL.NUM_CLASSES"):
+        num_classes = experiment.num_classes
+    sizes: dict[str, Any] = {"num_classes": num_classes, "width": width, "labels": labels}
+    weights = weights or (None if random_weights else weights_from_experiment(experiment))
+    if weights is not None:
+        name = None if spec is None else spec.name
+        net, description = network_from_checkpoint(weights, name, **sizes)
+    elif spec is None:
+        raise UsageError(f"no network: {experiment.path} describes none; pass --model NAME")
+    elif not random_weights:
+        raise UsageError(f"{spec.name} of {experiment.path} needs weights: pass --weights FILE")
+    else:
+        sizes["num_classes"] = num_classes or experiment.num_classes
+        net, description = random_network(spec, **sizes)
+    preprocessing = description.preprocessing
+    if experiment.has("DATASET.PIXEL_MEANS"):
+        preprocessing = replace(preprocessing, mean=experiment.dataset.pixel_means)
+    return net, replace(
+        description,
+        preprocessing=preprocessing,
+        postprocess=postprocess_from_experiment(experiment, description.postprocess),
+    )
+
+
+Sets = tuple[tuple[str, str], ...]
+
+
+def data_from_experiment(
+    experiment: Experiment, annotations: Path | None, images: Path | None, sets: Sets | None
+) -> tuple[Path | None, Path | None, Sets | None]:
+    """Ground truth to evaluate on: annotations, images and sets, the command line's where given.
+
+    A file's own ``val_`` options win over its DATASET_DIR with TEST_SETS. A folder on the command
+    line is read by the sets of the file.
+    """
+    from ..datasets.sets import checked_sets
+
+    own, data = experiment.options, experiment.dataset
+    folder, pictures, of_file = data.dataset_dir, None, data.test_sets
+    if "val_annotations" in own:
+        folder, pictures, of_file = (
+            own["val_annotations"],
+            own.get("val_images"),
+            own.get("val_sets", ()),
+        )
+    if annotations is not None:
+        pictures = None
+        of_file = of_file if annotations.is_dir() else ()
+    images = images or (None if sets else pictures)
+    if sets is None and images is None and of_file and folder is not None:
+        try:
+            sets = checked_sets(of_file)
+        except UsageError as error:
+            raise BadFile(f"{experiment.path}: {error.command_line}") from error
+    return annotations or folder, images, sets
+
+
+def check_engine(experiment: Experiment, engine: Path, model: str) -> None:
+    """Refuse a configuration of another network than an engine, which knows its own."""
+    spec = spec_from_experiment(experiment, None)
+    if spec is not None and spec.name != model:
+        raise UsageError(
+            f"{engine} is a {model}, and {experiment.path} is of {spec.name}; leave one out"
+        )
 
 
 def train_options(

@@ -10,6 +10,12 @@ import click
 
 from ..errors import CheckFailed, UsageError
 from ..requirements import require
+from .config_file import (
+    check_engine,
+    config_option,
+    data_from_experiment,
+    experiment_from_option,
+)
 from .options import (
     FILE,
     FOLDER,
@@ -40,10 +46,10 @@ Asked = dict[str | None, float] | None
 @click.command()
 @click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine', or its ONNX file.")
 @model_options
+@config_option
 @click.option("--detections", type=FILE, help="Score this COCO result file instead.")
 @click.option(
-    "--annotations", type=FILE, required=True,
-    help="Ground truth in COCO format, or a folder with --sets.",
+    "--annotations", type=FILE, help="Ground truth in COCO format, or a folder with --sets."
 )  # fmt: skip
 @click.option("--images", type=FOLDER, help="Folder of the image files.")
 @sets_option("--sets", "--annotations")
@@ -78,7 +84,8 @@ Asked = dict[str | None, float] | None
 def command(
     engine: Path | None,
     detections: Path | None,
-    annotations: Path,
+    config: Path | None,
+    annotations: Path | None,
     images: Path | None,
     sets: tuple[tuple[str, str], ...] | None,
     metric: Metric,
@@ -104,10 +111,19 @@ def command(
     from .eval_text import print_report
 
     sources = [engine, network["weights"] or network["model"], detections]
-    if sum(source is not None for source in sources) != 1:
+    named = sum(source is not None for source in sources)
+    if named > 1 or (named == 0 and config is None):
         raise UsageError(
-            "pass one of --engine, --weights (and --model, if they do not say), or --detections"
+            "pass one of --engine, --weights (and --model, if they do not say), --config or "
+            "--detections"
         )
+    experiment = experiment_from_option(config)
+    if experiment is not None:
+        annotations, images, sets = data_from_experiment(experiment, annotations, images, sets)
+        if batch is None and engine is None and experiment.has("TEST.BATCH_SIZE"):
+            batch = experiment.test.batch_size
+    if annotations is None:
+        raise UsageError("no ground truth: pass --annotations FILE")
     if detections is not None:
         _check_result_file(protocol, box_convention)
     elif images is None and sets is None:
@@ -125,14 +141,15 @@ def command(
     else:
         for module in ("cv2", *(["pycocotools"] if metric == "coco" else [])):
             require(module, "evaluating")
-        opened = open_detector(
-            engine, network, protocol, threads, batch=batch, workers=workers, cuda_graph=cuda_graph
-        )
+        running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
+        opened = open_detector(engine, network, protocol, threads, **running, experiment=experiment)
         with opened as detector:
+            if experiment is not None and engine is not None:
+                check_engine(experiment, engine, detector.runtime.description.model)
             scored = _score_detector(
                 detector, truth, images or annotations, box_convention, asked, metric
             )
-    report = _report(truth, str(engine or detections or network["weights"]), scored)
+    report = _report(truth, str(engine or detections or network["weights"] or config), scored)
     report = {"metric": metric, "sets": [":".join(one) for one in sets or ()], **report}
     if save_detections:
         write_json(save_detections, scored.entries)

@@ -15,6 +15,7 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
+    from ..configs.experiment import Experiment
     from ..detection.detector import Detector
     from ..models.network import SsdNetwork
     from ..postprocess import PostprocessParams
@@ -203,20 +204,26 @@ def load_network(
     labels: Path | None,
     *,
     random_weights: bool = False,
+    experiment: Experiment | None = None,
 ) -> tuple[SsdNetwork, Description]:
-    """The network that the model options name, and its description.
+    """The network that the model options and --config name, and its description.
 
     Raises:
         UsageError: no model, or neither weights nor ``random_weights``.
     """
+    if weights is not None and random_weights:
+        raise UsageError("--weights and --random-weights exclude each other; pass one of them")
+    if experiment is not None:
+        from .config_file import network_from_experiment
+
+        given = (model, weights, num_classes, width, labels)
+        return network_from_experiment(experiment, *given, random_weights=random_weights)
     if model is None and weights is None:
         raise UsageError("no network: pass --model NAME (see 'ssd-small models')")
     from ..artefacts.network import network_from_checkpoint, random_network
     from ..models.registry import get_spec
 
     options: dict[str, Any] = {"num_classes": num_classes, "width": width, "labels": labels}
-    if weights is not None and random_weights:
-        raise UsageError("--weights and --random-weights exclude each other; pass one of them")
     if weights is not None:
         return network_from_checkpoint(weights, model, **options)
     assert model is not None
@@ -237,8 +244,9 @@ def open_detector(
     batch: int | None = None,
     workers: int | None = None,
     cuda_graph: bool = True,
+    experiment: Experiment | None = None,
 ) -> Detector:
-    """The detector that --engine, or --model with --weights, names.
+    """The detector that --engine, or --model with --weights, or --config names.
 
     ``preset`` chooses the post-processing; without it, whatever the file holds is kept: what an
     engine was exported with, and for a checkpoint what export would write.
@@ -259,7 +267,9 @@ def open_detector(
             max_batch=batch,
         )
     else:
-        runtime = torch_runtime(*load_network(**network), threads=threads, max_batch=batch)
+        runtime = torch_runtime(
+            *load_network(**network, experiment=experiment), threads=threads, max_batch=batch
+        )
     try:
         params = postprocess_params(runtime.description.postprocess, preset)
         return Detector(runtime, params, threads=threads, max_batch=batch, workers=workers)
