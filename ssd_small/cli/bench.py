@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import BadFile, UsageError
-from .config_file import config_option, experiment_from_option, spec_from_experiment
+from .config_file import (
+    classes_from_experiment,
+    config_option,
+    experiment_from_option,
+    spec_from_experiment,
+)
 from .options import (
     FILE,
     WIDTH,
@@ -123,8 +128,7 @@ def _of_experiment(
     spec = spec_from_experiment(experiment, models[0] if models else None)
     if spec is None:
         raise BadFile(f"{experiment.path} describes no network; expected a MODEL section")
-    if experiment.has("MODEL.NUM_CLASSES"):
-        settings["num_classes"] = settings["num_classes"] or experiment.num_classes
+    settings["num_classes"] = settings["num_classes"] or classes_from_experiment(experiment)
     settings["width"] = settings["width"] or experiment.options.get("width")
     return (spec,), postprocess_from_experiment(experiment, spec.postprocess)
 

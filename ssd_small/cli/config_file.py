@@ -65,6 +65,12 @@ def spec_from_experiment(experiment: Experiment, model: str | None) -> ModelSpec
     return own if asked is None else asked
 
 
+def classes_from_experiment(experiment: Experiment) -> int | None:
+    """Classes of the network that a configuration describes; None if it describes none."""
+    described = experiment.names_network or experiment.has("MODEL.NUM_CLASSES")
+    return experiment.num_classes if described else None
+
+
 def weights_from_experiment(experiment: Experiment) -> Path | None:
     """The checkpoint that a configuration names; RESUME_CHECKPOINT only where it is there."""
     from ..models.shipped import find_shipped
@@ -119,7 +125,7 @@ def network_from_experiment(
     elif not random_weights:
         raise UsageError(f"{spec.name} of {experiment.path} needs weights: pass --weights FILE")
     else:
-        sizes["num_classes"] = num_classes or experiment.num_classes
+        sizes["num_classes"] = num_classes or classes_from_experiment(experiment)
         net, description = random_network(spec, **sizes)
     preprocessing = description.preprocessing
     if experiment.has("DATASET.PIXEL_MEANS"):

@@ -9,7 +9,12 @@ import click
 
 from ..errors import BadFile
 from ..models.shipped import ShippedCheckpoint, shipped_checkpoints
-from .config_file import config_option, experiment_from_option, spec_from_experiment
+from .config_file import (
+    classes_from_experiment,
+    config_option,
+    experiment_from_option,
+    spec_from_experiment,
+)
 from .options import WIDTH, json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -38,7 +43,8 @@ def command(
         if spec is None:
             raise BadFile(f"{experiment.path} describes no network; expected a MODEL section")
         width = width or experiment.options.get("width")
-        rows = [_row(spec, num_classes or experiment.num_classes, width or 1.0)]
+        num_classes = num_classes or classes_from_experiment(experiment)
+        rows = [_row(spec, num_classes or 81, width or 1.0)]
     else:
         rows = model_rows(num_classes or 81, width or 1.0)
     shipped = shipped_checkpoints() if experiment is None else ()
