@@ -10,6 +10,9 @@ from ..errors import BadFile
 from .checkpoint import COUNTER, StateDict, check_values, read_state_dict, width_from_state
 from .network import SsdNetwork
 
+#: tensors of another shape that an error names: all of two heads
+_MOST_NAMED = 24
+
 
 @dataclass(frozen=True)
 class PartialLoad:
@@ -98,19 +101,24 @@ def load_matching(net: SsdNetwork, path: str | Path, substrings: Sequence[str]) 
     known = {key: value for key, value in state.items() if key in own}
     other = tuple(key for key, value in known.items() if value.shape != own[key].shape)
     if other:
-        shapes = (f"{k} {list(known[k].shape)}, expected {list(own[k].shape)}" for k in other)
+        shapes = [
+            f"{key} {list(known[key].shape)}, expected {list(own[key].shape)}"
+            for key in other[:_MOST_NAMED]
+        ]
+        shapes += [f"and {len(other) - _MOST_NAMED} more"] if len(other) > _MOST_NAMED else []
         raise BadFile(
             f"checkpoint {path} has other shapes than {net.spec.name} with {net.num_classes} "
             f"classes and width {net.width:g}: {'; '.join(shapes)}; leave these keys out of the "
-            f"init scope {','.join(substrings)}, or choose the network it was trained as"
+            f"--init-scope {','.join(substrings)}, or choose the network it was trained as"
         )
-    wanted = "base" if "base" in substrings else ""
-    if not any(key.startswith(wanted) and not key.endswith(COUNTER) for key in known):
+    wanted = "backbone" if "base" in substrings else ""
+    start = "base." if wanted else ""
+    if not any(key.startswith(start) and not key.endswith(COUNTER) for key in known):
         found = f"such as {next(iter(state))}" if state else "none"
         raise BadFile(
             f"checkpoint {path} has nothing to take for the {wanted or 'network'} of "
             f"{net.spec.name} (keys with {' or '.join(substrings)}: {found}); take a checkpoint "
-            "with the published keys, or another init scope"
+            "with the published keys, or another --init-scope"
         )
     check_values(own, known, path)
     net.load_state_dict(known, strict=False)
