@@ -11,7 +11,7 @@ from typing import Any
 
 from ..datasets.coco import Annotations, image_paths
 from ..detection.detector import Detector
-from .coco_results import category_ids, results_from_detections
+from .coco_results import category_ids, labels_by_order, results_from_detections
 from .score import Scores, score
 
 
@@ -25,12 +25,14 @@ class Evaluation:
         seconds: wall time of detection, and how much of it each stage took.
         size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
             the annotated size).
+        by_order: see :func:`ssd_small.evaluation.coco_results.labels_by_order`.
     """
 
     scores: Scores
     results: list[dict[str, Any]]
     seconds: dict[str, float]
     size_mismatches: int
+    by_order: dict[str, str]
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -77,4 +79,5 @@ def evaluate(
             )
             progress(1)
     seconds = {"total": time.perf_counter() - started, **detector.spent}
-    return Evaluation(score(annotations, results), results, seconds, mismatches)
+    by_order = labels_by_order(annotations, description)
+    return Evaluation(score(annotations, results), results, seconds, mismatches, by_order)

@@ -20,6 +20,7 @@ from ..artefacts.strict_json import quoted
 from ..errors import BadFile, UsageError
 from ..files import read_bytes
 from ..models.checkpoint import save_tensors
+from .initialise import substrings_from_scope
 from .optimizers import load_optimizer_state
 from .recipe import recipe_differences
 from .step import Learner
@@ -173,6 +174,22 @@ def load_state(
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise BadFile(_damaged(path)) from error
     return position, unknown_fields(_without_tensors(content), _head(learner, position, about))
+
+
+def scope_from_state(path: Path) -> str:
+    """What a stopped run took of its checkpoint, for a folder that lacks its ``run.json``.
+
+    Raises:
+        BadFile: as :func:`load_state`.
+    """
+    about = _read(path).get("about")
+    scope = about.get("init_scope") if isinstance(about, dict) else None
+    try:
+        known = isinstance(scope, str) and scope != "-" and substrings_from_scope(scope)
+    except UsageError:
+        known = False
+    # older versions took the backbone unless told otherwise
+    return str(scope) if known else "base"
 
 
 def _check_position(position: Position) -> None:
