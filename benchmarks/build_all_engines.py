@@ -39,7 +39,8 @@ def main() -> int:
     for model in arguments.models:
         with tempfile.TemporaryDirectory(prefix="ssd-small-") as temporary:
             folder = arguments.folder or Path(temporary)
-            rows += build_both(model, folder, arguments.compute_capability)
+            network = ("--model", model)
+            rows += build_both(model, folder, arguments.compute_capability, network)
     faults = list(faults_of(rows))
     write_json(
         arguments.output,
@@ -58,10 +59,12 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def build_both(model: str, folder: Path, capabilities: list[str]) -> list[dict[str, Any]]:
-    """Export a network and build it in both precisions."""
+def build_both(
+    model: str, folder: Path, capabilities: list[str], network: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Export the network that the options name, and build it in both precisions."""
     onnx_file = folder / f"{model}.onnx"
-    run_command("export", "--model", model, "--random-weights", "-o", str(onnx_file))
+    run_command("export", *network, "--random-weights", "-o", str(onnx_file))
     rows = []
     for precision in ("fp32", "fp16"):
         engine = folder / f"{model}.{precision}.engine"

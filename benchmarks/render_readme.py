@@ -125,6 +125,31 @@ def engines() -> str:
     return f"{table(rows, headers)}\n\nTensorRT-RTX {version}; s: the builder's step."
 
 
+def experiments() -> str:
+    """`benchmarks/bench_experiments.py`."""
+    report = result("experiments")
+    rows = []
+    for row in report["experiments"]:
+        name = f"`{row['config']}`"
+        if "refused" in row:
+            rows.append([name, "refused", *[""] * 8])
+            continue
+        single, half = row["tensorrt_rtx_fp32"], row["tensorrt_rtx_fp16"]
+        maps = " ".join(str(height) for height, _ in row["feature_maps"])
+        rows.append(
+            [
+                *(name, maps, f"{row['priors']:,}".replace(",", " ")),
+                *(f"{row['macs'] / 1e9:.2f}", f"{row['export_seconds']:.1f}"),
+                f"{row['onnxruntime_ms']['median']:.0f}",
+                *(f"{one['build_seconds']:.1f}" for one in (single, half)),
+                *(f"{one['bytes'] / 1e6:.1f}" for one in (single, half)),
+            ]
+        )
+    headers = "configuration|maps|priors|GMAC|export s|ORT ms|fp32 s|fp16 s|fp32 MB|fp16 MB"
+    machine = machine_line(report["machine"], report["machine"]["cores"])
+    return f"{table(rows, headers)}\n\n{machine}"
+
+
 def kernels() -> str:
     """`benchmarks/bench_decode_nms_kernels.py`."""
     gpus = ("H100", "A100", "L4", "T4", "Orin")
@@ -290,6 +315,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "decode_nms": decode_nms,
     "bccd": bccd,
     "training": training,
+    "experiments": experiments,
 }
 
 

@@ -66,7 +66,8 @@ def open_checkpoint(weights: str | Path) -> OpenedCheckpoint:
     """Read a checkpoint: a file, or the name of a shipped one.
 
     Raises:
-        BadFile: it cannot be read, or is of a network that this version does not know.
+        BadFile: it cannot be read, is of a network that this version does not know, or its record
+            tells of another network than its tensors are of.
         MissingRequirement: torch is not installed.
     """
     shipped = find_shipped(weights)
@@ -76,12 +77,28 @@ def open_checkpoint(weights: str | Path) -> OpenedCheckpoint:
 
     state, raw = read_checkpoint(path)
     record = None if raw is None else CheckpointRecord.from_dict(raw, path)
-    if record is not None and record.description.model not in known_models():
-        raise BadFile(
-            f"checkpoint {path} is of a network {quoted(record.description.model)}, which this "
-            "version does not know; update ssd-small, or take an undamaged copy"
-        )
+    if record is not None:
+        _check_record(record.description, state, path)
     return OpenedCheckpoint(path, state, record, shipped)
+
+
+def _check_record(own: Description, state: dict[str, Tensor], path: Path) -> None:
+    """Refuse a record of an unknown network, or of another one than the tensors are of."""
+    if own.model not in known_models():
+        raise BadFile(
+            f"checkpoint {path} is of a network {quoted(own.model)}, which this version does not "
+            "know; update ssd-small, or take an undamaged copy"
+        )
+    check_against_spec(own, get_spec(own.model), path)
+    from ..models.checkpoint import count_differences
+
+    differing = count_differences(own.model, own.num_classes, own.width, state)
+    if differing:
+        raise BadFile(
+            f"the record of checkpoint {path} tells of {own.model} with {own.num_classes} classes "
+            f"and width {own.width:g}, and {differing} of its tensors are not of that network; it "
+            "is damaged: take an undamaged copy"
+        )
 
 
 def network_from_checkpoint(
@@ -101,8 +118,8 @@ def network_from_checkpoint(
         labels: class names, or the text file that holds them; default: what the checkpoint says.
 
     Raises:
-        UsageError: no model, an unknown one, another than the checkpoint's, or labels that do not
-            fit.
+        UsageError: no model, an unknown one, labels that do not fit, or another model, width or
+            number of classes than the checkpoint says.
         BadFile: the checkpoint or the labels cannot be read, or do not fit the model.
         MissingRequirement: torch is not installed.
     """
@@ -112,8 +129,7 @@ def network_from_checkpoint(
         labels = opened.shipped.labels_path
     model = model_of(opened, model)
     if record is not None:
-        num_classes = num_classes or record.description.num_classes
-        width = width or record.description.width
+        num_classes, width = _size_of(opened.name, record.description, num_classes, width)
     from ..models.checkpoint import model_from_state
 
     net = model_from_state(model, opened.state, path, num_classes, width)
@@ -123,7 +139,6 @@ def network_from_checkpoint(
             net.spec, net.num_classes, net.width, labels=names, weights=origin
         )
     own = record.description
-    check_against_spec(own, net.spec, path)
     if names is not None:
         check_labels(names, own.num_classes, own.postprocess.background_label)
     return net, replace(own, weights=origin, labels=own.labels if names is None else names)
@@ -146,6 +161,21 @@ def model_of(opened: OpenedCheckpoint, asked: str | None) -> str:
             "'ssd-small models')"
         )
     return model
+
+
+def _size_of(
+    name: str, own: Description, num_classes: int | None, width: float | None
+) -> tuple[int, float]:
+    """Classes and width that a checkpoint says; UsageError where others were asked for."""
+    for option, asked, said in (
+        ("num-classes", num_classes, own.num_classes),
+        ("width", width, own.width),
+    ):
+        if asked is not None and asked != said:
+            raise UsageError(
+                f"{name} says {option} {said:g}, not {asked:g}; pass that --{option}, or none"
+            )
+    return own.num_classes, own.width
 
 
 def random_network(

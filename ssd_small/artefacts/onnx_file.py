@@ -48,6 +48,11 @@ def read_onnx(path: str | Path) -> tuple[ModelProto, Description]:
 def _check_operator(model: ModelProto, description: Description, path: Path) -> None:
     node = find_decode_nms(model)
     version = next((o.version for o in model.opset_import if o.domain == DOMAIN), None)
+    if version is not None and version > VERSION:
+        raise BadFile(
+            f"{path} was written by a newer ssd-small: it uses {OP_TYPE} version {version}, and "
+            f"this one knows version {VERSION}; update ssd-small"
+        )
     if version not in (None, VERSION):
         raise BadFile(
             f"{path} uses {OP_TYPE} version {version}; this tool knows version {VERSION}: export "

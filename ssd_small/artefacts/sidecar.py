@@ -27,6 +27,8 @@ from .strict_json import quoted
 SIDECAR_FORMAT = 1
 TARGETS = ("onnxruntime", "tensorrt", "tensorrt-rtx")
 PRECISIONS = ("fp32", "fp16")
+#: what engines are called, in small letters; a sidecar makes any file one
+ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
 _ADVICE = "build the engine again with 'ssd-small build-engine'"
 
@@ -218,9 +220,12 @@ def check_against_engine(sidecar: Sidecar, metadata: Mapping[str, str], path: Pa
     names = ["model", "num_classes", "width", "weights", "has_decode_nms", "levels", "clip"]
     if own.has_decode_nms:
         names.append("postprocess")
-    for name in names:
-        if getattr(own, name) != getattr(told, name):
-            raise BadFile(
-                f"the sidecar of engine {path} tells of another {name} than the engine was built "
-                "with; build it again"
-            )
+    differing = [name for name in names if getattr(own, name) != getattr(told, name)]
+    first, second = own.preprocessing, told.preprocessing
+    if (first.height, first.width) != (second.height, second.width):
+        differing.append("input size")
+    if differing:
+        raise BadFile(
+            f"the sidecar of engine {path} tells of another {differing[0]} than the engine was "
+            "built with; build it again"
+        )

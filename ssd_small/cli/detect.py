@@ -143,6 +143,8 @@ def _targets(paths: list[Path], output: Path | None) -> list[Path]:
 
 
 def _print(entry: dict[str, Any]) -> None:
+    from ..artefacts.record import NO_LINE
+
     # a name that is no text would stop a strict terminal
     image, drawn = (click.format_filename(entry.get(key, "")) for key in ("image", "picture"))
     place = f" -> {drawn}" if drawn else ""
@@ -153,6 +155,5 @@ def _print(entry: dict[str, Any]) -> None:
     )
     for item in found:
         x1, y1, x2, y2 = item["box"]
-        click.echo(
-            f"  {item['score']:.3f}  {item['name']:<16} {x1:8.1f} {y1:8.1f} {x2:8.1f} {y2:8.1f}"
-        )
+        name = NO_LINE.sub("?", item["name"])
+        click.echo(f"  {item['score']:.3f}  {name:<16} {x1:8.1f} {y1:8.1f} {x2:8.1f} {y2:8.1f}")

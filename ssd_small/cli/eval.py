@@ -193,6 +193,12 @@ def _score_detector(
             f"note: {outcome.size_mismatches} images do not have the annotated size; their boxes "
             "were scaled to it"
         )
+    if outcome.by_order:
+        label, name = next(iter(outcome.by_order.items()))
+        note(
+            f"note: no class of the network is a category by name; they are scored in the order of "
+            f"the categories' ids ({label!r} as {name!r}, and so on)"
+        )
     runtime = detector.runtime
     about = {
         "box_convention": box_convention,
@@ -203,6 +209,7 @@ def _score_detector(
         "protocol": protocol_from_params(detector.params),
         "postprocess": detector.params.to_dict(),
         "size_mismatches": outcome.size_mismatches,
+        "classes_by_order": outcome.by_order,
         "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
     }
     return _Scored(about, outcome.results, outcome.scores, thresholds)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..artefacts.description import Description, check_labels
 from ..artefacts.network import Labels, labels_from, network_from_checkpoint
-from ..artefacts.sidecar import sidecar_path
+from ..artefacts.sidecar import ENGINE_SUFFIXES, sidecar_path
 from ..errors import BadFile, MissingRequirement, UsageError
 from ..models.shipped import find_shipped, shipped_checkpoints
 from ..requirements import require
@@ -18,8 +18,6 @@ from .detector import USUAL_BATCH, Detector
 if TYPE_CHECKING:
     from ..postprocess import PostprocessParams
     from ..runtimes.torch import TorchRuntime
-
-_ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
 
 def load(
@@ -190,7 +188,7 @@ def _kind(path: Path) -> str:
         )
     if path.is_dir():
         raise BadFile(f"{path} is a folder; expected an engine, an ONNX file or a checkpoint in it")
-    if sidecar_path(path).is_file() or path.suffix.lower() in _ENGINE_SUFFIXES:
+    if sidecar_path(path).is_file() or path.suffix.lower() in ENGINE_SUFFIXES:
         return "engine"
     return "ONNX file" if _is_onnx(path) else "checkpoint"
 

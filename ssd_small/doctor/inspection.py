@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..artefacts.checkpoint import CheckpointRecord
 from ..artefacts.description import Description
 from ..artefacts.sidecar import (
+    ENGINE_SUFFIXES,
     Sidecar,
     check_against_engine,
     read_sidecar,
@@ -59,12 +59,13 @@ def inspect_file(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
         raise BadFile(f"{path} {state}; expected a checkpoint, ONNX file, engine or sidecar")
-    if sidecar_path(path).is_file() or path.suffix == ".engine":
+    suffix = path.suffix.lower()
+    if sidecar_path(path).is_file() or suffix in ENGINE_SUFFIXES:
         return _from_engine(path)
-    if path.suffix == ".json":
+    if suffix == ".json":
         sidecar = read_sidecar_file(path)
         return _told("sidecar", path, _flat(sidecar))
-    if path.suffix == ".onnx":
+    if suffix == ".onnx":
         return _from_onnx_file(path)
     return _from_checkpoint(path)
 
@@ -140,15 +141,15 @@ def _from_model(onnx: Any, model: Any) -> dict[str, Any]:
 
 def _from_checkpoint(path: Path) -> dict[str, Any]:
     require("torch", "inspecting a checkpoint")
-    from ..models.checkpoint import read_checkpoint
+    from ..artefacts.network import open_checkpoint
 
-    state, raw = read_checkpoint(path)
+    opened = open_checkpoint(path)
+    state, record = opened.state, opened.record
     weights = f"sha256:{sha256_of(path)}"
     size = {"state_dict": len(state), "parameters": sum(v.numel() for v in state.values())}
-    if raw is None:
+    if record is None:
         plain = dict.fromkeys(_UNSAID) | {"weights": weights, "tensors": [], "format": 0}
         return _told("checkpoint", path, plain | size)
-    record = CheckpointRecord.from_dict(raw, path)
     said = {"format_minor": 0} | record.to_dict()
     del said["description"]
     own = _described(record.description)

@@ -17,15 +17,22 @@ from ..postprocess.detections import Detections
 def category_ids(annotations: Annotations, description: Description) -> list[int]:
     """The category id of each label a network can give, in the order of its labels.
 
-    By name where all of the network's labels are categories; else by order, if the numbers are
-    equal: the published networks number the categories by ascending id.
+    By name where all of the network's labels are categories; by order where none is, if the
+    numbers are equal: the published networks number the categories by ascending id.
 
     Raises:
-        BadFile: neither is possible.
+        BadFile: neither is possible, or some labels are categories and others are not: by order,
+            one class would be scored for another.
     """
     by_name = {str(category["name"]): int(category["id"]) for category in annotations.categories}
     if all(name in by_name for name in description.labels):
         return [by_name[name] for name in description.labels]
+    strangers = [name for name in description.labels if name not in by_name]
+    if len(strangers) < len(description.labels):
+        raise BadFile(
+            f"{annotations.path} has no category {strangers[0]!r}, which the network finds beside "
+            "others that it has; rename its categories, or name the network's classes with --labels"
+        )
     if len(description.labels) == len(annotations.categories):
         return [int(category["id"]) for category in annotations.categories]
     raise BadFile(
@@ -34,6 +41,18 @@ def category_ids(annotations: Annotations, description: Description) -> list[int
         f"and {annotations.categories[0]['name']!r}); use the annotations the network was trained "
         "for, or name its classes with --labels"
     )
+
+
+def labels_by_order(annotations: Annotations, description: Description) -> dict[str, str]:
+    """Label -> the category it is scored as, where :func:`category_ids` went by order; else empty.
+
+    That is right for published networks, whose classes have no names, and for nobody else without a
+    look at it.
+    """
+    names = [str(category["name"]) for category in annotations.categories]
+    if set(names) & set(description.labels):
+        return {}
+    return dict(zip(description.labels, names, strict=True))
 
 
 def results_from_detections(

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from ..datasets.coco import Annotations, image_paths
 from ..detection.detector import Detector
 from ..errors import UsageError
-from .coco_results import category_ids, results_from_detections
+from .coco_results import category_ids, labels_by_order, results_from_detections
 from .score import Scores, score
 from .voc_score import voc_score
 
@@ -47,12 +47,14 @@ class Evaluation:
         seconds: wall time of detection, and how much of it each stage took.
         size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
             the annotated size).
+        by_order: see :func:`ssd_small.evaluation.coco_results.labels_by_order`.
     """
 
     scores: Scores
     results: list[dict[str, Any]]
     seconds: dict[str, float]
     size_mismatches: int
+    by_order: dict[str, str]
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -103,4 +105,5 @@ def evaluate(
             )
             progress(1)
     seconds = {"total": time.perf_counter() - started, **detector.spent}
-    return Evaluation(scorer(annotations, results), results, seconds, mismatches)
+    by_order = labels_by_order(annotations, description)
+    return Evaluation(scorer(annotations, results), results, seconds, mismatches, by_order)

@@ -193,6 +193,13 @@ def _check_fit(
     advice: str | None = None,
 ) -> None:
     """Refuse tensors that are not those of a network, by name and shape."""
+    lines = _differences(net, state, scope)
+    if lines:
+        raise BadFile(_misfit(net, state, path, lines, advice))
+
+
+def _differences(net: SsdNetwork, state: StateDict, scope: str = "") -> list[str]:
+    """Keys that are missing, unexpected or of another shape, a line each."""
     own = {key: value for key, value in net.state_dict().items() if key.startswith(scope)}
     lines = [f"  missing: {key}" for key in own if key not in state and not key.endswith(COUNTER)]
     lines += [f"  unexpected: {key}" for key in state if key not in own]
@@ -201,8 +208,14 @@ def _check_fit(
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
-    if lines:
-        raise BadFile(_misfit(net, state, path, lines, advice))
+    return lines
+
+
+def count_differences(name: str, num_classes: int, width: float, state: StateDict) -> int:
+    """How many keys of a state dict are not those of a network; 0 if it is that network's."""
+    # the network may be of more memory than there is
+    with torch.device("meta"):
+        return len(_differences(SsdNetwork(get_spec(name), num_classes, width), state))
 
 
 def check_values(own: StateDict, state: StateDict, path: str | Path) -> None:

@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BadFile
-from .checkpoint import COUNTER, StateDict, check_values, read_state_dict, width_from_state
+from .checkpoint import (
+    COUNTER,
+    StateDict,
+    check_values,
+    read_checkpoint,
+    recorded_model,
+    width_from_state,
+)
 from .network import SsdNetwork
+from .shipped import find_shipped
 
 
 @dataclass(frozen=True)
@@ -22,12 +30,14 @@ class PartialLoad:
         other_shape: keys of tensors that have another shape in the network.
         unknown: keys that the network does not have.
         absent: keys of the network that the checkpoint lacks.
+        model: the network that the checkpoint says it is of; None if it does not say.
     """
 
     taken: int
     other_shape: tuple[str, ...]
     unknown: tuple[str, ...]
     absent: tuple[str, ...]
+    model: str | None = None
 
     def line(self, path: str | Path, model: str) -> str:
         """All of it in one line."""
@@ -40,7 +50,8 @@ class PartialLoad:
             if keys
         ]
         total = self.taken + len(self.other_shape) + len(self.unknown)
-        parts = [f"took {self.taken} of {total} tensors of {path}"]
+        other = f", which is of a {self.model}" if self.model not in (None, model) else ""
+        parts = [f"took {self.taken} of {total} tensors of {path}{other}"]
         parts += [f"not taken: {', '.join(left)}"] if left else []
         parts += [f"not in it, so random: {_first_of(self.absent)}"] if self.absent else []
         return "; ".join(parts)
@@ -57,7 +68,7 @@ def load_fitting(net: SsdNetwork, path: str | Path) -> PartialLoad:
         BadFile: the file cannot be read, or none of its tensors fits the backbone: it is then of
             another network, or of another width.
     """
-    everything = read_state_dict(path)
+    everything, record = read_checkpoint(path)
     counters = {k: v for k, v in everything.items() if k.endswith(COUNTER)}
     state = {k: v for k, v in everything.items() if k not in counters}
     own = {k: v for k, v in net.state_dict().items() if not k.endswith(COUNTER)}
@@ -76,6 +87,7 @@ def load_fitting(net: SsdNetwork, path: str | Path) -> PartialLoad:
         tuple(key for key in state if key in own and key not in fitting),
         tuple(key for key in state if key not in own),
         tuple(key for key in own if key not in state),
+        shipped.model if (shipped := find_shipped(path)) else recorded_model(record),
     )
 
 

@@ -15,7 +15,7 @@ from ..models.shipped import find_shipped
 from .job import TrainingJob
 from .recipe import Recipe, published_recipe
 from .run_record import read_run_record
-from .state import RunFolder
+from .state import RunFolder, scope_from_state
 from .trainer import LoopOptions
 
 _RECIPE = tuple(one.name for one in fields(Recipe))
@@ -67,15 +67,15 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
     missing = [f"--{name}" for name in needed if name not in options]
     if missing and resume:
         raise UsageError(
-            f"{output} has no run.json, its run was begun by an older ssd-small: repeat the whole "
+            f"{output} has no run.json (older versions wrote none): repeat the whole "
             f"command with --resume (missing: {', '.join(missing)})"
         )
     if missing:
         raise UsageError(f"nothing to learn from: pass {' and '.join(missing)} (see --help)")
     found: dict[str, Any] = {}
     if "weights" in options:
-        # older versions took the backbone unless told otherwise
-        scope = options.get("init_scope", "base" if resume else "fitting")
+        own = scope_from_state(RunFolder(output).resume) if resume else TrainingJob.init_scope
+        scope = options.get("init_scope", own)
         found = {"init_scope": scope, **_from_checkpoint(options, scope)}
     model = found.get("model") or options.get("model")
     if model is None:

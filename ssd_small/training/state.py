@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -20,6 +20,7 @@ from ..artefacts.strict_json import quoted
 from ..errors import BadFile, UsageError
 from ..files import read_bytes
 from ..models.checkpoint import save_tensors
+from .initialise import InitScope
 from .recipe import recipe_differences
 from .step import Learner
 
@@ -173,6 +174,18 @@ def load_state(
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise BadFile(_damaged(path)) from error
     return position, unknown_fields(_without_tensors(content), _head(learner, position, about))
+
+
+def scope_from_state(path: Path) -> InitScope:
+    """What a stopped run took of its checkpoint, for a folder that lacks its ``run.json``.
+
+    Raises:
+        BadFile: as :func:`load_state`.
+    """
+    about = _read(path).get("about")
+    scope = about.get("init_scope") if isinstance(about, dict) else None
+    # older versions took the backbone unless told otherwise
+    return next((one for one in get_args(InitScope) if one == scope), "base")
 
 
 def _check_momenta(learner: Learner) -> None:

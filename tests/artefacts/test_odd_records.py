@@ -12,7 +12,7 @@ import pytest
 from command_line import Outcome
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("cv2")
 
@@ -186,7 +186,37 @@ def test_a_network_of_another_size_than_its_weights_is_not_built(
     if field == "num_classes":
         record["description"]["labels"] = [f"c{i}" for i in range(value - 1)]
     file = CHECKPOINT.write(record, tmp_path)
-    _detect(call, CHECKPOINT, file).fails(4, "record.pth", "does not fit")
+    _detect(call, CHECKPOINT, file).fails(4, "record.pth", "is damaged")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "labels"),
+    [("--num-classes", 4, ["a", "b", "c"]), ("--width", 0.5, None)],
+)
+def test_a_record_of_another_network_than_its_weights_is_refused_whatever_is_asked_for(
+    option: str, value: float, labels: list[str] | None, call: Call, tmp_path: Path
+) -> None:
+    own = CHECKPOINT.said()["description"]
+    field = option[2:].replace("-", "_")
+    record = _set(CHECKPOINT.said(), "description", field, to=value)
+    if labels is not None:
+        record["description"]["labels"] = labels
+    file, written = CHECKPOINT.write(record, tmp_path), tmp_path / "x.onnx"
+    words = (4, "record.pth", f"{own['model']} with", "is damaged")
+    call("inspect", file).fails(*words)
+    for given in ((), (option, own[field])):  # the weights' own size makes the record no truer
+        call("export", "--weights", file, *given, "-o", written).fails(*words)
+    assert not written.exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("--num-classes", 9), ("--width", 1)])
+def test_another_size_than_the_recorded_one_is_refused_with_both(
+    option: str, value: float, call: Call, tmp_path: Path
+) -> None:
+    own = CHECKPOINT.said()["description"][option[2:].replace("-", "_")]
+    file = CHECKPOINT.write(CHECKPOINT.said(), tmp_path)
+    done = call("export", "--weights", file, option, value, "-o", tmp_path / "x.onnx")
+    done.fails(2, "record.pth", f" {own:g}, not {value:g}; pass that {option}, or none")
 
 
 # --- files that contradict themselves
@@ -203,6 +233,7 @@ CONTRADICTIONS: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("description", "has_decode_nms"), False, "another has_decode_nms"),
     (("description", "levels", 0, "step"), 17.0, "another levels"),
     (("description", "clip"), "none", "another clip"),
+    (("description", "preprocessing", "height"), 512, "another input size"),
     (("description", "postprocess", "score_threshold"), 0.02, "another postprocess"),
     (("description", "postprocess", "keep_topk"), 100, "another postprocess"),
     (("description", "postprocess", "background_label"), 1, "another postprocess"),
@@ -247,6 +278,15 @@ def test_an_onnx_file_that_describes_another_network_is_refused(
     file = form.write(_set(form.said(), *place, to=value), tmp_path)
     call("inspect", file).fails(4, file.name, words)
     _detect(call, form, file).fails(4, file.name, words)
+
+
+def test_a_newer_operator_is_said_to_be_newer(call: Call, tmp_path: Path) -> None:
+    form = FORMS["detections.onnx"]
+    file = form.write(form.said(), tmp_path)
+    model = onnx.load(file)
+    next(o for o in model.opset_import if o.domain == "ssd_small").version = 2
+    onnx.save(model, file)
+    call("inspect", file).fails(4, file.name, "written by a newer ssd-small", "version 2")
 
 
 # --- what may be changed by hand means what it says

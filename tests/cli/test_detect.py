@@ -64,6 +64,15 @@ def test_text_has_a_line_per_picture_and_per_detection(call, engine, pictures):
     assert entries[0]["detections"]
 
 
+def test_a_class_name_cannot_break_the_line(call, own_engine, pictures):
+    """No annotations give such a name, but a sidecar can be edited."""
+    sidecar = Path(f"{own_engine}.json")
+    sidecar.write_text(sidecar.read_text().replace('"cat"', '"c\\u001b[31mt\\nx"'))
+    told = call("detect", "--engine", own_engine, pictures / "a.jpg", "--score-threshold", 0.01)
+    shown = told.fits()
+    assert ("c?[31mt?x" in shown.out, "\x1b" in shown.out) == (True, False)
+
+
 def test_nothing_found_is_a_line_too(call, engine, pictures):
     run = ("detect", "--engine", engine, pictures / "a.jpg", "--score-threshold", "1")
     assert call(*run).fits().out == f"{pictures / 'a.jpg'} (80x60): 0 detections\n"

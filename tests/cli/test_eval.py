@@ -49,6 +49,17 @@ def test_a_checkpoint_and_its_engine_have_one_default(evaluate, checkpoint, engi
     assert "s, decode+NMS inside)" in shown
 
 
+def test_classes_that_are_scored_by_order_are_said(evaluate, engine, onnx_file, tmp_path):
+    """Published networks have no names, so this is possible; but never silent."""
+    by_name = evaluate("--engine", engine, "--json").fits()
+    assert (by_name.json["classes_by_order"], "in the order" in by_name.err) == ({}, False)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("one\ntwo\n")
+    by_order = evaluate("--engine", engine, "--labels", labels, "--json").fits()
+    assert by_order.json["classes_by_order"] == {"one": "cat", "two": "dog"}
+    assert "the order of the categories' ids ('one' as 'cat', and so on)" in by_order.err
+
+
 def test_the_published_protocol_is_asked_for(evaluate, checkpoint, engine):
     network = (*MODEL, "--weights", checkpoint, "--protocol", "coco")
     report = json.loads(evaluate(*network, "--json").fits().out)

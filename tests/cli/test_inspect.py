@@ -312,7 +312,11 @@ def test_what_is_none_of_the_four_is_refused(call: Call, pictures: Path, tmp_pat
     call("inspect", tmp_path).fails(4, "is a folder")
     call("inspect", pictures / "a.jpg").fails(4, "a.jpg")
     call("inspect", tmp_path / "x.json").fails(4, "x.json", "sidecar", "format None")
-    call("inspect", tmp_path / "x.engine").fails(4, "x.engine", "no sidecar")
+    for name in ("x.engine", "x.plan", "x.TRT"):
+        (tmp_path / name).write_bytes(b"plan")
+        call("inspect", tmp_path / name).fails(4, name, "no sidecar")
+    (tmp_path / "x.ONNX").write_bytes(b"none")
+    call("inspect", tmp_path / "x.ONNX").fails(4, "x.ONNX", "not a valid ONNX file")
 
 
 def test_a_sidecar_that_contradicts_its_engine_is_not_told(

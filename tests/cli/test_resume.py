@@ -210,6 +210,16 @@ def test_older_versions_took_the_backbone_unless_told_otherwise(
     assert json.loads((run / "run.json").read_text())["weights"]["init_scope"] == "base"
 
 
+def test_what_was_taken_of_the_weights_is_known_without_the_description(
+    call: Call, data: Path, tmp_path: Path
+) -> None:
+    tuned = {"weights": "digits/mobilenet_v1", "width": 0.25}
+    run = _begin(data, tmp_path / "run", **tuned)
+    (run / "run.json").unlink()
+    call(*short_run(data, run, "--resume", **tuned)).fits()
+    assert json.loads((run / "run.json").read_text())["weights"]["init_scope"] == "fitting"
+
+
 def _newer(content: dict[str, Any]) -> None:
     content["format"] = 2
 

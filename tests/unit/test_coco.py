@@ -106,6 +106,8 @@ def test_labels_are_mapped_by_name_before_order(tmp_path: Path) -> None:
     assert category_ids(truth, description_from_spec(spec, 4, 1.0)) == [10, 20, 30]
     with pytest.raises(BadFile, match="3 categories, the network 2 classes"):
         category_ids(truth, description_from_spec(spec, 3, 1.0))
+    with pytest.raises(BadFile, match=r"no category 'kitten', .* with labels"):
+        category_ids(truth, description_from_spec(spec, 4, 1.0, labels=("dog", "kitten", "cow")))
 
 
 @pytest.mark.parametrize(

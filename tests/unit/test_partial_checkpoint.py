@@ -57,6 +57,13 @@ def test_the_line_says_what_was_and_was_not_taken(tmp_path: Path) -> None:
     )
 
 
+def test_the_line_names_the_network_of_a_record_that_is_another() -> None:
+    name = "bccd/mobilenet_v1_s1l0"
+    told = load_fitting(_network(1, width=0.25), name)
+    assert f" of {name}, which is of a mobilenet_v1_s1l0" in told.line(name, "mobilenet_v1")
+    assert "which is" not in told.line(name, "mobilenet_v1_s1l0")
+
+
 def test_a_counter_goes_with_its_batch_norm(tmp_path: Path) -> None:
     state = _network(5).state_dict()
     state["base.0.conv.1.running_mean"] = torch.zeros(9)

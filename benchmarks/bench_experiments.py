@@ -1,0 +1,104 @@
+"""Every published configuration from its file to engines: priors, size, times.
+
+    python benchmarks/bench_experiments.py FOLDER [--output benchmarks/results/experiments.json]
+
+FOLDER holds the configuration files (``*.yml``). Weights are random. ONNX Runtime runs heads and
+decode + NMS on the CPU, a picture at a time; TensorRT-RTX builds both precisions without a GPU, and
+those engines are not executed. A file that is no network is a row with the reason. Each file is a
+matter of a minute; ``--only NAME`` takes some of them, and results are written after each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from build_all_engines import build_both, run_command
+
+from ssd_small.files import write_json
+from ssd_small.machine import commit_of, describe_machine
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Measure file by file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/experiments.json")
+    parser.add_argument("--only", nargs="+", help="names of files without .yml")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of timing per engine")
+    parser.add_argument("--compute-capability", nargs="+", default=["8.6", "8.9"])
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for config in sorted(arguments.folder.glob("*.yml")):
+        if arguments.only is None or config.stem in arguments.only:
+            rows.append(measure(config, arguments.seconds, arguments.compute_capability))
+            write_json(arguments.output, report(rows, arguments.seconds))
+
+
+def report(rows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """What is written."""
+    return {
+        "what": "published configurations with random weights; ONNX Runtime: milliseconds of one "
+        f"picture, median over {seconds:g} s; TensorRT-RTX: seconds of the build step, bytes of "
+        "the plan, nothing executed on a GPU",
+        "machine": describe_machine(),
+        "commit": commit_of(ROOT),
+        "experiments": rows,
+    }
+
+
+def measure(config: Path, seconds: float, capabilities: list[str]) -> dict[str, Any]:
+    """A row: the network's figures, and what each target made of it."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "ssd_small", "models", "--config", str(config), "--json"],
+        capture_output=True,
+        text=True,
+    )
+    if shown.returncode:
+        reason = shown.stderr.strip().splitlines()[-1].replace(str(config), config.name)
+        print(f"{config.stem:52} {reason}")
+        return {"config": config.stem, "refused": reason, "exit_code": shown.returncode}
+    network = json.loads(shown.stdout)["networks"][0]
+    keys = ("name", "input", "feature_maps", "priors", "parameters", "macs")
+    row = {"config": config.stem, **{key: network[key] for key in keys}}
+    with tempfile.TemporaryDirectory(prefix="ssd-small-") as temporary:
+        folder = Path(temporary)
+        row |= onnxruntime_row(config, folder, seconds)
+        for built in build_both(config.stem, folder, capabilities, ("--config", str(config))):
+            row[f"tensorrt_rtx_{built['precision']}"] = {
+                key: built[key] for key in ("build_seconds", "peak_gib", "bytes")
+            }
+    return row
+
+
+def onnxruntime_row(config: Path, folder: Path, seconds: float) -> dict[str, Any]:
+    """Export, and ONNX Runtime on the CPU."""
+    onnx_file, engine = folder / "x.onnx", folder / "x.engine"
+    export_seconds, _ = run_command(
+        *("export", "--config", str(config), "--random-weights", "-o", str(onnx_file))
+    )
+    run_command("build-engine", str(onnx_file), "-o", str(engine))
+    options = ("--batch", "1", "--seconds", str(seconds), "--json")
+    bench = subprocess.run(
+        [sys.executable, "-m", "ssd_small", "bench", "--engine", str(engine), *options],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    timed = json.loads(bench.stdout)["results"][0]["total_ms"]
+    return {
+        "export_seconds": round(export_seconds, 2),
+        "onnx_bytes": onnx_file.stat().st_size,
+        "onnxruntime_ms": {key: timed[key] for key in ("median", "p90", "runs")},
+    }
+
+
+if __name__ == "__main__":
+    main()
