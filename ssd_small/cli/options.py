@@ -71,6 +71,20 @@ class Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             self.fail(f"{value!r}: expected {self.name}, such as 10,20", param, ctx)
 
 
+class _SetList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """``2007:trainval,2012:trainval``."""
+
+    name = "sets"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[tuple[str, str], ...]:
+        """Pairs of year and split."""
+        from ..datasets.sets import sets_from_text
+
+        return value if isinstance(value, tuple) else sets_from_text(str(value))
+
+
 # whether a path is a file or a folder is checked where it is read or written: exit 4, not 2
 FILE = FOLDER = click.Path(readable=False, path_type=Path)
 WIDTH = Number(0, 4, min_open=True)
@@ -95,6 +109,17 @@ workers_option = click.option(
     type=click.IntRange(1, 16),
     help="Threads that read pictures. Default: what keeps the engine busy.",
 )
+
+
+def sets_option(name: str, annotations: str) -> Callable[[Decorated], Decorated]:
+    """--sets and its like; ``annotations`` is the option whose folder holds them."""
+    return click.option(
+        name,
+        type=_SetList(),
+        metavar="YEAR:SPLIT,...",
+        help=f"Of the folder {annotations}, in the layout of Pascal VOC (VOC2007/...) or COCO "
+        "(annotations/instances_SPLITYEAR.json): these sets, joined; it holds the images too.",
+    )
 
 
 def score_threshold_option(of: str) -> Callable[[Decorated], Decorated]:

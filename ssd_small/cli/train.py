@@ -18,6 +18,7 @@ from .options import (
     Number,
     json_option,
     print_json,
+    sets_option,
     threads_option,
 )
 
@@ -85,10 +86,12 @@ def _recipe_options(command: Decorated) -> Decorated:
 @click.command()
 @click.option("--model", metavar="NAME",
               help="Network, see 'ssd-small models'. Default: what --weights say.")  # fmt: skip
-@click.option("--annotations", type=FILE, help="COCO-format JSON to learn from.")
+@click.option("--annotations", type=FILE, help="COCO-format JSON to learn from, or a folder.")
 @click.option("--images", type=FOLDER, help="Folder of its image files.")
-@click.option("--val-annotations", type=FILE, help="COCO-format JSON to evaluate on.")
+@sets_option("--sets", "--annotations")
+@click.option("--val-annotations", type=FILE, help="The same to evaluate on.")
 @click.option("--val-images", type=FOLDER, help="Folder of its image files.")
+@sets_option("--val-sets", "--val-annotations")
 @click.option("--weights", type=FILE,
               help="Checkpoint to start from, a file or the name of a shipped one. Default: random "
               "weights.")  # fmt: skip
@@ -119,12 +122,13 @@ def _recipe_options(command: Decorated) -> Decorated:
 def command(
     context: click.Context, /, output: Path, resume: bool, as_json: bool, **options: Any
 ) -> None:
-    """Train a network on COCO-format data; the published recipe is the default.
+    """Train a network on COCO-format data or sets; the published recipe is the default.
 
-    --annotations and --images are needed, and --model unless --weights know theirs. --output gets
-    best.pth and last.pth, which know their network, class names and recipe, so that export, eval,
-    detect and train --weights need no other option for them; beside them labels.txt, history.csv,
-    curves.png, train.log, run.json (what the run is) and resume.pth.
+    --annotations is needed with --images or --sets, and --model unless --weights know theirs.
+    --output gets best.pth and last.pth, which know their network, class names and recipe, so that
+    export, eval, detect and train --weights need no other option for them; beside them labels.txt,
+    history.csv, curves.png, train.log, run.json (what the run is) and resume.pth. Objects that VOC
+    marks difficult are learned, as published, and passed over where sets are evaluated.
 
     Ctrl-C stops after the present update, and 'train --resume --output DIR' goes on. What decides
     the result cannot be changed then; --workers, --threads, --device, --images and the like can,

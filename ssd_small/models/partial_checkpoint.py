@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import BadFile
 from .checkpoint import (
@@ -90,8 +91,14 @@ def load_fitting(net: SsdNetwork, path: str | Path) -> PartialLoad:
         tuple(key for key in state if key in own and key not in fitting),
         tuple(key for key in state if key not in own),
         tuple(key for key in own if key not in state),
-        shipped.model if (shipped := find_shipped(path)) else recorded_model(record),
+        _model_of(path, record),
     )
+
+
+def _model_of(path: str | Path, record: Any) -> str | None:
+    """Name of the network that a checkpoint says it is of."""
+    shipped = find_shipped(path)
+    return shipped.model if shipped else recorded_model(record)
 
 
 def load_matching(net: SsdNetwork, path: str | Path, substrings: Sequence[str]) -> PartialLoad:
@@ -109,7 +116,8 @@ def load_matching(net: SsdNetwork, path: str | Path, substrings: Sequence[str]) 
         return any(part in key for part in substrings)
 
     own = net.state_dict()
-    state = {key: value for key, value in read_state_dict(path).items() if matches(key)}
+    everything, record = read_checkpoint(path)
+    state = {key: value for key, value in everything.items() if matches(key)}
     known = {key: value for key, value in state.items() if key in own}
     other = tuple(key for key, value in known.items() if value.shape != own[key].shape)
     if other:
@@ -140,6 +148,7 @@ def load_matching(net: SsdNetwork, path: str | Path, substrings: Sequence[str]) 
         (),
         tuple(key for key in state if key not in own and key not in counted),
         tuple(key for key in own if matches(key) and key not in state and key not in counted),
+        _model_of(path, record),
     )
 
 

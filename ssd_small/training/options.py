@@ -20,7 +20,6 @@ from .trainer import LoopOptions
 
 _RECIPE = tuple(one.name for one in fields(Recipe))
 _LOOP = tuple(one.name for one in fields(LoopOptions))
-_NEEDED = ("annotations", "images")
 
 
 def job_from_options(
@@ -64,7 +63,8 @@ def job_from_options(
 
 def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> TrainingJob:
     """A job whose folder does not tell what it is."""
-    missing = [f"--{name}" for name in _NEEDED if name not in options]
+    needed = ("annotations",) if options.get("sets") else ("annotations", "images")
+    missing = [f"--{name}" for name in needed if name not in options]
     if missing and resume:
         raise UsageError(
             f"{output} has no run.json (older versions wrote none): repeat the whole "
@@ -88,8 +88,9 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
         model,
         published_recipe(model),
         known["annotations"],
-        known["images"],
+        known.get("images"),
         output,
+        sets=known.get("sets", ()),
         resume=resume,
     )
     return _with_options(job, known)
