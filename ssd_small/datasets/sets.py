@@ -168,9 +168,15 @@ def _coco_set(folder: Path, year: str, split: str) -> Annotations:
             f"{folder} has neither of the folders {' and '.join(places)}; expected the pictures of "
             f"{truth.path.name}"
         )
-    images = tuple(
-        {**image, "file_name": f"{place}/{image['file_name']}"} for image in truth.images
-    )
+    first = truth.images[0]["file_name"]
+    # as the pictures of 2014 are called, and those of 2017 to the published loader
+    longer = f"COCO_{split}{year}_"
+    pictures = folder / place
+    if not (pictures / first).is_file() and (pictures / f"{longer}{first}").is_file():
+        place = f"{place}/{longer}"
+    else:
+        place = f"{place}/"
+    images = tuple({**image, "file_name": f"{place}{image['file_name']}"} for image in truth.images)
     return Annotations(truth.path, images, truth.categories, truth.boxes, truth.dropped)
 
 

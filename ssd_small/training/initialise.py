@@ -80,7 +80,7 @@ def substrings_from_scope(scope: str) -> tuple[str, ...]:
     parts = tuple(part.strip() for part in scope.split(","))
     if not all(parts) or not scope.isprintable():
         raise UsageError(
-            f"init_scope {scope!r}: expected {', '.join(NAMED_SCOPES)}, or parts of keys with "
+            f"--init-scope {scope!r}: expected {', '.join(NAMED_SCOPES)}, or parts of keys with "
             "commas between, such as base,norm,extras"
         )
     return parts

@@ -57,7 +57,6 @@ class TrainingJob:
             given = getattr(self, name)
             object.__setattr__(self, name, None if given is None else Path(given))
         substrings_from_scope(self.init_scope)
-
         for prefix in ("", "val_"):
             sets = getattr(self, f"{prefix}sets")
             object.__setattr__(self, f"{prefix}sets", checked_sets(sets) if sets else ())

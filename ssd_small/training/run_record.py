@@ -151,7 +151,11 @@ class RunRecord:
 
 def _needs_format_2(job: TrainingJob) -> bool:
     """Whether a reader of format 1 would do another run, or find a value it does not know."""
-    return job.recipe.needs_format_2 or job.init_scope not in NAMED_SCOPES
+    return (
+        job.recipe.needs_format_2
+        or job.init_scope not in NAMED_SCOPES
+        or bool(job.sets or job.val_sets)
+    )
 
 
 def _places_from_fields(data: Fields) -> tuple[dict[str, Any], dict[str, str]]:

@@ -22,7 +22,7 @@ def freeze_outside(net: nn.Module, scope: Collection[str] | None) -> None:
         module.requires_grad_(scope is None or name in scope)
     if not any(parameter.requires_grad for parameter in net.parameters()):
         raise UsageError(
-            f"trainable_scope {','.join(scope or ())}: nothing of the network would learn; "
+            f"--trainable-scope {','.join(scope or ())}: nothing of the network would learn; "
             f"expected some of {', '.join(_parts(net))}"
         )
 

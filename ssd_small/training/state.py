@@ -20,6 +20,7 @@ from ..artefacts.strict_json import quoted
 from ..errors import BadFile, UsageError
 from ..files import read_bytes
 from ..models.checkpoint import save_tensors
+from .initialise import substrings_from_scope
 from .optimizers import load_optimizer_state
 from .recipe import recipe_differences
 from .step import Learner
@@ -188,8 +189,12 @@ def scope_from_state(path: Path) -> str:
     """
     about = _read(path).get("about")
     scope = about.get("init_scope") if isinstance(about, dict) else None
-    # older versions took the backbone unless told otherwise; "-" is that of random weights
-    return scope if isinstance(scope, str) and scope not in ("", "-") else "base"
+    try:
+        known = isinstance(scope, str) and scope != "-" and substrings_from_scope(scope)
+    except UsageError:
+        known = False
+    # older versions took the backbone unless told otherwise
+    return str(scope) if known else "base"
 
 
 def _check_position(position: Position) -> None:

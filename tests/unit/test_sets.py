@@ -109,6 +109,15 @@ def test_a_set_in_the_layout_of_coco(tmp_path: Path, under: str) -> None:
     assert len(image_paths(truth, tmp_path)) == 2
 
 
+def test_pictures_may_have_the_longer_name(tmp_path: Path) -> None:
+    write_coco_set(tmp_path, "val2017", [7, 9])
+    for path in (tmp_path / "images" / "val2017").iterdir():
+        path.rename(path.with_name(f"COCO_val2017_{path.name}"))
+    truth = read_ground_truth(tmp_path, [("2017", "val")])
+    assert truth.images[1]["file_name"] == "images/val2017/COCO_val2017_0009.png"
+    assert len(image_paths(truth, tmp_path)) == 2
+
+
 @pytest.mark.parametrize(
     ("second", "ids"), [([1, 2], [7, 9, 1, 2]), ([9, 10], [1, 2, 3, 4])], ids=["own", "shared"]
 )
@@ -140,6 +149,13 @@ def test_what_is_not_there_is_said_with_what_is(devkit: Path, tmp_path: Path) ->
         read_ground_truth(devkit)
     with pytest.raises(BadFile, match=rf"lies in a devkit: pass {devkit}"):
         read_ground_truth(devkit / "VOC2007", BOTH)
+    (devkit / "VOC2007" / "ImageSets" / "Main" / "test.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(BadFile, match=r"test\.txt is not UTF-8"):
+        read_ground_truth(devkit, [("2007", "test")])
+    (devkit / "VOC2007" / "ImageSets" / "Main" / "test.txt").write_text("c\nd\n")
+    (devkit / "VOC2012" / "Annotations" / "e.xml").write_text("<annotation>")
+    with pytest.raises(BadFile, match=r"e\.xml is not XML"):
+        read_ground_truth(devkit, BOTH)
     (devkit / "VOC2012" / "Annotations" / "e.xml").unlink()
     with pytest.raises(BadFile, match=r"e\.xml: No such file"):
         read_ground_truth(devkit, BOTH)
