@@ -82,10 +82,10 @@ def read_ground_truth(
     path = Path(path)
     if sets:
         return read_sets(path, sets, keep_difficult=keep_difficult)
-    if path.is_dir():
+    if any(_known_sets(path)):
         raise BadFile(
-            f"{path} is a folder; expected COCO-format JSON, or with it --sets YEAR:SPLIT; there "
-            f"is {_what_is_there(path)}"
+            f"{path} is a folder of sets; expected COCO-format JSON, or beside it --sets "
+            f"YEAR:SPLIT,... of {_what_is_there(path)}"
         )
     return read_annotations(path)
 

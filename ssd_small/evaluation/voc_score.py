@@ -32,9 +32,9 @@ def voc_score(
     """Score COCO result entries by the rule of VOC.
 
     Detections of a class go by descending score, equal ones by the order of the pictures and then
-    of ``results``. Each is held against the box of its class and picture that it overlaps most: it
-    is right if the IoU is at least 0.5 and no other had that box before; a second one is wrong. One
-    whose box is difficult (or ``iscrowd``) is neither right nor wrong.
+    of ``results``. Each is held against the box of its class and picture that it overlaps most,
+    of equal ones the first: it is right if the IoU is at least 0.5 and no other had that box
+    before; a second one is wrong. One whose box is difficult (or ``iscrowd``) is neither.
 
     Args:
         annotations: ground truth; ``difficult`` of a box may be absent.

@@ -129,7 +129,7 @@ def test_faults_of_the_user(call, devkit, scored, tmp_path) -> None:
     for text in ("2007", "2007:../test", "2007:test,2007:test", ""):
         scored([], "--sets", text).fails(2, "YEAR:SPLIT")
     scored([], "--sets", "2009:test").fails(4, "no set 2009:test", "there is 2007:test")
-    scored([]).fails(4, "is a folder", "--sets YEAR:SPLIT", "2007:trainval")
+    scored([]).fails(4, "is a folder of sets", "--sets YEAR:SPLIT", "2007:trainval")
     scored([], *TEST, "--metric", "voc10").fails(2, "--metric")
     scored([], *TEST, "--images", devkit).fails(2, "--images does not go with --sets")
     run = tmp_path / "run"

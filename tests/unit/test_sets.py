@@ -141,11 +141,13 @@ def test_what_is_not_there_is_said_with_what_is(devkit: Path, tmp_path: Path) ->
         assert "there is 2007:test, 2007:trainval, 2012:trainval" in line
     with pytest.raises(BadFile, match=r"there is none$"):
         read_ground_truth(tmp_path, BOTH)
+    with pytest.raises(BadFile, match="Is a directory; expected COCO annotations"):
+        read_ground_truth(tmp_path)
     with pytest.raises(BadFile, match=r"none is not there; expected the folder .* 2007:trainval"):
         read_ground_truth(tmp_path / "none", BOTH)
     with pytest.raises(BadFile, match=r"a\.xml is a file; expected the folder"):
         read_ground_truth(devkit / "VOC2007" / "Annotations" / "a.xml", BOTH)
-    with pytest.raises(BadFile, match=r"is a folder; expected COCO.* there is 2007:test, "):
+    with pytest.raises(BadFile, match=r"is a folder of sets; expected COCO.* of 2007:test, "):
         read_ground_truth(devkit)
     with pytest.raises(BadFile, match=rf"lies in a devkit: pass {devkit}"):
         read_ground_truth(devkit / "VOC2007", BOTH)

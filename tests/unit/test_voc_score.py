@@ -124,6 +124,13 @@ def test_the_box_overlapped_most_is_the_one_even_if_it_is_taken() -> None:
     assert both(annotations, found(A, 0.9), found(between, 0.8)) == (6 / 11, 0.5)
 
 
+def test_of_boxes_overlapped_alike_the_first_is_meant() -> None:
+    beside, between = [14.0, 10.0, 20.0, 20.0], [12.0, 10.0, 20.0, 20.0]  # IoU 18 / 22 with both
+    entries = [found(between, 0.9), found(A, 0.8)]
+    assert both(truth((CAT, A), (CAT, beside)), *entries) == (6 / 11, 0.5)
+    assert both(truth((CAT, beside), (CAT, A)), *entries) == (1.0, 1.0)
+
+
 @pytest.mark.parametrize("flag", ["difficult", "iscrowd"])
 def test_what_is_difficult_is_neither_found_nor_missed(flag: str) -> None:
     annotations = truth((CAT, A), (CAT, B), **{flag: 1})
