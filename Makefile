@@ -11,7 +11,8 @@ CLANG := $(shell command -v clang++)
 # the pair this version is tested with; torchvision fits one torch only
 TORCH_PAIR := torch==2.14.1 torchvision==0.29.1
 
-# the packages that results are handed over to bring a hundred others: an environment of their own
+# packages that results are handed over to or compared with bring a hundred others: an environment of
+# their own
 HANDOVER := .venv-handover
 
 .PHONY: demo test test-fast install lint typecheck test-cpp test-python test-handover clean
@@ -86,7 +87,8 @@ $(HANDOVER)/.installed: Makefile
 	test -x $(HANDOVER)/bin/python || $(PYTHON) -m venv $(HANDOVER)
 	FODB_SYSTEM=none $(HANDOVER)/bin/python -m pip install --quiet --no-cache-dir --no-deps \
 	  --config-settings=--build-option=--plat-name=any fiftyone-db
-	$(HANDOVER)/bin/python -m pip install --quiet fiftyone numpy pandas pytest supervision
+	$(HANDOVER)/bin/python -m pip install --quiet fiftyone mean-average-precision numpy \
+	  pandas pytest supervision
 	touch $@
 
 # all that building, testing and the README's commands leave here; the environments stay

@@ -15,6 +15,7 @@ from ..detection.inference import Inference
 from ..detection.load import torch_runtime
 from ..errors import MissingRequirement, UsageError
 from ..models.registry import get_spec, list_models
+from ..models.spec import ModelSpec
 from ..postprocess import PostprocessParams
 from ..runtimes import HeadOutputs, open_engine
 from ..runtimes.base import check_batch
@@ -143,7 +144,7 @@ def bench_engine(
 
 
 def bench_model(
-    name: str,
+    network: str | ModelSpec,
     params: PostprocessParams,
     folder: str | Path,
     *,
@@ -157,7 +158,7 @@ def bench_model(
     """Time a network with random weights in PyTorch, then as the embedded default's engine.
 
     Args:
-        name: network.
+        network: name of the network, or its spec.
         params: post-processing.
         folder: where the ONNX file and engine are written.
         precision: of the engine; PyTorch is fp32.
@@ -172,9 +173,12 @@ def bench_model(
     from ..export.onnx_file import write_onnx
     from ..export.to_onnx import onnx_from_network
 
-    description = description_from_spec(get_spec(name), num_classes, width, params=params)
+    spec = get_spec(network) if isinstance(network, str) else network
+    description = description_from_spec(spec, num_classes, width, params=params)
     with reference_runtime(description, threads) as reference:
-        onnx_path, engine_path = (Path(folder) / f"{name}.{kind}" for kind in ("onnx", "engine"))
+        onnx_path, engine_path = (
+            Path(folder) / f"{spec.name}.{kind}" for kind in ("onnx", "engine")
+        )
         write_onnx(onnx_from_network(reference.net, description), onnx_path)
         yield bench_inference(Inference(reference, params, threads), batch, seconds / 2)
     options = BuildOptions(target="onnxruntime", precision=precision, max_batch=batch, heads=True)

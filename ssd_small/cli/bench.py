@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import BadFile, UsageError
+from .config_file import (
+    classes_from_experiment,
+    config_option,
+    experiment_from_option,
+    spec_from_experiment,
+)
 from .options import (
     FILE,
     WIDTH,
@@ -24,6 +31,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..bench.run import Measurement
+    from ..configs.experiment import Experiment
+    from ..models.spec import ModelSpec
     from ..postprocess import PostprocessParams
 
 
@@ -45,8 +54,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Measuring time per network; three runs are made at least.",
 )
-@click.option("--num-classes", type=click.IntRange(2, 1024), default=81, show_default=True)
-@click.option("--width", type=WIDTH, default=1.0, show_default=True)
+@click.option("--num-classes", type=click.IntRange(2, 1024), help="Default: --config's, else 81.")
+@click.option("--width", type=WIDTH, help="Default: --config's, else 1.")
+@config_option
 @postprocess_options
 @cuda_graph_option
 @threads_option
@@ -54,6 +64,7 @@ if TYPE_CHECKING:
 def command(
     models: tuple[str, ...],
     engines: tuple[Path, ...],
+    config: Path | None,
     as_json: bool,
     preset: str | None,
     threads: int,
@@ -71,13 +82,18 @@ def command(
     from ..requirements import require
     from .options import postprocess_params
 
-    chosen = models or (() if engines else tuple(list_models()))
-    for name in chosen:
-        get_spec(name)
+    experiment = experiment_from_option(config)
+    if experiment is not None:
+        chosen, own = _of_experiment(experiment, models, engines, settings)
+    else:
+        names = models or (() if engines else tuple(list_models()))
+        chosen = tuple(get_spec(name) for name in names)
+        own = get_spec(list_models()[0]).postprocess
+    settings["num_classes"] = settings["num_classes"] or 81
+    settings["width"] = settings["width"] or 1.0
     if chosen:
         for module in ("torch", "onnx", "onnxscript", "onnxruntime"):
             require(module, "benchmarking networks")
-    own = get_spec(list_models()[0]).postprocess
     params = postprocess_params(own, preset, **settings)
     kept = {k: settings[k] for k in ("batch", "seconds", "num_classes", "width", "precision")}
     machine = describe_machine()
@@ -96,8 +112,29 @@ def command(
         _print(report)
 
 
-def _measure(
+def _of_experiment(
+    experiment: Experiment,
     models: tuple[str, ...],
+    engines: tuple[Path, ...],
+    settings: dict[str, Any],
+) -> tuple[tuple[ModelSpec, ...], PostprocessParams]:
+    """The network of a configuration and its post-processing; sizes go into ``settings``."""
+    from ..artefacts.experiment import postprocess_from_experiment
+
+    if engines:
+        raise UsageError("--config does not go with --engine, which knows its own; pass one")
+    if len(models) > 1:
+        raise UsageError("several --model beside --config, which is one network; leave one out")
+    spec = spec_from_experiment(experiment, models[0] if models else None)
+    if spec is None:
+        raise BadFile(f"{experiment.path} describes no network; expected a MODEL section")
+    settings["num_classes"] = settings["num_classes"] or classes_from_experiment(experiment)
+    settings["width"] = settings["width"] or experiment.options.get("width")
+    return (spec,), postprocess_from_experiment(experiment, spec.postprocess)
+
+
+def _measure(
+    models: tuple[ModelSpec, ...],
     engines: tuple[Path, ...],
     params: PostprocessParams,
     threads: int,
@@ -112,9 +149,9 @@ def _measure(
             path, settings["batch"], settings["seconds"], threads, cuda_graph=cuda_graph
         )
     with tempfile.TemporaryDirectory(prefix="ssd-small-bench-") as folder:
-        for name in models:
-            note(f"measuring {name}")
-            yield from bench_model(name, params, Path(folder), threads=threads, **settings)
+        for spec in models:
+            note(f"measuring {spec.name}")
+            yield from bench_model(spec, params, Path(folder), threads=threads, **settings)
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import BadFile, UsageError
+from .config_file import config_option, experiment_from_option
 from .options import (
     FILE,
     FOLDER,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.argument("images", nargs=-1, required=True, type=FILE)
 @click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine', or its ONNX file.")
 @model_options
+@config_option
 @score_threshold_option("Show scores above")
 @click.option("--output", "-o", type=FOLDER, help="Folder for pictures with boxes.")
 @batch_option
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 def command(
     images: tuple[Path, ...],
     engine: Path | None,
+    config: Path | None,
     thresholds: tuple[tuple[str | None, float], ...],
     output: Path | None,
     batch: int | None,
@@ -62,14 +65,17 @@ def command(
     from ..pictures.reading import list_images
     from ..requirements import require
 
-    if (engine is None) == (not network["model"] and network["weights"] is None):
-        raise UsageError("pass either --engine, or --weights (and --model, if they do not say)")
+    named = config is not None or bool(network["model"]) or network["weights"] is not None
+    if (engine is None) != named:
+        raise UsageError(
+            "pass either --engine, or --weights (and --model, if they do not say), or --config"
+        )
+    experiment = experiment_from_option(config)
     require("cv2", "reading images")
     paths = list_images(images)
     targets = _targets(paths, output)
-    opened = open_detector(
-        engine, network, None, threads, batch=batch, workers=workers, cuda_graph=cuda_graph
-    )
+    running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
+    opened = open_detector(engine, network, None, threads, **running, experiment=experiment)
     with opened as detector:
         unreadable = _detect(detector, paths, targets, dict(thresholds) or None, as_json)
     if len(unreadable) == 1:

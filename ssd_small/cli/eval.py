@@ -10,6 +10,12 @@ import click
 
 from ..errors import CheckFailed, UsageError
 from ..requirements import require
+from .config_file import (
+    check_engine,
+    config_option,
+    data_from_experiment,
+    experiment_from_option,
+)
 from .options import (
     FILE,
     FOLDER,
@@ -22,6 +28,7 @@ from .options import (
     open_detector,
     print_json,
     score_threshold_option,
+    sets_option,
     threads_option,
     workers_option,
 )
@@ -29,7 +36,7 @@ from .options import (
 if TYPE_CHECKING:
     from ..datasets.coco import Annotations
     from ..detection.detector import Detector
-    from ..evaluation.evaluate import Evaluation
+    from ..evaluation.evaluate import Evaluation, Metric
     from ..evaluation.score import Scores
 
 #: score thresholds of the command line: by class name, None for all the others
@@ -39,9 +46,20 @@ Asked = dict[str | None, float] | None
 @click.command()
 @click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine', or its ONNX file.")
 @model_options
+@config_option
 @click.option("--detections", type=FILE, help="Score this COCO result file instead.")
-@click.option("--annotations", type=FILE, required=True, help="Ground truth in COCO format.")
+@click.option(
+    "--annotations", type=FILE, help="Ground truth in COCO format, or a folder with --sets."
+)  # fmt: skip
 @click.option("--images", type=FOLDER, help="Folder of the image files.")
+@sets_option("--sets", "--annotations")
+@click.option(
+    "--metric",
+    type=click.Choice(["coco", "voc07", "voc12"]),
+    default="coco",
+    show_default=True,
+    help="COCO's twelve numbers, or Pascal VOC's AP at IoU 0.5 by 11 points (2007) or area (2012).",
+)
 @click.option(
     "--protocol",
     type=click.Choice(["coco", "deploy"]),
@@ -66,8 +84,11 @@ Asked = dict[str | None, float] | None
 def command(
     engine: Path | None,
     detections: Path | None,
-    annotations: Path,
+    config: Path | None,
+    annotations: Path | None,
     images: Path | None,
+    sets: tuple[tuple[str, str], ...] | None,
+    metric: Metric,
     protocol: str | None,
     box_convention: str,
     thresholds: tuple[tuple[str | None, float], ...],
@@ -80,42 +101,56 @@ def command(
     as_json: bool,
     **network: Any,
 ) -> None:
-    """Score detections with the COCO metric: the twelve numbers, small objects in front.
+    """Score detections with the COCO metric, small objects in front, or with Pascal VOC's.
 
     Besides, AP of each class, and precision and recall at a score threshold. --json has every
-    class.
+    class. Objects that VOC marks difficult do not count.
     """
-    from ..datasets.coco import read_annotations
+    from ..datasets.sets import read_ground_truth
     from ..files import check_writable, write_json
     from .eval_text import print_report
 
     sources = [engine, network["weights"] or network["model"], detections]
-    if sum(source is not None for source in sources) != 1:
+    named = sum(source is not None for source in sources)
+    if named > 1 or (named == 0 and config is None):
         raise UsageError(
-            "pass one of --engine, --weights (and --model, if they do not say), or --detections"
+            "pass one of --engine, --weights (and --model, if they do not say), --config or "
+            "--detections"
         )
+    experiment = experiment_from_option(config)
+    if experiment is not None:
+        annotations, images, sets = data_from_experiment(experiment, annotations, images, sets)
+        if batch is None and engine is None and experiment.has("TEST.BATCH_SIZE"):
+            batch = experiment.test.batch_size
+    if annotations is None:
+        raise UsageError("no ground truth: pass --annotations FILE")
     if detections is not None:
         _check_result_file(protocol, box_convention)
-    elif images is None:
+    elif images is None and sets is None:
         raise UsageError("--images DIR is needed to run a network; it holds the image files")
+    if images is not None and sets is not None:
+        raise UsageError("--images does not go with --sets, whose folder holds the images")
     if save_detections:
         check_writable(save_detections)
-    truth = read_annotations(annotations)
+    truth = read_ground_truth(annotations, sets or ())
     if truth.dropped:
         note(f"note: {truth.dropped} boxes without area in {annotations} were left out")
     asked = dict(thresholds) or None
     if detections is not None:
-        scored = _score_file(detections, truth, asked)
+        scored = _score_file(detections, truth, asked, metric)
     else:
-        assert images is not None
-        for module in ("cv2", "pycocotools"):
+        for module in ("cv2", *(["pycocotools"] if metric == "coco" else [])):
             require(module, "evaluating")
-        opened = open_detector(
-            engine, network, protocol, threads, batch=batch, workers=workers, cuda_graph=cuda_graph
-        )
+        running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
+        opened = open_detector(engine, network, protocol, threads, **running, experiment=experiment)
         with opened as detector:
-            scored = _score_detector(detector, truth, images, box_convention, asked)
-    report = _report(truth, str(engine or detections or network["weights"]), scored)
+            if experiment is not None and engine is not None:
+                check_engine(experiment, engine, detector.runtime.description.model)
+            scored = _score_detector(
+                detector, truth, images or annotations, box_convention, asked, metric
+            )
+    report = _report(truth, str(engine or detections or network["weights"] or config), scored)
+    report = {"metric": metric, "sets": [":".join(one) for one in sets or ()], **report}
     if save_detections:
         write_json(save_detections, scored.entries)
     if as_json:
@@ -146,23 +181,30 @@ def _check_result_file(protocol: str | None, box_convention: str) -> None:
         )
 
 
-def _score_file(path: Path, truth: Annotations, asked: Asked) -> _Scored:
+def _score_file(path: Path, truth: Annotations, asked: Asked, metric: Metric) -> _Scored:
     from ..evaluation.coco_results import read_results
-    from ..evaluation.score import score
+    from ..evaluation.evaluate import scorer_from_metric
 
     thresholds = _thresholds(asked, truth, None)
     entries = read_results(path, truth)
     # a list of boxes does not say how it was made
-    return _Scored({"protocol": None}, entries, score(truth, entries), thresholds)
+    return _Scored(
+        {"protocol": None}, entries, scorer_from_metric(metric)(truth, entries), thresholds
+    )
 
 
 def _score_detector(
-    detector: Detector, truth: Annotations, images: Path, box_convention: str, asked: Asked
+    detector: Detector,
+    truth: Annotations,
+    images: Path,
+    box_convention: str,
+    asked: Asked,
+    metric: Metric,
 ) -> _Scored:
     from ..postprocess.protocol import protocol_from_params
 
     thresholds = _thresholds(asked, truth, detector.params.score_threshold)
-    outcome = _run(detector, truth, images, box_convention == "inclusive")
+    outcome = _run(detector, truth, images, box_convention == "inclusive", metric)
     if outcome.size_mismatches:
         note(
             f"note: {outcome.size_mismatches} images do not have the annotated size; their boxes "
@@ -210,7 +252,9 @@ def _thresholds(asked: Asked, truth: Annotations, own: float | None) -> list[flo
     )
 
 
-def _run(detector: Detector, truth: Annotations, images: Path, inclusive: bool) -> Evaluation:
+def _run(
+    detector: Detector, truth: Annotations, images: Path, inclusive: bool, metric: Metric
+) -> Evaluation:
     """Evaluate with a progress bar on a terminal."""
     from ..evaluation.evaluate import evaluate
 
@@ -218,7 +262,9 @@ def _run(detector: Detector, truth: Annotations, images: Path, inclusive: bool) 
     count = len(truth.images)
     bar = click.progressbar(length=count, label="eval", file=sys.stderr, hidden=hidden)
     with bar:
-        return evaluate(detector, truth, images, inclusive=inclusive, progress=bar.update)
+        return evaluate(
+            detector, truth, images, metric=metric, inclusive=inclusive, progress=bar.update
+        )
 
 
 def _report(truth: Annotations, source: str, scored: _Scored) -> dict[str, Any]:
@@ -234,6 +280,7 @@ def _report(truth: Annotations, source: str, scored: _Scored) -> dict[str, Any]:
         "images": len(truth.images),
         "boxes": len(truth.boxes),
         "crowds": sum(box["iscrowd"] != 0 for box in truth.boxes),
+        "difficult": sum(box.get("difficult", 0) != 0 for box in truth.boxes),
         "boxes_without_area": truth.dropped,
         "source": source,
         **scored.about,

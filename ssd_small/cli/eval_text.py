@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import Any
 
 import click
 
 from .options import print_table
 
+#: what a metric is called for people
+_METRICS = {
+    "coco": "COCO metric",
+    "voc07": "Pascal VOC metric, AP at IoU 0.5 by 11 points (2007)",
+    "voc12": "Pascal VOC metric, AP at IoU 0.5 by area (2012)",
+}
+_ORDER = ("AP_small", "AP_medium", "AP_large", "AP", "AP50", "AP75")
 #: of more classes the table has as many of the best and of the worst, and those asked for
 _MOST_CLASSES = 20
 
@@ -22,15 +29,14 @@ def print_report(report: dict[str, Any], named: Set[str]) -> None:
     """
     for line in (*_source(report), _truth(report)):
         click.echo(line)
-    metrics = report["metrics"]
-    texts = {name: _share(value) for name, value in metrics.items()}
-    order = ["AP_small", "AP_medium", "AP_large", "AP", "AP50", "AP75"]
-    recall = [name for name in metrics if name.startswith("AR")]
-    click.echo("\nCOCO metric, from 0 to 1")
-    print_table([[texts[name] for name in order]], order)
-    click.echo()
-    print_table([[texts[name] for name in recall]], recall)
-    click.echo()
+    texts = {name: _share(value) for name, value in report["metrics"].items()}
+    click.echo(f"\n{_METRICS[report['metric']]}, from 0 to 1")
+    order = [name for name in _ORDER if name in texts]
+    recall = [name for name in texts if name.startswith("AR")]
+    for names in (order, recall):
+        if names:
+            print_table([[texts[name] for name in names]], names)
+            click.echo()
     _print_classes(report, named)
 
 
@@ -56,10 +62,14 @@ def _source(report: dict[str, Any]) -> list[str]:
 
 
 def _truth(report: dict[str, Any]) -> str:
-    crowds = f" and {report['crowds']} crowds, which do not count" if report["crowds"] else ""
+    counted = sum(one["boxes"] for one in report["classes"])
+    others = report["boxes"] - counted
+    kind = "difficult objects" if report["difficult"] else "crowds"
+    passed_over = f" and {others} {kind}, which do not count" if others else ""
+    sets = f", {','.join(report['sets'])}" if report["sets"] else ""
     return (
-        f"{report['detections']} detections, {report['annotations']}: {report['images']} images, "
-        f"{sum(one['boxes'] for one in report['classes'])} boxes{crowds}"
+        f"{report['detections']} detections, {report['annotations']}{sets}: {report['images']} "
+        f"images, {counted} boxes{passed_over}"
     )
 
 
@@ -83,14 +93,14 @@ def _print_classes(report: dict[str, Any], named: Set[str]) -> None:
         "name": "all",
         "boxes": sum(row["boxes"] for row in rows),
         "detections": report["detections"],
-        "AP": report["metrics"]["AP"],
-        "AP50": report["metrics"]["AP50"],
+        **report["metrics"],
         **point,
     }
-    headers = "class|boxes|detections|AP|AP50|precision|recall|true pos.|false pos.|missed"
-    columns = [*headers.split("|"), *(["score >"] if own else [])]
+    aps = [name for name in ("AP", "AP50") if name in report["metrics"]]
+    counts = ["precision", "recall", "true pos.", "false pos.", "missed"]
+    columns = ["class", "boxes", "detections", *aps, *counts, *(["score >"] if own else [])]
     print_table(
-        [_texts(row, own) for row in (*shown, total)],
+        [_texts(row, aps, own) for row in (*shown, total)],
         columns,
         ["left", *["right"] * (len(columns) - 1)],
     )
@@ -122,8 +132,9 @@ def _shown(rows: list[dict[str, Any]], named: Set[str]) -> tuple[list[dict[str, 
     )
 
 
-def _texts(row: dict[str, Any], own: bool) -> list[str]:
-    shares = [_share(row[name]) for name in ("AP", "AP50", "precision", "recall")]
+def _texts(row: dict[str, Any], aps: Sequence[str], own: bool) -> list[str]:
+    """Cells of a class; ``own``: its threshold in the last one."""
+    shares = [_share(row[name]) for name in (*aps, "precision", "recall")]
     counts = [str(row[name]) for name in ("true_positives", "false_positives", "missed")]
     threshold = row["score_threshold"]
     return [

@@ -10,6 +10,7 @@ import click
 from ..artefacts.build_options import Precision
 from ..errors import UsageError
 from ..export.opset import DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET
+from .config_file import config_option, experiment_from_option
 from .options import (
     FILE,
     json_option,
@@ -24,6 +25,7 @@ from .options import (
 
 @click.command()
 @model_options
+@config_option
 @click.option("--output", "-o", type=FILE, required=True, help="ONNX file to write.")
 @click.option("--heads", is_flag=True, help="Leave decode + NMS off: outputs loc and conf.")
 @click.option(
@@ -53,6 +55,7 @@ def command(
     num_classes: int | None,
     width: float | None,
     labels: Path | None,
+    config: Path | None,
     output: Path,
     heads: bool,
     plugin_only: bool,
@@ -82,7 +85,9 @@ def command(
     for module in ("torch", "onnx", "onnxscript"):
         require(module, "exporting")
     net, description = load_network(
-        model, weights, num_classes, width, labels, random_weights=random_weights
+        *(model, weights, num_classes, width, labels),
+        random_weights=random_weights,
+        experiment=experiment_from_option(config),
     )
     params = postprocess_params(description.postprocess, preset, **given)
     description = description.with_decode_nms(not heads, params)

@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import BadFile
 from ..models.shipped import ShippedCheckpoint, shipped_checkpoints
+from .config_file import (
+    classes_from_experiment,
+    config_option,
+    experiment_from_option,
+    spec_from_experiment,
+)
 from .options import WIDTH, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from ..models.spec import ModelSpec
 
 
 @click.command()
-@click.option("--num-classes", type=click.IntRange(2, 1024), default=81, show_default=True)
-@click.option("--width", type=WIDTH, default=1.0, show_default=True)
+@click.option("--num-classes", type=click.IntRange(2, 1024), help="Default: --config's, else 81.")
+@click.option("--width", type=WIDTH, help="Default: --config's, else 1.")
+@config_option
 @json_option
-def command(num_classes: int, width: float, as_json: bool) -> None:
+def command(
+    num_classes: int | None, width: float | None, config: Path | None, as_json: bool
+) -> None:
     """List the networks, and the small trained ones that come with the package.
+
+    With --config, the network of that file alone.
 
     mAP in percent on COCO val2017 (small, medium, large, all) and milliseconds per image are
     the published ones; the GPU they were measured on is not known. --weights takes the name of a
     shipped checkpoint; its mAP is that of the val split of its own data.
     """
-    rows, shipped = model_rows(num_classes, width), shipped_checkpoints()
+    experiment = experiment_from_option(config)
+    if experiment is not None:
+        spec = spec_from_experiment(experiment, None)
+        if spec is None:
+            raise BadFile(f"{experiment.path} describes no network; expected a MODEL section")
+        width = width or experiment.options.get("width")
+        num_classes = num_classes or classes_from_experiment(experiment)
+        rows = [_row(spec, num_classes or 81, width or 1.0)]
+    else:
+        rows = model_rows(num_classes or 81, width or 1.0)
+    shipped = shipped_checkpoints() if experiment is None else ()
     if as_json:
         print_json({"networks": rows, "checkpoints": [one.to_dict() for one in shipped]})
         return
     headers = "name|input|feature maps|priors|params M|GMAC|S|M|L|all|published ms"
     print_table([_texts(row) for row in rows], headers.split("|"))
+    if experiment is not None:
+        return
     click.echo()
     headers = "--weights|width|trained on|licence|S|M|L|all"
     print_table([_checkpoint_texts(one) for one in shipped], headers.split("|"))
@@ -34,20 +62,18 @@ def command(num_classes: int, width: float, as_json: bool) -> None:
 
 def model_rows(num_classes: int, width: float) -> list[dict[str, Any]]:
     """The published networks with their figures, JSON-ready."""
-    from ..models.registry import list_models
+    from ..models.registry import get_spec, list_models
 
-    return [_row(name, num_classes, width) for name in list_models()]
+    return [_row(get_spec(name), num_classes, width) for name in list_models()]
 
 
-def _row(name: str, num_classes: int, width: float) -> dict[str, Any]:
-    from ..models.registry import get_spec
+def _row(spec: ModelSpec, num_classes: int, width: float) -> dict[str, Any]:
     from ..models.shapes import summarize
 
-    spec = get_spec(name)
     summary = summarize(spec, num_classes, width)
     published = spec.published
     return {
-        "name": name,
+        "name": spec.name,
         "title": spec.title,
         "input": list(spec.input_size),
         "feature_maps": [[shape.height, shape.width] for shape in summary.levels],
@@ -68,7 +94,7 @@ def _row(name: str, num_classes: int, width: float) -> dict[str, Any]:
 
 def _texts(row: dict[str, Any]) -> list[str]:
     height, width = row["input"]
-    figures = row["published_map"] or {}
+    figures = row["published_map"] or dict.fromkeys(("small", "medium", "large", "all"))
     return [
         row["name"],
         f"{height}x{width}",
@@ -76,7 +102,7 @@ def _texts(row: dict[str, Any]) -> list[str]:
         f"{row['priors']:,}".replace(",", " "),
         f"{row['parameters'] / 1e6:.2f}",
         f"{row['macs'] / 1e9:.2f}",
-        *(f"{value:.1f}" for value in figures.values()),
+        *("-" if value is None else f"{value:.1f}" for value in figures.values()),
         "-" if row["published_ms"] is None else f"{row['published_ms']:.1f}",
     ]
 

@@ -15,6 +15,7 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
+    from ..configs.experiment import Experiment
     from ..detection.detector import Detector
     from ..models.network import SsdNetwork
     from ..postprocess import PostprocessParams
@@ -54,6 +55,37 @@ class _Threshold(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return (name if equals else None), self._number.convert(number, param, ctx)
 
 
+class Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """``10,20``: values of one kind with commas between."""
+
+    def __init__(self, kind: type[int] | type[str]) -> None:
+        self._kind = kind
+        self.name = f"{'whole numbers' if kind is int else 'names'}, with commas"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | str, ...]:
+        """The values, or a usage error."""
+        try:
+            return tuple(self._kind(part.strip()) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r}: expected {self.name}, such as 10,20", param, ctx)
+
+
+class _SetList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """``2007:trainval,2012:trainval``."""
+
+    name = "sets"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[tuple[str, str], ...]:
+        """Pairs of year and split."""
+        from ..datasets.sets import sets_from_text
+
+        return value if isinstance(value, tuple) else sets_from_text(str(value))
+
+
 # whether a path is a file or a folder is checked where it is read or written: exit 4, not 2
 FILE = FOLDER = click.Path(readable=False, path_type=Path)
 WIDTH = Number(0, 4, min_open=True)
@@ -78,6 +110,17 @@ workers_option = click.option(
     type=click.IntRange(1, 16),
     help="Threads that read pictures. Default: what keeps the engine busy.",
 )
+
+
+def sets_option(name: str, annotations: str) -> Callable[[Decorated], Decorated]:
+    """--sets and its like; ``annotations`` is the option whose folder holds them."""
+    return click.option(
+        name,
+        type=_SetList(),
+        metavar="YEAR:SPLIT,...",
+        help=f"Of the folder {annotations}, in the layout of Pascal VOC (VOC2007/...) or COCO "
+        "(annotations/instances_SPLITYEAR.json): these sets, joined; it holds the images too.",
+    )
 
 
 def score_threshold_option(of: str) -> Callable[[Decorated], Decorated]:
@@ -161,20 +204,26 @@ def load_network(
     labels: Path | None,
     *,
     random_weights: bool = False,
+    experiment: Experiment | None = None,
 ) -> tuple[SsdNetwork, Description]:
-    """The network that the model options name, and its description.
+    """The network that the model options and --config name, and its description.
 
     Raises:
         UsageError: no model, or neither weights nor ``random_weights``.
     """
+    if weights is not None and random_weights:
+        raise UsageError("--weights and --random-weights exclude each other; pass one of them")
+    if experiment is not None:
+        from .config_file import network_from_experiment
+
+        given = (model, weights, num_classes, width, labels)
+        return network_from_experiment(experiment, *given, random_weights=random_weights)
     if model is None and weights is None:
         raise UsageError("no network: pass --model NAME (see 'ssd-small models')")
     from ..artefacts.network import network_from_checkpoint, random_network
     from ..models.registry import get_spec
 
     options: dict[str, Any] = {"num_classes": num_classes, "width": width, "labels": labels}
-    if weights is not None and random_weights:
-        raise UsageError("--weights and --random-weights exclude each other; pass one of them")
     if weights is not None:
         return network_from_checkpoint(weights, model, **options)
     assert model is not None
@@ -195,8 +244,9 @@ def open_detector(
     batch: int | None = None,
     workers: int | None = None,
     cuda_graph: bool = True,
+    experiment: Experiment | None = None,
 ) -> Detector:
-    """The detector that --engine, or --model with --weights, names.
+    """The detector that --engine, or --model with --weights, or --config names.
 
     ``preset`` chooses the post-processing; without it, whatever the file holds is kept: what an
     engine was exported with, and for a checkpoint what export would write.
@@ -217,7 +267,9 @@ def open_detector(
             max_batch=batch,
         )
     else:
-        runtime = torch_runtime(*load_network(**network), threads=threads, max_batch=batch)
+        runtime = torch_runtime(
+            *load_network(**network, experiment=experiment), threads=threads, max_batch=batch
+        )
     try:
         params = postprocess_params(runtime.description.postprocess, preset)
         return Detector(runtime, params, threads=threads, max_batch=batch, workers=workers)

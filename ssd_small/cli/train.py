@@ -10,7 +10,19 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from .options import FILE, FOLDER, WIDTH, Number, json_option, print_json, threads_option
+from ..errors import UsageError
+from .config_file import config_option, experiment_from_option, train_options
+from .options import (
+    FILE,
+    FOLDER,
+    WIDTH,
+    Listed,
+    Number,
+    json_option,
+    print_json,
+    sets_option,
+    threads_option,
+)
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -18,6 +30,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 def _recipe_options(command: Decorated) -> Decorated:
     """An option per field of Recipe; what is not given stays as published for the network."""
     positive, share = Number(0, min_open=True), Number(0, 1)
+    decay = Number(0, 1, max_open=True)
     for option in reversed(
         (
             click.option("--epochs", type=click.IntRange(min=1), help="Passes over the images."),
@@ -28,8 +41,27 @@ def _recipe_options(command: Decorated) -> Decorated:
             ),
             click.option("--lr", type=positive, help="Highest learning rate."),
             click.option("--head-lr", type=positive, help="That of the heads. Default: --lr."),
-            click.option("--momentum", type=Number(0, 1, max_open=True)),
+            click.option("--optimizer", type=click.Choice(["sgd", "rmsprop", "adam"])),
+            click.option("--momentum", type=decay, help="Adam: decay of the mean gradient."),
+            click.option("--momentum-2", type=decay, help="RMSprop, Adam: of its square."),
+            click.option("--eps", type=positive, help="RMSprop, Adam: added to its root."),
             click.option("--weight-decay", type=Number(0)),
+            click.option(
+                "--schedule",
+                type=click.Choice(["cosine", "sgdr", "step", "multi_step", "exponential"]),
+                help="How the rate changes after the warm-up; sgdr is the published cosine.",
+            ),
+            click.option(
+                "--schedule-steps", type=Listed(int), help="Epochs of step and multi_step."
+            ),
+            click.option(
+                "--gamma", type=Number(0, 1, min_open=True), help="Factor of the last three."
+            ),
+            click.option(
+                "--trainable-scope",
+                type=Listed(str),
+                help="Parts that learn, such as extras,loc,conf. Default: all.",
+            ),
             click.option("--warm-up", type=share, help="Part of the budget at constant rate."),
             click.option("--ramp", type=share, help="Part in which the rate climbs to --lr."),
             click.option("--clip-norm", type=positive, help="Largest norm of the gradient."),
@@ -56,22 +88,27 @@ def _recipe_options(command: Decorated) -> Decorated:
 @click.command()
 @click.option("--model", metavar="NAME",
               help="Network, see 'ssd-small models'. Default: what --weights say.")  # fmt: skip
-@click.option("--annotations", type=FILE, help="COCO-format JSON to learn from.")
+@click.option("--annotations", type=FILE, help="COCO-format JSON to learn from, or a folder.")
 @click.option("--images", type=FOLDER, help="Folder of its image files.")
-@click.option("--val-annotations", type=FILE, help="COCO-format JSON to evaluate on.")
+@sets_option("--sets", "--annotations")
+@click.option("--val-annotations", type=FILE, help="The same to evaluate on.")
 @click.option("--val-images", type=FOLDER, help="Folder of its image files.")
+@sets_option("--val-sets", "--val-annotations")
 @click.option("--weights", type=FILE,
               help="Checkpoint to start from, a file or the name of a shipped one. Default: random "
               "weights.")  # fmt: skip
 @click.option(
     "--init-scope",
-    type=click.Choice(["base", "all"]),
-    help="Take the backbone of it alone, or everything and nothing less. Default: every tensor "
-    "that fits, whatever its classes.",
+    metavar="base|all|KEYS",
+    help="Take the backbone of it alone, everything and nothing less, or all whose keys contain "
+    "one of some words (base,norm,extras). Default: every tensor that fits, whatever its classes.",
 )
 @click.option("--width", type=WIDTH, help="Channel multiplier. Default: that of --weights, else 1.")
 @_recipe_options
-@click.option("--output", "-o", type=FOLDER, required=True, help="Folder of the run's files.")
+@click.option("--output", "-o", type=FOLDER, help="Folder of the run's files.")
+@config_option
+@click.option("--print-config", is_flag=True,
+              help="Print what these options and --config come to, as YAML, and end.")  # fmt: skip
 @click.option("--resume", is_flag=True,
               help="Go on with the run in --output, with its options.")  # fmt: skip
 @click.option("--eval-every", type=click.IntRange(min=0), default=1, show_default=True,
@@ -88,14 +125,23 @@ def _recipe_options(command: Decorated) -> Decorated:
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, /, output: Path, resume: bool, as_json: bool, **options: Any
+    context: click.Context,
+    /,
+    output: Path | None,
+    config: Path | None,
+    resume: bool,
+    print_config: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
-    """Train a network on COCO-format data; the published recipe is the default.
+    """Train a network on COCO-format data or sets; the published recipe is the default.
 
-    --annotations and --images are needed, and --model unless --weights know theirs. --output gets
-    best.pth and last.pth, which know their network, class names and recipe, so that export, eval,
-    detect and train --weights need no other option for them; beside them labels.txt, history.csv,
-    curves.png, train.log, run.json (what the run is) and resume.pth.
+    --annotations is needed with --images or --sets, and --model unless --weights know theirs.
+    --output gets best.pth and last.pth, which know their network, class names and recipe, so that
+    export, eval, detect and train --weights need no other option for them; beside them labels.txt,
+    history.csv, curves.png, train.log, run.json (what the run is), config.yml (which --config takes
+    to repeat it) and resume.pth. Objects that VOC
+    marks difficult are learned, as published, and passed over where sets are evaluated.
 
     Ctrl-C stops after the present update, and 'train --resume --output DIR' goes on. What decides
     the result cannot be changed then; --workers, --threads, --device, --images and the like can,
@@ -117,6 +163,19 @@ def command(
     from ..training.options import job_from_options
     from ..training.session import run_training
 
+    experiment = experiment_from_option(config)
+    if experiment is not None:
+        given, folder = train_options(experiment, given)
+        output = output or folder
+    if print_config:
+        from ..configs.yaml_file import yaml_from_mapping
+        from ..training.configuration import configuration_from_options
+
+        known = given if output is None else {**given, "output": output}
+        click.echo(yaml_from_mapping(configuration_from_options(known)), nl=False)
+        return
+    if output is None:
+        raise UsageError("nowhere to write: pass --output FOLDER (or output: in --config)")
     job = job_from_options(output, given, resume=resume)
     if job.val_annotations is not None:
         require("pycocotools", "evaluating")

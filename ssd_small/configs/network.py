@@ -6,7 +6,13 @@ those that the published implementation has where a file leaves a key out.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from ..errors import BadFile
+from .kinds import Kind, either, flag, number, several, shown, text, whole
 
 #: a tap (index into the backbone) or the code of an extra level
 Entry = int | str
@@ -54,3 +60,113 @@ class NetworkConfig:
     sizes: tuple[tuple[float, float], ...] | tuple[float, float] = (0.2, 0.95)
     aspect_ratios: tuple[tuple[Ratio, ...], ...] = ((2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,))
     clip: bool = True
+
+
+_TAPS, _CHANNELS, _PIXELS = 100_000, 65_536, 100_000
+
+
+def _code(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+_entry = either(whole(0, _TAPS), Kind("a code", _code))
+_pixels = several(number(0, _PIXELS, above=True), 2, 2)
+_ratio = either(whole(1, 1000), several(number(0, 1000, above=True), 2, 2))
+_pair = several(several(_entry, 1), 2, 2)
+
+
+def _one_list(value: Any) -> FeatureList:
+    """``[[entries], [channels]]``."""
+    entries, channels = _pair.take(value)
+    numbers = several(whole(1, _CHANNELS), 1).take(list(channels))
+    return FeatureList(entries, numbers)
+
+
+def _feature_layer(value: Any) -> tuple[FeatureList, ...]:
+    """One list of levels, or two."""
+    try:
+        return (_one_list(value),)
+    except ValueError:
+        lists: tuple[FeatureList, ...] = several(Kind("", _one_list), 2, 2).take(value)
+        return lists
+
+
+def _sizes(value: Any) -> tuple[Any, ...]:
+    """Pairs of pixels, or two scales; two whole numbers could be meant as either."""
+    try:
+        pairs: tuple[Any, ...] = several(_pixels, 1).take(value)
+    except ValueError:
+        scales: tuple[Any, ...] = several(number(0, 10, above=True), 2, 2).take(value)
+        if not isinstance(value, str) and all(type(one) is int for one in value):
+            raise
+        return scales
+    return pairs
+
+
+#: key -> field of :class:`NetworkConfig` and what its value may be
+NETWORK_KEYS: Mapping[str, tuple[str, Kind]] = {
+    "SSDS": ("ssds", text()),
+    "NETS": ("nets", text()),
+    "IMAGE_SIZE": ("image_size", several(whole(1, 8192), 2, 2)),
+    "FEATURE_LAYER": (
+        "feature_layer",
+        Kind("[[taps and codes], [channels]], or two of these for fssd", _feature_layer),
+    ),
+    "STEPS": ("steps", several(_pixels)),
+    "SIZES": ("sizes", Kind("pairs of pixels, or two scales such as 0.2, 0.95", _sizes)),
+    "ASPECT_RATIOS": ("aspect_ratios", several(several(_ratio, 1), 1)),
+    "CLIP": ("clip", flag()),
+}
+
+
+def network_config_from_dict(
+    values: Mapping[str, Any], source: object, section: str = "MODEL"
+) -> NetworkConfig:
+    """Read keys of the MODEL section, those of a network alone; absent ones have their default.
+
+    Args:
+        values: by published key.
+        source: file or record that holds them, for messages.
+        section: what the keys stand under there.
+
+    Raises:
+        BadFile: a key that is none of a network's, or a value of another type or out of range.
+            Whether the values make a network is not seen here.
+    """
+    unknown = [one for one in values if one not in NETWORK_KEYS]
+    if unknown:
+        raise BadFile(
+            f"{source}: {section}.{shown(unknown[0])}: expected keys among "
+            f"{', '.join(NETWORK_KEYS)}"
+        )
+    read = {
+        NETWORK_KEYS[key][0]: NETWORK_KEYS[key][1].read(value, f"{section}.{key}", source)
+        for key, value in values.items()
+    }
+    return NetworkConfig(**read)
+
+
+def network_config_to_dict(config: NetworkConfig) -> dict[str, Any]:
+    """All keys of a network's MODEL section, JSON-ready; whole numbers are written as such."""
+    lists = [[list(one.entries), list(one.channels)] for one in config.feature_layer]
+    scales = all(isinstance(size, float) for size in config.sizes)
+    return {
+        "SSDS": config.ssds,
+        "NETS": config.nets,
+        "IMAGE_SIZE": list(config.image_size),
+        "FEATURE_LAYER": lists[0] if len(lists) == 1 else lists,
+        "STEPS": [_plain(pair) for pair in config.steps],
+        # two scales are told from two sizes by being no whole numbers
+        "SIZES": list(config.sizes) if scales else [_plain(pair) for pair in config.sizes],
+        "ASPECT_RATIOS": [
+            [ratio if isinstance(ratio, int) else _plain(ratio) for ratio in ratios]
+            for ratios in config.aspect_ratios
+        ],
+        "CLIP": config.clip,
+    }
+
+
+def _plain(values: Any) -> list[float]:
+    return [int(one) if math.floor(one) == one else one for one in values]

@@ -16,7 +16,7 @@ class Annotations:
     """Ground truth of a data set.
 
     Attributes:
-        path: the file it came from.
+        path: the file it came from, or the folder of several.
         images: id, file_name, width and height of every image.
         categories: id and name, ordered by id.
         boxes: annotations that count.
@@ -37,7 +37,15 @@ def read_annotations(path: str | Path) -> Annotations:
         BadFile: not COCO, or a box refers to an image or category that is not in the file.
     """
     path = Path(path)
-    content = read_json(path, "COCO annotations")
+    return annotations_from_content(read_json(path, "COCO annotations"), path)
+
+
+def annotations_from_content(content: object, path: Path) -> Annotations:
+    """Check COCO-format annotations; ``path`` is what messages name.
+
+    Raises:
+        BadFile: see :func:`read_annotations`.
+    """
     lists = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in lists):
         raise BadFile(f"{path} is not a COCO annotation file: expected lists {', '.join(lists)}")
@@ -65,6 +73,8 @@ def read_annotations(path: str | Path) -> Annotations:
             crowd = int(box.get("iscrowd", 0))
             # pycocotools takes a matched id of 0 for "not matched"
             kept = {"id": number + 1, "bbox": [x, y, width, height], "area": area, "iscrowd": crowd}
+            if "difficult" in box:
+                kept["difficult"] = int(box["difficult"] or 0)
             boxes.append(box | kept)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadFile(

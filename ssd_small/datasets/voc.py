@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from ..errors import BadFile
-from ..files import read_bytes
-from ..pictures.reading import IMAGE_SUFFIXES, read_image
+from ..pictures.reading import read_image
+from .voc_xml import VocObject, VocPicture, names_of_split, picture_files, read_voc
+
+#: the classes of Pascal VOC in the published order, background left out
+VOC_LABELS = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
+)
+_Read = Callable[[Path], VocPicture]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,26 +46,6 @@ class VocConversion:
     from_zero: int
 
 
-@dataclass(frozen=True)
-class _Object:
-    """An object as the XML has it; ``corners`` are xmin, ymin, xmax, ymax."""
-
-    name: str
-    corners: tuple[float, float, float, float]
-    difficult: bool
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """An XML file: size in pixels, 0 where it has none."""
-
-    path: Path
-    file_name: str
-    width: float
-    height: float
-    objects: tuple[_Object, ...]
-
-
 def coco_from_voc(
     folder: str | Path,
     split: str | None = None,
@@ -70,7 +57,10 @@ def coco_from_voc(
     """Convert a split of a VOC folder (``Annotations``, ``JPEGImages``, ``ImageSets/Main``).
 
     VOC counts pixels from 1 and includes the last: xmin..xmax covers the pixels' area from
-    xmin - 1 to xmax, so that is the box, ``xmax - xmin + 1`` wide. Objects marked difficult are
+    xmin - 1 to xmax, so that is the box, ``xmax - xmin + 1`` wide. (The published training took 1
+    from all four coordinates: its boxes end a pixel earlier, and so do the detections of its
+    checkpoints, see ``inclusive`` of :func:`ssd_small.evaluation.coco_results.
+    results_from_detections`.) Objects marked difficult are
     not scored in VOC; they become ``iscrowd``, which COCO's scoring passes over too and training
     leaves out. (It also lets several detections fall on one of them, where VOC lets one.)
 
@@ -87,121 +77,88 @@ def coco_from_voc(
         BadFile: the folder, a file or an image is missing, or an annotation is not VOC; named.
     """
     folder = Path(folder)
-    names = _names(folder, split)
-    if labels is None:
-        everywhere = (_read(path) for path in sorted((folder / "Annotations").glob("*.xml")))
-        labels = sorted({item.name for picture in everywhere for item in picture.objects})
-    pictures = [_read(folder / "Annotations" / f"{name}.xml") for name in names]
-    converted = _Writer(labels, zero_based, keep_difficult)
-    for picture, file in zip(pictures, _image_files(folder, pictures), strict=True):
-        converted.add(picture, file)
+    return _convert(
+        [(folder, split)],
+        folder / "JPEGImages",
+        lambda read: _names_in([folder], read) if labels is None else labels,
+        zero_based=zero_based,
+        keep_difficult=keep_difficult,
+    )
+
+
+def coco_from_voc_sets(
+    root: str | Path, sets: Sequence[tuple[str, str]], *, keep_difficult: bool = False
+) -> VocConversion:
+    """Convert splits of several years of a devkit into one, as the published training joins them.
+
+    Args:
+        root: folder of ``VOC2007`` and its like; file names are relative to it.
+        sets: (year, split) each, see :func:`coco_from_voc`.
+        keep_difficult: treat objects marked difficult as any other.
+
+    Returns:
+        With :data:`VOC_LABELS` where all objects of the devkit are of them, else with the names in
+        the devkit, sorted; whichever sets are asked for, they agree.
+
+    Raises:
+        BadFile: see :func:`coco_from_voc`.
+    """
+    root = Path(root)
+
+    def labels(read: _Read) -> Sequence[str]:
+        folders = sorted(path.parent for path in root.glob("VOC*/Annotations"))
+        names = _names_in(folders, read)
+        return VOC_LABELS if set(names) <= set(VOC_LABELS) else names
+
+    return _convert(
+        [(root / f"VOC{year}", split) for year, split in sets],
+        root,
+        labels,
+        zero_based=False,
+        keep_difficult=keep_difficult,
+    )
+
+
+def _names_in(folders: Sequence[Path], read: _Read) -> list[str]:
+    """Names of all objects in VOC folders, sorted."""
+    paths = (path for folder in folders for path in sorted((folder / "Annotations").glob("*.xml")))
+    return sorted({item.name for path in paths for item in read(path).objects})
+
+
+def _convert(
+    parts: Sequence[tuple[Path, str | None]],
+    images: Path,
+    labels: Callable[[_Read], Sequence[str]],
+    *,
+    zero_based: bool,
+    keep_difficult: bool,
+) -> VocConversion:
+    """Splits of folders, one after the other; file names are relative to ``images``."""
+    read = cache(read_voc)
+    names = [names_of_split(folder, split) for folder, split in parts]
+    chosen = tuple(labels(read))
+    converted = _Writer(chosen, images, zero_based, keep_difficult)
+    for (folder, _), of_split in zip(parts, names, strict=True):
+        pictures = [read(folder / "Annotations" / f"{name}.xml") for name in of_split]
+        for picture, file in zip(pictures, picture_files(folder, pictures), strict=True):
+            converted.add(picture, file)
     if not converted.annotations:
         others = ", ".join(sorted(converted.other)[:5]) or "none"
         raise BadFile(
-            f"{folder}: no object of the labels {', '.join(labels[:5]) or '(none)'} in "
-            f"{len(names)} annotations (other classes: {others}); check the folder and --labels"
+            f"{parts[0][0]}: no object of the labels {', '.join(chosen[:5]) or '(none)'} in "
+            f"{len(converted.images)} annotations (other classes: {others}); check the folder and "
+            "--labels"
         )
-    return converted.result(folder, split)
-
-
-def _names(folder: Path, split: str | None) -> list[str]:
-    """Names of the annotations of a split, in its order."""
-    annotations = folder / "Annotations"
-    if not annotations.is_dir():
-        raise BadFile(
-            f"{folder} has no folder Annotations; expected a VOC folder such as VOCdevkit/VOC2007"
-        )
-    if split is None:
-        names = sorted(path.stem for path in annotations.glob("*.xml"))
-        if not names:
-            raise BadFile(f"{annotations} holds no XML file; expected VOC annotations")
-        return names
-    path = folder / "ImageSets" / "Main" / f"{split}.txt"
-    if not path.is_file():
-        known = sorted(other.stem for other in path.parent.glob("*.txt"))
-        advice = f"choose from {', '.join(known[:20])}" if known else "leave out --split for all"
-        raise BadFile(f"{folder} has no split {split!r} (ImageSets/Main/{split}.txt); {advice}")
-    try:
-        lines = read_bytes(path, "a list of image names").decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{path} is not UTF-8 text; expected an image name per line") from error
-    words = [line.split() for line in lines if line.strip()]
-    names = [word[0] for word in words if len(word) < 2 or word[1] != "-1"]
-    doubled = [name for name, count in Counter(names).items() if count > 1]
-    if not names or doubled:
-        fault = f"{doubled[0]} occurs twice" if doubled else "it lists no image"
-        raise BadFile(f"{path}: {fault}; expected an image name per line, each once")
-    return names
-
-
-def _read(path: Path) -> _Picture:
-    """Parse one annotation.
-
-    Raises:
-        BadFile: unreadable, not XML, or not a VOC annotation.
-    """
-    content = read_bytes(path, "a VOC annotation")
-    try:
-        root = ElementTree.fromstring(content)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise BadFile(f"{path} is not XML ({error}); expected a VOC annotation") from error
-    try:
-        if root.tag != "annotation":
-            raise ValueError(f"the root is <{root.tag}>")
-        size = root.find("size")
-        width, height = (
-            0.0 if size is None else _number(size, side, "0") for side in ("width", "height")
-        )
-        objects = tuple(_object(item) for item in root.findall("object"))
-    except ValueError as error:
-        raise BadFile(
-            f"{path} is not a VOC annotation ({error}); expected <annotation> with <object>s of "
-            "<name> and <bndbox> of xmin, ymin, xmax, ymax"
-        ) from error
-    return _Picture(path, (root.findtext("filename") or "").strip(), width, height, objects)
-
-
-def _object(item: ElementTree.Element) -> _Object:
-    name = (item.findtext("name") or "").strip()
-    box = item.find("bndbox")
-    if not name or box is None:
-        raise ValueError(f"an <object> without <{'bndbox' if name else 'name'}>")
-    xmin, ymin, xmax, ymax = (_number(box, key) for key in ("xmin", "ymin", "xmax", "ymax"))
-    return _Object(name, (xmin, ymin, xmax, ymax), _number(item, "difficult", "0") != 0)
-
-
-def _number(parent: ElementTree.Element, key: str, default: str | None = None) -> float:
-    """The finite number in a child element."""
-    text = (parent.findtext(key, default) or default or "").strip()
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"<{key}> of <{parent.tag}> is {text!r}, not a number")
-    return value
-
-
-def _image_files(folder: Path, pictures: Sequence[_Picture]) -> list[Path]:
-    """The image of each annotation: of its own name, else the one it names."""
-    images = folder / "JPEGImages"
-    files = {path.name: path for path in sorted(images.iterdir())} if images.is_dir() else {}
-    by_stem = {p.stem: p for p in files.values() if p.suffix.lower() in IMAGE_SUFFIXES}
-    found = [by_stem.get(p.path.stem) or files.get(p.file_name) for p in pictures]
-    missing = [p.path.stem for p, file in zip(pictures, found, strict=True) if file is None]
-    if missing:
-        raise BadFile(
-            f"{len(missing)} of {len(pictures)} images are not in {images}, the first is "
-            f"{missing[0]}; expected a picture of each annotation's name"
-        )
-    return [file for file in found if file is not None]
+    return converted.result([f"{folder.name}, {split or 'all'}" for folder, split in parts])
 
 
 class _Writer:
     """The COCO lists being filled."""
 
-    def __init__(self, labels: Sequence[str], zero_based: bool, keep_difficult: bool) -> None:
-        self._labels = tuple(labels)
+    def __init__(
+        self, labels: tuple[str, ...], root: Path, zero_based: bool, keep_difficult: bool
+    ) -> None:
+        self._labels, self._root = labels, root
         self._ids = {name: i for i, name in enumerate(self._labels, 1)}
         self._zero_based, self._keep_difficult = zero_based, keep_difficult
         self.images: list[dict[str, Any]] = []
@@ -209,7 +166,7 @@ class _Writer:
         self.difficult = self.without_area = self.from_zero = 0
         self.other: Counter[str] = Counter()
 
-    def add(self, picture: _Picture, file: Path) -> None:
+    def add(self, picture: VocPicture, file: Path) -> None:
         """An image and its objects."""
         width, height = picture.width, picture.height
         if not min(width, height) > 0:  # some tools leave it out
@@ -217,7 +174,7 @@ class _Writer:
         self.images.append(
             {
                 "id": len(self.images) + 1,
-                "file_name": file.name,
+                "file_name": file.relative_to(self._root).as_posix(),
                 "width": int(width),
                 "height": int(height),
             }
@@ -225,7 +182,7 @@ class _Writer:
         for item in picture.objects:
             self._add_object(item)
 
-    def _add_object(self, item: _Object) -> None:
+    def _add_object(self, item: VocObject) -> None:
         if item.name not in self._ids:
             self.other[item.name] += 1
             return
@@ -249,19 +206,17 @@ class _Writer:
             }
         )
 
-    def result(self, folder: Path, split: str | None) -> VocConversion:
-        """What was gathered."""
+    def result(self, splits: Sequence[str]) -> VocConversion:
+        """What was gathered; ``splits`` says of what."""
         content = {
-            "info": {
-                "description": f"{folder.name}, {split or 'all annotations'}, from Pascal VOC"
-            },
+            "info": {"description": f"{'; '.join(splits)}, from Pascal VOC"},
             "images": self.images,
             "annotations": self.annotations,
             "categories": [{"id": i, "name": name} for name, i in self._ids.items()],
         }
         return VocConversion(
             content,
-            folder / "JPEGImages",
+            self._root,
             self._labels,
             self.difficult,
             self.without_area,

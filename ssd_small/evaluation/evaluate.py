@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ..datasets.coco import Annotations, image_paths
 from ..detection.detector import Detector
+from ..errors import UsageError
 from .coco_results import category_ids, labels_by_order, results_from_detections
 from .score import Scores, score
+from .voc_score import voc_score
+
+#: COCO's; Pascal VOC's by 11 points (2007) and by area (since 2010)
+Metric = Literal["coco", "voc07", "voc12"]
+
+
+_Scorer = Callable[[Annotations, Sequence[dict[str, Any]]], Scores]
+
+
+def scorer_from_metric(metric: Metric) -> _Scorer:
+    """What scores COCO result entries against annotations by a metric.
+
+    Raises:
+        UsageError: there is no such metric.
+    """
+    if metric == "coco":
+        return score
+    if metric not in get_args(Metric):
+        raise UsageError(f"metric {metric!r}: expected one of {', '.join(get_args(Metric))}")
+    return partial(voc_score, interpolation=metric)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +42,7 @@ class Evaluation:
     """Scores of a detector on a data set.
 
     Attributes:
-        scores: the COCO metric, of each class too.
+        scores: the metric, of each class too.
         results: COCO result entries.
         seconds: wall time of detection, and how much of it each stage took.
         size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
@@ -36,7 +58,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """The twelve COCO numbers."""
+        """The metric's numbers, of COCO's twelve."""
         return self.scores.metrics
 
 
@@ -45,6 +67,7 @@ def evaluate(
     annotations: Annotations,
     images: str | Path | Iterable[Any],
     *,
+    metric: Metric = "coco",
     inclusive: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
@@ -55,13 +78,16 @@ def evaluate(
         annotations: ground truth.
         images: folder of the image files; or the pictures themselves, one per entry of
             ``annotations.images`` in that order, as a detector takes them (arrays: BGR).
+        metric: how what it finds is scored.
         inclusive: see :func:`ssd_small.evaluation.coco_results.results_from_detections`.
         progress: called with the number of images just finished.
 
     Raises:
         BadFile: an image is missing or unreadable, or categories do not fit.
+        UsageError: there is no such metric.
         ValueError: another number of pictures than of entries.
     """
+    scorer = scorer_from_metric(metric)
     description = detector.description
     ids = category_ids(annotations, description)
     is_folder = isinstance(images, (str, Path))
@@ -80,4 +106,4 @@ def evaluate(
             progress(1)
     seconds = {"total": time.perf_counter() - started, **detector.spent}
     by_order = labels_by_order(annotations, description)
-    return Evaluation(score(annotations, results), results, seconds, mismatches, by_order)
+    return Evaluation(scorer(annotations, results), results, seconds, mismatches, by_order)

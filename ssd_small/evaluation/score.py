@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,41 +27,40 @@ _MOST = 100
 
 @dataclass(frozen=True, eq=False)
 class ClassScore:
-    """What the metric says of one class, boxes of all sizes.
+    """What a metric says of one class, boxes of all sizes.
 
     Attributes:
         name: of the category.
-        ap: mean over IoU 0.50 to 0.95; None without ground truth.
-        ap50: at IoU 0.5; likewise.
-        boxes: ground truth that counts, crowds left out.
+        aps: ``AP`` as the metric defines it, COCO's beside it ``AP50``; None without ground truth.
+        boxes: ground truth that counts, crowds (or difficult objects) left out.
         detections: entries of the results.
         matches: which of its detections are right at IoU 0.5.
     """
 
     name: str
-    ap: float | None
-    ap50: float | None
+    aps: Mapping[str, float | None]
     boxes: int
     detections: int
     matches: Matches
 
+    @property
+    def ap(self) -> float | None:
+        """Average precision: COCO's is the mean over IoU 0.50 to 0.95, VOC's that at 0.5."""
+        return self.aps["AP"]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
-        return {
-            "name": self.name,
-            "AP": self.ap,
-            "AP50": self.ap50,
-            "boxes": self.boxes,
-            "detections": self.detections,
-        }
+        counts = {"boxes": self.boxes, "detections": self.detections}
+        return {"name": self.name, **self.aps, **counts}
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What the metric says.
+    """What a metric says.
 
     Attributes:
-        metrics: the twelve COCO numbers, 0 to 1; None where there is no ground truth of that size.
+        metrics: the twelve COCO numbers, or VOC's ``AP``, 0 to 1; None where there is no ground
+            truth (of that size).
         classes: each category, in the order of their ids.
     """
 
@@ -80,7 +79,7 @@ class Scores:
 
 
 def score(annotations: Annotations, results: Sequence[dict[str, Any]]) -> Scores:
-    """Score COCO result entries, see :func:`ssd_small.evaluation.coco_results.read_results`.
+    """COCO's metric of result entries (:func:`ssd_small.evaluation.coco_results.read_results`).
 
     Raises:
         MissingRequirement: pycocotools is missing.
@@ -136,8 +135,7 @@ def _classes(
         classes.append(
             ClassScore(
                 names[key],
-                _mean(precision[:, :, k]),
-                _mean(precision[at_iou, :, k]),
+                {"AP": _mean(precision[:, :, k]), "AP50": _mean(precision[at_iou, :, k])},
                 matches.boxes,
                 detections[key],
                 matches,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import BadFile
 from .checkpoint import (
@@ -17,6 +18,9 @@ from .checkpoint import (
 )
 from .network import SsdNetwork
 from .shipped import find_shipped
+
+#: tensors of another shape that an error names: all of two heads
+_MOST_NAMED = 24
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,64 @@ def load_fitting(net: SsdNetwork, path: str | Path) -> PartialLoad:
         tuple(key for key in state if key in own and key not in fitting),
         tuple(key for key in state if key not in own),
         tuple(key for key in own if key not in state),
-        shipped.model if (shipped := find_shipped(path)) else recorded_model(record),
+        _model_of(path, record),
+    )
+
+
+def _model_of(path: str | Path, record: Any) -> str | None:
+    """Name of the network that a checkpoint says it is of."""
+    shipped = find_shipped(path)
+    return shipped.model if shipped else recorded_model(record)
+
+
+def load_matching(net: SsdNetwork, path: str | Path, substrings: Sequence[str]) -> PartialLoad:
+    """Load every tensor of a checkpoint whose key contains one of ``substrings``.
+
+    As RESUME_SCOPE of the published configurations: keys that ``net`` lacks are left out, and those
+    that the checkpoint lacks keep their values.
+
+    Raises:
+        BadFile: the file cannot be read, a tensor has another shape in ``net``, or there is none to
+            take; with ``base`` among the substrings, none of the backbone.
+    """
+
+    def matches(key: str) -> bool:
+        return any(part in key for part in substrings)
+
+    own = net.state_dict()
+    everything, record = read_checkpoint(path)
+    state = {key: value for key, value in everything.items() if matches(key)}
+    known = {key: value for key, value in state.items() if key in own}
+    other = tuple(key for key, value in known.items() if value.shape != own[key].shape)
+    if other:
+        shapes = [
+            f"{key} {list(known[key].shape)}, expected {list(own[key].shape)}"
+            for key in other[:_MOST_NAMED]
+        ]
+        shapes += [f"and {len(other) - _MOST_NAMED} more"] if len(other) > _MOST_NAMED else []
+        raise BadFile(
+            f"checkpoint {path} has other shapes than {net.spec.name} with {net.num_classes} "
+            f"classes and width {net.width:g}: {'; '.join(shapes)}; leave these keys out of the "
+            f"--init-scope {','.join(substrings)}, or choose the network it was trained as"
+        )
+    wanted = "backbone" if "base" in substrings else ""
+    start = "base." if wanted else ""
+    if not any(key.startswith(start) and not key.endswith(COUNTER) for key in known):
+        found = f"such as {next(iter(state))}" if state else "none"
+        raise BadFile(
+            f"checkpoint {path} has nothing to take for the {wanted or 'network'} of "
+            f"{net.spec.name} (keys with {' or '.join(substrings)}: {found}); take a checkpoint "
+            "with the published keys, or another --init-scope"
+        )
+    check_values(own, known, path)
+    net.load_state_dict(known, strict=False)
+    counted = {key for key in (*state, *own) if key.endswith(COUNTER)}
+    return PartialLoad(
+        len(known.keys() - counted),
+        (),
+        tuple(key for key in state if key not in own and key not in counted),
+        tuple(key for key in own if matches(key) and key not in state and key not in counted),
+        _model_of(path, record),
     )
 
 

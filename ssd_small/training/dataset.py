@@ -118,7 +118,7 @@ class DetectionDataset(Dataset[Sample]):
         *,
         cache_bytes: int = 256 << 20,
     ) -> None:
-        """See :meth:`from_coco`, which reads ``truth`` and finds ``paths``."""
+        """See :meth:`from_coco`, which reads ``truth`` and finds ``paths``, its images."""
         self.category_ids = _category_ids(truth, labels)
         names = {int(c["id"]): str(c["name"]) for c in truth.categories}
         self.labels = tuple(names[key] for key in self.category_ids)

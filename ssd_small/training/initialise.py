@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from ..errors import UsageError
 from ..models.checkpoint import load_checkpoint
 from ..models.network import SsdNetwork, create_model
-from ..models.partial_checkpoint import load_fitting
+from ..models.partial_checkpoint import load_fitting, load_matching
 from ..models.spec import ModelSpec
 from .recipe import Recipe
 
-#: what is taken from a checkpoint: the backbone, everything and nothing less, or what fits
-InitScope = Literal["base", "all", "fitting"]
+#: what is taken from a checkpoint: all of the backbone, everything and nothing less, or what fits;
+#: anything else is what the published implementation calls RESUME_SCOPE
+NAMED_SCOPES = ("base", "all", "fitting")
 
 
 def initial_network(
@@ -26,7 +28,7 @@ def initial_network(
     width: float,
     recipe: Recipe,
     weights: str | Path | None = None,
-    scope: InitScope = "fitting",
+    scope: str = "fitting",
     say: Callable[[str], None] = lambda line: None,
 ) -> SsdNetwork:
     """A network ready to be trained, in training mode.
@@ -40,9 +42,10 @@ def initial_network(
         width: channel multiplier.
         recipe: seed, L2Norm's start value, probability of background.
         weights: checkpoint to start from; None for random weights.
-        scope: what is taken from it: the backbone (``base``), everything (``all``), or every
-            tensor that has a place of its shape (``fitting``).
-        say: is called with a line on what of the checkpoint fitted, if that was the scope.
+        scope: what is taken from it: all of the backbone and nothing else (``base``), everything
+            and nothing less (``all``), every tensor that has a place of its shape (``fitting``), or
+            by :func:`substrings_from_scope` every tensor whose key contains one of these.
+        say: is called with a line on what was taken, unless that is clear from the scope.
 
     Raises:
         BadFile: the checkpoint cannot be read or does not fit; keys are listed, one a line.
@@ -56,6 +59,9 @@ def initial_network(
         start_with_background(net, recipe.background)
     if weights is not None and scope == "fitting":
         say(load_fitting(net, weights).line(weights, net.spec.name))
+    elif weights is not None and scope not in NAMED_SCOPES:
+        taken = load_matching(net, weights, substrings_from_scope(scope))
+        say(taken.line(weights, net.spec.name))
     elif weights is not None:
         prefix = "base." if scope == "base" else ""
         load_checkpoint(net, weights, scope=prefix, advice="pass --init-scope base")
@@ -63,6 +69,21 @@ def initial_network(
     if recipe.channels_last:
         net.to(memory_format=torch.channels_last)
     return net
+
+
+def substrings_from_scope(scope: str) -> tuple[str, ...]:
+    """Parts of keys, from a list with commas such as ``"base,extras.0"``.
+
+    Raises:
+        UsageError: one of them is empty, which every key contains.
+    """
+    parts = tuple(part.strip() for part in scope.split(","))
+    if not all(parts) or not scope.isprintable():
+        raise UsageError(
+            f"--init-scope {scope!r}: expected {', '.join(NAMED_SCOPES)}, or parts of keys with "
+            "commas between, such as base,norm,extras"
+        )
+    return parts
 
 
 def start_with_background(net: SsdNetwork, probability: float) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .initialise import InitScope
+from ..datasets.sets import Sets, checked_sets
+from ..errors import UsageError
+from .initialise import substrings_from_scope
 from .recipe import Recipe
 from .trainer import LoopOptions
 
@@ -17,12 +19,14 @@ class TrainingJob:
     Attributes:
         model: name of the network.
         recipe: hyper-parameters.
-        annotations, images: COCO-format JSON and the folder of its image files.
+        annotations, images: COCO-format JSON and the folder of its image files; or, with ``sets``,
+            the folder that holds them with their images, and None.
         output: folder for checkpoints, history and log.
         width: channel multiplier.
         val_annotations, val_images: the same of pictures to evaluate on; None for none.
+        sets, val_sets: (year, split) each, see :func:`ssd_small.datasets.sets.read_ground_truth`.
         weights: checkpoint to start from; None for random weights.
-        init_scope: what is taken from it.
+        init_scope: what is taken from it; see :func:`~.initialise.initial_network`.
         resume: go on with the run in ``output``.
         device: "auto", "cpu" or "cuda".
         workers: processes that read and augment pictures, per training process.
@@ -33,13 +37,15 @@ class TrainingJob:
     model: str
     recipe: Recipe
     annotations: Path
-    images: Path
+    images: Path | None
     output: Path
     width: float = 1.0
     val_annotations: Path | None = None
     val_images: Path | None = None
+    sets: Sets = ()
+    val_sets: Sets = ()
     weights: Path | None = None
-    init_scope: InitScope = "fitting"
+    init_scope: str = "fitting"
     resume: bool = False
     device: str = "auto"
     workers: int = 2
@@ -50,3 +56,26 @@ class TrainingJob:
         for name in ("annotations", "images", "output", "val_annotations", "val_images", "weights"):
             given = getattr(self, name)
             object.__setattr__(self, name, None if given is None else Path(given))
+        substrings_from_scope(self.init_scope)
+        for prefix in ("", "val_"):
+            sets = getattr(self, f"{prefix}sets")
+            object.__setattr__(self, f"{prefix}sets", checked_sets(sets) if sets else ())
+            option = f"--{prefix.replace('_', '-')}"
+            if sets and getattr(self, f"{prefix}annotations") is None:
+                raise UsageError(
+                    f"{option}sets goes with {option}annotations, the folder that holds them"
+                )
+            if sets and getattr(self, f"{prefix}images") is not None:
+                raise UsageError(
+                    f"{option}images does not go with {option}sets, whose folder holds the images"
+                )
+
+    @property
+    def images_root(self) -> Path:
+        """The folder that file names are relative to."""
+        return self.annotations if self.images is None else self.images
+
+    @property
+    def val_images_root(self) -> Path | None:
+        """The same of the pictures to evaluate on."""
+        return self.val_annotations if self.val_images is None else self.val_images

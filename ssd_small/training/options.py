@@ -13,14 +13,13 @@ from ..models.checkpoint import width_from_state
 from ..models.registry import get_spec
 from ..models.shipped import find_shipped
 from .job import TrainingJob
-from .recipe import Recipe, published_recipe
+from .recipe import published_recipe, recipe_names
 from .run_record import read_run_record
 from .state import RunFolder, scope_from_state
 from .trainer import LoopOptions
 
-_RECIPE = tuple(one.name for one in fields(Recipe))
+_RECIPE = recipe_names()
 _LOOP = tuple(one.name for one in fields(LoopOptions))
-_NEEDED = ("annotations", "images")
 
 
 def job_from_options(
@@ -64,7 +63,8 @@ def job_from_options(
 
 def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> TrainingJob:
     """A job whose folder does not tell what it is."""
-    missing = [f"--{name}" for name in _NEEDED if name not in options]
+    needed = ("annotations",) if options.get("sets") else ("annotations", "images")
+    missing = [f"--{name}" for name in needed if name not in options]
     if missing and resume:
         raise UsageError(
             f"{output} has no run.json (older versions wrote none): repeat the whole "
@@ -88,8 +88,9 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
         model,
         published_recipe(model),
         known["annotations"],
-        known["images"],
+        known.get("images"),
         output,
+        sets=known.get("sets", ()),
         resume=resume,
     )
     return _with_options(job, known)

@@ -6,7 +6,7 @@ Source: configurations of the implementation published with Mudassar & Mukhopadh
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import Field, asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from ..artefacts.record import Fields
@@ -15,7 +15,12 @@ from ..errors import UsageError
 from ..models.registry import get_spec
 
 Precision = Literal["fp32", "amp"]
-PRECISIONS = get_args(Precision)
+Optimizer = Literal["sgd", "rmsprop", "adam"]
+Schedule = Literal["cosine", "sgdr", "step", "multi_step", "exponential"]
+PRECISIONS, OPTIMIZERS, SCHEDULES = map(get_args, (Precision, Optimizer, Schedule))
+_CHOICES = {"precision": PRECISIONS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+#: schedules that count epochs whatever the budget is
+_BY_EPOCH = ("step", "multi_step", "exponential")
 #: fields that only one of may be set
 BUDGETS = ("epochs", "iterations", "minutes")
 #: of rates, norms and ratios
@@ -30,12 +35,24 @@ class Recipe:
 
     Attributes:
         epochs: passes over the data; the rate then changes from epoch to epoch, as published.
-        iterations: updates; the rate changes with each of them.
-        minutes: wall time; the rate follows the clock, so such a run cannot be repeated exactly.
+        iterations: updates; a cosine changes the rate with each of them.
+        minutes: wall time; a cosine follows the clock, so such a run cannot be repeated exactly.
         batch: images per update, over all processes.
         lr: highest learning rate.
         head_lr: that of the heads, which have no batch norm; None for the same.
-        momentum, weight_decay: of SGD; the decay applies to every parameter.
+        optimizer: "sgd", "rmsprop" or "adam", PyTorch's.
+        momentum: of SGD and RMSprop; of Adam, the decay of the mean of the gradients.
+        momentum_2: decay of the mean of the squared gradients, of RMSprop and Adam.
+        eps: added to the root of that mean, of RMSprop and Adam.
+        weight_decay: added to the gradient of every parameter, times the parameter.
+        schedule: how the rate changes after ``warm_up``; see :mod:`ssd_small.training.schedule`.
+        schedule_steps: epochs, counted from the end of ``warm_up``: of "step" the first one, after
+            which the rate is multiplied with ``gamma`` again and again; of "multi_step" those at
+            which it is.
+        gamma: factor of "step", "multi_step" and "exponential".
+        trainable_scope: names of the parts of the network that learn ("base", "norm", "extras",
+            "loc", "conf", ...); the others keep their weights, though their batch norms go on
+            averaging what they see, as published. None for all.
         warm_up: part of the budget during which the rate is constant before the cosine begins:
             what the published configurations call warm-up.
         ramp: part of the budget, at its begin, in which the rate climbs linearly from a twentieth;
@@ -77,6 +94,13 @@ class Recipe:
     precision: Precision = "fp32"
     channels_last: bool = True
     seed: int = 0
+    optimizer: Optimizer = "sgd"
+    momentum_2: float = 0.99
+    eps: float = 1e-8
+    schedule: Schedule = "cosine"
+    schedule_steps: tuple[int, ...] = (1,)
+    gamma: float = 0.98
+    trainable_scope: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         budgets = [name for name in BUDGETS if getattr(self, name) is not None]
@@ -87,7 +111,13 @@ class Recipe:
             )
         for name, fits, expected in self._rules():
             if not fits:
-                raise UsageError(f"{name} {getattr(self, name)!r}: expected {expected}")
+                raise UsageError(f"{name} {_shown(getattr(self, name))}: expected {expected}")
+        if self.minutes is not None and self.warm_up and self.schedule in _BY_EPOCH:
+            raise UsageError(
+                f"warm_up {self.warm_up:g} with minutes and schedule {self.schedule}, which counts "
+                "epochs: how many the warm-up takes is not known before; expected warm_up 0, or "
+                "another budget"
+            )
 
     def _rules(self) -> list[tuple[str, bool, str]]:
         """Field, whether its value is possible, and what is."""
@@ -109,11 +139,24 @@ class Recipe:
             ("repeat_threshold", 0 <= self.repeat_threshold <= 1, share),
             ("precision", self.precision in PRECISIONS, "fp32 or amp"),
             ("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1"),
+            ("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
+            ("momentum_2", 0 <= self.momentum_2 < 1, "a number in [0, 1)"),
+            ("eps", _above(self.eps), positive),
+            ("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+            ("schedule_steps", _epochs(self.schedule_steps), "epochs, such as 10,20"),
+            ("gamma", 0 < self.gamma <= 1, "a number in (0, 1]"),
+            ("trainable_scope", _names(self.trainable_scope), "names of parts, such as loc,conf"),
         ]
+
+    @property
+    def needs_format_2(self) -> bool:
+        """Whether a version that reads only format 1 of its records would train otherwise."""
+        return any(getattr(self, one.name) != one.default for one in _since_format_2())
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values by field name."""
-        return asdict(self)
+        values = asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     def with_changes(self, **given: Any) -> Recipe:
         """A copy with the fields that are not None set; a budget takes the place of the old one.
@@ -141,6 +184,25 @@ def _inside(value: float | None) -> bool:
     return value is None or 0 < value < 1
 
 
+def _epochs(steps: tuple[int, ...]) -> bool:
+    return len(steps) > 0 and all(1 <= step < 2**31 for step in steps)
+
+
+def _names(scope: tuple[str, ...] | None) -> bool:
+    return scope is None or (len(scope) > 0 and all(name.isidentifier() for name in scope))
+
+
+def _shown(value: object) -> str:
+    """A value about as it is typed, on one line."""
+    return quoted(",".join(map(str, value)) if isinstance(value, tuple) else value)
+
+
+def _since_format_2() -> list[Field[Any]]:
+    """Fields that records of format 1 lack; a reader of theirs trains as their defaults say."""
+    names = [one.name for one in fields(Recipe)]
+    return list(fields(Recipe))[names.index("optimizer") :]
+
+
 #: published per network; those of the dual path are those of its single-path sibling
 _PUBLISHED = {
     "vgg16": Recipe(),
@@ -151,6 +213,11 @@ _PUBLISHED = {
     "mobilenet_v1_s1l0_dual": Recipe(epochs=100, batch=24, lr=0.001, warm_up=0.0),
     "mobilenet_v1_s1l0_fmap2": Recipe(epochs=100, batch=24, lr=0.001, warm_up=0.0),
 }
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of all hyper-parameters."""
+    return tuple(one.name for one in fields(Recipe))
 
 
 def published_recipe(model: str) -> Recipe:
@@ -169,28 +236,46 @@ def changed_for_random_weights(model: str, recipe: Recipe) -> bool:
     return any(getattr(recipe, name) != getattr(published, name) for name in helps)
 
 
-def recipe_from_fields(values: Fields) -> Recipe:
-    """Read what :meth:`Recipe.to_dict` gave; a ValueError for what is no recipe."""
-    given: dict[str, Any] = {}
-    for one in fields(Recipe):
-        name, kind = one.name, str(one.type)
-        if "None" in kind and name not in values:
-            given[name] = None
-        elif kind.startswith("int"):
-            given[name] = values.integer(name, 0, 2**63 - 1)
-        elif kind.startswith("float"):
-            given[name] = values.number(name)
-        elif kind == "bool":
-            given[name] = values.flag(name)
-        else:
-            given[name] = values.text(name, PRECISIONS)
-    return Recipe(**given)
+def recipe_from_fields(values: Fields, record_format: int = 2) -> Recipe:
+    """Read what :meth:`Recipe.to_dict` gave; a ValueError for what is no recipe.
+
+    Args:
+        values: fields of the recipe.
+        record_format: of the record they stand in; 1 may lack what came later.
+    """
+    later = {one.name for one in _since_format_2()} if record_format < 2 else set[str]()
+    return Recipe(
+        **{
+            one.name: _value_of(one, values)
+            for one in fields(Recipe)
+            if one.name not in later or one.name in values
+        }
+    )
+
+
+def _value_of(one: Field[Any], values: Fields) -> Any:
+    name, kind = one.name, str(one.type)
+    if kind.endswith("| None") and name not in values:
+        return None
+    if kind.startswith("int"):
+        return values.integer(name, 0, 2**63 - 1)
+    if kind.startswith("float"):
+        return values.number(name)
+    if kind.startswith("tuple[int"):
+        return values.integers(name, 1, 2**31 - 1)
+    if kind.startswith("tuple[str"):
+        return values.texts(name)
+    return values.flag(name) if kind == "bool" else values.text(name, _CHOICES[name])
 
 
 def recipe_differences(ours: Recipe, theirs: dict[str, Any]) -> list[str]:
     """What another run's values (:meth:`Recipe.to_dict`) differ in, a phrase per field."""
+    own = ours.to_dict()
+    before = {one.name: one.default for one in _since_format_2()}
+    was = {name: theirs.get(name, before.get(name)) for name in own}
+    was = {name: list(value) if isinstance(value, tuple) else value for name, value in was.items()}
     return [
-        f"{field.name} is {getattr(ours, field.name)!r}, was {quoted(theirs.get(field.name))}"
-        for field in fields(Recipe)
-        if getattr(ours, field.name) != theirs.get(field.name)
+        f"{name} is {value!r}, was {quoted(was[name])}"
+        for name, value in own.items()
+        if value != was[name]
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from .._version import __version__
 from ..artefacts.record import (
@@ -19,20 +19,21 @@ from ..artefacts.record import (
     unknown_fields,
     with_unknown_fields,
 )
+from ..datasets.sets import sets_from_text, text_from_sets
 from ..errors import BadFile
 from ..files import sha256_of
 from ..models.registry import get_spec, known_models
 from .dataset import DetectionDataset
-from .initialise import InitScope
+from .initialise import NAMED_SCOPES
 from .job import TrainingJob
 from .recipe import recipe_from_fields
 from .trainer import LoopOptions
 
-#: version of run.json
-RUN_FORMAT = 1
+#: newest version of run.json; 2 is written where a reader of 1 would do another run
+RUN_FORMAT = 2
 #: what a job reads: files whose content is part of the record, and folders
 _FILES, _FOLDERS = ("annotations", "val_annotations"), ("images", "val_images")
-_NEEDED = ("annotations", "images")
+_SETS = ("sets", "val_sets")
 _ADVICE = "remove it and repeat the whole command of the run with --resume"
 _MOST = 1 << 31
 
@@ -44,7 +45,8 @@ class RunRecord:
     Attributes:
         job: what was asked for; paths are absolute.
         labels: class names, background left out.
-        sha256: of ``annotations``, ``val_annotations`` and ``weights``, where there are such.
+        sha256: of ``annotations``, ``val_annotations`` and ``weights``, where there are such; of
+            sets, that of the ground truth they are together.
         median_object_pixels: see :meth:`DetectionDataset.median_object_pixels`, at the input of
             the network.
         tool_version: version of this package that wrote it.
@@ -80,12 +82,15 @@ class RunRecord:
             data[name] = None if path is None else {"path": str(path)}
             if name in self.sha256:
                 data[name]["sha256"] = self.sha256[name]
+        for name, field_name in zip(_FILES, _SETS, strict=True):
+            if sets := getattr(job, field_name):
+                data[name]["sets"] = text_from_sets(sets)
         weights = None
         if job.weights is not None:
             taken = {"sha256": self.sha256["weights"], "init_scope": job.init_scope}
             weights = {"path": str(job.weights), **taken}
         own: dict[str, Any] = {
-            "format": RUN_FORMAT,
+            "format": RUN_FORMAT if _needs_format_2(job) else 1,
             "tool_version": self.tool_version,
             "model": job.model,
             "width": job.width,
@@ -115,19 +120,16 @@ class RunRecord:
         try:
             fields = Fields(known)
             data = fields.fields("data")
-            named = [name for name in (*_FILES, *_FOLDERS) if name in _NEEDED or name in data]
-            files = {name: data.fields(name) for name in named}
-            hashes = {name: files[name].text("sha256") for name in _FILES if name in files}
-            paths: dict[str, Any] = {name: one.path("path") for name, one in files.items()}
+            paths, hashes = _places_from_fields(data)
             if "weights" in fields:
                 weights = fields.fields("weights")
                 hashes["weights"] = weights.text("sha256")
                 paths["weights"] = weights.path("path")
-                paths["init_scope"] = weights.text("init_scope", get_args(InitScope))
+                paths["init_scope"] = weights.text("init_scope")
             record = cls(
                 job=TrainingJob(
                     model=fields.text("model", known_models()),
-                    recipe=recipe_from_fields(fields.fields("recipe")),
+                    recipe=recipe_from_fields(fields.fields("recipe"), known["format"]),
                     output=source.parent,
                     width=fields.number("width", 0, 4),
                     **paths,
@@ -140,9 +142,35 @@ class RunRecord:
             )
             if not record.job.width:
                 raise ValueError("width: got 0, expected more")
+            if known["format"] < 2 and _needs_format_2(record.job):
+                raise ValueError("format: got 1, expected 2 for such a run")
         except ValueError as error:
             raise BadFile(f"{source} is incomplete or damaged ({error}); {_ADVICE}") from error
         return replace(record, unknown=unknown_fields(known, record.to_dict()))
+
+
+def _needs_format_2(job: TrainingJob) -> bool:
+    """Whether a reader of format 1 would do another run, or find a value it does not know."""
+    return (
+        job.recipe.needs_format_2
+        or job.init_scope not in NAMED_SCOPES
+        or bool(job.sets or job.val_sets)
+    )
+
+
+def _places_from_fields(data: Fields) -> tuple[dict[str, Any], dict[str, str]]:
+    """The fields of a job that say where its data lie, and hashes by their names."""
+    named = [name for name in (*_FILES, *_FOLDERS) if name == _FILES[0] or name in data]
+    files = {name: data.fields(name) for name in named}
+    hashes = {name: files[name].text("sha256") for name in _FILES if name in files}
+    places: dict[str, Any] = {"images": None}
+    places |= {name: one.path("path") for name, one in files.items()}
+    for name, field_name in zip(_FILES, _SETS, strict=True):
+        if name in files and "sets" in files[name]:
+            places[field_name] = sets_from_text(files[name].text("sets"))
+    if places["images"] is None and "sets" not in places:
+        raise ValueError("data.images is missing")
+    return places, hashes
 
 
 def _options_from_fields(fields: Fields) -> dict[str, Any]:
@@ -171,13 +199,17 @@ def read_run_record(path: Path) -> RunRecord | None:
 
 
 def record_from_job(
-    job: TrainingJob, data: DetectionDataset, before: RunRecord | None = None
+    job: TrainingJob,
+    data: DetectionDataset,
+    hashes: Mapping[str, str],
+    before: RunRecord | None = None,
 ) -> RunRecord:
     """The record of a session that is about to begin.
 
     Args:
         job: what was asked for.
         data: the pictures of its annotations.
+        hashes: SHA-256 of annotations, and of val_annotations where there are such.
         before: record of the run that it goes on with.
 
     Raises:
@@ -186,15 +218,13 @@ def record_from_job(
     names = (*_FILES, *_FOLDERS, "weights")
     given = {name: getattr(job, name) for name in names if getattr(job, name) is not None}
     paths = {name: path.absolute() for name, path in given.items()}
-    hashes = {}
-    for name in (*_FILES, "weights"):
-        if name not in paths:
-            continue
-        if name == "weights" and before is not None and before.job.weights == paths[name]:
+    hashes = dict(hashes)
+    if "weights" in paths:
+        if before is not None and before.job.weights == paths["weights"]:
             # they were read when the run began, and may have been removed or replaced since
-            hashes[name] = before.sha256[name]
+            hashes["weights"] = before.sha256["weights"]
         else:
-            hashes[name] = _sha256_of(paths[name], f"--{name.replace('_', '-')}")
+            hashes["weights"] = _sha256_of(paths["weights"], "--weights")
     height, width = get_spec(job.model).input_size
     return RunRecord(
         job=replace(job, **paths),
@@ -216,9 +246,12 @@ def _sha256_of(path: Path, option: str) -> str:
 
 def training_from_record(record: RunRecord, data: DetectionDataset) -> dict[str, Any]:
     """What checkpoints say of the data they learned from: no folder of this machine."""
-    annotations = record.job.annotations
+    job = record.job
+    annotations = {"file": job.annotations.name, "sha256": record.sha256["annotations"]}
+    if job.sets:
+        annotations["sets"] = text_from_sets(job.sets)
     return {
-        "annotations": {"file": annotations.name, "sha256": record.sha256["annotations"]},
+        "annotations": annotations,
         "images": data.report.images,
         "boxes": data.report.boxes,
         "median_object_pixels": record.median_object_pixels,

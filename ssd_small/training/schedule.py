@@ -1,4 +1,24 @@
-"""The learning rate over a run: constant, then half a cosine to zero (Loshchilov & Hutter 2017)."""
+"""The learning rate over a run: constant during the warm-up, then by one of five schedules.
+
+``cosine``, half a cosine to zero (Loshchilov & Hutter 2017), is our runs': it begins with the
+highest rate and is 0 where the budget ends. With a budget of epochs it moves from epoch to epoch,
+else from update to update.
+
+The others are those of the published implementation, which sets the rate once an epoch; ``e`` are
+the epochs since the warm-up, the one under way included: 1 in the first after it.
+
+=============== ===========================================================================
+``sgdr``        ``(1 + cos(pi * e / T)) / 2``, T = epochs that the warm-up leaves: one epoch ahead
+                of ``cosine``, and 0 in the last one. (There is no restart, despite the name.)
+``step``        ``gamma ** floor(e / schedule_steps[0])``
+``multi_step``  ``gamma ** number of schedule_steps that are <= e``
+``exponential`` ``gamma ** e``
+=============== ===========================================================================
+
+With a budget of updates or minutes the last three still count epochs, passes over the data, and
+``sgdr`` is ``cosine``: its T would be a part of an epoch for a short run, which then learned
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +44,60 @@ def progress_of(recipe: Recipe, iteration: int, per_epoch: int, seconds: float) 
     return seconds / (60 * recipe.minutes)
 
 
-def lr_factor(recipe: Recipe, progress: float) -> float:
+def lr_factor(recipe: Recipe, progress: float, epochs: float) -> float:
     """What the highest rate is multiplied with, 0 to 1.
 
-    ``1`` until ``warm_up``, then ``(1 + cos(pi * t)) / 2`` where t goes from 0 to 1 over the rest;
-    both times ``0.05`` to ``1`` during ``ramp``. With a budget of epochs the cosine moves from
-    epoch to epoch (the last one has t < 1), else from update to update.
+    ``1`` until ``warm_up``, then what the schedule says; both times ``0.05`` to ``1`` during
+    ``ramp``.
 
     Args:
-        recipe: gives ``warm_up``, ``ramp`` and the kind of budget.
+        recipe: gives schedule, ``warm_up``, ``ramp`` and the kind of budget.
         progress: see :func:`progress_of`.
+        epochs: passes over the data so far: updates done by updates of an epoch.
     """
     climbed = min(1.0, 0.05 + 0.95 * progress / recipe.ramp) if recipe.ramp else 1.0
+    if recipe.schedule == "cosine" or (recipe.schedule == "sgdr" and recipe.epochs is None):
+        return climbed * _cosine(recipe, progress)
+    return climbed * _by_epoch(recipe, progress, epochs)
+
+
+def _cosine(recipe: Recipe, progress: float) -> float:
+    """``(1 + cos(pi * t)) / 2`` where t goes from 0 to 1 over what the warm-up leaves."""
     if recipe.epochs is not None:
         # half a millionth: iterations / (epochs * per_epoch) may lie a rounding below a whole epoch
         progress = math.floor(progress * recipe.epochs + 5e-7) / recipe.epochs
     if progress < recipe.warm_up or recipe.warm_up >= 1:
-        return climbed
+        return 1.0
     t = min(1.0, (progress - recipe.warm_up) / (1 - recipe.warm_up))
-    return climbed * 0.5 * (1 + math.cos(math.pi * t))
+    return 0.5 * (1 + math.cos(math.pi * t))
+
+
+def _by_epoch(recipe: Recipe, progress: float, epochs: float) -> float:
+    """What the published schedules give for the epoch under way, the first being 1."""
+    held = _held_epochs(recipe, progress, epochs)
+    epoch = math.floor(epochs) + 1
+    if epoch <= held:
+        return 1.0
+    e = epoch - held
+    if recipe.schedule == "step":
+        return float(recipe.gamma ** math.floor(e / recipe.schedule_steps[0]))
+    if recipe.schedule == "multi_step":
+        return float(recipe.gamma ** sum(step <= e for step in recipe.schedule_steps))
+    if recipe.schedule == "exponential":
+        return float(recipe.gamma**e)
+    assert recipe.epochs is not None
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, e / (recipe.epochs - held))))
+
+
+def _held_epochs(recipe: Recipe, progress: float, epochs: float) -> float:
+    """The warm-up in epochs."""
+    if recipe.warm_up == 0:
+        return 0.0
+    if recipe.epochs is not None:
+        total = float(recipe.epochs)
+    elif progress > 0:
+        total = epochs / progress  # of a budget of updates; with minutes there is no warm-up
+    else:
+        return math.inf
+    # 95 / 200 * 200 may lie a rounding beside 95
+    return round(recipe.warm_up * total, 6)

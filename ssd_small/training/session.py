@@ -12,15 +12,18 @@ from typing import Any
 import torch
 
 from ..artefacts.description import description_from_spec
-from ..datasets.coco import Annotations, image_paths, read_annotations
+from ..configs.yaml_file import yaml_from_mapping
+from ..datasets.coco import Annotations, image_paths
+from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth, text_from_sets
 from ..errors import BadFile, UsageError
 from ..evaluation.coco_results import category_ids
-from ..files import check_writable, write_bytes, write_json
+from ..files import check_writable, sha256_of, write_bytes, write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
 from ..models.registry import get_spec
 from ..postprocess import PostprocessParams
 from ..postprocess.protocol import params_from_preset, protocol_from_params, text_from_params
+from .configuration import configuration_from_job
 from .cpu import training_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
@@ -28,10 +31,11 @@ from .evaluation import PROTOCOL, evaluate_network
 from .initialise import initial_network
 from .job import TrainingJob
 from .pictures import PictureBatches
-from .recipe import changed_for_random_weights
+from .recipe import Recipe, changed_for_random_weights
 from .reporter import Reporter, as_duration, reporting
 from .run import Run, Subject
 from .run_record import RunRecord, read_run_record, record_from_job, training_from_record
+from .scope import names_without_part
 from .state import RunFolder
 from .step import Learner
 from .stopping import Stopped, stop_on_signals
@@ -59,9 +63,14 @@ def run_training(job: TrainingJob) -> dict[str, Any]:
 def _run(job: TrainingJob) -> dict[str, Any]:
     folder, notes = RunFolder(job.output), list[str]()
     before = read_run_record(folder.record) if job.resume else None
-    data = DetectionDataset.from_coco(job.annotations, job.images)
+    truth = read_ground_truth(job.annotations, job.sets, keep_difficult=True)
+    data = DetectionDataset(truth, image_paths(truth, job.images_root))
     val = _validation(job, data)
-    record = record_from_job(job, data, before)
+    hashes = {"annotations": _sha256(truth, job.sets)}
+    if val is not None:
+        hashes["val_annotations"] = _sha256(val[0], job.val_sets)
+    del truth  # of a large data set, hundreds of megabytes beside what the data set keeps
+    record = record_from_job(job, data, hashes, before)
     with joined_processes(job.device) as processes:
         # a run that goes on has its weights in resume.pth
         weights = None if job.resume else job.weights
@@ -70,6 +79,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
             say=notes.append,
         )
         learner = Learner.of(net, job.recipe, processes)
+        notes += _recipe_notes(net, job.recipe)
         batches = PictureBatches(data, net, job.recipe, processes, job.workers)
         begin = Run.resumed if job.resume else Run.fresh
         subject = Subject(data.labels, training_from_record(record, data))
@@ -81,6 +91,8 @@ def _run(job: TrainingJob) -> dict[str, Any]:
             if processes.writer:
                 write_bytes(run.folder.labels, ("\n".join(data.labels) + "\n").encode())
                 write_json(run.folder.record, record.to_dict())
+                asked = configuration_from_job(record.job, data.num_classes)
+                write_bytes(run.folder.config, yaml_from_mapping(asked).encode())
             notes += _notes(record, before)
             _introduce(job, run, data, processes, reporter, notes)
             evaluate = _evaluation(job, val, data.labels)
@@ -121,24 +133,34 @@ def _check_output(job: TrainingJob) -> None:
 
 def _check_inputs(job: TrainingJob) -> None:
     """Data moves between two sessions: say what is gone, and which option tells where it is."""
+    kind, val_kind = (
+        f"the folder of {text_from_sets(sets)}" if sets else "COCO-format JSON"
+        for sets in (job.sets, job.val_sets)
+    )
     for option, path, what in (
-        ("--annotations", job.annotations, "COCO-format JSON to learn from"),
+        ("--annotations", job.annotations, f"{kind} to learn from"),
         ("--images", job.images, "the folder of its image files"),
-        ("--val-annotations", job.val_annotations, "COCO-format JSON to evaluate on"),
+        ("--val-annotations", job.val_annotations, f"{val_kind} to evaluate on"),
         ("--val-images", job.val_images, "the folder of its image files"),
     ):
         if path is not None and not path.exists():
             raise BadFile(f"{path} is not there; expected {what}: pass {option} PATH")
 
 
+def _sha256(truth: Annotations, sets: Sets) -> str:
+    """Of the file, as it is; of sets, of what they are together."""
+    return sha256_of_truth(truth) if sets else sha256_of(truth.path)
+
+
 def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, Path] | None:
     """The pictures to evaluate on, checked before hours of training."""
-    if (job.val_annotations is None) != (job.val_images is None):
+    if not job.val_sets and (job.val_annotations is None) != (job.val_images is None):
         raise UsageError("--val-annotations and --val-images go together; pass both or none")
-    if job.val_annotations is None or job.val_images is None:
+    images = job.val_images_root
+    if job.val_annotations is None or images is None:
         return None
-    truth = read_annotations(job.val_annotations)
-    image_paths(truth, job.val_images, "--val-images")
+    truth = read_ground_truth(job.val_annotations, job.val_sets)
+    image_paths(truth, images, "--val-images")
     category_ids(
         truth, description_from_spec(get_spec(job.model), data.num_classes, 1.0, labels=data.labels)
     )
@@ -149,7 +171,7 @@ def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, 
             f"{truth.path} has no category {sorted(unknown)[0]!r}, which is trained; expected the "
             f"names of {job.annotations}: rename its categories"
         )
-    return truth, job.val_images
+    return truth, images
 
 
 def _evaluation(
@@ -189,6 +211,19 @@ def _notes(record: RunRecord, before: RunRecord | None) -> list[str]:
                 f"note: {job.val_annotations} is not what was evaluated on before; the best AP so "
                 "far is of other pictures"
             )
+    return lines
+
+
+def _recipe_notes(net: SsdNetwork, recipe: Recipe) -> list[str]:
+    """What a recipe asks for and may not be what is meant, a line each."""
+    lines = []
+    if unknown := names_without_part(net, recipe.trainable_scope):
+        lines.append(f"note: {net.spec.name} has no {', '.join(unknown)} that could learn")
+    if recipe.schedule == "sgdr" and recipe.epochs == 1 and recipe.warm_up < 1:
+        lines.append(
+            "note: schedule sgdr has rate 0 in the last epoch, as published, so nothing is learned "
+            "in this only one: pass --epochs of more, --iterations, or --schedule cosine"
+        )
     return lines
 
 

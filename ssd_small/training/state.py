@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
@@ -20,12 +20,13 @@ from ..artefacts.strict_json import quoted
 from ..errors import BadFile, UsageError
 from ..files import read_bytes
 from ..models.checkpoint import save_tensors
-from .initialise import InitScope
+from .initialise import substrings_from_scope
+from .optimizers import load_optimizer_state
 from .recipe import recipe_differences
 from .step import Learner
 
-#: version of the resume file
-RESUME_FORMAT = 1
+#: newest version of the resume file; 2 is written where the recipe needs it
+RESUME_FORMAT = 2
 _TENSORS = ("net", "optimizer", "scaler", "ema")
 _ADVICE = "start from last.pth beside it with --weights --init-scope all, or anew"
 
@@ -55,6 +56,11 @@ class RunFolder:
     def record(self) -> Path:
         """What the run is: :mod:`ssd_small.training.run_record`."""
         return self.path / "run.json"
+
+    @property
+    def config(self) -> Path:
+        """What was asked for, as ``train --config`` takes it."""
+        return self.path / "config.yml"
 
     @property
     def history(self) -> Path:
@@ -127,7 +133,7 @@ def save_state(
 def _head(learner: Learner, position: Position, about: Mapping[str, Any]) -> dict[str, Any]:
     """A resume file without its tensors."""
     return {
-        "format": RESUME_FORMAT,
+        "format": RESUME_FORMAT if learner.recipe.needs_format_2 else 1,
         "about": {**about, "recipe": learner.recipe.to_dict()},
         "position": dict(vars(position)),
     }
@@ -164,19 +170,18 @@ def load_state(
         )
     try:
         learner.net.load_state_dict(content["net"])
-        learner.optimizer.load_state_dict(content["optimizer"])
+        load_optimizer_state(learner.optimizer, learner.recipe, content["optimizer"])
         learner.scaler.load_state_dict(content["scaler"])
         if learner.ema is not None:
             learner.ema.load_state_dict(content["ema"])
         position = Position(**{one.name: content["position"][one.name] for one in fields(Position)})
-        _check_momenta(learner)
         _check_position(position)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise BadFile(_damaged(path)) from error
     return position, unknown_fields(_without_tensors(content), _head(learner, position, about))
 
 
-def scope_from_state(path: Path) -> InitScope:
+def scope_from_state(path: Path) -> str:
     """What a stopped run took of its checkpoint, for a folder that lacks its ``run.json``.
 
     Raises:
@@ -184,17 +189,12 @@ def scope_from_state(path: Path) -> InitScope:
     """
     about = _read(path).get("about")
     scope = about.get("init_scope") if isinstance(about, dict) else None
+    try:
+        known = isinstance(scope, str) and scope != "-" and substrings_from_scope(scope)
+    except UsageError:
+        known = False
     # older versions took the backbone unless told otherwise
-    return next((one for one in get_args(InitScope) if one == scope), "base")
-
-
-def _check_momenta(learner: Learner) -> None:
-    """The optimiser takes any momenta, and would then write past their ends."""
-    for group in learner.optimizer.param_groups:
-        for parameter in group["params"]:
-            momentum = learner.optimizer.state[parameter].get("momentum_buffer")
-            if momentum is not None and momentum.shape != parameter.shape:
-                raise ValueError("momenta of another shape")
+    return str(scope) if known else "base"
 
 
 def _check_position(position: Position) -> None:

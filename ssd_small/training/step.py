@@ -15,7 +15,9 @@ from ..models.network import SsdNetwork
 from .distributed import Processes
 from .loss import multibox_loss
 from .matching import Targets
+from .optimizers import optimizer_from_recipe
 from .recipe import Recipe
+from .scope import freeze_outside
 
 
 @dataclass(eq=False)
@@ -27,7 +29,7 @@ class Learner:
         recipe: how it is trained.
         processes: who takes part.
         forward: what to call in place of ``net`` (:meth:`Processes.parallel`).
-        optimizer: SGD with a group for the heads and one for the rest.
+        optimizer: with a group for what learns of the heads and one for what does of the rest.
         scaler: of the loss, for float16 on a GPU; otherwise it does nothing.
         ema: averaged copy of the network, or None.
     """
@@ -45,7 +47,8 @@ class Learner:
         """A learner about to do its first update; ``net`` is moved to the processes' device.
 
         Raises:
-            UsageError: the network has batch norms, which cannot normalise over one picture.
+            UsageError: the network has batch norms, which cannot normalise over one picture; or
+                none of its parts is in the recipe's ``trainable_scope``.
         """
         normalizes = any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
         together = 1 if processes.device.type == "cuda" else processes.world
@@ -55,16 +58,16 @@ class Learner:
                 f"norm, which needs two images a process; pass --batch {2 * together} or more"
             )
         net.to(processes.device)
+        # before that: gradients of what does not learn are not waited for
+        freeze_outside(net, recipe.trainable_scope)
         forward = processes.parallel(net)
         heads = [*net.loc.parameters(), *net.conf.parameters()]
         others = {id(parameter) for parameter in heads}
         rest = [parameter for parameter in net.parameters() if id(parameter) not in others]
-        optimizer = torch.optim.SGD(
-            [{"params": rest}, {"params": heads}],
-            recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            fused=True,  # one pass over the weights instead of four
+        optimizer = optimizer_from_recipe(
+            recipe,
+            (parameter for parameter in rest if parameter.requires_grad),
+            (parameter for parameter in heads if parameter.requires_grad),
         )
         scales_loss = recipe.precision == "amp" and processes.device.type == "cuda"
         return cls(

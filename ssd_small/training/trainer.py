@@ -116,7 +116,7 @@ class _Loop:
     def update(self, images: Tensor, targets: Targets, stop: StopRequest) -> StopReason | None:
         """One update and its log line; why to stop after it, or None to go on."""
         run, position, processes = self.run, self.run.position, self.run.learner.processes
-        lr = self.lr = run.learner.set_lr(lr_factor(run.learner.recipe, run.progress))
+        lr = self.lr = run.learner.set_lr(lr_factor(run.learner.recipe, run.progress, run.epochs))
         clock = time.monotonic() - self.offset if processes.writer else 0.0
         time_over = self.options.stop_after is not None and (
             time.monotonic() - self.begun > 60 * self.options.stop_after

@@ -91,7 +91,9 @@ def test_a_run_of_then_goes_on(folder: Path, call: Callable[..., Outcome], tmp_p
     told = inspect_file(run / "last.pth")
     assert told["labels"] == ["square", "disc"]
     assert told["training"]["iterations"] == 2
-    assert told["recipe"] == json.loads((folder / RUN / "run.json").read_text())["recipe"]
+    recipe = json.loads((folder / RUN / "run.json").read_text())["recipe"]
+    # a later version may tell more
+    assert {name: told["recipe"].get(name) for name in recipe} == recipe
 
 
 def test_examples_of_every_format_are_there() -> None:

@@ -20,12 +20,12 @@ from record_damage import DEEP, REMOVED, damages, json_text  # noqa: E402
 from ssd_small.errors import BadFile  # noqa: E402
 from ssd_small.training.run_record import read_run_record  # noqa: E402
 
-RUN = FORMAT_1 / "run"
+RUNS = {"1": FORMAT_1 / "run", "2": FORMAT_1.with_name("run-format-2") / "run"}
 #: fields that may be absent or null
 OPTIONAL = {
     *("format_minor", "weights", "data.val_annotations", "data.val_images"),
     *(f"recipe.{name}" for name in ("epochs", "iterations", "minutes", "head_lr", "clip_norm")),
-    *(f"recipe.{name}" for name in ("ema_decay", "background")),
+    *(f"recipe.{name}" for name in ("ema_decay", "background", "trainable_scope")),
 }
 
 
@@ -38,10 +38,11 @@ def _at(record: Any, place: tuple[str | int, ...]) -> Any:
     return record
 
 
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_a_damaged_field_of_the_run_record_is_refused_or_means_what_it_says(
-    tmp_path: Path,
+    run: Path, tmp_path: Path
 ) -> None:
-    record, path = json.loads((RUN / "run.json").read_text()), tmp_path / "run.json"
+    record, path = json.loads((run / "run.json").read_text()), tmp_path / "run.json"
     faults, read = [], 0
     for place, changes in damages(record).items():
         name = ".".join(map(str, place))
@@ -70,14 +71,19 @@ def test_a_damaged_field_of_the_run_record_is_refused_or_means_what_it_says(
     assert read > 100
 
 
-def test_a_damaged_resume_file_is_refused(call: Callable[..., Outcome], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "run", [RUNS["1"], pytest.param(RUNS["2"], marks=pytest.mark.slow)], ids=RUNS
+)
+def test_a_damaged_resume_file_is_refused(
+    run: Path, call: Callable[..., Outcome], tmp_path: Path
+) -> None:
     """Of what decides how a run goes on, nothing may be another thing than it was."""
     pytest.importorskip("pycocotools")
     pytest.importorskip("cv2")
-    content = torch.load(RUN / "resume.pth", weights_only=True)
+    content = torch.load(run / "resume.pth", weights_only=True)
     head = {name: content[name] for name in ("format", "about", "position")}
-    (tmp_path / "run.json").write_bytes((RUN / "run.json").read_bytes())
-    data = ("--annotations", RUN / "truth.json", "--images", RUN)
+    (tmp_path / "run.json").write_bytes((run / "run.json").read_bytes())
+    data = ("--annotations", run / "truth.json", "--images", run)
     draw, faults = random.Random(0), []
     for changes in damages(head).values():
         # what a newer version added is not damage, and numbers may be any of their kind

@@ -1,11 +1,12 @@
 """Write a folder of files as the present version writes them, to be read by every later one.
 
     python tests/artefacts/write_examples.py tests/artefacts/data/format-1
+    python tests/artefacts/write_examples.py tests/artefacts/data/run-format-2 run
 
 A folder is written once and never again: a new format gets a folder of its own beside the old
-ones. ``expected.json`` in it says what each file says of itself (as ``ssd-small inspect --json``)
-and what its network finds in ``picture.png``. The network is chosen so that disturbed outputs find
-the same: no rounding decides.
+ones, with a run alone where only that is new. ``expected.json`` in it says what each file says of
+itself (as ``ssd-small inspect --json``) and what its network finds in ``picture.png``. The network
+is chosen so that disturbed outputs find the same: no rounding decides.
 """
 
 from __future__ import annotations
@@ -159,7 +160,19 @@ def write_files(folder: Path, net: SsdNetwork, description: Description) -> Iter
     yield f"{plan.name}.json"
 
 
-def write_run(folder: Path) -> None:
+#: of a run: what format 2 says and format 1 does not
+FORMAT_2_OPTIONS: dict[str, Any] = {
+    "optimizer": "adam",
+    "momentum_2": 0.999,
+    "eps": 1e-6,
+    "schedule": "multi_step",
+    "schedule_steps": (1, 3),
+    "gamma": 0.5,
+    "trainable_scope": ("extras", "loc", "conf"),
+}
+
+
+def write_run(folder: Path, more: dict[str, Any]) -> None:
     """A run of two updates that was stopped after the first; no weights but those to go on with."""
     folder.mkdir()
     write_pictures(folder)
@@ -169,7 +182,7 @@ def write_run(folder: Path) -> None:
         assert cv2.imwrite(str(path), picture)
     given = {"model": MODEL, "width": WIDTH, "annotations": folder / "truth.json", "images": folder}
     options = {"batch": 4, "lr": 0.01, "iterations": 2, "workers": 0, "threads": 1, "device": "cpu"}
-    job = job_from_options(folder, given | options)
+    job = job_from_options(folder, given | options | more)
     report = run_training(replace(job, options=replace(job.options, stop_after=1e-9)))
     assert report["iterations"] == 1
     record = folder / "run.json"
@@ -178,8 +191,12 @@ def write_run(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, what: str = "all") -> None:
     folder.mkdir(parents=True)
+    if what == "run":
+        write_run(folder / RUN, FORMAT_2_OPTIONS)
+        write_json(folder / "expected.json", {"inspect": {}, "detections": {}})
+        return
     picture = example_picture()
     assert cv2.imwrite(str(folder / "picture.png"), picture)
     net, description, heads = safe_network(picture)
@@ -192,9 +209,9 @@ def main(folder: Path) -> None:
             with ssd_small.load(folder / name, **DETECTORS[name][0]) as detector:
                 (found,) = detector(folder / "picture.png")
             expected["detections"][name] = found.to_dict()["detections"]
-    write_run(folder / RUN)
+    write_run(folder / RUN, {})
     write_json(folder / "expected.json", expected)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

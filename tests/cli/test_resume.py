@@ -221,7 +221,7 @@ def test_what_was_taken_of_the_weights_is_known_without_the_description(
 
 
 def _newer(content: dict[str, Any]) -> None:
-    content["format"] = 2
+    content["format"] = 3
 
 
 def _without_data(content: dict[str, Any]) -> None:
@@ -255,6 +255,68 @@ def test_a_description_that_cannot_be_read_is_named(
 ) -> None:
     _changed(run, change)
     call(*_bare(run)).fails(4, "run.json", *words)
+
+
+#: what format 1 of run.json cannot say
+NEWER = {"optimizer": "adam", "schedule": "multi_step", "schedule-steps": "1,3", "lr": 1e-3}
+
+
+def test_a_run_that_older_versions_would_do_otherwise_says_so(
+    call: Call, data: Path, tmp_path: Path
+) -> None:
+    partly = {"trainable-scope": "norm,transforms,conf", "gamma": 0.5, "eps": 1e-6}
+    job = [str(part) for part in short_run(data, tmp_path / "whole", **NEWER, **partly)]
+    err = call(*job).fits().err
+    assert "note: mobilenet_v1 has no transforms that could learn" in err
+    content = json.loads((tmp_path / "whole" / "run.json").read_text())
+    assert content["format"] == 2
+    recipe = content["recipe"]
+    assert (recipe["optimizer"], recipe["schedule_steps"], recipe["gamma"]) == ("adam", [1, 3], 0.5)
+    assert recipe["trainable_scope"] == ["norm", "transforms", "conf"]
+    record = torch.load(tmp_path / "whole" / "last.pth", weights_only=True)["ssd_small"]
+    assert record["recipe"] == recipe
+    call(*_bare(tmp_path / "whole"), "--optimizer", "sgd").fails(
+        2, "optimizer is 'sgd', was 'adam'"
+    )
+    call(*_bare(tmp_path / "whole"), "--schedule-steps", "1,4").fails(
+        2, "schedule_steps is [1, 4], was [1, 3]"
+    )
+    content["format"] = 1
+    (tmp_path / "whole" / "run.json").write_text(json.dumps(content))
+    call(*_bare(tmp_path / "whole")).fails(4, "run.json", "format: got 1, expected 2")
+
+
+def test_a_run_with_another_optimizer_goes_on_without_being_told(
+    call: Call, data: Path, tmp_path: Path
+) -> None:
+    options = {"model": "mobilenet_v1", "width": 0.1, "optimizer": "rmsprop", "schedule": "step"}
+    job = job_from_options(
+        tmp_path / "run",
+        {"annotations": data / "truth.json", "images": data, "batch": 4, "iterations": 2,
+         "workers": 0, "threads": 1, "trainable_scope": ("loc", "conf"), **options},
+    )  # fmt: skip
+    run_training(replace(job, options=replace(job.options, stop_after=1e-9)))
+    assert call(*_bare(tmp_path / "run"), "--json").fits().json["iterations"] == 2
+
+
+def test_words_that_choose_what_is_taken_are_kept(call: Call, data: Path, tmp_path: Path) -> None:
+    run, scope = tmp_path / "run", "base,extras.0"
+    tuned = {"weights": "digits/mobilenet_v1", "width": 0.25, "init-scope": scope}
+    err = call(*short_run(data, run, **tuned)).fits().err
+    assert f"from {scope} of " in err
+    assert "took " in err
+    content = json.loads((run / "run.json").read_text())
+    assert (content["format"], content["weights"]["init_scope"]) == (2, scope)
+    call(*_bare(run)).fits()
+    call(*_bare(run), "--init-scope", "base").fails(2, f"init_scope is 'base', was '{scope}'")
+    content["weights"]["init_scope"] = "base,,"
+    (run / "run.json").write_text(json.dumps(content))
+    call(*_bare(run)).fails(4, "run.json", "init_scope 'base,,'", "remove it")
+
+
+def test_a_format_that_says_it_all_to_older_versions_is_kept(begun: Path) -> None:
+    assert json.loads((begun / "run.json").read_text())["format"] == 1
+    assert torch.load(begun / "resume.pth", weights_only=True)["format"] == 1
 
 
 def test_text_that_is_no_json_is_named(call: Call, run: Path) -> None:

@@ -170,7 +170,21 @@ def test_options_that_do_not_go_together(call, data: Path, tmp_path: Path) -> No
     call(*train_arguments(data, run, "--seed", 2**64)).fails(2, "--seed")
     call(*train_arguments(data, run, "--ema-decay", 1)).fails(2, "ema_decay 1.0", "between 0 and 1")
     call(*train_arguments(data, run, "--batch", 1)).fails(2, "batch norm", "--batch 2")
+    call(*train_arguments(data, run, "--optimizer", "lion")).fails(2, "--optimizer", "'lion'")
+    call(*train_arguments(data, run, "--schedule-steps", "1,x")).fails(2, "--schedule-steps", "1,x")
+    call(*train_arguments(data, run, "--schedule-steps", "0")).fails(2, "schedule_steps '0'")
+    call(*train_arguments(data, run, "--gamma", 0)).fails(2, "--gamma")
+    call(*train_arguments(data, run, "--trainable-scope", "transforms")).fails(
+        2, "--trainable-scope transforms", "nothing", "base, norm, extras, loc, conf"
+    )
     assert not run.exists()
+
+
+def test_one_epoch_under_the_published_cosine_is_told_to_learn_nothing(
+    call, data: Path, tmp_path: Path
+) -> None:
+    cut = train_arguments(data, tmp_path / "run", "--epochs", 1, "--schedule", "sgdr")
+    assert "note: schedule sgdr has rate 0 in the last epoch" in call(*cut).fits().err
 
 
 def test_a_folder_that_holds_another_run(call, data: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tests with the packages that results are handed over to, in the environment they have for it.
+"""Tests with packages that results are handed over to or compared with, in their own environment.
 
 Elsewhere they are not collected; where the packages are installed none of them is left out.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-ABSENT = [name for name in ("fiftyone", "pandas", "supervision") if find_spec(name) is None]
+PACKAGES = ("fiftyone", "mean_average_precision", "pandas", "supervision")
+ABSENT = [name for name in PACKAGES if find_spec(name) is None]
 collect_ignore_glob = ["test_*.py"] if ABSENT else []
 
 

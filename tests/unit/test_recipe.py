@@ -1,4 +1,4 @@
-"""Published hyper-parameters and the schedule, against PyTorch's own where it has one."""
+"""Published hyper-parameters, what may be set, and how a record keeps it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ from ssd_small.training.recipe import (  # noqa: E402
     recipe_differences,
     recipe_from_fields,
 )
-from ssd_small.training.schedule import lr_factor, progress_of  # noqa: E402
+
+#: what records of format 1 do not hold
+LATER = {
+    "optimizer": "adam",
+    "momentum_2": 0.5,
+    "eps": 1e-3,
+    "schedule": "step",
+    "schedule_steps": (3, 9),
+    "gamma": 0.5,
+    "trainable_scope": ("loc",),
+}
 
 
 @pytest.mark.parametrize(
@@ -56,54 +66,6 @@ def test_every_network_has_a_recipe() -> None:
         published_recipe("resnet")
 
 
-@pytest.mark.parametrize("model", ["vgg16", "mobilenet_v1"])
-def test_the_rate_is_that_of_the_published_schedule(model: str) -> None:
-    """Constant, then torch's CosineAnnealingLR over what is left, moved once an epoch."""
-    recipe, per_epoch = published_recipe(model), 7
-    assert recipe.epochs is not None
-    held = round(recipe.warm_up * recipe.epochs)
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], recipe.lr)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs - held)
-    for epoch in range(recipe.epochs):
-        expected = optimizer.param_groups[0]["lr"]
-        for step in range(per_epoch):
-            done = progress_of(recipe, epoch * per_epoch + step, per_epoch, 0.0)
-            # the scheduler multiplies factors up, some 60 roundings
-            assert recipe.lr * lr_factor(recipe, done) == pytest.approx(expected, abs=1e-9)
-        optimizer.step()
-        if epoch >= held:
-            cosine.step()
-    assert progress_of(recipe, recipe.epochs * per_epoch, per_epoch, 0.0) == 1
-
-
-def test_every_epoch_has_its_rate_however_long_it_is() -> None:
-    recipe = Recipe(epochs=60, warm_up=0.0)
-    for per_epoch in (1, 3, 7, 1000, 3667):
-        for epoch in (1, 7, 29, 59):
-            at = progress_of(recipe, epoch * per_epoch, per_epoch, 0.0)
-            expected = 0.5 * (1 + math.cos(math.pi * epoch / 60))
-            assert lr_factor(recipe, at) == pytest.approx(expected, abs=1e-12)
-            before = progress_of(recipe, epoch * per_epoch - 1, per_epoch, 0.0)
-            assert lr_factor(recipe, before) > lr_factor(recipe, at)
-
-
-def test_a_budget_of_updates_or_minutes_moves_the_rate_smoothly() -> None:
-    updates = Recipe(epochs=None, iterations=100, warm_up=0.2, ramp=0.1)
-    factors = [lr_factor(updates, progress_of(updates, i, 9, 0.0)) for i in range(101)]
-    assert factors[0] == pytest.approx(0.05)
-    assert factors[5] == pytest.approx(0.525)
-    assert factors[10:20] == [1.0] * 10
-    assert factors[60] == pytest.approx(0.5)
-    assert factors[100] == pytest.approx(0)
-    minutes = Recipe(epochs=None, minutes=2.0, warm_up=0.0)
-    assert lr_factor(minutes, progress_of(minutes, 7, 9, 60.0)) == pytest.approx(0.5)
-
-
-def test_constant_all_the_way() -> None:
-    recipe = Recipe(epochs=3, warm_up=1.0)
-    assert {lr_factor(recipe, p / 10) for p in range(11)} == {1.0}
-
-
 def test_a_budget_takes_the_place_of_another() -> None:
     recipe = published_recipe("vgg16").with_changes(iterations=10, lr=0.1, batch=None)
     assert (recipe.epochs, recipe.iterations, recipe.lr, recipe.batch) == (None, 10, 0.1, 32)
@@ -127,11 +89,28 @@ def test_a_budget_takes_the_place_of_another() -> None:
         {"seed": -1},
         {"minutes": math.inf},
         {"weight_decay": math.nan},
+        {"optimizer": "lion"},
+        {"momentum_2": 1.0},
+        {"eps": 0.0},
+        {"schedule": "linear"},
+        {"schedule_steps": ()},
+        {"schedule_steps": (3, 0)},
+        {"gamma": 1.5},
+        {"gamma": 0.0},
+        {"trainable_scope": ()},
+        {"trainable_scope": ("base", "")},
     ],
 )
 def test_impossible_values_are_named(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"{next(iter(given))} .*expected"):
         Recipe().with_changes(**given)
+
+
+@pytest.mark.parametrize("schedule", ["step", "multi_step", "exponential"])
+def test_epochs_of_a_warm_up_in_minutes_are_not_known(schedule: str) -> None:
+    with pytest.raises(UsageError, match=f"warm_up 0.1 with minutes and schedule {schedule}"):
+        Recipe(epochs=None, minutes=5, warm_up=0.1, schedule=schedule)  # type: ignore[arg-type]
+    Recipe(epochs=None, minutes=5, warm_up=0.0, schedule=schedule)  # type: ignore[arg-type]
 
 
 def test_differences_are_named() -> None:
@@ -141,6 +120,27 @@ def test_differences_are_named() -> None:
         "lr is 0.004, was 0.5",
         "ema_decay is None, was 0.9",
     ]
+    mine = Recipe(schedule_steps=(10, 20), trainable_scope=("loc", "conf"))
+    assert recipe_differences(mine, mine.to_dict()) == []
+    assert recipe_differences(mine, Recipe().to_dict()) == [
+        "schedule_steps is [10, 20], was [1]",
+        "trainable_scope is ['loc', 'conf'], was None",
+    ]
+
+
+def test_a_run_of_before_is_one_with_the_defaults_of_what_came_later() -> None:
+    then = {name: value for name, value in Recipe().to_dict().items() if name not in LATER}
+    assert recipe_from_fields(Fields(then), 1) == Recipe()
+    assert recipe_differences(Recipe(), then) == []
+    assert recipe_differences(Recipe(optimizer="adam"), then) == ["optimizer is 'adam', was 'sgd'"]
+    with pytest.raises(ValueError, match="optimizer is missing"):
+        recipe_from_fields(Fields(then))
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_a_reader_of_format_1_would_not_obey_needs_format_2(name: str) -> None:
+    assert not Recipe(lr=0.5, seed=3).needs_format_2
+    assert Recipe().with_changes(**{name: LATER[name]}).needs_format_2
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,7 @@ def test_differences_are_named() -> None:
         Recipe(),
         Recipe(epochs=None, minutes=2.5, head_lr=0.1, clip_norm=3.0, ema_decay=0.9),
         Recipe(background=0.5, precision="amp", channels_last=False, seed=2**63 - 1),
+        Recipe().with_changes(**LATER),
     ],
 )
 def test_a_recipe_is_read_back_from_json(recipe: Recipe) -> None:
@@ -167,6 +168,11 @@ def test_a_recipe_is_read_back_from_json(recipe: Recipe) -> None:
         ("precision", "fp8"),
         ("epochs", None),
         ("seed", 2**63),
+        ("optimizer", "lion"),
+        ("schedule_steps", 3),
+        ("schedule_steps", [0]),
+        ("trainable_scope", "base"),
+        ("gamma", "0.5"),
     ],
 )
 def test_what_is_no_recipe_is_refused(name: str, value: object) -> None:

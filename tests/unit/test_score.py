@@ -179,7 +179,7 @@ def test_ap_of_a_class_is_that_of_a_run_on_it_alone(golden_results) -> None:
         )
         alone = score(replace(annotations, categories=(category,), boxes=tuple(boxes)), own).metrics
         both = by_name[str(category["name"])]
-        assert (both.ap, both.ap50) == (alone["AP"], alone["AP50"])
+        assert (both.aps["AP"], both.aps["AP50"]) == (alone["AP"], alone["AP50"])
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.9])

@@ -188,7 +188,7 @@ def _rewritten(whole: Run, folder: Path, change: Callable[[dict[str, Any]], None
 def test_a_resume_file_of_a_newer_format_is_refused(whole: Run, tmp_path: Path) -> None:
     learner = learner_of(small_recipe())
     for number, words in (
-        (2, "written by a newer ssd-small.*format 2.*update"),
+        (3, "written by a newer ssd-small.*format 3.*update"),
         (None, "last.pth"),
     ):
         folder = _rewritten(whole, tmp_path, lambda content: content.update(format=number))  # noqa: B023

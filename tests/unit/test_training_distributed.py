@@ -41,8 +41,9 @@ from ssd_small.training.step import update
 
 torch.set_num_threads(1)
 folder, damaged = Path(sys.argv[2]), sys.argv[3] == "damaged"
+more = json.loads(sys.argv[5])
 with joined_processes("cpu") as processes:
-    learner = learner_of(small_recipe(batch=4), processes, torch.float64)
+    learner = learner_of(small_recipe(batch=4, **more), processes, torch.float64)
     batches = NoiseBatches(learner.net, size=4)
     mine = slice(2 * processes.rank, 2 * processes.rank + 2)
     reports = []
@@ -66,14 +67,19 @@ with joined_processes("cpu") as processes:
 """
 
 
-def _two_processes(folder: Path, kind: str = "sound") -> None:
+#: all but this learns nothing, and the optimizer is another
+PARTLY = {"trainable_scope": ["extras", "loc"], "optimizer": "adam", "lr": 1e-3}
+
+
+def _two_processes(folder: Path, kind: str = "sound", **more: object) -> None:
     script = folder / "child.py"
     script.write_text(_CHILD)
     tests = Path(__file__).resolve().parents[1]
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    arguments = [str(tests), str(folder), kind, str(UPDATES), json.dumps(more)]
     paths = [str(tests.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     done = subprocess.run(
-        [sys.executable, *launcher, str(script), str(tests), str(folder), kind, str(UPDATES)],
+        [sys.executable, *launcher, str(script), *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
@@ -116,8 +122,13 @@ def _running_values_kept(net: SsdNetwork) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def alone() -> tuple[list[list[float]], Learner]:
-    """What two processes must compute, by one process that halves its batches."""
-    learner = learner_of(small_recipe(batch=4), dtype=torch.float64)
+    """What two processes must compute."""
+    return _alone()
+
+
+def _alone(**more: object) -> tuple[list[list[float]], Learner]:
+    """The same by one process that halves its batches."""
+    learner = learner_of(small_recipe(batch=4, **more), dtype=torch.float64)
     learner.forward = _Halves(learner.net)
     batches = NoiseBatches(learner.net, size=4)
     reports = []
@@ -133,15 +144,31 @@ def alone() -> tuple[list[list[float]], Learner]:
 def test_two_processes_have_the_losses_and_weights_of_one(tmp_path: Path, alone) -> None:
     """With batch norm over the halves; pictures differ in their numbers of positives."""
     _two_processes(tmp_path)
-    expected, learner = alone
-    reports = json.loads((tmp_path / "reports.json").read_text())
+    _check_equal(tmp_path, *alone)
+
+
+@pytest.mark.slow
+def test_so_they_have_where_parts_of_the_network_do_not_learn(tmp_path: Path) -> None:
+    _two_processes(tmp_path, **PARTLY)
+    alone = _alone(**PARTLY)
+    _check_equal(tmp_path, *alone)
+    fresh = learner_of(small_recipe(batch=4), dtype=torch.float64).net.state_dict()
+    state = torch.load(tmp_path / "net.pth", weights_only=True)
+    moved = {name.partition(".")[0] for name in fresh if not torch.equal(fresh[name], state[name])}
+    assert moved == {"base", "extras", "loc"}
+    base = [name for name, _ in alone[1].net.base.named_parameters()]
+    assert all(torch.equal(fresh[f"base.{name}"], state[f"base.{name}"]) for name in base)
+
+
+def _check_equal(folder: Path, expected: list[list[float]], learner: Learner) -> None:
+    reports = json.loads((folder / "reports.json").read_text())
     assert [r[3] for r in reports] == [1.0] * UPDATES, "0 of the first process, 1 of the second"
     for mine, theirs in zip(reports, expected, strict=True):
         assert mine[2] == theirs[2]
         # sums in another order: some 1e-15, amplified by each update
         assert mine[:2] == pytest.approx(theirs[:2], rel=1e-9)
     for file, net in (("net.pth", learner.net), ("ema.pth", learner.result)):
-        state = torch.load(tmp_path / file, weights_only=True)
+        state = torch.load(folder / file, weights_only=True)
         for name, value in net.state_dict().items():
             assert torch.allclose(state[name].double(), value.double(), rtol=0, atol=1e-9), name
 

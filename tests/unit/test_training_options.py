@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,12 @@ from ssd_small.errors import UsageError  # noqa: E402
 from ssd_small.models.network import create_model  # noqa: E402
 from ssd_small.training.job import TrainingJob  # noqa: E402
 from ssd_small.training.options import job_from_options  # noqa: E402
-from ssd_small.training.recipe import published_recipe  # noqa: E402
+from ssd_small.training.recipe import (  # noqa: E402
+    OPTIMIZERS,
+    SCHEDULES,
+    Recipe,
+    published_recipe,
+)
 
 DATA: dict[str, Any] = {"annotations": Path("t.json"), "images": Path("i")}
 
@@ -38,6 +44,17 @@ def test_what_is_not_given_is_published_or_usual() -> None:
     assert job.recipe == published_recipe("mobilenet_v1").with_changes(lr=0.5)
     assert (job.workers, job.width, job.weights, job.resume) == (7, 1.0, None, False)
     assert (job.output, job.images, job.options.eval_every) == (Path("o"), Path("i"), 1)
+
+
+def test_every_field_of_a_recipe_is_an_option() -> None:
+    options = {option.name: option for option in command.params}
+    assert {field.name for field in fields(Recipe)} <= set(options)
+    choices = {
+        name: tuple(option.type.choices)
+        for name, option in options.items()
+        if isinstance(option.type, click.Choice)
+    }
+    assert (choices["optimizer"], choices["schedule"]) == (OPTIMIZERS, SCHEDULES)
 
 
 @pytest.mark.parametrize("width", [None, 0.2])
@@ -72,6 +89,10 @@ def test_a_shipped_checkpoint_gives_file_network_and_width() -> None:
             "digits/mobilenet_v1 is a mobilenet_v1, not a vgg16",
         ),
         ({**DATA, "model": "vgg16", "epochs": 1, "minutes": 1.0}, "epochs and minutes"),
+        (
+            {**DATA, "weights": "digits/mobilenet_v1", "init_scope": "base,,loc"},
+            "init_scope 'base,,loc': expected base, all, fitting",
+        ),
     ],
 )
 def test_options_that_do_not_make_a_job(options: dict[str, Any], words: str) -> None:

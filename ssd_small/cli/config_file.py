@@ -1,0 +1,197 @@
+"""``--config FILE.yml``: what a configuration file puts in the place of options not given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import BadFile, UsageError
+from .options import FILE, note
+
+if TYPE_CHECKING:
+    from ..artefacts.description import Description
+    from ..configs.experiment import Experiment
+    from ..models.network import SsdNetwork
+    from ..models.spec import ModelSpec
+
+config_option = click.option(
+    "--config",
+    type=FILE,
+    help="Configuration (YAML): of a published experiment, or config.yml of a run. What is given "
+    "here wins over it.",
+)
+
+
+def experiment_from_option(config: Path | None) -> Experiment | None:
+    """The configuration of --config; its notes go to standard error."""
+    if config is None:
+        return None
+    from ..configs.experiment import read_experiment
+
+    experiment = read_experiment(config)
+    for line in experiment.notes:
+        note(f"note: {line}")
+    return experiment
+
+
+def spec_from_experiment(experiment: Experiment, model: str | None) -> ModelSpec | None:
+    """The network that a configuration names or describes; None if neither it nor --model does.
+
+    Raises:
+        UsageError: --model names another one.
+        BadFile: what the file describes is no network, or it names one that there is not.
+    """
+    from ..models.registry import get_spec
+
+    asked = None if model is None else get_spec(model)
+    own: ModelSpec | None = None
+    if experiment.names_network:
+        from ..models.families import spec_from_config
+
+        own = spec_from_config(experiment.network, experiment.path)
+    elif "model" in experiment.options:
+        try:
+            own = get_spec(experiment.options["model"])
+        except UsageError as error:
+            raise BadFile(f"{experiment.path}: {error.command_line}") from error
+    if asked is not None and own is not None and asked != own:
+        raise UsageError(
+            f"--model {model} is another network than {own.name} of {experiment.path}; leave "
+            "--model or --config out"
+        )
+    return own if asked is None else asked
+
+
+def classes_from_experiment(experiment: Experiment) -> int | None:
+    """Classes of the network that a configuration describes; None if it describes none."""
+    described = experiment.names_network or experiment.has("MODEL.NUM_CLASSES")
+    return experiment.num_classes if described else None
+
+
+def weights_from_experiment(experiment: Experiment) -> Path | None:
+    """The checkpoint that a configuration names; RESUME_CHECKPOINT only where it is there."""
+    from ..models.shipped import find_shipped
+
+    own: Path | None = experiment.options.get("weights")
+    named = experiment.places.resume_checkpoint
+    if own is not None or named is None:
+        return own
+    if find_shipped(named) is None and not named.exists():
+        note(
+            f"note: {experiment.path}: RESUME_CHECKPOINT {named} is not there, so it is left out; "
+            "it is looked for from the present folder"
+        )
+        return None
+    return named
+
+
+def network_from_experiment(
+    experiment: Experiment,
+    model: str | None,
+    weights: Path | None,
+    num_classes: int | None,
+    width: float | None,
+    labels: Path | None,
+    *,
+    random_weights: bool = False,
+) -> tuple[SsdNetwork, Description]:
+    """The network of a configuration with its weights, and what it says of pixels and detections.
+
+    Args:
+        experiment: the configuration.
+        model, weights, num_classes, width, labels: of the command line; None for the file's.
+        random_weights: whether to go without weights.
+
+    Raises:
+        UsageError: --model is another network, or there are no weights.
+    """
+    from ..artefacts.experiment import postprocess_from_experiment
+    from ..artefacts.network import network_from_checkpoint, random_network
+
+    spec = spec_from_experiment(experiment, model)
+    width = width or experiment.options.get("width")
+    if num_classes is None and experiment.has("MODEL.NUM_CLASSES"):
+        num_classes = experiment.num_classes
+    sizes: dict[str, Any] = {"num_classes": num_classes, "width": width, "labels": labels}
+    weights = weights or (None if random_weights else weights_from_experiment(experiment))
+    if weights is not None:
+        name = None if spec is None else spec.name
+        net, description = network_from_checkpoint(weights, name, **sizes)
+    elif spec is None:
+        raise UsageError(f"no network: {experiment.path} describes none; pass --model NAME")
+    elif not random_weights:
+        raise UsageError(f"{spec.name} of {experiment.path} needs weights: pass --weights FILE")
+    else:
+        sizes["num_classes"] = num_classes or classes_from_experiment(experiment)
+        net, description = random_network(spec, **sizes)
+    preprocessing = description.preprocessing
+    if experiment.has("DATASET.PIXEL_MEANS"):
+        preprocessing = replace(preprocessing, mean=experiment.dataset.pixel_means)
+    return net, replace(
+        description,
+        preprocessing=preprocessing,
+        postprocess=postprocess_from_experiment(experiment, description.postprocess),
+    )
+
+
+Sets = tuple[tuple[str, str], ...]
+
+
+def data_from_experiment(
+    experiment: Experiment, annotations: Path | None, images: Path | None, sets: Sets | None
+) -> tuple[Path | None, Path | None, Sets | None]:
+    """Ground truth to evaluate on: annotations, images and sets, the command line's where given.
+
+    A file's own ``val_`` options win over its DATASET_DIR with TEST_SETS. A folder on the command
+    line is read by the sets of the file.
+    """
+    from ..datasets.sets import checked_sets
+
+    own, data = experiment.options, experiment.dataset
+    folder, pictures, of_file = data.dataset_dir, None, data.test_sets
+    if "val_annotations" in own:
+        folder, pictures, of_file = (
+            own["val_annotations"],
+            own.get("val_images"),
+            own.get("val_sets", ()),
+        )
+    if annotations is not None:
+        pictures = None
+        of_file = of_file if annotations.is_dir() else ()
+    images = images or (None if sets else pictures)
+    if sets is None and images is None and of_file and folder is not None:
+        try:
+            sets = checked_sets(of_file)
+        except UsageError as error:
+            raise BadFile(f"{experiment.path}: {error.command_line}") from error
+    return annotations or folder, images, sets
+
+
+def check_engine(experiment: Experiment, engine: Path, model: str) -> None:
+    """Refuse a configuration of another network than an engine, which knows its own."""
+    spec = spec_from_experiment(experiment, None)
+    if spec is not None and spec.name != model:
+        raise UsageError(
+            f"{engine} is a {model}, and {experiment.path} is of {spec.name}; leave one out"
+        )
+
+
+def train_options(
+    experiment: Experiment, given: dict[str, Any]
+) -> tuple[dict[str, Any], Path | None]:
+    """Options of ``train`` with the file's in the place of those not given, and the output."""
+    from ..training.configuration import merged_options, options_from_experiment
+
+    spec = spec_from_experiment(experiment, given.get("model"))
+    # --weights on the command line takes the place of the file's; its RESUME_SCOPE stays
+    weights = given.get("weights") or weights_from_experiment(experiment)
+    from_file = options_from_experiment(experiment, weights)
+    from_file.pop("model", None)
+    options = merged_options(from_file, given)
+    if spec is not None:
+        options["model"] = spec.name
+    output: Path | None = options.pop("output", None)
+    return options, output

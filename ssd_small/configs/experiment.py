@@ -1,0 +1,192 @@
+"""A configuration file as values: sections of a published experiment, options of our own, or both.
+
+Keys in capitals are those of the published repository (``train.py --cfg FILE``), with its types and
+defaults. Keys in small letters are the options of ``ssd-small train``; where both say something,
+these win, and over them what stands on the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import BadFile
+from .kinds import Kind, kinds_of, shown
+from .network import NETWORK_KEYS, NetworkConfig, network_config_from_dict
+from .options import OPTIONS
+from .sections import (
+    DatasetSection,
+    EvaluationSection,
+    MatcherSection,
+    ModelSection,
+    Places,
+    PostProcessSection,
+    TrainSection,
+)
+from .yaml_file import mapping_from_yaml
+
+Section = TypeVar("Section")
+
+#: what a file should have been, for messages
+EXPECTED = "a configuration (YAML)"
+SECTIONS: Mapping[str, type[Any]] = {
+    "MODEL": ModelSection,
+    "TRAIN": TrainSection,
+    "TEST": EvaluationSection,
+    "MATCHER": MatcherSection,
+    "POST_PROCESS": PostProcessSection,
+    "DATASET": DatasetSection,
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a configuration file says; what it leaves out has the published default.
+
+    Attributes:
+        path: the file.
+        network: of the MODEL section.
+        model, train, test, matcher, post_process, dataset: the sections.
+        places: folders and files named outside the sections.
+        options: our own keys that are set, by name.
+        given: published keys that the file has (``TRAIN.OPTIMIZER.EPS``).
+        notes: what may surprise, a line each.
+    """
+
+    path: Path
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    model: ModelSection = field(default_factory=ModelSection)
+    train: TrainSection = field(default_factory=TrainSection)
+    test: EvaluationSection = field(default_factory=EvaluationSection)
+    matcher: MatcherSection = field(default_factory=MatcherSection)
+    post_process: PostProcessSection = field(default_factory=PostProcessSection)
+    dataset: DatasetSection = field(default_factory=DatasetSection)
+    places: Places = field(default_factory=Places)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """MODEL.NUM_CLASSES, background among them."""
+        return self.model.num_classes
+
+    def has(self, key: str) -> bool:
+        """Whether the file has a published key, or any of a section."""
+        return any(one == key or one.startswith(f"{key}.") for one in self.given)
+
+    @property
+    def names_network(self) -> bool:
+        """Whether the file describes its network, and no name in small letters replaces it."""
+        keys = (f"MODEL.{key}" for key in NETWORK_KEYS)
+        return "model" not in self.options and any(self.has(key) for key in keys)
+
+
+def read_experiment(path: str | Path) -> Experiment:
+    """Read a configuration file.
+
+    Raises:
+        BadFile: it cannot be read, is no mapping in YAML, or a value is of another type, out of
+            range, or of what there is not (an optimizer, say); one line with file, key and value.
+    """
+    path = Path(path)
+    values = mapping_from_yaml(path, EXPECTED)
+    reader = _Reader(path)
+    sections = {name: reader.mapping(values[name], name) for name in SECTIONS if name in values}
+    model = sections.get("MODEL", {})
+    network_keys = {key: model.pop(key) for key in NETWORK_KEYS if key in model}
+    reader.given |= {f"MODEL.{key}" for key in network_keys}
+    network = network_config_from_dict(network_keys, path)
+    read = {
+        name.lower(): reader.section(kind, sections.get(name, {}), name)
+        for name, kind in SECTIONS.items()
+    }
+    outside = {key: value for key, value in values.items() if key not in SECTIONS}
+    places = {key: outside.pop(key) for key in kinds_of(Places) if key in outside}
+    options = {
+        key: OPTIONS[key].read(value, key, path)
+        # nothing is what an option has that is not given
+        for key, value in outside.items()
+        if key in OPTIONS and value is not None
+    }
+    reader.note_unknown(outside, "", [*SECTIONS, *kinds_of(Places), *OPTIONS])
+    return Experiment(
+        path,
+        network,
+        places=reader.section(Places, places, ""),
+        options={key: value for key, value in options.items() if value is not None},
+        given=frozenset(reader.given),
+        notes=(*reader.all_notes(), *_size_note(path, network)),
+        **read,
+    )
+
+
+def _size_note(path: Path, network: NetworkConfig) -> Iterable[str]:
+    height, width = network.image_size
+    if height != width:
+        yield (
+            f"{path}: MODEL.IMAGE_SIZE [{height}, {width}] is height and width, as its priors read "
+            "it; the published resize took it as width and height"
+        )
+
+
+@dataclass
+class _Reader:
+    """Reads sections, and remembers what was there."""
+
+    path: Path
+    given: set[str] = field(default_factory=set)
+    unused: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def mapping(self, value: object, name: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise BadFile(f"{self.path}: {name}: got {shown(value)}, expected keys with values")
+        self.given.add(name)
+        return dict(value)
+
+    def section(self, kind: type[Section], values: Mapping[str, Any], name: str) -> Section:
+        """A section from its values; ``name`` is where it stands."""
+        known = kinds_of(kind)
+        prefix = f"{name}." if name else ""
+        read = {}
+        for key, value in values.items():
+            if key not in known:
+                continue
+            self.given.add(prefix + key)
+            place, value_kind, unused = known[key]
+            if unused:
+                self.unused.append(prefix + key)
+            read[place] = self._value(kind, place, value_kind, value, prefix + key)
+        candidates = [*known, *(NETWORK_KEYS if name == "MODEL" else ())]
+        self.note_unknown(values, prefix, candidates)
+        return kind(**read)
+
+    def _value(
+        self, section: type[Any], place: str, kind: Kind | None, value: object, key: str
+    ) -> Any:
+        if kind is not None:
+            return kind.read(value, key, self.path)
+        nested = getattr(section(), place)
+        assert is_dataclass(nested)
+        return self.section(type(nested), self.mapping(value, key), key)
+
+    def note_unknown(self, values: Mapping[str, Any], prefix: str, known: Iterable[str]) -> None:
+        """Name the keys that there are not, with what may have been meant."""
+        by_capitals = {one.upper(): one for one in known}
+        for key in values:
+            if key in by_capitals.values():
+                continue
+            near = get_close_matches(key.upper()[:60], by_capitals, 1)
+            hint = f"; {prefix}{by_capitals[near[0]]} is one" if near else ""
+            name = " ".join(f"{prefix}{key}".split())
+            self.notes.append(f"{self.path}: {name[:80]} is no known key, left out{hint}")
+
+    def all_notes(self) -> list[str]:
+        """What is left out, a line each; what means nothing here in one line."""
+        if not self.unused:
+            return self.notes
+        return [*self.notes, f"{self.path}: without effect here: {', '.join(self.unused)}"]
