@@ -101,14 +101,18 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
 def _from_checkpoint(options: Mapping[str, Any], scope: str) -> dict[str, Any]:
     """Path, network and width of the checkpoint to start from, as far as they are not given."""
     opened = open_checkpoint(options["weights"])
-    asked, network = options.get("model"), options.get("network")
+    network, asked = options.get("network"), None
+    if network is not None:
+        asked = spec_from_config(network)
+    elif "model" in options:
+        asked = get_spec(options["model"])
     # part of a checkpoint may go into another network
-    model = asked if asked is not None and scope != "all" else spec_of(opened, asked).name
+    spec = asked if asked is not None and scope != "all" else spec_of(opened, asked)
     width = options.get("width") or opened.width
     if width is None:
-        spec = get_spec(model) if network is None else spec_from_config(network)
         width = width_from_state(opened.state, spec) or TrainingJob.width
-    return {"weights": opened.path, "model": model, "network": network, "width": width}
+    network = None if spec.name in known_models() else spec.config
+    return {"weights": opened.path, "model": spec.name, "network": network, "width": width}
 
 
 def _with_network(options: Mapping[str, Any]) -> dict[str, Any]:
