@@ -56,7 +56,7 @@ def spec_from_experiment(experiment: Experiment, model: str | None) -> ModelSpec
         try:
             own = get_spec(experiment.options["model"])
         except UsageError as error:
-            raise BadFile(f"{experiment.path}: {error.command_line}") from error
+            raise BadFile(f"{experiment.path}: {error}") from error
     if asked is not None and own is not None and asked != own:
         raise UsageError(
             f"--model {model} is another network than {own.name} of {experiment.path}; leave "
@@ -166,7 +166,7 @@ def data_from_experiment(
         try:
             sets = checked_sets(of_file)
         except UsageError as error:
-            raise BadFile(f"{experiment.path}: {error.command_line}") from error
+            raise BadFile(f"{experiment.path}: {error}") from error
     return annotations or folder, images, sets
 
 

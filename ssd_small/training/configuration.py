@@ -40,7 +40,7 @@ def recipe_from_experiment(experiment: Experiment) -> Recipe:
     try:
         return Recipe().with_changes(**merged_options(given, own))
     except UsageError as error:
-        raise BadFile(f"{experiment.path}: {error.command_line}") from error
+        raise BadFile(f"{experiment.path}: {error}") from error
 
 
 def options_from_experiment(experiment: Experiment, weights: Path | None) -> Options:
@@ -213,4 +213,4 @@ def _check_words(experiment: Experiment) -> None:
         if "init_scope" in options:
             substrings_from_scope(options["init_scope"])
     except UsageError as error:
-        raise BadFile(f"{experiment.path}: {error.command_line}") from error
+        raise BadFile(f"{experiment.path}: {error}") from error
