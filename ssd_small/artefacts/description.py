@@ -11,10 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from .._version import __version__
+from ..configs.network import (
+    NETWORK_KEYS,
+    NetworkConfig,
+    network_config_from_dict,
+    network_config_to_dict,
+)
 from ..errors import BadFile, UsageError
 from ..models.priors import priors_from_levels
+from ..models.families import spec_from_config
+from ..models.registry import get_spec, known_models
 from ..models.shapes import levels_from_spec
-from ..models.spec import ModelSpec
+from ..models.spec import ListedLevel, ModelSpec
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess import PostprocessParams
 from ..postprocess.params import MAX_CLASSES
@@ -29,8 +37,9 @@ from .parts import (
 from .record import Fields, check_record, unknown_fields, with_unknown_fields
 from .strict_json import SURROGATE, record_from_json
 
-#: version of the description; raised when a reader of the old one would go wrong
-DESCRIPTION_FORMAT = 1
+#: newest version of the description; raised when a reader of the old one would go wrong. What one
+#: of 1 can read is written as 1: 2 is for prior boxes that are listed
+DESCRIPTION_FORMAT = 2
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
 
@@ -50,6 +59,7 @@ class Description:
         levels: prior boxes per feature map, with the maps' (rows, columns).
         clip: which prior coordinates are clamped.
         has_decode_nms: whether decode + NMS are inside (five outputs) or not (loc and conf).
+        network: what the network is, if this version has no name for it; None for a named one.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
@@ -64,6 +74,7 @@ class Description:
     levels: Levels
     clip: str
     has_decode_nms: bool
+    network: NetworkConfig | None = None
     tool_version: str = __version__
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -96,15 +107,35 @@ class Description:
             raise ValueError(f"{len(self.labels)} labels for {self.num_classes} classes")
         if not np.isfinite(self.priors).all():
             raise ValueError("prior boxes are not finite")
+        if self.network is not None:
+            self._check_network(spec_from_description(self))
+
+    def _check_network(self, spec: ModelSpec) -> None:
+        """Refuse a network that contradicts the rest, with ValueError."""
+        size = (self.preprocessing.height, self.preprocessing.width)
+        faults = {
+            f"model: got {self.model!r}, expected {spec.name!r}": self.model != spec.name,
+            f"an input of {size}, the network's is {spec.input_size}": size != spec.input_size,
+            "other prior boxes than those of network": (self.levels, self.clip)
+            != (levels_from_spec(spec), spec.clip),
+        }
+        for fault, is_so in faults.items():
+            if is_so:
+                raise ValueError(fault)
 
     def with_decode_nms(self, inside: bool, params: PostprocessParams | None = None) -> Description:
         """The same network with or without decode + NMS."""
         return replace(self, has_decode_nms=inside, postprocess=params or self.postprocess)
 
+    @property
+    def _oldest_format(self) -> int:
+        """The oldest format whose readers understand this."""
+        return 2 if any(isinstance(level, ListedLevel) for level, _ in self.levels) else 1
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; unknown fields that were read are written again."""
         own: dict[str, Any] = {
-            "format": DESCRIPTION_FORMAT,
+            "format": self._oldest_format,
             "tool_version": self.tool_version,
             "model": self.model,
             "num_classes": self.num_classes,
@@ -117,6 +148,8 @@ class Description:
             "clip": self.clip,
             "has_decode_nms": self.has_decode_nms,
         }
+        if self.network is not None:
+            own["network"] = network_config_to_dict(self.network)
         return with_unknown_fields(own, self.unknown)
 
     @classmethod
@@ -142,6 +175,7 @@ class Description:
                 levels=levels_from_fields(fields.records("levels")),
                 clip=fields.text("clip", ("all", "size", "none")),
                 has_decode_nms=fields.flag("has_decode_nms"),
+                network=_network_from_fields(fields, source),
                 tool_version=fields.text("tool_version"),
             )
             description._check()
@@ -170,6 +204,29 @@ class Description:
                 f"{source} holds a damaged description ({error}); export it again"
             ) from error
         return cls.from_dict(values, source)
+
+
+def _network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | None:
+    if "network" not in fields:
+        return None
+    values = fields.mapping("network")
+    known = {key: value for key, value in values.items() if key in NETWORK_KEYS}
+    missing = [key for key in NETWORK_KEYS if key not in known]
+    if missing:
+        raise ValueError(f"network.{missing[0]} is missing")
+    return network_config_from_dict(known, source, "network")
+
+
+def spec_from_description(description: Description) -> ModelSpec:
+    """The network of a description: by its name, or as it is described.
+
+    Raises:
+        UsageError: there is no network of that name.
+        BadFile: what is described is no network.
+    """
+    if description.network is None:
+        return get_spec(description.model)
+    return spec_from_config(description.network, f"the network of {description.model}")
 
 
 def description_from_spec(
@@ -202,6 +259,7 @@ def description_from_spec(
         levels=levels_from_spec(spec),
         clip=spec.clip,
         has_decode_nms=has_decode_nms,
+        network=None if spec.name in known_models() else spec.config,
     )
 
 

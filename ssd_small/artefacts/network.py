@@ -14,7 +14,12 @@ from ..models.shipped import ShippedCheckpoint, find_shipped
 from ..models.spec import ModelSpec
 from ..requirements import require
 from .checkpoint import CheckpointRecord, check_against_spec
-from .description import Description, check_labels, description_from_spec
+from .description import (
+    Description,
+    check_labels,
+    description_from_spec,
+    spec_from_description,
+)
 from .labels import read_labels
 from .strict_json import quoted
 
@@ -55,6 +60,13 @@ class OpenedCheckpoint:
         return None if self.record is None else self.record.description.model
 
     @property
+    def spec(self) -> ModelSpec | None:
+        """Its network, if it says so."""
+        if self.shipped is not None:
+            return get_spec(self.shipped.model)
+        return None if self.record is None else spec_from_description(self.record.description)
+
+    @property
     def width(self) -> float | None:
         """Channel multiplier, if it says so; else it can be read off the weights."""
         if self.shipped is not None:
@@ -84,15 +96,16 @@ def open_checkpoint(weights: str | Path) -> OpenedCheckpoint:
 
 def _check_record(own: Description, state: dict[str, Tensor], path: Path) -> None:
     """Refuse a record of an unknown network, or of another one than the tensors are of."""
-    if own.model not in known_models():
+    if own.network is None and own.model not in known_models():
         raise BadFile(
             f"checkpoint {path} is of a network {quoted(own.model)}, which this version does not "
             "know; update ssd-small, or take an undamaged copy"
         )
-    check_against_spec(own, get_spec(own.model), path)
+    spec = spec_from_description(own)
+    check_against_spec(own, spec, path)
     from ..models.checkpoint import count_differences
 
-    differing = count_differences(own.model, own.num_classes, own.width, state)
+    differing = count_differences(spec, own.num_classes, own.width, state)
     if differing:
         raise BadFile(
             f"the record of checkpoint {path} tells of {own.model} with {own.num_classes} classes "
@@ -103,7 +116,7 @@ def _check_record(own: Description, state: dict[str, Tensor], path: Path) -> Non
 
 def network_from_checkpoint(
     weights: str | Path,
-    model: str | None = None,
+    model: str | ModelSpec | None = None,
     *,
     num_classes: int | None = None,
     width: float | None = None,
@@ -113,7 +126,8 @@ def network_from_checkpoint(
 
     Args:
         weights: checkpoint file, or the name of a shipped one, which knows its model and labels.
-        model: name of the network; checkpoints of ``ssd-small train`` and shipped ones know it.
+        model: name of the network, or its spec; checkpoints of ``ssd-small train`` and shipped
+            ones know it.
         num_classes, width: default: what the checkpoint says, else read off the weights.
         labels: class names, or the text file that holds them; default: what the checkpoint says.
 
@@ -127,12 +141,12 @@ def network_from_checkpoint(
     path, record = opened.path, opened.record
     if opened.shipped is not None and labels is None:
         labels = opened.shipped.labels_path
-    model = model_of(opened, model)
+    spec = spec_of(opened, model)
     if record is not None:
         num_classes, width = _size_of(opened.name, record.description, num_classes, width)
     from ..models.checkpoint import model_from_state
 
-    net = model_from_state(model, opened.state, path, num_classes, width)
+    net = model_from_state(spec, opened.state, path, num_classes, width)
     origin, names = f"sha256:{sha256_of(path)}", labels_from(labels)
     if record is None:
         return net, description_from_spec(
@@ -144,23 +158,27 @@ def network_from_checkpoint(
     return net, replace(own, weights=origin, labels=own.labels if names is None else names)
 
 
-def model_of(opened: OpenedCheckpoint, asked: str | None) -> str:
+def spec_of(opened: OpenedCheckpoint, asked: str | ModelSpec | None) -> ModelSpec:
     """The network to build for a checkpoint: its own, which must be the one asked for.
 
     Raises:
         UsageError: it is another one, names both; or nobody says which.
     """
-    if asked is not None and opened.model is not None and get_spec(asked).name != opened.model:
+    spec = get_spec(asked) if isinstance(asked, str) else asked
+    own = opened.spec
+    if spec is not None and own is not None and spec != own:
+        same = "" if spec.name != own.name else " with other levels, priors or input"
+        option = "that --model" if own.name in known_models() else "that --config"
         raise UsageError(
-            f"{opened.name} is a {opened.model}, not a {asked}; pass that --model, or none"
+            f"{opened.name} is a {own.name}, not a {spec.name}{same}; pass {option}, or none"
         )
-    model = asked or opened.model
-    if model is None:
+    known = spec or own
+    if known is None:
         raise UsageError(
             f"{opened.path} does not say which network it is of: pass --model NAME (see "
-            "'ssd-small models')"
+            "'ssd-small models'), or --config FILE.yml"
         )
-    return model
+    return known
 
 
 def _size_of(

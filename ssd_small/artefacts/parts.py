@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..models.spec import Level
+from ..models.spec import AnyLevel, Level, ListedLevel
 from ..pictures.preprocessing import COLOR_ORDERS, INTERPOLATIONS, Preprocessing
 from ..postprocess.params import ACTIVATIONS, MAX_PRIORS, PostprocessParams
 from .record import Fields
@@ -13,7 +13,7 @@ MOST_SIDE = 1 << 13
 #: fits float32
 _LEAST, _MOST = 1e-6, 1e6
 
-Levels = tuple[tuple[Level, tuple[int, int]], ...]
+Levels = tuple[tuple[AnyLevel, tuple[int, int]], ...]
 
 
 def preprocessing_from_fields(fields: Fields) -> Preprocessing:
@@ -55,8 +55,14 @@ def levels_from_fields(records: list[Fields]) -> Levels:
     return levels
 
 
-def _level(fields: Fields) -> tuple[Level, tuple[int, int]]:
+def _level(fields: Fields) -> tuple[AnyLevel, tuple[int, int]]:
     rows, columns = fields.integers("map", 1, MOST_SIDE, count=2)
+    if "boxes" in fields:
+        down, across = fields.numbers("steps", _LEAST, _MOST, count=2)
+        boxes = fields.pairs("boxes", _LEAST, _MOST)
+        if not boxes:
+            raise ValueError("boxes: got none, expected at least one")
+        return ListedLevel((down, across), boxes), (rows, columns)
     sizes, ratios = (fields.numbers(n, _LEAST, _MOST) for n in ("sizes", "aspect_ratios"))
     if not sizes:
         raise ValueError("sizes: got none, expected at least one")
@@ -65,12 +71,17 @@ def _level(fields: Fields) -> tuple[Level, tuple[int, int]]:
 
 def levels_to_list(levels: Levels) -> list[dict[str, object]]:
     """JSON-ready form."""
-    return [
-        {
-            "map": list(feature_map),
-            "step": float(level.step),
-            "sizes": [float(size) for size in level.sizes],
-            "aspect_ratios": [float(ratio) for ratio in level.aspect_ratios],
+    return [{"map": list(feature_map), **_level_to_dict(level)} for level, feature_map in levels]
+
+
+def _level_to_dict(level: AnyLevel) -> dict[str, object]:
+    if isinstance(level, ListedLevel):
+        return {
+            "steps": [float(step) for step in level.steps],
+            "boxes": [[float(side) for side in box] for box in level.boxes],
         }
-        for level, feature_map in levels
-    ]
+    return {
+        "step": float(level.step),
+        "sizes": [float(size) for size in level.sizes],
+        "aspect_ratios": [float(ratio) for ratio in level.aspect_ratios],
+    }

@@ -202,6 +202,19 @@ class Fields:
             raise self._wrong(name, _range("a list of finite numbers", least, most))
         return tuple(float(v) for v in value)
 
+    def pairs(
+        self, name: str, least: float = -math.inf, most: float = math.inf
+    ) -> tuple[tuple[float, float], ...]:
+        """A list of pairs of finite numbers in a range, its ends among it."""
+        pairs = []
+        for value in self._list(name, None):
+            if not isinstance(value, (list, tuple)) or len(value) != 2:
+                raise self._wrong(name, "a list of pairs of numbers")
+            if not all(is_number(v) and least <= v <= most for v in value):
+                raise self._wrong(name, _range("pairs of finite numbers", least, most))
+            pairs.append((float(value[0]), float(value[1])))
+        return tuple(pairs)
+
     def integers(
         self, name: str, least: int, most: int, count: int | None = None
     ) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import BadFile, UsageError
 from ..files import write_bytes
@@ -69,14 +69,14 @@ def recorded_model(record: Any) -> str | None:
 
 
 def model_from_checkpoint(
-    name: str, path: str | Path, num_classes: int | None = None, width: float | None = None
+    model: str | ModelSpec, path: str | Path, num_classes: int | None = None, width: float | None = None
 ) -> SsdNetwork:
     """Build the network a checkpoint was made for and load it; see :func:`model_from_state`."""
-    return model_from_state(name, read_state_dict(path), path, num_classes, width)
+    return model_from_state(model, read_state_dict(path), path, num_classes, width)
 
 
 def model_from_state(
-    name: str,
+    model: str | ModelSpec,
     state: StateDict,
     path: str | Path,
     num_classes: int | None = None,
@@ -89,7 +89,7 @@ def model_from_state(
     Raises:
         BadFile: as :func:`load_checkpoint`.
     """
-    spec = get_spec(name)
+    spec = get_spec(model) if isinstance(model, str) else model
     size = (
         num_classes if num_classes is not None else _num_classes_of(state, spec) or 81,
         width if width is not None else width_from_state(state, spec) or 1.0,
@@ -211,11 +211,13 @@ def _differences(net: SsdNetwork, state: StateDict, scope: str = "") -> list[str
     return lines
 
 
-def count_differences(name: str, num_classes: int, width: float, state: StateDict) -> int:
+def count_differences(
+    spec: ModelSpec, num_classes: int, width: float, state: StateDict
+) -> int:
     """How many keys of a state dict are not those of a network; 0 if it is that network's."""
     # the network may be of more memory than there is
     with torch.device("meta"):
-        return len(_differences(SsdNetwork(get_spec(name), num_classes, width), state))
+        return len(_differences(SsdNetwork(spec, num_classes, width), state))
 
 
 def check_values(own: StateDict, state: StateDict, path: str | Path) -> None:
@@ -264,14 +266,16 @@ def width_from_state(state: StateDict, spec: ModelSpec) -> float | None:
     None if no multiplier fits all layers.
     """
     with torch.device("meta"):
-        full = SsdNetwork(spec, num_classes=2).state_dict()
+        full = SsdNetwork(spec, num_classes=2)
     low, high = 0.0, math.inf
-    for key, tensor in full.items():
-        if key in state and state[key].ndim and tensor.ndim and key[:4] not in ("loc.", "conf"):
-            # the inverse of spec.scaled_channels: rounding to 8, at least 8
-            channels = state[key].shape[0]
-            low = max(low, (channels - 4) / tensor.shape[0] if channels > 8 else 0.0)
-            high = min(high, (channels + 4) / tensor.shape[0])
+    for name, module in full.named_modules():
+        tensor = state.get(f"{name}.weight")
+        # heads, and what follows from another layer's channels, are convolutions of other types
+        if type(module) is nn.Conv2d and tensor is not None and tensor.ndim:
+            # the inverse of layers.scaled_channels: rounding to 8, at least 8
+            channels = tensor.shape[0]
+            low = max(low, (channels - 4) / module.out_channels if channels > 8 else 0.0)
+            high = min(high, (channels + 4) / module.out_channels)
     if high == math.inf:  # not a layer in common
         return None
     for parts in (1, 2, 4, 8, 10, 16, 20, 100, 1000, 10**4, 10**5, 10**6):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..configs.experiment import read_experiment
 from ..errors import UsageError
 from .blocks import NamedConv, build
 from .head import HeadConv
 from .layers import Layer
 from .priors import priors_from_spec
-from .registry import get_spec
+from .registry import get_spec, spec_from_experiment
 from .shapes import check_feature_maps, feature_maps
 from .spec import Fusion, ModelSpec
 
@@ -181,16 +183,31 @@ def _flatten(x: Tensor, values: int) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values)
 
 
-def create_model(model: str | ModelSpec, num_classes: int = 81, width: float = 1.0) -> SsdNetwork:
+def create_model(
+    model: str | ModelSpec | None = None,
+    num_classes: int | None = None,
+    width: float = 1.0,
+    *,
+    config: str | Path | None = None,
+) -> SsdNetwork:
     """Build a network with random weights, in evaluation mode.
 
     Args:
         model: a name of :func:`list_models`, or a spec.
-        num_classes: classes including background.
+        num_classes: classes including background; default: the configuration's, else 81.
         width: channel multiplier.
+        config: a configuration file (YAML) that describes the network, in the place of ``model``.
 
     Raises:
-        UsageError: unknown name, or values out of range.
+        UsageError: unknown name, values out of range, or not one of ``model`` and ``config``.
+        BadFile: the configuration cannot be read, or describes no network.
     """
+    if (model is None) == (config is None):
+        raise UsageError("create_model takes a model or a configuration: pass one of the two")
+    if config is not None:
+        experiment = read_experiment(config)
+        model = spec_from_experiment(experiment)
+        num_classes = num_classes or experiment.num_classes
+    assert model is not None
     spec = get_spec(model) if isinstance(model, str) else model
-    return SsdNetwork(spec, num_classes, width).eval()
+    return SsdNetwork(spec, 81 if num_classes is None else num_classes, width).eval()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from ..models.blocks import L2Norm
 from ..models.checkpoint import load_checkpoint
 from ..models.network import SsdNetwork, create_model
 from ..models.partial_checkpoint import load_fitting, load_matching
@@ -53,7 +54,7 @@ def initial_network(
     """
     torch.manual_seed(recipe.seed)
     net = create_model(model, num_classes, width)
-    if net.norm is not None:
+    if isinstance(net.norm, L2Norm):
         torch.nn.init.constant_(net.norm.weight, recipe.norm_scale)
     if recipe.background is not None:
         start_with_background(net, recipe.background)

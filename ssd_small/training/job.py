@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..configs.network import NetworkConfig
 from ..datasets.sets import Sets, checked_sets
 from ..errors import UsageError
+from ..models.families import spec_from_config
+from ..models.registry import get_spec
+from ..models.spec import ModelSpec
 from .initialise import substrings_from_scope
 from .recipe import Recipe
 from .trainer import LoopOptions
@@ -18,6 +22,7 @@ class TrainingJob:
 
     Attributes:
         model: name of the network.
+        network: what it is, if the registry does not have it under that name.
         recipe: hyper-parameters.
         annotations, images: COCO-format JSON and the folder of its image files; or, with ``sets``,
             the folder that holds them with their images, and None.
@@ -39,6 +44,7 @@ class TrainingJob:
     annotations: Path
     images: Path | None
     output: Path
+    network: NetworkConfig | None = None
     width: float = 1.0
     val_annotations: Path | None = None
     val_images: Path | None = None
@@ -69,6 +75,15 @@ class TrainingJob:
                 raise UsageError(
                     f"{option}images does not go with {option}sets, whose folder holds the images"
                 )
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The network.
+
+        Raises:
+            UsageError, BadFile: there is none of that name; or the values of ``network`` give none.
+        """
+        return get_spec(self.model) if self.network is None else spec_from_config(self.network)
 
     @property
     def images_root(self) -> Path:

@@ -10,10 +10,11 @@ from typing import Any
 from ..artefacts.network import model_of, open_checkpoint
 from ..errors import BadFile, UsageError
 from ..models.checkpoint import width_from_state
-from ..models.registry import get_spec
+from ..models.families import spec_from_config
+from ..models.registry import get_spec, known_models
 from ..models.shipped import find_shipped
 from .job import TrainingJob
-from .recipe import published_recipe, recipe_names
+from .recipe import Recipe, published_recipe, recipe_names
 from .run_record import read_run_record
 from .state import RunFolder, scope_from_state
 from .trainer import LoopOptions
@@ -35,14 +36,15 @@ def job_from_options(
     Args:
         output: folder of the run.
         options: values by the names of the fields of :class:`TrainingJob`, :class:`Recipe` and
-            :class:`LoopOptions`.
+            :class:`LoopOptions`; ``network`` takes the place of ``model``, and may be one that has
+            a name.
         resume: go on with the run in ``output``.
 
     Raises:
         UsageError: an option is needed, or contradicts another one.
         BadFile: there is no run to go on with; the run's record or the checkpoint cannot be read.
     """
-    output = Path(output)
+    output, options = Path(output), _with_network(options)
     folder = RunFolder(output)
     if resume and not folder.resume.exists():
         raise BadFile(
@@ -86,7 +88,7 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
     known = {**options, **found}
     job = TrainingJob(
         model,
-        published_recipe(model),
+        published_recipe(model) if known.get("network") is None else Recipe(),
         known["annotations"],
         known.get("images"),
         output,
@@ -99,13 +101,23 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
 def _from_checkpoint(options: Mapping[str, Any], scope: str) -> dict[str, Any]:
     """Path, network and width of the checkpoint to start from, as far as they are not given."""
     opened = open_checkpoint(options["weights"])
-    asked = options.get("model")
+    asked, network = options.get("model"), options.get("network")
     # part of a checkpoint may go into another network
     model = asked if asked is not None and scope != "all" else model_of(opened, asked)
     width = options.get("width") or opened.width
     if width is None:
-        width = width_from_state(opened.state, get_spec(model)) or TrainingJob.width
-    return {"weights": opened.path, "model": model, "width": width}
+        spec = get_spec(model) if network is None else spec_from_config(network)
+        width = width_from_state(opened.state, spec) or TrainingJob.width
+    return {"weights": opened.path, "model": model, "network": network, "width": width}
+
+
+def _with_network(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options in which ``model`` and ``network`` are of one network, if any of them is there."""
+    network = options.get("network")
+    if network is None:
+        return {**options, "network": None} if "model" in options else dict(options)
+    name = spec_from_config(network).name
+    return {**options, "model": name, "network": None if name in known_models() else network}
 
 
 def _with_options(job: TrainingJob, options: Mapping[str, Any]) -> TrainingJob:

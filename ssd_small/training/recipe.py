@@ -229,11 +229,10 @@ def published_recipe(model: str) -> Recipe:
     return _PUBLISHED[get_spec(model).name]
 
 
-def changed_for_random_weights(model: str, recipe: Recipe) -> bool:
-    """Whether a recipe has any of what helps without a trained backbone."""
-    published = published_recipe(model)
+def changed_for_random_weights(recipe: Recipe) -> bool:
+    """Whether a recipe has any of what helps without a trained backbone; no published one has."""
     helps = ("norm_scale", "background", "clip_norm", "ramp")
-    return any(getattr(recipe, name) != getattr(published, name) for name in helps)
+    return any(getattr(recipe, name) != getattr(Recipe, name) for name in helps)
 
 
 def recipe_from_fields(values: Fields, record_format: int = 2) -> Recipe:

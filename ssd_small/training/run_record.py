@@ -19,10 +19,12 @@ from ..artefacts.record import (
     unknown_fields,
     with_unknown_fields,
 )
+from ..configs.network import network_config_from_dict, network_config_to_dict
 from ..datasets.sets import sets_from_text, text_from_sets
 from ..errors import BadFile
 from ..files import sha256_of
-from ..models.registry import get_spec, known_models
+from ..models.families import spec_from_config
+from ..models.registry import known_models
 from .dataset import DetectionDataset
 from .initialise import NAMED_SCOPES
 from .job import TrainingJob
@@ -66,6 +68,7 @@ class RunRecord:
         weights = self.sha256.get("weights")
         return {
             "model": self.job.model,
+            "network": _network_to_dict(self.job).get("network"),
             "width": self.job.width,
             "labels": list(self.labels),
             "annotations": f"sha256:{self.sha256['annotations']}",
@@ -93,6 +96,7 @@ class RunRecord:
             "format": RUN_FORMAT if _needs_format_2(job) else 1,
             "tool_version": self.tool_version,
             "model": job.model,
+            **_network_to_dict(job),
             "width": job.width,
             "labels": list(self.labels),
             "recipe": job.recipe.to_dict(),
@@ -128,7 +132,7 @@ class RunRecord:
                 paths["init_scope"] = weights.text("init_scope")
             record = cls(
                 job=TrainingJob(
-                    model=fields.text("model", known_models()),
+                    **_network_from_fields(fields, source),
                     recipe=recipe_from_fields(fields.fields("recipe"), known["format"]),
                     output=source.parent,
                     width=fields.number("width", 0, 4),
@@ -153,9 +157,26 @@ def _needs_format_2(job: TrainingJob) -> bool:
     """Whether a reader of format 1 would do another run, or find a value it does not know."""
     return (
         job.recipe.needs_format_2
+        or job.network is not None
         or job.init_scope not in NAMED_SCOPES
         or bool(job.sets or job.val_sets)
     )
+
+
+def _network_to_dict(job: TrainingJob) -> dict[str, Any]:
+    """The keys that describe a network which the registry does not have."""
+    return {} if job.network is None else {"network": network_config_to_dict(job.network)}
+
+
+def _network_from_fields(fields: Fields, source: Path) -> dict[str, Any]:
+    """The fields of a job that say which network it trains."""
+    if "network" not in fields:
+        return {"model": fields.text("model", known_models()), "network": None}
+    network = network_config_from_dict(fields.mapping("network"), source, "network")
+    spec = spec_from_config(network, source)
+    if spec.name in known_models():
+        raise ValueError(f"network: got that of {spec.name}, expected one without a name")
+    return {"model": fields.text("model", (spec.name,)), "network": network}
 
 
 def _places_from_fields(data: Fields) -> tuple[dict[str, Any], dict[str, str]]:
@@ -225,7 +246,7 @@ def record_from_job(
             hashes["weights"] = before.sha256["weights"]
         else:
             hashes["weights"] = _sha256_of(paths["weights"], "--weights")
-    height, width = get_spec(job.model).input_size
+    height, width = job.spec.input_size
     return RunRecord(
         job=replace(job, **paths),
         labels=data.labels,

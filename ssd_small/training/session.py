@@ -20,7 +20,6 @@ from ..evaluation.coco_results import category_ids
 from ..files import check_writable, sha256_of, write_bytes, write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
-from ..models.registry import get_spec
 from ..postprocess import PostprocessParams
 from ..postprocess.protocol import params_from_preset, protocol_from_params, text_from_params
 from .configuration import configuration_from_job
@@ -75,7 +74,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
         # a run that goes on has its weights in resume.pth
         weights = None if job.resume else job.weights
         net = initial_network(
-            *(job.model, data.num_classes, job.width, job.recipe, weights, job.init_scope),
+            *(job.spec, data.num_classes, job.width, job.recipe, weights, job.init_scope),
             say=notes.append,
         )
         learner = Learner.of(net, job.recipe, processes)
@@ -161,9 +160,7 @@ def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, 
         return None
     truth = read_ground_truth(job.val_annotations, job.val_sets)
     image_paths(truth, images, "--val-images")
-    category_ids(
-        truth, description_from_spec(get_spec(job.model), data.num_classes, 1.0, labels=data.labels)
-    )
+    category_ids(truth, description_from_spec(job.spec, data.num_classes, 1.0, labels=data.labels))
     # by order, as for a checkpoint without names, would score one class for another
     unknown = set(data.labels) - {str(category["name"]) for category in truth.categories}
     if unknown:
@@ -195,11 +192,7 @@ def _params(run: Run) -> PostprocessParams:
 def _notes(record: RunRecord, before: RunRecord | None) -> list[str]:
     """What may surprise, a line each."""
     job, lines = record.job, []
-    if (
-        not job.resume
-        and job.weights is None
-        and not changed_for_random_weights(job.model, job.recipe)
-    ):
+    if not job.resume and job.weights is None and not changed_for_random_weights(job.recipe):
         lines.append(
             "note: random weights, and the recipe expects a trained backbone (--weights): "
             "'ssd-small train --help' says what helps without one"

@@ -132,8 +132,9 @@ def save_state(
 
 def _head(learner: Learner, position: Position, about: Mapping[str, Any]) -> dict[str, Any]:
     """A resume file without its tensors."""
+    newer = learner.recipe.needs_format_2 or about.get("network") is not None
     return {
-        "format": RESUME_FORMAT if learner.recipe.needs_format_2 else 1,
+        "format": RESUME_FORMAT if newer else 1,
         "about": {**about, "recipe": learner.recipe.to_dict()},
         "position": dict(vars(position)),
     }
