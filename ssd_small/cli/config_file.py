@@ -191,7 +191,9 @@ def train_options(
     from_file = options_from_experiment(experiment, weights)
     from_file.pop("model", None)
     options = merged_options(from_file, given)
-    if spec is not None:
+    if spec is not None and experiment.names_network:
+        options["network"] = experiment.network
+    elif spec is not None:
         options["model"] = spec.name
     output: Path | None = options.pop("output", None)
     return options, output

@@ -128,7 +128,6 @@ def configuration_from_job(job: TrainingJob, num_classes: int | None = None) -> 
         num_classes: of its data, background among them; written where the network is described.
     """
     values: Options = {**asdict(job.recipe), **vars(job.options), **vars(job)}
-    network = getattr(job, "network", None)
     if job.weights is None:
         values["init_scope"] = None
     own = {
@@ -136,10 +135,10 @@ def configuration_from_job(job: TrainingJob, num_classes: int | None = None) -> 
         for name in OPTIONS
         if name != "output" and values.get(name) not in (None, ())
     }
-    if network is None:
+    if job.network is None:
         return own
     del own["model"]
-    section = network_config_to_dict(network)
+    section = network_config_to_dict(job.network)
     if num_classes is not None:
         section["NUM_CLASSES"] = num_classes
     return {"MODEL": section, **own}
