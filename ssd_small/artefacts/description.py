@@ -18,8 +18,8 @@ from ..configs.network import (
     network_config_to_dict,
 )
 from ..errors import BadFile, UsageError
-from ..models.priors import priors_from_levels
 from ..models.families import spec_from_config
+from ..models.priors import priors_from_levels
 from ..models.registry import get_spec, known_models
 from ..models.shapes import levels_from_spec
 from ..models.spec import ListedLevel, ModelSpec

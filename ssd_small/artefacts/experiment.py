@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..configs.experiment import Experiment
 from ..errors import BadFile, UsageError
+from ..models.registry import spec_from_experiment
+from ..models.spec import ModelSpec
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess import PostprocessParams
+from .description import Description
+from .network import Labels, network_from_checkpoint, random_network
+
+if TYPE_CHECKING:
+    from ..models.network import SsdNetwork
 
 #: sections of which any key means that the file says how detections are made
 _OF_DETECTIONS = ("POST_PROCESS", "MATCHER")
@@ -47,3 +56,50 @@ def preprocessing_from_experiment(experiment: Experiment) -> Preprocessing:
     """IMAGE_SIZE, which is height and width, and PIXEL_MEANS, which are blue, green and red."""
     height, width = experiment.network.image_size
     return Preprocessing(height, width, mean=experiment.dataset.pixel_means)
+
+
+def network_from_experiment(
+    experiment: Experiment,
+    model: str | ModelSpec | None,
+    weights: str | Path | None,
+    *,
+    num_classes: int | None = None,
+    width: float | None = None,
+    labels: Labels | None = None,
+) -> tuple[SsdNetwork, Description]:
+    """The network of a configuration, and what the file says of its pixels and detections.
+
+    Args:
+        experiment: the configuration.
+        model: a network in the place of the file's.
+        weights: a checkpoint; None for random weights.
+        num_classes, width, labels: in the place of the file's.
+
+    Raises:
+        UsageError: neither the file nor ``model`` nor the checkpoint says which network, or the
+            checkpoint says another one.
+        BadFile: the checkpoint does not fit, or the file describes no network.
+    """
+    known = model if model is not None else spec_from_experiment(experiment)
+    width = width or experiment.options.get("width")
+    described = experiment.has("MODEL.NUM_CLASSES")
+    if num_classes is None and (described or (weights is None and experiment.names_network)):
+        num_classes = experiment.num_classes
+    if weights is not None:
+        net, description = network_from_checkpoint(
+            weights, known, num_classes=num_classes, width=width, labels=labels
+        )
+    elif known is not None:
+        net, description = random_network(
+            known, num_classes=num_classes, width=width, labels=labels
+        )
+    else:
+        raise UsageError(f"{experiment.path} describes no network; name one")
+    preprocessing = description.preprocessing
+    if experiment.has("DATASET.PIXEL_MEANS"):
+        preprocessing = replace(preprocessing, mean=experiment.dataset.pixel_means)
+    return net, replace(
+        description,
+        preprocessing=preprocessing,
+        postprocess=postprocess_from_experiment(experiment, description.postprocess),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,18 +44,10 @@ def spec_from_experiment(experiment: Experiment, model: str | None) -> ModelSpec
         BadFile: what the file describes is no network, or it names one that there is not.
     """
     from ..models.registry import get_spec
+    from ..models.registry import spec_from_experiment as described
 
     asked = None if model is None else get_spec(model)
-    own: ModelSpec | None = None
-    if experiment.names_network:
-        from ..models.families import spec_from_config
-
-        own = spec_from_config(experiment.network, experiment.path)
-    elif "model" in experiment.options:
-        try:
-            own = get_spec(experiment.options["model"])
-        except UsageError as error:
-            raise BadFile(f"{experiment.path}: {error}") from error
+    own = described(experiment)
     if asked is not None and own is not None and asked != own:
         raise UsageError(
             f"--model {model} is another network than {own.name} of {experiment.path}; leave "
@@ -108,32 +99,17 @@ def network_from_experiment(
     Raises:
         UsageError: --model is another network, or there are no weights.
     """
-    from ..artefacts.experiment import postprocess_from_experiment
-    from ..artefacts.network import network_from_checkpoint, random_network
+    from ..artefacts.experiment import network_from_experiment as network_from
 
     spec = spec_from_experiment(experiment, model)
-    width = width or experiment.options.get("width")
-    if num_classes is None and experiment.has("MODEL.NUM_CLASSES"):
-        num_classes = experiment.num_classes
-    sizes: dict[str, Any] = {"num_classes": num_classes, "width": width, "labels": labels}
     weights = weights or (None if random_weights else weights_from_experiment(experiment))
-    if weights is not None:
-        name = None if spec is None else spec.name
-        net, description = network_from_checkpoint(weights, name, **sizes)
-    elif spec is None:
+    if weights is None and spec is None:
         raise UsageError(f"no network: {experiment.path} describes none; pass --model NAME")
-    elif not random_weights:
+    if weights is None and not random_weights:
+        assert spec is not None
         raise UsageError(f"{spec.name} of {experiment.path} needs weights: pass --weights FILE")
-    else:
-        sizes["num_classes"] = num_classes or classes_from_experiment(experiment)
-        net, description = random_network(spec, **sizes)
-    preprocessing = description.preprocessing
-    if experiment.has("DATASET.PIXEL_MEANS"):
-        preprocessing = replace(preprocessing, mean=experiment.dataset.pixel_means)
-    return net, replace(
-        description,
-        preprocessing=preprocessing,
-        postprocess=postprocess_from_experiment(experiment, description.postprocess),
+    return network_from(
+        experiment, spec, weights, num_classes=num_classes, width=width, labels=labels
     )
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..artefacts.description import Description, check_labels
 from ..artefacts.network import Labels, labels_from, network_from_checkpoint
 from ..artefacts.sidecar import ENGINE_SUFFIXES, sidecar_path
 from ..errors import BadFile, MissingRequirement, UsageError
+from ..models.registry import get_spec, spec_from_experiment
 from ..models.shipped import find_shipped, shipped_checkpoints
 from ..requirements import require
 from ..runtimes import Runtime, gpu_index, open_engine, open_onnx
 from .detector import USUAL_BATCH, Detector
 
 if TYPE_CHECKING:
+    from ..models.network import SsdNetwork
     from ..postprocess import PostprocessParams
     from ..runtimes.torch import TorchRuntime
 
@@ -24,6 +26,7 @@ def load(
     source: str | Path,
     *,
     model: str | None = None,
+    config: str | Path | None = None,
     labels: Labels | None = None,
     num_classes: int | None = None,
     width: float | None = None,
@@ -40,6 +43,8 @@ def load(
         source: an engine (its sidecar beside it), an ONNX file of ``ssd-small export``, a
             checkpoint, or the name of a shipped one such as ``"bccd/mobilenet_v1_s1l0"``.
         model: name of the network, for a checkpoint (:func:`ssd_small.list_models`).
+        config: a configuration file (YAML) that describes network, pixels and post-processing, for
+            a checkpoint.
         labels: class names in label order, background left out, or a text file of them; default:
             what the file says.
         num_classes, width: of a checkpoint, background included; default: read off the weights.
@@ -60,6 +65,7 @@ def load(
     runtime = open_runtime(
         source,
         model=model,
+        config=config,
         labels=labels,
         num_classes=num_classes,
         width=width,
@@ -79,6 +85,7 @@ def open_runtime(
     source: str | Path,
     *,
     model: str | None = None,
+    config: str | Path | None = None,
     labels: Labels | None = None,
     num_classes: int | None = None,
     width: float | None = None,
@@ -94,11 +101,11 @@ def open_runtime(
     if threads < 0:
         raise UsageError(f"threads {threads}: expected 0 (one per core) or more")
     if kind == "checkpoint":
-        net, description = network_from_checkpoint(
-            path, model, num_classes=num_classes, width=width, labels=labels
+        net, description = _network(
+            path, model, config, num_classes=num_classes, width=width, labels=labels
         )
         return torch_runtime(net, description, threads=threads, device=device, max_batch=max_batch)
-    given = {"model": model, "num_classes": num_classes, "width": width}
+    given = {"model": model, "config": config, "num_classes": num_classes, "width": width}
     for name, value in given.items():
         if value is not None:
             raise UsageError(
@@ -113,6 +120,22 @@ def open_runtime(
         cuda_graph=cuda_graph,
         max_batch=max_batch,
     )
+
+
+def _network(
+    path: Path, model: str | None, config: str | Path | None, **given: Any
+) -> tuple[SsdNetwork, Description]:
+    """The network of a checkpoint, by itself or by a configuration."""
+    if config is None:
+        return network_from_checkpoint(path, model, **given)
+    from ..artefacts.experiment import network_from_experiment
+    from ..configs.experiment import read_experiment
+
+    experiment = read_experiment(config)
+    spec = spec_from_experiment(experiment)
+    if model is not None and spec is not None and get_spec(model) != spec:
+        raise UsageError(f"model {model} is another network than {spec.name} of {config}")
+    return network_from_experiment(experiment, model, path, **given)
 
 
 def open_built(

@@ -254,5 +254,7 @@ def _(layer: Bottleneck, channels: int, width: float) -> tuple[nn.Module, int]:
 def _(layer: ReceptiveField, channels: int, width: float) -> tuple[nn.Module, int]:
     built = [_branch(steps, channels, width) for steps in layer.branches]
     project, out = _unit(layer.project, sum(c for _, c in built), channels, width)
-    shortcut = layer.shortcut and _unit(layer.shortcut, channels, channels, width)[0]
+    shortcut = None
+    if layer.shortcut is not None:
+        shortcut, _ = _unit(layer.shortcut, channels, channels, width)
     return ReceptiveFieldBlock([b for b, _ in built], project, shortcut, layer.first), out

@@ -69,7 +69,10 @@ def recorded_model(record: Any) -> str | None:
 
 
 def model_from_checkpoint(
-    model: str | ModelSpec, path: str | Path, num_classes: int | None = None, width: float | None = None
+    model: str | ModelSpec,
+    path: str | Path,
+    num_classes: int | None = None,
+    width: float | None = None,
 ) -> SsdNetwork:
     """Build the network a checkpoint was made for and load it; see :func:`model_from_state`."""
     return model_from_state(model, read_state_dict(path), path, num_classes, width)
@@ -211,9 +214,7 @@ def _differences(net: SsdNetwork, state: StateDict, scope: str = "") -> list[str
     return lines
 
 
-def count_differences(
-    spec: ModelSpec, num_classes: int, width: float, state: StateDict
-) -> int:
+def count_differences(spec: ModelSpec, num_classes: int, width: float, state: StateDict) -> int:
     """How many keys of a state dict are not those of a network; 0 if it is that network's."""
     # the network may be of more memory than there is
     with torch.device("meta"):

@@ -290,12 +290,12 @@ def _fusion(lists: tuple[FeatureList, ...]) -> Fusion:
     width = sources.channels[-1] // 2
     layers = []
     for index, (code, out) in enumerate(zip(pyramid.entries, pyramid.channels, strict=True)):
-        if code not in _PYRAMID or isinstance(code, int):
+        if code not in _PYRAMID:
             raise ValueError(
                 f"FEATURE_LAYER entry {code!r} in the pyramid; expected one of "
                 f"{', '.join(map(repr, _PYRAMID))}"
             )
-        stride, padding = _PYRAMID[code]
+        stride, padding = _PYRAMID[str(code)]
         # the first keeps the size of the fused map
         padding = 1 if index == 0 else padding
         layers.append(Conv(out, 3, stride, padding, activation="relu"))

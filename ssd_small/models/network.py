@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..configs.experiment import read_experiment
-from ..errors import UsageError
+from ..errors import BadFile, UsageError
 from .blocks import NamedConv, build
 from .head import HeadConv
 from .layers import Layer
@@ -153,7 +153,7 @@ class SsdNetwork(nn.Module):
     def _fused(self, fusion: Fusion, sources: list[Tensor]) -> list[Tensor]:
         """Levels of a feature fusion (Li & Zhou 2017, FSSD)."""
         size = sources[0].shape[2:]
-        parts = []
+        parts: list[Tensor] = []
         for module, layer, source in zip(self.transforms, fusion.transforms, sources, strict=True):
             part = _apply(module, layer, source)
             if parts:
@@ -207,7 +207,8 @@ def create_model(
     if config is not None:
         experiment = read_experiment(config)
         model = spec_from_experiment(experiment)
-        num_classes = num_classes or experiment.num_classes
-    assert model is not None
+        num_classes = experiment.num_classes if num_classes is None else num_classes
+    if model is None:
+        raise BadFile(f"{config} describes no network; expected a section MODEL, or a model")
     spec = get_spec(model) if isinstance(model, str) else model
     return SsdNetwork(spec, 81 if num_classes is None else num_classes, width).eval()

@@ -46,10 +46,11 @@ def levels_from_config(
 def _sides(config: NetworkConfig, levels: int) -> list[float]:
     """Side of the squares of each level, and one more; in pixels of the input's height."""
     height, width = config.image_size
-    if _are_limits(config.sizes):
-        least, most = (_plausible("SIZES", limit) for limit in config.sizes)  # type: ignore[arg-type]
+    limits = [size for size in config.sizes if not isinstance(size, tuple)]
+    if limits:
         if levels < 2:
             raise ValueError("SIZES of two numbers spans two levels or more; there is one")
+        least, most = (_plausible("SIZES", limit) for limit in limits)
         scales = [least + (most - least) * k / (levels - 1) for k in range(levels)]
         return [scale * height for scale in (*scales, 1.0)]
     if len(config.sizes) != levels + 1:
@@ -58,14 +59,11 @@ def _sides(config: NetworkConfig, levels: int) -> list[float]:
             f"{levels + 1}, one more than levels"
         )
     # min(high / height, wide / width) of the published source, times height
+    pairs = [size for size in config.sizes if isinstance(size, tuple)]
     return [
         min(_plausible("SIZES", high), _plausible("SIZES", wide) * height / width)
-        for high, wide in config.sizes  # type: ignore[misc]
+        for high, wide in pairs
     ]
-
-
-def _are_limits(sizes: Sequence[object]) -> bool:
-    return len(sizes) == 2 and not any(isinstance(size, (tuple, list)) for size in sizes)
 
 
 def _level(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..errors import UsageError
+from ..configs.experiment import Experiment
+from ..errors import BadFile, UsageError
 from .families import spec_from_config
 from .published import NAMED
 from .spec import ModelSpec
@@ -30,3 +31,19 @@ def get_spec(name: str) -> ModelSpec:
         return _BY_NAME[name]
     except KeyError:
         raise UsageError(f"unknown model {name!r}; known: {', '.join(list_models())}") from None
+
+
+def spec_from_experiment(experiment: Experiment) -> ModelSpec | None:
+    """The network that a configuration describes or names; None if it does neither.
+
+    Raises:
+        BadFile: what it describes is no network, or it names one that there is not.
+    """
+    if experiment.names_network:
+        return spec_from_config(experiment.network, experiment.path)
+    if "model" not in experiment.options:
+        return None
+    try:
+        return get_spec(experiment.options["model"])
+    except UsageError as error:
+        raise BadFile(f"{experiment.path}: {error.command_line}") from error

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..artefacts.network import model_of, open_checkpoint
+from ..artefacts.network import open_checkpoint, spec_of
 from ..errors import BadFile, UsageError
 from ..models.checkpoint import width_from_state
 from ..models.families import spec_from_config
@@ -103,7 +103,7 @@ def _from_checkpoint(options: Mapping[str, Any], scope: str) -> dict[str, Any]:
     opened = open_checkpoint(options["weights"])
     asked, network = options.get("model"), options.get("network")
     # part of a checkpoint may go into another network
-    model = asked if asked is not None and scope != "all" else model_of(opened, asked)
+    model = asked if asked is not None and scope != "all" else spec_of(opened, asked).name
     width = options.get("width") or opened.width
     if width is None:
         spec = get_spec(model) if network is None else spec_from_config(network)
