@@ -34,7 +34,7 @@ class Recipe:
     Exactly one of ``epochs``, ``iterations`` and ``minutes`` is the budget, the others are None.
 
     Attributes:
-        epochs: passes over the data; the rate then changes from epoch to epoch, as published.
+        epochs: passes over the data; the rate then changes from epoch to epoch.
         iterations: updates; a cosine changes the rate with each of them.
         minutes: wall time; a cosine follows the clock, so such a run cannot be repeated exactly.
         batch: images per update, over all processes.
@@ -222,6 +222,9 @@ def recipe_names() -> tuple[str, ...]:
 
 def published_recipe(model: str) -> Recipe:
     """The published hyper-parameters of a network of the registry.
+
+    The schedule is ``cosine``, an epoch behind the published ``sgdr``
+    (:mod:`ssd_small.training.schedule`): the last epoch learns, and so does a run of one.
 
     Raises:
         UsageError: there is no network of that name.

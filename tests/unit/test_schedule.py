@@ -17,7 +17,7 @@ from ssd_small.training.schedule import lr_factor, progress_of  # noqa: E402
 
 
 @pytest.mark.parametrize("model", ["vgg16", "mobilenet_v1"])
-def test_the_rate_is_that_of_the_published_schedule(model: str) -> None:
+def test_our_cosine_is_stepped_after_each_epoch(model: str) -> None:
     """Constant, then torch's CosineAnnealingLR over what is left, moved once an epoch."""
     recipe, per_epoch = published_recipe(model), 7
     assert recipe.epochs is not None
