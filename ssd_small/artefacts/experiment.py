@@ -49,7 +49,7 @@ def postprocess_from_experiment(
             variances=experiment.matcher.variance,
         )
     except UsageError as error:
-        raise BadFile(f"{experiment.path}: {error.command_line}") from error
+        raise BadFile(f"{experiment.path}: {error}") from error
 
 
 def preprocessing_from_experiment(experiment: Experiment) -> Preprocessing:

@@ -142,7 +142,7 @@ def data_from_experiment(
         try:
             sets = checked_sets(of_file)
         except UsageError as error:
-            raise BadFile(f"{experiment.path}: {error.command_line}") from error
+            raise BadFile(f"{experiment.path}: {error}") from error
     return annotations or folder, images, sets
 
 
@@ -167,7 +167,9 @@ def train_options(
     from_file = options_from_experiment(experiment, weights)
     from_file.pop("model", None)
     options = merged_options(from_file, given)
-    if spec is not None:
+    if spec is not None and experiment.names_network:
+        options["network"] = experiment.network
+    elif spec is not None:
         options["model"] = spec.name
     output: Path | None = options.pop("output", None)
     return options, output

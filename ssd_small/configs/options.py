@@ -44,7 +44,7 @@ RECIPE: Mapping[str, Kind] = {
     "momentum_2": number(0, 1, below=True),
     "eps": number(0, 1, above=True),
     "weight_decay": number(0, _MOST),
-    "schedule": text(),
+    "schedule": text("cosine", "sgdr", "step", "multi_step", "exponential"),
     "schedule_steps": several(_COUNT, 1),
     "gamma": _POSITIVE,
     "warm_up": _SHARE,

@@ -40,7 +40,7 @@ def recipe_from_experiment(experiment: Experiment) -> Recipe:
     try:
         return Recipe().with_changes(**merged_options(given, own))
     except UsageError as error:
-        raise BadFile(f"{experiment.path}: {error.command_line}") from error
+        raise BadFile(f"{experiment.path}: {error}") from error
 
 
 def options_from_experiment(experiment: Experiment, weights: Path | None) -> Options:
@@ -128,7 +128,6 @@ def configuration_from_job(job: TrainingJob, num_classes: int | None = None) -> 
         num_classes: of its data, background among them; written where the network is described.
     """
     values: Options = {**asdict(job.recipe), **vars(job.options), **vars(job)}
-    network = getattr(job, "network", None)
     if job.weights is None:
         values["init_scope"] = None
     own = {
@@ -136,10 +135,10 @@ def configuration_from_job(job: TrainingJob, num_classes: int | None = None) -> 
         for name in OPTIONS
         if name != "output" and values.get(name) not in (None, ())
     }
-    if network is None:
+    if job.network is None:
         return own
     del own["model"]
-    section = network_config_to_dict(network)
+    section = network_config_to_dict(job.network)
     if num_classes is not None:
         section["NUM_CLASSES"] = num_classes
     return {"MODEL": section, **own}
@@ -213,4 +212,4 @@ def _check_words(experiment: Experiment) -> None:
         if "init_scope" in options:
             substrings_from_scope(options["init_scope"])
     except UsageError as error:
-        raise BadFile(f"{experiment.path}: {error.command_line}") from error
+        raise BadFile(f"{experiment.path}: {error}") from error
