@@ -2,11 +2,13 @@
 
     python tests/artefacts/write_examples.py tests/artefacts/data/format-1
     python tests/artefacts/write_examples.py tests/artefacts/data/run-format-2 run
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-2 network
 
 A folder is written once and never again: a new format gets a folder of its own beside the old
-ones, with a run alone where only that is new. ``expected.json`` in it says what each file says of
-itself (as ``ssd-small inspect --json``) and what its network finds in ``picture.png``. The network
-is chosen so that disturbed outputs find the same: no rounding decides.
+ones, with a run alone, or a network without a name, where only that is new. ``expected.json`` in
+it says what each file says of itself (as ``ssd-small inspect --json``) and what its network finds
+in ``picture.png``. The network is chosen so that disturbed outputs find the same: no rounding
+decides.
 """
 
 from __future__ import annotations
@@ -32,10 +34,13 @@ import ssd_small  # noqa: E402
 from ssd_small.artefacts.build_options import BuildOptions  # noqa: E402
 from ssd_small.artefacts.checkpoint import CheckpointRecord, write_checkpoint  # noqa: E402
 from ssd_small.artefacts.description import Description, description_from_spec  # noqa: E402
+from ssd_small.configs.network import FeatureList, NetworkConfig  # noqa: E402
 from ssd_small.doctor.inspection import inspect_file  # noqa: E402
 from ssd_small.evaluation.limits import HEAD_LIMITS  # noqa: E402
 from ssd_small.files import sha256_of, write_json  # noqa: E402
+from ssd_small.models.families import spec_from_config  # noqa: E402
 from ssd_small.models.network import SsdNetwork, create_model  # noqa: E402
+from ssd_small.models.spec import ModelSpec  # noqa: E402
 from ssd_small.pictures.preprocessing import input_from_image  # noqa: E402
 from ssd_small.postprocess import decode_nms  # noqa: E402
 from ssd_small.runtimes import HeadOutputs  # noqa: E402
@@ -67,10 +72,10 @@ def example_picture() -> np.ndarray:
     return squares.repeat(30, axis=0).repeat(30, axis=1)
 
 
-def example_network(seed: int) -> tuple[SsdNetwork, Description]:
+def example_network(seed: int, model: str | ModelSpec) -> tuple[SsdNetwork, Description]:
     """A network of 8 to 32 channels that finds a handful of boxes, none by a hair."""
     torch.manual_seed(seed)
-    net = create_model(MODEL, CLASSES, WIDTH).eval()
+    net = create_model(model, CLASSES, WIDTH).eval()
     _calibrate(net)
     with torch.no_grad():
         for layer in (*net.loc, *net.conf):
@@ -123,14 +128,37 @@ def is_safe(heads: HeadOutputs, description: Description) -> bool:
     return 3 <= len(found[0]) <= 12 and all(one == found[0] for one in found)
 
 
-def safe_network(picture: np.ndarray) -> tuple[SsdNetwork, Description, HeadOutputs]:
+def safe_network(
+    picture: np.ndarray, model: str | ModelSpec
+) -> tuple[SsdNetwork, Description, HeadOutputs]:
     """The first network that :func:`is_safe`, with its outputs."""
     for seed in range(1000):
-        net, description = example_network(seed)
+        net, description = example_network(seed, model)
         heads = heads_of(net, description, picture)
         if is_safe(heads, description):
             return net, description, heads
     raise SystemExit("no network found whose boxes are safe from rounding")
+
+
+#: a network that has no name, and prior boxes that are listed: other steps down than across, pairs
+UNNAMED = NetworkConfig(
+    "ssd_lite",
+    "mobilenet_v1",
+    feature_layer=(FeatureList((11, 13, "S", "S", "S", "S"), (512, 1024, 512, 256, 256, 128)),),
+    steps=((16, 15.5), (32, 32), (60, 60), (100, 100), (150, 150), (300, 300)),
+    aspect_ratios=((2, 3), (2, 1), ((1.5, 0.75), (0.5, 1.0)), (1, 2), (1, 2), (1,)),
+)
+
+
+def write_network(folder: Path, net: SsdNetwork, description: Description) -> Iterator[str]:
+    """Names of the files of a network without a name, each as soon as it is there."""
+    write_checkpoint(net.state_dict(), CheckpointRecord(description), folder / "record.pth")
+    yield "record.pth"
+    write_onnx(onnx_from_network(net, description), folder / "heads.onnx")
+    yield "heads.onnx"
+    engine = folder / "heads.fp16.engine"
+    build_engine(folder / "heads.onnx", engine, BuildOptions("onnxruntime", "fp16"))
+    yield engine.name
 
 
 def write_files(folder: Path, net: SsdNetwork, description: Description) -> Iterator[str]:
@@ -199,17 +227,20 @@ def main(folder: Path, what: str = "all") -> None:
         return
     picture = example_picture()
     assert cv2.imwrite(str(folder / "picture.png"), picture)
-    net, description, heads = safe_network(picture)
+    model = spec_from_config(UNNAMED) if what == "network" else MODEL
+    net, description, heads = safe_network(picture, model)
     largest = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
     expected: dict[str, Any] = {"largest": largest, "inspect": {}, "detections": {}}
-    for name in write_files(folder, net, description):
+    write = write_network if what == "network" else write_files
+    for name in write(folder, net, description):
         told = inspect_file(folder / name)
         expected["inspect"][name] = told | {"file": name}
         if name in DETECTORS:
             with ssd_small.load(folder / name, **DETECTORS[name][0]) as detector:
                 (found,) = detector(folder / "picture.png")
             expected["detections"][name] = found.to_dict()["detections"]
-    write_run(folder / RUN, {})
+    if what == "all":
+        write_run(folder / RUN, {})
     write_json(folder / "expected.json", expected)
 
 
