@@ -13,6 +13,7 @@ from ..models.checkpoint import width_from_state
 from ..models.families import spec_from_config
 from ..models.registry import get_spec, known_models
 from ..models.shipped import find_shipped
+from ..models.spec import ModelSpec
 from .job import TrainingJob
 from .recipe import Recipe, published_recipe, recipe_names
 from .run_record import read_run_record
@@ -101,18 +102,23 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
 def _from_checkpoint(options: Mapping[str, Any], scope: str) -> dict[str, Any]:
     """Path, network and width of the checkpoint to start from, as far as they are not given."""
     opened = open_checkpoint(options["weights"])
-    network, asked = options.get("network"), None
-    if network is not None:
-        asked = spec_from_config(network)
-    elif "model" in options:
-        asked = get_spec(options["model"])
+    spec = None
+    if options.get("network") is not None:
+        spec = spec_from_config(options["network"])
+    elif options.get("model") is not None:
+        spec = get_spec(options["model"])
     # part of a checkpoint may go into another network
-    spec = asked if asked is not None and scope != "all" else spec_of(opened, asked)
+    if spec is None or scope == "all":
+        spec = spec_of(opened, spec)
     width = options.get("width") or opened.width
     if width is None:
         width = width_from_state(opened.state, spec) or TrainingJob.width
-    network = None if spec.name in known_models() else spec.config
-    return {"weights": opened.path, "model": spec.name, "network": network, "width": width}
+    return {"weights": opened.path, "width": width, **_fields_from_spec(spec)}
+
+
+def _fields_from_spec(spec: ModelSpec) -> dict[str, Any]:
+    """The fields of a job that say which network it trains."""
+    return {"model": spec.name, "network": None if spec.name in known_models() else spec.config}
 
 
 def _with_network(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,8 +126,7 @@ def _with_network(options: Mapping[str, Any]) -> dict[str, Any]:
     network = options.get("network")
     if network is None:
         return {**options, "network": None} if "model" in options else dict(options)
-    name = spec_from_config(network).name
-    return {**options, "model": name, "network": None if name in known_models() else network}
+    return {**options, **_fields_from_spec(spec_from_config(network))}
 
 
 def _with_options(job: TrainingJob, options: Mapping[str, Any]) -> TrainingJob:

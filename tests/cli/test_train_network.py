@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 for module in ("torchvision", "pycocotools", "cv2"):
     pytest.importorskip(module, reason=f"needs {module}")
 
+import ssd_small  # noqa: E402
 from ssd_small.configs.network import (  # noqa: E402
     FeatureList,
     NetworkConfig,
@@ -91,6 +92,18 @@ def test_a_run_knows_its_network_and_goes_on(
     whole = run_training(job_from_options(tmp_path / "w", _options(data, network=NETWORK)))
     one, other = read_state_dict(run / "last.pth"), read_state_dict(Path(whole["last"]))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_checkpoints_know_it_too(data: Path, run: Path, tmp_path: Path) -> None:
+    with ssd_small.load(run / "last.pth", threads=1) as detector:
+        assert detector.description.preprocessing.height == 128
+        assert detector.labels == ("square", "disc")
+    again = job_from_options(tmp_path, _options(data, weights=run / "last.pth", width=None))
+    assert (again.network, again.width, again.init_scope) == (NETWORK, 0.1, "fitting")
+    tuned = _begin(data, tmp_path / "tuned", weights=run / "last.pth", init_scope="all")
+    assert json.loads((tuned / "run.json").read_text())["network"] == network_config_to_dict(
+        NETWORK
+    )
 
 
 def test_another_network_is_another_run(data: Path, run: Path, call: Call) -> None:
