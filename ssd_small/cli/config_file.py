@@ -146,12 +146,16 @@ def data_from_experiment(
     return annotations or folder, images, sets
 
 
-def check_engine(experiment: Experiment, engine: Path, model: str) -> None:
+def check_engine(experiment: Experiment, engine: Path, description: Description) -> None:
     """Refuse a configuration of another network than an engine, which knows its own."""
+    from ..artefacts.description import spec_from_description
+
     spec = spec_from_experiment(experiment, None)
-    if spec is not None and spec.name != model:
+    if spec is not None and spec != spec_from_description(description):
+        same = " with other levels, priors or input" if spec.name == description.model else ""
         raise UsageError(
-            f"{engine} is a {model}, and {experiment.path} is of {spec.name}; leave one out"
+            f"{engine} is a {description.model}, and {experiment.path} is of {spec.name}{same}; "
+            "leave one of them out"
         )
 
 

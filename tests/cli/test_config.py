@@ -68,6 +68,38 @@ def test_a_run_is_repeated_from_its_configuration_bit_for_bit(
     assert not all(torch.equal(first[key], other[key]) for key in weights)
 
 
+def test_a_described_network_is_repeated_evaluated_and_exported(
+    call, data: Path, tmp_path: Path
+) -> None:
+    """One that has no name: MobileNetV1 on six ratios of its own."""
+    section = model_section("mobilenet_v1", ASPECT_RATIOS=[[1], [1, 2], [1], [1], [1], [1, 3]])
+    values = {"annotations": str(data / "truth.json"), "images": str(data)}
+    values |= {"val_annotations": values["annotations"], "val_images": values["images"]}
+    small = {"width": 0.1, "batch": 4, "lr": 0.01, "iterations": 2, "eval_every": 0}
+    quiet = {"workers": 0, "threads": 1, "device": "cpu"}
+    config = write(tmp_path / "e.yml", {"MODEL": section, **values, **small, **quiet})
+    call("train", "--config", config, "-o", tmp_path / "run").fits()
+    own = mapping_from_yaml(tmp_path / "run" / "config.yml", "x")
+    assert own["MODEL"] == {**section, "NUM_CLASSES": 3}
+    assert "model" not in own
+    call("train", "--config", tmp_path / "run" / "config.yml", "-o", tmp_path / "again").fits()
+    first, again = (tensors(tmp_path / name / "last.pth") for name in ("run", "again"))
+    weights = [key for key, value in first.items() if isinstance(value, torch.Tensor)]
+    assert weights
+    assert all(torch.equal(first[key], again[key]) for key in weights)
+    scored = call(
+        *("eval", "--config", tmp_path / "run" / "config.yml", "--json"),
+        *("--weights", tmp_path / "run" / "last.pth"),
+    ).fits()
+    assert scored.json["model"] == "ssd_mobilenet_v1".replace("ssd", section["SSDS"])
+    # the checkpoint knows its network, so another one beside it is refused
+    other = write(tmp_path / "other.yml", {"MODEL": model_section("mobilenet_v1")})
+    picture = data / "0.png"
+    weights_of_run = ("--weights", tmp_path / "run" / "last.pth", picture)
+    call("detect", "--config", config, *weights_of_run).fits()
+    call("detect", "--config", other, *weights_of_run).fails(2, "ssd_lite_mobilenet_v1")
+
+
 def test_a_runs_configuration_is_what_print_config_prints(call, run: Path) -> None:
     printed = call("train", "--config", run / "config.yml", "--print-config").fits()
     assert printed.out == (run / "config.yml").read_text()
