@@ -45,8 +45,8 @@ def main() -> None:
 def report(rows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     """What is written."""
     return {
-        "what": "published configurations with random weights and the deploy preset; ONNX Runtime: milliseconds of one "
-        f"picture, median over {seconds:g} s; TensorRT-RTX: seconds of the build step, bytes of "
+        "what": "published configurations with random weights and the deploy preset; ONNX "
+        f"Runtime: milliseconds of one picture, median over {seconds:g} s; TensorRT-RTX: seconds of the build step, bytes of "
         "the plan, nothing executed on a GPU",
         "machine": describe_machine(),
         "commit": commit_of(ROOT),
@@ -70,7 +70,7 @@ def measure(config: Path, seconds: float, capabilities: list[str]) -> dict[str, 
     row = {"config": config.stem, **{key: network[key] for key in keys}}
     with tempfile.TemporaryDirectory(prefix="ssd-small-") as temporary:
         folder = Path(temporary)
-        # the files' own protocol has no cut over all classes: thousands of detections without weights
+        # the files' protocol has no cut over all classes: thousands of detections of random weights
         network = ("--config", str(config), "--preset", "deploy")
         row |= onnxruntime_row(network, folder, seconds)
         for built in build_both(config.stem, folder, capabilities, network):
