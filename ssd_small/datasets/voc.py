@@ -93,7 +93,8 @@ def coco_from_voc_sets(
 
     Returns:
         With :data:`~ssd_small.configs.class_names.VOC_NAMES` where all objects of the devkit are
-        of them, else with the names in the devkit, sorted; whichever sets are asked for, they agree.
+        of them, else with the names in the devkit, sorted; whichever sets are asked for, they
+        agree.
 
     Raises:
         BadFile: see :func:`coco_from_voc`.
