@@ -45,9 +45,9 @@ def main() -> None:
 def report(rows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     """What is written."""
     return {
-        "what": "published configurations with random weights and the deploy preset; ONNX "
-        f"Runtime: milliseconds of one picture, median over {seconds:g} s; TensorRT-RTX: seconds of the build step, bytes of "
-        "the plan, nothing executed on a GPU",
+        "what": "published configurations with random weights and the deploy preset; ONNX Runtime: "
+        f"milliseconds of one picture, median over {seconds:g} s; TensorRT-RTX: seconds of the "
+        "build step, bytes of the plan, nothing executed on a GPU",
         "machine": describe_machine(),
         "commit": commit_of(ROOT),
         "experiments": rows,

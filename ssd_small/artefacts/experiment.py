@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..configs.class_names import names_from_dataset
 from ..configs.experiment import Experiment
 from ..errors import BadFile, UsageError
 from ..models.registry import spec_from_experiment
@@ -13,6 +14,7 @@ from ..models.spec import ModelSpec
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess import PostprocessParams
 from .description import Description
+from .labels import default_labels
 from .network import Labels, network_from_checkpoint, random_network
 
 if TYPE_CHECKING:
@@ -95,6 +97,8 @@ def network_from_experiment(
         )
     else:
         raise UsageError(f"{experiment.path} describes no network; name one")
+    if labels is None and description.labels == default_labels(len(description.labels)):
+        description = _with_names(description, experiment)
     preprocessing = description.preprocessing
     if experiment.has("DATASET.PIXEL_MEANS"):
         preprocessing = replace(preprocessing, mean=experiment.dataset.pixel_means)
@@ -103,3 +107,11 @@ def network_from_experiment(
         preprocessing=preprocessing,
         postprocess=postprocess_from_experiment(experiment, description.postprocess),
     )
+
+
+def _with_names(description: Description, experiment: Experiment) -> Description:
+    """A description whose classes have the names of DATASET, if that has as many."""
+    if not experiment.has("DATASET.DATASET"):
+        return description
+    names = names_from_dataset(experiment.dataset.dataset, description.num_classes)
+    return description if names is None else replace(description, labels=names)

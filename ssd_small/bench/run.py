@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artefacts.description import Description, description_from_spec
+from ..artefacts.description import Description, description_from_spec, spec_from_description
 from ..artefacts.network import random_network
 from ..detection.inference import Inference
 from ..detection.load import torch_runtime
@@ -113,7 +113,7 @@ def reference_runtime(description: Description, threads: int = 0) -> TorchRuntim
         UsageError: it is not one of this package's networks.
         MissingRequirement: torch is not installed.
     """
-    spec = replace(get_spec(description.model), preprocessing=description.preprocessing)
+    spec = replace(spec_from_description(description), preprocessing=description.preprocessing)
     net, _ = random_network(spec, num_classes=description.num_classes, width=description.width)
     return torch_runtime(net, description.with_decode_nms(False), threads=threads, max_batch=64)
 

@@ -9,16 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..configs.class_names import VOC_NAMES
 from ..errors import BadFile
 from ..pictures.reading import read_image
 from .voc_xml import VocObject, VocPicture, names_of_split, picture_files, read_voc
 
-#: the classes of Pascal VOC in the published order, background left out
-VOC_LABELS = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
-    *("train", "tvmonitor"),
-)
 _Read = Callable[[Path], VocPicture]
 
 
@@ -97,8 +92,9 @@ def coco_from_voc_sets(
         keep_difficult: treat objects marked difficult as any other.
 
     Returns:
-        With :data:`VOC_LABELS` where all objects of the devkit are of them, else with the names in
-        the devkit, sorted; whichever sets are asked for, they agree.
+        With :data:`~ssd_small.configs.class_names.VOC_NAMES` where all objects of the devkit are
+        of them, else with the names in the devkit, sorted; whichever sets are asked for, they
+        agree.
 
     Raises:
         BadFile: see :func:`coco_from_voc`.
@@ -108,7 +104,7 @@ def coco_from_voc_sets(
     def labels(read: _Read) -> Sequence[str]:
         folders = sorted(path.parent for path in root.glob("VOC*/Annotations"))
         names = _names_in(folders, read)
-        return VOC_LABELS if set(names) <= set(VOC_LABELS) else names
+        return VOC_NAMES if set(names) <= set(VOC_NAMES) else names
 
     return _convert(
         [(root / f"VOC{year}", split) for year, split in sets],

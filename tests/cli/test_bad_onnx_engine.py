@@ -50,7 +50,7 @@ CHANGES = {
     "other attribute value": (_other_threshold, "not the parameters"),
     "damaged description": (_damaged, "damaged description"),
     "list as description": (_a_list, "damaged description"),
-    "format": (lambda m: _described(m, format=2), "format 2"),
+    "format": (lambda m: _described(m, format=3), "format 3"),
     "classes": (lambda m: _described(m, num_classes=9), "labels for 9 classes"),
     "no levels": (lambda m: _described(m, levels=[]), "incompletely"),
     "width": (lambda m: _described(m, width="x"), "incompletely"),
@@ -116,7 +116,7 @@ def sidecar(own_engine: Path):
 
 SIDECARS = [
     (("format",), 0, "format"),
-    (("format",), 2, "newer ssd-small"),
+    (("format",), 3, "newer ssd-small"),
     (("format_minor",), -1, "format"),
     (("target",), "foo", "foo"),
     (("batch",), None, "damaged"),
@@ -140,7 +140,7 @@ SIDECARS = [
     (("description", "num_classes"), 7, "2 labels for 7 classes"),
     (("description", "levels"), [], "incompletely"),
     (("description", "has_decode_nms"), False, "another has_decode_nms"),
-    (("description", "preprocessing", "height"), 200, "its sidecar describes"),
+    (("description", "preprocessing", "height"), 200, "input size"),
     (("description", "preprocessing", "height"), "200", "height"),
     (("description", "preprocessing", "interpolation"), "foo", "interpolation"),
     (("description", "preprocessing", "color_order"), "XYZ", "color_order"),

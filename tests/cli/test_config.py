@@ -217,6 +217,19 @@ def test_export_takes_network_and_post_processing(call, tmp_path: Path) -> None:
     assert (own["num_classes"], own["postprocess"]["keep_topk"]) == (5, 200)
 
 
+@pytest.mark.slow
+def test_bench_takes_a_described_network(call, tmp_path: Path) -> None:
+    for module in ("onnxscript", "onnxruntime"):
+        pytest.importorskip(module)
+    section = model_section("mobilenet_v1", ASPECT_RATIOS=[[1]] * 6, NUM_CLASSES=3)
+    post = {"SCORE_THRESHOLD": 0.2}
+    config = write(tmp_path / "e.yml", {"MODEL": section, "POST_PROCESS": post, "width": 0.1})
+    rows = call("bench", "--config", config, "--seconds", 0, "--json").fits().json["results"]
+    assert {row["model"] for row in rows} == {"ssd_lite_mobilenet_v1"}
+    assert [row["postprocess"]["score_threshold"] for row in rows] == [0.2, 0.2]
+    assert all(row["published_ms"] is None for row in rows)
+
+
 def test_detect_takes_network_and_weights(
     call, checkpoint: Path, pictures: Path, tmp_path: Path
 ) -> None:

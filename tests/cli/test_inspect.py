@@ -198,7 +198,7 @@ def test_a_file_cannot_write_lines_of_its_own(call: Call, files: dict[str, Path]
 
 
 def _newer(record: dict[str, Any]) -> None:
-    record["format"] = 2
+    record["format"] = 3
     # what this version cannot know: other fields, and none of its own
     record["network"] = record.pop("description", record.get("model"))
 
@@ -224,7 +224,7 @@ def test_a_newer_major_format_is_refused_by_every_command(
         calls.append(("build-engine", file, "--target", "onnxruntime", "-o", new))
     for one in calls:
         done = call(*one)
-        line = done.fails(4, file.name, "written by a newer ssd-small", "format 2", "update")
+        line = done.fails(4, file.name, "written by a newer ssd-small", "format 3", "update")
         if one[0] not in ("bench", "doctor"):  # they say what they are about to do
             assert (done.err.splitlines(), done.out) == ([line], "")
     assert not new.exists()
@@ -234,7 +234,7 @@ def test_a_newer_major_format_is_refused_by_every_command(
 def test_a_newer_description_inside_is_refused_too(
     kind: str, call: Call, files: dict[str, Path]
 ) -> None:
-    _change(kind, files[kind], lambda record: record.get("description", record).update(format=2))
+    _change(kind, files[kind], lambda record: record.get("description", record).update(format=3))
     call("inspect", files[kind]).fails(4, "written by a newer ssd-small", "its description is of")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from ssd_small.artefacts.experiment import (
+    network_from_experiment,
     postprocess_from_experiment,
     preprocessing_from_experiment,
 )
+from ssd_small.configs.class_names import COCO_NAMES
 from ssd_small.configs.experiment import Experiment, read_experiment
 from ssd_small.configs.yaml_file import yaml_from_mapping
 from ssd_small.pictures.preprocessing import Preprocessing
@@ -61,3 +64,31 @@ def test_numbers_of_the_file_are_those_of_the_detections(
     assert preprocessing_from_experiment(experiment) == Preprocessing(
         512, 300, mean=(1.0, 2.0, 3.0)
     )
+
+
+@pytest.mark.parametrize(
+    ("dataset", "classes", "first"),
+    [
+        ("voc", 21, "aeroplane"),
+        ("coco", 81, "person"),
+        ("voc", 4, "class 1"),
+        (None, 21, "class 1"),
+    ],
+)
+def test_weights_without_names_have_those_of_the_data_set(
+    tmp_path: Path, dataset: str | None, classes: int, first: str
+) -> None:
+    pytest.importorskip("torch")
+    section = {} if dataset is None else {"DATASET": {"DATASET": dataset}}
+    experiment = read(tmp_path, {"MODEL": {"NUM_CLASSES": classes}, **section})
+    _, description = network_from_experiment(experiment, "mobilenet_v1", None, width=0.1)
+    assert (len(description.labels), description.labels[0]) == (classes - 1, first)
+    names = [f"n{i}" for i in range(classes - 1)]
+    _, named = network_from_experiment(experiment, "mobilenet_v1", None, width=0.1, labels=names)
+    assert named.labels == tuple(names)
+
+
+def test_the_names_of_coco_are_its_categories(shared_data: Path) -> None:
+    annotations = json.loads((shared_data / "coco-golden/instances_val2014_100.json").read_text())
+    ordered = sorted(annotations["categories"], key=lambda one: one["id"])
+    assert [one["name"] for one in ordered] == list(COCO_NAMES)

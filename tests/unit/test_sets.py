@@ -13,6 +13,7 @@ pytest.importorskip("cv2", reason="needs OpenCV")
 from devkit_folder import write_coco_set, write_devkit
 from voc_folder import VocFolder, xml
 
+from ssd_small.configs.class_names import VOC_NAMES
 from ssd_small.datasets.coco import Annotations, image_paths
 from ssd_small.datasets.sets import (
     checked_sets,
@@ -21,7 +22,6 @@ from ssd_small.datasets.sets import (
     sha256_of_truth,
     text_from_sets,
 )
-from ssd_small.datasets.voc import VOC_LABELS
 from ssd_small.errors import BadFile, UsageError
 
 BOTH = (("2007", "trainval"), ("2012", "trainval"))
@@ -70,9 +70,9 @@ def test_the_order_of_the_sets_is_kept(devkit: Path) -> None:
 
 def test_the_twenty_classes_have_their_published_numbers(devkit: Path) -> None:
     truth = read_ground_truth(devkit, [("2007", "test")])
-    assert [category["name"] for category in truth.categories] == list(VOC_LABELS)
+    assert [category["name"] for category in truth.categories] == list(VOC_NAMES)
     assert [category["id"] for category in truth.categories] == list(range(1, 21))
-    assert list(VOC_LABELS) == sorted(VOC_LABELS)
+    assert list(VOC_NAMES) == sorted(VOC_NAMES)
     assert [box["category_id"] for box in truth.boxes] == [8, 12]
 
 

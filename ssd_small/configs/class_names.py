@@ -1,0 +1,32 @@
+"""The class names of the data sets that configurations name, background left out, in label order.
+
+Sources: the devkit of Pascal VOC (Everingham et al. 2010), in which the published order is that of
+the alphabet; COCO (Lin et al. 2014), by ascending category id.
+"""
+
+from __future__ import annotations
+
+VOC_NAMES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
+)
+COCO_NAMES = (
+    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat"),
+    *("traffic light", "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat"),
+    *("dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack"),
+    *("umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "sports ball"),
+    *("kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket"),
+    *("bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
+    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair"),
+    *("couch", "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse"),
+    *("remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink"),
+    *("refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier"),
+    "toothbrush",
+)
+
+
+def names_from_dataset(dataset: str, num_classes: int) -> tuple[str, ...] | None:
+    """Names of a data set's classes; None if a network of ``num_classes`` has other ones."""
+    names = {"voc": VOC_NAMES, "coco": COCO_NAMES}[dataset]
+    return names if num_classes == len(names) + 1 else None
