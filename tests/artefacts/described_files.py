@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from ssd_small.models.checkpoint import RECORD_KEY
 
 EXAMPLES = Path(__file__).with_name("data")
 FORMAT_1 = EXAMPLES / "format-1"
+#: files of a network without a name
+UNNAMED = EXAMPLES / "description-format-2"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Form:
         option: of ``detect``, that takes it; None where no network is inside.
         record: gives what the file says of itself.
         put: writes a copy of the file that says something else: example, text or record, copy.
+        folder: the folder of examples.
     """
 
     file: str
@@ -38,15 +41,21 @@ class Form:
     option: str | None
     record: Callable[[Path], dict[str, Any]]
     put: Callable[[Path, Any, Path], None]
+    folder: Path = FORMAT_1
 
-    def said(self, folder: Path = FORMAT_1) -> dict[str, Any]:
+    @property
+    def name(self) -> str:
+        """Its file, and where it is of a network without a name."""
+        return self.file if self.folder == FORMAT_1 else f"unnamed/{self.file}"
+
+    def said(self) -> dict[str, Any]:
         """What the example says of itself; not to be changed."""
-        return self.record(folder / self.file)
+        return self.record(self.folder / self.file)
 
     def write(self, record: Any, folder: Path) -> Path:
         """A copy of the example, in a folder, that says ``record`` of itself."""
         copy = folder / self.file
-        self.put(FORMAT_1 / self.file, record, copy)
+        self.put(self.folder / self.file, record, copy)
         return copy
 
 
@@ -113,4 +122,9 @@ FORMS = {
         ),
         Form("detections.tensorrt-rtx.engine.json", "sidecar", None, _json, _put_sidecar),
     )
+}
+
+UNNAMED_FORMS = {
+    form.name: form
+    for form in (replace(FORMS[name], folder=UNNAMED) for name in ("record.pth", "heads.onnx"))
 }

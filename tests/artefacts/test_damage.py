@@ -22,15 +22,22 @@ from command_line import PREFIX, Outcome
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from described_files import FORMAT_1, FORMS, Form
+from described_files import FORMAT_1, FORMS, UNNAMED_FORMS, Form
 from record_damage import REMOVED, Damage, Place, damages
 
 from ssd_small.artefacts.strict_json import record_from_json
 
+ALL_FORMS = FORMS | UNNAMED_FORMS
 #: changes of a field that are tried with inspect, and of those the share tried with detect
 DRAWN, DETECTED = 3, 0.15
 #: those that take more than 3 s of processor time
-SLOW = ("record.pth", "heads.onnx", "detections.tensorrt-rtx.engine.json")
+SLOW = (
+    "record.pth",
+    "heads.onnx",
+    "detections.tensorrt-rtx.engine.json",
+    "unnamed/record.pth",
+    "unnamed/heads.onnx",
+)
 #: of one call, in seconds of processor time: far above what it takes, far below a hang
 MOST_SECONDS = 8.0
 #: of the whole walk: room for PyTorch's own ups and downs, not for one array of a huge size
@@ -79,6 +86,9 @@ MEANT: dict[str, dict[str, str]] = {
     # the engine's own metadata must agree with the sidecar but for what may be changed by hand
     "detections.fp32.engine": MEANINGS,
     "heads.fp16.engine": MEANINGS | OUTSIDE,
+    # levels and clip are compared with those of the network that is described
+    "unnamed/record.pth": MEANINGS | OUTSIDE,
+    "unnamed/heads.onnx": MEANINGS | OUTSIDE,
 }
 
 
@@ -193,10 +203,10 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Form, Any],
     known: dict[str, Any] = {}
 
     def found(form: Form, detect: Callable[[Path], Outcome]) -> Any:
-        if form.file not in known:
+        if form.name not in known:
             folder = tmp_path_factory.mktemp("untouched")
-            known[form.file] = _boxes(detect(form.write(form.said(), folder)).fits())
-        return known[form.file]
+            known[form.name] = _boxes(detect(form.write(form.said(), folder)).fits())
+        return known[form.name]
 
     return found
 
@@ -207,7 +217,7 @@ def _boxes(outcome: Outcome) -> Any:
 
 def _drawn(form: Form) -> list[tuple[Damage, bool]]:
     """The changes to try, and whether with detect too."""
-    draw = random.Random(form.file)
+    draw = random.Random(form.name)
     everything = os.environ.get("SSD_SMALL_DAMAGE") == "all"
     chosen = []
     for changes in damages(form.said()).values():
@@ -246,7 +256,7 @@ class Walk:
             faults = self._judge_text(self._called("inspect", file), outcome)
             if not faults and self.form.option is not None:
                 faults = self._judge_detection(self.detect(file), damage, file, outcome.code)
-        self.faults += [f"{self.form.file} {damage}: {fault}" for fault in faults]
+        self.faults += [f"{self.form.name} {damage}: {fault}" for fault in faults]
 
     def _judge(self, outcome: Outcome, damage: Damage, file: Path) -> list[str]:
         if outcome.code:
@@ -281,21 +291,21 @@ class Walk:
             found = _boxes(outcome)
         except ValueError as error:
             return [f"detect: {error}"]
-        if _within(_described(damage.path), MEANT[self.form.file]):
+        if _within(_described(damage.path), MEANT[self.form.name]):
             return []
         same = found == self.untouched(self.form, self.detect)
         return [] if same else ["detect finds something else"]
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in FORMS]
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in ALL_FORMS]
 )
 def test_a_damaged_field_is_refused_or_means_what_it_says(
     name: str, call: Callable[..., Outcome], tmp_path: Path, untouched: Any
 ) -> None:
-    walk = Walk(FORMS[name], call, tmp_path, untouched)
+    walk = Walk(ALL_FORMS[name], call, tmp_path, untouched)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    chosen = _drawn(FORMS[name])
+    chosen = _drawn(ALL_FORMS[name])
     for damage, with_detect in chosen:
         walk.step(damage, with_detect)
     shown = "\n".join(walk.faults[:200])
