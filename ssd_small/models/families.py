@@ -14,12 +14,13 @@ from typing import Literal, TypeVar
 from ..configs.network import FeatureList, NetworkConfig
 from ..errors import BadFile
 from ..pictures.preprocessing import Preprocessing
+from ..postprocess.params import MAX_PRIORS
 from .backbones import BACKBONES, UNBUILT, Layers
 from .layers import Chain, Conv, ConvBn, L2NormLayer, Unit
 from .prior_levels import levels_from_config
 from .published import NAMED
 from .receptive_fields import FIRST_TAP, FIRST_TAP_LITE, later_field, lite_field
-from .shapes import Shape, apply, feature_maps, small_map_fault
+from .shapes import Shape, apply, feature_maps, small_map_fault, summarize
 from .spec import Extra, Fusion, ModelSpec, TapNorm
 
 T = TypeVar("T")
@@ -169,7 +170,14 @@ def _spec(config: NetworkConfig) -> ModelSpec:
     if fault:
         raise ValueError(f"{config.ssds} {config.nets} {fault}")
     maps = [(shape.height, shape.width) for shape in feature_maps(spec)[1]]
-    return replace(spec, levels=levels_from_config(config, maps))
+    spec = replace(spec, levels=levels_from_config(config, maps))
+    count = summarize(spec).num_priors
+    if count > MAX_PRIORS:
+        raise ValueError(
+            f"{config.ssds} {config.nets} has {count} prior boxes at an input of {height}x{width}; "
+            f"expected at most {MAX_PRIORS}: choose a smaller input"
+        )
+    return spec
 
 
 def _known(table: Mapping[str, T], name: str, key: str) -> T:

@@ -48,6 +48,10 @@ def _sides(config: NetworkConfig, levels: int) -> list[float]:
     height, width = config.image_size
     limits = [size for size in config.sizes if not isinstance(size, tuple)]
     if limits:
+        if len(limits) != 2 or len(config.sizes) != 2:
+            raise ValueError(
+                f"SIZES {list(config.sizes)}: expected two numbers, or pairs of height and width"
+            )
         if levels < 2:
             raise ValueError("SIZES of two numbers spans two levels or more; there is one")
         least, most = (_plausible("SIZES", limit) for limit in limits)
