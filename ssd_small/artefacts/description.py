@@ -35,7 +35,7 @@ from .parts import (
     preprocessing_from_fields,
 )
 from .record import Fields, check_record, unknown_fields, with_unknown_fields
-from .strict_json import SURROGATE, record_from_json
+from .strict_json import SURROGATE, quoted, record_from_json
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed
@@ -108,13 +108,17 @@ class Description:
         if not np.isfinite(self.priors).all():
             raise ValueError("prior boxes are not finite")
         if self.network is not None:
-            self._check_network(spec_from_description(self))
+            try:
+                spec = spec_from_description(self)
+            except BadFile as error:
+                raise ValueError(str(error)) from error
+            self._check_network(spec)
 
     def _check_network(self, spec: ModelSpec) -> None:
         """Refuse a network that contradicts the rest, with ValueError."""
         size = (self.preprocessing.height, self.preprocessing.width)
         faults = {
-            f"model: got {self.model!r}, expected {spec.name!r}": self.model != spec.name,
+            f"model: got {quoted(self.model)}, expected {spec.name!r}": self.model != spec.name,
             f"an input of {size}, the network's is {spec.input_size}": size != spec.input_size,
             "other prior boxes than those of network": (self.levels, self.clip)
             != (levels_from_spec(spec), spec.clip),
@@ -178,6 +182,10 @@ class Description:
                 network=_network_from_fields(fields, source),
                 tool_version=fields.text("tool_version"),
             )
+            if known["format"] != description._oldest_format:
+                raise ValueError(
+                    f"format: got {known['format']}, expected {description._oldest_format}"
+                )
             description._check()
         except ValueError as error:
             raise BadFile(
@@ -214,7 +222,11 @@ def _network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | 
     missing = [key for key in NETWORK_KEYS if key not in known]
     if missing:
         raise ValueError(f"network.{missing[0]} is missing")
-    return network_config_from_dict(known, source, "network")
+    config = network_config_from_dict(known, source, "network")
+    # a file of people's may say "1" for 1, a record may not
+    if network_config_to_dict(config) != known:
+        raise ValueError("network: got a value of another type, expected what was written")
+    return config
 
 
 def spec_from_description(description: Description) -> ModelSpec:
@@ -226,7 +238,7 @@ def spec_from_description(description: Description) -> ModelSpec:
     """
     if description.network is None:
         return get_spec(description.model)
-    return spec_from_config(description.network, f"the network of {description.model}")
+    return spec_from_config(description.network, "network")
 
 
 def description_from_spec(

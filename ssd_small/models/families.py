@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from ..configs.kinds import shown
 from ..configs.network import FeatureList, NetworkConfig
 from ..errors import BadFile
 from ..pictures.preprocessing import Preprocessing
@@ -182,7 +183,7 @@ def _spec(config: NetworkConfig) -> ModelSpec:
 
 def _known(table: Mapping[str, T], name: str, key: str) -> T:
     if name not in table:
-        raise ValueError(f"{key} {name!r} is not known; expected one of {', '.join(table)}")
+        raise ValueError(f"{key} {shown(name)} is not known; expected one of {', '.join(table)}")
     return table[name]
 
 
@@ -195,18 +196,20 @@ def _entries(
     codes = [entry for entry in listed.entries if isinstance(entry, str)]
     if not taps or listed.entries != (*taps, *codes) or list(taps) != sorted(set(taps)):
         raise ValueError(
-            f"FEATURE_LAYER {list(listed.entries)}: expected taps in ascending order, then codes"
+            f"FEATURE_LAYER {shown(list(listed.entries))}: expected taps in ascending order, then "
+            "codes"
         )
     if not 0 <= taps[0] <= taps[-1] < len(backbone):
         raise ValueError(
-            f"FEATURE_LAYER taps {list(taps)}: {config.nets} has layers 0 to {len(backbone) - 1}"
+            f"FEATURE_LAYER taps {list(taps)[:20]}: {config.nets} has layers 0 to "
+            f"{len(backbone) - 1}"
         )
     if config.ssds == "ssd_lite_dual" and len(taps) < 2:
         raise ValueError("FEATURE_LAYER has one tap; ssd_lite_dual takes two or more")
     for code in codes:
         if code not in family.codes:
             raise ValueError(
-                f"FEATURE_LAYER code {code!r} is none of {config.ssds}; expected one of "
+                f"FEATURE_LAYER code {shown(code)} is none of {config.ssds}; expected one of "
                 f"{', '.join(map(repr, family.codes))}"
             )
     _check_fields(config.ssds, family, codes)
@@ -222,7 +225,7 @@ def _checked(listed: FeatureList) -> FeatureList:
         )
     if not all(2 <= channels <= 1 << 16 for channels in listed.channels):
         raise ValueError(
-            f"FEATURE_LAYER channels {list(listed.channels)}: expected 2 to {1 << 16} each"
+            f"FEATURE_LAYER channels {shown(list(listed.channels))}: expected 2 to {1 << 16} each"
         )
     return listed
 
@@ -231,7 +234,9 @@ def _check_fields(ssds: str, family: _Family, codes: Sequence[str]) -> None:
     """The published forward pass counts RBF codes at the begin, and takes sources by parity."""
     count = codes.count("RBF")
     if list(codes[:count]) != ["RBF"] * count:
-        raise ValueError(f"FEATURE_LAYER codes {list(codes)}: expected RBF before the others")
+        raise ValueError(
+            f"FEATURE_LAYER codes {shown(list(codes))}: expected RBF before the others"
+        )
     parity = {"even": 0, "odd": 1}.get(family.fields)
     if codes and parity is not None and count % 2 != parity:
         raise ValueError(
@@ -300,7 +305,7 @@ def _fusion(lists: tuple[FeatureList, ...]) -> Fusion:
     for index, (code, out) in enumerate(zip(pyramid.entries, pyramid.channels, strict=True)):
         if code not in _PYRAMID:
             raise ValueError(
-                f"FEATURE_LAYER entry {code!r} in the pyramid; expected one of "
+                f"FEATURE_LAYER entry {shown(code)} in the pyramid; expected one of "
                 f"{', '.join(map(repr, _PYRAMID))}"
             )
         stride, padding = _PYRAMID[str(code)]

@@ -46,6 +46,7 @@ MOST_GROWTH = 1 << 30
 #: fields that may be absent or null, and then mean what stands beside them
 OPTIONAL: dict[str, str] = {
     "format_minor": "0",
+    "network": "what is executed is told all the same, but for its name",
     "plugin": "no plugin is needed",
     "receipt.plan_tensors": "not listed",
     "receipt.plan_bytes_per_weight": "not listed",
@@ -58,6 +59,8 @@ OPTIONAL: dict[str, str] = {
 }
 #: objects whose fields are anything, or names of types with counts
 FREE = ("recipe", "training")
+#: lists of numbers, of which whole ones are written as such
+NUMBERS = ("network.STEPS", "network.SIZES", "network.ASPECT_RATIOS")
 COUNTS = ("receipt.tensors", "receipt.weight_elements", "receipt.plan_tensors")
 
 #: what a change of a field means for what is found, where it may be changed at all; a field that
@@ -87,7 +90,7 @@ MEANT: dict[str, dict[str, str]] = {
     "detections.fp32.engine": MEANINGS,
     "heads.fp16.engine": MEANINGS | OUTSIDE,
     # levels and clip are compared with those of the network that is described
-    "unnamed/record.pth": MEANINGS | OUTSIDE,
+    "unnamed/record.pth": MEANINGS | OUTSIDE | {"network": "another one with the same priors"},
     "unnamed/heads.onnx": MEANINGS | OUTSIDE,
 }
 
@@ -128,7 +131,8 @@ def _is_of_another_type(damage: Damage) -> bool:
         return False
     if _within(damage.path, COUNTS[1:2]) and isinstance(value, (int, dict)):
         return isinstance(value, bool)
-    if isinstance(was, float):
+    is_number = type(was) is int and _within(_described(damage.path), NUMBERS)
+    if isinstance(was, float) or is_number:
         return type(value) not in (int, float)
     return type(value) is not type(was)
 
