@@ -6,6 +6,8 @@ FOLDER holds the configuration files (``*.yml``). Weights are random. ONNX Runti
 decode + NMS on the CPU, a picture at a time; TensorRT-RTX builds both precisions without a GPU, and
 those engines are not executed. A file that is no network is a row with the reason. Each file is a
 matter of a minute; ``--only NAME`` takes some of them, and results are written after each.
+``--times`` measures export and ONNX Runtime once more, into the rows that are there: builds leave a
+machine busy, and these times want a quiet one.
 """
 
 from __future__ import annotations
@@ -34,12 +36,33 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of files without .yml")
     parser.add_argument("--seconds", type=float, default=3.0, help="of timing per engine")
     parser.add_argument("--compute-capability", nargs="+", default=["8.6", "8.9"])
+    parser.add_argument("--times", action="store_true", help="only export and ONNX Runtime, anew")
     arguments = parser.parse_args()
+    if arguments.times:
+        measure_times(arguments.folder, arguments.output, arguments.seconds)
+        return
     rows: list[dict[str, Any]] = []
     for config in sorted(arguments.folder.glob("*.yml")):
         if arguments.only is None or config.stem in arguments.only:
             rows.append(measure(config, arguments.seconds, arguments.compute_capability))
             write_json(arguments.output, report(rows, arguments.seconds))
+
+
+def measure_times(configs: Path, output: Path, seconds: float) -> None:
+    """Put new times of export and ONNX Runtime into the rows of a result file."""
+    rows = json.loads(output.read_text())["experiments"]
+    for row in rows:
+        if "refused" not in row:
+            with tempfile.TemporaryDirectory(prefix="ssd-small-") as temporary:
+                network = options_of(configs / f"{row['config']}.yml")
+                row |= onnxruntime_row(network, Path(temporary), seconds)
+            write_json(output, report(rows, seconds))
+
+
+def options_of(config: Path) -> tuple[str, ...]:
+    """What names the network of a file to ``ssd-small export``."""
+    # the files' protocol has no cut over all classes: thousands of detections of random weights
+    return ("--config", str(config), "--preset", "deploy")
 
 
 def report(rows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
@@ -70,8 +93,7 @@ def measure(config: Path, seconds: float, capabilities: list[str]) -> dict[str, 
     row = {"config": config.stem, **{key: network[key] for key in keys}}
     with tempfile.TemporaryDirectory(prefix="ssd-small-") as temporary:
         folder = Path(temporary)
-        # the files' protocol has no cut over all classes: thousands of detections of random weights
-        network = ("--config", str(config), "--preset", "deploy")
+        network = options_of(config)
         row |= onnxruntime_row(network, folder, seconds)
         for built in build_both(config.stem, folder, capabilities, network):
             row[f"tensorrt_rtx_{built['precision']}"] = {
