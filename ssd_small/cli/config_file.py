@@ -56,12 +56,6 @@ def spec_from_experiment(experiment: Experiment, model: str | None) -> ModelSpec
     return own if asked is None else asked
 
 
-def classes_from_experiment(experiment: Experiment) -> int | None:
-    """Classes of the network that a configuration describes; None if it describes none."""
-    described = experiment.names_network or experiment.has("MODEL.NUM_CLASSES")
-    return experiment.num_classes if described else None
-
-
 def weights_from_experiment(experiment: Experiment) -> Path | None:
     """The checkpoint that a configuration names; RESUME_CHECKPOINT only where it is there."""
     from ..models.shipped import find_shipped

@@ -79,6 +79,12 @@ class Experiment:
         return any(one == key or one.startswith(f"{key}.") for one in self.given)
 
     @property
+    def described_classes(self) -> int | None:
+        """Classes of the network that the file describes; None if it says nothing of them."""
+        described = self.names_network or self.has("MODEL.NUM_CLASSES")
+        return self.num_classes if described else None
+
+    @property
     def names_network(self) -> bool:
         """Whether the file describes its network, and no name in small letters replaces it."""
         keys = (f"MODEL.{key}" for key in NETWORK_KEYS)

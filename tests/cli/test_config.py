@@ -194,6 +194,20 @@ def test_models_shows_the_network_of_a_configuration(call, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_create_model_is_the_network_that_models_shows(call, tmp_path: Path) -> None:
+    """Width and classes are those of the file; a name alone does not say its classes."""
+    section = model_section("mobilenet_v1", NUM_CLASSES=7)
+    for values, classes in (({"MODEL": section}, 7), ({"model": "mobilenet_v1"}, 81)):
+        config = write(tmp_path / "e.yml", {**values, "width": 0.25})
+        net = create_model(config=config)
+        assert (net.num_classes, net.width) == (classes, 0.25)
+        count = sum(one.numel() for one in net.parameters())
+        (row,) = call("models", "--config", config, "--json").fits().json["networks"]
+        assert row["parameters"] == count
+        other = create_model(config=config, num_classes=3, width=0.1)
+        assert (other.num_classes, other.width) == (3, 0.1)
+
+
 def test_export_takes_network_and_post_processing(call, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     config = write(
@@ -263,6 +277,8 @@ def test_what_is_refused(
     call("detect", "--config", picture, picture).fails(4, "UTF-8")
     call("models", "--config", yolo).fails(4, "yolo_v2", str(yolo))
     call("models", "--config", own).fails(4, "describes no network")
+    classes = write(tmp_path / "classes.yml", {"MODEL": {"NUM_CLASSES": 5}})
+    call("models", "--config", classes).fails(4, "expected NETS or SSDS in MODEL")
     call("bench", "--config", vgg, "--engine", engine).fails(2, "--config does not go with")
     call("eval", "--config", own, *weights).fails(2, "--annotations")
     call("train", "--config", own).fails(2, "--output")
