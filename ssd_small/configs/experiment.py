@@ -119,15 +119,26 @@ def read_experiment(path: str | Path) -> Experiment:
         if key in OPTIONS and value is not None
     }
     reader.note_unknown(outside, "", [*SECTIONS, *kinds_of(Places), *OPTIONS])
+    options = {key: value for key, value in options.items() if value is not None}
+    if "model" in options:
+        network_notes = _replaced_note(path, options["model"], network_keys)
+    else:
+        network_notes = _size_note(path, network)
     return Experiment(
         path,
         network,
         places=reader.section(Places, places, ""),
-        options={key: value for key, value in options.items() if value is not None},
+        options=options,
         given=frozenset(reader.given),
-        notes=(*reader.all_notes(), *_size_note(path, network)),
+        notes=(*reader.all_notes(), *network_notes),
         **read,
     )
+
+
+def _replaced_note(path: Path, model: str, keys: Iterable[str]) -> Iterable[str]:
+    listed = ", ".join(f"MODEL.{key}" for key in keys)
+    if listed:
+        yield f"{path}: model {model} takes the place of {listed}"
 
 
 def _size_note(path: Path, network: NetworkConfig) -> Iterable[str]:

@@ -126,7 +126,10 @@ def test_eval_takes_data_and_weights_from_a_configuration(
         "val_images": str(data),
     }
     config = write(tmp_path / "e.yml", own)
-    scored = call("eval", "--config", config, "--json").fits().json
+    outcome = call("eval", "--config", config, "--json").fits()
+    assert f"weights are {run / 'last.pth'}, which its training starts from" in outcome.err
+    assert "starts from" not in call("eval", "--config", config, *weights).fits().err
+    scored = outcome.json
     assert scored["postprocess"]["score_threshold"] == 0.02
     assert scored["postprocess"]["keep_topk_per_class"] == 50
     assert scored["postprocess"]["keep_topk"] == 0
@@ -293,6 +296,12 @@ def test_an_engine_is_scored_on_the_data_of_its_own_configuration_only(
     config = write(tmp_path / "e.yml", {"model": "mobilenet_v1", **values})
     scored = call("eval", "--config", config, "--engine", engine, "--json").fits().json
     assert scored["model"] == "mobilenet_v1"
+    numbers = {"POST_PROCESS": {"IOU_THRESHOLD": 0.3}, "DATASET": {"PIXEL_MEANS": [1, 2, 3]}}
+    of_file = write(tmp_path / "n.yml", {"model": "mobilenet_v1", **values, **numbers})
+    again = call("eval", "--config", of_file, "--engine", engine, "--json").fits()
+    assert again.json["postprocess"] == scored["postprocess"]
+    for what in ("post-processing", "pixel means"):
+        assert f"note: {what} are those of {engine}, not those of {of_file}" in again.err
     other = write(tmp_path / "o.yml", {"MODEL": model_section("vgg16"), **values})
     call("eval", "--config", other, "--engine", engine).fails(2, "is a mobilenet_v1", "vgg16")
 
