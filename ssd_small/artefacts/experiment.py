@@ -99,10 +99,19 @@ def network_from_experiment(
         raise UsageError(f"{experiment.path} describes no network; name one")
     if labels is None and description.labels == default_labels(len(description.labels)):
         description = _with_names(description, experiment)
+    return net, described_by_experiment(experiment, description)
+
+
+def described_by_experiment(experiment: Experiment, description: Description) -> Description:
+    """A description with what a configuration says of pixels and detections in its place.
+
+    Raises:
+        BadFile: as :func:`postprocess_from_experiment`.
+    """
     preprocessing = description.preprocessing
     if experiment.has("DATASET.PIXEL_MEANS"):
         preprocessing = replace(preprocessing, mean=experiment.dataset.pixel_means)
-    return net, replace(
+    return replace(
         description,
         preprocessing=preprocessing,
         postprocess=postprocess_from_experiment(experiment, description.postprocess),

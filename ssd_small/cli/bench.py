@@ -11,7 +11,6 @@ import click
 
 from ..errors import BadFile, UsageError
 from .config_file import (
-    classes_from_experiment,
     config_option,
     experiment_from_option,
     spec_from_experiment,
@@ -127,8 +126,10 @@ def _of_experiment(
         raise UsageError("several --model beside --config, which is one network; leave one out")
     spec = spec_from_experiment(experiment, models[0] if models else None)
     if spec is None:
-        raise BadFile(f"{experiment.path} describes no network; expected a MODEL section")
-    settings["num_classes"] = settings["num_classes"] or classes_from_experiment(experiment)
+        raise BadFile(
+            f"{experiment.path} describes no network; expected NETS or SSDS in MODEL, or model"
+        )
+    settings["num_classes"] = settings["num_classes"] or experiment.described_classes
     settings["width"] = settings["width"] or experiment.options.get("width")
     return (spec,), postprocess_from_experiment(experiment, spec.postprocess)
 

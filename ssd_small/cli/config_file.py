@@ -56,12 +56,6 @@ def spec_from_experiment(experiment: Experiment, model: str | None) -> ModelSpec
     return own if asked is None else asked
 
 
-def classes_from_experiment(experiment: Experiment) -> int | None:
-    """Classes of the network that a configuration describes; None if it describes none."""
-    described = experiment.names_network or experiment.has("MODEL.NUM_CLASSES")
-    return experiment.num_classes if described else None
-
-
 def weights_from_experiment(experiment: Experiment) -> Path | None:
     """The checkpoint that a configuration names; RESUME_CHECKPOINT only where it is there."""
     from ..models.shipped import find_shipped
@@ -102,7 +96,14 @@ def network_from_experiment(
     from ..artefacts.experiment import network_from_experiment as network_from
 
     spec = spec_from_experiment(experiment, model)
-    weights = weights or (None if random_weights else weights_from_experiment(experiment))
+    if weights is None and not random_weights:
+        weights = weights_from_experiment(experiment)
+        if weights is not None:
+            # those that a run began with are not those that it ended with
+            note(
+                f"note: {experiment.path}: weights are {weights}, which its training starts from; "
+                "--weights takes others"
+            )
     if weights is None and spec is None:
         raise UsageError(f"no network: {experiment.path} describes none; pass --model NAME")
     if weights is None and not random_weights:
@@ -146,9 +147,16 @@ def data_from_experiment(
     return annotations or folder, images, sets
 
 
-def check_engine(experiment: Experiment, engine: Path, description: Description) -> None:
-    """Refuse a configuration of another network than an engine, which knows its own."""
+def check_engine(
+    experiment: Experiment, engine: Path, description: Description, protocol: str | None
+) -> None:
+    """Refuse a configuration of another network than an engine, which knows its own.
+
+    Where the file says other things of pixels or detections, that the engine's hold is a note;
+    ``protocol`` (--protocol) replaces the latter.
+    """
     from ..artefacts.description import spec_from_description
+    from ..artefacts.experiment import described_by_experiment
 
     spec = spec_from_experiment(experiment, None)
     if spec is not None and spec != spec_from_description(description):
@@ -157,12 +165,21 @@ def check_engine(experiment: Experiment, engine: Path, description: Description)
             f"{engine} is a {description.model}, and {experiment.path} is of {spec.name}{same}; "
             "leave one of them out"
         )
+    own = described_by_experiment(experiment, description)
+    for what, holds in (
+        ("post-processing", protocol is not None or own.postprocess == description.postprocess),
+        ("pixel means", own.preprocessing == description.preprocessing),
+    ):
+        if not holds:
+            note(f"note: {what} are those of {engine}, not those of {experiment.path}")
 
 
 def train_options(
     experiment: Experiment, given: dict[str, Any]
 ) -> tuple[dict[str, Any], Path | None]:
     """Options of ``train`` with the file's in the place of those not given, and the output."""
+    from ..artefacts.experiment import postprocess_from_experiment
+    from ..postprocess import PostprocessParams
     from ..training.configuration import merged_options, options_from_experiment
 
     spec = spec_from_experiment(experiment, given.get("model"))
@@ -171,6 +188,11 @@ def train_options(
     from_file = options_from_experiment(experiment, weights)
     from_file.pop("model", None)
     options = merged_options(from_file, given)
+    if postprocess_from_experiment(experiment) != PostprocessParams.coco():
+        note(
+            f"note: {experiment.path}: POST_PROCESS is not of training, which scores by published "
+            "numbers; pass --config to eval, detect and export too"
+        )
     if spec is not None and experiment.names_network:
         options["network"] = experiment.network
     elif spec is not None:

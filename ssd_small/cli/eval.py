@@ -145,7 +145,7 @@ def command(
         opened = open_detector(engine, network, protocol, threads, **running, experiment=experiment)
         with opened as detector:
             if experiment is not None and engine is not None:
-                check_engine(experiment, engine, detector.runtime.description)
+                check_engine(experiment, engine, detector.runtime.description, protocol)
             scored = _score_detector(
                 detector, truth, images or annotations, box_convention, asked, metric
             )

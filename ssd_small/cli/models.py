@@ -10,7 +10,6 @@ import click
 from ..errors import BadFile
 from ..models.shipped import ShippedCheckpoint, shipped_checkpoints
 from .config_file import (
-    classes_from_experiment,
     config_option,
     experiment_from_option,
     spec_from_experiment,
@@ -41,9 +40,11 @@ def command(
     if experiment is not None:
         spec = spec_from_experiment(experiment, None)
         if spec is None:
-            raise BadFile(f"{experiment.path} describes no network; expected a MODEL section")
+            raise BadFile(
+                f"{experiment.path} describes no network; expected NETS or SSDS in MODEL, or model"
+            )
         width = width or experiment.options.get("width")
-        num_classes = num_classes or classes_from_experiment(experiment)
+        num_classes = num_classes or experiment.described_classes
         rows = [_row(spec, num_classes or 81, width or 1.0)]
     else:
         rows = model_rows(num_classes or 81, width or 1.0)

@@ -79,6 +79,12 @@ class Experiment:
         return any(one == key or one.startswith(f"{key}.") for one in self.given)
 
     @property
+    def described_classes(self) -> int | None:
+        """Classes of the network that the file describes; None if it says nothing of them."""
+        described = self.names_network or self.has("MODEL.NUM_CLASSES")
+        return self.num_classes if described else None
+
+    @property
     def names_network(self) -> bool:
         """Whether the file describes its network, and no name in small letters replaces it."""
         keys = (f"MODEL.{key}" for key in NETWORK_KEYS)
@@ -113,15 +119,26 @@ def read_experiment(path: str | Path) -> Experiment:
         if key in OPTIONS and value is not None
     }
     reader.note_unknown(outside, "", [*SECTIONS, *kinds_of(Places), *OPTIONS])
+    options = {key: value for key, value in options.items() if value is not None}
+    if "model" in options:
+        network_notes = _replaced_note(path, options["model"], network_keys)
+    else:
+        network_notes = _size_note(path, network)
     return Experiment(
         path,
         network,
         places=reader.section(Places, places, ""),
-        options={key: value for key, value in options.items() if value is not None},
+        options=options,
         given=frozenset(reader.given),
-        notes=(*reader.all_notes(), *_size_note(path, network)),
+        notes=(*reader.all_notes(), *network_notes),
         **read,
     )
+
+
+def _replaced_note(path: Path, model: str, keys: Iterable[str]) -> Iterable[str]:
+    listed = ", ".join(f"MODEL.{key}" for key in keys)
+    if listed:
+        yield f"{path}: model {model} takes the place of {listed}"
 
 
 def _size_note(path: Path, network: NetworkConfig) -> Iterable[str]:

@@ -186,7 +186,7 @@ def _flatten(x: Tensor, values: int) -> Tensor:
 def create_model(
     model: str | ModelSpec | None = None,
     num_classes: int | None = None,
-    width: float = 1.0,
+    width: float | None = None,
     *,
     config: str | Path | None = None,
 ) -> SsdNetwork:
@@ -195,7 +195,7 @@ def create_model(
     Args:
         model: a name of :func:`list_models`, or a spec.
         num_classes: classes including background; default: the configuration's, else 81.
-        width: channel multiplier.
+        width: channel multiplier; default: the configuration's, else 1.
         config: a configuration file (YAML) that describes the network, in the place of ``model``.
 
     Raises:
@@ -207,8 +207,10 @@ def create_model(
     if config is not None:
         experiment = read_experiment(config)
         model = spec_from_experiment(experiment)
-        num_classes = experiment.num_classes if num_classes is None else num_classes
+        num_classes = experiment.described_classes if num_classes is None else num_classes
+        width = experiment.options.get("width") if width is None else width
     if model is None:
-        raise BadFile(f"{config} describes no network; expected a section MODEL, or a model")
+        raise BadFile(f"{config} describes no network; expected NETS or SSDS in MODEL, or model")
     spec = get_spec(model) if isinstance(model, str) else model
-    return SsdNetwork(spec, 81 if num_classes is None else num_classes, width).eval()
+    num_classes = 81 if num_classes is None else num_classes
+    return SsdNetwork(spec, num_classes, 1.0 if width is None else width).eval()

@@ -6,7 +6,7 @@ of the command line, take their place. What a run was asked for is written as su
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..configs.network import network_config_to_dict
 from ..configs.options import OPTIONS
 from ..datasets.sets import checked_sets
 from ..errors import BadFile, UsageError
-from .initialise import substrings_from_scope
+from .initialise import NAMED_SCOPES, substrings_from_scope
 from .job import TrainingJob
 from .options import job_from_options
 from .recipe import BUDGETS, Recipe, recipe_names
@@ -65,7 +65,7 @@ def options_from_experiment(experiment: Experiment, weights: Path | None) -> Opt
     }
     places, data = experiment.places, experiment.dataset
     if weights is not None and experiment.has("TRAIN"):
-        published["init_scope"] = ",".join(experiment.train.resume_scope or _MODULES)
+        published["init_scope"] = _scope_from_words(experiment.train.resume_scope or _MODULES)
     if places.exp_dir is not None:
         published["output"] = places.exp_dir
     if data.dataset_dir is not None:
@@ -170,6 +170,16 @@ def _recipe_of_train(experiment: Experiment) -> Options:
         "warm_up": min(1.0, scheduler.warm_up_epochs / train.max_epochs),
         "trainable_scope": train.trainable_scope,
     }
+
+
+def _scope_from_words(words: Sequence[str]) -> str:
+    """RESUME_SCOPE as an option: parts of keys, never a scope that has a name here.
+
+    ``base`` alone is such a name, and refuses a checkpoint that lacks a tensor of the backbone,
+    which the published reader leaves as it is; ``base.`` is in the same keys.
+    """
+    scope = ",".join(words)
+    return f"{scope}." if scope in NAMED_SCOPES else scope
 
 
 def _matcher_fields(experiment: Experiment) -> dict[str, tuple[str, float]]:

@@ -126,7 +126,10 @@ def test_eval_takes_data_and_weights_from_a_configuration(
         "val_images": str(data),
     }
     config = write(tmp_path / "e.yml", own)
-    scored = call("eval", "--config", config, "--json").fits().json
+    outcome = call("eval", "--config", config, "--json").fits()
+    assert f"weights are {run / 'last.pth'}, which its training starts from" in outcome.err
+    assert "starts from" not in call("eval", "--config", config, *weights).fits().err
+    scored = outcome.json
     assert scored["postprocess"]["score_threshold"] == 0.02
     assert scored["postprocess"]["keep_topk_per_class"] == 50
     assert scored["postprocess"]["keep_topk"] == 0
@@ -194,6 +197,20 @@ def test_models_shows_the_network_of_a_configuration(call, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_create_model_is_the_network_that_models_shows(call, tmp_path: Path) -> None:
+    """Width and classes are those of the file; a name alone does not say its classes."""
+    section = model_section("mobilenet_v1", NUM_CLASSES=7)
+    for values, classes in (({"MODEL": section}, 7), ({"model": "mobilenet_v1"}, 81)):
+        config = write(tmp_path / "e.yml", {**values, "width": 0.25})
+        net = create_model(config=config)
+        assert (net.num_classes, net.width) == (classes, 0.25)
+        count = sum(one.numel() for one in net.parameters())
+        (row,) = call("models", "--config", config, "--json").fits().json["networks"]
+        assert row["parameters"] == count
+        other = create_model(config=config, num_classes=3, width=0.1)
+        assert (other.num_classes, other.width) == (3, 0.1)
+
+
 def test_export_takes_network_and_post_processing(call, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     config = write(
@@ -263,6 +280,8 @@ def test_what_is_refused(
     call("detect", "--config", picture, picture).fails(4, "UTF-8")
     call("models", "--config", yolo).fails(4, "yolo_v2", str(yolo))
     call("models", "--config", own).fails(4, "describes no network")
+    classes = write(tmp_path / "classes.yml", {"MODEL": {"NUM_CLASSES": 5}})
+    call("models", "--config", classes).fails(4, "expected NETS or SSDS in MODEL")
     call("bench", "--config", vgg, "--engine", engine).fails(2, "--config does not go with")
     call("eval", "--config", own, *weights).fails(2, "--annotations")
     call("train", "--config", own).fails(2, "--output")
@@ -277,6 +296,12 @@ def test_an_engine_is_scored_on_the_data_of_its_own_configuration_only(
     config = write(tmp_path / "e.yml", {"model": "mobilenet_v1", **values})
     scored = call("eval", "--config", config, "--engine", engine, "--json").fits().json
     assert scored["model"] == "mobilenet_v1"
+    numbers = {"POST_PROCESS": {"IOU_THRESHOLD": 0.3}, "DATASET": {"PIXEL_MEANS": [1, 2, 3]}}
+    of_file = write(tmp_path / "n.yml", {"model": "mobilenet_v1", **values, **numbers})
+    again = call("eval", "--config", of_file, "--engine", engine, "--json").fits()
+    assert again.json["postprocess"] == scored["postprocess"]
+    for what in ("post-processing", "pixel means"):
+        assert f"note: {what} are those of {engine}, not those of {of_file}" in again.err
     other = write(tmp_path / "o.yml", {"MODEL": model_section("vgg16"), **values})
     call("eval", "--config", other, "--engine", engine).fails(2, "is a mobilenet_v1", "vgg16")
 

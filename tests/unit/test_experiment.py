@@ -263,6 +263,13 @@ def test_our_options_are_read_beside_the_sections(tmp_path: Path) -> None:
     assert not read(tmp_path, {"lr": 1}).names_network
 
 
+def test_keys_that_a_named_network_replaces_are_said(tmp_path: Path) -> None:
+    section = {"NETS": "vgg16", "IMAGE_SIZE": [300, 400], "NUM_CLASSES": 5}
+    (note,) = read(tmp_path, {"MODEL": section, "model": "mobilenet_v1"}).notes
+    assert note.endswith("model mobilenet_v1 takes the place of MODEL.NETS, MODEL.IMAGE_SIZE")
+    assert not read(tmp_path, {"MODEL": {"NUM_CLASSES": 5}, "model": "mobilenet_v1"}).notes
+
+
 @pytest.mark.parametrize(
     "config",
     [

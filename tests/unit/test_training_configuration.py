@@ -22,6 +22,10 @@ from ssd_small.training.configuration import (  # noqa: E402
     options_from_experiment,
     recipe_from_experiment,
 )
+from ssd_small.training.initialise import (  # noqa: E402
+    NAMED_SCOPES,
+    substrings_from_scope,
+)
 from ssd_small.training.job import TrainingJob  # noqa: E402
 from ssd_small.training.options import job_from_options  # noqa: E402
 from ssd_small.training.recipe import Recipe, published_recipe  # noqa: E402
@@ -168,6 +172,28 @@ def test_no_resume_scope_is_every_key(tmp_path: Path) -> None:
     experiment = read(tmp_path, {"TRAIN": {"RESUME_SCOPE": ""}})
     scope = options_from_experiment(experiment, Path("w.pth"))["init_scope"]
     assert scope == "base,norm,extras,transforms,pyramids,loc,conf"
+
+
+@pytest.mark.parametrize("word", NAMED_SCOPES)
+def test_a_resume_scope_is_part_of_keys_whatever_has_that_name_here(
+    tmp_path: Path, word: str
+) -> None:
+    """The published ``base`` takes what there is of the backbone; ours needs all of it."""
+    experiment = read(tmp_path, {"TRAIN": {"RESUME_SCOPE": word}})
+    scope = options_from_experiment(experiment, Path("w.pth"))["init_scope"]
+    assert scope not in NAMED_SCOPES
+    (part,) = substrings_from_scope(scope)
+    keys = ("base.0.weight", "norm.weight", "extras.0.conv.weight", "conf.1.bias")
+    assert [key for key in keys if part in key] == [key for key in keys if word in key]
+
+
+def test_thresholds_that_training_does_not_use_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_options(read(tmp_path, {"POST_PROCESS": {"SCORE_THRESHOLD": 0.01}}), {})
+    assert capsys.readouterr().err == ""
+    train_options(read(tmp_path, {"POST_PROCESS": {"SCORE_THRESHOLD": 0.2}}), {})
+    assert "POST_PROCESS is not of training" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
