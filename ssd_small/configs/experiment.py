@@ -199,8 +199,10 @@ class _Reader:
                 continue
             near = get_close_matches(key.upper()[:60], by_capitals, 1)
             hint = f"; {prefix}{by_capitals[near[0]]} is one" if near else ""
-            name = " ".join(f"{prefix}{key}".split())
-            self.notes.append(f"{self.path}: {name[:80]} is no known key, left out{hint}")
+            name = f"{prefix}{key}"
+            # what a terminal would obey, or break the line at, is spelled out
+            name = name[:80] if name.isprintable() else shown(name)
+            self.notes.append(f"{self.path}: {name} is no known key, left out{hint}")
 
     def all_notes(self) -> list[str]:
         """What is left out, a line each; what means nothing here in one line."""

@@ -31,6 +31,9 @@ _Code = Callable[[int], Layers]
 
 #: side of an input that anybody means
 _MOST_SIDE = 8192
+#: in fp32 the 2 GiB that an ONNX file holds at most; a slip in a number of channels soon asks for
+#: more memory than there is
+_MOST_PARAMETERS = 1 << 29
 
 
 def _plain(stride: int, padding: int, activation: Literal["relu", "none"]) -> _Code:
@@ -172,13 +175,23 @@ def _spec(config: NetworkConfig) -> ModelSpec:
         raise ValueError(f"{config.ssds} {config.nets} {fault}")
     maps = [(shape.height, shape.width) for shape in feature_maps(spec)[1]]
     spec = replace(spec, levels=levels_from_config(config, maps))
-    count = summarize(spec).num_priors
-    if count > MAX_PRIORS:
-        raise ValueError(
-            f"{config.ssds} {config.nets} has {count} prior boxes at an input of {height}x{width}; "
-            f"expected at most {MAX_PRIORS}: choose a smaller input"
-        )
+    _check_size(config, spec)
     return spec
+
+
+def _check_size(config: NetworkConfig, spec: ModelSpec) -> None:
+    """Refuse what no engine or ONNX file takes, before there is a network of it."""
+    summary = summarize(spec)
+    height, width = config.image_size
+    for count, things, most, advice in (
+        (summary.num_priors, "prior boxes", MAX_PRIORS, "a smaller input"),
+        (summary.cost.parameters, "parameters", _MOST_PARAMETERS, "fewer channels"),
+    ):
+        if count > most:
+            raise ValueError(
+                f"{config.ssds} {config.nets} has {count} {things} at an input of "
+                f"{height}x{width}; expected at most {most}: choose {advice}"
+            )
 
 
 def _known(table: Mapping[str, T], name: str, key: str) -> T:

@@ -239,6 +239,16 @@ def test_a_key_that_is_not_known_is_named_with_what_may_be_meant(tmp_path: Path)
     ]
 
 
+@pytest.mark.parametrize("name", ["\x1b[31mred", "two\nlines", "back\x08"])
+def test_a_name_that_a_terminal_would_obey_is_spelled_out(tmp_path: Path, name: str) -> None:
+    # as a user's editor would write it; our own writer has no reason to
+    path = tmp_path / "e.yml"
+    path.write_text(f"MODEL: {{NETS: vgg16}}\n{json.dumps(name)}: 1\n")
+    (note,) = read_experiment(path).notes
+    assert note.isprintable()
+    assert "is no known key" in note
+
+
 def test_what_has_no_effect_is_said_in_one_line(tmp_path: Path) -> None:
     experiment = read(
         tmp_path,

@@ -252,6 +252,12 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("ssd", "vgg16", {"image_size": (64, 64)}, "cells .* 64x64; expected a cell in each"),
     ("ssd", "vgg16", {"image_size": (0, 300)}, r"IMAGE_SIZE \[0, 300\]"),
     ("ssd", "vgg16_S2L2_5", {"image_size": (8192, 8192)}, "prior boxes at .*8192x8192.*at most"),
+    (
+        "ssd",
+        "vgg16",
+        {"feature_layer": (listed(*VGG, ("S", 60000), ("", 60000)),)},
+        "parameters .*at most .*fewer channels",
+    ),
     ("ssd", "vgg16", {"sizes": (0.1, 0.2, 0.3)}, "SIZES .*two numbers"),
     ("ssd", "vgg16", {"sizes": ((8, 8), 0.3)}, "SIZES .*two numbers"),
     ("fssd", "darknet_19", {"image_size": (12, 300)}, "expected a cell in each"),
