@@ -271,8 +271,16 @@ def description_from_spec(
         levels=levels_from_spec(spec),
         clip=spec.clip,
         has_decode_nms=has_decode_nms,
-        network=None if spec.name in known_models() else spec.config,
+        network=_network_of(spec),
     )
+
+
+def _network_of(spec: ModelSpec) -> NetworkConfig | None:
+    """The configuration that gives a spec without a name; None where none does."""
+    if spec.name in known_models() or spec.config is None:
+        return None
+    # a spec that was changed by hand is not what it was made from
+    return spec.config if spec_from_config(spec.config) == spec else None
 
 
 def check_labels(names: Sequence[str], num_classes: int, background_label: int) -> None:
