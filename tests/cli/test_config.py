@@ -211,6 +211,7 @@ def test_create_model_is_the_network_that_models_shows(call, tmp_path: Path) -> 
         assert (other.num_classes, other.width) == (3, 0.1)
 
 
+@pytest.mark.slow
 def test_export_takes_network_and_post_processing(call, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     config = write(

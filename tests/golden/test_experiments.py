@@ -144,6 +144,7 @@ def test_every_experiment_that_runs_has_its_published_maps_and_priors(
         assert spec.clip == "all", name
 
 
+@pytest.mark.slow
 def test_every_experiment_that_runs_is_built(files: dict[str, Path]) -> None:
     for name, path in files.items():
         if name != BROKEN:

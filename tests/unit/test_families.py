@@ -29,6 +29,7 @@ def built(ssds: str, nets: str) -> tuple[ModelSpec, SsdNetwork]:
     return spec, create_model(spec, CLASSES, WIDTH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ssds", FAMILIES)
 @pytest.mark.parametrize("nets", BACKBONES)
 def test_arithmetic_agrees_with_every_backbone_in_every_family(nets: str, ssds: str) -> None:

@@ -112,6 +112,7 @@ def _equal(one: object, other: object) -> bool:
     return one == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("scope", [None, ("extras", "conf")])
 def test_a_resumed_run_is_the_run_that_was_not_stopped(
