@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+import reprlib
 
+#: most characters of a value in a message
+_QUOTED = 60
+#: cuts before it goes deep, or round in circles
+_NESTED = reprlib.Repr()
 #: an option of the command line in a message; not a dash inside a word or a file's name
 _OPTION = re.compile(r"(?<![\w./-])--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?![\w./-])")
 
@@ -58,3 +63,13 @@ class BadFile(SsdSmallError):
 
 class OutputError(BadFile):
     """A file cannot be written (permission, full disk): exit 4."""
+
+
+def quoted(value: object) -> str:
+    """A value as a message shows it: on one line, cut."""
+    # a whole number of many digits takes long to be written out, or is refused
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:
+        return "a huge number"
+    inside = isinstance(value, (dict, list, tuple))
+    text = " ".join((_NESTED.repr(value) if inside else repr(value)).split())
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import UsageError
+from ..errors import UsageError, quoted
 from .build_record import name_from_path
 from .record import Fields
-from .strict_json import quoted
 
 Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]
 Precision = Literal["fp32", "fp16"]

@@ -17,8 +17,8 @@ from ..configs.network import (
     network_config_from_dict,
     network_config_to_dict,
 )
-from ..errors import BadFile, UsageError
-from ..models.families import spec_from_config
+from ..errors import BadFile, UsageError, quoted
+from ..models.from_config import spec_from_config
 from ..models.priors import priors_from_levels
 from ..models.registry import get_spec, known_models
 from ..models.shapes import levels_from_spec
@@ -35,7 +35,7 @@ from .parts import (
     preprocessing_from_fields,
 )
 from .record import Fields, check_record, unknown_fields, with_unknown_fields
-from .strict_json import SURROGATE, quoted, record_from_json
+from .strict_json import SURROGATE, record_from_json
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BadFile, UsageError
+from ..errors import BadFile, UsageError, quoted
 from ..files import sha256_of
 from ..models.registry import get_spec, known_models
 from ..models.shipped import ShippedCheckpoint, find_shipped
@@ -21,7 +21,6 @@ from .description import (
     spec_from_description,
 )
 from .labels import read_labels
-from .strict_json import quoted
 
 if TYPE_CHECKING:
     from torch import Tensor

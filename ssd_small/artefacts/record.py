@@ -14,9 +14,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadFile
+from ..errors import BadFile, quoted
 from ..files import read_bytes
-from .strict_json import SURROGATE, check_json, is_number, quoted, record_from_json
+from .strict_json import SURROGATE, check_json, is_number, record_from_json
 
 #: what breaks a line, moves the cursor, or cannot be written
 NO_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")

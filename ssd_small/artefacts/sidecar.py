@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..errors import BadFile
+from ..errors import BadFile, quoted
 from ..files import atomic_output, json_bytes, sha256_of
 from .build_options import BuildOptions
 from .build_record import (
@@ -22,7 +22,6 @@ from .build_record import (
 )
 from .description import METADATA_KEY, Description
 from .record import Fields, check_record, read_record, unknown_fields, with_unknown_fields
-from .strict_json import quoted
 
 SIDECAR_FORMAT = 1
 TARGETS = ("onnxruntime", "tensorrt", "tensorrt-rtx")

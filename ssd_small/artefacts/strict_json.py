@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-import reprlib
 from collections.abc import Collection, Iterator
 from typing import Any
 
-_QUOTED = 60
-#: cuts before it goes deep, or round in circles
-_NESTED = reprlib.Repr()
+from ..errors import quoted
+
 #: far more than any record needs, few enough to be walked through and written out
 _MOST_DEPTH, _MOST_VALUES = 64, 100_000
 #: half a UTF-16 pair, which no encoding can write
@@ -71,16 +69,6 @@ def _inside(place: str, value: dict[Any, Any] | Collection[Any]) -> Iterator[tup
         if not isinstance(name, str) or SURROGATE.search(name):
             raise ValueError(f"{place or 'record'}: got a field {quoted(name)}, expected a name")
         yield (f"{place}.{name}" if place else name), one
-
-
-def quoted(value: object) -> str:
-    """A value as a message shows it: on one line, cut."""
-    # a whole number of many digits takes long to be written out, or is refused
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:
-        return "a huge number"
-    inside = isinstance(value, (dict, list, tuple))
-    text = " ".join((_NESTED.repr(value) if inside else repr(value)).split())
-    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
 
 
 def is_number(value: object) -> bool:

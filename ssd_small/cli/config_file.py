@@ -168,10 +168,10 @@ def check_engine(
     own = described_by_experiment(experiment, description)
     for what, holds in (
         ("post-processing", protocol is not None or own.postprocess == description.postprocess),
-        ("pixel means", own.preprocessing == description.preprocessing),
+        ("subtraction of means", own.preprocessing == description.preprocessing),
     ):
         if not holds:
-            note(f"note: {what} are those of {engine}, not those of {experiment.path}")
+            note(f"note: {what} as {engine} has it, not as {experiment.path} does")
 
 
 def train_options(

@@ -12,6 +12,7 @@ import click
 
 from ..errors import BadFile, UsageError
 from .config_file import config_option, experiment_from_option
+from .opening import open_detector
 from .options import (
     FILE,
     FOLDER,
@@ -20,7 +21,6 @@ from .options import (
     json_option,
     model_options,
     note,
-    open_detector,
     score_threshold_option,
     threads_option,
     workers_option,

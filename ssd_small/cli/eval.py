@@ -16,6 +16,7 @@ from .config_file import (
     data_from_experiment,
     experiment_from_option,
 )
+from .opening import open_detector
 from .options import (
     FILE,
     FOLDER,
@@ -25,7 +26,6 @@ from .options import (
     json_option,
     model_options,
     note,
-    open_detector,
     print_json,
     score_threshold_option,
     sets_option,

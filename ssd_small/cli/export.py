@@ -11,10 +11,10 @@ from ..artefacts.build_options import Precision
 from ..errors import UsageError
 from ..export.opset import DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET
 from .config_file import config_option, experiment_from_option
+from .opening import load_network
 from .options import (
     FILE,
     json_option,
-    load_network,
     model_options,
     note,
     postprocess_options,

@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..errors import UsageError
-
 if TYPE_CHECKING:
-    from ..artefacts.description import Description
-    from ..configs.experiment import Experiment
-    from ..detection.detector import Detector
-    from ..models.network import SsdNetwork
     from ..postprocess import PostprocessParams
-    from ..runtimes import Runtime
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -194,88 +187,6 @@ def postprocess_params(
     base = own if preset is None else params_from_preset(preset, own)
     known = {field.name for field in fields(base)}
     return replace(base, **{k: v for k, v in given.items() if k in known and v is not None})
-
-
-def load_network(
-    model: str | None,
-    weights: Path | None,
-    num_classes: int | None,
-    width: float | None,
-    labels: Path | None,
-    *,
-    random_weights: bool = False,
-    experiment: Experiment | None = None,
-) -> tuple[SsdNetwork, Description]:
-    """The network that the model options and --config name, and its description.
-
-    Raises:
-        UsageError: no model, or neither weights nor ``random_weights``.
-    """
-    if weights is not None and random_weights:
-        raise UsageError("--weights and --random-weights exclude each other; pass one of them")
-    if experiment is not None:
-        from .config_file import network_from_experiment
-
-        given = (model, weights, num_classes, width, labels)
-        return network_from_experiment(experiment, *given, random_weights=random_weights)
-    if model is None and weights is None:
-        raise UsageError("no network: pass --model NAME (see 'ssd-small models')")
-    from ..artefacts.network import network_from_checkpoint, random_network
-    from ..models.registry import get_spec
-
-    options: dict[str, Any] = {"num_classes": num_classes, "width": width, "labels": labels}
-    if weights is not None:
-        return network_from_checkpoint(weights, model, **options)
-    assert model is not None
-    get_spec(model)
-    if not random_weights:
-        raise UsageError(
-            f"{model} needs weights: pass --weights FILE, or --random-weights to go without"
-        )
-    return random_network(model, **options)
-
-
-def open_detector(
-    engine: Path | None,
-    network: dict[str, Any],
-    preset: str | None,
-    threads: int,
-    *,
-    batch: int | None = None,
-    workers: int | None = None,
-    cuda_graph: bool = True,
-    experiment: Experiment | None = None,
-) -> Detector:
-    """The detector that --engine, or --model with --weights, or --config names.
-
-    ``preset`` chooses the post-processing; without it, whatever the file holds is kept: what an
-    engine was exported with, and for a checkpoint what export would write.
-    """
-    from ..detection.detector import Detector
-    from ..detection.load import open_built, torch_runtime
-
-    runtime: Runtime
-    if engine is not None:
-        unused = [key for key, value in network.items() if value is not None and key != "labels"]
-        if unused:
-            raise UsageError(f"--{unused[0].replace('_', '-')} does not go with --engine")
-        runtime = open_built(
-            engine,
-            labels=network["labels"],
-            threads=threads,
-            cuda_graph=cuda_graph,
-            max_batch=batch,
-        )
-    else:
-        runtime = torch_runtime(
-            *load_network(**network, experiment=experiment), threads=threads, max_batch=batch
-        )
-    try:
-        params = postprocess_params(runtime.description.postprocess, preset)
-        return Detector(runtime, params, threads=threads, max_batch=batch, workers=workers)
-    except BaseException:
-        runtime.close()
-        raise
 
 
 def print_json(value: Any) -> None:

@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import BadFile
-from .kinds import Kind, kinds_of, shown
+from ..errors import BadFile, quoted
+from .kinds import Kind, kinds_of
 from .network import NETWORK_KEYS, NetworkConfig, network_config_from_dict
 from .options import OPTIONS
 from .sections import (
@@ -161,7 +161,7 @@ class _Reader:
 
     def mapping(self, value: object, name: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise BadFile(f"{self.path}: {name}: got {shown(value)}, expected keys with values")
+            raise BadFile(f"{self.path}: {name}: got {quoted(value)}, expected keys with values")
         self.given.add(name)
         return dict(value)
 
@@ -201,7 +201,7 @@ class _Reader:
             hint = f"; {prefix}{by_capitals[near[0]]} is one" if near else ""
             name = f"{prefix}{key}"
             # what a terminal would obey, or break the line at, is spelled out
-            name = name[:80] if name.isprintable() else shown(name)
+            name = name[:80] if name.isprintable() else quoted(name)
             self.notes.append(f"{self.path}: {name} is no known key, left out{hint}")
 
     def all_notes(self) -> list[str]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import ast
 import math
-import reprlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadFile
+from ..errors import BadFile, quoted
 
-_QUOTED, _MOST_LITERAL = 60, 10_000
-_SHORT = reprlib.Repr()
-_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 8
+_MOST_LITERAL = 10_000
 
 
 @dataclass(frozen=True)
@@ -40,14 +37,8 @@ class Kind:
             return self.take(value)
         except (ValueError, OverflowError):
             raise BadFile(
-                f"{source}: {key}: got {shown(value)}, expected {self.expected}"
+                f"{source}: {key}: got {quoted(value)}, expected {self.expected}"
             ) from None
-
-
-def shown(value: object) -> str:
-    """A value as a message shows it: on one line, cut."""
-    text = " ".join(_SHORT.repr(value).split())
-    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
 
 
 def _literal(value: Any) -> Any:

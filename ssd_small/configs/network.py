@@ -1,7 +1,7 @@
 """What a configuration says of a network: the MODEL section of a published experiment, as values.
 
-Nothing here knows how a network is built; :mod:`ssd_small.models.families` does. The defaults are
-those that the published implementation has where a file leaves a key out.
+Nothing here knows how a network is built; :mod:`ssd_small.models.from_config` does. The defaults
+are those that the published implementation has where a file leaves a key out.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import BadFile
-from .kinds import Kind, either, flag, number, several, shown, text, whole
+from ..errors import BadFile, quoted
+from .kinds import Kind, either, flag, number, several, text, whole
 
 #: a tap (index into the backbone) or the code of an extra level
 Entry = int | str
@@ -138,7 +138,7 @@ def network_config_from_dict(
     unknown = [one for one in values if one not in NETWORK_KEYS]
     if unknown:
         raise BadFile(
-            f"{source}: {section}.{shown(unknown[0])}: expected keys among "
+            f"{source}: {section}.{quoted(unknown[0])}: expected keys among "
             f"{', '.join(NETWORK_KEYS)}"
         )
     read = {

@@ -67,9 +67,10 @@ class SsdNetwork(nn.Module):
                 tapped.append(channels)
             if index == spec.extras_from % len(spec.backbone):
                 fed = channels
-        # the published key is that of one norm, or of a list of them
-        listed = spec.norms_listed
-        self.norm = nn.ModuleList(norms) if listed else norms[0] if norms else None
+        if spec.fusion is None:
+            # the published key is that of one norm, or of a list of them
+            listed = spec.norms_listed
+            self.norm = nn.ModuleList(norms) if listed else norms[0] if norms else None
         self.extras = nn.ModuleList()
         for extra in spec.extras:
             for layer in extra.layers:
@@ -77,7 +78,6 @@ class SsdNetwork(nn.Module):
                 self.extras.append(module)
             tapped.append(fed)
         if spec.fusion is not None:
-            del self.norm
             self._build_fusion(spec.fusion, tapped)
 
     def _build_fusion(self, fusion: Fusion, channels: list[int]) -> None:

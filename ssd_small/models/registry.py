@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..configs.experiment import Experiment
 from ..errors import BadFile, UsageError
-from .families import spec_from_config
+from .from_config import spec_from_config
 from .published import NAMED
 from .spec import ModelSpec
 

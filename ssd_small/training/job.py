@@ -8,7 +8,7 @@ from pathlib import Path
 from ..configs.network import NetworkConfig
 from ..datasets.sets import Sets, checked_sets
 from ..errors import UsageError
-from ..models.families import spec_from_config
+from ..models.from_config import spec_from_config
 from ..models.registry import get_spec
 from ..models.spec import ModelSpec
 from .initialise import substrings_from_scope

@@ -10,8 +10,7 @@ from dataclasses import Field, asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from ..artefacts.record import Fields
-from ..artefacts.strict_json import quoted
-from ..errors import UsageError
+from ..errors import UsageError, quoted
 from ..models.registry import get_spec
 
 Precision = Literal["fp32", "amp"]

@@ -23,7 +23,7 @@ from ..configs.network import network_config_from_dict, network_config_to_dict
 from ..datasets.sets import sets_from_text, text_from_sets
 from ..errors import BadFile
 from ..files import sha256_of
-from ..models.families import spec_from_config
+from ..models.from_config import spec_from_config
 from ..models.registry import known_models
 from .dataset import DetectionDataset
 from .initialise import NAMED_SCOPES

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 
 from ..artefacts.record import check_record, unknown_fields, with_unknown_fields
-from ..artefacts.strict_json import quoted
-from ..errors import BadFile, UsageError
+from ..errors import BadFile, UsageError, quoted
 from ..files import read_bytes
 from ..models.checkpoint import save_tensors
 from .initialise import substrings_from_scope

@@ -301,8 +301,8 @@ def test_an_engine_is_scored_on_the_data_of_its_own_configuration_only(
     of_file = write(tmp_path / "n.yml", {"model": "mobilenet_v1", **values, **numbers})
     again = call("eval", "--config", of_file, "--engine", engine, "--json").fits()
     assert again.json["postprocess"] == scored["postprocess"]
-    for what in ("post-processing", "pixel means"):
-        assert f"note: {what} are those of {engine}, not those of {of_file}" in again.err
+    for what in ("post-processing", "subtraction of means"):
+        assert f"note: {what} as {engine} has it, not as {of_file} does" in again.err
     other = write(tmp_path / "o.yml", {"MODEL": model_section("vgg16"), **values})
     call("eval", "--config", other, "--engine", engine).fails(2, "is a mobilenet_v1", "vgg16")
 

@@ -23,7 +23,7 @@ from ssd_small.configs.network import (  # noqa: E402
 )
 from ssd_small.errors import UsageError  # noqa: E402
 from ssd_small.models.checkpoint import read_state_dict  # noqa: E402
-from ssd_small.models.families import spec_from_config  # noqa: E402
+from ssd_small.models.from_config import spec_from_config  # noqa: E402
 from ssd_small.training.options import job_from_options  # noqa: E402
 from ssd_small.training.recipe import Recipe, published_recipe  # noqa: E402
 from ssd_small.training.session import run_training  # noqa: E402

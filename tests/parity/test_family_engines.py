@@ -17,7 +17,7 @@ from ssd_small.artefacts.description import description_from_spec
 from ssd_small.bench.synthetic import picture_input
 from ssd_small.evaluation.limits import HEAD_LIMITS
 from ssd_small.evaluation.proof import heads_difference
-from ssd_small.models.families import spec_from_config
+from ssd_small.models.from_config import spec_from_config
 from ssd_small.runtimes import HeadOutputs, open_engine
 from ssd_small.runtimes.torch import TorchRuntime
 

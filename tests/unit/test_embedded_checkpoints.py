@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
-from ssd_small.cli.options import load_network  # noqa: E402
+from ssd_small.cli.opening import load_network  # noqa: E402
 from ssd_small.datasets.digits import CATEGORIES  # noqa: E402
 from ssd_small.errors import UsageError  # noqa: E402
 from ssd_small.models.network import create_model  # noqa: E402

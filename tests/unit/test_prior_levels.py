@@ -11,7 +11,7 @@ import pytest
 from ssd_small.artefacts.description import Description, description_from_spec
 from ssd_small.configs.network import FeatureList, NetworkConfig
 from ssd_small.errors import BadFile
-from ssd_small.models.families import spec_from_config
+from ssd_small.models.from_config import spec_from_config
 from ssd_small.models.priors import priors_from_spec
 from ssd_small.models.shapes import summarize
 from ssd_small.models.spec import Level, ListedLevel, ModelSpec

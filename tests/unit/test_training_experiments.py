@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from training_doubles import CPU, NoiseBatches  # noqa: E402
 
 from ssd_small.configs.experiment import read_experiment  # noqa: E402
-from ssd_small.models.families import spec_from_config  # noqa: E402
+from ssd_small.models.from_config import spec_from_config  # noqa: E402
 from ssd_small.training.configuration import recipe_from_experiment  # noqa: E402
 from ssd_small.training.initialise import initial_network  # noqa: E402
 from ssd_small.training.schedule import lr_factor  # noqa: E402
