@@ -1,19 +1,32 @@
-"""COCO-format annotations: reading and checking them, and where their pictures are."""
+"""COCO-format annotations as tools write them: one reader, and where the pictures are."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile
 from ..files import read_json
+from . import coco_fields as fields
+from .coco_lists import Listed, read_categories, read_images
+from .findings import Findings, FirstError
+from .ids import id_from_value, key_from_id, kind_of_spelling, place, shown
+
+_LISTS = ("images", "annotations", "categories")
+#: files of other formats by a key that they have
+_OTHER_FORMATS = {
+    "shapes": "LabelMe's file of one picture",
+    "_via_img_metadata": "a VIA project; export it as COCO",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """Ground truth of a data set.
+    """Ground truth of a data set; ids are whole numbers, whatever the file has.
 
     Attributes:
         path: the file it came from, or the folder of several.
@@ -21,6 +34,10 @@ class Annotations:
         categories: id and name, ordered by id.
         boxes: annotations that count.
         dropped: number of boxes without area, which were left out.
+        findings: what was put right or left out while reading, and what is worth knowing.
+        annotated: False for the images of a test set, whose file has no list ``annotations``.
+        extra: what the file holds beside the three lists.
+        image_texts, category_texts: the number that stands for an id which is none.
     """
 
     path: Path
@@ -28,83 +45,216 @@ class Annotations:
     categories: tuple[dict[str, Any], ...]
     boxes: tuple[dict[str, Any], ...]
     dropped: int
+    findings: Findings = field(default_factory=Findings)
+    annotated: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    image_texts: Mapping[str, int] = field(default_factory=dict)
+    category_texts: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def _image_ids(self) -> frozenset[int]:
+        return frozenset(image["id"] for image in self.images)
+
+    @cached_property
+    def _category_ids(self) -> frozenset[int]:
+        return frozenset(category["id"] for category in self.categories)
+
+    def image_id(self, value: object) -> int | None:
+        """The id of the image that ``value`` means: 5, 5.0, "5", or the text that the file has.
+
+        None: there is no such image.
+        """
+        found = id_from_value(value, self.image_texts)
+        return found if found in self._image_ids else None
+
+    def category_id(self, value: object) -> int | None:
+        """As :meth:`image_id`, of a category."""
+        found = id_from_value(value, self.category_texts)
+        return found if found in self._category_ids else None
 
 
-def read_annotations(path: str | Path) -> Annotations:
+def read_annotations(path: str | Path, findings: Findings | None = None) -> Annotations:
     """Read and check a COCO annotation file.
 
+    What is plain is put right: null fields, ids and numbers as texts, equal entries that are
+    repeated; ``Annotations.findings`` says so.
+
+    Args:
+        path: the file.
+        findings: collects what is wrong, and the entries in error are left out; an image without
+            a size stays, with width or height 0. Without it the first error is raised.
+
     Raises:
-        BadFile: not COCO, or a box refers to an image or category that is not in the file.
+        BadFile: not COCO, or (without ``findings``) an entry is in error; says which and why.
     """
     path = Path(path)
-    return annotations_from_content(read_json(path, "COCO annotations"), path)
+    return annotations_from_content(read_json(path, "COCO annotations"), path, findings)
 
 
-def annotations_from_content(content: object, path: Path) -> Annotations:
+def annotations_from_content(
+    content: object, path: Path, findings: Findings | None = None
+) -> Annotations:
     """Check COCO-format annotations; ``path`` is what messages name.
 
     Raises:
         BadFile: see :func:`read_annotations`.
     """
-    lists = ("images", "annotations", "categories")
-    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in lists):
-        raise BadFile(f"{path} is not a COCO annotation file: expected lists {', '.join(lists)}")
-    try:
-        images = _by_id(content["images"], "image")
-        categories = _by_id(content["categories"], "category")
-        for image in images.values():
-            if not isinstance(image["file_name"], str):
-                raise TypeError(f"file_name {image['file_name']!r} of image {image['id']!r}")
-            if not min(numbers(image["width"], image["height"])) > 0:
-                raise ValueError(f"image {image['id']!r} has no size")
-        for category in categories.values():
-            _check_name(str(category["name"]))
-        boxes, dropped = [], 0
-        for number, box in enumerate(content["annotations"]):
-            check_reference(path, box, images, categories)
-            if not isinstance(box["bbox"], list):
-                raise TypeError(f"bbox {box['bbox']!r} is not a list")
-            # some exporters write numbers, NaN above all, as texts
-            x, y, width, height = (float(v) for v in box["bbox"])
-            if not (math.isfinite(x + y + width * height) and width > 0 and height > 0):
-                dropped += 1
-                continue
-            (area,) = numbers(box.get("area", width * height))
-            crowd = int(box.get("iscrowd", 0))
-            # pycocotools takes a matched id of 0 for "not matched"
-            kept = {"id": number + 1, "bbox": [x, y, width, height], "area": area, "iscrowd": crowd}
-            if "difficult" in box:
-                kept["difficult"] = int(box["difficult"] or 0)
-            boxes.append(box | kept)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    found = FirstError(path) if findings is None else findings
+    top = _checked(content, path)
+    entries = top["annotations"]
+    images = read_images(top["images"], found)
+    categories = read_categories(top["categories"], entries or (), found)
+    for name, listed in (("images", images), ("categories", categories)):
+        if not listed.entries:
+            found.error(f"no_{name}", f"there are no {name}; nothing could be learned or scored")
+    if entries is None:
+        found.note("no_annotations", "no list annotations, as of a test set: pictures only")
+    boxes, dropped = _boxes(entries or (), images, categories, found)
+    ordered = tuple(categories.entries[key] for key in sorted(categories.entries))
+    return Annotations(
+        *(path, tuple(images.entries.values()), ordered, boxes, dropped, found),
+        annotated=entries is not None,
+        extra={key: value for key, value in top.items() if key not in _LISTS},
+        image_texts=images.texts,
+        category_texts=categories.texts,
+    )
+
+
+def _checked(content: object, path: Path) -> dict[str, Any]:
+    """The object of a file, its lists being lists; ``annotations`` None where there are none."""
+    asked = f"{path} is not a COCO annotation file: expected lists {', '.join(_LISTS)}"
+    if isinstance(content, list):
+        first = content[0] if content else None
+        if isinstance(first, dict) and {"image_id", "score"} <= first.keys():
+            raise BadFile(f"{asked}; it is a list of results (detections): pass its ground truth")
+        raise BadFile(f"{asked} in an object, got a list")
+    if not isinstance(content, dict):
+        raise BadFile(f"{asked} in an object, got {shown(content)}")
+    known = [what for key, what in _OTHER_FORMATS.items() if key in content]
+    if known and "images" not in content:
+        raise BadFile(f"{asked}; it is {known[0]}")
+    top = {**dict.fromkeys(_LISTS), **content}
+    for name in _LISTS:
+        may_lack = name == "annotations" or (name == "categories" and bool(top["annotations"]))
+        if not isinstance(top[name], list) and not (top[name] is None and may_lack):
+            got = shown(top[name]) if name in content else "absent"
+            raise BadFile(f"{asked}; {name} is {got}")
+    return top
+
+
+def _boxes(
+    entries: list[Any] | tuple[()], images: Listed, categories: Listed, findings: Findings
+) -> tuple[tuple[dict[str, Any], ...], int]:
+    """The annotations that are boxes, and how many have no area."""
+    ids = _annotation_ids(entries, findings)
+    boxes, dropped, incomplete = [], 0, 0
+    for index, entry in enumerate(entries):
+        where = place("annotations", index, entry)
+        if not isinstance(entry, dict):
+            findings.error("bad_entry", f"{where} is {shown(entry)}; expected an object")
+            continue
+        image = images.reference(entry, where, findings)
+        if entry.get("category_id") is None and "category_name" not in entry:
+            findings.repaired(
+                "null_category", f"{where}: no category_id; the annotation was left out"
+            )
+            incomplete += 1
+            continue
+        category = categories.reference(entry, where, findings)
+        bbox = fields.box(entry, where, findings)
+        incomplete += bbox is None
+        if image is None or category is None or bbox is None:
+            continue
+        if not _has_area(bbox, where, findings):
+            dropped += 1
+            continue
+        kept = {
+            "id": ids[index],
+            "image_id": image,
+            "category_id": category,
+            "bbox": bbox,
+            "area": fields.area(entry, bbox, where, findings),
+            "iscrowd": fields.flag(entry, "iscrowd", where, findings),
+        }
+        if "difficult" in entry:
+            kept["difficult"] = fields.flag(entry, "difficult", where, findings)
+        if None not in kept.values():
+            boxes.append(entry | kept)
+    if entries and incomplete == len(entries):
+        findings.error("no_boxes", f"none of {len(entries)} annotations has a bbox and category_id")
+    return tuple(boxes), dropped
+
+
+def _has_area(bbox: list[float], where: str, findings: Findings) -> bool:
+    """Whether a box is one; a finding where it is not."""
+    x, y, width, height = bbox
+    if not math.isfinite(x + y + width * height):
+        findings.repaired("box_not_finite", f"{where}: bbox {bbox}; the annotation was left out")
+        return False
+    if width > 0 and height > 0:
+        return True
+    findings.repaired(
+        "box_without_area",
+        f"{where}: bbox {bbox} has no area; expected a width and height above 0; the annotation "
+        "was left out",
+    )
+    return False
+
+
+def _annotation_ids(entries: list[Any] | tuple[()], findings: Findings) -> list[int]:
+    """The file's ids where they are different numbers above 0, else 1, 2, ... of the entries.
+
+    Nothing refers to them, and pycocotools takes a matched id of 0 for "not matched".
+    """
+    first: dict[Any, int] = {}
+    sound = True
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            continue
+        where = place("annotations", index, entry)
+        if entry.get("id") is None:
+            findings.repaired("annotation_without_id", f"{where}: no id; numbered anew")
+            sound = False
+            continue
+        key = key_from_id(entry["id"])
+        if key is None:
+            findings.repaired("bad_annotation_id", f"{where}: not a number; numbered anew")
+            sound = False
+            continue
+        if kind := kind_of_spelling(entry["id"]):
+            findings.repaired(kind, f"{where}: expected a whole number")
+        if key in first:
+            findings.repaired(
+                "repeated_annotation_id",
+                f"{where}: id as of annotations[{first[key]}]; all are numbered anew",
+            )
+            sound = False
+        elif isinstance(key, str) or key <= 0:
+            sound = False
+        first.setdefault(key, index)
+    if sound:
+        return [int(key_from_id(e["id"]) or 0) if isinstance(e, dict) else 0 for e in entries]
+    if 0 in first:
+        findings.note("annotation_id_zero", f"{place('annotations', first[0], entries[first[0]])}")
+    return list(range(1, len(entries) + 1))
+
+
+def image_paths(
+    annotations: Annotations, folder: str | Path, option: str = "--images"
+) -> list[Path]:
+    """The image files of a data set, all of which exist; ``option`` is what gave the folder.
+
+    Raises:
+        BadFile: images are missing; names the first.
+    """
+    paths = [Path(folder) / image["file_name"] for image in annotations.images]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
         raise BadFile(
-            f"{path} is not a COCO annotation file ({type(error).__name__}: {error}); expected "
-            "images with id, file_name, width, height and annotations with image_id, "
-            "category_id, bbox [x, y, w, h]"
-        ) from error
-    if not images or not categories:
-        raise BadFile(f"{path} lists no images or no categories; nothing could be scored")
-    ordered = tuple(categories[key] for key in sorted(categories))
-    return Annotations(path, tuple(images.values()), ordered, tuple(boxes), dropped)
-
-
-def _by_id(entries: list[dict[str, Any]], kind: str) -> dict[int, dict[str, Any]]:
-    """Entries by their id, a whole number that none shares with another."""
-    found: dict[int, dict[str, Any]] = {}
-    for entry in entries:
-        key = entry["id"]
-        if type(key) is not int:
-            raise TypeError(f"{kind} id {key!r} is not a whole number")
-        if key in found:
-            raise ValueError(f"{kind} id {key} occurs twice")
-        found[key] = entry
-    return found
-
-
-def _check_name(name: str) -> None:
-    """A class name takes a line of a text file."""
-    if not name.strip() or not name.isprintable():
-        raise ValueError(f"category name {name!r} is empty or not printable")
+            f"{len(missing)} of {len(paths)} images of {annotations.path} are not in {folder}, the "
+            f"first is {missing[0].name}; pass the right {option}"
+        )
+    return paths
 
 
 def numbers(*values: Any) -> list[float]:
@@ -125,21 +275,3 @@ def check_reference(
                 f"{path}: a box has {key} {box[key]!r}, which the file does not list; correct the "
                 "file"
             )
-
-
-def image_paths(
-    annotations: Annotations, folder: str | Path, option: str = "--images"
-) -> list[Path]:
-    """The image files of a data set, all of which exist; ``option`` is what gave the folder.
-
-    Raises:
-        BadFile: images are missing; names the first.
-    """
-    paths = [Path(folder) / image["file_name"] for image in annotations.images]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise BadFile(
-            f"{len(missing)} of {len(paths)} images of {annotations.path} are not in {folder}, the "
-            f"first is {missing[0].name}; pass the right {option}"
-        )
-    return paths

@@ -114,4 +114,4 @@ class FirstError(Findings):
 
     def error(self, kind: str, where: str) -> None:
         """Raises BadFile."""
-        raise BadFile(f"{self._path}: {where}")
+        raise BadFile(f"{self._path}: {where}; 'ssd-small check-data' lists all that is wrong")
