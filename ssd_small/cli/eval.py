@@ -135,6 +135,8 @@ def command(
     truth = read_ground_truth(annotations, sets or ())
     if truth.dropped:
         note(f"note: {truth.dropped} boxes without area in {annotations} were left out")
+    if (summary := truth.findings.summary) is not None:
+        note(f"note: {annotations}: {summary}")
     asked = dict(thresholds) or None
     if detections is not None:
         scored = _score_file(detections, truth, asked, metric)

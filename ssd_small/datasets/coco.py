@@ -14,7 +14,7 @@ from ..files import read_json
 from . import coco_fields as fields
 from .coco_lists import Listed, read_categories, read_images
 from .findings import Findings, FirstError
-from .ids import id_from_value, key_from_id, kind_of_spelling, place, shown
+from .ids import Place, id_from_value, key_from_id, kind_of_spelling, shown
 
 _LISTS = ("images", "annotations", "categories")
 #: files of other formats by a key that they have
@@ -58,6 +58,21 @@ class Annotations:
     @cached_property
     def _category_ids(self) -> frozenset[int]:
         return frozenset(category["id"] for category in self.categories)
+
+    @cached_property
+    def root_categories(self) -> frozenset[int]:
+        """Ids of categories that only head others: their supercategory, and no box is of them.
+
+        Roboflow writes one as category 0. It is no class to learn.
+        """
+        above = {
+            one["supercategory"]
+            for one in self.categories
+            if isinstance(one.get("supercategory"), str) and one["supercategory"] != one["name"]
+        }
+        used = {box["category_id"] for box in self.boxes}
+        heads = (one["id"] for one in self.categories if one["name"] in above)
+        return frozenset(heads) - used if self.boxes else frozenset()
 
     def image_id(self, value: object) -> int | None:
         """The id of the image that ``value`` means: 5, 5.0, "5", or the text that the file has.
@@ -111,13 +126,20 @@ def annotations_from_content(
         found.note("no_annotations", "no list annotations, as of a test set: pictures only")
     boxes, dropped = _boxes(entries or (), images, categories, found)
     ordered = tuple(categories.entries[key] for key in sorted(categories.entries))
-    return Annotations(
+    truth = Annotations(
         *(path, tuple(images.entries.values()), ordered, boxes, dropped, found),
         annotated=entries is not None,
         extra={key: value for key, value in top.items() if key not in _LISTS},
         image_texts=images.texts,
         category_texts=categories.texts,
     )
+    for key in sorted(truth.root_categories):
+        name = shown(categories.entries[key]["name"])
+        found.note(
+            "root_category",
+            f"category {name} (id {key}) only heads others and has no box: no class",
+        )
+    return truth
 
 
 def _checked(content: object, path: Path) -> dict[str, Any]:
@@ -149,7 +171,7 @@ def _boxes(
     ids = _annotation_ids(entries, findings)
     boxes, dropped, incomplete = [], 0, 0
     for index, entry in enumerate(entries):
-        where = place("annotations", index, entry)
+        where = Place("annotations", index, entry)
         if not isinstance(entry, dict):
             findings.error("bad_entry", f"{where} is {shown(entry)}; expected an object")
             continue
@@ -185,7 +207,7 @@ def _boxes(
     return tuple(boxes), dropped
 
 
-def _has_area(bbox: list[float], where: str, findings: Findings) -> bool:
+def _has_area(bbox: list[float], where: Place, findings: Findings) -> bool:
     """Whether a box is one; a finding where it is not."""
     x, y, width, height = bbox
     if not math.isfinite(x + y + width * height):
@@ -206,12 +228,15 @@ def _annotation_ids(entries: list[Any] | tuple[()], findings: Findings) -> list[
 
     Nothing refers to them, and pycocotools takes a matched id of 0 for "not matched".
     """
+    plain = {e["id"] for e in entries if isinstance(e, dict) and type(e.get("id")) is int}
+    if len(plain) == len(entries) and min(plain, default=1) > 0 and max(plain, default=1) < 2**63:
+        return [entry["id"] for entry in entries]
     first: dict[Any, int] = {}
     sound = True
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
             continue
-        where = place("annotations", index, entry)
+        where = Place("annotations", index, entry)
         if entry.get("id") is None:
             findings.repaired("annotation_without_id", f"{where}: no id; numbered anew")
             sound = False
@@ -235,8 +260,41 @@ def _annotation_ids(entries: list[Any] | tuple[()], findings: Findings) -> list[
     if sound:
         return [int(key_from_id(e["id"]) or 0) if isinstance(e, dict) else 0 for e in entries]
     if 0 in first:
-        findings.note("annotation_id_zero", f"{place('annotations', first[0], entries[first[0]])}")
+        findings.note("annotation_id_zero", f"{Place('annotations', first[0], entries[first[0]])}")
     return list(range(1, len(entries) + 1))
+
+
+def coco_from_annotations(truth: Annotations) -> dict[str, Any]:
+    """COCO content of what was read, JSON-ready: the repaired file.
+
+    Ids are different whole numbers, categories of one name are one, and what was left out while
+    reading is not in it, nor are images without a size and their boxes. What else an entry holds is
+    kept.
+    """
+    first: dict[str, int] = {}
+    for category in truth.categories:
+        first.setdefault(category["name"], category["id"])
+    images = [image for image in truth.images if image["width"] > 0 and image["height"] > 0]
+    kept = {image["id"] for image in images}
+    names = {category["id"]: category["name"] for category in truth.categories}
+    boxes = [
+        {
+            **box,
+            "category_id": first[names[box["category_id"]]],
+            "bbox": [_shortest(value) for value in box["bbox"]],
+            "area": _shortest(box["area"]),
+        }
+        for box in truth.boxes
+        if box["image_id"] in kept
+    ]
+    categories = [one for one in truth.categories if first[one["name"]] == one["id"]]
+    content = {**truth.extra, "images": images, "categories": categories}
+    return content | {"annotations": boxes} if truth.annotated else content
+
+
+def _shortest(value: float) -> float:
+    """10 for 10.0, as the file most likely had it."""
+    return int(value) if value == int(value) else value
 
 
 def image_paths(

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .findings import Findings
-from .ids import shown
+from .ids import Place, shown
 
 #: control characters, halves of surrogate pairs, ends of lines and paragraphs
 _REFUSED = {"Cc", "Cs", "Zl", "Zp"}
@@ -46,7 +46,7 @@ def name_fault(name: str) -> str | None:
     return "is empty" if kinds <= _INVISIBLE else None
 
 
-def category_name(value: object, where: str, findings: Findings) -> str | None:
+def category_name(value: object, where: Place, findings: Findings) -> str | None:
     """A category's name, blanks around it cut off; None and an error where there is none."""
     if type(value) in (int, float):
         findings.repaired("name_not_text", f"{where}: name is the number {shown(value)}, not text")
@@ -63,7 +63,7 @@ def category_name(value: object, where: str, findings: Findings) -> str | None:
     return name
 
 
-def file_name(entry: dict[str, Any], where: str, findings: Findings) -> str | None:
+def file_name(entry: dict[str, Any], where: Place, findings: Findings) -> str | None:
     """A picture's file name; of LVIS and Azure, which leave it out, the end of its address.
 
     That is its last two parts (``val2017/000000397133.jpg``), since LVIS draws on two folders. None
@@ -102,7 +102,7 @@ def _path(url: str) -> str:
     return f"{parts.netloc}{parts.path}" if parts.path.strip("/") else ""
 
 
-def side(entry: dict[str, Any], key: str, where: str, findings: Findings) -> float:
+def side(entry: dict[str, Any], key: str, where: Place, findings: Findings) -> float:
     """A picture's width or height; 0 and an error where the file does not say it."""
     value = entry.get(key)
     number = number_from_value(value)
@@ -118,7 +118,7 @@ def side(entry: dict[str, Any], key: str, where: str, findings: Findings) -> flo
     return int(number) if number.is_integer() else number
 
 
-def box(entry: dict[str, Any], where: str, findings: Findings) -> list[float] | None:
+def box(entry: dict[str, Any], where: Place, findings: Findings) -> list[float] | None:
     """``[x, y, w, h]`` as it stands, NaN included; None and a finding where there is none."""
     value = entry.get("bbox")
     if value is None or value == []:
@@ -179,7 +179,9 @@ def _box_from_object(value: dict[str, Any]) -> list[Any] | None:
     return None
 
 
-def area(entry: dict[str, Any], bbox: list[float], where: str, findings: Findings) -> float | None:
+def area(
+    entry: dict[str, Any], bbox: list[float], where: Place, findings: Findings
+) -> float | None:
     """The area of an object, that of its box where the file does not say it.
 
     None and an error where it is not a number.
@@ -203,7 +205,7 @@ def area(entry: dict[str, Any], bbox: list[float], where: str, findings: Finding
     return number
 
 
-def flag(entry: dict[str, Any], key: str, where: str, findings: Findings) -> int | None:
+def flag(entry: dict[str, Any], key: str, where: Place, findings: Findings) -> int | None:
     """``iscrowd`` and the like: 0 where absent or null; None and an error where it is none."""
     value = entry.get(key, 0)
     if type(value) is int and value in (0, 1):

@@ -10,16 +10,16 @@ from . import coco_fields as fields
 from .findings import Findings
 from .ids import (
     Key,
+    Place,
     id_from_value,
     key_from_id,
     kind_of_spelling,
     numbers_of_texts,
-    place,
     shown,
 )
 
 #: entry, place, findings -> the entry as it is used, None where it is in error
-_Reader = Callable[[dict[str, Any], str, Findings], dict[str, Any] | None]
+_Reader = Callable[[dict[str, Any], Place, Findings], dict[str, Any] | None]
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Listed:
     lost: dict[int, str] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
 
-    def reference(self, entry: dict[str, Any], where: str, findings: Findings) -> int | None:
+    def reference(self, entry: dict[str, Any], where: Place, findings: Findings) -> int | None:
         """The id that an annotation's ``image_id`` or ``category_id`` means; None and an error."""
         field_name = f"{self.name}_id"
         value = entry.get(field_name)
@@ -116,7 +116,7 @@ def _categories_of(annotations: Sequence[Any], findings: Findings) -> list[dict[
     return list(found.values())
 
 
-def _image(entry: dict[str, Any], where: str, findings: Findings) -> dict[str, Any] | None:
+def _image(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str, Any] | None:
     name = fields.file_name(entry, where, findings)
     if name is None:
         return None
@@ -124,7 +124,7 @@ def _image(entry: dict[str, Any], where: str, findings: Findings) -> dict[str, A
     return {**entry, "file_name": name, "width": width, "height": height}
 
 
-def _category(entry: dict[str, Any], where: str, findings: Findings) -> dict[str, Any] | None:
+def _category(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str, Any] | None:
     if "name" not in entry:
         findings.error("bad_name", f"{where}: name is absent; expected text")
         return None
@@ -146,7 +146,7 @@ def _read(
     listed, list_name = Listed(name), _LIST_OF[name]
     keyed = []
     for index, entry in enumerate(entries):
-        where = place(list_name, index, entry)
+        where = Place(list_name, index, entry)
         if not isinstance(entry, dict):
             findings.error("bad_entry", f"{where} is {shown(entry)}; expected an object")
         elif (key := key_from_id(entry.get("id"))) is None:
@@ -155,7 +155,7 @@ def _read(
         else:
             keyed.append((where, key, entry))
     listed.texts = numbers_of_texts(key for _, key, _ in keyed)
-    places: dict[int, str] = {}
+    places: dict[int, Place] = {}
     for where, key, entry in keyed:
         number = listed.texts[key] if isinstance(key, str) else key
         if kind := kind_of_spelling(entry["id"]):

@@ -12,6 +12,9 @@ from ..errors import BadFile
 #: places of a kind that are shown, the first ones
 _SHOWN = 5
 
+#: counted by ``Annotations.dropped``
+_APART = ("box_without_area", "box_not_finite")
+
 #: what becomes of it: training and evaluation cannot go on; put right while reading; used as it
 #: is, and mended only in a repaired file; nothing wrong, but worth knowing
 Fate = Literal["error", "repaired", "fixable", "note"]
@@ -95,6 +98,18 @@ class Findings:
     def notes(self) -> list[dict[str, Any]]:
         """Kinds that are only worth knowing."""
         return self.of("note")
+
+    @property
+    def summary(self) -> str | None:
+        """A line for a command that goes on, on what was put right or left out; None: nothing.
+
+        Without boxes that have no area, which are counted apart.
+        """
+        counts = self.counts("repaired", "fixable")
+        listed = [f"{count} {kind}" for kind, count in counts.items() if kind not in _APART]
+        if not listed:
+            return None
+        return f"put right while reading: {', '.join(listed)}; 'ssd-small check-data' says where"
 
     def counts(self, *fates: Fate) -> Mapping[str, int]:
         """Occurrences by kind."""

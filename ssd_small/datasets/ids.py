@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from itertools import count
+from typing import NamedTuple
 
 from ..errors import quoted
 
@@ -63,11 +64,17 @@ def id_from_value(value: object, texts: Mapping[str, int]) -> int | None:
     return texts.get(key) if isinstance(key, str) else key
 
 
-def place(name: str, index: int, entry: object) -> str:
-    """An entry of a list, for a message: ``annotations[17] (id 4)``."""
-    if isinstance(entry, dict) and "id" in entry:
-        return f"{name}[{index}] (id {shown(entry['id'])})"
-    return f"{name}[{index}]"
+class Place(NamedTuple):
+    """An entry of a list; as text, for a message: ``annotations[17] (id 4)``."""
+
+    name: str
+    position: int
+    entry: object
+
+    def __str__(self) -> str:
+        if isinstance(self.entry, dict) and "id" in self.entry:
+            return f"{self.name}[{self.position}] (id {shown(self.entry['id'])})"
+        return f"{self.name}[{self.position}]"
 
 
 def shown(value: object) -> str:

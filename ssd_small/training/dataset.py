@@ -142,7 +142,8 @@ class DetectionDataset(Dataset[Sample]):
         Args:
             annotations: COCO-format JSON with any categories.
             images: folder the file names are relative to.
-            labels: names of the categories to learn, in this order; default: all, by id.
+            labels: names of the categories to learn, in this order; default: all, by id, that are
+                more than the supercategory of others.
             cache_bytes: decoded pictures are kept in memory if all of them together take no
                 more than this; each worker process keeps its own.
 
@@ -216,7 +217,7 @@ def _category_ids(truth: Annotations, labels: Sequence[str] | None) -> tuple[int
             )
         by_name[name] = int(category["id"])
     if labels is None:
-        return tuple(by_name.values())
+        return tuple(key for key in by_name.values() if key not in truth.root_categories)
     unknown = [name for name in labels if name not in by_name]
     if unknown or len(set(labels)) != len(labels) or not labels:
         fault = f"label {unknown[0]!r} is not a category" if unknown else "labels must differ"

@@ -65,6 +65,9 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     truth = read_ground_truth(job.annotations, job.sets, keep_difficult=True)
     data = DetectionDataset(truth, image_paths(truth, job.images_root))
     val = _validation(job, data)
+    for one in (truth, *([] if val is None else [val[0]])):
+        if (summary := one.findings.summary) is not None:
+            notes.append(f"note: {one.path}: {summary}")
     hashes = {"annotations": _sha256(truth, job.sets)}
     if val is not None:
         hashes["val_annotations"] = _sha256(val[0], job.val_sets)
