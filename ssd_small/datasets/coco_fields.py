@@ -75,7 +75,9 @@ def file_name(entry: dict[str, Any], where: Place, findings: Findings) -> str | 
             url = entry.get(key)
             if isinstance(url, str) and (parts := [p for p in _path(url).split("/") if p]):
                 name = "/".join(parts[-2:])
-                findings.note("file_name_from_url", f"{where}: no file_name; {name} by its {key}")
+                findings.note(
+                    "file_name_from_url", f"{where}: no file_name; {shown(name)} by its {key}"
+                )
                 return name
         findings.error(
             "missing_file_name",

@@ -250,6 +250,10 @@ def _gather(
     kept = ~(other | crowd | flat | gone)
     rows = np.flatnonzero(kept)
     rows = rows[np.argsort(image_of[rows], kind="stable")]
+    if not truth.annotated:
+        raise BadFile(
+            f"{truth.path} has no list annotations (a test set): there is nothing to learn from"
+        )
     if not len(rows):
         raise BadFile(
             f"{truth.path} holds no object to learn from ({len(truth.boxes) + truth.dropped} "

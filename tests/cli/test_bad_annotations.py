@@ -186,3 +186,17 @@ def test_sources_that_contradict_each_other_and_the_check(call, engine, truth, s
     call(*base, "--engine", engine).fails(2, "--images")
     call(*base, "--detections", found, "--min-map", "nan").fails(2, "--min-map")
     call(*base, "--detections", found, "--min-map", "0.5").fails(1, "below --min-map 0.5")
+
+
+def test_what_was_put_right_is_said_and_gives_the_scores_of_a_good_file(
+    call, truth, saved, tmp_path
+):
+    found = [{"image_id": 1, "category_id": 7, "bbox": [6, 5, 20, 20], "score": 0.9}]
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    arguments = ("eval", "--detections", tmp_path / "found.json", "--json", "--annotations")
+    good = json.loads(call(*arguments, saved(truth)).fits().out)
+    truth["annotations"][0] |= {"image_id": "1", "iscrowd": None}
+    truth["categories"].append(truth["categories"][0])
+    outcome = call(*arguments, saved(truth)).fits()
+    assert json.loads(outcome.out)["metrics"] == good["metrics"]
+    assert "1 repeated_category, 1 id_as_text, 1 null_field" in outcome.err
