@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,7 @@ class Listed:
         entries: by id, in the order of the file.
         texts: the number that stands for an id which is none.
         lost: ids of entries that are in error, with the place of the first.
-        names: ids by name, for references that give no id.
+        names: ids by category or file name that no two share, for references that give no id.
     """
 
     name: str
@@ -46,11 +47,6 @@ class Listed:
         value = entry.get(field_name)
         if type(value) is int and value in self.entries:
             return value
-        if value is None:
-            name = entry.get(f"{self.name}_name")
-            if isinstance(name, str) and (found := self.names.get(name.strip())) is not None:
-                findings.repaired("id_by_name", f"{where}: no {field_name}; {found} by its name")
-                return found
         found = id_from_value(value, self.texts)
         if found in self.entries:
             if kind := kind_of_spelling(value):
@@ -59,6 +55,14 @@ class Listed:
                 )
             return found
         given = shown(value) if field_name in entry else "absent"
+        # the text of a number could be a wrong id as well as the name of another entry
+        name = entry.get(f"{self.name}_name") if value is None else key_from_id(value)
+        by_name = self.names.get(name.strip()) if isinstance(name, str) else None
+        if by_name is not None:
+            findings.repaired(
+                "id_by_name", f"{where}: {field_name} is {given}; taken as {by_name} by its name"
+            )
+            return by_name
         if found in self.lost:
             findings.error(
                 "reference_to_error", f"{where}: {field_name} {given} is of {self.lost[found]}"
@@ -76,7 +80,14 @@ _LIST_OF = {"image": "images", "category": "categories"}
 
 def read_images(entries: Sequence[Any], findings: Findings) -> Listed:
     """The pictures of a file, each with a file name and its size (0 where it is in error)."""
-    return _read("image", entries, _image, ("file_name", "width", "height"), findings)
+    listed = _read("image", entries, _image, ("file_name", "width", "height"), findings)
+    counts = Counter(entry["file_name"] for entry in listed.entries.values())
+    listed.names = {
+        entry["file_name"]: key
+        for key, entry in listed.entries.items()
+        if counts[entry["file_name"]] == 1
+    }
+    return listed
 
 
 def read_categories(
@@ -87,15 +98,17 @@ def read_categories(
         entries = _categories_of(annotations, findings)
     listed = _read("category", entries, _category, ("name",), findings)
     first: dict[str, int] = {}
+    doubled = set()
     for key, entry in listed.entries.items():
         if entry["name"] in first:
+            doubled.add(entry["name"])
             findings.fixable(
                 "repeated_category_name",
                 f"categories: ids {first[entry['name']]} and {key} are both named "
                 f"{shown(entry['name'])}; rename one, or merge the two",
             )
         first.setdefault(entry["name"], key)
-    listed.names = first
+    listed.names = {name: key for name, key in first.items() if name not in doubled}
     return listed
 
 

@@ -129,4 +129,7 @@ class FirstError(Findings):
 
     def error(self, kind: str, where: str) -> None:
         """Raises BadFile."""
-        raise BadFile(f"{self._path}: {where}; 'ssd-small check-data' lists all that is wrong")
+        raise BadFile(
+            f"{self._path}: {where}; correct it, or see all that is wrong, and mend it, with "
+            "'ssd-small check-data'"
+        )

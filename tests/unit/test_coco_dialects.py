@@ -252,6 +252,8 @@ def test_a_test_set_has_pictures_and_no_annotations(write: Write) -> None:
         ({"image_id": 1.0}, "id_as_fraction"),
         ({"category_id": " 3.0 "}, "id_as_text"),
         ({"category_id": None, "category_name": "cat"}, "id_by_name"),
+        ({"category_id": "cat"}, "id_by_name"),
+        ({"image_id": "1.jpg"}, "id_by_name"),
         ({"id": None}, "annotation_without_id"),
         ({"id": "1"}, "id_as_text"),
         ({"id": 2}, "repeated_annotation_id"),
@@ -266,6 +268,16 @@ def test_a_field_whose_meaning_is_plain_is_put_right(
     truth = read(write(annotations=[box(1, 1, 3, **change), box(2, 2, 4)]), **problems)
     place = truth.findings.problems[0]["examples"][0]
     assert place.startswith("annotations[1]" if change.get("id") == 2 else "annotations[0]")
+
+
+def test_a_number_as_text_is_never_a_name(write: Write) -> None:
+    """0 of ids that count from 1 would else be the class named 0, and 1 the id of that class."""
+    path = write(
+        categories=[{"id": 1, "name": "0"}, {"id": 2, "name": "1"}],
+        annotations=[box(1, 1, "0"), box(2, 2, "1")],
+    )
+    with pytest.raises(BadFile, match="category_id '0' is not the id"):
+        read_annotations(path)
 
 
 def test_fields_that_are_absent_need_no_repair(write: Write) -> None:
@@ -356,6 +368,8 @@ def test_categories_of_one_name_are_found_and_are_one_in_a_repaired_file(write: 
     path = write(categories=[{"id": 3, "name": "cat"}, {"id": 4, "name": "cat "}])
     truth = read_annotations(path)
     assert [category["id"] for category in truth.categories] == [3, 4]
+    with pytest.raises(BadFile, match="category_id 'cat' is not the id"):
+        read_annotations(write(categories=truth.categories, annotations=[box(1, 1, "cat")]))
     assert truth.findings.counts("fixable") == {"repeated_category_name": 1}
     fixed = coco_from_annotations(truth)
     assert fixed["categories"] == [{"id": 3, "name": "cat"}]

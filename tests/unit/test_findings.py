@@ -56,5 +56,7 @@ def test_findings_of_several_files_say_which() -> None:
 def test_the_first_error_of_a_file_that_has_to_be_right_ends_it() -> None:
     findings = FirstError(Path("gt.json"))
     findings.repaired("id_as_text", "images[0]")
-    with pytest.raises(BadFile, match=r"^gt\.json: images\[1\]: id is null; 'ssd-small check"):
+    with pytest.raises(
+        BadFile, match=r"^gt\.json: images\[1\]: id is null; correct it, or .*check-data'$"
+    ):
         findings.error("bad_id", "images[1]: id is null")
