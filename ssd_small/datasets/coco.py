@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from ..files import read_json
 from . import coco_fields as fields
 from .coco_lists import Listed, read_categories, read_images
 from .findings import Findings, FirstError
-from .ids import Place, id_from_value, key_from_id, kind_of_spelling, shown
+from .ids import IdTable, Place, key_from_id, kind_of_spelling, shown
 
 _LISTS = ("images", "annotations", "categories")
 #: files of other formats by a key that they have
@@ -37,7 +37,8 @@ class Annotations:
         findings: what was put right or left out while reading, and what is worth knowing.
         annotated: False for the images of a test set, whose file has no list ``annotations``.
         extra: what the file holds beside the three lists.
-        image_texts, category_texts: the number that stands for an id which is none.
+        image_spelling, category_spelling: the file's own id of an entry whose id is text there, or
+            beyond 64 bits.
     """
 
     path: Path
@@ -48,16 +49,16 @@ class Annotations:
     findings: Findings = field(default_factory=Findings)
     annotated: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
-    image_texts: Mapping[str, int] = field(default_factory=dict)
-    category_texts: Mapping[str, int] = field(default_factory=dict)
+    image_spelling: Mapping[int, object] = field(default_factory=dict)
+    category_spelling: Mapping[int, object] = field(default_factory=dict)
 
     @cached_property
-    def _image_ids(self) -> frozenset[int]:
-        return frozenset(image["id"] for image in self.images)
+    def _images(self) -> IdTable:
+        return IdTable((image["id"] for image in self.images), self.image_spelling)
 
     @cached_property
-    def _category_ids(self) -> frozenset[int]:
-        return frozenset(category["id"] for category in self.categories)
+    def _categories(self) -> IdTable:
+        return IdTable((category["id"] for category in self.categories), self.category_spelling)
 
     @cached_property
     def root_categories(self) -> frozenset[int]:
@@ -79,13 +80,23 @@ class Annotations:
 
         None: there is no such image.
         """
-        found = id_from_value(value, self.image_texts)
-        return found if found in self._image_ids else None
+        return self._images.id_from_value(value)
 
     def category_id(self, value: object) -> int | None:
         """As :meth:`image_id`, of a category."""
-        found = id_from_value(value, self.category_texts)
-        return found if found in self._category_ids else None
+        return self._categories.id_from_value(value)
+
+    def results_as_in_file(self, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """COCO result entries with the ids as the file spells them, for who else reads it."""
+        images, categories = self.image_spelling, self.category_spelling
+        return [
+            {
+                **one,
+                "image_id": images.get(one["image_id"], one["image_id"]),
+                "category_id": categories.get(one["category_id"], one["category_id"]),
+            }
+            for one in results
+        ]
 
 
 def read_annotations(path: str | Path, findings: Findings | None = None) -> Annotations:
@@ -130,8 +141,8 @@ def annotations_from_content(
         *(path, tuple(images.entries.values()), ordered, boxes, dropped, found),
         annotated=entries is not None,
         extra={key: value for key, value in top.items() if key not in _LISTS},
-        image_texts=images.texts,
-        category_texts=categories.texts,
+        image_spelling=images.spelling,
+        category_spelling=categories.spelling,
     )
     for key in sorted(truth.root_categories):
         name = shown(categories.entries[key]["name"])

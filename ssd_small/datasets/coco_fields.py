@@ -25,6 +25,8 @@ _BOX_KEYS = (
 )
 #: where the address of a picture stands in files that leave out its name
 _URLS = ("coco_url", "absolute_url")
+#: no picture has more pixels a side; areas of sums stay numbers
+_LARGEST_SIDE = 2**31
 _FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 
 
@@ -108,7 +110,7 @@ def side(entry: dict[str, Any], key: str, where: Place, findings: Findings) -> f
     """A picture's width or height; 0 and an error where the file does not say it."""
     value = entry.get(key)
     number = number_from_value(value)
-    if number is None or not 0 < number < math.inf:
+    if number is None or not 0 < number < _LARGEST_SIDE:
         findings.error(
             "image_without_size",
             f"{where}: {key} is {_given(entry, key)}; expected the picture's {key} in pixels "

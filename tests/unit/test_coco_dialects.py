@@ -111,6 +111,7 @@ def test_via_2_repeats_categories_and_has_ids_as_text(write: Write) -> None:
     )
     truth = read(path, repeated_category=2, id_as_text=4)
     assert truth.findings.problems[0]["examples"][0].startswith("categories[2] (id 3): ")
+    assert truth.results_as_in_file([{"image_id": 2, "category_id": 3}])[0]["image_id"] == 2
     assert (truth.image_id("2"), truth.image_id(2.0), truth.image_id(7)) == (2, 2, None)
 
 
@@ -330,6 +331,12 @@ def test_ids_that_are_no_numbers_are_numbered_in_their_order(write: Write) -> No
         *(2, 1, 3, None, 3, None)
     ]
     assert (truth.category_id(2**70), truth.category_id("cat")) == (2, 1)
+    result = {"image_id": 3, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}
+    other = {**result, "image_id": 1}
+    assert truth.results_as_in_file([result, other]) == [
+        {**result, "image_id": "img_a", "category_id": 2**70},
+        {**result, "image_id": 1, "category_id": 2**70},
+    ]
     assert truth.findings.counts("repaired") == {
         "id_not_a_number": 2 + 1 + 3 + 4,
         "id_too_large": 2,
