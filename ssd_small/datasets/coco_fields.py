@@ -106,20 +106,25 @@ def _path(url: str) -> str:
     return f"{parts.netloc}{parts.path}" if parts.path.strip("/") else ""
 
 
-def side(entry: dict[str, Any], key: str, where: Place, findings: Findings) -> float:
-    """A picture's width or height; 0 and an error where the file does not say it."""
-    value = entry.get(key)
-    number = number_from_value(value)
-    if number is None or not 0 < number < _LARGEST_SIDE:
+def size(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str, float]:
+    """A picture's width and height; 0 and an error where the file does not say it."""
+    sides = {}
+    for key in ("width", "height"):
+        value = entry.get(key)
+        number = number_from_value(value)
+        if number is None or not 0 < number < _LARGEST_SIDE:
+            number = 0
+        elif isinstance(value, str):
+            findings.repaired("number_as_text", f"{where}: {key} is the text {shown(value)}")
+        sides[key] = int(number) if number == int(number) else number
+    missing = [key for key, number in sides.items() if not number]
+    if missing:
+        given = " and ".join(f"{key} is {_given(entry, key)}" for key in missing)
         findings.error(
             "image_without_size",
-            f"{where}: {key} is {_given(entry, key)}; expected the picture's {key} in pixels "
-            "(has no size)",
+            f"{where}: {given}; the picture has no size: expected its width and height in pixels",
         )
-        return 0
-    if isinstance(value, str):
-        findings.repaired("number_as_text", f"{where}: {key} is the text {shown(value)}")
-    return int(number) if number.is_integer() else number
+    return sides
 
 
 def box(entry: dict[str, Any], where: Place, findings: Findings) -> list[float] | None:

@@ -135,8 +135,7 @@ def _image(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str,
     name = fields.file_name(entry, where, findings)
     if name is None:
         return None
-    width, height = (fields.side(entry, key, where, findings) for key in ("width", "height"))
-    return {**entry, "file_name": name, "width": width, "height": height}
+    return {**entry, "file_name": name, **fields.size(entry, where, findings)}
 
 
 def _category(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str, Any] | None:

@@ -435,6 +435,19 @@ def test_a_file_that_is_something_else_is_called_by_its_name(
         assert "\n" not in str(caught.value)
 
 
+def test_a_picture_without_a_size_is_found_once(write: Write) -> None:
+    images = [picture(1), {"id": 2, "file_name": "2.jpg", "width": None}]
+    (error,) = read_annotations(write(images=images), Findings()).findings.errors
+    assert error == {
+        "kind": "image_without_size",
+        "count": 1,
+        "examples": [
+            "images[1] (id 2): width is null and height is absent; the picture has no size: "
+            "expected its width and height in pixels"
+        ],
+    }
+
+
 def test_errors_are_collected_and_their_entries_left_out(write: Write) -> None:
     path = write(
         images=[
@@ -470,7 +483,7 @@ def test_errors_are_collected_and_their_entries_left_out(write: Write) -> None:
     assert examples["unknown_image"] == [
         "annotations[2] (id 3): image_id 77 is not the id of an entry in images"
     ]
-    assert examples["image_without_size"][0].startswith("images[5] (id 6): width is 0; expected")
+    assert examples["image_without_size"][0].startswith("images[5] (id 6): width is 0; the picture")
     # a size can be read from the picture, so the entry stays; a repaired file lacks it
     assert [(image["id"], image["width"]) for image in truth.images] == [(1, 64), (2, 64), (6, 0)]
     assert [b["id"] for b in truth.boxes] == [1, 2, 6]
