@@ -32,7 +32,7 @@ _FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 
 def number_from_value(value: object) -> float | None:
     """A JSON number, or a text that is one, NaN and infinity included; None: neither."""
-    if type(value) not in (int, float, str):
+    if type(value) not in (int, float, str) or (isinstance(value, str) and "_" in value):
         return None
     try:
         return float(value)  # type: ignore[arg-type]
