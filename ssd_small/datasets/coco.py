@@ -208,16 +208,18 @@ def _shortest(value: float) -> float:
 
 
 def image_paths(
-    annotations: Annotations, folder: str | Path, option: str = "--images"
+    annotations: Annotations, folder: str | Path, option: str = "--images", *, some: bool = False
 ) -> list[Path]:
-    """The image files of a data set, all of which exist; ``option`` is what gave the folder.
+    """The image files of a data set; ``option`` is what gave the folder.
+
+    All of them exist; with ``some``, at least one does.
 
     Raises:
         BadFile: images are missing; names the first.
     """
     paths = [Path(folder) / image["file_name"] for image in annotations.images]
     missing = [path for path in paths if not path.is_file()]
-    if missing:
+    if missing and not (some and len(missing) < len(paths)):
         raise BadFile(
             f"{len(missing)} of {len(paths)} images of {annotations.path} are not in {folder}, the "
             f"first is {missing[0].name}; pass the right {option}"
