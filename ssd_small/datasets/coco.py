@@ -1,4 +1,4 @@
-"""COCO-format annotations as tools write them: one reader, and where the pictures are."""
+"""COCO-format annotations as tools write them: one reader for all commands."""
 
 from __future__ import annotations
 
@@ -295,24 +295,6 @@ def coco_from_annotations(truth: Annotations) -> dict[str, Any]:
 def _shortest(value: float) -> float:
     """10 for 10.0, as the file most likely had it."""
     return int(value) if value == int(value) else value
-
-
-def image_paths(
-    annotations: Annotations, folder: str | Path, option: str = "--images"
-) -> list[Path]:
-    """The image files of a data set, all of which exist; ``option`` is what gave the folder.
-
-    Raises:
-        BadFile: images are missing; names the first.
-    """
-    paths = [Path(folder) / image["file_name"] for image in annotations.images]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise BadFile(
-            f"{len(missing)} of {len(paths)} images of {annotations.path} are not in {folder}, the "
-            f"first is {missing[0].name}; pass the right {option}"
-        )
-    return paths
 
 
 def numbers(*values: Any) -> list[float]:

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..datasets.coco import Annotations, image_paths
+from ..datasets.coco import Annotations
+from ..datasets.picture_files import image_paths
 from ..detection.detector import Detector
 from ..errors import UsageError
 from .coco_results import category_ids, labels_by_order, results_from_detections

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from ..datasets.coco import Annotations, image_paths, read_annotations
+from ..datasets.coco import Annotations, read_annotations
+from ..datasets.picture_files import image_paths
 from ..errors import BadFile
 from ..pictures.reading import Image, read_image
 

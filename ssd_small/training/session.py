@@ -13,7 +13,8 @@ import torch
 
 from ..artefacts.description import description_from_spec
 from ..configs.yaml_file import yaml_from_mapping
-from ..datasets.coco import Annotations, image_paths
+from ..datasets.coco import Annotations
+from ..datasets.picture_files import image_paths
 from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth, text_from_sets
 from ..errors import BadFile, UsageError
 from ..evaluation.coco_results import category_ids
