@@ -295,23 +295,3 @@ def coco_from_annotations(truth: Annotations) -> dict[str, Any]:
 def _shortest(value: float) -> float:
     """10 for 10.0, as the file most likely had it."""
     return int(value) if value == int(value) else value
-
-
-def numbers(*values: Any) -> list[float]:
-    """JSON numbers as floats; texts and booleans are refused, which float() would take."""
-    for value in values:
-        if type(value) not in (int, float):
-            raise TypeError(f"{value!r} is not a number")
-    return [float(value) for value in values]
-
-
-def check_reference(
-    path: Path, box: dict[str, Any], images: dict[Any, Any], categories: dict[Any, Any]
-) -> None:
-    """Refuse a box of an image or category that the file does not list, with BadFile."""
-    for key, known in (("image_id", images), ("category_id", categories)):
-        if box[key] not in known:
-            raise BadFile(
-                f"{path}: a box has {key} {box[key]!r}, which the file does not list; correct the "
-                "file"
-            )

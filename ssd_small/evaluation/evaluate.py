@@ -10,11 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ..artefacts.description import Description
+from ..datasets.classes import match_classes
 from ..datasets.coco import Annotations
+from ..datasets.object_sizes import check_pixels, object_sides, tiny_objects_line
 from ..datasets.picture_files import image_paths
 from ..detection.detector import Detector
 from ..errors import UsageError
-from .coco_results import category_ids, labels_by_order, results_from_detections
+from .coco_results import results_from_detections
 from .score import Scores, score
 from .voc_score import voc_score
 
@@ -43,24 +46,28 @@ class Evaluation:
     """Scores of a detector on a data set.
 
     Attributes:
-        scores: the metric, of each class too.
+        scores: the metric, of each class too; None for a test set, which has no annotations.
         results: COCO result entries.
         seconds: wall time of detection, and how much of it each stage took.
         size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
             the annotated size).
-        by_order: see :func:`ssd_small.evaluation.coco_results.labels_by_order`.
+        by_order: see :class:`ssd_small.datasets.classes.ClassMatch`.
+        left_out: detections of classes that the annotations lack, which are not in ``results``.
+        notes: a line for each thing a user should know of classes, file names and sizes.
     """
 
-    scores: Scores
+    scores: Scores | None
     results: list[dict[str, Any]]
     seconds: dict[str, float]
     size_mismatches: int
     by_order: dict[str, str]
+    left_out: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """The metric's numbers, of COCO's twelve."""
-        return self.scores.metrics
+        """The metric's numbers, of COCO's twelve; empty for a test set."""
+        return {} if self.scores is None else self.scores.metrics
 
 
 def evaluate(
@@ -72,7 +79,7 @@ def evaluate(
     inclusive: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
-    """Detect on every image of a data set and score.
+    """Detect on every image of a data set and score; of a test set, only detect.
 
     Args:
         detector: network or engine with its post-processing.
@@ -84,27 +91,48 @@ def evaluate(
         progress: called with the number of images just finished.
 
     Raises:
-        BadFile: an image is missing or unreadable, or categories do not fit.
+        BadFile: an image is missing or unreadable, categories do not fit, or boxes are fractions.
         UsageError: there is no such metric.
         ValueError: another number of pictures than of entries.
     """
     scorer = scorer_from_metric(metric)
     description = detector.description
-    ids = category_ids(annotations, description)
-    is_folder = isinstance(images, (str, Path))
-    pictures = image_paths(annotations, images) if is_folder else images  # type: ignore[arg-type]
+    check_pixels(annotations)
+    match = match_classes(annotations, description.labels)
+    notes = [*match.notes]
+    pictures: Iterable[Any]
+    if isinstance(images, (str, Path)):
+        pictures = image_paths(annotations, images, say=notes.append)
+    else:
+        pictures = images
+    notes += _size_notes(annotations, description)
     results: list[dict[str, Any]] = []
-    mismatches = 0
+    mismatches = left_out = 0
     started = time.perf_counter()
     with closing(detector.outcomes(pictures)) as outcomes:  # type: ignore[type-var]
         for image, (outcome, _) in zip(annotations.images, outcomes, strict=True):
             if outcome.error is not None:
                 raise outcome.error
             mismatches += outcome.size != (image["height"], image["width"])
-            results += results_from_detections(
-                outcome.detections, image, description, ids, inclusive=inclusive
+            entries = results_from_detections(
+                outcome.detections, image, description, match.ids, inclusive=inclusive
             )
+            left_out += len(outcome.detections.labels) - len(entries)
+            results += entries
             progress(1)
     seconds = {"total": time.perf_counter() - started, **detector.spent}
-    by_order = labels_by_order(annotations, description)
-    return Evaluation(scorer(annotations, results), results, seconds, mismatches, by_order)
+    if left_out:
+        notes.append(
+            f"{left_out} detections of classes that {annotations.path} lacks were left out"
+        )
+    scores = scorer(annotations, results) if annotations.annotated else None
+    return Evaluation(
+        *(scores, results, seconds, mismatches, match.by_order, left_out, tuple(notes))
+    )
+
+
+def _size_notes(annotations: Annotations, description: Description) -> list[str]:
+    height, width = description.preprocessing.height, description.preprocessing.width
+    sides = object_sides(annotations.images, annotations.boxes, height, width)
+    line = tiny_objects_line(sides, height, width)
+    return [] if line is None else [line]
