@@ -157,7 +157,7 @@ def command(
     report = _report(truth, str(engine or detections or network["weights"] or config), scored)
     report = {"metric": metric, "sets": [":".join(one) for one in sets or ()], **report}
     if save_detections:
-        write_json(save_detections, scored.entries)
+        write_json(save_detections, truth.results_as_in_file(scored.entries))
     if as_json:
         print_json(report)
     else:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 
 from ..errors import BadFile
 from ..files import read_json
-from . import coco_fields as fields
-from .coco_lists import Listed, read_categories, read_images
+from .coco_boxes import read_boxes
+from .coco_lists import read_categories, read_images
 from .findings import Findings, FirstError
-from .ids import Place, id_from_value, key_from_id, kind_of_spelling, shown
+from .ids import IdTable, shown
 
 _LISTS = ("images", "annotations", "categories")
 #: files of other formats by a key that they have
@@ -37,7 +36,8 @@ class Annotations:
         findings: what was put right or left out while reading, and what is worth knowing.
         annotated: False for the images of a test set, whose file has no list ``annotations``.
         extra: what the file holds beside the three lists.
-        image_texts, category_texts: the number that stands for an id which is none.
+        image_spelling, category_spelling: the file's own id of an entry whose id is text there, or
+            beyond 64 bits.
     """
 
     path: Path
@@ -48,16 +48,16 @@ class Annotations:
     findings: Findings = field(default_factory=Findings)
     annotated: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
-    image_texts: Mapping[str, int] = field(default_factory=dict)
-    category_texts: Mapping[str, int] = field(default_factory=dict)
+    image_spelling: Mapping[int, object] = field(default_factory=dict)
+    category_spelling: Mapping[int, object] = field(default_factory=dict)
 
     @cached_property
-    def _image_ids(self) -> frozenset[int]:
-        return frozenset(image["id"] for image in self.images)
+    def _images(self) -> IdTable:
+        return IdTable((image["id"] for image in self.images), self.image_spelling)
 
     @cached_property
-    def _category_ids(self) -> frozenset[int]:
-        return frozenset(category["id"] for category in self.categories)
+    def _categories(self) -> IdTable:
+        return IdTable((category["id"] for category in self.categories), self.category_spelling)
 
     @cached_property
     def root_categories(self) -> frozenset[int]:
@@ -79,13 +79,23 @@ class Annotations:
 
         None: there is no such image.
         """
-        found = id_from_value(value, self.image_texts)
-        return found if found in self._image_ids else None
+        return self._images.id_from_value(value)
 
     def category_id(self, value: object) -> int | None:
         """As :meth:`image_id`, of a category."""
-        found = id_from_value(value, self.category_texts)
-        return found if found in self._category_ids else None
+        return self._categories.id_from_value(value)
+
+    def results_as_in_file(self, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """COCO result entries with the ids as the file spells them, for who else reads it."""
+        images, categories = self.image_spelling, self.category_spelling
+        return [
+            {
+                **one,
+                "image_id": images.get(one["image_id"], one["image_id"]),
+                "category_id": categories.get(one["category_id"], one["category_id"]),
+            }
+            for one in results
+        ]
 
 
 def read_annotations(path: str | Path, findings: Findings | None = None) -> Annotations:
@@ -124,14 +134,14 @@ def annotations_from_content(
             found.error(f"no_{name}", f"there are no {name}; nothing could be learned or scored")
     if entries is None:
         found.note("no_annotations", "no list annotations, as of a test set: pictures only")
-    boxes, dropped = _boxes(entries or (), images, categories, found)
+    boxes, dropped = read_boxes(entries or (), images, categories, found)
     ordered = tuple(categories.entries[key] for key in sorted(categories.entries))
     truth = Annotations(
         *(path, tuple(images.entries.values()), ordered, boxes, dropped, found),
         annotated=entries is not None,
         extra={key: value for key, value in top.items() if key not in _LISTS},
-        image_texts=images.texts,
-        category_texts=categories.texts,
+        image_spelling=images.spelling,
+        category_spelling=categories.spelling,
     )
     for key in sorted(truth.root_categories):
         name = shown(categories.entries[key]["name"])
@@ -162,106 +172,6 @@ def _checked(content: object, path: Path) -> dict[str, Any]:
             got = shown(top[name]) if name in content else "absent"
             raise BadFile(f"{asked}; {name} is {got}")
     return top
-
-
-def _boxes(
-    entries: list[Any] | tuple[()], images: Listed, categories: Listed, findings: Findings
-) -> tuple[tuple[dict[str, Any], ...], int]:
-    """The annotations that are boxes, and how many have no area."""
-    ids = _annotation_ids(entries, findings)
-    boxes, dropped, incomplete = [], 0, 0
-    for index, entry in enumerate(entries):
-        where = Place("annotations", index, entry)
-        if not isinstance(entry, dict):
-            findings.error("bad_entry", f"{where} is {shown(entry)}; expected an object")
-            continue
-        image = images.reference(entry, where, findings)
-        if entry.get("category_id") is None and "category_name" not in entry:
-            findings.repaired(
-                "null_category", f"{where}: no category_id; the annotation was left out"
-            )
-            incomplete += 1
-            continue
-        category = categories.reference(entry, where, findings)
-        bbox = fields.box(entry, where, findings)
-        incomplete += bbox is None
-        if image is None or category is None or bbox is None:
-            continue
-        if not _has_area(bbox, where, findings):
-            dropped += 1
-            continue
-        kept = {
-            "id": ids[index],
-            "image_id": image,
-            "category_id": category,
-            "bbox": bbox,
-            "area": fields.area(entry, bbox, where, findings),
-            "iscrowd": fields.flag(entry, "iscrowd", where, findings),
-        }
-        if "difficult" in entry:
-            kept["difficult"] = fields.flag(entry, "difficult", where, findings)
-        if None not in kept.values():
-            boxes.append(entry | kept)
-    if entries and incomplete == len(entries):
-        findings.error("no_boxes", f"none of {len(entries)} annotations has a bbox and category_id")
-    return tuple(boxes), dropped
-
-
-def _has_area(bbox: list[float], where: Place, findings: Findings) -> bool:
-    """Whether a box is one; a finding where it is not."""
-    x, y, width, height = bbox
-    if not math.isfinite(x + y + width * height):
-        findings.repaired("box_not_finite", f"{where}: bbox {bbox}; the annotation was left out")
-        return False
-    if width > 0 and height > 0:
-        return True
-    findings.repaired(
-        "box_without_area",
-        f"{where}: bbox {bbox} has no area; expected a width and height above 0; the annotation "
-        "was left out",
-    )
-    return False
-
-
-def _annotation_ids(entries: list[Any] | tuple[()], findings: Findings) -> list[int]:
-    """The file's ids where they are different numbers above 0, else 1, 2, ... of the entries.
-
-    Nothing refers to them, and pycocotools takes a matched id of 0 for "not matched".
-    """
-    plain = {e["id"] for e in entries if isinstance(e, dict) and type(e.get("id")) is int}
-    if len(plain) == len(entries) and min(plain, default=1) > 0 and max(plain, default=1) < 2**63:
-        return [entry["id"] for entry in entries]
-    first: dict[Any, int] = {}
-    sound = True
-    for index, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            continue
-        where = Place("annotations", index, entry)
-        if entry.get("id") is None:
-            findings.repaired("annotation_without_id", f"{where}: no id; numbered anew")
-            sound = False
-            continue
-        key = key_from_id(entry["id"])
-        if key is None:
-            findings.repaired("bad_annotation_id", f"{where}: not a number; numbered anew")
-            sound = False
-            continue
-        if kind := kind_of_spelling(entry["id"]):
-            findings.repaired(kind, f"{where}: expected a whole number")
-        if key in first:
-            findings.repaired(
-                "repeated_annotation_id",
-                f"{where}: id as of annotations[{first[key]}]; all are numbered anew",
-            )
-            sound = False
-        elif isinstance(key, str) or key <= 0:
-            sound = False
-        first.setdefault(key, index)
-    if sound:
-        return [int(key_from_id(e["id"]) or 0) if isinstance(e, dict) else 0 for e in entries]
-    if 0 in first:
-        findings.note("annotation_id_zero", f"{Place('annotations', first[0], entries[first[0]])}")
-    return list(range(1, len(entries) + 1))
 
 
 def coco_from_annotations(truth: Annotations) -> dict[str, Any]:

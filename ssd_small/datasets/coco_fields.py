@@ -25,12 +25,14 @@ _BOX_KEYS = (
 )
 #: where the address of a picture stands in files that leave out its name
 _URLS = ("coco_url", "absolute_url")
+#: no picture has more pixels a side; areas of sums stay numbers
+_LARGEST_SIDE = 2**31
 _FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 
 
 def number_from_value(value: object) -> float | None:
     """A JSON number, or a text that is one, NaN and infinity included; None: neither."""
-    if type(value) not in (int, float, str):
+    if type(value) not in (int, float, str) or (isinstance(value, str) and "_" in value):
         return None
     try:
         return float(value)  # type: ignore[arg-type]
@@ -104,20 +106,25 @@ def _path(url: str) -> str:
     return f"{parts.netloc}{parts.path}" if parts.path.strip("/") else ""
 
 
-def side(entry: dict[str, Any], key: str, where: Place, findings: Findings) -> float:
-    """A picture's width or height; 0 and an error where the file does not say it."""
-    value = entry.get(key)
-    number = number_from_value(value)
-    if number is None or not 0 < number < math.inf:
+def size(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str, float]:
+    """A picture's width and height; 0 and an error where the file does not say it."""
+    sides = {}
+    for key in ("width", "height"):
+        value = entry.get(key)
+        number = number_from_value(value)
+        if number is None or not 0 < number < _LARGEST_SIDE:
+            number = 0
+        elif isinstance(value, str):
+            findings.repaired("number_as_text", f"{where}: {key} is the text {shown(value)}")
+        sides[key] = int(number) if number == int(number) else number
+    missing = [key for key, number in sides.items() if not number]
+    if missing:
+        given = " and ".join(f"{key} is {_given(entry, key)}" for key in missing)
         findings.error(
             "image_without_size",
-            f"{where}: {key} is {_given(entry, key)}; expected the picture's {key} in pixels "
-            "(has no size)",
+            f"{where}: {given}; the picture has no size: expected its width and height in pixels",
         )
-        return 0
-    if isinstance(value, str):
-        findings.repaired("number_as_text", f"{where}: {key} is the text {shown(value)}")
-    return int(number) if number.is_integer() else number
+    return sides
 
 
 def box(entry: dict[str, Any], where: Place, findings: Findings) -> list[float] | None:

@@ -31,6 +31,7 @@ class Listed:
         name: what one entry is, ``image`` or ``category``.
         entries: by id, in the order of the file.
         texts: the number that stands for an id which is none.
+        spelling: the file's own id of each entry that has it as text, or beyond 64 bits.
         lost: ids of entries that are in error, with the place of the first.
         names: ids by category or file name that no two share, for references that give no id.
     """
@@ -38,6 +39,7 @@ class Listed:
     name: str
     entries: dict[int, dict[str, Any]] = field(default_factory=dict)
     texts: dict[str, int] = field(default_factory=dict)
+    spelling: dict[int, object] = field(default_factory=dict)
     lost: dict[int, str] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
 
@@ -133,8 +135,7 @@ def _image(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str,
     name = fields.file_name(entry, where, findings)
     if name is None:
         return None
-    width, height = (fields.side(entry, key, where, findings) for key in ("width", "height"))
-    return {**entry, "file_name": name, "width": width, "height": height}
+    return {**entry, "file_name": name, **fields.size(entry, where, findings)}
 
 
 def _category(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str, Any] | None:
@@ -173,6 +174,8 @@ def _read(
         number = listed.texts[key] if isinstance(key, str) else key
         if kind := kind_of_spelling(entry["id"]):
             findings.repaired(kind, f"{where}: expected a whole number; taken as {number}")
+            if not isinstance(entry["id"], float):
+                listed.spelling.setdefault(number, entry["id"])
         read = reader(entry, where, findings)
         if read is None or number in listed.lost:
             listed.lost.setdefault(number, f"{where}, which is in error")

@@ -64,6 +64,25 @@ def id_from_value(value: object, texts: Mapping[str, int]) -> int | None:
     return texts.get(key) if isinstance(key, str) else key
 
 
+class IdTable:
+    """The ids of a list, and which of them a value means.
+
+    Args:
+        numbers: the ids.
+        spelling: how the file has those that stand for a text.
+    """
+
+    def __init__(self, numbers: Iterable[int], spelling: Mapping[int, object]) -> None:
+        self._numbers = frozenset(numbers)
+        keys = {number: key_from_id(value) for number, value in spelling.items()}
+        self._texts = {key: number for number, key in keys.items() if isinstance(key, str)}
+
+    def id_from_value(self, value: object) -> int | None:
+        """The id, None where there is none such."""
+        found = id_from_value(value, self._texts)
+        return found if found in self._numbers else None
+
+
 class Place(NamedTuple):
     """An entry of a list; as text, for a message: ``annotations[17] (id 4)``."""
 

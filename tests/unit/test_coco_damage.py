@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssd_small.datasets.coco import Annotations, annotations_from_content, coco_from_annotations
@@ -126,3 +127,33 @@ def test_a_repaired_file_has_nothing_to_repair(changes: list[Any]) -> None:
         for one in truth.images
         if one["id"] == box["image_id"]
     )
+
+
+@given(DAMAGE)
+@settings(deadline=None)
+def test_what_was_read_can_be_scored_and_learned(changes: list[Any]) -> None:
+    """Without warnings too, of overflow above all."""
+    pytest.importorskip("pycocotools")
+    pytest.importorskip("torch")
+    from ssd_small.evaluation.score import score
+    from ssd_small.evaluation.voc_score import voc_score
+    from ssd_small.training.dataset import DetectionDataset
+
+    truth = outcome(damaged(changes))
+    if isinstance(truth, str):
+        return
+    result = {
+        "image_id": truth.images[0]["id"],
+        "category_id": truth.categories[0]["id"],
+        "bbox": [4, 5, 10, 20],
+        "score": 0.5,
+    }
+    assert len(score(truth, [result]).classes) == len(truth.categories)
+    assert len(voc_score(truth, [result], interpolation="voc07").classes) == len(truth.categories)
+    paths = [Path(image["file_name"]) for image in truth.images]
+    try:
+        data = DetectionDataset(truth, paths)
+    except BadFile as error:
+        assert str(error).startswith("gt.json")  # noqa: PT017
+    else:
+        assert data.report.boxes > 0

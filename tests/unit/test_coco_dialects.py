@@ -111,6 +111,7 @@ def test_via_2_repeats_categories_and_has_ids_as_text(write: Write) -> None:
     )
     truth = read(path, repeated_category=2, id_as_text=4)
     assert truth.findings.problems[0]["examples"][0].startswith("categories[2] (id 3): ")
+    assert truth.results_as_in_file([{"image_id": 2, "category_id": 3}])[0]["image_id"] == 2
     assert (truth.image_id("2"), truth.image_id(2.0), truth.image_id(7)) == (2, 2, None)
 
 
@@ -330,6 +331,12 @@ def test_ids_that_are_no_numbers_are_numbered_in_their_order(write: Write) -> No
         *(2, 1, 3, None, 3, None)
     ]
     assert (truth.category_id(2**70), truth.category_id("cat")) == (2, 1)
+    result = {"image_id": 3, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}
+    other = {**result, "image_id": 1}
+    assert truth.results_as_in_file([result, other]) == [
+        {**result, "image_id": "img_a", "category_id": 2**70},
+        {**result, "image_id": 1, "category_id": 2**70},
+    ]
     assert truth.findings.counts("repaired") == {
         "id_not_a_number": 2 + 1 + 3 + 4,
         "id_too_large": 2,
@@ -428,6 +435,19 @@ def test_a_file_that_is_something_else_is_called_by_its_name(
         assert "\n" not in str(caught.value)
 
 
+def test_a_picture_without_a_size_is_found_once(write: Write) -> None:
+    images = [picture(1), {"id": 2, "file_name": "2.jpg", "width": None}]
+    (error,) = read_annotations(write(images=images), Findings()).findings.errors
+    assert error == {
+        "kind": "image_without_size",
+        "count": 1,
+        "examples": [
+            "images[1] (id 2): width is null and height is absent; the picture has no size: "
+            "expected its width and height in pixels"
+        ],
+    }
+
+
 def test_errors_are_collected_and_their_entries_left_out(write: Write) -> None:
     path = write(
         images=[
@@ -463,7 +483,7 @@ def test_errors_are_collected_and_their_entries_left_out(write: Write) -> None:
     assert examples["unknown_image"] == [
         "annotations[2] (id 3): image_id 77 is not the id of an entry in images"
     ]
-    assert examples["image_without_size"][0].startswith("images[5] (id 6): width is 0; expected")
+    assert examples["image_without_size"][0].startswith("images[5] (id 6): width is 0; the picture")
     # a size can be read from the picture, so the entry stays; a repaired file lacks it
     assert [(image["id"], image["width"]) for image in truth.images] == [(1, 64), (2, 64), (6, 0)]
     assert [b["id"] for b in truth.boxes] == [1, 2, 6]

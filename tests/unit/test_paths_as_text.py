@@ -58,7 +58,10 @@ READERS: dict[str, Callable[[Callable[[Path], Any], Path], Any]] = {
     "list_images": lambda form, folder: list_images([form(folder), form(folder / "a.png")]),
     "list_images of one": lambda form, folder: list_images(form(folder)),
     "read_labels": lambda form, folder: read_labels(form(folder / "labels.txt")),
-    "read_annotations": lambda form, folder: vars(read_annotations(form(folder / "truth.json"))),
+    "read_annotations": lambda form, folder: (
+        vars(truth := read_annotations(form(folder / "truth.json")))
+        | {"findings": truth.findings.problems}
+    ),
     "image_paths": lambda form, folder: image_paths(
         read_annotations(folder / "truth.json"), form(folder)
     ),
