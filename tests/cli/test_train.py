@@ -140,7 +140,7 @@ def test_val_annotations_of_other_categories(call, data: Path, tmp_path: Path, t
     truth_of["annotations"].clear()
     val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)
     call(*train_arguments(data, tmp_path / "run", *val)).fails(
-        4, "no category 'disc'", "truth.json"
+        4, "no category 'square'", "truth.json"
     )
     assert not (tmp_path / "run").exists()
 

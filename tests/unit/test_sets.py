@@ -14,8 +14,9 @@ from devkit_folder import write_coco_set, write_devkit
 from voc_folder import VocFolder, xml
 
 from ssd_small.configs.class_names import VOC_NAMES
-from ssd_small.datasets.coco import Annotations, image_paths
+from ssd_small.datasets.coco import Annotations
 from ssd_small.datasets.findings import Findings
+from ssd_small.datasets.picture_files import image_paths
 from ssd_small.datasets.sets import (
     checked_sets,
     read_ground_truth,
