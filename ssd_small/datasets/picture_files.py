@@ -131,14 +131,17 @@ def image_paths(
     annotations: Annotations,
     folder: str | Path,
     option: str = "--images",
+    *,
+    some: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
-    """The image files of a data set, all of which exist.
+    """The image files of a data set; all of them exist, or with ``some`` at least one does.
 
     Args:
         annotations: name the files.
         folder: what the names are relative to.
         option: what gave the folder, for messages.
+        some: of a picture that is missing, give the file that its name says.
         say: is called with a line on names that were not taken as they are.
 
     Raises:
@@ -148,13 +151,16 @@ def image_paths(
     names = [image["file_name"] for image in annotations.images]
     found = [pictures.place(name) for name in names]
     missing = [name for name, one in zip(names, found, strict=True) if one is None]
-    if missing:
+    if missing and not (some and len(missing) < len(names)):
         raise BadFile(
             f"{len(missing)} of {len(names)} images of {annotations.path} are not in {folder}, the "
             f"first is {quoted(missing[0])} (tried {pictures.folder / missing[0]} and other "
             f"spellings); pass the right {option}{_advice(pictures.folder, missing[:_TRIED])}"
         )
-    places = [one for one in found if one is not None]
+    places = [
+        _Place(pictures.folder / name, "") if one is None else one
+        for name, one in zip(names, found, strict=True)
+    ]
     _refuse_collisions(annotations, names, places, option)
     for how in (_SPELLING, _INSIDE, _END):
         of_kind = [(n, one.path) for n, one in zip(names, places, strict=True) if one.how == how]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,7 +16,8 @@ from ..datasets.coco import Annotations
 from ..datasets.object_sizes import check_pixels, object_sides, tiny_objects_line
 from ..datasets.picture_files import image_paths
 from ..detection.detector import Detector
-from ..errors import UsageError
+from ..errors import BadFile, SsdSmallError, UsageError
+from ..pictures.annotated import AnnotatedPicture, OtherPicture
 from .coco_results import results_from_detections
 from .score import Scores, score
 from .voc_score import voc_score
@@ -52,7 +53,10 @@ class Evaluation:
         size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
             the annotated size).
         by_order: see :class:`ssd_small.datasets.classes.ClassMatch`.
-        left_out: detections of classes that the annotations lack, which are not in ``results``.
+        annotations: what was scored: the ground truth of the pictures that could be read.
+        unreadable, skipped: pictures left out, because their file could not be read, or is not the
+            picture that was annotated; file name and why.
+        unscored: detections of classes that the annotations lack, which are not in ``results``.
         notes: a line for each thing a user should know of classes, file names and sizes.
     """
 
@@ -61,8 +65,11 @@ class Evaluation:
     seconds: dict[str, float]
     size_mismatches: int
     by_order: dict[str, str]
-    left_out: int = 0
-    notes: tuple[str, ...] = ()
+    annotations: Annotations
+    unreadable: dict[str, SsdSmallError]
+    skipped: dict[str, SsdSmallError]
+    unscored: int
+    notes: tuple[str, ...]
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -77,6 +84,7 @@ def evaluate(
     *,
     metric: Metric = "coco",
     inclusive: bool = False,
+    leave_out: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
     """Detect on every image of a data set and score; of a test set, only detect.
@@ -88,6 +96,8 @@ def evaluate(
             ``annotations.images`` in that order, as a detector takes them (arrays: BGR).
         metric: how what it finds is scored.
         inclusive: see :func:`ssd_small.evaluation.coco_results.results_from_detections`.
+        leave_out: score the pictures that can be read, if any can; else the first one that cannot
+            ends it.
         progress: called with the number of images just finished.
 
     Raises:
@@ -100,39 +110,80 @@ def evaluate(
     check_pixels(annotations)
     match = match_classes(annotations, description.labels)
     notes = [*match.notes]
-    pictures: Iterable[Any]
+    pictures = images
     if isinstance(images, (str, Path)):
-        pictures = image_paths(annotations, images, say=notes.append)
-    else:
-        pictures = images
+        pictures = _annotated_pictures(annotations, images, some=leave_out, say=notes.append)
     notes += _size_notes(annotations, description)
     results: list[dict[str, Any]] = []
-    mismatches = left_out = 0
+    faults: dict[int, SsdSmallError] = {}
+    mismatches = unscored = 0
     started = time.perf_counter()
     with closing(detector.outcomes(pictures)) as outcomes:  # type: ignore[type-var]
-        for image, (outcome, _) in zip(annotations.images, outcomes, strict=True):
+        for place, (image, (outcome, _)) in enumerate(
+            zip(annotations.images, outcomes, strict=True)
+        ):
             if outcome.error is not None:
-                raise outcome.error
-            mismatches += outcome.size != (image["height"], image["width"])
-            entries = results_from_detections(
-                outcome.detections, image, description, match.ids, inclusive=inclusive
-            )
-            left_out += len(outcome.detections.labels) - len(entries)
-            results += entries
+                if not leave_out:
+                    raise outcome.error
+                faults[place] = outcome.error
+            else:
+                mismatches += outcome.size != (image["height"], image["width"])
+                entries = results_from_detections(
+                    outcome.detections, image, description, match.ids, inclusive=inclusive
+                )
+                unscored += len(outcome.detections.labels) - len(entries)
+                results += entries
             progress(1)
     seconds = {"total": time.perf_counter() - started, **detector.spent}
-    if left_out:
+    if unscored:
         notes.append(
-            f"{left_out} detections of classes that {annotations.path} lacks were left out"
+            f"{unscored} detections of classes that {annotations.path} lacks were left out"
         )
-    scores = scorer(annotations, results) if annotations.annotated else None
+    read = _without(annotations, faults)
+    left_out: tuple[dict[str, SsdSmallError], dict[str, SsdSmallError]] = ({}, {})
+    for place, error in faults.items():
+        name = annotations.images[place]["file_name"]
+        left_out[isinstance(error, OtherPicture)][name] = error
+    scores = scorer(read, results) if annotations.annotated else None
     return Evaluation(
-        *(scores, results, seconds, mismatches, match.by_order, left_out, tuple(notes))
+        *(scores, results, seconds, mismatches, match.by_order, read, *left_out),
+        unscored=unscored,
+        notes=tuple(notes),
     )
 
 
+def _annotated_pictures(
+    annotations: Annotations, folder: str | Path, *, some: bool, say: Callable[[str], None]
+) -> list[AnnotatedPicture]:
+    paths = image_paths(annotations, folder, some=some, say=say)
+    return [
+        AnnotatedPicture(path, (float(image["height"]), float(image["width"])))
+        for path, image in zip(paths, annotations.images, strict=True)
+    ]
+
+
 def _size_notes(annotations: Annotations, description: Description) -> list[str]:
+    """Whether objects are hardly seen at the network's input."""
     height, width = description.preprocessing.height, description.preprocessing.width
     sides = object_sides(annotations.images, annotations.boxes, height, width)
     line = tiny_objects_line(sides, height, width)
     return [] if line is None else [line]
+
+
+def _without(annotations: Annotations, faults: Mapping[int, SsdSmallError]) -> Annotations:
+    """Ground truth without the images at some places.
+
+    Raises:
+        BadFile: none is left.
+    """
+    if not faults:
+        return annotations
+    images = tuple(one for i, one in enumerate(annotations.images) if i not in faults)
+    if not images:
+        raise BadFile(
+            f"none of the {len(faults)} images of {annotations.path} could be read, the first: "
+            f"{faults[0].command_line}"
+        )
+    kept = {image["id"] for image in images}
+    boxes = tuple(box for box in annotations.boxes if box["image_id"] in kept)
+    return replace(annotations, images=images, boxes=boxes)

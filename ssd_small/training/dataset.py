@@ -16,14 +16,12 @@ from ..datasets.coco import Annotations, read_annotations
 from ..datasets.object_sizes import check_pixels, sides_at_input
 from ..datasets.picture_files import image_paths
 from ..errors import BadFile, quoted
-from ..pictures.reading import Image, read_image
+from ..pictures.annotated import read_annotated
+from ..pictures.reading import Image
 
 #: a side below this many pixels is none, and a box may overhang by it: what decimal coordinates
 #: in a JSON file lose to rounding
 _TOLERANCE = 0.01
-#: width/height of a picture may differ from the annotated one by this factor: rounding of a
-#: picture that was scaled after it was annotated
-_ASPECT_TOLERANCE = 1.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,11 +198,13 @@ class DetectionDataset(Dataset[Sample]):
 
     def _image(self, index: int) -> Image:
         """The picture, ``[H, W, 3]`` RGB, from memory if it was read before."""
-        if self._cache is None:
-            return _read_annotated(self.paths[index], tuple(self._sizes[index]))
-        if index not in self._cache:
-            self._cache[index] = _read_annotated(self.paths[index], tuple(self._sizes[index]))
-        return self._cache[index]
+        if self._cache is not None and index in self._cache:
+            return self._cache[index]
+        height, width = self._sizes[index].tolist()
+        image = np.ascontiguousarray(read_annotated(self.paths[index], (height, width))[:, :, ::-1])
+        if self._cache is not None:
+            self._cache[index] = image
+        return image
 
     def __getstate__(self) -> dict[str, Any]:
         """Worker processes that do not inherit memory start with an empty cache."""
@@ -278,25 +278,3 @@ def _gather(
         other_category=int(other.sum()),
     )
     return _Objects(clipped[rows], label[rows], starts), report
-
-
-def _read_annotated(path: Path, size: tuple[float, float]) -> Image:
-    """The picture that was annotated as (height, width) ``size``, as RGB.
-
-    Annotation tools disagree on whether the EXIF orientation counts; the annotated size tells.
-    A picture of another scale is taken as it is.
-    """
-    image = read_image(path)
-    height, width = image.shape[:2]
-    if (height, width) != size:
-        as_stored = read_image(path, apply_orientation=False)
-        if as_stored.shape[:2] == size:
-            image = as_stored
-        else:
-            stretch = (width / height) / (size[1] / size[0])
-            if max(stretch, 1 / stretch) > _ASPECT_TOLERANCE:
-                raise BadFile(
-                    f"image {path} is {width}x{height} but annotated as {size[1]:g}x{size[0]:g}; "
-                    "correct the annotations or restore the picture"
-                )
-    return np.ascontiguousarray(image[:, :, ::-1])

@@ -64,9 +64,11 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     folder, notes = RunFolder(job.output), list[str]()
     before = read_run_record(folder.record) if job.resume else None
     truth = read_ground_truth(job.annotations, job.sets, keep_difficult=True)
-    data = DetectionDataset(
-        truth, image_paths(truth, job.images_root, say=lambda line: notes.append(f"note: {line}"))
-    )
+    some = job.skip_unreadable > 0
+    said: list[str] = []
+    paths = image_paths(truth, job.images_root, some=some, say=said.append)
+    notes += [f"note: {line}" for line in said]
+    data = DetectionDataset(truth, paths)
     val = _validation(job, data, notes)
     for one in (truth, *([] if val is None else [val[0]])):
         if (summary := one.findings.summary) is not None:
@@ -85,7 +87,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
         )
         learner = Learner.of(net, job.recipe, processes)
         notes += [*_recipe_notes(net, job.recipe), *_size_notes(net, data)]
-        batches = PictureBatches(data, net, job.recipe, processes, job.workers)
+        batches = PictureBatches(data, net, job.recipe, processes, job.workers, job.skip_unreadable)
         begin = Run.resumed if job.resume else Run.fresh
         subject = Subject(data.labels, training_from_record(record, data))
         run = begin(learner, batches, record.identity, job.output, subject)
@@ -93,6 +95,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
             reporting(run.folder.log, speaks=processes.writer) as reporter,
             stop_on_signals() as stop,
         ):
+            batches.say = reporter.line
             if processes.writer:
                 write_bytes(run.folder.labels, ("\n".join(data.labels) + "\n").encode())
                 write_json(run.folder.record, record.to_dict())
@@ -100,7 +103,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
                 write_bytes(run.folder.config, yaml_from_mapping(asked).encode())
             notes += _notes(record, before)
             _introduce(job, run, data, processes, reporter, notes)
-            evaluate = _evaluation(job, val, data.labels)
+            evaluate = _evaluation(job, val, data.labels, reporter.line)
             try:
                 metrics = train(run, evaluate, reporter, job.options, stop)
             except Stopped as end:
@@ -180,20 +183,28 @@ def _validation(
             f"other; expected the names of {job.annotations}: rename its categories"
         )
     said = list(match.notes)
-    image_paths(truth, images, "--val-images", said.append)
+    image_paths(truth, images, "--val-images", some=job.skip_unreadable > 0, say=said.append)
     notes += [f"note: {line}" for line in said]
     return truth, images
 
 
 def _evaluation(
-    job: TrainingJob, val: tuple[Annotations, Path] | None, labels: tuple[str, ...]
+    job: TrainingJob,
+    val: tuple[Annotations, Path] | None,
+    labels: tuple[str, ...],
+    say: Callable[[str], None],
 ) -> Callable[[SsdNetwork], Metrics] | None:
     if val is None:
         return None
     truth, images = val
 
     def scores(net: SsdNetwork) -> Metrics:
-        return evaluate_network(net, truth, images, labels, threads=job.threads)
+        return evaluate_network(
+            *(net, truth, images, labels),
+            threads=job.threads,
+            skips=job.skip_unreadable,
+            say=say,
+        )
 
     return scores
 
