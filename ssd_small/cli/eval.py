@@ -166,8 +166,8 @@ def command(
         for error in scored.left_out[1:]:
             note(f"  {error}")
         raise BadFile(
-            f"{len(scored.left_out)} of {len(truth.images)} images could not be read, the "
-            f"results are of the others; the first: {scored.left_out[0]}"
+            f"{len(scored.left_out)} of {len(truth.images)} images could not be read, the results "
+            f"are of the others; the first: {scored.left_out[0]}"
         )
     if min_map is not None and (achieved := report["metrics"]["AP"] or 0.0) < min_map:
         raise CheckFailed(f"AP {achieved:.4f} is below --min-map {min_map:g}")
@@ -227,13 +227,10 @@ def _score_file(path: Path, truth: Annotations, asked: Asked, metric: Metric) ->
             f"({', '.join(list(left_out)[:5])}) were left out"
         )
     # a list of boxes does not say how it was made
-    about: dict[str, Any] = {
-        "protocol": None,
-        "unreadable": [],
-        "skipped": [],
-        "detections_left_out": sum(left_out.values()),
-    }
-    return _Scored(about, entries, scorer_from_metric(metric)(truth, entries), thresholds, truth)
+    about: dict[str, Any] = {"protocol": None, "unreadable": [], "skipped": []}
+    about["detections_left_out"] = sum(left_out.values())
+    scores = scorer_from_metric(metric)(truth, entries)
+    return _Scored(about, entries, scores, thresholds, truth)
 
 
 def _score_detector(
@@ -268,7 +265,7 @@ def _score_detector(
         "unreadable": list(outcome.unreadable),
         "skipped": list(outcome.skipped),
         "classes_by_order": outcome.by_order,
-        "detections_left_out": outcome.left_out,
+        "detections_left_out": outcome.unscored,
         "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
     }
     errors = (*outcome.unreadable.values(), *outcome.skipped.values())

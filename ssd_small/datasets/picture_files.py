@@ -131,18 +131,18 @@ def image_paths(
     annotations: Annotations,
     folder: str | Path,
     option: str = "--images",
-    say: Callable[[str], None] = lambda line: None,
     *,
     some: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
-    """The image files of a data set; all of them exist, with ``some`` at least one.
+    """The image files of a data set; all of them exist, or with ``some`` at least one does.
 
     Args:
         annotations: name the files.
         folder: what the names are relative to.
         option: what gave the folder, for messages.
+        some: of a picture that is missing, give the file that its name says.
         say: is called with a line on names that were not taken as they are.
-        some: images may be missing, if not all are.
 
     Raises:
         BadFile: images are missing, or two names mean one file; says which.
@@ -158,7 +158,8 @@ def image_paths(
             f"spellings); pass the right {option}{_advice(pictures.folder, missing[:_TRIED])}"
         )
     places = [
-        one or _Place(pictures.folder / name, "") for name, one in zip(names, found, strict=True)
+        _Place(pictures.folder / name, "") if one is None else one
+        for name, one in zip(names, found, strict=True)
     ]
     _refuse_collisions(annotations, names, places, option)
     for how in (_SPELLING, _INSIDE, _END):

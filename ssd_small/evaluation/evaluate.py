@@ -56,7 +56,7 @@ class Evaluation:
         annotations: what was scored: the ground truth of the pictures that could be read.
         unreadable, skipped: pictures left out, because their file could not be read, or is not the
             picture that was annotated; file name and why.
-        left_out: detections of classes that the annotations lack, which are not in ``results``.
+        unscored: detections of classes that the annotations lack, which are not in ``results``.
         notes: a line for each thing a user should know of classes, file names and sizes.
     """
 
@@ -68,8 +68,8 @@ class Evaluation:
     annotations: Annotations
     unreadable: dict[str, SsdSmallError]
     skipped: dict[str, SsdSmallError]
-    left_out: int = 0
-    notes: tuple[str, ...] = ()
+    unscored: int
+    notes: tuple[str, ...]
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -110,19 +110,13 @@ def evaluate(
     check_pixels(annotations)
     match = match_classes(annotations, description.labels)
     notes = [*match.notes]
-    pictures: Iterable[Any]
+    pictures = images
     if isinstance(images, (str, Path)):
-        paths = image_paths(annotations, images, say=notes.append, some=leave_out)
-        pictures = [
-            AnnotatedPicture(path, (float(image["height"]), float(image["width"])))
-            for path, image in zip(paths, annotations.images, strict=True)
-        ]
-    else:
-        pictures = images
+        pictures = _annotated_pictures(annotations, images, some=leave_out, say=notes.append)
     notes += _size_notes(annotations, description)
     results: list[dict[str, Any]] = []
     faults: dict[int, SsdSmallError] = {}
-    mismatches = left_out = 0
+    mismatches = unscored = 0
     started = time.perf_counter()
     with closing(detector.outcomes(pictures)) as outcomes:  # type: ignore[type-var]
         for place, (image, (outcome, _)) in enumerate(
@@ -137,25 +131,43 @@ def evaluate(
                 entries = results_from_detections(
                     outcome.detections, image, description, match.ids, inclusive=inclusive
                 )
-                left_out += len(outcome.detections.labels) - len(entries)
+                unscored += len(outcome.detections.labels) - len(entries)
                 results += entries
             progress(1)
     seconds = {"total": time.perf_counter() - started, **detector.spent}
-    if left_out:
+    if unscored:
         notes.append(
-            f"{left_out} detections of classes that {annotations.path} lacks were left out"
+            f"{unscored} detections of classes that {annotations.path} lacks were left out"
         )
     read = _without(annotations, faults)
-    scores = scorer(read, results) if annotations.annotated else None
-    unreadable: dict[str, SsdSmallError] = {}
-    skipped: dict[str, SsdSmallError] = {}
+    left_out: tuple[dict[str, SsdSmallError], dict[str, SsdSmallError]] = ({}, {})
     for place, error in faults.items():
-        which = skipped if isinstance(error, OtherPicture) else unreadable
-        which[annotations.images[place]["file_name"]] = error
+        name = annotations.images[place]["file_name"]
+        left_out[isinstance(error, OtherPicture)][name] = error
+    scores = scorer(read, results) if annotations.annotated else None
     return Evaluation(
-        *(scores, results, seconds, mismatches, match.by_order),
-        *(read, unreadable, skipped, left_out, tuple(notes)),
+        *(scores, results, seconds, mismatches, match.by_order, read, *left_out),
+        unscored=unscored,
+        notes=tuple(notes),
     )
+
+
+def _annotated_pictures(
+    annotations: Annotations, folder: str | Path, *, some: bool, say: Callable[[str], None]
+) -> list[AnnotatedPicture]:
+    paths = image_paths(annotations, folder, some=some, say=say)
+    return [
+        AnnotatedPicture(path, (float(image["height"]), float(image["width"])))
+        for path, image in zip(paths, annotations.images, strict=True)
+    ]
+
+
+def _size_notes(annotations: Annotations, description: Description) -> list[str]:
+    """Whether objects are hardly seen at the network's input."""
+    height, width = description.preprocessing.height, description.preprocessing.width
+    sides = object_sides(annotations.images, annotations.boxes, height, width)
+    line = tiny_objects_line(sides, height, width)
+    return [] if line is None else [line]
 
 
 def _without(annotations: Annotations, faults: Mapping[int, SsdSmallError]) -> Annotations:
@@ -175,10 +187,3 @@ def _without(annotations: Annotations, faults: Mapping[int, SsdSmallError]) -> A
     kept = {image["id"] for image in images}
     boxes = tuple(box for box in annotations.boxes if box["image_id"] in kept)
     return replace(annotations, images=images, boxes=boxes)
-
-
-def _size_notes(annotations: Annotations, description: Description) -> list[str]:
-    height, width = description.preprocessing.height, description.preprocessing.width
-    sides = object_sides(annotations.images, annotations.boxes, height, width)
-    line = tiny_objects_line(sides, height, width)
-    return [] if line is None else [line]

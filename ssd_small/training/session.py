@@ -65,9 +65,9 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     before = read_run_record(folder.record) if job.resume else None
     truth = read_ground_truth(job.annotations, job.sets, keep_difficult=True)
     some = job.skip_unreadable > 0
-    paths = image_paths(
-        truth, job.images_root, say=lambda line: notes.append(f"note: {line}"), some=some
-    )
+    said: list[str] = []
+    paths = image_paths(truth, job.images_root, some=some, say=said.append)
+    notes += [f"note: {line}" for line in said]
     data = DetectionDataset(truth, paths)
     val = _validation(job, data, notes)
     for one in (truth, *([] if val is None else [val[0]])):
@@ -183,7 +183,7 @@ def _validation(
             f"other; expected the names of {job.annotations}: rename its categories"
         )
     said = list(match.notes)
-    image_paths(truth, images, "--val-images", said.append, some=job.skip_unreadable > 0)
+    image_paths(truth, images, "--val-images", some=job.skip_unreadable > 0, say=said.append)
     notes += [f"note: {line}" for line in said]
     return truth, images
 

@@ -78,7 +78,6 @@ CHANGES = [
     ("images", {"id": 2}, "occurs twice"),
     ("categories", {"id": None}, "id is null"),
     ("categories", {"id": 9}, "occurs twice"),
-    ("images", {"file_name": "nope.jpg"}, "nope.jpg"),
 ]
 
 
@@ -128,6 +127,13 @@ def test_no_annotations_give_no_scores(call, truth, saved, tmp_path):
 def test_categories_that_do_not_fit_the_network(evaluate, truth, saved):
     truth["categories"] = [{"id": i, "name": f"other {i}"} for i in (7, 8, 9)]
     evaluate(saved(truth)).fails(4, "3 categories", "2 classes", "--labels")
+
+
+def test_one_image_that_is_not_there_is_named_with_the_path_tried(evaluate, truth, saved, pictures):
+    truth["images"][0]["file_name"] = "x/nope.jpg"
+    outcome = evaluate(saved(truth))
+    outcome.fails(4, "1 of 2 images could not be read")
+    assert str(pictures / "x/nope.jpg") in outcome.err
 
 
 def test_images_that_are_not_there(evaluate, truth, saved, tmp_path):
