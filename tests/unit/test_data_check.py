@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections import Counter
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from ssd_small.datasets.check import DataCheck, check_data, content_from_check
 from ssd_small.datasets.coco import read_annotations
 from ssd_small.datasets.findings import Findings
-from ssd_small.errors import CheckFailed
+from ssd_small.errors import BadFile, CheckFailed
 
 cv2 = pytest.importorskip("cv2")
 
@@ -129,16 +130,9 @@ _ODD = st.one_of(
 _LISTS = ("images", "annotations", "categories")
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    changes=st.lists(st.tuples(st.sampled_from(_LISTS), st.data(), _ODD), min_size=1, max_size=8)
-)
-def test_odd_values_anywhere_are_fixed_or_nothing_is_left(
-    changes: list[tuple[str, st.DataObject, Any]],
-    pictures: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    content = json.loads((pictures / "truth.json").read_text())
+def _odd_content(pictures: Path, changes: list[tuple[str, st.DataObject, Any]]) -> Content:
+    """Eight pictures of the good file with odd values in some places."""
+    content: Content = json.loads((pictures / "truth.json").read_text())
     content["images"], content["annotations"] = content["images"][:8], content["annotations"][:24]
     for name, data, odd in changes:
         entries = content[name]
@@ -147,6 +141,20 @@ def test_odd_values_anywhere_are_fixed_or_nothing_is_left(
             entries[index] = odd
         elif isinstance(entries[index], dict) and entries[index]:
             entries[index][data.draw(st.sampled_from(sorted(entries[index])))] = odd
+    return content
+
+
+_CHANGES = st.lists(st.tuples(st.sampled_from(_LISTS), st.data(), _ODD), min_size=1, max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=_CHANGES)
+def test_odd_values_anywhere_are_fixed_or_nothing_is_left(
+    changes: list[tuple[str, st.DataObject, Any]],
+    pictures: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    content = _odd_content(pictures, changes)
     folder = tmp_path_factory.mktemp("odd") / "pictures"
     folder.symlink_to(pictures)
     try:
@@ -155,6 +163,32 @@ def test_odd_values_anywhere_are_fixed_or_nothing_is_left(
         return
     assert set(problems(once, folder)) <= {"no_objects"}
     assert fixed(once, folder) == once
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=_CHANGES)
+def test_what_training_refuses_is_a_problem_and_what_is_clean_it_takes(
+    changes: list[tuple[str, st.DataObject, Any]],
+    pictures: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    pytest.importorskip("torch")
+    from ssd_small.training.dataset import DetectionDataset
+
+    content = _odd_content(pictures, changes)
+    folder = tmp_path_factory.mktemp("odd") / "pictures"
+    folder.symlink_to(pictures)
+    found = check(content, folder)
+    learned = None
+    with contextlib.suppress(BadFile):
+        data = DetectionDataset.from_coco(folder.parent / "pictures.json", folder)
+        learned = sum(len(data[i].labels) for i in range(len(data)))
+    kinds = counts(found.findings.problems)
+    if learned is None:
+        assert kinds
+    else:
+        assert found.findings.errors == []
+        assert learned == len(found.object_sides) + kinds.get("duplicate_box", 0)
 
 
 def test_what_can_be_mended_without_loss_is_what_it_was(good: tuple[Content, Path]) -> None:
@@ -271,18 +305,6 @@ def test_a_turned_picture_fits_in_both_frames(
     content["annotations"][2]["bbox"] = [10, 10, 20, 20]
     (folder / "0.png").unlink()
     assert problems(content, folder) == {}
-
-
-def test_a_turned_picture_of_another_scale_fits_in_both_frames(good: tuple[Content, Path]) -> None:
-    """Stored at twice the annotated size, by a tool that does not turn it."""
-    from ssd_small.pictures.annotated import read_annotated
-
-    _, folder = good
-    _turned(folder, "turned.jpg")
-    stored = read_annotated(folder / "turned.jpg", (HEIGHT // 2, WIDTH // 2))
-    shown = read_annotated(folder / "turned.jpg", (WIDTH // 2, HEIGHT // 2))
-    assert stored.shape == (HEIGHT, WIDTH, 3)
-    assert shown.shape == (WIDTH, HEIGHT, 3)
 
 
 def test_a_turned_picture_without_size_has_the_frame_of_its_boxes(
