@@ -168,4 +168,4 @@ def _write(path: Path, check: DataCheck) -> None:
     from ..files import write_bytes
 
     write_bytes(path, json.dumps(content_from_check(check)).encode())
-    note(f"{path}: {len(check.images)} images, {len(check.boxes)} boxes, put right")
+    note(f"{path}: {len(check.images)} images, {len(check.boxes)} boxes")
