@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from ..errors import BadFile, quoted
@@ -20,6 +20,8 @@ from .coco import Annotations
 #: a name of another machine: from a root, a drive, a home or an address
 _ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]+://")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+#: where entries have the address of their picture
+_ADDRESSES = ("coco_url", "absolute_url")
 #: how Label Studio writes a file that it was told the place of
 _LOCAL_FILE = re.compile(r".*/local-files/\?d=([^&#]*)", re.DOTALL)
 #: names tried for the advice where pictures are missing, and folders shown in it
@@ -73,6 +75,17 @@ class PictureFolder:
             for group in groups:
                 if path := self._only([p for one in group for p in self._files(one)], file_name):
                     return _Place(path, how)
+        return None
+
+    def place_of(self, image: Mapping[str, Any]) -> _Place | None:
+        """The file of an image's entry: by its name, which may be the end of its address."""
+        name = image["file_name"]
+        if found := self.place(name):
+            return found
+        for key in _ADDRESSES:
+            address = image.get(key)
+            if isinstance(address, str) and unquote(address).endswith(f"/{unquote(name)}"):
+                return self.place(address)
         return None
 
     def _inside(self, parts: _Parts) -> Iterator[_Parts]:
@@ -149,7 +162,7 @@ def image_paths(
     """
     pictures = PictureFolder(folder)
     names = [image["file_name"] for image in annotations.images]
-    found = [pictures.place(name) for name in names]
+    found = [pictures.place_of(image) for image in annotations.images]
     missing = [name for name, one in zip(names, found, strict=True) if one is None]
     if missing and not (some and len(missing) < len(names)):
         raise BadFile(

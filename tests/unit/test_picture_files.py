@@ -174,3 +174,23 @@ def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(pictures.path(f"{i}.jpg") for i in range(9))
     assert not pictures.path("9.jpg")
     assert listed == [tmp_path]
+
+
+def test_a_name_that_is_the_end_of_an_address_may_be_cut(tmp_path: Path) -> None:
+    """As of LVIS and Azure, which have no file_name."""
+    folder = filled(tmp_path / "pictures", "a 1.jpg")
+    image = {"id": 1, "file_name": "val2017/a%201.jpg"}
+    address = {"coco_url": "http://host/val2017/a%201.jpg"}
+    with pytest.raises(BadFile, match="1 of 1 images"):
+        image_paths(Annotations(Path("gt.json"), (image,), (), (), 0), folder)
+    said: list[str] = []
+    found = Annotations(Path("gt.json"), (image | address,), (), (), 0)
+    assert image_paths(found, folder, say=said.append) == [folder / "a 1.jpg"]
+    assert "found by their ends" in said[0]
+
+
+def test_what_is_missing_may_be_left_to_the_reader(tmp_path: Path) -> None:
+    folder = filled(tmp_path, "1.jpg")
+    assert image_paths(truth("1.jpg", "x/2.jpg"), folder, some=True)[1] == folder / "x/2.jpg"
+    with pytest.raises(BadFile, match="2 of 2 images"):
+        image_paths(truth("3.jpg", "2.jpg"), folder, some=True)
