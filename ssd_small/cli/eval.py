@@ -163,11 +163,11 @@ def command(
     else:
         print_report(report, {name for name, _ in thresholds if name is not None})
     if scored.left_out:
-        for error in scored.left_out:
+        for error in scored.left_out[1:]:
             note(f"  {error}")
         raise BadFile(
-            f"{len(scored.left_out)} of {len(truth.images)} images could not be read, see above; "
-            f"{'the scores are' if truth.annotated else 'what was found is'} of the others"
+            f"{len(scored.left_out)} of {len(truth.images)} images could not be read, the results "
+            f"are of the others; the first: {scored.left_out[0]}"
         )
     if min_map is not None and (achieved := report["metrics"]["AP"] or 0.0) < min_map:
         raise CheckFailed(f"AP {achieved:.4f} is below --min-map {min_map:g}")
