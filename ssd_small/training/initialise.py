@@ -17,6 +17,7 @@ from ..models.blocks import L2Norm
 from ..models.checkpoint import load_checkpoint
 from ..models.network import SsdNetwork, create_model
 from ..models.partial_checkpoint import load_fitting, load_matching
+from ..models.shipped import shipped_checkpoints
 from ..models.spec import ModelSpec
 from .recipe import Recipe
 
@@ -81,10 +82,12 @@ def classes_line(weights: str | Path, labels: Sequence[str]) -> str | None:
     names, or has another number of classes, whose heads are not taken.
     """
     opened = open_checkpoint(weights)
+    # a job has the file of a shipped one in the place of its name
+    shipped = next((one for one in shipped_checkpoints() if one.path == opened.path), None)
     if opened.record is not None:
         learned = opened.record.description.labels
-    elif opened.shipped is not None:
-        learned = read_labels(opened.shipped.labels_path)
+    elif shipped is not None:
+        learned = read_labels(shipped.labels_path)
     else:
         return None
     if len(learned) != len(labels) or learned == default_labels(len(learned)):

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from ssd_small.artefacts.checkpoint import CheckpointRecord, write_checkpoint  # noqa: E402
 from ssd_small.artefacts.description import description_from_spec  # noqa: E402
 from ssd_small.models.network import create_model  # noqa: E402
+from ssd_small.models.shipped import shipped_checkpoints  # noqa: E402
 from ssd_small.training.initialise import classes_line  # noqa: E402
 
 SHIPPED = "digits/mobilenet_v1"
@@ -23,6 +24,8 @@ def test_heads_of_the_same_classes_in_another_order_are_said() -> None:
     assert line is not None
     assert line.startswith(f"class 1 of {SHIPPED} is '0', of this run '1'")
     assert classes_line(SHIPPED, DIGITS) is None
+    (file,) = (one.path for one in shipped_checkpoints() if one.name == SHIPPED)
+    assert classes_line(file, swapped) is not None
 
 
 def test_heads_that_are_not_taken_are_not_spoken_of() -> None:
