@@ -69,12 +69,18 @@ def test_training_learns_and_scores_in_the_annotated_frame(
     call: Call, shared_cases: Path, tmp_path: Path
 ) -> None:
     folder = shared_cases / "data" / "eval_exif_stored_frame"
-    data = ("--annotations", folder / "gt.json", "--images", folder / "tagged")
-    scored = ("--val-annotations", folder / "gt.json", "--val-images", folder / "tagged")
     recipe = ("--width", 0.25, "--init-scope", "all", "--lr", 1e-7, "--batch", 4, "--workers", 0)
-    run = ("train", *NETWORK, *recipe, "--iterations", 1, *data, *scored, "-o", tmp_path / "run")
-    # one update at 1e-7 moves no score by a digit that counts
-    assert call(*run, "--json").fits().json["metrics"]["AP"] == pytest.approx(AP["AP"], abs=2e-3)
+
+    def score(images: str) -> float:
+        data = ("--annotations", folder / "gt.json", "--images", folder / images)
+        scored = ("--val-annotations", folder / "gt.json", "--val-images", folder / images)
+        run = ("train", *NETWORK, *recipe, "--iterations", 1, *data, *scored)
+        done = call(*run, "-o", tmp_path / images, "--json").fits()
+        result: float = done.json["metrics"]["AP"]
+        return result
+
+    # the weights hardly move, but batch norms take a tenth of these four pictures' statistics
+    assert score("tagged") == score("plain") == pytest.approx(AP["AP"], abs=0.02)
 
 
 def test_a_category_of_another_name_is_named_with_its_near_match(
