@@ -170,8 +170,8 @@ def _refusal_from(path: Path, error: pickle.UnpicklingError) -> BadFile:
     if "Unsupported operand" in said:
         return refusal(
             path,
-            f"it is of a newer pickle protocol than 2, or damaged, {_CODE}",
-            "save it with torch.save's own protocol",
+            f"it is in another pickle protocol than torch.save's own (2), {_CODE}, or damaged",
+            "save it with torch.save without pickle_protocol",
         )
     if _refused_name(error) is None:
         return refusal(path, f"it is damaged or holds more than tensors, {_CODE}")

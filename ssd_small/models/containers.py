@@ -79,7 +79,7 @@ def weights_from_content(content: object, path: Path) -> tuple[StateDict, Any]:
 
 def _candidates(content: Mapping[Any, Any], depth: int = 0) -> dict[str, Mapping[Any, Any]]:
     """The dictionaries that look like state dicts, by the names that lead to them."""
-    own = any(isinstance(v, Tensor) and "." in str(k) for k, v in content.items())
+    own = any(_is_array(value) and "." in str(key) for key, value in content.items())
     found: dict[str, Mapping[Any, Any]] = {"": content} if own else {}
     if depth < _DEEPEST:
         for key, value in content.items():
@@ -92,6 +92,12 @@ def _candidates(content: Mapping[Any, Any], depth: int = 0) -> dict[str, Mapping
     return found
 
 
+def _is_array(value: object) -> bool:
+    return isinstance(value, Tensor) or (
+        isinstance(value, StandIn) and value.name.endswith("multiarray._reconstruct")
+    )
+
+
 def _state_from(content: Mapping[Any, Any], path: Path, name: str) -> StateDict:
     """The tensors of a dictionary; what stands beside them must not look like one."""
     state: StateDict = {}
@@ -100,7 +106,7 @@ def _state_from(content: Mapping[Any, Any], path: Path, name: str) -> StateDict:
             state[str(key)] = value
         elif "." in str(key) and not isinstance(value, Mapping):
             kind = value.name if isinstance(value, StandIn) else type(value).__name__
-            kind = "numpy.ndarray" if kind.endswith("_reconstruct") else kind
+            kind = "numpy.ndarray" if _is_array(value) else kind
             quantised = "_packed_params" in str(key) or isinstance(value, torch.dtype)
             raise BadFile(
                 f"checkpoint {path}: {f'{name}: ' if name else ''}{key} is a {kind}; expected a "

@@ -87,10 +87,8 @@ def misfit_hint(
         scope: begin of the keys that count.
         advice: what to do about other classes, where ``--num-classes`` is no option.
     """
-    classes, width = num_classes_from_state(state, net.spec), width_from_state(state, net.spec)
-    own_width = width_from_state(net.state_dict(), net.spec)
-    nearest, fewest = _nearest(net, state, scope)
     asked = len(differences(net, state, scope))
+    nearest, fewest, share = _nearest(net, state, scope)
     family = None if fewest == 0 else family_from_keys(state)
     if family is not None:
         return (
@@ -98,19 +96,22 @@ def misfit_hint(
             "expected one of the networks that 'ssd-small models' lists"
         )
     if nearest == [net.spec.name] and fewest < asked:
+        classes, width = num_classes_from_state(state, net.spec), width_from_state(state, net.spec)
         if classes not in (None, net.num_classes):
             return f"it has {classes} classes: {advice or f'pass --num-classes {classes}'}"
-        if width is not None and own_width != width:
+        if width is not None and width_from_state(net.state_dict(), net.spec) != width:
             return f"it has width {width:g}: pass --width {width:g}"
-    own = [key for key in net.state_dict() if key.startswith(scope) and not key.endswith(COUNTER)]
-    if net.spec.name not in nearest and fewest < len(own) // 2:
-        names = " or ".join(nearest)
-        return f"its tensors are those of {names}: pass --model {names}"
+    if net.spec.name not in nearest and share > 0.5:
+        most = "" if fewest == 0 else "most of "
+        return f"{most}its tensors are those of {' or '.join(nearest)}: pass that --model"
     for part, left in _LEFT_IN:
         if any(part in key for key in state):
             return left
+    own = [key for key in net.state_dict() if key.startswith(scope) and not key.endswith(COUNTER)]
     there = sum(key in state for key in own)
-    if there >= len(own) // 2:
+    if there == len(own) and asked == len(state.keys() - net.state_dict().keys()):
+        return f"it has all tensors of a {net.spec.name} and others besides: save it without these"
+    if there > len(own) // 2:
         return (
             f"it has {there} of the {len(own)} tensors of a {net.spec.name}, and is changed or "
             "damaged: take the whole state dict of the network"
@@ -119,21 +120,29 @@ def misfit_hint(
     return f"it is of no network known here ({first}); expected keys such as {own[0]}"
 
 
-def _nearest(net: SsdNetwork, state: StateDict, scope: str) -> tuple[list[str], int]:
-    """Networks with the fewest differences in the size of the weights, and how many these are.
+def _nearest(net: SsdNetwork, state: StateDict, scope: str) -> tuple[list[str], int, float]:
+    """Networks with the fewest differences in the size of the weights.
 
-    The one asked for alone, if it is among them.
+    Returns:
+        Their names, the one asked for alone if it is among them; how many keys differ; and the
+        share of their tensors that are there, 0 to 1.
     """
     specs = {name: get_spec(name) for name in known_models()} | {net.spec.name: net.spec}
-    counts = {}
+    counts, shares = {}, {}
     for name, spec in specs.items():
         classes = num_classes_from_state(state, spec) or net.num_classes
         width = width_from_state(state, spec) or net.width
-        counts[name] = count_differences(spec, classes, width, state, scope)
+        # the network may be of more memory than there is
+        with torch.device("meta"):
+            other = SsdNetwork(spec, classes, width)
+        counts[name] = len(differences(other, state, scope))
+        own = {key: v for key, v in other.state_dict().items() if key.startswith(scope)}
+        there = sum(key in state and state[key].shape == own[key].shape for key in own)
+        shares[name] = there / max(len(own), 1)
     fewest = min(counts.values())
-    if counts[net.spec.name] == fewest:
-        return [net.spec.name], fewest
-    return [name for name, count in counts.items() if count == fewest], fewest
+    names = [name for name, count in counts.items() if count == fewest]
+    names = [net.spec.name] if net.spec.name in names else names
+    return names, fewest, shares[names[0]]
 
 
 def family_from_keys(keys: Iterable[str]) -> str | None:
