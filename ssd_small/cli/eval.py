@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from ..errors import CheckFailed, UsageError
+from ..errors import BadFile, CheckFailed, UsageError
 from ..requirements import require
 from .config_file import (
     check_engine,
@@ -135,6 +135,8 @@ def command(
     truth = read_ground_truth(annotations, sets or ())
     if truth.dropped:
         note(f"note: {truth.dropped} boxes without area in {annotations} were left out")
+    if (summary := truth.findings.summary) is not None:
+        note(f"note: {annotations}: {summary}")
     asked = dict(thresholds) or None
     if detections is not None:
         scored = _score_file(detections, truth, asked, metric)
@@ -149,26 +151,38 @@ def command(
             scored = _score_detector(
                 detector, truth, images or annotations, box_convention, asked, metric
             )
-    report = _report(truth, str(engine or detections or network["weights"] or config), scored)
+    report = _report(str(engine or detections or network["weights"] or config), scored)
     report = {"metric": metric, "sets": [":".join(one) for one in sets or ()], **report}
     if save_detections:
-        write_json(save_detections, scored.entries)
+        write_json(save_detections, truth.results_as_in_file(scored.entries))
     if as_json:
         print_json(report)
     else:
         print_report(report, {name for name, _ in thresholds if name is not None})
+    if scored.left_out:
+        for error in scored.left_out:
+            note(f"  {error}")
+        raise BadFile(
+            f"{len(scored.left_out)} of {len(truth.images)} images could not be read, see above; "
+            "the scores are of the others"
+        )
     achieved = report["metrics"]["AP"] or 0.0
     if min_map is not None and achieved < min_map:
         raise CheckFailed(f"AP {achieved:.4f} is below --min-map {min_map:g}")
 
 
 class _Scored(NamedTuple):
-    """Detections and their scores, with what the report says of where they come from."""
+    """Detections and their scores, with what the report says of where they come from.
+
+    ``truth`` is what was scored, ``left_out`` why other images were not, a line each.
+    """
 
     about: dict[str, Any]
     entries: list[dict[str, Any]]
     scores: Scores
     thresholds: list[float]
+    truth: Annotations
+    left_out: tuple[str, ...] = ()
 
 
 def _check_result_file(protocol: str | None, box_convention: str) -> None:
@@ -188,9 +202,9 @@ def _score_file(path: Path, truth: Annotations, asked: Asked, metric: Metric) ->
     thresholds = _thresholds(asked, truth, None)
     entries = read_results(path, truth)
     # a list of boxes does not say how it was made
-    return _Scored(
-        {"protocol": None}, entries, scorer_from_metric(metric)(truth, entries), thresholds
-    )
+    about: dict[str, Any] = {"protocol": None, "unreadable": [], "skipped": []}
+    scores = scorer_from_metric(metric)(truth, entries)
+    return _Scored(about, entries, scores, thresholds, truth)
 
 
 def _score_detector(
@@ -226,10 +240,15 @@ def _score_detector(
         "protocol": protocol_from_params(detector.params),
         "postprocess": detector.params.to_dict(),
         "size_mismatches": outcome.size_mismatches,
+        "unreadable": list(outcome.unreadable),
+        "skipped": list(outcome.skipped),
         "classes_by_order": outcome.by_order,
         "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
     }
-    return _Scored(about, outcome.results, outcome.scores, thresholds)
+    errors = (*outcome.unreadable.values(), *outcome.skipped.values())
+    left_out = tuple(error.command_line for error in errors)
+    found, scores = outcome.results, outcome.scores
+    return _Scored(about, found, scores, thresholds, outcome.annotations, left_out)
 
 
 def _thresholds(asked: Asked, truth: Annotations, own: float | None) -> list[float]:
@@ -263,13 +282,17 @@ def _run(
     bar = click.progressbar(length=count, label="eval", file=sys.stderr, hidden=hidden)
     with bar:
         return evaluate(
-            detector, truth, images, metric=metric, inclusive=inclusive, progress=bar.update
+            *(detector, truth, images),
+            metric=metric,
+            inclusive=inclusive,
+            leave_out=True,
+            progress=bar.update,
         )
 
 
-def _report(truth: Annotations, source: str, scored: _Scored) -> dict[str, Any]:
+def _report(source: str, scored: _Scored) -> dict[str, Any]:
     """What --json prints; ``classes`` are the categories, ``metrics`` all of them together."""
-    scores = scored.scores
+    truth, scores = scored.truth, scored.scores
     if scores.surplus:
         note(
             f"note: {scores.surplus} detections were not scored; the metric takes the best 100 of "

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..datasets.coco import Annotations, image_paths
 from ..detection.detector import Detector
-from ..errors import UsageError
+from ..errors import BadFile, SsdSmallError, UsageError
+from ..pictures.annotated import AnnotatedPicture, OtherPicture
 from .coco_results import category_ids, labels_by_order, results_from_detections
 from .score import Scores, score
 from .voc_score import voc_score
@@ -48,6 +49,9 @@ class Evaluation:
         size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
             the annotated size).
         by_order: see :func:`ssd_small.evaluation.coco_results.labels_by_order`.
+        annotations: what was scored: the ground truth of the pictures that could be read.
+        unreadable, skipped: pictures left out, because their file could not be read, or is not the
+            picture that was annotated; file name and why.
     """
 
     scores: Scores
@@ -55,6 +59,9 @@ class Evaluation:
     seconds: dict[str, float]
     size_mismatches: int
     by_order: dict[str, str]
+    annotations: Annotations
+    unreadable: dict[str, SsdSmallError]
+    skipped: dict[str, SsdSmallError]
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -69,6 +76,7 @@ def evaluate(
     *,
     metric: Metric = "coco",
     inclusive: bool = False,
+    leave_out: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
     """Detect on every image of a data set and score.
@@ -80,6 +88,8 @@ def evaluate(
             ``annotations.images`` in that order, as a detector takes them (arrays: BGR).
         metric: how what it finds is scored.
         inclusive: see :func:`ssd_small.evaluation.coco_results.results_from_detections`.
+        leave_out: score the pictures that can be read, if any can; else the first one that cannot
+            ends it.
         progress: called with the number of images just finished.
 
     Raises:
@@ -90,20 +100,62 @@ def evaluate(
     scorer = scorer_from_metric(metric)
     description = detector.description
     ids = category_ids(annotations, description)
-    is_folder = isinstance(images, (str, Path))
-    pictures = image_paths(annotations, images) if is_folder else images  # type: ignore[arg-type]
+    pictures = images
+    if isinstance(images, (str, Path)):
+        pictures = _annotated_pictures(annotations, images, some=leave_out)
     results: list[dict[str, Any]] = []
+    faults: dict[int, SsdSmallError] = {}
     mismatches = 0
     started = time.perf_counter()
     with closing(detector.outcomes(pictures)) as outcomes:  # type: ignore[type-var]
-        for image, (outcome, _) in zip(annotations.images, outcomes, strict=True):
+        for place, (image, (outcome, _)) in enumerate(
+            zip(annotations.images, outcomes, strict=True)
+        ):
             if outcome.error is not None:
-                raise outcome.error
-            mismatches += outcome.size != (image["height"], image["width"])
-            results += results_from_detections(
-                outcome.detections, image, description, ids, inclusive=inclusive
-            )
+                if not leave_out:
+                    raise outcome.error
+                faults[place] = outcome.error
+            else:
+                mismatches += outcome.size != (image["height"], image["width"])
+                results += results_from_detections(
+                    outcome.detections, image, description, ids, inclusive=inclusive
+                )
             progress(1)
     seconds = {"total": time.perf_counter() - started, **detector.spent}
+    read = _without(annotations, faults)
+    left_out: tuple[dict[str, SsdSmallError], dict[str, SsdSmallError]] = ({}, {})
+    for place, error in faults.items():
+        name = annotations.images[place]["file_name"]
+        left_out[isinstance(error, OtherPicture)][name] = error
     by_order = labels_by_order(annotations, description)
-    return Evaluation(scorer(annotations, results), results, seconds, mismatches, by_order)
+    scores = scorer(read, results)
+    return Evaluation(scores, results, seconds, mismatches, by_order, read, *left_out)
+
+
+def _annotated_pictures(
+    annotations: Annotations, folder: str | Path, *, some: bool
+) -> list[AnnotatedPicture]:
+    paths = image_paths(annotations, folder, some=some)
+    return [
+        AnnotatedPicture(path, (float(image["height"]), float(image["width"])))
+        for path, image in zip(paths, annotations.images, strict=True)
+    ]
+
+
+def _without(annotations: Annotations, faults: Mapping[int, SsdSmallError]) -> Annotations:
+    """Ground truth without the images at some places.
+
+    Raises:
+        BadFile: none is left.
+    """
+    if not faults:
+        return annotations
+    images = tuple(one for i, one in enumerate(annotations.images) if i not in faults)
+    if not images:
+        raise BadFile(
+            f"none of the {len(faults)} images of {annotations.path} could be read, the first: "
+            f"{faults[0].command_line}"
+        )
+    kept = {image["id"] for image in images}
+    boxes = tuple(box for box in annotations.boxes if box["image_id"] in kept)
+    return replace(annotations, images=images, boxes=boxes)

@@ -13,14 +13,12 @@ from torch.utils.data import Dataset
 
 from ..datasets.coco import Annotations, image_paths, read_annotations
 from ..errors import BadFile
-from ..pictures.reading import Image, read_image
+from ..pictures.annotated import read_annotated
+from ..pictures.reading import Image
 
 #: a side below this many pixels is none, and a box may overhang by it: what decimal coordinates
 #: in a JSON file lose to rounding
 _TOLERANCE = 0.01
-#: width/height of a picture may differ from the annotated one by this factor: rounding of a
-#: picture that was scaled after it was annotated
-_ASPECT_TOLERANCE = 1.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +140,8 @@ class DetectionDataset(Dataset[Sample]):
         Args:
             annotations: COCO-format JSON with any categories.
             images: folder the file names are relative to.
-            labels: names of the categories to learn, in this order; default: all, by id.
+            labels: names of the categories to learn, in this order; default: all, by id, that are
+                more than the supercategory of others.
             cache_bytes: decoded pictures are kept in memory if all of them together take no
                 more than this; each worker process keeps its own.
 
@@ -194,11 +193,13 @@ class DetectionDataset(Dataset[Sample]):
 
     def _image(self, index: int) -> Image:
         """The picture, ``[H, W, 3]`` RGB, from memory if it was read before."""
-        if self._cache is None:
-            return _read_annotated(self.paths[index], tuple(self._sizes[index]))
-        if index not in self._cache:
-            self._cache[index] = _read_annotated(self.paths[index], tuple(self._sizes[index]))
-        return self._cache[index]
+        if self._cache is not None and index in self._cache:
+            return self._cache[index]
+        height, width = self._sizes[index].tolist()
+        image = np.ascontiguousarray(read_annotated(self.paths[index], (height, width))[:, :, ::-1])
+        if self._cache is not None:
+            self._cache[index] = image
+        return image
 
     def __getstate__(self) -> dict[str, Any]:
         """Worker processes that do not inherit memory start with an empty cache."""
@@ -216,7 +217,7 @@ def _category_ids(truth: Annotations, labels: Sequence[str] | None) -> tuple[int
             )
         by_name[name] = int(category["id"])
     if labels is None:
-        return tuple(by_name.values())
+        return tuple(key for key in by_name.values() if key not in truth.root_categories)
     unknown = [name for name in labels if name not in by_name]
     if unknown or len(set(labels)) != len(labels) or not labels:
         fault = f"label {unknown[0]!r} is not a category" if unknown else "labels must differ"
@@ -249,6 +250,10 @@ def _gather(
     kept = ~(other | crowd | flat | gone)
     rows = np.flatnonzero(kept)
     rows = rows[np.argsort(image_of[rows], kind="stable")]
+    if not truth.annotated:
+        raise BadFile(
+            f"{truth.path} has no list annotations (a test set): there is nothing to learn from"
+        )
     if not len(rows):
         raise BadFile(
             f"{truth.path} holds no object to learn from ({len(truth.boxes) + truth.dropped} "
@@ -271,25 +276,3 @@ def _gather(
         other_category=int(other.sum()),
     )
     return _Objects(clipped[rows], label[rows], starts), report
-
-
-def _read_annotated(path: Path, size: tuple[float, float]) -> Image:
-    """The picture that was annotated as (height, width) ``size``, as RGB.
-
-    Annotation tools disagree on whether the EXIF orientation counts; the annotated size tells.
-    A picture of another scale is taken as it is.
-    """
-    image = read_image(path)
-    height, width = image.shape[:2]
-    if (height, width) != size:
-        as_stored = read_image(path, apply_orientation=False)
-        if as_stored.shape[:2] == size:
-            image = as_stored
-        else:
-            stretch = (width / height) / (size[1] / size[0])
-            if max(stretch, 1 / stretch) > _ASPECT_TOLERANCE:
-                raise BadFile(
-                    f"image {path} is {width}x{height} but annotated as {size[1]:g}x{size[0]:g}; "
-                    "correct the annotations or restore the picture"
-                )
-    return np.ascontiguousarray(image[:, :, ::-1])

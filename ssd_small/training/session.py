@@ -63,8 +63,12 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     folder, notes = RunFolder(job.output), list[str]()
     before = read_run_record(folder.record) if job.resume else None
     truth = read_ground_truth(job.annotations, job.sets, keep_difficult=True)
-    data = DetectionDataset(truth, image_paths(truth, job.images_root))
+    some = job.skip_unreadable > 0
+    data = DetectionDataset(truth, image_paths(truth, job.images_root, some=some))
     val = _validation(job, data)
+    for one in (truth, *([] if val is None else [val[0]])):
+        if (summary := one.findings.summary) is not None:
+            notes.append(f"note: {one.path}: {summary}")
     hashes = {"annotations": _sha256(truth, job.sets)}
     if val is not None:
         hashes["val_annotations"] = _sha256(val[0], job.val_sets)
@@ -79,7 +83,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
         )
         learner = Learner.of(net, job.recipe, processes)
         notes += _recipe_notes(net, job.recipe)
-        batches = PictureBatches(data, net, job.recipe, processes, job.workers)
+        batches = PictureBatches(data, net, job.recipe, processes, job.workers, job.skip_unreadable)
         begin = Run.resumed if job.resume else Run.fresh
         subject = Subject(data.labels, training_from_record(record, data))
         run = begin(learner, batches, record.identity, job.output, subject)
@@ -87,6 +91,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
             reporting(run.folder.log, speaks=processes.writer) as reporter,
             stop_on_signals() as stop,
         ):
+            batches.say = reporter.line
             if processes.writer:
                 write_bytes(run.folder.labels, ("\n".join(data.labels) + "\n").encode())
                 write_json(run.folder.record, record.to_dict())
@@ -94,7 +99,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
                 write_bytes(run.folder.config, yaml_from_mapping(asked).encode())
             notes += _notes(record, before)
             _introduce(job, run, data, processes, reporter, notes)
-            evaluate = _evaluation(job, val, data.labels)
+            evaluate = _evaluation(job, val, data.labels, reporter.line)
             try:
                 metrics = train(run, evaluate, reporter, job.options, stop)
             except Stopped as end:
@@ -159,7 +164,7 @@ def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, 
     if job.val_annotations is None or images is None:
         return None
     truth = read_ground_truth(job.val_annotations, job.val_sets)
-    image_paths(truth, images, "--val-images")
+    image_paths(truth, images, "--val-images", some=job.skip_unreadable > 0)
     category_ids(truth, description_from_spec(job.spec, data.num_classes, 1.0, labels=data.labels))
     # by order, as for a checkpoint without names, would score one class for another
     unknown = set(data.labels) - {str(category["name"]) for category in truth.categories}
@@ -172,14 +177,22 @@ def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, 
 
 
 def _evaluation(
-    job: TrainingJob, val: tuple[Annotations, Path] | None, labels: tuple[str, ...]
+    job: TrainingJob,
+    val: tuple[Annotations, Path] | None,
+    labels: tuple[str, ...],
+    say: Callable[[str], None],
 ) -> Callable[[SsdNetwork], Metrics] | None:
     if val is None:
         return None
     truth, images = val
 
     def scores(net: SsdNetwork) -> Metrics:
-        return evaluate_network(net, truth, images, labels, threads=job.threads)
+        return evaluate_network(
+            *(net, truth, images, labels),
+            threads=job.threads,
+            skips=job.skip_unreadable,
+            say=say,
+        )
 
     return scores
 

@@ -44,26 +44,39 @@ def test_file_that_is_not_coco(content, word, evaluate, tmp_path):
 CHANGES = [
     ("annotations", {"image_id": 77}, "image_id 77"),
     ("annotations", {"category_id": 8}, "category_id 8"),
-    ("annotations", {"image_id": [1]}, "unhashable"),
-    ("annotations", {"bbox": [1, 2, 3]}, "bbox"),
+    ("annotations", {"image_id": [1]}, "image_id [1]"),
+    ("annotations", {"image_id": 1.5}, "image_id 1.5"),
+    ("annotations", {"image_id": True}, "image_id true"),
+    ("annotations", {"image_id": None}, "image_id null"),
+    ("annotations", {"bbox": [1, 2, 3]}, "bbox [1, 2, 3]"),
     ("annotations", {"bbox": "abcd"}, "bbox"),
-    ("annotations", {"bbox": None}, "bbox"),
     ("annotations", {"bbox": "1234"}, "is not a list"),
-    ("annotations", {"bbox": [1, 2, 3, 10**400]}, "OverflowError"),
-    ("images", {"width": 10**400}, "OverflowError"),
+    ("annotations", {"bbox": [1, 2, True, 4]}, "not a number"),
+    ("annotations", {"bbox": [1, 2, 3, 10**400]}, "a number that can be used"),
+    ("annotations", {"bbox": {"left": 1, "right": 2}}, "bbox {'left': 1"),
+    ("images", {"width": 10**400}, "width is a huge number"),
     ("categories", {"name": "two\nlines"}, "not printable"),
+    ("categories", {"name": "a\u2028b"}, "not printable"),
     ("categories", {"name": "\ud800"}, "not printable"),
     ("categories", {"name": " "}, "is empty"),
-    ("annotations", {"area": None}, "not a number"),
+    ("categories", {"name": "\u200d"}, "is empty"),
+    ("categories", {"name": None}, "name is null"),
     ("annotations", {"area": "x"}, "not a number"),
+    ("annotations", {"area": True}, "area true is not a number"),
     ("annotations", {"iscrowd": "x"}, "'x'"),
-    ("images", {"file_name": None}, "file_name"),
+    ("annotations", {"iscrowd": 2}, "iscrowd is 2"),
+    ("images", {"file_name": None}, "file_name is null"),
     ("images", {"file_name": 5}, "file_name"),
+    ("images", {"file_name": "a\0.jpg"}, "cannot be the name of a file"),
     ("images", {"width": 0}, "has no size"),
-    ("images", {"width": "80"}, "not a number"),
-    ("images", {"id": "a"}, "not a whole number"),
+    ("images", {"width": -3}, "has no size"),
+    ("images", {"width": NAN}, "has no size"),
+    ("images", {"height": None}, "height is null"),
+    ("images", {"width": "wide"}, "width is 'wide'"),
+    ("images", {"id": True}, "id is true"),
+    ("images", {"id": 10**400}, "a huge number"),
     ("images", {"id": 2}, "occurs twice"),
-    ("categories", {"id": "7"}, "not a whole number"),
+    ("categories", {"id": None}, "id is null"),
     ("categories", {"id": 9}, "occurs twice"),
     ("images", {"file_name": "nope.jpg"}, "nope.jpg"),
 ]
@@ -76,18 +89,17 @@ def test_entry_that_is_wrong(part, change, word, evaluate, truth, saved):
 
 
 @pytest.mark.parametrize(
-    ("part", "key"),
-    [("images", "file_name"), ("images", "width"), ("categories", "name"), ("annotations", "bbox")],
+    ("part", "key"), [("images", "file_name"), ("images", "width"), ("categories", "name")]
 )
 def test_entry_without_a_field(part, key, evaluate, truth, saved):
     del truth[part][0][key]
-    evaluate(saved(truth)).fails(4, repr(key))
+    evaluate(saved(truth)).fails(4, f"{part}[0]", f"{key} is absent")
 
 
 @pytest.mark.parametrize("part", ["images", "annotations", "categories"])
 def test_entry_that_is_no_object(part, evaluate, truth, saved):
     truth[part].append(3)
-    evaluate(saved(truth)).fails(4, "not a COCO annotation file")
+    evaluate(saved(truth)).fails(4, f"{part}[{len(truth[part]) - 1}] is 3; expected an object")
 
 
 @pytest.mark.parametrize(
@@ -174,3 +186,17 @@ def test_sources_that_contradict_each_other_and_the_check(call, engine, truth, s
     call(*base, "--engine", engine).fails(2, "--images")
     call(*base, "--detections", found, "--min-map", "nan").fails(2, "--min-map")
     call(*base, "--detections", found, "--min-map", "0.5").fails(1, "below --min-map 0.5")
+
+
+def test_what_was_put_right_is_said_and_gives_the_scores_of_a_good_file(
+    call, truth, saved, tmp_path
+):
+    found = [{"image_id": 1, "category_id": 7, "bbox": [6, 5, 20, 20], "score": 0.9}]
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    arguments = ("eval", "--detections", tmp_path / "found.json", "--json", "--annotations")
+    good = json.loads(call(*arguments, saved(truth)).fits().out)
+    truth["annotations"][0] |= {"image_id": "1", "iscrowd": None}
+    truth["categories"].append(truth["categories"][0])
+    outcome = call(*arguments, saved(truth)).fits()
+    assert json.loads(outcome.out)["metrics"] == good["metrics"]
+    assert "1 repeated_category, 1 id_as_text, 1 null_field" in outcome.err

@@ -134,3 +134,30 @@ def test_damaged_result_files_are_refused(tmp_path: Path, entry) -> None:
     (tmp_path / "dt.json").write_text(json.dumps([entry]))
     with pytest.raises(BadFile, match=r"dt\.json"):
         read_results(tmp_path / "dt.json", truth)
+
+
+@pytest.mark.parametrize("ids", [(0, 0, 0), (5, 6, 5), (0, 1, 2), (None, 7, 7), ("a", "b", "a")])
+def test_ids_of_annotations_do_not_change_a_score(tmp_path: Path, ids: tuple) -> None:
+    """Plain pycocotools drops boxes whose id another one has, and takes 0 for "not matched"."""
+    boxes = [box(), box(9, 20, (5, 5, 40, 40)), box(9, 10, (0, 0, 8, 8))]
+    found = [
+        {"image_id": b["image_id"], "category_id": b["category_id"], "score": 0.9 - 0.1 * i}
+        | {"bbox": [b["bbox"][0] + 1, *b["bbox"][1:]]}
+        for i, b in enumerate(boxes)
+    ]
+    scores = []
+    for given in ((1, 2, 3), ids):
+        numbered = [b | {"id": one} for b, one in zip(boxes, given, strict=True)]
+        truth = read_annotations(write(tmp_path / "gt.json", numbered))
+        assert len({b["id"] for b in truth.boxes}) == 3
+        assert min(b["id"] for b in truth.boxes) > 0
+        scores.append(score(truth, found).metrics)
+    assert scores[0] == scores[1]
+    assert scores[0]["AP50"] == pytest.approx(1)
+
+
+def test_ids_of_annotations_are_kept_where_they_are_different(tmp_path: Path) -> None:
+    numbered = [box() | {"id": 17}, box(9) | {"id": 4}]
+    truth = read_annotations(write(tmp_path / "gt.json", numbered))
+    assert [b["id"] for b in truth.boxes] == [17, 4]
+    assert truth.findings.problems == []

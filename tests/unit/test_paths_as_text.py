@@ -27,7 +27,8 @@ from ssd_small.doctor.engine import examine_engine  # noqa: E402
 from ssd_small.doctor.inspection import inspect_file  # noqa: E402
 from ssd_small.errors import BadFile  # noqa: E402
 from ssd_small.evaluation.coco_results import read_results  # noqa: E402
-from ssd_small.pictures.reading import list_images, read_image  # noqa: E402
+from ssd_small.pictures.listing import list_images  # noqa: E402
+from ssd_small.pictures.reading import read_image  # noqa: E402
 from ssd_small.runtimes import open_engine, open_onnx  # noqa: E402
 from ssd_small.training.dataset import DetectionDataset  # noqa: E402
 from ssd_small.training.job import TrainingJob  # noqa: E402
@@ -54,10 +55,13 @@ def folder(tmp_path: Path) -> Path:
 
 READERS: dict[str, Callable[[Callable[[Path], Any], Path], Any]] = {
     "read_image": lambda form, folder: read_image(form(folder / "a.png")).tolist(),
-    "list_images": lambda form, folder: list_images([form(folder), form(folder / "a.png")]),
-    "list_images of one": lambda form, folder: list_images(form(folder)),
+    "list_images": lambda form, folder: list_images([form(folder), form(folder / "a.png")]).files,
+    "list_images of one": lambda form, folder: list_images(form(folder)).files,
     "read_labels": lambda form, folder: read_labels(form(folder / "labels.txt")),
-    "read_annotations": lambda form, folder: vars(read_annotations(form(folder / "truth.json"))),
+    "read_annotations": lambda form, folder: (
+        vars(truth := read_annotations(form(folder / "truth.json")))
+        | {"findings": truth.findings.problems}
+    ),
     "image_paths": lambda form, folder: image_paths(
         read_annotations(folder / "truth.json"), form(folder)
     ),
