@@ -77,7 +77,7 @@ def package_finding(name: str) -> Finding:
     module = _MODULE_OF.get(name, name)
     extra = EXTRA_OF_MODULE.get(module)
     package = f"'ssd-small[{extra}]'" if extra else name
-    if find_spec(module) is None:
+    if not _is_found(module):
         return Finding(name, False, "not installed", f"pip install {package}")
     try:
         EXERCISES[name]()
@@ -86,6 +86,13 @@ def package_finding(name: str) -> Finding:
         state = f"{_version(name, module)} is installed and does not work: {line[:200]}"
         return Finding(name, False, state, f"pip install --force-reinstall {package}")
     return Finding(name, True, _version(name, module))
+
+
+def _is_found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a finder's own way to say no
+        return False
 
 
 def _version(name: str, module: str) -> str:
@@ -128,7 +135,7 @@ def _gpu_findings(found: Gpus) -> Iterator[Finding]:
 def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
     """The plugin library is found, and the first of these modules that is installed loads it."""
     subject = "TensorRT plugin"
-    module = next((m for m in modules if find_spec(m) is not None), None)
+    module = next((m for m in modules if _is_found(m)), None)
     try:
         path = find_plugin()
         if module is None:

@@ -56,6 +56,7 @@ def self_test(seed: int = 0) -> list[Finding]:
     target = resolve_target("auto")
     findings = []
     if target == "onnxruntime":
+        require("onnxruntime", "the self-test")
         state = f"not executed: {gpus().fault or 'no GPU'}"
         remedy = "on a machine with an NVIDIA GPU and driver: ssd-small doctor --self-test"
         findings.append(Finding("TensorRT engine", False, state, remedy))

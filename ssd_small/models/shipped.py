@@ -87,4 +87,4 @@ def advice_on_missing(path: str | Path, expected: str = "a file written by torch
     if not near and not known:
         return f"expected {expected}"
     meant = f"did you mean {' or '.join(names[n] for n in near)}? " if near else ""
-    return f"{meant}Checkpoints that come with the package: {', '.join(names.values())}"
+    return f"{meant}the package has {', '.join(names.values())}"
