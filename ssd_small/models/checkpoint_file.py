@@ -68,7 +68,7 @@ _DATA = (
     *(f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in _PATHS),
     *(f"datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone")),
     *(f"builtins.{name}" for name in _BUILTINS),
-    *("numpy.dtype", "numpy.ndarray"),
+    *("numpy.dtype", "numpy.ndarray", "torch.torch_version.TorchVersion"),
     *(
         f"numpy.{core}.multiarray.{n}"
         for core in ("core", "_core")
@@ -222,6 +222,11 @@ def _foreign_fault(content: object, names: list[str]) -> tuple[str, str]:
                     f"state dict, {_CODE}",
                     f"where it was made: torch.save(checkpoint[{quoted(key)}].state_dict(), path)",
                 )
+        for key in weights:
+            for inner, value in content[key].items():
+                if isinstance(value, StandIn) and value.name in names and "." in str(inner):
+                    name = quoted(value.name)[1:-1]
+                    return f"its tensor {quoted(inner)} is a {name}, {_CODE}", _EXPECTED
         if weights:
             return (
                 f"it holds {kind} beside the weights, {_CODE}",

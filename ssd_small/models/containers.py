@@ -36,6 +36,8 @@ _AVERAGE = re.compile(r"(?<![a-z])(ema|swa|avg|averaged?|shadow)(?![a-z])", re.I
 _NO_WEIGHTS = re.compile(r"optim|sched|scaler|momentum|grad|criterion|loss", re.IGNORECASE)
 #: dictionaries in dictionaries that are looked into
 _DEEPEST = 4
+#: characters of a key that are kept
+_LONGEST = 200
 #: entries of the file that a stopped training run goes on from
 _RESUME = frozenset(("format", "position", "net", "optimizer"))
 
@@ -101,19 +103,27 @@ def _is_array(value: object) -> bool:
 def _state_from(content: Mapping[Any, Any], path: Path, name: str) -> StateDict:
     """The tensors of a dictionary; what stands beside them must not look like one."""
     state: StateDict = {}
-    for key, value in content.items():
+    for given, value in content.items():
+        key = _printable(given)
         if isinstance(value, Tensor):
-            state[str(key)] = value
-        elif "." in str(key) and not isinstance(value, Mapping):
+            state[key] = value
+        elif "." in key and not isinstance(value, Mapping):
             kind = value.name if isinstance(value, StandIn) else type(value).__name__
             kind = "numpy.ndarray" if _is_array(value) else kind
-            quantised = "_packed_params" in str(key) or isinstance(value, torch.dtype)
+            quantised = "_packed_params" in key or isinstance(value, torch.dtype)
             raise BadFile(
                 f"checkpoint {path}: {f'{name}: ' if name else ''}{key} is a {kind}; expected a "
                 "tensor of floating point"
                 + (": take the weights from before the quantisation" if quantised else "")
             )
     return state
+
+
+def _printable(key: object) -> str:
+    """A key as messages may show it; those of networks stay as they are."""
+    text = str(key)
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _networks(state: StateDict, path: Path) -> dict[str, StateDict]:

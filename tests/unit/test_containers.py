@@ -64,6 +64,7 @@ BESIDE: State = {
     "counts": collections.defaultdict(list, {"a": [1]}),
     "window": collections.deque([1.0], 5),
     "part": slice(1, 2),
+    "torch": torch.__version__,
     "loss": torch.tensor(0.5),
     "set": {1},
     "none": None,
@@ -222,6 +223,7 @@ class Own:
             "which could run code; where it was made: torch.save(checkpoint['model'].state_dict()",
         ),
         (lambda: {"a": Path.touch}, "which could run code"),
+        (lambda: {"net": {**STATE, "a.b": Own()}}, f"its tensor 'a.b' is a {__name__}.Own, which"),
         (
             lambda: {key: value.numpy() for key, value in STATE.items()},
             "base.0.weight is a numpy.ndarray; expected a tensor",
@@ -256,6 +258,12 @@ def test_nothing_of_the_data_beside_the_weights_is_made(
     monkeypatch.setattr(argparse.Namespace, "__setstate__", make, raising=False)
     assert _same(read_state_dict(path))
     assert torch.serialization.get_safe_globals() == before
+
+
+def test_keys_are_shown_on_one_line_whatever_they_are() -> None:
+    state = {"a\n\x1b[1m.b": torch.ones(1), "x" * 1000 + ".y": torch.ones(1)}
+    found, _ = weights_from_content(state, HERE)
+    assert list(found) == ["a\\n\\x1b[1m.b", "x" * 200 + "..."]
 
 
 def test_a_network_takes_bit_equal_weights_from_a_trainer(tmp_path: Path) -> None:
