@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import click
 
 from .._version import __version__
-from ..errors import BadFile, SsdSmallError
+from ..errors import BadFile, Note, SsdSmallError
 
 #: subcommand -> its line in --help; listed here so that --help imports no subcommand
 _COMMANDS = {
@@ -38,13 +41,33 @@ class _ReaderGone(Exception):
     """Nobody reads our output any more (``| head``)."""
 
 
+@contextmanager
+def _notes_as_lines() -> Iterator[None]:
+    """Show a :class:`Note` as one line, once; Python would show where in the code it arose."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Note)
+        show = warnings.showwarning
+
+        def show_note(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, Note):
+                show(message, category, *place, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                click.echo(f"note: {message}", err=True)
+
+        warnings.showwarning = show_note
+        yield
+
+
 class _LazyGroup(click.Group):
     """Imports ``cli/<name>.py`` only when ``<name>`` is called."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; click would end a closed pipe with exit 1."""
         try:
-            return super().invoke(ctx)
+            with _notes_as_lines():
+                return super().invoke(ctx)
         except BrokenPipeError as error:
             raise _ReaderGone from error
 
