@@ -220,19 +220,6 @@ def test_what_is_missing_may_be_left_to_the_reader(tmp_path: Path) -> None:
 
 
 _PARTS = ("a.jpg", "A.JPG", "sub", "..", ".", "", "C:", "http:", "a%20b.jpg", "secret.jpg", "~")
-    "a.jpg",
-    "A.JPG",
-    "sub",
-    "..",
-    ".",
-    "",
-    "C:",
-    "http:",
-    "a%20b.jpg",
-    "secret.jpg",
-    "~",
-    " ",
-)
 
 
 @pytest.fixture(scope="module")
