@@ -67,7 +67,7 @@ def validation_from_job(
             "--val-annotations of pictures with ground truth"
         )
     check_pixels(truth)
-    match = match_classes(truth, data.labels)
+    match = match_classes(truth, data.labels, f"those of {job.annotations}")
     if match.by_order:  # would score one class for another
         raise BadFile(
             f"{truth.path} has no category {quoted(data.labels[0])}, which is trained, nor any "

@@ -164,7 +164,10 @@ def test_val_annotations_that_spell_a_class_otherwise(
     disc["name"] = "Disc"
     val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)
     call(*train_arguments(data, tmp_path / "run", *val)).fails(
-        4, "category 'Disc' has", "no label of the network", "did you mean 'disc'?"
+        4,
+        "category 'Disc' has",
+        "did you mean 'disc'? Rename the category, or those of",
+        "truth.json",
     )
 
 
