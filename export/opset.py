@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ..errors import UsageError
 
-#: the newest that all engines tried here read
-DEFAULT_OPSET = 23
 #: torch's exporter knows its operators from 18 on; what has been tried ends at 25
 OLDEST_OPSET, NEWEST_OPSET = 18, 25
+#: the networks use no operator that is newer, and the older a file's set, the more runtimes and
+#: releases read it
+DEFAULT_OPSET = OLDEST_OPSET
 
 
 def check_opset(opset: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from .._version import __version__
-from ..errors import BadFile, SsdSmallError
+from ..errors import BadFile, SsdSmallError, UsageError
 
 #: subcommand -> its line in --help; listed here so that --help imports no subcommand
 _COMMANDS = {
@@ -36,8 +36,17 @@ class _ReaderGone(Exception):
     """Nobody reads our output any more (``| head``)."""
 
 
+class _NoCommand(Exception):
+    """Nothing was asked for; holds the help. click 8.1 would call that success."""
+
+
 class _LazyGroup(click.Group):
     """Imports ``cli/<name>.py`` only when ``<name>`` is called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            raise _NoCommand(ctx.get_help())
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; click would end a closed pipe with exit 1."""
@@ -79,9 +88,9 @@ def main(arguments: list[str] | None = None) -> None:
     except SsdSmallError as error:
         _print_error(error.command_line)
         sys.exit(error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(error.exit_code)
+    except _NoCommand as error:
+        click.echo(error, err=True)
+        sys.exit(UsageError.exit_code)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "ssd-small"
         _print_error(f"{error.format_message().rstrip('.')}; see '{command} --help'")

@@ -40,8 +40,7 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
     encoded = np.frombuffer(content, np.uint8)
     flags = cv2.IMREAD_COLOR | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     flags |= cv2.IMREAD_ANYDEPTH if content.startswith(_WIDE) else 0
-    # OpenCV's remarks go to standard error past Python; what matters is in the exception
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    silence_opencv(cv2)
     try:
         image = cv2.imdecode(encoded, flags) if encoded.size else None
     except cv2.error as error:
@@ -57,6 +56,19 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
         return np.asarray(eight_bits(image), np.uint8)
     except UsageError as error:
         raise BadFile(f"image {path}: {error}") from error
+
+
+def silence_opencv(cv2: Any) -> None:
+    """Keep OpenCV's remarks off standard error, where they go past Python.
+
+    What matters of them is in its exceptions. Releases before 4.13 have the call elsewhere, if
+    they have it.
+    """
+    logging = getattr(cv2.utils, "logging", None)
+    if logging is not None:
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    elif hasattr(cv2, "setLogLevel"):
+        cv2.setLogLevel(0)
 
 
 def eight_bits(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
