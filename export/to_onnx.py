@@ -16,6 +16,7 @@ from ..artefacts.tensors import HEADS, INPUT
 from .decode_nms_node import append_decode_nms
 from .onnx_file import set_description
 from .opset import DEFAULT_OPSET, check_opset
+from .plain_shapes import plain_shapes
 
 if TYPE_CHECKING:
     from ..models.network import SsdNetwork
@@ -36,6 +37,7 @@ def onnx_from_network(
     check_opset(opset)
     model = _trace(net, opset)
     _remove_traces(model)
+    plain_shapes(model)
     if description.has_decode_nms:
         append_decode_nms(model, description.postprocess, description.priors)
     set_description(model, description)
