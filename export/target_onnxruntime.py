@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from onnx import ModelProto
 from ..artefacts.sidecar import Sidecar, engine_output
 from ..errors import BadFile
 from ..requirements import require
-from ..runtimes.onnxruntime import advice_from_reason, reason_from_error
+from ..runtimes.onnxruntime import advice_from_reason, is_text, reason_from_error
 from .build_sidecar import sidecar_from_build
 from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare
@@ -55,6 +57,16 @@ def build(
 
 def _optimize(model: ModelProto, path: Path, source: Path) -> None:
     """Write the model with ONNX Runtime's portable optimisations applied."""
+    if is_text(path):
+        _write_optimized(model, path, source)
+        return
+    with tempfile.TemporaryDirectory(prefix="ssd-small-") as folder:
+        written = Path(folder) / "optimized"
+        _write_optimized(model, written, source)
+        shutil.copyfile(written, path)
+
+
+def _write_optimized(model: ModelProto, path: Path, source: Path) -> None:
     ort = require("onnxruntime", "building an onnxruntime engine")
     settings = ort.SessionOptions()
     # "all" would add layouts that fit this machine's processor only; they come at load time

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from importlib import import_module
@@ -83,6 +85,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
+    _print_any_name()
     try:
         cli.main(args=arguments, prog_name="ssd-small", standalone_mode=False)
     except SsdSmallError as error:
@@ -108,9 +111,17 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         # what no reader or writer of files has named: standard output on a full disk, above all
         advice = "check its permissions" if error.filename else "free space or write elsewhere"
+        if error.errno == errno.ENAMETOOLONG:
+            advice = "expected the name of a file that is there; check it"
         _print_error(f"{error}; {advice}")
         _forget_output()
         sys.exit(BadFile.exit_code)
+
+
+def _print_any_name() -> None:
+    """Let standard output take file names that are no text, as standard error does by itself."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _print_error(message: str) -> None:

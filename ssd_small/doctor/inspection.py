@@ -13,9 +13,9 @@ from ..artefacts.sidecar import (
     ENGINE_SUFFIXES,
     Sidecar,
     check_against_engine,
+    find_sidecar,
     read_sidecar,
     read_sidecar_file,
-    sidecar_path,
 )
 from ..artefacts.tensors import tensors_of
 from ..errors import BadFile, MissingRequirement
@@ -60,7 +60,7 @@ def inspect_file(path: str | Path) -> dict[str, Any]:
         state = "is a folder" if path.is_dir() else "does not exist"
         raise BadFile(f"{path} {state}; expected a checkpoint, ONNX file, engine or sidecar")
     suffix = path.suffix.lower()
-    if sidecar_path(path).is_file() or suffix in ENGINE_SUFFIXES:
+    if find_sidecar(path) is not None or suffix in ENGINE_SUFFIXES:
         return _from_engine(path)
     if suffix == ".json":
         sidecar = read_sidecar_file(path)

@@ -128,13 +128,15 @@ def reason_from_error(error: Exception) -> str:
     return " ".join(told.split())
 
 
-def _session(source: Path | bytes, threads: int, what: str, advice: str) -> Any:
+def _session(source: str | Path | bytes, threads: int, what: str, advice: str) -> Any:
     ort = require("onnxruntime", "running this network")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.log_severity_level = 3
     try:
-        return ort.InferenceSession(_loadable(source), settings, ["CPUExecutionProvider"])
+        if isinstance(source, Path):
+            source = str(source) if is_text(source) else source.read_bytes()
+        return ort.InferenceSession(source, settings, ["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exception types are not public
         reason = reason_from_error(error)
         raise BadFile(
@@ -143,12 +145,10 @@ def _session(source: Path | bytes, threads: int, what: str, advice: str) -> Any:
         ) from error
 
 
-def _loadable(source: Path | bytes) -> str | bytes:
-    """A path, or the content of a file whose name is no text, which ONNX Runtime refuses."""
-    if isinstance(source, bytes):
-        return source
+def is_text(path: Path) -> bool:
+    """Whether a file's name is text, as ONNX Runtime wants it; a name can be any bytes."""
     try:
-        str(source).encode()
+        str(path).encode()
     except UnicodeEncodeError:
-        return source.read_bytes()
-    return str(source)
+        return False
+    return True
