@@ -1,6 +1,7 @@
 """The lower bounds of setup.cfg as pip constraints: ``python tests/lowest/lower_bounds.py``.
 
-``make test-lowest`` installs exactly these. Each bound is a release that exists, so that
+``make test-lowest`` installs exactly these, and ``--check`` looks whether they are what it got. Each
+bound is a release that exists, so that
 ``name >=1.2`` becomes ``name==1.2``.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from configparser import ConfigParser
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,5 +45,27 @@ def constraints(requirements: dict[str, list[str]]) -> list[str]:
     return sorted(bounds.values())
 
 
+def other_releases(constraints: list[str]) -> list[str]:
+    """What is installed here in another release than a constraint asks for."""
+    found = []
+    for constraint in constraints:
+        name, _, wanted = constraint.partition(" ;")[0].strip().partition("==")
+        try:
+            own = version(name)
+        except PackageNotFoundError:
+            own = "none"
+        # 1.24 is 1.24.0, and what stands behind a + is who built it
+        if _shortest(own) != _shortest(wanted):
+            found.append(f"{name} {own}, expected {wanted}")
+    return found
+
+
+def _shortest(release: str) -> str:
+    return re.sub(r"(\.0)+$", "", release.partition("+")[0])
+
+
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(constraints(requirements())) + "\n")
+    bounds = constraints(requirements())
+    if sys.argv[1:] == ["--check"]:
+        sys.exit("\n".join(other_releases(bounds)) or 0)
+    sys.stdout.write("\n".join(bounds) + "\n")
