@@ -1,8 +1,7 @@
 """The lower bounds of setup.cfg as pip constraints: ``python tests/lowest/lower_bounds.py``.
 
-``make test-lowest`` installs exactly these, and ``--check`` looks whether they are what it got. Each
-bound is a release that exists, so that
-``name >=1.2`` becomes ``name==1.2``.
+``make test-lowest`` installs exactly these, and ``--check`` looks whether they are what it got.
+Each bound is a release that exists, so that ``name >=1.2`` becomes ``name==1.2``.
 """
 
 from __future__ import annotations
