@@ -109,8 +109,10 @@ test-lowest: lowest-wheel $(LOWEST)/.installed
 
 test-pythons: lowest-wheel
 	set -e; for version in $(PYTHONS); do \
-	  python=$$(command -v python$$version || \
-	    ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
+	  python=; \
+	  for one in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \
+	    if "$$one" -c '' 2>/dev/null; then python=$$one; fi; \
+	  done; \
 	  if [ -z "$$python" ]; then echo "Python $$version: not run, there is none here"; continue; fi; \
 	  folder=$(BUILD)/python$$version; rm -rf $$folder; $$python -m venv $$folder; \
 	  $$folder/bin/python -m pip install --quiet pytest "$(LOWEST_WHEEL)[$(DEPLOYED)]"; \

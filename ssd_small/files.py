@@ -103,10 +103,37 @@ def read_json(path: Path, expected: str) -> Any:
     Raises:
         BadFile: absent, unreadable or not JSON.
     """
+    content = read_bytes(path, expected)
     try:
-        return json.loads(read_bytes(path, expected))
+        # UTF-8, UTF-16 or UTF-32, with a byte order mark or without
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise BadFile(f"{path} is not JSON ({error}); expected {expected}") from error
+        fault = _json_fault(content, error)
+        raise BadFile(f"{path} is not JSON ({fault}); expected {expected}") from error
+
+
+def _json_fault(content: bytes, error: Exception) -> str:
+    """Why a file is not JSON, by what it most likely is."""
+    beginnings = {
+        b"\x1f\x8b": "it is compressed: unpack it with gunzip",
+        b"PK\x03\x04": "it is a zip archive: unpack it",
+        b"version https://git-lfs": "it is a pointer of Git LFS: fetch the file with git lfs pull",
+    }
+    for beginning, what in beginnings.items():
+        if content.startswith(beginning):
+            return what
+    if not content.strip():
+        return "it is empty"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not {error.encoding.upper()} text: save it as UTF-8"
+    if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+        with suppress(ValueError, RecursionError):
+            lines = content.splitlines()
+            if len(lines) > 1 and all(isinstance(json.loads(line), dict) for line in lines[:2]):
+                return "it is JSON Lines, an object on each line: write one object"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    return str(error)
 
 
 def read_bytes(path: Path, expected: str) -> bytes:

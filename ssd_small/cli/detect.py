@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +60,10 @@ def command(
     """Detect objects in IMAGES, which are files or folders of files.
 
     With --json each picture is one JSON object on a line of its own, written as soon as the
-    picture is done; one that cannot be read is a line with "image" and "error".
+    picture is done; one that cannot be read is a line with "image" and "error", and "best_score"
+    is there where nothing has the score asked for.
     """
-    from ..pictures.reading import list_images
+    from ..pictures.listing import list_images
     from ..requirements import require
 
     named = config is not None or bool(network["model"]) or network["weights"] is not None
@@ -72,7 +73,10 @@ def command(
         )
     experiment = experiment_from_option(config)
     require("cv2", "reading images")
-    paths = list_images(images)
+    listing = list_images(images)
+    paths = listing.files
+    if passed_over := listing.note():
+        note(f"note: {passed_over}")
     targets = _targets(paths, output)
     running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
     opened = open_detector(engine, network, None, threads, **running, experiment=experiment)
@@ -88,22 +92,26 @@ def command(
 
 def _detect(
     detector: Detector,
-    paths: list[Path],
+    paths: Sequence[Path],
     targets: list[Path],
     threshold: Mapping[str | None, float] | None,
     as_json: bool,
 ) -> list[str]:
     """Detect, print and draw picture by picture; what could not be read."""
     unreadable: list[str] = []
+    full = 0
     outcomes = detector.outcomes(paths, score_threshold=threshold, keep_pixels=bool(targets))
     with progress_bar("detect", len(paths)) as bar:
         for index, (outcome, found) in enumerate(outcomes):
             if outcome.error is not None:
                 message = outcome.error.command_line
                 unreadable.append(message)
-                entry = {"image": found.image, "error": message}
+                entry: dict[str, Any] = {"image": found.image, "error": message}
             else:
                 entry = found.to_dict()
+                full += _is_full(detector, outcome, found)
+                if not len(found) and len(outcome.detections):
+                    entry["best_score"] = float(outcome.detections.scores.max())
                 if targets:
                     _draw(outcome, found, targets[index])
                     entry["picture"] = str(targets[index])
@@ -112,7 +120,18 @@ def _detect(
             elif outcome.error is None:
                 _print(entry)
             bar.update(1)
+    if full:
+        note(
+            f"note: {full} of {len(paths)} images have as many detections as decode + NMS keep "
+            f"(keep_topk {detector.params.keep_topk}), and may hold more: ask for higher scores, "
+            "or export with --preset coco, which has no such limit"
+        )
     return unreadable
+
+
+def _is_full(detector: Detector, outcome: Outcome, found: PictureDetections) -> bool:
+    """Whether detections that were asked for may have been cut off."""
+    return 0 < detector.params.keep_topk <= len(outcome.detections) == len(found)
 
 
 def _draw(outcome: Outcome, found: PictureDetections, target: Path) -> None:
@@ -122,7 +141,7 @@ def _draw(outcome: Outcome, found: PictureDetections, target: Path) -> None:
     save_picture(drawn(outcome.pixels, found, enlarge=True), target)
 
 
-def _targets(paths: list[Path], output: Path | None) -> list[Path]:
+def _targets(paths: Sequence[Path], output: Path | None) -> list[Path]:
     """Where the picture of each image goes; names that would collide get a number."""
     if output is None:
         return []
@@ -153,9 +172,10 @@ def _print(entry: dict[str, Any]) -> None:
     image, drawn = (click.format_filename(entry.get(key, "")) for key in ("image", "picture"))
     place = f" -> {drawn}" if drawn else ""
     found = entry["detections"]
+    best = f" (best score {entry['best_score']:.3f})" if "best_score" in entry else ""
     click.echo(
         f"{image} ({entry['width']}x{entry['height']}): {len(found)} "
-        f"detection{'' if len(found) == 1 else 's'}{place}"
+        f"detection{'' if len(found) == 1 else 's'}{best}{place}"
     )
     for item in found:
         x1, y1, x2, y2 = item["box"]

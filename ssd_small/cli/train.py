@@ -121,6 +121,8 @@ def _recipe_options(command: Decorated) -> Decorated:
               show_default=True)  # fmt: skip
 @click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True,
               help="Processes that read and augment images.")  # fmt: skip
+@click.option("--skip-unreadable", type=click.IntRange(min=0), default=0, show_default=True,
+              metavar="N", help="Go on without up to N images that cannot be read.")  # fmt: skip
 @threads_option
 @json_option
 @click.pass_context

@@ -71,5 +71,6 @@ LOOP: Mapping[str, Kind] = {
     "device": text("auto", "cpu", "cuda"),
     "workers": whole(0, 1024),
     "threads": whole(0, 1024),
+    "skip_unreadable": _FROM_ZERO,
 }
 OPTIONS: Mapping[str, Kind] = {**PLACES, **RECIPE, **LOOP}

@@ -1,19 +1,31 @@
-"""COCO-format annotations: reading and checking them, and where their pictures are."""
+"""COCO-format annotations as tools write them: one reader for all commands."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile
 from ..files import read_json
+from .coco_boxes import read_boxes
+from .coco_lists import read_categories, read_images
+from .findings import Findings, FirstError
+from .ids import IdTable, shown
+
+_LISTS = ("images", "annotations", "categories")
+#: files of other formats by a key that they have
+_OTHER_FORMATS = {
+    "shapes": "LabelMe's file of one picture",
+    "_via_img_metadata": "a VIA project; export it as COCO",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """Ground truth of a data set.
+    """Ground truth of a data set; ids are whole numbers, whatever the file has.
 
     Attributes:
         path: the file it came from, or the folder of several.
@@ -21,6 +33,11 @@ class Annotations:
         categories: id and name, ordered by id.
         boxes: annotations that count.
         dropped: number of boxes without area, which were left out.
+        findings: what was put right or left out while reading, and what is worth knowing.
+        annotated: False for the images of a test set, whose file has no list ``annotations``.
+        extra: what the file holds beside the three lists.
+        image_spelling, category_spelling: the file's own id of an entry whose id is text there, or
+            beyond 64 bits.
     """
 
     path: Path
@@ -28,118 +45,163 @@ class Annotations:
     categories: tuple[dict[str, Any], ...]
     boxes: tuple[dict[str, Any], ...]
     dropped: int
+    findings: Findings = field(default_factory=Findings)
+    annotated: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    image_spelling: Mapping[int, object] = field(default_factory=dict)
+    category_spelling: Mapping[int, object] = field(default_factory=dict)
+
+    @cached_property
+    def _images(self) -> IdTable:
+        return IdTable((image["id"] for image in self.images), self.image_spelling)
+
+    @cached_property
+    def _categories(self) -> IdTable:
+        return IdTable((category["id"] for category in self.categories), self.category_spelling)
+
+    @cached_property
+    def root_categories(self) -> frozenset[int]:
+        """Ids of categories that only head others: their supercategory, and no box is of them.
+
+        Roboflow writes one as category 0. It is no class to learn.
+        """
+        above = {
+            one["supercategory"]
+            for one in self.categories
+            if isinstance(one.get("supercategory"), str) and one["supercategory"] != one["name"]
+        }
+        used = {box["category_id"] for box in self.boxes}
+        heads = (one["id"] for one in self.categories if one["name"] in above)
+        return frozenset(heads) - used if self.boxes else frozenset()
+
+    def image_id(self, value: object) -> int | None:
+        """The id of the image that ``value`` means: 5, 5.0, "5", or the text that the file has.
+
+        None: there is no such image.
+        """
+        return self._images.id_from_value(value)
+
+    def category_id(self, value: object) -> int | None:
+        """As :meth:`image_id`, of a category."""
+        return self._categories.id_from_value(value)
+
+    def results_as_in_file(self, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """COCO result entries with the ids as the file spells them, for who else reads it."""
+        images, categories = self.image_spelling, self.category_spelling
+        return [
+            {
+                **one,
+                "image_id": images.get(one["image_id"], one["image_id"]),
+                "category_id": categories.get(one["category_id"], one["category_id"]),
+            }
+            for one in results
+        ]
 
 
-def read_annotations(path: str | Path) -> Annotations:
+def read_annotations(path: str | Path, findings: Findings | None = None) -> Annotations:
     """Read and check a COCO annotation file.
 
+    What is plain is put right: null fields, ids and numbers as texts, equal entries that are
+    repeated; ``Annotations.findings`` says so.
+
+    Args:
+        path: the file.
+        findings: collects what is wrong, and the entries in error are left out; an image without
+            a size stays, with width or height 0. Without it the first error is raised.
+
     Raises:
-        BadFile: not COCO, or a box refers to an image or category that is not in the file.
+        BadFile: not COCO, or (without ``findings``) an entry is in error; says which and why.
     """
     path = Path(path)
-    return annotations_from_content(read_json(path, "COCO annotations"), path)
+    return annotations_from_content(read_json(path, "COCO annotations"), path, findings)
 
 
-def annotations_from_content(content: object, path: Path) -> Annotations:
+def annotations_from_content(
+    content: object, path: Path, findings: Findings | None = None
+) -> Annotations:
     """Check COCO-format annotations; ``path`` is what messages name.
 
     Raises:
         BadFile: see :func:`read_annotations`.
     """
-    lists = ("images", "annotations", "categories")
-    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in lists):
-        raise BadFile(f"{path} is not a COCO annotation file: expected lists {', '.join(lists)}")
-    try:
-        images = _by_id(content["images"], "image")
-        categories = _by_id(content["categories"], "category")
-        for image in images.values():
-            if not isinstance(image["file_name"], str):
-                raise TypeError(f"file_name {image['file_name']!r} of image {image['id']!r}")
-            if not min(numbers(image["width"], image["height"])) > 0:
-                raise ValueError(f"image {image['id']!r} has no size")
-        for category in categories.values():
-            _check_name(str(category["name"]))
-        boxes, dropped = [], 0
-        for number, box in enumerate(content["annotations"]):
-            check_reference(path, box, images, categories)
-            if not isinstance(box["bbox"], list):
-                raise TypeError(f"bbox {box['bbox']!r} is not a list")
-            # some exporters write numbers, NaN above all, as texts
-            x, y, width, height = (float(v) for v in box["bbox"])
-            if not (math.isfinite(x + y + width * height) and width > 0 and height > 0):
-                dropped += 1
-                continue
-            (area,) = numbers(box.get("area", width * height))
-            crowd = int(box.get("iscrowd", 0))
-            # pycocotools takes a matched id of 0 for "not matched"
-            kept = {"id": number + 1, "bbox": [x, y, width, height], "area": area, "iscrowd": crowd}
-            if "difficult" in box:
-                kept["difficult"] = int(box["difficult"] or 0)
-            boxes.append(box | kept)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise BadFile(
-            f"{path} is not a COCO annotation file ({type(error).__name__}: {error}); expected "
-            "images with id, file_name, width, height and annotations with image_id, "
-            "category_id, bbox [x, y, w, h]"
-        ) from error
-    if not images or not categories:
-        raise BadFile(f"{path} lists no images or no categories; nothing could be scored")
-    ordered = tuple(categories[key] for key in sorted(categories))
-    return Annotations(path, tuple(images.values()), ordered, tuple(boxes), dropped)
-
-
-def _by_id(entries: list[dict[str, Any]], kind: str) -> dict[int, dict[str, Any]]:
-    """Entries by their id, a whole number that none shares with another."""
-    found: dict[int, dict[str, Any]] = {}
-    for entry in entries:
-        key = entry["id"]
-        if type(key) is not int:
-            raise TypeError(f"{kind} id {key!r} is not a whole number")
-        if key in found:
-            raise ValueError(f"{kind} id {key} occurs twice")
-        found[key] = entry
-    return found
-
-
-def _check_name(name: str) -> None:
-    """A class name takes a line of a text file."""
-    if not name.strip() or not name.isprintable():
-        raise ValueError(f"category name {name!r} is empty or not printable")
-
-
-def numbers(*values: Any) -> list[float]:
-    """JSON numbers as floats; texts and booleans are refused, which float() would take."""
-    for value in values:
-        if type(value) not in (int, float):
-            raise TypeError(f"{value!r} is not a number")
-    return [float(value) for value in values]
-
-
-def check_reference(
-    path: Path, box: dict[str, Any], images: dict[Any, Any], categories: dict[Any, Any]
-) -> None:
-    """Refuse a box of an image or category that the file does not list, with BadFile."""
-    for key, known in (("image_id", images), ("category_id", categories)):
-        if box[key] not in known:
-            raise BadFile(
-                f"{path}: a box has {key} {box[key]!r}, which the file does not list; correct the "
-                "file"
-            )
-
-
-def image_paths(
-    annotations: Annotations, folder: str | Path, option: str = "--images"
-) -> list[Path]:
-    """The image files of a data set, all of which exist; ``option`` is what gave the folder.
-
-    Raises:
-        BadFile: images are missing; names the first.
-    """
-    paths = [Path(folder) / image["file_name"] for image in annotations.images]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise BadFile(
-            f"{len(missing)} of {len(paths)} images of {annotations.path} are not in {folder}, the "
-            f"first is {missing[0].name}; pass the right {option}"
+    found = FirstError(path) if findings is None else findings
+    top = _checked(content, path)
+    entries = top["annotations"]
+    images = read_images(top["images"], found)
+    categories = read_categories(top["categories"], entries or (), found)
+    for name, listed in (("images", images), ("categories", categories)):
+        if not listed.entries:
+            found.error(f"no_{name}", f"there are no {name}; nothing could be learned or scored")
+    if entries is None:
+        found.note("no_annotations", "no list annotations, as of a test set: pictures only")
+    boxes, dropped = read_boxes(entries or (), images, categories, found)
+    ordered = tuple(categories.entries[key] for key in sorted(categories.entries))
+    truth = Annotations(
+        *(path, tuple(images.entries.values()), ordered, boxes, dropped, found),
+        annotated=entries is not None,
+        extra={key: value for key, value in top.items() if key not in _LISTS},
+        image_spelling=images.spelling,
+        category_spelling=categories.spelling,
+    )
+    for key in sorted(truth.root_categories):
+        name = shown(categories.entries[key]["name"])
+        found.note(
+            "root_category",
+            f"category {name} (id {key}) only heads others and has no box: no class",
         )
-    return paths
+    return truth
+
+
+def _checked(content: object, path: Path) -> dict[str, Any]:
+    """The object of a file, its lists being lists; ``annotations`` None where there are none."""
+    asked = f"{path} is not a COCO annotation file: expected lists {', '.join(_LISTS)}"
+    if isinstance(content, list):
+        first = content[0] if content else None
+        if isinstance(first, dict) and {"image_id", "score"} <= first.keys():
+            raise BadFile(f"{asked}; it is a list of results (detections): pass its ground truth")
+        raise BadFile(f"{asked} in an object, got a list")
+    if not isinstance(content, dict):
+        raise BadFile(f"{asked} in an object, got {shown(content)}")
+    known = [what for key, what in _OTHER_FORMATS.items() if key in content]
+    if known and "images" not in content:
+        raise BadFile(f"{asked}; it is {known[0]}")
+    top = {**dict.fromkeys(_LISTS), **content}
+    for name in _LISTS:
+        may_lack = name == "annotations" or (name == "categories" and bool(top["annotations"]))
+        if not isinstance(top[name], list) and not (top[name] is None and may_lack):
+            got = shown(top[name]) if name in content else "absent"
+            raise BadFile(f"{asked}; {name} is {got}")
+    return top
+
+
+def coco_from_annotations(truth: Annotations) -> dict[str, Any]:
+    """COCO content of what was read, JSON-ready: the repaired file.
+
+    Ids are different whole numbers, categories of one name are one, and what was left out while
+    reading is not in it, nor are images without a size and their boxes. What else an entry holds is
+    kept.
+    """
+    first: dict[str, int] = {}
+    for category in truth.categories:
+        first.setdefault(category["name"], category["id"])
+    images = [image for image in truth.images if image["width"] > 0 and image["height"] > 0]
+    kept = {image["id"] for image in images}
+    names = {category["id"]: category["name"] for category in truth.categories}
+    boxes = [
+        {
+            **box,
+            "category_id": first[names[box["category_id"]]],
+            "bbox": [_shortest(value) for value in box["bbox"]],
+            "area": _shortest(box["area"]),
+        }
+        for box in truth.boxes
+        if box["image_id"] in kept
+    ]
+    categories = [one for one in truth.categories if first[one["name"]] == one["id"]]
+    content = {**truth.extra, "images": images, "categories": categories}
+    return content | {"annotations": boxes} if truth.annotated else content
+
+
+def _shortest(value: float) -> float:
+    """10 for 10.0, as the file most likely had it."""
+    return int(value) if value == int(value) else value

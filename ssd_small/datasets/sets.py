@@ -16,11 +16,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile, UsageError
 from .coco import Annotations, annotations_from_content, read_annotations
+from .findings import Findings
 from .voc import coco_from_voc_sets
 
 Sets = tuple[tuple[str, str], ...]
@@ -65,7 +67,11 @@ def text_from_sets(sets: Sequence[tuple[str, str]]) -> str:
 
 
 def read_ground_truth(
-    path: str | Path, sets: Sequence[tuple[str, str]] = (), *, keep_difficult: bool = False
+    path: str | Path,
+    sets: Sequence[tuple[str, str]] = (),
+    *,
+    keep_difficult: bool = False,
+    findings: Findings | None = None,
 ) -> Annotations:
     """COCO-format annotations of a file; with ``sets``, of a folder in a published layout.
 
@@ -74,6 +80,8 @@ def read_ground_truth(
         sets: (year, split) each.
         keep_difficult: treat objects that VOC marks difficult as any other, as the published
             training does; else they are ``iscrowd``, which the COCO metric passes over.
+        findings: collects what is wrong, see :func:`ssd_small.datasets.coco.read_annotations`;
+            without it the first error is raised.
 
     Raises:
         BadFile: what is asked for is not there or damaged; says what is there.
@@ -81,17 +89,21 @@ def read_ground_truth(
     """
     path = Path(path)
     if sets:
-        return read_sets(path, sets, keep_difficult=keep_difficult)
+        return read_sets(path, sets, keep_difficult=keep_difficult, findings=findings)
     if any(_known_sets(path)):
         raise BadFile(
             f"{path} is a folder of sets; expected COCO-format JSON, or beside it --sets "
             f"YEAR:SPLIT,... of {_what_is_there(path)}"
         )
-    return read_annotations(path)
+    return read_annotations(path, findings)
 
 
 def read_sets(
-    folder: str | Path, sets: Sequence[tuple[str, str]], *, keep_difficult: bool = False
+    folder: str | Path,
+    sets: Sequence[tuple[str, str]],
+    *,
+    keep_difficult: bool = False,
+    findings: Findings | None = None,
 ) -> Annotations:
     """Read and join sets, see :func:`read_ground_truth`; their ``path`` is ``folder``."""
     folder, sets = Path(folder), checked_sets(sets)
@@ -106,9 +118,11 @@ def read_sets(
         )
     if found[0] == "VOC":
         made = coco_from_voc_sets(folder, sets, keep_difficult=keep_difficult)
-        truth = annotations_from_content(made.content, folder)
+        truth = annotations_from_content(made.content, folder, findings)
     else:
-        truth = _joined(folder, [_coco_set(folder, year, split) for year, split in sets])
+        truth = _joined(folder, [_coco_set(folder, *one, findings) for one in sets], findings)
+    if findings is not None:
+        return truth
     counts = Counter(image["file_name"] for image in truth.images)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
@@ -158,9 +172,10 @@ def _coco_file(folder: Path, year: str, split: str) -> Path:
     return folder / "annotations" / f"instances_{split}{year}.json"
 
 
-def _coco_set(folder: Path, year: str, split: str) -> Annotations:
-    """A set in the COCO layout, file names relative to ``folder``."""
-    truth = read_annotations(_coco_file(folder, year, split))
+def _coco_set(folder: Path, year: str, split: str, findings: Findings | None) -> Annotations:
+    """A set in the COCO layout, file names relative to ``folder``, with findings of its own."""
+    own = None if findings is None else Findings()
+    truth = read_annotations(_coco_file(folder, year, split), own)
     places = (f"images/{split}{year}", f"{split}{year}")
     place = next((one for one in places if (folder / one).is_dir()), None)
     if place is None:
@@ -168,7 +183,7 @@ def _coco_set(folder: Path, year: str, split: str) -> Annotations:
             f"{folder} has neither of the folders {' and '.join(places)}; expected the pictures of "
             f"{truth.path.name}"
         )
-    first = truth.images[0]["file_name"]
+    first = next((image["file_name"] for image in truth.images), "")
     # as the pictures of 2014 are called, and those of 2017 to the published loader
     longer = f"COCO_{split}{year}_"
     pictures = folder / place
@@ -177,11 +192,14 @@ def _coco_set(folder: Path, year: str, split: str) -> Annotations:
     else:
         place = f"{place}/"
     images = tuple({**image, "file_name": f"{place}{image['file_name']}"} for image in truth.images)
-    return Annotations(truth.path, images, truth.categories, truth.boxes, truth.dropped)
+    return replace(truth, images=images)
 
 
-def _joined(folder: Path, parts: Sequence[Annotations]) -> Annotations:
+def _joined(folder: Path, parts: Sequence[Annotations], findings: Findings | None) -> Annotations:
     """COCO sets as one; ids of images are kept where no two sets share one, else counted anew."""
+    found = Findings() if findings is None else findings
+    for part in parts:
+        found.update(part.findings, f"{part.path.name}: ")
     first = parts[0]
     for part in parts[1:]:
         if _classes(part) != _classes(first):
@@ -199,7 +217,11 @@ def _joined(folder: Path, parts: Sequence[Annotations]) -> Annotations:
         for box in part.boxes:
             boxes.append({**box, "id": len(boxes) + 1, "image_id": ids[k, box["image_id"]]})
     dropped = sum(part.dropped for part in parts)
-    return Annotations(folder, tuple(images), first.categories, tuple(boxes), dropped)
+    annotated = all(part.annotated for part in parts)
+    return Annotations(
+        *(folder, tuple(images), first.categories, tuple(boxes), dropped, found),
+        annotated=annotated,
+    )
 
 
 def _classes(truth: Annotations) -> list[tuple[int, str]]:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from ..errors import BadFile
 from ..files import read_bytes
-from ..pictures.reading import IMAGE_SUFFIXES
+from ..pictures.listing import image_suffixes
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def picture_files(folder: Path, pictures: Sequence[VocPicture]) -> list[Path]:
     """The image of each annotation: of its own name, else the one it names."""
     images = folder / "JPEGImages"
     files = {path.name: path for path in sorted(images.iterdir())} if images.is_dir() else {}
-    by_stem = {p.stem: p for p in files.values() if p.suffix.lower() in IMAGE_SUFFIXES}
+    by_stem = {p.stem: p for p in files.values() if p.suffix.lower() in image_suffixes()}
     found = [by_stem.get(p.path.stem) or files.get(p.file_name) for p in pictures]
     missing = [p.path.stem for p, file in zip(pictures, found, strict=True) if file is None]
     if missing:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..datasets.coco import Annotations, image_paths
+from ..artefacts.description import Description
+from ..datasets.classes import match_classes
+from ..datasets.coco import Annotations
+from ..datasets.object_sizes import check_pixels, object_sides, tiny_objects_line
+from ..datasets.picture_files import image_paths
 from ..detection.detector import Detector
-from ..errors import UsageError
-from .coco_results import category_ids, labels_by_order, results_from_detections
+from ..errors import BadFile, SsdSmallError, UsageError
+from ..pictures.annotated import AnnotatedPicture, OtherPicture
+from .coco_results import results_from_detections
 from .score import Scores, score
 from .voc_score import voc_score
 
@@ -42,24 +47,34 @@ class Evaluation:
     """Scores of a detector on a data set.
 
     Attributes:
-        scores: the metric, of each class too.
+        scores: the metric, of each class too; None for a test set, which has no annotations.
         results: COCO result entries.
         seconds: wall time of detection, and how much of it each stage took.
         size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
             the annotated size).
-        by_order: see :func:`ssd_small.evaluation.coco_results.labels_by_order`.
+        by_order: see :class:`ssd_small.datasets.classes.ClassMatch`.
+        annotations: what was scored: the ground truth of the pictures that could be read.
+        unreadable, skipped: pictures left out, because their file could not be read, or is not the
+            picture that was annotated; file name and why.
+        unscored: detections of classes that the annotations lack, which are not in ``results``.
+        notes: a line for each thing a user should know of classes, file names and sizes.
     """
 
-    scores: Scores
+    scores: Scores | None
     results: list[dict[str, Any]]
     seconds: dict[str, float]
     size_mismatches: int
     by_order: dict[str, str]
+    annotations: Annotations
+    unreadable: dict[str, SsdSmallError]
+    skipped: dict[str, SsdSmallError]
+    unscored: int
+    notes: tuple[str, ...]
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """The metric's numbers, of COCO's twelve."""
-        return self.scores.metrics
+        """The metric's numbers, of COCO's twelve; empty for a test set."""
+        return {} if self.scores is None else self.scores.metrics
 
 
 def evaluate(
@@ -69,9 +84,10 @@ def evaluate(
     *,
     metric: Metric = "coco",
     inclusive: bool = False,
+    leave_out: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
-    """Detect on every image of a data set and score.
+    """Detect on every image of a data set and score; of a test set, only detect.
 
     Args:
         detector: network or engine with its post-processing.
@@ -80,30 +96,94 @@ def evaluate(
             ``annotations.images`` in that order, as a detector takes them (arrays: BGR).
         metric: how what it finds is scored.
         inclusive: see :func:`ssd_small.evaluation.coco_results.results_from_detections`.
+        leave_out: score the pictures that can be read, if any can; else the first one that cannot
+            ends it.
         progress: called with the number of images just finished.
 
     Raises:
-        BadFile: an image is missing or unreadable, or categories do not fit.
+        BadFile: an image is missing or unreadable, categories do not fit, or boxes are fractions.
         UsageError: there is no such metric.
         ValueError: another number of pictures than of entries.
     """
     scorer = scorer_from_metric(metric)
     description = detector.description
-    ids = category_ids(annotations, description)
-    is_folder = isinstance(images, (str, Path))
-    pictures = image_paths(annotations, images) if is_folder else images  # type: ignore[arg-type]
+    check_pixels(annotations)
+    match = match_classes(annotations, description.labels)
+    notes = [*match.notes]
+    pictures = images
+    if isinstance(images, (str, Path)):
+        pictures = _annotated_pictures(annotations, images, some=leave_out, say=notes.append)
+    notes += _size_notes(annotations, description)
     results: list[dict[str, Any]] = []
-    mismatches = 0
+    faults: dict[int, SsdSmallError] = {}
+    mismatches = unscored = 0
     started = time.perf_counter()
     with closing(detector.outcomes(pictures)) as outcomes:  # type: ignore[type-var]
-        for image, (outcome, _) in zip(annotations.images, outcomes, strict=True):
+        for place, (image, (outcome, _)) in enumerate(
+            zip(annotations.images, outcomes, strict=True)
+        ):
             if outcome.error is not None:
-                raise outcome.error
-            mismatches += outcome.size != (image["height"], image["width"])
-            results += results_from_detections(
-                outcome.detections, image, description, ids, inclusive=inclusive
-            )
+                if not leave_out:
+                    raise outcome.error
+                faults[place] = outcome.error
+            else:
+                mismatches += outcome.size != (image["height"], image["width"])
+                entries = results_from_detections(
+                    outcome.detections, image, description, match.ids, inclusive=inclusive
+                )
+                unscored += len(outcome.detections.labels) - len(entries)
+                results += entries
             progress(1)
     seconds = {"total": time.perf_counter() - started, **detector.spent}
-    by_order = labels_by_order(annotations, description)
-    return Evaluation(scorer(annotations, results), results, seconds, mismatches, by_order)
+    if unscored:
+        notes.append(
+            f"{unscored} detections of classes that {annotations.path} lacks were left out"
+        )
+    read = _without(annotations, faults)
+    left_out: tuple[dict[str, SsdSmallError], dict[str, SsdSmallError]] = ({}, {})
+    for place, error in faults.items():
+        name = annotations.images[place]["file_name"]
+        left_out[isinstance(error, OtherPicture)][name] = error
+    scores = scorer(read, results) if annotations.annotated else None
+    return Evaluation(
+        *(scores, results, seconds, mismatches, match.by_order, read, *left_out),
+        unscored=unscored,
+        notes=tuple(notes),
+    )
+
+
+def _annotated_pictures(
+    annotations: Annotations, folder: str | Path, *, some: bool, say: Callable[[str], None]
+) -> list[AnnotatedPicture]:
+    paths = image_paths(annotations, folder, some=some, say=say)
+    return [
+        AnnotatedPicture(path, (float(image["height"]), float(image["width"])))
+        for path, image in zip(paths, annotations.images, strict=True)
+    ]
+
+
+def _size_notes(annotations: Annotations, description: Description) -> list[str]:
+    """Whether objects are hardly seen at the network's input."""
+    height, width = description.preprocessing.height, description.preprocessing.width
+    sides = object_sides(annotations.images, annotations.boxes, height, width)
+    line = tiny_objects_line(sides, height, width)
+    return [] if line is None else [line]
+
+
+def _without(annotations: Annotations, faults: Mapping[int, SsdSmallError]) -> Annotations:
+    """Ground truth without the images at some places.
+
+    Raises:
+        BadFile: none is left.
+    """
+    if not faults:
+        return annotations
+    images = tuple(one for i, one in enumerate(annotations.images) if i not in faults)
+    if not images:
+        raise BadFile(
+            f"none of the {len(faults)} images of {annotations.path} could be read, the first: "
+            f"{faults[0].command_line}"
+        )
+    kept = {image["id"] for image in images}
+    boxes = tuple(box for box in annotations.boxes if box["image_id"] in kept)
+    return replace(annotations, images=images, boxes=boxes)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadFile, UsageError
+from .annotated import AnnotatedPicture, read_annotated
 from .reading import Image, eight_bits, read_image
 
 ColorOrder = Literal["BGR", "RGB"]
@@ -61,7 +62,8 @@ def pixels_from_picture(picture: Any, color: ColorOrder = "BGR") -> Image:
     Grey is repeated, alpha dropped, and 16 bits (full range) are cut to 8, as in files.
 
     Args:
-        picture: a path (decoded by :func:`~ssd_small.pictures.reading.read_image`); a numpy array
+        picture: a path (decoded by :func:`~ssd_small.pictures.reading.read_image`, or with the size
+            it was annotated as by :func:`~.annotated.read_annotated`); a numpy array
             ``[H, W, 3]``, ``[H, W, 4]``, ``[H, W, 1]`` or ``[H, W]`` of uint8 or uint16; a PIL
             image, taken as it stands (its EXIF orientation is not applied); or a torch tensor
             ``[3, H, W]`` (or 1 or 4 channels) of uint8.
@@ -72,6 +74,8 @@ def pixels_from_picture(picture: Any, color: ColorOrder = "BGR") -> Image:
         UsageError: another type, shape or range of values.
     """
     check_color(color)
+    if isinstance(picture, AnnotatedPicture):
+        return read_annotated(picture.path, picture.size)
     if is_path(picture):
         return read_image(Path(picture))
     if getattr(picture, "ndim", 0) == 4:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,22 @@ from ..requirements import require
 Image = npt.NDArray[np.uint8]
 
 
-#: files taken from a folder
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 #: how PNG and TIFF files begin, which do not say how many of their 16 bits are in use
 _WIDE = (b"\x89PNG", b"II", b"MM")
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+#: where and how files of other kinds begin, in small letters, and what they are
+_OTHERS = (
+    (4, b"ftyphei", "it is HEIC; convert it to JPEG or PNG"),
+    (4, b"ftypmif1", "it is HEIF; convert it to JPEG or PNG"),
+    (0, b"\x00\x00\x00\x0cjxl ", "it is JPEG XL; convert it to JPEG or PNG"),
+    (0, b"\xff\x0a", "it is JPEG XL; convert it to JPEG or PNG"),
+    (0, b"8bps", "it is a Photoshop file; save it as JPEG or PNG"),
+    (0, b"%pdf", "it is a PDF; convert its pages to PNG"),
+    (0, b"<svg", "it is SVG, which has no pixels; convert it to PNG"),
+    (0, b"<!doctype html", "it is a web page, not what was to be downloaded; fetch it again"),
+    (0, b"<html", "it is a web page, not what was to be downloaded; fetch it again"),
+    (0, b"version https://git-lfs", "it is a pointer of Git LFS; fetch it with 'git lfs pull'"),
+)
 
 
 def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
@@ -28,21 +39,21 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
 
     Grayscale is repeated, alpha dropped, CMYK converted, 16 bits cut to 8 (see
     :func:`eight_bits`), and the EXIF orientation applied unless told otherwise: what
-    ``cv2.imread`` does.
+    ``cv2.imread`` does. Of an animation or of several pages the first is taken. A JPEG may lack its
+    end marker, as long as nothing of the picture is missing.
 
     Raises:
         BadFile: absent, empty, not an image, or one of floats or of few bits in 16.
     """
     cv2 = require("cv2", "reading images")
-    if not os.path.lexists(path):
+    if _is_absent(path):
         raise BadFile(f"image {path} does not exist")
     content = read_bytes(Path(path), "an image file")
-    encoded = np.frombuffer(content, np.uint8)
     flags = cv2.IMREAD_COLOR | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     flags |= cv2.IMREAD_ANYDEPTH if content.startswith(_WIDE) else 0
     silence_opencv(cv2)
     try:
-        image = cv2.imdecode(encoded, flags) if encoded.size else None
+        image = _decoded(cv2, content, flags)
     except cv2.error as error:
         large = "IMAGE_PIXELS" in str(error) or "memory" in str(error).lower()
         state = "it has too many pixels" if large else "OpenCV cannot decode it"
@@ -50,8 +61,9 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
             f"cannot decode image {path}: {state}; scale it down or convert it"
         ) from error
     if image is None:
-        state = "not an image, or damaged" if encoded.size else "it is empty"
-        raise BadFile(f"cannot decode image {path}: {state}; expected JPEG, PNG, BMP, TIFF or WebP")
+        raise BadFile(f"cannot decode image {path}: {_why_not(cv2, content)}")
+    if image.ndim == 2:  # as OpenCV 5 returns PFM
+        image = image[:, :, None].repeat(3, axis=2)
     try:
         return np.asarray(eight_bits(image), np.uint8)
     except UsageError as error:
@@ -69,6 +81,54 @@ def silence_opencv(cv2: Any) -> None:
         logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     elif hasattr(cv2, "setLogLevel"):
         cv2.setLogLevel(0)
+
+
+def _is_absent(path: str | Path) -> bool:
+    """Whether there is nothing of that name; a name that cannot be is for the reader to refuse."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def _decoded(cv2: Any, content: bytes, flags: int) -> npt.NDArray[Any] | None:
+    """The pixels; None if there are none."""
+    if not content:
+        return None
+    image: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if image is not None or not content.startswith(_JPEG) or content.endswith(_JPEG_END):
+        return image
+    # Unlike imread, imdecode refuses a JPEG without its end marker. With one put there it fills
+    # with grey what is missing of the picture. Bits put before the marker are not looked at if
+    # nothing is missing; else they change what is decoded.
+    content = content.rstrip(b"\xff")  # half of the marker
+    whole = cv2.imdecode(np.frombuffer(content + _JPEG_END, np.uint8), flags)
+    if whole is None:
+        return None
+    other = cv2.imdecode(np.frombuffer(content + b"\x55" * 64 + _JPEG_END, np.uint8), flags)
+    return whole if other is not None and np.array_equal(whole, other) else None
+
+
+def _why_not(cv2: Any, content: bytes) -> str:
+    """Why a file has no pixels, what was expected and what to do."""
+    if not content:
+        return "it is empty; expected an image file"
+    begin = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for offset, mark, what in _OTHERS:
+        if begin[offset:].startswith(mark):
+            return what
+    if content.startswith(_JPEG) and not content.endswith(_JPEG_END):
+        return "it is cut off before the picture ends; take a whole copy"
+    try:
+        depth = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        depth = None
+    if depth is not None:
+        return f"it has {depth.dtype} samples; convert it to 8 bits"
+    return "not an image, or damaged; expected JPEG, PNG, BMP, TIFF, WebP or the like"
 
 
 def eight_bits(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -93,22 +153,3 @@ def eight_bits(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         f"{array.dtype} picture{span}: expected uint8, 0 to 255; scale it to that range and "
         "convert it (numpy: .astype('uint8'))"
     )
-
-
-def list_images(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The image files that ``paths`` (files and folders) name; folders are listed in name order.
-
-    Raises:
-        BadFile: a folder holds no image.
-    """
-    files: list[Path] = []
-    for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside:
-                raise BadFile(f"folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-            files += inside
-        else:
-            # one that does not exist is said when it is read, after those before it
-            files.append(path)
-    return files

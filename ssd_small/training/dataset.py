@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from ..datasets.coco import Annotations, image_paths, read_annotations
-from ..errors import BadFile
-from ..pictures.reading import Image, read_image
+from ..datasets.classes import category_ids_by_name, near_match
+from ..datasets.coco import Annotations, read_annotations
+from ..datasets.object_sizes import check_pixels, sides_at_input
+from ..datasets.picture_files import image_paths
+from ..errors import BadFile, quoted
+from ..pictures.annotated import read_annotated
+from ..pictures.reading import Image
 
 #: a side below this many pixels is none, and a box may overhang by it: what decimal coordinates
 #: in a JSON file lose to rounding
 _TOLERANCE = 0.01
-#: width/height of a picture may differ from the annotated one by this factor: rounding of a
-#: picture that was scaled after it was annotated
-_ASPECT_TOLERANCE = 1.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +120,7 @@ class DetectionDataset(Dataset[Sample]):
         cache_bytes: int = 256 << 20,
     ) -> None:
         """See :meth:`from_coco`, which reads ``truth`` and finds ``paths``, its images."""
+        check_pixels(truth)
         self.category_ids = _category_ids(truth, labels)
         names = {int(c["id"]): str(c["name"]) for c in truth.categories}
         self.labels = tuple(names[key] for key in self.category_ids)
@@ -142,7 +144,8 @@ class DetectionDataset(Dataset[Sample]):
         Args:
             annotations: COCO-format JSON with any categories.
             images: folder the file names are relative to.
-            labels: names of the categories to learn, in this order; default: all, by id.
+            labels: names of the categories to learn, in this order; default: all, by id, that are
+                more than the supercategory of others.
             cache_bytes: decoded pictures are kept in memory if all of them together take no
                 more than this; each worker process keeps its own.
 
@@ -166,16 +169,17 @@ class DetectionDataset(Dataset[Sample]):
         first, last = self._objects.starts[index : index + 2]
         return self._objects.labels[first:last]
 
-    def median_object_pixels(self, height: int, width: int) -> float:
-        """Median side of the objects, in pixels, once pictures have ``height`` x ``width``.
+    def object_sides(self, height: int, width: int) -> npt.NDArray[np.float64]:
+        """Sides of the objects, in pixels, once pictures have ``height`` x ``width``.
 
         The side of a box is the square root of its area.
         """
-        counts = np.diff(self._objects.starts)
-        scale = np.array([height, width]) / self._sizes  # [N, 2]
-        boxes = self._objects.boxes_xyxy
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) * scale.prod(axis=1).repeat(counts)
-        return float(np.median(np.sqrt(areas)))
+        sizes = self._sizes.repeat(np.diff(self._objects.starts), axis=0)
+        return sides_at_input(self._objects.boxes_xyxy, sizes, height, width)
+
+    def median_object_pixels(self, height: int, width: int) -> float:
+        """Median of :meth:`object_sides`."""
+        return float(np.median(self.object_sides(height, width)))
 
     def __getitem__(self, index: int) -> Sample:
         """Decode an image.
@@ -194,11 +198,13 @@ class DetectionDataset(Dataset[Sample]):
 
     def _image(self, index: int) -> Image:
         """The picture, ``[H, W, 3]`` RGB, from memory if it was read before."""
-        if self._cache is None:
-            return _read_annotated(self.paths[index], tuple(self._sizes[index]))
-        if index not in self._cache:
-            self._cache[index] = _read_annotated(self.paths[index], tuple(self._sizes[index]))
-        return self._cache[index]
+        if self._cache is not None and index in self._cache:
+            return self._cache[index]
+        height, width = self._sizes[index].tolist()
+        image = np.ascontiguousarray(read_annotated(self.paths[index], (height, width))[:, :, ::-1])
+        if self._cache is not None:
+            self._cache[index] = image
+        return image
 
     def __getstate__(self) -> dict[str, Any]:
         """Worker processes that do not inherit memory start with an empty cache."""
@@ -207,19 +213,16 @@ class DetectionDataset(Dataset[Sample]):
 
 def _category_ids(truth: Annotations, labels: Sequence[str] | None) -> tuple[int, ...]:
     """The category id of each label."""
-    by_name: dict[str, int] = {}
-    for category in truth.categories:
-        name = str(category["name"])
-        if name in by_name:
-            raise BadFile(
-                f"{truth.path}: category name {name!r} occurs twice; rename one, or merge the two"
-            )
-        by_name[name] = int(category["id"])
+    by_name = category_ids_by_name(truth, labels or ())
     if labels is None:
         return tuple(by_name.values())
     unknown = [name for name in labels if name not in by_name]
     if unknown or len(set(labels)) != len(labels) or not labels:
-        fault = f"label {unknown[0]!r} is not a category" if unknown else "labels must differ"
+        fault = "labels must differ"
+        if unknown:
+            near = near_match(unknown[0], by_name)
+            guess = "" if near is None else f" (did you mean {quoted(near)}?)"
+            fault = f"label {quoted(unknown[0])} is not a category{guess}"
         raise BadFile(
             f"{truth.path}: {fault}; expected names among {', '.join(list(by_name)[:20])}"
         )
@@ -249,6 +252,10 @@ def _gather(
     kept = ~(other | crowd | flat | gone)
     rows = np.flatnonzero(kept)
     rows = rows[np.argsort(image_of[rows], kind="stable")]
+    if not truth.annotated:
+        raise BadFile(
+            f"{truth.path} has no list annotations (a test set): there is nothing to learn from"
+        )
     if not len(rows):
         raise BadFile(
             f"{truth.path} holds no object to learn from ({len(truth.boxes) + truth.dropped} "
@@ -271,25 +278,3 @@ def _gather(
         other_category=int(other.sum()),
     )
     return _Objects(clipped[rows], label[rows], starts), report
-
-
-def _read_annotated(path: Path, size: tuple[float, float]) -> Image:
-    """The picture that was annotated as (height, width) ``size``, as RGB.
-
-    Annotation tools disagree on whether the EXIF orientation counts; the annotated size tells.
-    A picture of another scale is taken as it is.
-    """
-    image = read_image(path)
-    height, width = image.shape[:2]
-    if (height, width) != size:
-        as_stored = read_image(path, apply_orientation=False)
-        if as_stored.shape[:2] == size:
-            image = as_stored
-        else:
-            stretch = (width / height) / (size[1] / size[0])
-            if max(stretch, 1 / stretch) > _ASPECT_TOLERANCE:
-                raise BadFile(
-                    f"image {path} is {width}x{height} but annotated as {size[1]:g}x{size[0]:g}; "
-                    "correct the annotations or restore the picture"
-                )
-    return np.ascontiguousarray(image[:, :, ::-1])

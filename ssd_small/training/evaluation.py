@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ def evaluate_network(
     batch_size: int = 8,
     threads: int = 0,
     backend: Backend = "auto",
+    skips: int = 0,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, float | None]:
     """The twelve COCO numbers of a network, on the device it lies on.
 
@@ -47,9 +49,11 @@ def evaluate_network(
         batch_size: images per call of the network.
         threads: CPU threads of decode + NMS; 0 for one per core.
         backend: see :func:`ssd_small.decode_nms`.
+        skips: how many pictures may be unreadable; they are not scored.
+        say: told of them, in a line.
 
     Raises:
-        BadFile: an image is missing or unreadable, or the categories do not fit.
+        BadFile: more images than ``skips`` are missing or unreadable, or the categories do not fit.
     """
     was_training = net.training
     description = description_from_spec(net.spec, net.num_classes, net.width, labels=labels)
@@ -61,6 +65,15 @@ def evaluate_network(
         backend=backend,
     )
     try:
-        return evaluate(detector, annotations, images).metrics
+        done = evaluate(detector, annotations, images, leave_out=skips > 0)
+        left_out = (*done.unreadable.values(), *done.skipped.values())
+        if len(left_out) > skips:
+            raise left_out[skips]
+        if left_out:
+            say(
+                f"note: {len(left_out)} images were not scored, the first: "
+                f"{left_out[0].command_line}"
+            )
+        return done.metrics
     finally:
         net.train(was_training)

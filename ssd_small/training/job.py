@@ -35,6 +35,8 @@ class TrainingJob:
         resume: go on with the run in ``output``.
         device: "auto", "cpu" or "cuda".
         workers: processes that read and augment pictures, per training process.
+        skip_unreadable: pictures that may be unreadable, per process; the next one takes the place
+            of each. As many to evaluate on may be, which are then not scored.
         threads: CPU threads; 0 for PyTorch's choice.
         options: how often to log, evaluate and save.
     """
@@ -56,6 +58,7 @@ class TrainingJob:
     device: str = "auto"
     workers: int = 2
     threads: int = 0
+    skip_unreadable: int = 0
     options: LoopOptions = field(default_factory=LoopOptions)
 
     def __post_init__(self) -> None:

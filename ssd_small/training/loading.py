@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
-from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..errors import MissingRequirement, SsdSmallError, UsageError
 from ..requirements import require
@@ -21,13 +24,47 @@ from .overlaps import GroupedPriors
 from .sampling import EpochSampler, SampleKey
 
 TrainingBatch = tuple[Tensor, Targets]
+#: pictures that cannot be read, by place in the data set, with why
+Unreadable = dict[int, SsdSmallError]
 
 
-class _Matched(Dataset[tuple[Tensor, Targets] | SsdSmallError]):
+@dataclass(eq=False)
+class _Example:
+    """A picture's part of a batch, and those that could not be read before it was found."""
+
+    image: Tensor
+    targets: Targets
+    unreadable: Unreadable
+
+
+@dataclass(eq=False)
+class _Batch:
+    """What a process hands over: tensors, or arrays where shared memory has no room for them."""
+
+    images: Tensor | npt.NDArray[np.float32]
+    loc: Tensor | npt.NDArray[np.float32]
+    labels: Tensor | npt.NDArray[np.int64]
+    unreadable: Unreadable
+
+    def tensors(self) -> TrainingBatch:
+        """The batch, whichever way it came."""
+        images, loc, labels = map(torch.as_tensor, (self.images, self.loc, self.labels))
+        return images, Targets(loc, labels)
+
+    def pin_memory(self) -> _Batch:
+        """In page-locked memory; the loader calls it."""
+        images, loc, labels = (
+            torch.as_tensor(one).pin_memory() for one in (self.images, self.loc, self.labels)
+        )
+        return _Batch(images, loc, labels, self.unreadable)
+
+
+class _Matched(Dataset[_Example | SsdSmallError]):
     """Augmented pictures with their targets, by :class:`SampleKey`.
 
     A fault of the data is handed over instead of raised: raised in a worker process it would
-    arrive as a traceback.
+    arrive as a traceback. Up to ``skips`` pictures that cannot be read give way to the next one of
+    the data set, with the same random numbers: the batch depends on the files alone.
     """
 
     def __init__(
@@ -37,16 +74,25 @@ class _Matched(Dataset[tuple[Tensor, Targets] | SsdSmallError]):
         priors_cxcywh: Tensor,
         iou_threshold: float,
         variances: tuple[float, float],
+        skips: int = 0,
     ) -> None:
         self._samples, self._transform = samples, transform
         self._priors = GroupedPriors.of(priors_cxcywh)
         self._iou_threshold, self._variances = iou_threshold, variances
+        self._skips = skips
 
-    def __getitem__(self, key: SampleKey) -> tuple[Tensor, Targets] | SsdSmallError:
-        try:
-            sample = self._samples[key.index]
-        except SsdSmallError as error:
-            return error
+    def __getitem__(self, key: SampleKey) -> _Example | SsdSmallError:
+        unreadable: Unreadable = {}
+        index = key.index
+        while True:
+            try:
+                sample = self._samples[index]
+                break
+            except SsdSmallError as error:
+                if len(unreadable) >= self._skips:
+                    return error
+                unreadable[index] = error
+                index = (index + 1) % len(self._samples)  # type: ignore[arg-type]
         example = self._transform(sample, key.generator())
         targets = match(
             example.boxes_xyxy,
@@ -55,17 +101,29 @@ class _Matched(Dataset[tuple[Tensor, Targets] | SsdSmallError]):
             iou_threshold=self._iou_threshold,
             variances=self._variances,
         )
-        return example.image, targets
+        return _Example(example.image, targets, unreadable)
 
 
-def _collate(
-    examples: list[tuple[Tensor, Targets] | SsdSmallError],
-) -> TrainingBatch | SsdSmallError:
+def _collate(examples: list[_Example | SsdSmallError]) -> _Batch | SsdSmallError:
+    sound: list[_Example] = []
     for example in examples:
         if isinstance(example, SsdSmallError):
             return example
-    sound = cast("list[tuple[Tensor, Targets]]", examples)
-    return torch.stack([image for image, _ in sound]), Targets.stack([t for _, t in sound])
+        sound.append(example)
+    images = torch.stack([one.image for one in sound])
+    targets = Targets.stack([one.targets for one in sound])
+    unreadable = {k: error for one in sound for k, error in one.unreadable.items()}
+    parts = (images, targets.loc, targets.labels)
+    if get_worker_info() is not None:
+        try:
+            for part in parts:
+                part.share_memory_()  # type: ignore[no-untyped-call]
+        except RuntimeError:
+            # No room in /dev/shm, of which containers have little. Left to the queue's own thread,
+            # the batch would be lost there and waited for without end; arrays go through the pipe.
+            arrays = (images.numpy(), targets.loc.numpy(), targets.labels.numpy())
+            return _Batch(*arrays, unreadable)
+    return _Batch(*parts, unreadable)
 
 
 def _start_worker(number: int) -> None:
@@ -96,6 +154,8 @@ def training_batches(
     pin_memory: bool = False,
     iou_threshold: float = 0.5,
     variances: tuple[float, float] = (0.1, 0.2),
+    skips: int = 0,
+    skipped: Callable[[int, SsdSmallError], None] = lambda index, error: None,
 ) -> Iterator[TrainingBatch]:
     """The batches of ``sampler``, one after the other, across epochs.
 
@@ -110,12 +170,14 @@ def training_batches(
         workers: processes that decode, augment and match; 0: this one does.
         pin_memory: put the images into page-locked memory, for the way to a GPU.
         iou_threshold, variances: see :func:`.matching.match`.
+        skips: how many pictures may be unreadable; each gives way to the next of the data set.
+        skipped: told of each of them once, by index.
 
     Yields:
         ``images [N, 3, H, W]`` float32 and :class:`.matching.Targets`.
 
     Raises:
-        BadFile: a picture cannot be read; named.
+        BadFile: more pictures than ``skips`` cannot be read; the last is named.
         UsageError: a negative number of workers.
         MissingRequirement: a worker process was ended, for want of memory above all.
     """
@@ -123,7 +185,7 @@ def training_batches(
         raise UsageError(f"workers {workers}: expected 0 or more")
     return _batches(
         DataLoader(
-            _Matched(dataset, transform, priors_cxcywh.cpu(), iou_threshold, variances),
+            _Matched(dataset, transform, priors_cxcywh.cpu(), iou_threshold, variances, skips),
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=_collate,
@@ -131,29 +193,46 @@ def training_batches(
             pin_memory=pin_memory,
             # the loader seeds its workers from it; by default from the global one
             generator=torch.Generator().manual_seed(sampler.seed),
-        )
+        ),
+        skips,
+        skipped,
     )
 
 
-def _batches(loader: DataLoader[tuple[Tensor, Targets] | SsdSmallError]) -> Iterator[TrainingBatch]:
+#: what to do where processes cannot work
+_ADVICE = "pass --workers 0, or give the container more of it (docker run --shm-size 1g)"
+
+
+def _batches(
+    loader: DataLoader[_Example | SsdSmallError],
+    skips: int,
+    skipped: Callable[[int, SsdSmallError], None],
+) -> Iterator[TrainingBatch]:
+    seen: set[int] = set()
     try:
         for batch in _received(loader):
             if isinstance(batch, SsdSmallError):
                 raise batch
-            yield batch
+            for index, error in batch.unreadable.items():
+                if index not in seen:
+                    seen.add(index)
+                    if len(seen) > skips:
+                        raise error
+                    skipped(index, error)
+            yield batch.tensors()
     except RuntimeError as error:
         # torch names a worker that is gone in no other way
         if "DataLoader worker" not in str(error):
             raise
         raise MissingRequirement(
             f"a data loading process was ended ({str(error).splitlines()[0]}); it ran out of "
-            "memory or of shared memory: use fewer workers or a smaller batch"
+            f"memory or of shared memory: {_ADVICE}"
         ) from error
 
 
 def _received(
-    loader: DataLoader[tuple[Tensor, Targets] | SsdSmallError],
-) -> Iterator[TrainingBatch | SsdSmallError]:
+    loader: DataLoader[_Example | SsdSmallError],
+) -> Iterator[_Batch | SsdSmallError]:
     """What the loader gives, without its signal handler.
 
     The handler would raise for a dead worker in the middle of whatever this process computes,
@@ -161,7 +240,23 @@ def _received(
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGCHLD)
+    _check_semaphores(loader.num_workers)
     received = iter(loader)
     if loader.num_workers and in_main_thread:
         signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
     return received
+
+
+def _check_semaphores(workers: int) -> None:
+    """Make sure that as many processes can be started: their locks lie in shared memory too.
+
+    The loader itself would fail half made, and once more when it is cleared away.
+    """
+    try:
+        held: list[object] = [multiprocessing.Queue() for _ in range(workers + 2 if workers else 0)]
+        held.clear()
+    except OSError as error:
+        raise MissingRequirement(
+            f"no shared memory for {workers} data loading processes ({error.strerror or error}); "
+            f"{_ADVICE}"
+        ) from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from ..errors import SsdSmallError
 from ..models.network import SsdNetwork
 from .augment import Augmentation, training_transform
 from .dataset import DetectionDataset
@@ -29,6 +30,8 @@ class PictureBatches:
         recipe: batch, seed, augmentation, matching and repetition.
         processes: who takes part in each batch.
         workers: processes that prepare pictures; 0 for this one.
+        skips: how many pictures may be unreadable, see :func:`.loading.training_batches`.
+        say: told of each of them, in a line.
         augmentation: what is changed at random; default: the published recipe's, with the recipe's
             probability of expansion.
 
@@ -41,6 +44,8 @@ class PictureBatches:
     recipe: Recipe
     processes: Processes
     workers: int = 0
+    skips: int = 0
+    say: Callable[[str], None] = lambda line: None
     augmentation: Augmentation | None = None
     _factors: npt.NDArray[np.float64] = field(init=False)
     _plan: EpochSampler = field(init=False)
@@ -67,7 +72,12 @@ class PictureBatches:
             pin_memory=self.processes.device.type == "cuda",
             iou_threshold=self.recipe.match_iou,
             variances=self.net.spec.postprocess.variances,
+            skips=self.skips,
+            skipped=self._skipped,
         )
+
+    def _skipped(self, index: int, error: SsdSmallError) -> None:
+        self.say(f"note: left out, the next picture takes its place: {error.command_line}")
 
     def names(self, iteration: int) -> list[str]:
         """File names of this process' images of a batch."""

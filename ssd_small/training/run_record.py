@@ -109,6 +109,7 @@ class RunRecord:
                 "device": job.device,
                 "workers": job.workers,
                 "threads": job.threads,
+                **({"skip_unreadable": skips} if (skips := job.skip_unreadable) else {}),
             },
         }
         return with_unknown_fields(own, self.unknown)
@@ -200,6 +201,9 @@ def _options_from_fields(fields: Fields) -> dict[str, Any]:
         "device": fields.text("device", ("auto", "cpu", "cuda")),
         "workers": fields.integer("workers", 0, _MOST),
         "threads": fields.integer("threads", 0, _MOST),
+        "skip_unreadable": fields.integer("skip_unreadable", 0, _MOST)
+        if "skip_unreadable" in fields
+        else 0,
         "options": LoopOptions(
             log_every=fields.integer("log_every", 1, _MOST),
             eval_every=fields.integer("eval_every", 0, _MOST),

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from ..artefacts.description import description_from_spec
 from ..configs.yaml_file import yaml_from_mapping
-from ..datasets.coco import Annotations, image_paths
+from ..datasets.classes import match_classes
+from ..datasets.coco import Annotations
+from ..datasets.object_sizes import check_pixels, tiny_objects_line
+from ..datasets.picture_files import image_paths
 from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth, text_from_sets
-from ..errors import BadFile, UsageError
-from ..evaluation.coco_results import category_ids
+from ..errors import BadFile, UsageError, quoted
 from ..files import check_writable, sha256_of, write_bytes, write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
@@ -63,8 +64,15 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     folder, notes = RunFolder(job.output), list[str]()
     before = read_run_record(folder.record) if job.resume else None
     truth = read_ground_truth(job.annotations, job.sets, keep_difficult=True)
-    data = DetectionDataset(truth, image_paths(truth, job.images_root))
-    val = _validation(job, data)
+    some = job.skip_unreadable > 0
+    said: list[str] = []
+    paths = image_paths(truth, job.images_root, some=some, say=said.append)
+    notes += [f"note: {line}" for line in said]
+    data = DetectionDataset(truth, paths)
+    val = _validation(job, data, notes)
+    for one in (truth, *([] if val is None else [val[0]])):
+        if (summary := one.findings.summary) is not None:
+            notes.append(f"note: {one.path}: {summary}")
     hashes = {"annotations": _sha256(truth, job.sets)}
     if val is not None:
         hashes["val_annotations"] = _sha256(val[0], job.val_sets)
@@ -78,8 +86,8 @@ def _run(job: TrainingJob) -> dict[str, Any]:
             say=notes.append,
         )
         learner = Learner.of(net, job.recipe, processes)
-        notes += _recipe_notes(net, job.recipe)
-        batches = PictureBatches(data, net, job.recipe, processes, job.workers)
+        notes += [*_recipe_notes(net, job.recipe), *_size_notes(net, data)]
+        batches = PictureBatches(data, net, job.recipe, processes, job.workers, job.skip_unreadable)
         begin = Run.resumed if job.resume else Run.fresh
         subject = Subject(data.labels, training_from_record(record, data))
         run = begin(learner, batches, record.identity, job.output, subject)
@@ -87,6 +95,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
             reporting(run.folder.log, speaks=processes.writer) as reporter,
             stop_on_signals() as stop,
         ):
+            batches.say = reporter.line
             if processes.writer:
                 write_bytes(run.folder.labels, ("\n".join(data.labels) + "\n").encode())
                 write_json(run.folder.record, record.to_dict())
@@ -94,7 +103,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
                 write_bytes(run.folder.config, yaml_from_mapping(asked).encode())
             notes += _notes(record, before)
             _introduce(job, run, data, processes, reporter, notes)
-            evaluate = _evaluation(job, val, data.labels)
+            evaluate = _evaluation(job, val, data.labels, reporter.line)
             try:
                 metrics = train(run, evaluate, reporter, job.options, stop)
             except Stopped as end:
@@ -151,7 +160,9 @@ def _sha256(truth: Annotations, sets: Sets) -> str:
     return sha256_of_truth(truth) if sets else sha256_of(truth.path)
 
 
-def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, Path] | None:
+def _validation(
+    job: TrainingJob, data: DetectionDataset, notes: list[str]
+) -> tuple[Annotations, Path] | None:
     """The pictures to evaluate on, checked before hours of training."""
     if not job.val_sets and (job.val_annotations is None) != (job.val_images is None):
         raise UsageError("--val-annotations and --val-images go together; pass both or none")
@@ -159,27 +170,41 @@ def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, 
     if job.val_annotations is None or images is None:
         return None
     truth = read_ground_truth(job.val_annotations, job.val_sets)
-    image_paths(truth, images, "--val-images")
-    category_ids(truth, description_from_spec(job.spec, data.num_classes, 1.0, labels=data.labels))
-    # by order, as for a checkpoint without names, would score one class for another
-    unknown = set(data.labels) - {str(category["name"]) for category in truth.categories}
-    if unknown:
+    if not truth.annotated:
         raise BadFile(
-            f"{truth.path} has no category {sorted(unknown)[0]!r}, which is trained; expected the "
-            f"names of {job.annotations}: rename its categories"
+            f"{truth.path} has no list annotations (a test set), so nothing can be scored; pass "
+            "--val-annotations of pictures with ground truth"
         )
+    check_pixels(truth)
+    match = match_classes(truth, data.labels)
+    if match.by_order:  # would score one class for another
+        raise BadFile(
+            f"{truth.path} has no category {quoted(data.labels[0])}, which is trained, nor any "
+            f"other; expected the names of {job.annotations}: rename its categories"
+        )
+    said = list(match.notes)
+    image_paths(truth, images, "--val-images", some=job.skip_unreadable > 0, say=said.append)
+    notes += [f"note: {line}" for line in said]
     return truth, images
 
 
 def _evaluation(
-    job: TrainingJob, val: tuple[Annotations, Path] | None, labels: tuple[str, ...]
+    job: TrainingJob,
+    val: tuple[Annotations, Path] | None,
+    labels: tuple[str, ...],
+    say: Callable[[str], None],
 ) -> Callable[[SsdNetwork], Metrics] | None:
     if val is None:
         return None
     truth, images = val
 
     def scores(net: SsdNetwork) -> Metrics:
-        return evaluate_network(net, truth, images, labels, threads=job.threads)
+        return evaluate_network(
+            *(net, truth, images, labels),
+            threads=job.threads,
+            skips=job.skip_unreadable,
+            say=say,
+        )
 
     return scores
 
@@ -218,6 +243,13 @@ def _recipe_notes(net: SsdNetwork, recipe: Recipe) -> list[str]:
             "in this only one: pass --epochs of more, --iterations, or --schedule cosine"
         )
     return lines
+
+
+def _size_notes(net: SsdNetwork, data: DetectionDataset) -> list[str]:
+    """Whether objects are hardly seen at the network's input."""
+    height, width = net.spec.preprocessing.height, net.spec.preprocessing.width
+    line = tiny_objects_line(data.object_sides(height, width), height, width)
+    return [] if line is None else [f"note: {line}"]
 
 
 def _introduce(

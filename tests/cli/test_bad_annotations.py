@@ -44,28 +44,40 @@ def test_file_that_is_not_coco(content, word, evaluate, tmp_path):
 CHANGES = [
     ("annotations", {"image_id": 77}, "image_id 77"),
     ("annotations", {"category_id": 8}, "category_id 8"),
-    ("annotations", {"image_id": [1]}, "unhashable"),
-    ("annotations", {"bbox": [1, 2, 3]}, "bbox"),
+    ("annotations", {"image_id": [1]}, "image_id [1]"),
+    ("annotations", {"image_id": 1.5}, "image_id 1.5"),
+    ("annotations", {"image_id": True}, "image_id true"),
+    ("annotations", {"image_id": None}, "image_id null"),
+    ("annotations", {"bbox": [1, 2, 3]}, "bbox [1, 2, 3]"),
     ("annotations", {"bbox": "abcd"}, "bbox"),
-    ("annotations", {"bbox": None}, "bbox"),
     ("annotations", {"bbox": "1234"}, "is not a list"),
-    ("annotations", {"bbox": [1, 2, 3, 10**400]}, "OverflowError"),
-    ("images", {"width": 10**400}, "OverflowError"),
+    ("annotations", {"bbox": [1, 2, True, 4]}, "not a number"),
+    ("annotations", {"bbox": [1, 2, 3, 10**400]}, "a number that can be used"),
+    ("annotations", {"bbox": {"left": 1, "right": 2}}, "bbox {'left': 1"),
+    ("images", {"width": 10**400}, "width is a huge number"),
     ("categories", {"name": "two\nlines"}, "not printable"),
+    ("categories", {"name": "a\u2028b"}, "not printable"),
     ("categories", {"name": "\ud800"}, "not printable"),
     ("categories", {"name": " "}, "is empty"),
-    ("annotations", {"area": None}, "not a number"),
+    ("categories", {"name": "\u200d"}, "is empty"),
+    ("categories", {"name": None}, "name is null"),
     ("annotations", {"area": "x"}, "not a number"),
+    ("annotations", {"area": True}, "area true is not a number"),
     ("annotations", {"iscrowd": "x"}, "'x'"),
-    ("images", {"file_name": None}, "file_name"),
+    ("annotations", {"iscrowd": 2}, "iscrowd is 2"),
+    ("images", {"file_name": None}, "file_name is null"),
     ("images", {"file_name": 5}, "file_name"),
+    ("images", {"file_name": "a\0.jpg"}, "cannot be the name of a file"),
     ("images", {"width": 0}, "has no size"),
-    ("images", {"width": "80"}, "not a number"),
-    ("images", {"id": "a"}, "not a whole number"),
+    ("images", {"width": -3}, "has no size"),
+    ("images", {"width": NAN}, "has no size"),
+    ("images", {"height": None}, "height is null"),
+    ("images", {"width": "wide"}, "width is 'wide'"),
+    ("images", {"id": True}, "id is true"),
+    ("images", {"id": 10**400}, "a huge number"),
     ("images", {"id": 2}, "occurs twice"),
-    ("categories", {"id": "7"}, "not a whole number"),
+    ("categories", {"id": None}, "id is null"),
     ("categories", {"id": 9}, "occurs twice"),
-    ("images", {"file_name": "nope.jpg"}, "nope.jpg"),
 ]
 
 
@@ -76,18 +88,17 @@ def test_entry_that_is_wrong(part, change, word, evaluate, truth, saved):
 
 
 @pytest.mark.parametrize(
-    ("part", "key"),
-    [("images", "file_name"), ("images", "width"), ("categories", "name"), ("annotations", "bbox")],
+    ("part", "key"), [("images", "file_name"), ("images", "width"), ("categories", "name")]
 )
 def test_entry_without_a_field(part, key, evaluate, truth, saved):
     del truth[part][0][key]
-    evaluate(saved(truth)).fails(4, repr(key))
+    evaluate(saved(truth)).fails(4, f"{part}[0]", f"{key} is absent")
 
 
 @pytest.mark.parametrize("part", ["images", "annotations", "categories"])
 def test_entry_that_is_no_object(part, evaluate, truth, saved):
     truth[part].append(3)
-    evaluate(saved(truth)).fails(4, "not a COCO annotation file")
+    evaluate(saved(truth)).fails(4, f"{part}[{len(truth[part]) - 1}] is 3; expected an object")
 
 
 @pytest.mark.parametrize(
@@ -118,6 +129,13 @@ def test_categories_that_do_not_fit_the_network(evaluate, truth, saved):
     evaluate(saved(truth)).fails(4, "3 categories", "2 classes", "--labels")
 
 
+def test_one_image_that_is_not_there_is_named_with_the_path_tried(evaluate, truth, saved, pictures):
+    truth["images"][0]["file_name"] = "x/nope.jpg"
+    outcome = evaluate(saved(truth))
+    outcome.fails(4, "1 of 2 images could not be read")
+    assert str(pictures / "x/nope.jpg") in outcome.err
+
+
 def test_images_that_are_not_there(evaluate, truth, saved, tmp_path):
     (tmp_path / "empty").mkdir()
     gt = saved(truth)
@@ -145,8 +163,11 @@ def test_result_file_that_is_none(content, call, truth, saved, tmp_path):
     ("change", "word"),
     [
         ({"image_id": 77}, "image_id 77"),
-        ({"image_id": [1]}, "unhashable"),
-        ({"category_id": 8}, "category_id 8"),
+        ({"image_id": [1]}, "image_id [1]"),
+        ({"image_id": None}, "image_id null"),
+        ({"image_id": "a.jpg"}, "image_id 'a.jpg'"),
+        ({"category_id": None}, "category_id null"),
+        ({"category_id": [8]}, "category_id [8]"),
         ({"bbox": [1, 2, 3]}, "four numbers"),
         ({"bbox": None}, "bbox"),
         ({"bbox": [1, 2, NAN, 3]}, "not finite"),
@@ -158,11 +179,45 @@ def test_result_file_that_is_none(content, call, truth, saved, tmp_path):
     ],
 )
 def test_result_that_is_wrong(change, word, call, truth, saved, tmp_path):
-    entry = {"image_id": 1, "category_id": 7, "bbox": BOX, "score": 0.9, **change}
-    (tmp_path / "found.json").write_text(json.dumps([entry]))
+    entry = {"image_id": 1, "category_id": 7, "bbox": BOX, "score": 0.9}
+    (tmp_path / "found.json").write_text(json.dumps([entry, {**entry, **change}]))
     call("eval", "--detections", tmp_path / "found.json", "--annotations", saved(truth)).fails(
-        4, "found.json", word
+        4, "found.json: entry [1]", word
     )
+
+
+@pytest.mark.parametrize("key", ["image_id", "category_id", "bbox", "score"])
+def test_a_result_that_lacks_a_field_is_named(key, call, truth, saved, tmp_path):
+    entry = {"image_id": 1, "category_id": 7, "bbox": BOX, "score": 0.9}
+    lacking = {name: value for name, value in entry.items() if name != key}
+    (tmp_path / "found.json").write_text(json.dumps([entry, entry, lacking]))
+    call("eval", "--detections", tmp_path / "found.json", "--annotations", saved(truth)).fails(
+        4, f"entry [2] has no {key};"
+    )
+
+
+def test_results_of_categories_that_are_not_there_are_left_out(call, truth, saved, tmp_path):
+    """As pycocotools does: no score changes by them, but it is said."""
+    entry = {"image_id": 1, "category_id": 7, "bbox": BOX, "score": 0.9}
+    others = [{**entry, "category_id": key, "score": 1} for key in (8, 8, "x")]
+    (tmp_path / "found.json").write_text(json.dumps([others[0], entry, *others[1:]]))
+    outcome = call(
+        *("eval", "--detections", tmp_path / "found.json", "--annotations", saved(truth)), "--json"
+    ).fits()
+    assert outcome.json["metrics"]["AP"] == pytest.approx(1)
+    assert (outcome.json["detections"], outcome.json["detections_left_out"]) == (1, 3)
+    assert "3 detections of categories" in outcome.err
+    assert "(8, 'x')" in outcome.err
+
+
+@pytest.mark.parametrize(("image", "category"), [("1", "7"), (1.0, 7.0), ("1.0", " 7")])
+def test_ids_of_results_may_be_texts_and_floats(image, category, call, truth, saved, tmp_path):
+    entry = {"image_id": image, "category_id": category, "bbox": BOX, "score": 0.9}
+    (tmp_path / "found.json").write_text(json.dumps([{**entry, "segmentation": None}]))
+    outcome = call(
+        *("eval", "--detections", tmp_path / "found.json", "--annotations", saved(truth)), "--json"
+    ).fits()
+    assert outcome.json["metrics"]["AP"] == pytest.approx(1)
 
 
 def test_sources_that_contradict_each_other_and_the_check(call, engine, truth, saved, tmp_path):
@@ -174,3 +229,17 @@ def test_sources_that_contradict_each_other_and_the_check(call, engine, truth, s
     call(*base, "--engine", engine).fails(2, "--images")
     call(*base, "--detections", found, "--min-map", "nan").fails(2, "--min-map")
     call(*base, "--detections", found, "--min-map", "0.5").fails(1, "below --min-map 0.5")
+
+
+def test_what_was_put_right_is_said_and_gives_the_scores_of_a_good_file(
+    call, truth, saved, tmp_path
+):
+    found = [{"image_id": 1, "category_id": 7, "bbox": [6, 5, 20, 20], "score": 0.9}]
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    arguments = ("eval", "--detections", tmp_path / "found.json", "--json", "--annotations")
+    good = json.loads(call(*arguments, saved(truth)).fits().out)
+    truth["annotations"][0] |= {"image_id": "1", "iscrowd": None}
+    truth["categories"].append(truth["categories"][0])
+    outcome = call(*arguments, saved(truth)).fits()
+    assert json.loads(outcome.out)["metrics"] == good["metrics"]
+    assert "1 repeated_category, 1 id_as_text, 1 null_field" in outcome.err

@@ -74,10 +74,17 @@ def test_a_class_name_cannot_break_the_line(call, own_engine, pictures):
 
 
 def test_nothing_found_is_a_line_too(call, engine, pictures):
-    run = ("detect", "--engine", engine, pictures / "a.jpg", "--score-threshold", "1")
-    assert call(*run).fits().out == f"{pictures / 'a.jpg'} (80x60): 0 detections\n"
-    (entry,) = entries_of(call(*run, "--json").fits().out)
-    assert entry["detections"] == []
+    run = ("detect", "--engine", engine, pictures / "a.jpg", "--json")
+    with ssd_small.load(engine) as detector:
+        (found,) = detector(pictures / "a.jpg", score_threshold=detector.params.score_threshold)
+    best = float(found.scores.max())
+    (entry,) = entries_of(call(*run, "--score-threshold", "1").fits().out)
+    assert (entry["detections"], entry["best_score"]) == ([], best)
+    text = call(*run[:-1], "--score-threshold", "1").fits().out
+    assert text == f"{pictures / 'a.jpg'} (80x60): 0 detections (best score {best:.3f})\n"
+    (entry,) = entries_of(call(*run, "--score-threshold", best / 2).fits().out)
+    assert entry["detections"]
+    assert "best_score" not in entry
 
 
 def test_the_default_threshold_is_that_of_python(call, own, engine, pictures):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -214,3 +215,50 @@ def test_detections_that_the_metric_does_not_take_are_noted(score_file):
     entries = [(1, 7, BOX, 0.9)] * 103
     assert "note: 3 detections were not scored" in score_file(entries).fits().err
     assert "note" not in score_file(entries[:100]).fits().err
+
+
+def test_the_rest_is_scored_where_a_picture_cannot_be_read(
+    call, engine, pictures, truth, saved, tmp_path
+):
+    """Its objects do not count, and the exit code says so after the scores."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(pictures, folder)
+    names = [image["file_name"] for image in truth["images"]]
+    (folder / names[0]).write_bytes(b"no picture")
+    run = ("eval", "--engine", engine, "--annotations", saved(truth), "--json")
+    found = tmp_path / "found.json"
+    outcome = call(*run, "--images", folder, "--save-detections", found)
+    outcome.fails(4, "1 of 2 images could not be read")
+    assert f"cannot decode image {folder / names[0]}" in outcome.err
+    report = outcome.json
+    assert (report["unreadable"], report["skipped"], report["images"]) == ([names[0]], [], 1)
+    # as if it had never been in the file
+    alone = dict(truth, images=truth["images"][1:])
+    alone["annotations"] = [
+        box for box in truth["annotations"] if box["image_id"] == alone["images"][0]["id"]
+    ]
+    of_alone = (*run[:3], "--annotations", saved(alone), "--json")
+    expected = call(*of_alone, "--images", pictures).fits().json
+    assert (expected["unreadable"], expected["skipped"]) == ([], [])
+    assert report["metrics"] == expected["metrics"]
+    assert {entry["image_id"] for entry in json.loads(found.read_text())} <= {
+        alone["images"][0]["id"]
+    }
+    # one that is not there is one that cannot be read; none at all is a wrong folder
+    (folder / names[0]).unlink()
+    saved(truth)
+    outcome = call(*run, "--images", folder)
+    outcome.fails(4, "1 of 2 images could not be read")
+    assert outcome.json["unreadable"] == [names[0]]
+    call(*run, "--images", tmp_path).fails(4, "pass the right --images")
+
+
+def test_another_picture_than_the_annotated_one_is_skipped(call, engine, pictures, truth, saved):
+    image = truth["images"][0]
+    image["width"] *= 2
+    outcome = call(
+        *("eval", "--engine", engine, "--annotations", saved(truth), "--images", pictures, "--json")
+    )
+    outcome.fails(4, "1 of 2 images could not be read")
+    assert (outcome.json["unreadable"], outcome.json["skipped"]) == ([], [image["file_name"]])
+    assert "but annotated as" in outcome.err

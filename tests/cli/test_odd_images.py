@@ -43,10 +43,8 @@ def odd(tmp_path_factory):
 
 
 def test_every_readable_kind_is_detected_on(call, engine, odd, tmp_path):
-    # a folder's listing leaves .gif out, but a file that is named is tried
     outcome = call(
-        *("detect", "--engine", engine, odd, odd / "animated.gif"),
-        *("--output", tmp_path / "out", "--json"),
+        *("detect", "--engine", engine, odd, "--output", tmp_path / "out", "--json")
     ).fits()
     rows = [json.loads(line) for line in outcome.out.splitlines()]
     entries = {entry["image"].rpartition("/")[2]: entry for entry in rows}
@@ -57,7 +55,8 @@ def test_every_readable_kind_is_detected_on(call, engine, odd, tmp_path):
         assert (entry["width"], entry["height"]) == sizes.get(name, (80, 60)), name
     pictures = [entry["picture"] for entry in entries.values()]
     assert len(set(pictures)) == len(pictures) == len(list((tmp_path / "out").iterdir()))
-    assert outcome.err == ""
+    (line,) = outcome.err.splitlines()
+    assert "images have as many detections as decode + NMS keep (keep_topk 200)" in line
 
 
 def test_values_of_the_kinds_that_are_converted(odd):
@@ -102,7 +101,7 @@ def bad(tmp_path, odd):
     [
         ("zero.jpg", "it is empty"),
         ("text.jpg", "not an image"),
-        ("start.jpg", "not an image"),
+        ("start.jpg", "cut off"),
         ("half.png", "not an image, or damaged"),
         ("header.png", "not an image, or damaged"),
         ("bomb.png", "too many pixels"),

@@ -140,7 +140,7 @@ def test_val_annotations_of_other_categories(call, data: Path, tmp_path: Path, t
     truth_of["annotations"].clear()
     val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)
     call(*train_arguments(data, tmp_path / "run", *val)).fails(
-        4, "no category 'disc'", "truth.json"
+        4, "no category 'square'", "truth.json"
     )
     assert not (tmp_path / "run").exists()
 
@@ -215,3 +215,25 @@ def test_an_output_that_cannot_be_written(call, data: Path, tmp_path: Path) -> N
 @pytest.mark.skipif(torch.cuda.is_available(), reason="not executed here: there is a GPU")
 def test_a_gpu_that_is_not_there(call, data: Path, tmp_path: Path) -> None:
     call(*train_arguments(data, tmp_path / "run", "--device", "cuda")).fails(3, "--device cpu")
+
+
+@pytest.mark.slow
+def test_unreadable_pictures_may_be_left_out(call, data: Path, tmp_path: Path) -> None:
+    damaged, name = tmp_path / "damaged", "5.png"
+    copy_with_a_damaged_picture(data, damaged)
+    (damaged / "truth.json").write_bytes((data / "truth.json").read_bytes())
+    val = ("--val-annotations", damaged / "truth.json", "--val-images", damaged)
+    run = tmp_path / "run"
+    call(*train_arguments(damaged, tmp_path / "strict", *val)).fails(4, name)
+    outcome = call(*train_arguments(damaged, run, *val), "--skip-unreadable", 1).fits()
+    assert (
+        f"note: left out, the next picture takes its place: cannot decode image {damaged}/{name}"
+        in (outcome.err)
+    )
+    assert "note: 1 images were not scored, the first: " in outcome.err
+    assert json.loads((run / "run.json").read_text())["options"]["skip_unreadable"] == 1
+    # the same run again, by what it was asked for
+    again = tmp_path / "again"
+    call("train", "--config", run / "config.yml", "-o", again).fits()
+    first, second = (torch.load(one / "last.pth")["state_dict"] for one in (run, again))
+    assert all(torch.equal(first[key], second[key]) for key in first)

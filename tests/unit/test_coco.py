@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ssd_small.artefacts.description import description_from_spec
+from ssd_small.datasets.classes import match_classes
 from ssd_small.datasets.coco import read_annotations
 from ssd_small.errors import BadFile
 from ssd_small.evaluation.coco_results import (
-    category_ids,
     read_results,
     results_from_detections,
 )
@@ -27,7 +27,7 @@ GOLDEN = (0.505, 0.697, 0.573, 0.586, 0.519, 0.501, 0.387, 0.594, 0.595, 0.640, 
 def test_golden_detections_give_the_twelve_published_numbers(shared_data: Path) -> None:
     folder = shared_data / "coco-golden"
     truth = read_annotations(folder / "instances_val2014_100.json")
-    results = read_results(folder / "instances_val2014_fakebbox100_results.json", truth)
+    results = read_results(folder / "instances_val2014_fakebbox100_results.json", truth).entries
     assert (len(truth.images), len(truth.boxes), len(results)) == (100, 839, 734)
     metrics = score(truth, results).metrics
     assert [round(value, 3) for value in metrics.values()] == list(GOLDEN)
@@ -61,8 +61,8 @@ def detections(boxes: list, labels: list[int]) -> Detections:
 def test_perfect_detections_score_one_even_if_an_annotation_has_id_zero(tmp_path: Path) -> None:
     truth = read_annotations(write(tmp_path / "gt.json", [box(), box(9, 20, (5, 5, 40, 40))]))
     description = description_from_spec(get_spec("vgg16"), 3, 1.0)
-    ids = category_ids(truth, description)
-    assert ids == [10, 20]
+    ids = match_classes(truth, description.labels).ids
+    assert ids == (10, 20)
     results = results_from_detections(
         detections([[0.05, 0.2, 0.2, 0.6]], [1]), truth.images[0], description, ids
     )
@@ -96,20 +96,6 @@ def test_boxes_without_area_are_left_out_and_counted(tmp_path: Path) -> None:
     assert (len(truth.boxes), truth.dropped) == (1, 3)
 
 
-def test_labels_are_mapped_by_name_before_order(tmp_path: Path) -> None:
-    truth = read_annotations(write(tmp_path / "gt.json", [box()], ("dog", "cat", "cow")))
-    spec = get_spec("vgg16")
-    assert category_ids(truth, description_from_spec(spec, 3, 1.0, labels=("cat", "dog"))) == [
-        20,
-        10,
-    ]
-    assert category_ids(truth, description_from_spec(spec, 4, 1.0)) == [10, 20, 30]
-    with pytest.raises(BadFile, match="3 categories, the network 2 classes"):
-        category_ids(truth, description_from_spec(spec, 3, 1.0))
-    with pytest.raises(BadFile, match=r"no category 'kitten', .* with labels"):
-        category_ids(truth, description_from_spec(spec, 4, 1.0, labels=("dog", "kitten", "cow")))
-
-
 @pytest.mark.parametrize(
     ("fault", "named"),
     [({"image": 8}, "image_id 8"), ({"category": 11}, "category_id 11")],
@@ -134,3 +120,30 @@ def test_damaged_result_files_are_refused(tmp_path: Path, entry) -> None:
     (tmp_path / "dt.json").write_text(json.dumps([entry]))
     with pytest.raises(BadFile, match=r"dt\.json"):
         read_results(tmp_path / "dt.json", truth)
+
+
+@pytest.mark.parametrize("ids", [(0, 0, 0), (5, 6, 5), (0, 1, 2), (None, 7, 7), ("a", "b", "a")])
+def test_ids_of_annotations_do_not_change_a_score(tmp_path: Path, ids: tuple) -> None:
+    """Plain pycocotools drops boxes whose id another one has, and takes 0 for "not matched"."""
+    boxes = [box(), box(9, 20, (5, 5, 40, 40)), box(9, 10, (0, 0, 8, 8))]
+    found = [
+        {"image_id": b["image_id"], "category_id": b["category_id"], "score": 0.9 - 0.1 * i}
+        | {"bbox": [b["bbox"][0] + 1, *b["bbox"][1:]]}
+        for i, b in enumerate(boxes)
+    ]
+    scores = []
+    for given in ((1, 2, 3), ids):
+        numbered = [b | {"id": one} for b, one in zip(boxes, given, strict=True)]
+        truth = read_annotations(write(tmp_path / "gt.json", numbered))
+        assert len({b["id"] for b in truth.boxes}) == 3
+        assert min(b["id"] for b in truth.boxes) > 0
+        scores.append(score(truth, found).metrics)
+    assert scores[0] == scores[1]
+    assert scores[0]["AP50"] == pytest.approx(1)
+
+
+def test_ids_of_annotations_are_kept_where_they_are_different(tmp_path: Path) -> None:
+    numbered = [box() | {"id": 17}, box(9) | {"id": 4}]
+    truth = read_annotations(write(tmp_path / "gt.json", numbered))
+    assert [b["id"] for b in truth.boxes] == [17, 4]
+    assert truth.findings.problems == []

@@ -34,13 +34,16 @@ TRANSFORM = training_transform(Preprocessing(24, 32))
 
 
 class Pictures(Dataset[Sample]):
-    """Noise with ``i`` objects in picture ``i``; one of them may be damaged or end its process."""
+    """Noise with ``i`` objects in picture ``i``; some may be damaged or end their process."""
 
-    def __init__(self, damaged: int = -1, deadly: int = -1) -> None:
+    def __init__(self, *damaged: int, deadly: int = -1) -> None:
         self.damaged, self.deadly = damaged, deadly
 
+    def __len__(self) -> int:
+        return 7
+
     def __getitem__(self, index: int) -> Sample:
-        if index == self.damaged:
+        if index in self.damaged:
             raise BadFile(f"cannot decode image picture{index}.png")
         if index == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -126,8 +129,68 @@ def test_the_global_generators_are_left_alone(workers: int) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_picture_is_one_line_that_names_it(workers: int) -> None:
     with pytest.raises(BadFile) as caught:
-        batches(workers, Pictures(damaged=5))
+        batches(workers, Pictures(5))
     assert str(caught.value) == "cannot decode image picture5.png"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_that_may_be_unreadable_gives_way_to_the_next(workers: int) -> None:
+    told: list[tuple[int, str]] = []
+
+    class Replaced(Pictures):
+        """What the data set is in effect."""
+
+        def __getitem__(self, index: int) -> Sample:
+            return super().__getitem__({5: 0, 6: 0, 2: 3}.get(index, index))
+
+    found = list(
+        training_batches(
+            Pictures(5, 6, 2),
+            TRANSFORM,
+            PRIORS,
+            EpochSampler(7, 4, 3, iterations=6),
+            workers=workers,
+            skips=3,
+            skipped=lambda index, error: told.append((index, str(error))),
+        )
+    )
+    assert_equal(found, batches(0, Replaced()))
+    assert sorted(told) == [(i, f"cannot decode image picture{i}.png") for i in (2, 5, 6)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_one_more_than_may_be_unreadable_ends_it(workers: int) -> None:
+    sampler = EpochSampler(7, 4, 3, iterations=6)
+    stream = training_batches(
+        Pictures(5, 6, 2), TRANSFORM, PRIORS, sampler, workers=workers, skips=2
+    )
+    with pytest.raises(BadFile, match=r"cannot decode image picture[256]\.png"):
+        list(stream)
+
+
+def test_batches_come_without_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose /dev/shm is full; the processes inherit the refusal."""
+
+    def refuse(tensor: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    expected = batches(0)
+    monkeypatch.setattr(torch.Tensor, "share_memory_", refuse)
+    assert_equal(batches(2), expected)
+
+
+def test_no_memory_for_the_locks_of_processes_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> object:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ssd_small.training.loading.multiprocessing.Queue", refuse)
+    with pytest.raises(MissingRequirement) as caught:
+        batches(2)
+    message = caught.value.command_line
+    assert "No space left on device" in message
+    assert "--workers 0" in message
+    assert "docker run --shm-size" in message
+    batches(0)
 
 
 def test_a_worker_that_is_killed_is_said_so() -> None:

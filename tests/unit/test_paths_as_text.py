@@ -20,14 +20,16 @@ import ssd_small  # noqa: E402
 from ssd_small.artefacts.build_options import BuildOptions  # noqa: E402
 from ssd_small.artefacts.labels import read_labels  # noqa: E402
 from ssd_small.artefacts.sidecar import read_sidecar, sidecar_path  # noqa: E402
-from ssd_small.datasets.coco import image_paths, read_annotations  # noqa: E402
+from ssd_small.datasets.coco import read_annotations  # noqa: E402
 from ssd_small.datasets.digits import DigitsDataset  # noqa: E402
+from ssd_small.datasets.picture_files import image_paths  # noqa: E402
 from ssd_small.datasets.voc import coco_from_voc  # noqa: E402
 from ssd_small.doctor.engine import examine_engine  # noqa: E402
 from ssd_small.doctor.inspection import inspect_file  # noqa: E402
 from ssd_small.errors import BadFile  # noqa: E402
 from ssd_small.evaluation.coco_results import read_results  # noqa: E402
-from ssd_small.pictures.reading import list_images, read_image  # noqa: E402
+from ssd_small.pictures.listing import list_images  # noqa: E402
+from ssd_small.pictures.reading import read_image  # noqa: E402
 from ssd_small.runtimes import open_engine, open_onnx  # noqa: E402
 from ssd_small.training.dataset import DetectionDataset  # noqa: E402
 from ssd_small.training.job import TrainingJob  # noqa: E402
@@ -54,10 +56,13 @@ def folder(tmp_path: Path) -> Path:
 
 READERS: dict[str, Callable[[Callable[[Path], Any], Path], Any]] = {
     "read_image": lambda form, folder: read_image(form(folder / "a.png")).tolist(),
-    "list_images": lambda form, folder: list_images([form(folder), form(folder / "a.png")]),
-    "list_images of one": lambda form, folder: list_images(form(folder)),
+    "list_images": lambda form, folder: list_images([form(folder), form(folder / "a.png")]).files,
+    "list_images of one": lambda form, folder: list_images(form(folder)).files,
     "read_labels": lambda form, folder: read_labels(form(folder / "labels.txt")),
-    "read_annotations": lambda form, folder: vars(read_annotations(form(folder / "truth.json"))),
+    "read_annotations": lambda form, folder: (
+        vars(truth := read_annotations(form(folder / "truth.json")))
+        | {"findings": truth.findings.problems}
+    ),
     "image_paths": lambda form, folder: image_paths(
         read_annotations(folder / "truth.json"), form(folder)
     ),

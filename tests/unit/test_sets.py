@@ -14,7 +14,9 @@ from devkit_folder import write_coco_set, write_devkit
 from voc_folder import VocFolder, xml
 
 from ssd_small.configs.class_names import VOC_NAMES
-from ssd_small.datasets.coco import Annotations, image_paths
+from ssd_small.datasets.coco import Annotations
+from ssd_small.datasets.findings import Findings
+from ssd_small.datasets.picture_files import image_paths
 from ssd_small.datasets.sets import (
     checked_sets,
     read_ground_truth,
@@ -203,7 +205,7 @@ def test_a_difficult_that_is_no_number(tmp_path: Path) -> None:
             (box,) = read_ground_truth(path).boxes
             assert box["difficult"] == (value or 0)
         else:
-            with pytest.raises(BadFile, match="not a COCO annotation file"):
+            with pytest.raises(BadFile, match=r"annotations\[0\].*difficult is .*expected 0 or 1"):
                 read_ground_truth(path)
 
 
@@ -224,3 +226,36 @@ def test_sets_are_written_as_year_and_split() -> None:
 def test_odd_texts_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected YEAR:SPLIT"):
         sets_from_text(text)
+
+
+def test_findings_of_joined_sets_say_which_file(tmp_path: Path) -> None:
+    paths = [
+        tmp_path / "annotations" / f"instances_{name}.json" for name in ("train2017", "val2017")
+    ]
+    for path, first in zip(paths, (7, 17), strict=True):
+        content = write_coco_set(tmp_path, path.stem.removeprefix("instances_"), [first])
+        content["annotations"][0]["image_id"] = str(first)
+        path.write_text(json.dumps(content))
+    sets = [("2017", "train"), ("2017", "val")]
+    truth = read_ground_truth(tmp_path, sets)
+    (kind,) = truth.findings.problems
+    assert (kind["kind"], kind["count"]) == ("id_as_text", 2)
+    assert [where.split()[0] for where in kind["examples"]] == [f"{path.name}:" for path in paths]
+    content["annotations"][0]["image_id"] = 99
+    paths[1].write_text(json.dumps(content))
+    with pytest.raises(BadFile, match=r"instances_val2017\.json: annotations\[0\].*image_id 99"):
+        read_ground_truth(tmp_path, sets)
+    findings = Findings()
+    collected = read_ground_truth(tmp_path, sets, findings=findings)
+    assert findings is collected.findings
+    assert findings.counts("error") == {"unknown_image": 1}
+    assert len(collected.boxes) == len(truth.boxes) - 1
+
+
+def test_a_set_without_annotations_is_a_test_set(tmp_path: Path) -> None:
+    content = write_coco_set(tmp_path, "test2017", [7])
+    del content["annotations"]
+    (tmp_path / "annotations" / "instances_test2017.json").write_text(json.dumps(content))
+    truth = read_ground_truth(tmp_path, [("2017", "test")])
+    assert (truth.annotated, truth.boxes) == (False, ())
+    assert truth.images[0]["file_name"].startswith("images/test2017/")

@@ -226,3 +226,40 @@ def test_real_data_is_read_whole(shared_data: Path) -> None:
     assert data.labels == ("Platelets", "RBC", "WBC")
     assert data.report.notes() == []
     assert sum(len(data.labels_of(i)) for i in range(len(data))) == 8369
+
+
+@pytest.mark.parametrize("ids", [(0, 0, 0), (5, 6, 5)])
+def test_ids_of_annotations_do_not_change_what_is_learned(
+    folder: Folder, ids: tuple[int, ...]
+) -> None:
+    folder.add(10, 4, 1, 1, 9, 9)
+    folder.add(10, 9, 2, 2, 9, 9)
+    folder.add(11, 9, 3, 3, 9, 9)
+    before = folder.open()
+    for box, number in zip(folder.content["annotations"], ids, strict=True):
+        box["id"] = number
+    after = folder.open()
+    assert after.report == before.report
+    for one, other in zip((before[i] for i in range(3)), (after[i] for i in range(3)), strict=True):
+        assert one.boxes_xyxy.tolist() == other.boxes_xyxy.tolist()
+        assert one.labels.tolist() == other.labels.tolist()
+
+
+def test_a_category_that_only_heads_others_is_not_learned(folder: Folder) -> None:
+    """As Roboflow writes it; asked for by name, it is a class without objects."""
+    folder.content["categories"] = [
+        {"id": 0, "name": "pets", "supercategory": "none"},
+        *({**one, "supercategory": "pets"} for one in CATEGORIES),
+    ]
+    folder.add(10, 4, 1, 1, 9, 9)
+    assert folder.open().labels == ("cat", "dog")
+    data = folder.open(labels=["pets", "cat"])
+    assert data.report.labels_without_objects == ("pets",)
+    folder.add(10, 0, 1, 1, 9, 9)
+    assert folder.open().labels == ("pets", "cat", "dog")
+
+
+def test_a_test_set_holds_nothing_to_learn(folder: Folder) -> None:
+    del folder.content["annotations"]
+    with pytest.raises(BadFile, match="no list annotations"):
+        folder.open()

@@ -1,0 +1,91 @@
+"""Which image files there are: the pictures of files and folders that a user names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ..errors import BadFile
+from ..requirements import require
+
+#: endings of JPEG, which every OpenCV reads; it knows no .jfif, but reads what is in it
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+#: others of 8 or 16 bits that an OpenCV may have been built to read
+_OTHERS = (
+    *(".png", ".apng", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".avif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pam", ".ras", ".sr"),
+)
+#: kinds of passed over files that are named
+_NAMED = 6
+
+
+@cache
+def image_suffixes() -> tuple[str, ...]:
+    """Endings of the files that are taken from a folder: what this OpenCV reads."""
+    cv2 = require("cv2", "reading images")
+    # the question can be asked of writers alone without a file; what it writes, it reads
+    return (*_JPEG, *(end for end in _OTHERS if cv2.haveImageWriter(f"picture{end}")))
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether a file's name is one of a picture; macOS leaves ``._a.jpg`` beside ``a.jpg``."""
+    return path.suffix.lower() in image_suffixes() and not path.name.startswith(".")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Image files, and what lay beside them.
+
+    Attributes:
+        files: image files; those of a folder in name order.
+        passed_over: how many other files the folders hold, by ending, and how many folders
+            (``folder``); hidden ones are not counted.
+    """
+
+    files: tuple[Path, ...]
+    passed_over: Mapping[str, int]
+
+    def note(self) -> str | None:
+        """A line on what was passed over; None if nothing was."""
+        if not self.passed_over:
+            return None
+        kinds = sorted(self.passed_over.items(), key=lambda one: (-one[1], one[0]))
+        shown = [f"{count} {kind}" for kind, count in kinds[:_NAMED]]
+        shown += ["..."] if len(kinds) > _NAMED else []
+        return f"passed over what is no picture by its name: {', '.join(shown)}"
+
+
+def list_images(paths: str | Path | Sequence[str | Path]) -> Listing:
+    """The image files that ``paths`` (files and folders) name; folders are listed in name order.
+
+    Raises:
+        BadFile: a folder holds no image.
+    """
+    files: list[Path] = []
+    passed_over: Counter[str] = Counter()
+    for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
+        if not path.is_dir():
+            # one that does not exist is said when it is read, after those before it
+            files.append(path)
+            continue
+        inside = sorted(one for one in path.iterdir() if not one.name.startswith("."))
+        found = [one for one in inside if is_image_name(one) and not one.is_dir()]
+        others = Counter(_kind(one) for one in inside if one not in set(found))
+        if not found:
+            there = ", ".join(f"{count} {kind}" for kind, count in others.most_common(_NAMED))
+            raise BadFile(
+                f"folder {path} holds no image ({', '.join(image_suffixes())}); there is "
+                f"{there or 'nothing'} in it: name a folder of pictures"
+            )
+        files += found
+        passed_over += others
+    return Listing(tuple(files), dict(passed_over))
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "folder"
+    return path.suffix.lower() or "without ending"

@@ -1,0 +1,492 @@
+"""COCO annotations as tools write them: each dialect gives what its author meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssd_small.datasets.coco import Annotations, coco_from_annotations, read_annotations
+from ssd_small.datasets.findings import Findings
+from ssd_small.errors import BadFile
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A file with two pictures of 64 x 48, a cat and a dog; arguments take the place of its lists.
+
+    None leaves a list out.
+    """
+
+    def made(**changed: Any) -> Path:
+        content: dict[str, Any] = {
+            "images": [picture(1), picture(2)],
+            "annotations": [box(1, 1, 3), box(2, 2, 4)],
+            "categories": [{"id": 3, "name": "cat"}, {"id": 4, "name": "dog"}],
+            **changed,
+        }
+        path = tmp_path / "gt.json"
+        path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+        return path
+
+    return made
+
+
+def picture(number: Any, **more: Any) -> dict[str, Any]:
+    return {"id": number, "file_name": f"{number}.jpg", "width": 64, "height": 48, **more}
+
+
+def box(number: Any, image: Any, category: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": [4, 5, 10, 20],
+        "area": 200,
+        "iscrowd": 0,
+        **more,
+    }
+
+
+def facts(truth: Annotations) -> dict[str, Any]:
+    """What a reader should have found: pictures, classes, and each object with its names."""
+    images = {one["id"]: one["file_name"] for one in truth.images}
+    names = {one["id"]: one["name"] for one in truth.categories}
+    objects = [
+        (images[b["image_id"]], names[b["category_id"]], b["bbox"], b["area"], b["iscrowd"])
+        for b in truth.boxes
+    ]
+    return {"images": sorted(images.values()), "names": list(names.values()), "objects": objects}
+
+
+PLAIN = {
+    "images": ["1.jpg", "2.jpg"],
+    "names": ["cat", "dog"],
+    "objects": [("1.jpg", "cat", [4, 5, 10, 20], 200, 0), ("2.jpg", "dog", [4, 5, 10, 20], 200, 0)],
+}
+
+
+def read(path: Path, **problems: int) -> Annotations:
+    """The file as train and eval read it; asserts the facts of the plain file and its problems."""
+    truth = read_annotations(path)
+    assert facts(truth) == PLAIN
+    collected = read_annotations(path, Findings())
+    assert facts(collected) == PLAIN
+    assert truth.findings.counts("error", "repaired") == problems
+    assert collected.findings.counts("error", "repaired") == problems
+    repaired_is_clean(collected, path.with_name("fixed.json"))
+    return truth
+
+
+def repaired_is_clean(truth: Annotations, path: Path) -> None:
+    """What a repaired file holds reads back the same, with nothing to repair."""
+    path.write_text(json.dumps(coco_from_annotations(truth), allow_nan=False))
+    again = read_annotations(path, Findings())
+    assert again.findings.problems == []
+    assert [facts(again)[key] for key in ("images", "objects")] == [
+        facts(truth)[key] for key in ("images", "objects")
+    ]
+    assert coco_from_annotations(again) == coco_from_annotations(truth)
+
+
+def test_the_plain_file_has_nothing_to_find(write: Write) -> None:
+    path = write()
+    truth = read(path)
+    assert (truth.findings.problems, truth.findings.notes) == ([], [])
+    assert coco_from_annotations(truth) == json.loads(path.read_text())
+
+
+def test_via_2_repeats_categories_and_has_ids_as_text(write: Write) -> None:
+    cat, dog = {"id": 3, "name": "cat"}, {"id": 4, "name": "dog", "supercategory": "type"}
+    path = write(
+        info={"year": 2024, "url": ""},
+        annotations=[box("1", "1", 3), box("2", "2", 4)],
+        categories=[cat, dog, cat, {**cat, "supercategory": "type"}],
+        licenses=[{"id": 1, "name": "Unknown License", "url": ""}],
+    )
+    truth = read(path, repeated_category=2, id_as_text=4)
+    assert truth.findings.problems[0]["examples"][0].startswith("categories[2] (id 3): ")
+    assert truth.results_as_in_file([{"image_id": 2, "category_id": 3}])[0]["image_id"] == 2
+    assert (truth.image_id("2"), truth.image_id(2.0), truth.image_id(7)) == (2, 2, None)
+
+
+def test_cvat_has_zeros_and_empty_texts_for_what_nobody_knows(write: Write) -> None:
+    more = {"license": 0, "flickr_url": "", "coco_url": "", "date_captured": 0}
+    path = write(
+        licenses=[{"name": "", "id": 0, "url": ""}],
+        info={"contributor": "", "date_created": "", "version": "", "year": ""},
+        images=[picture(1, **more), picture(2, **more)],
+        annotations=[
+            box(1, 1, 3, segmentation=[], attributes={"occluded": False, "rotation": 0.0}),
+            box(2, 2, 4, segmentation=[], attributes={"occluded": True}),
+        ],
+    )
+    truth = read(path)
+    fixed = coco_from_annotations(truth)
+    assert fixed["annotations"][0]["attributes"] == {"occluded": False, "rotation": 0.0}
+    assert fixed["licenses"][0]["id"] == fixed["images"][0]["license"] == 0
+
+
+def test_label_studio_counts_from_zero_and_keeps_its_backslashes(write: Write) -> None:
+    names = [f"images\\{i}.jpg" for i in range(2)]
+    path = write(
+        images=[{"width": 64, "height": 48, "id": i, "file_name": names[i]} for i in range(2)],
+        categories=[{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+        annotations=[box(i, i, i, segmentation=[], ignore=0) for i in range(2)],
+        info={"year": 2024, "version": "1.0", "contributor": "Label Studio"},
+    )
+    truth = read_annotations(path)
+    assert [image["file_name"] for image in truth.images] == names
+    assert [b["id"] for b in truth.boxes] == [1, 2]  # pycocotools takes 0 for "not matched"
+    assert truth.findings.problems == []
+    assert truth.findings.counts("note") == {"annotation_id_zero": 1}
+
+
+def test_roboflow_has_a_root_category_that_no_box_is_of(write: Write) -> None:
+    categories = [
+        {"id": 0, "name": "animals", "supercategory": "none"},
+        {"id": 3, "name": "cat", "supercategory": "animals"},
+        {"id": 4, "name": "dog", "supercategory": "animals"},
+    ]
+    truth = read_annotations(write(categories=categories))
+    assert [category["name"] for category in truth.categories] == ["animals", "cat", "dog"]
+    assert truth.findings.problems == []
+    assert truth.findings.counts("note") == {"root_category": 1}
+    assert truth.root_categories == {0}
+
+
+def test_a_supercategory_with_boxes_is_a_class_like_any_other(write: Write) -> None:
+    categories = [{"id": 3, "name": "cat"}, {"id": 4, "name": "dog", "supercategory": "cat"}]
+    truth = read(write(categories=categories))
+    assert truth.root_categories == set()
+
+
+def test_lvis_has_addresses_for_file_names_and_no_iscrowd(write: Write) -> None:
+    host = "http://images.cocodataset.org"
+    images = [
+        {"id": i, "width": 64, "height": 48, "coco_url": f"{host}/{folder}/{i:012d}.jpg"}
+        | {"neg_category_ids": [3], "not_exhaustive_category_ids": []}
+        for i, folder in ((1, "train2017"), (2, "val2017"))
+    ]
+    annotations = [box(1, 1, 3), box(2, 2, 4)]
+    for one in annotations:
+        del one["iscrowd"]
+    truth = read_annotations(write(images=images, annotations=annotations))
+    names = [image["file_name"] for image in truth.images]
+    assert names == ["train2017/000000000001.jpg", "val2017/000000000002.jpg"]
+    assert [b["iscrowd"] for b in truth.boxes] == [0, 0]
+    assert truth.findings.problems == []
+    assert truth.findings.counts("note") == {"file_name_from_url": 2}
+    assert truth.images[0]["neg_category_ids"] == [3]
+
+
+def test_azure_has_sizes_as_floats_and_may_lack_the_file_name(write: Write) -> None:
+    images = [
+        {"id": 1, "width": 64.0, "height": 48.0, "file_name": "1.jpg"},
+        {"id": 2, "width": 64.0, "height": 48.0, "file_name": "2.jpg"},
+    ]
+    truth = read(write(images=images))
+    assert [(type(i["width"]), i["width"]) for i in truth.images] == [(int, 64)] * 2
+    images[0] |= {"file_name": "", "coco_url": "AmlDatastore://image_data/a.jpg"}
+    images[1] |= {"file_name": None, "absolute_url": "https://x.blob.net/c/d/b.jpg?sv=1"}
+    names = [image["file_name"] for image in read_annotations(write(images=images)).images]
+    assert names == ["image_data/a.jpg", "d/b.jpg"]
+
+
+def test_kwcoco_may_leave_out_category_and_box(write: Write) -> None:
+    path = write(
+        videos=[{"id": 1, "name": "v"}],
+        images=[picture(1, name="one", video_id=1, frame_index=0), picture(2, auxiliary=[])],
+        annotations=[
+            box(1, 1, 3),
+            box(2, 2, 4),
+            box(3, 1, None),
+            box(4, 1, 3, bbox=None),
+            {"id": 5, "image_id": 2, "category_id": 3, "keypoints": [1, 2, 2]},
+            {"id": 6, "image_id": 2, "bbox": [1, 2, 3, 4]},
+        ],
+    )
+    truth = read(path, null_category=2, null_box=2)
+    assert coco_from_annotations(truth)["videos"] == [{"id": 1, "name": "v"}]
+    assert truth.dropped == 0
+
+
+def test_fiftyone_has_null_for_what_is_not_known(write: Write) -> None:
+    images = [picture(i, license=None, coco_url=None) for i in (1, 2)]
+    categories = [{"id": i, "name": n, "supercategory": None} for i, n in ((3, "cat"), (4, "dog"))]
+    read(write(images=images, categories=categories))
+
+
+def test_a_test_set_has_pictures_and_no_annotations(write: Write) -> None:
+    for path in (write(annotations=None), write(annotations=None, info={"description": "test"})):
+        truth = read_annotations(path)
+        assert (len(truth.images), truth.boxes, truth.annotated) == (2, (), False)
+        assert truth.findings.problems == []
+        assert "annotations" not in coco_from_annotations(truth)
+    path.write_text(path.read_text().replace('"categories"', '"annotations": null, "categories"'))
+    assert not read_annotations(path).annotated
+    assert read_annotations(write()).annotated
+    assert read_annotations(write(annotations=[])).annotated
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        *(({field: value}, "null_field") for field in ("area", "iscrowd") for value in (None, "")),
+        ({"difficult": None}, "null_field"),
+        ({"area": "200"}, "number_as_text"),
+        ({"area": "nan"}, "number_as_text"),
+        ({"area": -1}, "bad_area"),
+        ({"area": float("inf")}, "bad_area"),
+        ({"iscrowd": False}, "flag_as_truth_value"),
+        ({"iscrowd": "0"}, "number_as_text"),
+        ({"bbox": ["4", "5.0", 10, 20]}, "number_as_text"),
+        ({"bbox": "[4, 5, 10, 20]"}, "bbox_as_text"),
+        ({"bbox": {"x": 4, "y": 5, "width": 10, "height": 20}}, "bbox_as_object"),
+        ({"bbox": {"xmin": 4, "ymin": "5", "xmax": 14, "ymax": 25}}, "bbox_as_object"),
+        ({"image_id": "1"}, "id_as_text"),
+        ({"image_id": 1.0}, "id_as_fraction"),
+        ({"category_id": " 3.0 "}, "id_as_text"),
+        ({"category_id": None, "category_name": "cat"}, "id_by_name"),
+        ({"category_id": "cat"}, "id_by_name"),
+        ({"image_id": "1.jpg"}, "id_by_name"),
+        ({"id": None}, "annotation_without_id"),
+        ({"id": "1"}, "id_as_text"),
+        ({"id": 2}, "repeated_annotation_id"),
+        ({"id": "a"}, "id_not_a_number"),
+        ({"id": [1]}, "bad_annotation_id"),
+    ],
+)
+def test_a_field_whose_meaning_is_plain_is_put_right(
+    write: Write, change: dict[str, Any], kind: str
+) -> None:
+    problems = {kind: 1} | ({"bad_area": 1} if change.get("area") == "nan" else {})
+    truth = read(write(annotations=[box(1, 1, 3, **change), box(2, 2, 4)]), **problems)
+    place = truth.findings.problems[0]["examples"][0]
+    assert place.startswith("annotations[1]" if change.get("id") == 2 else "annotations[0]")
+
+
+def test_a_number_as_text_is_never_a_name(write: Write) -> None:
+    """0 of ids that count from 1 would else be the class named 0, and 1 the id of that class."""
+    path = write(
+        categories=[{"id": 1, "name": "0"}, {"id": 2, "name": "1"}],
+        annotations=[box(1, 1, "0"), box(2, 2, "1")],
+    )
+    with pytest.raises(BadFile, match="category_id '0' is not the id"):
+        read_annotations(path)
+
+
+def test_fields_that_are_absent_need_no_repair(write: Write) -> None:
+    bare = [{"id": i, "image_id": i, "category_id": i + 2, "bbox": [4, 5, 10, 20]} for i in (1, 2)]
+    read(write(annotations=bare))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"bbox": []}, "null_box"),
+        ({"bbox": [1, None, 3, 4]}, "null_box"),
+        ({"bbox": [1, 2, 0, 4]}, "box_without_area"),
+        ({"bbox": [1, 2, -3, -4]}, "box_without_area"),
+        ({"bbox": [1, 2, "nan", 4]}, "box_not_finite"),
+        ({"bbox": [1, 2, float("inf"), 4]}, "box_not_finite"),
+    ],
+)
+def test_an_annotation_that_is_no_box_is_left_out_and_found(
+    write: Write, change: dict[str, Any], kind: str
+) -> None:
+    path = write(annotations=[box(1, 1, 3), box(2, 2, 4), box(3, 1, 4, **change)])
+    truth = read_annotations(path)
+    assert facts(truth) == PLAIN
+    assert truth.findings.counts("repaired")[kind] == 1
+    assert truth.dropped == (kind != "null_box")
+    repaired_is_clean(truth, path.with_name("fixed.json"))
+
+
+def test_boxes_that_are_all_left_out_are_an_error(write: Write) -> None:
+    captions = [{"id": i, "image_id": i, "caption": "a cat"} for i in (1, 2)]
+    with pytest.raises(BadFile, match="none of 2 annotations has a bbox and category_id"):
+        read_annotations(write(annotations=captions))
+
+
+def test_ids_that_are_no_numbers_are_numbered_in_their_order(write: Write) -> None:
+    path = write(
+        images=[picture("img_b"), picture(1), picture("img_a")],
+        categories=[{"id": "cat", "name": "cat"}, {"id": 2**70, "name": "dog"}],
+        annotations=[box("x", "img_a", str(2**70)), box("y", 1, "cat"), box("z", "img_b", "cat")],
+    )
+    truth = read_annotations(path)
+    assert [image["id"] for image in truth.images] == [2, 1, 3]  # 1 is taken
+    assert facts(truth)["objects"] == [
+        ("img_a.jpg", "dog", [4, 5, 10, 20], 200, 0),
+        ("1.jpg", "cat", [4, 5, 10, 20], 200, 0),
+        ("img_b.jpg", "cat", [4, 5, 10, 20], 200, 0),
+    ]
+    assert [truth.image_id(v) for v in ("img_b", "1", "img_a", "no", 3, None)] == [
+        *(2, 1, 3, None, 3, None)
+    ]
+    assert (truth.category_id(2**70), truth.category_id("cat")) == (2, 1)
+    result = {"image_id": 3, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}
+    other = {**result, "image_id": 1}
+    assert truth.results_as_in_file([result, other]) == [
+        {**result, "image_id": "img_a", "category_id": 2**70},
+        {**result, "image_id": 1, "category_id": 2**70},
+    ]
+    assert truth.findings.counts("repaired") == {
+        "id_not_a_number": 2 + 1 + 3 + 4,
+        "id_too_large": 2,
+    }
+    repaired_is_clean(truth, path.with_name("fixed.json"))
+
+
+def test_categories_may_be_named_in_the_annotations_only(write: Write) -> None:
+    named = [box(1, 1, 3, category_name="cat"), box(2, 2, 4, category_name="dog")]
+    read(write(categories=None, annotations=named), no_categories_list=2)
+    for one in named:
+        del one["category_id"]
+    truth = read_annotations(write(categories=None, annotations=named))
+    assert facts(truth) == PLAIN
+    with pytest.raises(BadFile, match="there are no categories"):
+        read_annotations(write(categories=None))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\u0633\u06cc\u200c\u0627", "a\u00a0b", "\U0001f468\u200d\U0001f33e", "x, y: 'z'", "\ue000"],
+)
+def test_names_may_hold_anything_printable(write: Write, name: str) -> None:
+    categories = [{"id": 3, "name": name}, {"id": 4, "name": f" {name}2\u00a0"}]
+    truth = read_annotations(write(categories=categories))
+    assert [category["name"] for category in truth.categories] == [name, f"{name}2"]
+    assert truth.findings.counts("repaired") == {"blanks_around_name": 1}
+
+
+def test_a_number_for_a_name_is_taken_as_text(write: Write) -> None:
+    truth = read_annotations(write(categories=[{"id": 3, "name": 7}, {"id": 4, "name": "8"}]))
+    assert [category["name"] for category in truth.categories] == ["7", "8"]
+
+
+def test_categories_of_one_name_are_found_and_are_one_in_a_repaired_file(write: Write) -> None:
+    path = write(categories=[{"id": 3, "name": "cat"}, {"id": 4, "name": "cat "}])
+    truth = read_annotations(path)
+    assert [category["id"] for category in truth.categories] == [3, 4]
+    with pytest.raises(BadFile, match="category_id 'cat' is not the id"):
+        read_annotations(write(categories=truth.categories, annotations=[box(1, 1, "cat")]))
+    assert truth.findings.counts("fixable") == {"repeated_category_name": 1}
+    fixed = coco_from_annotations(truth)
+    assert fixed["categories"] == [{"id": 3, "name": "cat"}]
+    assert [one["category_id"] for one in fixed["annotations"]] == [3, 3]
+
+
+def test_an_equal_picture_entry_that_is_repeated_is_one(write: Write) -> None:
+    path = write(images=[picture(1), picture(2), picture("1")], annotations=[box(1, 1, 3)] * 2)
+    truth = read_annotations(path)
+    assert len(truth.images) == 2
+    assert truth.findings.counts("repaired")["repeated_image_id"] == 1
+
+
+def test_an_id_of_two_pictures_is_refused_and_means_neither(write: Write) -> None:
+    path = write(images=[picture(1), picture(2), picture(2, file_name="3.jpg")])
+    with pytest.raises(BadFile, match=r"images\[2\] \(id 2\): id occurs twice, .* file_name"):
+        read_annotations(path)
+    truth = read_annotations(path, Findings())
+    assert facts(truth)["images"] == ["1.jpg"]
+    assert truth.findings.counts("error") == {"repeated_image_id": 1, "reference_to_error": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_files_in_other_encodings_of_unicode(write: Write, encoding: str) -> None:
+    path = write(categories=[{"id": 3, "name": "cat"}, {"id": 4, "name": "dog"}])
+    path.write_bytes(path.read_text().encode(encoding))
+    read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'[{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}]', "of results"),
+        (b"[]", "got a list"),
+        (b"null", "got null"),
+        (b'{"images": [], "annotations": []}', "categories is absent"),
+        (b'{"images": {}, "annotations": [], "categories": []}', "images is {}"),
+        (b'{"shapes": [], "imagePath": "a.jpg"}', "LabelMe"),
+        (b'{"_via_img_metadata": {}}', "VIA project"),
+        (b'{"a": 1}\n{"a": 2}\n', "JSON Lines"),
+        (b"\x1f\x8b\x08\0", "gunzip"),
+        (b"PK\x03\x04", "zip archive"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b" \n", "it is empty"),
+        ('{"images": "é"}'.encode("latin-1"), "byte 12 is not UTF-8 text"),
+        (b"[" * 100_000, "nested too deep"),
+    ],
+)
+def test_a_file_that_is_something_else_is_called_by_its_name(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "gt.json").write_bytes(content)
+    for findings in (None, Findings()):
+        with pytest.raises(BadFile, match=words) as caught:
+            read_annotations(tmp_path / "gt.json", findings)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_picture_without_a_size_is_found_once(write: Write) -> None:
+    images = [picture(1), {"id": 2, "file_name": "2.jpg", "width": None}]
+    (error,) = read_annotations(write(images=images), Findings()).findings.errors
+    assert error == {
+        "kind": "image_without_size",
+        "count": 1,
+        "examples": [
+            "images[1] (id 2): width is null and height is absent; the picture has no size: "
+            "expected its width and height in pixels"
+        ],
+    }
+
+
+def test_errors_are_collected_and_their_entries_left_out(write: Write) -> None:
+    path = write(
+        images=[
+            picture(1),
+            picture(2),
+            3,
+            picture(None),
+            picture(5, file_name=None),
+            picture(6, width=0),
+        ],
+        categories=[{"id": 3, "name": "cat"}, {"id": 4, "name": "dog"}, {"id": 5}, None],
+        annotations=[
+            *(box(1, 1, 3), box(2, 2, 4), box(3, 77, 3), box(4, 1, 88), box(5, 5, 3), box(6, 6, 3)),
+            *(box(7, 1, 5), box(8, 1, 3, bbox=[1, 2]), box(9, 1, 3, iscrowd=7), "x"),
+        ],
+    )
+    with pytest.raises(BadFile, match=r"gt\.json: images\[2\] is 3; expected an object"):
+        read_annotations(path)
+    truth = read_annotations(path, Findings())
+    assert truth.findings.counts("error") == {
+        "bad_entry": 3,
+        "bad_id": 1,
+        "missing_file_name": 1,
+        "image_without_size": 1,
+        "bad_name": 1,
+        "unknown_image": 1,
+        "unknown_category": 1,
+        "reference_to_error": 2,
+        "bad_box": 1,
+        "bad_flag": 1,
+    }
+    examples = {one["kind"]: one["examples"] for one in truth.findings.errors}
+    assert examples["unknown_image"] == [
+        "annotations[2] (id 3): image_id 77 is not the id of an entry in images"
+    ]
+    assert examples["image_without_size"][0].startswith("images[5] (id 6): width is 0; the picture")
+    # a size can be read from the picture, so the entry stays; a repaired file lacks it
+    assert [(image["id"], image["width"]) for image in truth.images] == [(1, 64), (2, 64), (6, 0)]
+    assert [b["id"] for b in truth.boxes] == [1, 2, 6]
+    fixed = coco_from_annotations(truth)
+    assert [image["id"] for image in fixed["images"]] == [1, 2]
+    assert [b["id"] for b in fixed["annotations"]] == [1, 2]

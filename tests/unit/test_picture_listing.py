@@ -1,0 +1,47 @@
+"""Which files of a folder are pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
+
+from ssd_small.errors import BadFile  # noqa: E402
+from ssd_small.pictures.listing import image_suffixes, list_images  # noqa: E402
+from ssd_small.pictures.reading import read_image  # noqa: E402
+
+
+def test_every_ending_is_one_that_the_codec_reads(tmp_path: Path) -> None:
+    pixels = np.full((64, 96, 3), 90, np.uint8)
+    for ending in image_suffixes():
+        path = tmp_path / f"a{ending}"
+        written = ".jpg" if ending == ".jfif" else ending
+        grey = ending in (".pgm", ".pbm")
+        done, content = cv2.imencode(written, pixels[:, :, 0] if grey else pixels)
+        assert done
+        path.write_bytes(content.tobytes())
+        assert read_image(path).shape == (64, 96, 3), ending
+    assert [one.suffix for one in list_images(tmp_path).files] == sorted(image_suffixes())
+    assert {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".ppm"} <= {*image_suffixes()}
+
+
+def test_what_is_passed_over_is_counted_and_hidden_files_are_nothing(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", "c.txt", "d.txt", "e.json", "f", "._a.png", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "more.png").mkdir()
+    listing = list_images(tmp_path)
+    assert [one.name for one in listing.files] == ["a.png", "b.JPG"]
+    assert listing.passed_over == {".txt": 2, ".json": 1, "without ending": 1, "folder": 1}
+    assert listing.note() == (
+        "passed over what is no picture by its name: 2 .txt, 1 .json, 1 folder, 1 without ending"
+    )
+    assert list_images([tmp_path / "a.png"]).note() is None
+
+
+def test_a_folder_without_pictures_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"x")
+    with pytest.raises(BadFile, match=r"holds no image .*there is 1 \.txt in it"):
+        list_images(tmp_path)
