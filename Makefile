@@ -132,7 +132,7 @@ $(LOWEST)/.installed: setup.cfg tests/lowest/lower_bounds.py
 	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)
 	$(PYTHON) tests/lowest/lower_bounds.py > $(BUILD)/lowest/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --constraint $(BUILD)/lowest/constraints.txt \
-	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),train,tensorrt-rtx]"
+	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,train,tensorrt-rtx]"
 	touch $@
 
 # all that building, testing and the README's commands leave here; the environments stay
