@@ -87,7 +87,10 @@ test-python:
 
 # the checkout is tested as it lies here, since installing it would build the libraries again
 test-handover: $(HANDOVER)/.installed
-	$(HANDOVER)/bin/python -m pytest tests/handover
+	mkdir -p $(BUILD)/handover
+	$(BIN)/ssd-small export --weights digits/mobilenet_v1_s1l0 --inline -o $(BUILD)/handover/inline.onnx
+	$(BIN)/ssd-small export --weights digits/mobilenet_v1_s1l0 -o $(BUILD)/handover/plain.onnx
+	SSD_SMALL_ONNX=$(BUILD)/handover $(HANDOVER)/bin/python -m pytest tests/handover
 
 # Building fiftyone-db downloads MongoDB, unless it is for a system that it does not know, and labels
 # need none. That wheel must stay out of pip's cache, where another fiftyone would be given it.
@@ -95,8 +98,8 @@ $(HANDOVER)/.installed: Makefile
 	test -x $(HANDOVER)/bin/python || $(PYTHON) -m venv $(HANDOVER)
 	FODB_SYSTEM=none $(HANDOVER)/bin/python -m pip install --quiet --no-cache-dir --no-deps \
 	  --config-settings=--build-option=--plat-name=any fiftyone-db
-	$(HANDOVER)/bin/python -m pip install --quiet fiftyone mean-average-precision numpy \
-	  pandas pytest supervision
+	$(HANDOVER)/bin/python -m pip install --quiet fiftyone mean-average-precision numpy onnx \
+	  onnx-graphsurgeon onnxruntime onnxslim openvino pandas polygraphy pytest supervision
 	touch $@
 
 # the commands from checkpoint to score, as installed from a wheel, at the other end of what setup.cfg

@@ -24,6 +24,7 @@ from ..artefacts.onnx_file import drop_function
 from ..artefacts.tensors import DETECTIONS, HEADS
 from ..errors import BadFile
 from ..postprocess import PostprocessParams
+from .plain_shapes import initializers_from_constants
 from .unused import drop_unused
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def inlined(model: ModelProto) -> ModelProto:
     flat: ModelProto = inliner.inline_local_functions(model)
     for entry in [o for o in flat.opset_import if o.domain == DOMAIN]:
         flat.opset_import.remove(entry)
+    initializers_from_constants(flat)
     return flat
 
 

@@ -15,12 +15,8 @@ def plain_shapes(model: ModelProto) -> None:
     PyTorch writes the batch into the shape by Shape, Squeeze and Concat, which OpenCV's reader
     does not follow. ONNX: "0 means that the dimension is copied from the input".
     """
+    initializers_from_constants(model)
     graph = model.graph
-    for node in graph.node:
-        if node.op_type == "Constant":
-            graph.initializer.append(numpy_helper.from_array(_constant(node), node.output[0]))
-    for node in [node for node in graph.node if node.op_type == "Constant"]:
-        graph.node.remove(node)
     made = {name: node for node in graph.node for name in node.output}
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
@@ -39,6 +35,15 @@ def plain_shapes(model: ModelProto) -> None:
         for attribute in [a for a in node.attribute if a.name == "allowzero"]:
             node.attribute.remove(attribute)
     drop_unused(model)
+
+
+def initializers_from_constants(model: ModelProto) -> None:
+    """Make an initializer of each Constant node: some tools take its floats for doubles."""
+    graph = model.graph
+    constants = [node for node in graph.node if node.op_type == "Constant"]
+    for node in constants:
+        graph.initializer.append(numpy_helper.from_array(_constant(node), node.output[0]))
+        graph.node.remove(node)
 
 
 def _is_batch(name: str, made: dict[str, NodeProto], images: str) -> bool:
