@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--model", "models", metavar="NAME", multiple=True, help="Network; repeatable.")
 @click.option(
-    "--engine", "engines", type=FILE, multiple=True, help="Engine or ONNX file; repeatable."
+    "--engine", "engines", type=FILE, multiple=True, help="Engine, ONNX file; repeatable."
 )
 @click.option(
     "--precision",
