@@ -65,6 +65,10 @@ class OutputError(BadFile):
     """A file cannot be written (permission, full disk): exit 4."""
 
 
+class Note(UserWarning):
+    """What a user should know although it stops nothing; the command line prints it as a note."""
+
+
 def quoted(value: object) -> str:
     """A value as a message shows it: on one line, cut."""
     # a whole number of many digits takes long to be written out, or is refused

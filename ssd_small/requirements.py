@@ -15,6 +15,7 @@ from .errors import MissingRequirement
 EXTRA_OF_MODULE = {
     "torch": "torch",
     "torchvision": "torch",
+    "safetensors": "torch",
     "onnx": "onnx",
     "onnxscript": "onnx",
     "onnxruntime": "onnxruntime",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from ssd_small.datasets.check import DataCheck, check_data, content_from_check
+from ssd_small.datasets.coco import read_annotations
+from ssd_small.datasets.findings import Findings
 
 Content = dict[str, Any]
 WIDTH, HEIGHT = 160, 120
@@ -153,3 +157,28 @@ DAMAGES = {
     "null_flag": Damage("null_field", 1, _field("iscrowd", None)),
     "bad_box": Damage("bad_box", 1, _field("bbox", [1, 2, 3])),
 }
+
+
+def copy_of(pictures: Path, folder: Path) -> tuple[Content, Path]:
+    folder.mkdir()
+    for file in pictures.glob("*.png"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    return json.loads((pictures / "truth.json").read_text()), folder
+
+
+def check(content: Content, folder: Path) -> DataCheck:
+    path = write(content, folder.parent / f"{folder.name}.json")
+    return check_data(read_annotations(path, Findings()), folder, compare=False)
+
+
+def counts(found: Iterable[dict[str, Any]]) -> dict[str, int]:
+    return {one["kind"]: one["count"] for one in found}
+
+
+def problems(content: Content, folder: Path) -> dict[str, int]:
+    return counts(check(content, folder).findings.problems)
+
+
+def fixed(content: Content, folder: Path) -> Content:
+    """The repaired file, as it is read back."""
+    return json.loads(json.dumps(content_from_check(check(content, folder))))

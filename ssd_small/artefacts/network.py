@@ -102,7 +102,7 @@ def _check_record(own: Description, state: dict[str, Tensor], path: Path) -> Non
         )
     spec = spec_from_description(own)
     check_against_spec(own, spec, path)
-    from ..models.checkpoint import count_differences
+    from ..models.fit import count_differences
 
     differing = count_differences(spec, own.num_classes, own.width, state)
     if differing:

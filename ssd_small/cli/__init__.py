@@ -6,13 +6,16 @@ import errno
 import io
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import click
 
 from .._version import __version__
-from ..errors import BadFile, SsdSmallError, UsageError
+from ..errors import BadFile, Note, SsdSmallError, UsageError
 
 #: subcommand -> its line in --help; listed here so that --help imports no subcommand
 _COMMANDS = {
@@ -24,6 +27,7 @@ _COMMANDS = {
     "eval": "Score detections with the COCO metric.",
     "detect": "Detect objects in pictures.",
     "check-data": "Find what train and eval would stumble on in a data set.",
+    "convert": "Convert Pascal VOC, YOLO or CSV annotations to COCO format.",
     "convert-voc": "Convert Pascal VOC annotations to COCO format.",
     "digits": "Write the demo's data set.",
     "inspect": "Show what is inside an engine.",
@@ -43,6 +47,25 @@ class _NoCommand(Exception):
     """Nothing was asked for; holds the help. click 8.1 would call that success."""
 
 
+@contextmanager
+def _notes_as_lines() -> Iterator[None]:
+    """Show a :class:`Note` as one line, once; Python would show where in the code it arose."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Note)
+        show = warnings.showwarning
+
+        def show_note(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, Note):
+                show(message, category, *place, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                click.echo(f"note: {message}", err=True)
+
+        warnings.showwarning = show_note
+        yield
+
+
 class _LazyGroup(click.Group):
     """Imports ``cli/<name>.py`` only when ``<name>`` is called."""
 
@@ -54,7 +77,8 @@ class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; click would end a closed pipe with exit 1."""
         try:
-            return super().invoke(ctx)
+            with _notes_as_lines():
+                return super().invoke(ctx)
         except BrokenPipeError as error:
             raise _ReaderGone from error
 

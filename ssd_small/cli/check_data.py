@@ -15,6 +15,7 @@ from .options import FILE, FOLDER, json_option, note, print_json, progress_bar, 
 
 if TYPE_CHECKING:
     from ..datasets.check import DataCheck
+    from ..datasets.picture_facts import PictureFacts
 
 
 @click.command()
@@ -63,15 +64,14 @@ def command(
     findings = Findings()
     findings.update(check.findings)
     note_copies(check, findings)
-    facts = check.facts
+    others: list[PictureFacts] = []
     if val_annotations is not None:
         val = _check(val_annotations, val_images, val_sets, compare)
         findings.update(val.findings, f"{val_annotations.name}: ")
         find_in_both(check, val, findings)
         find_missing_classes(check, val, findings)
-        facts = [*facts, *val.facts]
-    if images is not None:
-        note_unlisted(facts, images, findings)
+        others = val.facts
+    note_unlisted(check.facts, others, findings)
     if not compare:
         findings.note(
             "copies_not_looked_for",
@@ -164,4 +164,4 @@ def _write(path: Path, check: DataCheck) -> None:
     from ..files import write_bytes
 
     write_bytes(path, json.dumps(content_from_check(check)).encode())
-    note(f"{path}: {len(check.images)} images, {len(check.boxes)} boxes, put right")
+    note(f"{path}: {len(check.images)} images, {len(check.boxes)} boxes")

@@ -7,6 +7,7 @@ two data sets.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -76,14 +77,15 @@ def match_classes(annotations: Annotations, labels: Sequence[str]) -> ClassMatch
             nothing matches and the numbers differ; names both sides.
     """
     by_name = category_ids_by_name(annotations, labels)
-    lacking = [name for name in labels if name not in by_name]
+    ids = {_form(name): key for name, key in by_name.items()}
+    lacking = [name for name in labels if _form(name) not in ids]
     if len(lacking) == len(labels):
         if len(by_name) != len(labels):  # a network that learned those that only head others too
             every = [str(category["name"]) for category in annotations.categories]
             by_name = category_ids_by_name(annotations, every)
         return _by_order(annotations, by_name, labels)
-    counts, known = _counts(annotations), set(labels)
-    unlabelled = [name for name in by_name if name not in known]
+    counts, known = _counts(annotations), set(map(_form, labels))
+    unlabelled = [name for name in by_name if _form(name) not in known]
     with_boxes = [name for name in unlabelled if counts[by_name[name]]]
     if with_boxes:
         raise BadFile(_fault(annotations, with_boxes, counts[by_name[with_boxes[0]]], lacking))
@@ -98,7 +100,7 @@ def match_classes(annotations: Annotations, labels: Sequence[str]) -> ClassMatch
             f"{annotations.path} has no {_listed('category', 'categories', lacking)}, which the "
             f"network finds; the other {len(labels) - len(lacking)} classes are scored"
         )
-    return ClassMatch(tuple(by_name.get(name) for name in labels), notes=tuple(notes))
+    return ClassMatch(tuple(ids.get(_form(name)) for name in labels), notes=tuple(notes))
 
 
 def near_match(name: str, others: Collection[str]) -> str | None:
@@ -170,8 +172,14 @@ def _by_order(
     return ClassMatch(tuple(by_name.values()), by_order, (note,))
 
 
+def _form(name: str) -> str:
+    """One of the forms in which unicode writes an accented letter; people see no difference."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _loose(name: str) -> str:
-    return "".join(sign for sign in name.casefold() if not sign.isspace() and sign not in "_-")
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(sign for sign in plain if not sign.isspace() and sign not in "_-")
 
 
 def _listed(one: str, many: str, names: Sequence[str]) -> str:

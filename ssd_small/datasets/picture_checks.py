@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,11 +108,25 @@ def _text(sizes: Sequence[Size]) -> str:
     return " or turned ".join(dict.fromkeys(f"{width}x{height}" for height, width in sizes))
 
 
-def note_unlisted(facts: Sequence[PictureFacts], folder: Path, findings: Findings) -> None:
-    """Note the picture files of a folder, and of those in it, that no entry names."""
-    listed = {one.path.resolve() for one in facts if one.path is not None}
-    for path in sorted(folder.rglob("*")):
-        place = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in place.parts)
-        if is_image_name(path) and not hidden and path.resolve() not in listed:
-            findings.note("unlisted_picture", str(place))
+def note_unlisted(
+    facts: Sequence[PictureFacts], others: Sequence[PictureFacts], findings: Findings
+) -> None:
+    """Note the picture files that no entry names, beside and below those that entries name.
+
+    Args:
+        facts: of the pictures of a set.
+        others: of pictures of another one, which may lie in the same folder.
+        findings: takes the notes.
+    """
+    paths = [one.path for one in facts if one.path is not None]
+    if not paths:
+        return
+    listed = {one.path.resolve() for one in (*facts, *others) if one.path is not None}
+    # of a folder of several sets only that of the one which is listed
+    top = os.path.commonpath([path.parent for path in paths])
+    # passes over folders that may not be read, or vanish
+    for place, folders, names in os.walk(top):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(place, name) for name in sorted(names)):
+            if is_image_name(path) and path.resolve() not in listed:
+                findings.note("unlisted_picture", str(path))

@@ -76,7 +76,7 @@ def picture_facts(
 
 def _facts(image: dict[str, Any], *, folder: PictureFolder, compare: bool) -> PictureFacts:
     try:
-        place = folder.place(image["file_name"])
+        place = folder.place_of(image)
     except BadFile as error:
         return PictureFacts("missing", message=error.command_line)
     if place is None:

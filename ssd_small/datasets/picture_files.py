@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from ..errors import BadFile, quoted
@@ -20,8 +20,12 @@ from .coco import Annotations
 #: a name of another machine: from a root, a drive, a home or an address
 _ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]+://")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+#: where entries have the address of their picture
+_ADDRESSES = ("coco_url", "absolute_url")
 #: how Label Studio writes a file that it was told the place of
 _LOCAL_FILE = re.compile(r".*/local-files/\?d=([^&#]*)", re.DOTALL)
+#: what Label Studio puts before the name of a file that was uploaded to it
+_UPLOADED = re.compile(r".*/data/upload/.*?([0-9a-f]{8}-)[^/]+", re.DOTALL)
 #: names tried for the advice where pictures are missing, and folders shown in it
 _TRIED, _ADVISED = 50, 3
 
@@ -69,10 +73,22 @@ class PictureFolder:
             (_INSIDE, [[parts for one in near for parts in self._inside(one)]]),
             # of names from elsewhere the longest end that is here
             (_END, _ends(far)),
+            (_END, _ends(_as_uploaded(file_name))),
         ):
             for group in groups:
                 if path := self._only([p for one in group for p in self._files(one)], file_name):
                     return _Place(path, how)
+        return None
+
+    def place_of(self, image: Mapping[str, Any]) -> _Place | None:
+        """The file of an image's entry: by its name, which may be the end of its address."""
+        name = image["file_name"]
+        if found := self.place(name):
+            return found
+        for key in _ADDRESSES:
+            address = image.get(key)
+            if isinstance(address, str) and unquote(address).endswith(f"/{unquote(name)}"):
+                return self.place(address)
         return None
 
     def _inside(self, parts: _Parts) -> Iterator[_Parts]:
@@ -149,13 +165,18 @@ def image_paths(
     """
     pictures = PictureFolder(folder)
     names = [image["file_name"] for image in annotations.images]
-    found = [pictures.place(name) for name in names]
+    found = [pictures.place_of(image) for image in annotations.images]
     missing = [name for name, one in zip(names, found, strict=True) if one is None]
     if missing and not (some and len(missing) < len(names)):
         raise BadFile(
             f"{len(missing)} of {len(names)} images of {annotations.path} are not in {folder}, the "
             f"first is {quoted(missing[0])} (tried {pictures.folder / missing[0]} and other "
             f"spellings); pass the right {option}{_advice(pictures.folder, missing[:_TRIED])}"
+        )
+    if missing and (advice := _advice(pictures.folder, missing[:_TRIED])):
+        say(
+            f"{len(missing)} of {len(names)} images of {annotations.path} are not in {folder}, the "
+            f"first is {quoted(missing[0])}{advice}"
         )
     places = [
         _Place(pictures.folder / name, "") if one is None else one
@@ -194,7 +215,8 @@ def _advice(folder: Path, missing: Sequence[str]) -> str:
         below = sorted(path for path in folder.iterdir() if path.is_dir())
     except OSError:
         below = []
-    above = [*folder.parents][:3]
+    # the current folder has no name to cut off
+    above = [*(folder if folder.name else folder.resolve()).parents][:3]
     fitting = []
     for place in (*above, *below):
         pictures = PictureFolder(place)
@@ -233,6 +255,14 @@ def _readings(file_name: str) -> tuple[list[_Parts], list[_Parts]]:
     for group in (near, far):
         group += [tuple(quote(part, safe="") for part in parts) for parts in group]
     return list(dict.fromkeys(near)), list(dict.fromkeys(far))
+
+
+def _as_uploaded(file_name: str) -> list[_Parts]:
+    """The name that a file had before it was uploaded to Label Studio."""
+    found = _UPLOADED.fullmatch(file_name)
+    if found is None:
+        return []
+    return _readings(file_name[: found.start(1)] + file_name[found.end(1) :])[1]
 
 
 def _ends(readings: Sequence[_Parts]) -> Iterator[list[_Parts]]:

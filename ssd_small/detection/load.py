@@ -11,7 +11,7 @@ from ..artefacts.network import Labels, labels_from, network_from_checkpoint
 from ..artefacts.sidecar import ENGINE_SUFFIXES, find_sidecar
 from ..errors import BadFile, MissingRequirement, UsageError
 from ..models.registry import get_spec, spec_from_experiment
-from ..models.shipped import find_shipped, shipped_checkpoints
+from ..models.shipped import advice_on_missing, find_shipped, shipped_checkpoints
 from ..requirements import require
 from ..runtimes import Runtime, gpu_index, open_engine, open_onnx
 from .detector import USUAL_BATCH, Detector
@@ -203,12 +203,16 @@ def _kind(path: Path) -> str:
     """What a file is: by the sidecar beside it, by its ending, else a checkpoint."""
     if find_shipped(path) is not None:
         return "checkpoint"
-    if not path.exists():
-        names = ", ".join(one.name for one in shipped_checkpoints())
-        raise BadFile(
-            f"{path} does not exist; expected an engine, an ONNX file, a checkpoint, or a shipped "
-            f"one ({names})"
-        )
+    names = ", ".join(one.name for one in shipped_checkpoints())
+    expected = f"an engine, an ONNX file, a checkpoint, or a shipped one ({names})"
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        advice = advice_on_missing(path, expected)
+        raise BadFile(f"{path} does not exist; {advice}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadFile(f"cannot read {path}: {reason}; expected {expected}") from error
     if path.is_dir():
         raise BadFile(f"{path} is a folder; expected an engine, an ONNX file or a checkpoint in it")
     if find_sidecar(path) is not None or path.suffix.lower() in ENGINE_SUFFIXES:

@@ -18,6 +18,7 @@ from ..requirements import EXTRA_OF_MODULE
 from ..runtimes.gpu import Gpus, gpus
 from ..runtimes.plugin_library import ENVIRONMENT, PLUGIN_VERSION, find_plugin, load_plugin
 from ..runtimes.tensorrt_module import MODULES
+from .exercises import EXERCISES, Wrong, exercise_native_library
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ _MODULE_OF = {
 }
 _DISTRIBUTIONS = (
     "torch",
+    "safetensors",
     "onnx",
     "onnxruntime",
     "tensorrt",
@@ -71,30 +73,49 @@ def examine() -> list[Finding]:
 
 
 def package_finding(name: str) -> Finding:
-    """Whether a distribution is installed, and in which version."""
+    """Whether a distribution is installed and does the least of its work, and in which version."""
     module = _MODULE_OF.get(name, name)
-    if find_spec(module) is None:
-        extra = EXTRA_OF_MODULE.get(module)
-        line = f"pip install 'ssd-small[{extra}]'" if extra else f"pip install {name}"
-        return Finding(name, False, "not installed", line)
+    extra = EXTRA_OF_MODULE.get(module)
+    package = f"'ssd-small[{extra}]'" if extra else name
+    if not _is_found(module):
+        return Finding(name, False, "not installed", f"pip install {package}")
     try:
-        return Finding(name, True, metadata.version(name))
+        EXERCISES[name]()
+    except Exception as error:  # whatever goes wrong inside a package
+        line = " ".join(str(error).split()) or type(error).__name__
+        state = f"{_version(name, module)} is installed and does not work: {line[:200]}"
+        return Finding(name, False, state, f"pip install --force-reinstall {package}")
+    return Finding(name, True, _version(name, module))
+
+
+def _is_found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a finder's own way to say no
+        return False
+
+
+def _version(name: str, module: str) -> str:
+    try:
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
         # the module tensorrt comes in packages of several names, such as tensorrt-cu12
         providers = metadata.packages_distributions().get(module)
-        version = metadata.version(providers[0]) if providers else "version not known"
-        return Finding(name, True, version)
+        return metadata.version(providers[0]) if providers else "version not known"
 
 
 def _native_library() -> Finding:
     subject = "native decode+NMS library"
+    remedy = "pip install --force-reinstall ssd-small (with a C++ compiler present)"
     try:
         if native.is_available():
-            return Finding(subject, True, "loads")
+            exercise_native_library()
+            return Finding(subject, True, "gives what the numpy oracle gives")
     except SsdSmallError as error:
         return Finding(subject, False, error.command_line, error.command_line.rpartition("; ")[2])
+    except Wrong as error:
+        return Finding(subject, False, f"loads and {error}", remedy)
     state = "not built: the numpy oracle does its work, slowly"
-    remedy = "pip install --force-reinstall ssd-small (with a C++ compiler present)"
     return Finding(subject, False, state, remedy)
 
 
@@ -114,11 +135,12 @@ def _gpu_findings(found: Gpus) -> Iterator[Finding]:
 def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
     """The plugin library is found, and the first of these modules that is installed loads it."""
     subject = "TensorRT plugin"
-    module = next((m for m in modules if find_spec(m) is not None), None)
+    module = next((m for m in modules if _is_found(m)), None)
     try:
         path = find_plugin()
         if module is None:
-            return Finding(subject, True, f"{path.name} found; no TensorRT to load it")
+            state = f"{path.name} found, and not tried: no TensorRT to load it"
+            return Finding(subject, False, state, "pip install 'ssd-small[tensorrt-rtx]'")
         load_plugin(importlib.import_module(module))
     except SsdSmallError as error:
         remedy = "pip install --force-reinstall ssd-small (with nvcc present)"

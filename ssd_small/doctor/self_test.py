@@ -33,14 +33,15 @@ def self_test(seed: int = 0) -> list[Finding]:
     Raises:
         MissingRequirement: torch, onnx or the target is not installed.
     """
+    from ..requirements import require
+
+    # before the imports below, which take these as given
+    torch, _, _ = (require(name, "the self-test") for name in ("torch", "onnx", "onnxscript"))
     from ..artefacts.build_options import BuildOptions
+    from ..artefacts.description import description_from_spec
     from ..export.build_engine import build_engine, resolve_target
     from ..export.onnx_file import write_onnx
     from ..export.to_onnx import onnx_from_network
-    from ..requirements import require
-
-    torch = require("torch", "the self-test")
-    from ..artefacts.description import description_from_spec
     from ..models.network import create_model
     from ..runtimes import HeadOutputs, open_engine
     from ..runtimes.torch import TorchRuntime
@@ -55,6 +56,7 @@ def self_test(seed: int = 0) -> list[Finding]:
     target = resolve_target("auto")
     findings = []
     if target == "onnxruntime":
+        require("onnxruntime", "the self-test")
         state = f"not executed: {gpus().fault or 'no GPU'}"
         remedy = "on a machine with an NVIDIA GPU and driver: ssd-small doctor --self-test"
         findings.append(Finding("TensorRT engine", False, state, remedy))

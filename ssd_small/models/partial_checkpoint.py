@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile
-from .checkpoint import (
-    COUNTER,
-    StateDict,
-    check_values,
-    read_checkpoint,
-    recorded_model,
-    width_from_state,
-)
+from .checkpoint import read_checkpoint, recorded_model
+from .containers import COUNTER, StateDict
+from .fit import misfit_hint, width_from_state
 from .network import SsdNetwork
 from .shipped import find_shipped
+from .weight_values import check_types, weights_in_float32
 
 #: tensors of another shape that an error names: all of two heads
 _MOST_NAMED = 24
@@ -79,12 +75,15 @@ def load_fitting(net: SsdNetwork, path: str | Path) -> PartialLoad:
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     if not any(key.startswith("base.") for key in fitting):
         raise BadFile(_no_fit(net, state, path))
-    check_values(own, fitting, path)
+    check_types(own, fitting, path)
+    fitting = weights_in_float32(own, fitting, path)
     counted = {
         key: value
         for key, value in counters.items()
         if key.removesuffix(COUNTER) + "running_mean" in fitting and value.ndim == 0
     }
+    check_types(net.state_dict(), counted, path)
+    counted = weights_in_float32(net.state_dict(), counted, path)
     net.load_state_dict(fitting | counted, strict=False)
     return PartialLoad(
         len(fitting),
@@ -140,8 +139,8 @@ def load_matching(net: SsdNetwork, path: str | Path, substrings: Sequence[str]) 
             f"{net.spec.name} (keys with {' or '.join(substrings)}: {found}); take a checkpoint "
             "with the published keys, or another --init-scope"
         )
-    check_values(own, known, path)
-    net.load_state_dict(known, strict=False)
+    check_types(own, known, path)
+    net.load_state_dict(weights_in_float32(own, known, path), strict=False)
     counted = {key for key in (*state, *own) if key.endswith(COUNTER)}
     return PartialLoad(
         len(known.keys() - counted),
@@ -157,7 +156,7 @@ def _no_fit(net: SsdNetwork, state: StateDict, path: str | Path) -> str:
     if width is not None and width_from_state(net.state_dict(), net.spec) != width:
         hint = f"it has width {width:g}: pass --width {width:g}, or none"
     else:
-        hint = "choose the --model it was trained as"
+        hint = misfit_hint(net, state, "base.", "")
     found = f"such as {next(iter(state))}" if state else "none"
     return (
         f"nothing of checkpoint {path} fits the backbone of {net.spec.name} with width "

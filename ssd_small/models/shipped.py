@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -66,7 +67,24 @@ def shipped_checkpoints() -> tuple[ShippedCheckpoint, ...]:
 
 def find_shipped(weights: str | Path | None) -> ShippedCheckpoint | None:
     """The shipped checkpoint that ``weights`` names; None for an existing file or another name."""
-    if weights is None or Path(weights).exists():
+    try:
+        if weights is None or Path(weights).exists():
+            return None
+    except (OSError, ValueError):  # a folder that may not be read, a name that is too long
         return None
     named = Path(weights).as_posix()
     return next((one for one in shipped_checkpoints() if one.name == named), None)
+
+
+def advice_on_missing(path: str | Path, expected: str = "a file written by torch.save") -> str:
+    """What to do about weights that are not there: names like theirs, where they look like one."""
+    names = {one.name.lower(): one.name for one in shipped_checkpoints()}
+    given = Path(path).as_posix().lower()
+    near = difflib.get_close_matches(given, names, 3, 0.75)
+    near += [n for n in names if n.endswith(f"/{given}") and n not in near]
+    folder, slash, rest = given.rpartition("/")
+    known = slash and folder in {name.partition("/")[0] for name in names} and "." not in rest
+    if not near and not known:
+        return f"expected {expected}"
+    meant = f"did you mean {' or '.join(names[n] for n in near)}? " if near else ""
+    return f"{meant}the package has {', '.join(names.values())}"

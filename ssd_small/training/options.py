@@ -9,7 +9,7 @@ from typing import Any
 
 from ..artefacts.network import open_checkpoint, spec_of
 from ..errors import BadFile, UsageError
-from ..models.checkpoint import width_from_state
+from ..models.fit import width_from_state
 from ..models.from_config import spec_from_config
 from ..models.registry import get_spec, known_models
 from ..models.shipped import find_shipped

@@ -28,7 +28,7 @@ from .cpu import training_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
 from .evaluation import PROTOCOL, evaluate_network
-from .initialise import initial_network
+from .initialise import classes_line, initial_network
 from .job import TrainingJob
 from .pictures import PictureBatches
 from .recipe import Recipe, changed_for_random_weights
@@ -85,6 +85,9 @@ def _run(job: TrainingJob) -> dict[str, Any]:
             *(job.spec, data.num_classes, job.width, job.recipe, weights, job.init_scope),
             say=notes.append,
         )
+        if weights is not None and job.init_scope in ("all", "fitting"):
+            line = classes_line(weights, data.labels)
+            notes += [] if line is None else [f"note: {line}"]
         learner = Learner.of(net, job.recipe, processes)
         notes += [*_recipe_notes(net, job.recipe), *_size_notes(net, data)]
         batches = PictureBatches(data, net, job.recipe, processes, job.workers, job.skip_unreadable)

@@ -14,9 +14,9 @@ torch = pytest.importorskip("torch")
 
 EXPORT = ("export", "--model", "mobilenet_v1", "--output")
 MAKERS: dict[str, tuple[Callable[[Path], bytes], str]] = {
-    "zero bytes": (lambda good: b"", "truncated or no checkpoint"),
-    "half of it": (lambda good: good.read_bytes()[:20000], "truncated or no checkpoint"),
-    "text": (lambda good: b"hello", "truncated or no checkpoint"),
+    "zero bytes": (lambda good: b"", "it is empty"),
+    "half of it": (lambda good: good.read_bytes()[:20000], "it is truncated or damaged"),
+    "text": (lambda good: b"hello", "it is a text file"),
 }
 
 
@@ -38,7 +38,7 @@ def test_damaged_checkpoint(kind, refuse, checkpoint, tmp_path):
     make, reason = MAKERS[kind]
     path = tmp_path / "w.pth"
     path.write_bytes(make(checkpoint))
-    refuse(path, "w.pth", reason, "torch.save")
+    refuse(path, "w.pth", reason)
 
 
 def test_missing_checkpoint_and_folder(refuse, tmp_path):
@@ -54,8 +54,9 @@ class _Evil:
         return os.mkdir, (str(self.witness),)
 
 
-def test_a_file_of_another_kind_is_said_to_be_no_checkpoint(refuse, onnx_file):
-    refuse(onnx_file, "m.onnx", "it is no checkpoint")
+def test_a_file_of_another_kind_is_told_by_what_it_is(refuse, onnx_file, engine):
+    refuse(onnx_file, "m.onnx", "it is an ONNX model, not a checkpoint")
+    refuse(engine, "it is an ONNX model, not a checkpoint", "--engine")
 
 
 @pytest.mark.parametrize("form", ["zip", "legacy", "pickle"])
@@ -83,11 +84,11 @@ def test_another_network_and_another_size(refuse, checkpoint, tmp_path):
 
 
 def test_a_long_list_of_keys_is_cut(call, tmp_path):
-    torch.save({}, tmp_path / "empty.pth")
-    outcome = call(*EXPORT, tmp_path / "x.onnx", "--weights", tmp_path / "empty.pth")
-    outcome.fails(4, "220 keys differ")
+    torch.save({"surplus": torch.zeros(1)}, tmp_path / "other.pth")
+    outcome = call(*EXPORT, tmp_path / "x.onnx", "--weights", tmp_path / "other.pth")
+    outcome.fails(4, "221 keys differ")
     assert len(outcome.err.splitlines()) == 12
-    assert outcome.err.splitlines()[-1] == "  ... and 210 more"
+    assert outcome.err.splitlines()[-1] == "  ... and 211 more"
 
 
 def _changed(key: str, value: object) -> Callable[[dict[str, Any]], object]:
@@ -96,7 +97,14 @@ def _changed(key: str, value: object) -> Callable[[dict[str, Any]], object]:
 
 CONTENTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "list": (lambda state: [1, 2], "no dictionary of tensors"),
-    "nested": (lambda state: {"epoch": 3, "model": state}, "no dictionary of tensors"),
+    "two": (
+        lambda state: {"a": state, "b": {k: v + 1 for k, v in state.items()}},
+        "several state dicts",
+    ),
+    "int8": (
+        lambda state: {k: v.to(torch.int8) if v.ndim == 4 else v for k, v in state.items()},
+        "base.0.conv.0.weight is a tensor of torch.int8; expected floating point",
+    ),
     "scalar head": (_changed("conf.0.weight", torch.zeros(())), "does not fit"),
     "no classes": (_changed("conf.0.weight", torch.zeros(0, 8, 3, 3)), "does not fit"),
     "flat head": (_changed("conf.1.weight", torch.zeros(12)), "does not fit"),
@@ -166,3 +174,17 @@ def test_what_is_missing_or_contradicts_itself(call, tmp_path, checkpoint):
     call(*EXPORT, output, "--weights", checkpoint, "--random-weights").fails(2, "exclude")
     call("export", "--model", "nope", "-o", output, "--random-weights").fails(2, "nope", "vgg16")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_choice_among_state_dicts_is_one_note(call, checkpoint, tmp_path):
+    state = torch.load(checkpoint, weights_only=True)
+    average = {f"module.{key}": value + 1 for key, value in state.items()}
+    torch.save({"model": state, "ema": average}, tmp_path / "w.pth")
+    unfit = (*EXPORT, tmp_path / "x.onnx", "--width", "0.3", "--weights")
+    for command in (("inspect",), unfit):
+        outcome = call(*command, tmp_path / "w.pth")
+        notes = [line for line in outcome.err.splitlines() if line.startswith("note: ")]
+        assert notes == [
+            f"note: checkpoint {tmp_path / 'w.pth'}: took 'ema' (averaged weights, rather than "
+            "'model')"
+        ]

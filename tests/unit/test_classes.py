@@ -86,6 +86,14 @@ def test_names_that_differ_by_case_and_blanks_alone_never_go_by_order(label: str
         match_classes(truth({1: "cat", 2: "dog"}), (label, "CAT"))
 
 
+def test_composed_and_decomposed_letters_are_one_name() -> None:
+    found = match_classes(
+        truth({1: "cow", 2: "b\u00e9b\u00e9"}, (1, 2)), ("be\u0301be\u0301", "cow")
+    )
+    assert found.ids == (2, 1)
+    assert found.notes == ()
+
+
 def test_categories_of_one_name_are_refused_with_both_ids() -> None:
     for boxes in ((), (3, 5)):
         with pytest.raises(BadFile, match=r"'cat' occurs twice \(ids 3 and 5\)"):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -134,5 +138,60 @@ def test_the_version_of_a_package_by_another_name_is_found(monkeypatch: pytest.M
         return versions[name]
 
     monkeypatch.setattr(doctor.metadata, "version", version)
+    for name in ("tensorrt", "onnx"):
+        monkeypatch.setitem(doctor.EXERCISES, name, lambda: None)
     assert doctor.package_finding("tensorrt").state == "10.16.1"
     assert doctor.package_finding("onnx").state == "version not known"
+
+
+# --- what it says yes to has done something
+
+
+def test_a_package_that_loads_and_does_nothing_is_a_no(tmp_path: Path) -> None:
+    """An empty module in the place of each, as a half-removed package leaves one."""
+    for name in doctor.EXERCISES:
+        module = tmp_path / doctor._MODULE_OF.get(name, name)
+        module.mkdir()
+        (module / "__init__.py").touch()
+    code = (
+        "import json; from ssd_small.doctor.environment import EXERCISES, package_finding; "
+        "print(json.dumps([package_finding(name).to_dict() for name in EXERCISES]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    findings = json.loads(done.stdout)
+    assert [finding["subject"] for finding in findings] == [*doctor.EXERCISES]
+    for finding in findings:
+        assert not finding["fine"]
+        assert "is installed and does not work: " in finding["state"]
+        assert finding["remedy"].startswith("pip install --force-reinstall ")
+
+
+@pytest.mark.parametrize("name", [*doctor.EXERCISES])
+def test_what_is_installed_here_passes_its_exercise(name: str) -> None:
+    pytest.importorskip(doctor._MODULE_OF.get(name, name))
+    assert doctor.package_finding(name).fine
+
+
+def test_a_package_with_other_arithmetic_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = types.SimpleNamespace(run=lambda names, feed: [feed["x"]])
+    module = types.SimpleNamespace(InferenceSession=lambda *words, **more: session)
+    monkeypatch.setitem(sys.modules, "onnxruntime", module)
+    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+    finding = doctor.package_finding("onnxruntime")
+    assert (finding.fine, "gave [1.0, 2.0], expected [2.0, 4.0]" in finding.state) == (False, True)
+
+
+def test_a_plugin_that_nothing_can_load_is_not_said_to_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "p.so").touch()
+    monkeypatch.setenv("SSD_SMALL_PLUGIN", str(tmp_path / "p.so"))
+    finding = doctor.plugin_finding(["no_such_module"])
+    assert (finding.fine, finding.remedy) == (False, "pip install 'ssd-small[tensorrt-rtx]'")
+    assert finding.state == "p.so found, and not tried: no TensorRT to load it"

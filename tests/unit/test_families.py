@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ssd_small.configs.network import FeatureList, NetworkConfig
 from ssd_small.errors import BadFile
 from ssd_small.models.backbones import BACKBONES
-from ssd_small.models.checkpoint import width_from_state
 from ssd_small.models.families import FAMILIES
+from ssd_small.models.fit import width_from_state
 from ssd_small.models.from_config import spec_from_config
 from ssd_small.models.network import SsdNetwork, create_model
 from ssd_small.models.registry import get_spec, known_models

@@ -77,10 +77,13 @@ def test_a_counter_goes_with_its_batch_norm(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ({}, "tensors received: none"),
-        ({"features.0.weight": torch.zeros(8, 3, 3, 3)}, r"such as features\.0.*--model"),
+        ({}, "it is empty"),
+        (
+            {"features.0.weight": torch.zeros(8, 3, 3, 3)},
+            r"such as features\.0.*no network known here",
+        ),
         (_network(0, width=0.5).state_dict(), r"it has width 0\.5: pass --width 0\.5"),
-        (create_model("vgg16", 3, 0.1).state_dict(), "choose the --model"),
+        (create_model("vgg16", 3, 0.1).state_dict(), "pass that --model"),
     ],
 )
 def test_a_checkpoint_of_which_nothing_fits_the_backbone_is_refused(

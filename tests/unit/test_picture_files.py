@@ -43,6 +43,8 @@ def truth(*names: str) -> Annotations:
         ("a.jpg", "/data/local-files/?d=kitchen/images/a.jpg"),
         ("1/abcd-a.jpg", "/data/upload/1/abcd-a.jpg"),
         ("abcd-a.jpg", "/data/upload/1/abcd-a.jpg"),
+        ("a b.jpg", "/data/upload/1/3f2a9c01-a%20b.jpg"),
+        ("3f2a9c01-a.jpg", "/data/upload/1/3f2a9c01-a.jpg"),
         ("images/a.jpg", "C:\\Users\\me\\images\\a.jpg"),
         ("a.jpg", "C:/Users/me/images/a.jpg"),
         ("a.jpg", "\\\\server\\share\\a.jpg"),
@@ -71,6 +73,7 @@ def test_a_name_is_found_however_it_is_spelled(tmp_path: Path, file: str, name: 
     [
         "other/a.jpg",  # a picture of another folder, not of this one
         "A.jpg",
+        "3f2a9c01-a.jpg",
         "a.jpeg",
         "a",
         "",
@@ -174,3 +177,41 @@ def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(pictures.path(f"{i}.jpg") for i in range(9))
     assert not pictures.path("9.jpg")
     assert listed == [tmp_path]
+
+
+def test_a_name_that_is_the_end_of_an_address_may_be_cut(tmp_path: Path) -> None:
+    """As of LVIS and Azure, which have no file_name."""
+    folder = filled(tmp_path / "pictures", "a 1.jpg")
+    image = {"id": 1, "file_name": "val2017/a%201.jpg"}
+    address = {"coco_url": "http://host/val2017/a%201.jpg"}
+    with pytest.raises(BadFile, match="1 of 1 images"):
+        image_paths(Annotations(Path("gt.json"), (image,), (), (), 0), folder)
+    said: list[str] = []
+    found = Annotations(Path("gt.json"), (image | address,), (), (), 0)
+    assert image_paths(found, folder, say=said.append) == [folder / "a 1.jpg"]
+    assert "found by their ends" in said[0]
+
+
+def test_the_current_folder_is_known_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(filled(tmp_path / "val", "1.jpg", "sub/2.jpg"))
+    assert image_paths(truth("val/1.jpg", "val/sub/2.jpg"), ".") == [
+        Path("1.jpg"),
+        Path("sub/2.jpg"),
+    ]
+    monkeypatch.chdir("sub")
+    with pytest.raises(BadFile, match=f"\\({tmp_path / 'val'} or {tmp_path} would fit"):
+        image_paths(truth("val/1.jpg"), ".")
+
+
+def test_what_is_missing_may_be_left_to_the_reader(tmp_path: Path) -> None:
+    folder = filled(tmp_path, "1.jpg")
+    assert image_paths(truth("1.jpg", "x/2.jpg"), folder, some=True)[1] == folder / "x/2.jpg"
+    with pytest.raises(BadFile, match="2 of 2 images"):
+        image_paths(truth("3.jpg", "2.jpg"), folder, some=True)
+    said: list[str] = []
+    image_paths(truth("1.jpg", "4.jpg"), filled(folder, "sub/4.jpg"), some=True, say=said.append)
+    assert len(said) == 1
+    assert f"1 of 2 images of gt.json are not in {folder}" in said[0]
+    assert f"({folder / 'sub'} would fit)" in said[0]

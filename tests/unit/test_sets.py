@@ -161,7 +161,7 @@ def test_what_is_not_there_is_said_with_what_is(devkit: Path, tmp_path: Path) ->
     with pytest.raises(BadFile, match=r"e\.xml is not XML"):
         read_ground_truth(devkit, BOTH)
     (devkit / "VOC2012" / "Annotations" / "e.xml").unlink()
-    with pytest.raises(BadFile, match=r"e\.xml: No such file"):
+    with pytest.raises(BadFile, match=r"no e\.xml"):
         read_ground_truth(devkit, BOTH)
     (devkit / "VOC2007" / "JPEGImages" / "d.jpg").unlink()
     with pytest.raises(BadFile, match=r"1 of 2 images .* the first is d;"):
