@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +35,7 @@ from .options import (
     model_options,
     note,
     print_json,
+    progress_bar,
     score_threshold_option,
     sets_option,
     threads_option,
@@ -225,10 +225,7 @@ def _run(
     """Evaluate with a progress bar on a terminal."""
     from ..evaluation.evaluate import evaluate
 
-    hidden = not sys.stderr.isatty()
-    count = len(truth.images)
-    bar = click.progressbar(length=count, label="eval", file=sys.stderr, hidden=hidden)
-    with bar:
+    with progress_bar("eval", len(truth.images)) as bar:
         return evaluate(
             *(detector, truth, images),
             metric=metric,
