@@ -19,6 +19,8 @@ EXTRA_OF_MODULE = {
     "pycocotools": "eval",
     "cv2": "images",
     "PIL": "images",
+    "imagehash": "check",
+    "scipy": "check",
     "matplotlib": "train",
     "sklearn": "demo",
     "skimage": "demo",

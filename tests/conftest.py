@@ -85,6 +85,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Folder of inputs as users bring them, each with what is right in words beside it."""
+    folder = SHARED / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"not executed here: no shared data in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Traces:
     """For fixtures of the session; a test uses ``traced_once``."""
     folder = tmp_path_factory.getbasetemp()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._version import __version__
+from ..configs.class_names import name_fault
 from ..configs.network import (
     NETWORK_KEYS,
     NetworkConfig,
@@ -35,7 +36,7 @@ from .parts import (
     preprocessing_from_fields,
 )
 from .record import Fields, check_record, unknown_fields, with_unknown_fields
-from .strict_json import SURROGATE, record_from_json
+from .strict_json import record_from_json
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed
@@ -292,5 +293,5 @@ def check_labels(names: Sequence[str], num_classes: int, background_label: int) 
             "class without the background"
         )
     for name in names:
-        if SURROGATE.search(name):
-            raise UsageError(f"class name {name!r} cannot be written; expected text")
+        if fault := name_fault(name):
+            raise UsageError(f"class name {quoted(name)} {fault}; expected text in one line")

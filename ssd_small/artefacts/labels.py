@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from ..errors import BadFile
+from ..configs.class_names import name_fault
+from ..errors import BadFile, quoted
 from ..files import read_bytes
 
 
@@ -17,16 +19,20 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     """Class names, one a line, background left out.
 
     Raises:
-        BadFile: unreadable, not text, or a name is missing or doubled.
+        BadFile: unreadable, not text, or a name is missing, doubled or not printable.
     """
     try:
         text = read_bytes(Path(path), "a text file with a class name per line").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFile(f"{path} is not UTF-8 text; expected a class name per line") from error
-    names = tuple(line.strip() for line in text.rstrip().splitlines())
-    if not names or "" in names:
+    # str.splitlines would make two names of one that holds another end of a line
+    names = tuple(line.strip() for line in re.split("\r\n|\n|\r", text.rstrip()))
+    if "" in names:
         raise BadFile(f"{path}: expected a class name on every line, got an empty line or file")
+    for number, name in enumerate(names, 1):
+        if fault := name_fault(name):
+            raise BadFile(f"{path}: class name {quoted(name)} of line {number} {fault}")
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
-        raise BadFile(f"{path}: class name {doubled[0]!r} occurs twice; names must differ")
+        raise BadFile(f"{path}: class name {quoted(doubled[0])} occurs twice; names must differ")
     return names

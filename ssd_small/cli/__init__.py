@@ -24,6 +24,8 @@ _COMMANDS = {
     "bench": "Measure inference time per network.",
     "eval": "Score detections with the COCO metric.",
     "detect": "Detect objects in pictures.",
+    "check-data": "Find what train and eval would stumble on in a data set.",
+    "convert": "Convert Pascal VOC, YOLO or CSV annotations to COCO format.",
     "convert-voc": "Convert Pascal VOC annotations to COCO format.",
     "digits": "Write the demo's data set.",
     "inspect": "Show what is inside an engine.",

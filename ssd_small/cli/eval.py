@@ -133,6 +133,8 @@ def command(
     if save_detections:
         check_writable(save_detections)
     truth = read_ground_truth(annotations, sets or ())
+    if not truth.annotated:
+        _check_test_set(truth, detections, save_detections, min_map)
     if truth.dropped:
         note(f"note: {truth.dropped} boxes without area in {annotations} were left out")
     if (summary := truth.findings.summary) is not None:
@@ -141,7 +143,8 @@ def command(
     if detections is not None:
         scored = _score_file(detections, truth, asked, metric)
     else:
-        for module in ("cv2", *(["pycocotools"] if metric == "coco" else [])):
+        scorers = ["pycocotools"] if metric == "coco" and truth.annotated else []
+        for module in ("cv2", *scorers):
             require(module, "evaluating")
         running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
         opened = open_detector(engine, network, protocol, threads, **running, experiment=experiment)
@@ -160,14 +163,13 @@ def command(
     else:
         print_report(report, {name for name, _ in thresholds if name is not None})
     if scored.left_out:
-        for error in scored.left_out:
+        for error in scored.left_out[1:]:
             note(f"  {error}")
         raise BadFile(
-            f"{len(scored.left_out)} of {len(truth.images)} images could not be read, see above; "
-            "the scores are of the others"
+            f"{len(scored.left_out)} of {len(truth.images)} images could not be read, the results "
+            f"are of the others; the first: {scored.left_out[0]}"
         )
-    achieved = report["metrics"]["AP"] or 0.0
-    if min_map is not None and achieved < min_map:
+    if min_map is not None and (achieved := report["metrics"]["AP"] or 0.0) < min_map:
         raise CheckFailed(f"AP {achieved:.4f} is below --min-map {min_map:g}")
 
 
@@ -179,7 +181,7 @@ class _Scored(NamedTuple):
 
     about: dict[str, Any]
     entries: list[dict[str, Any]]
-    scores: Scores
+    scores: Scores | None
     thresholds: list[float]
     truth: Annotations
     left_out: tuple[str, ...] = ()
@@ -195,14 +197,38 @@ def _check_result_file(protocol: str | None, box_convention: str) -> None:
         )
 
 
+def _check_test_set(
+    truth: Annotations, detections: Path | None, saved: Path | None, min_map: float | None
+) -> None:
+    """Refuse to score what has no ground truth; say that it is not scored."""
+    if min_map is not None:
+        raise UsageError(
+            f"--min-map does not go with {truth.path}, which has no list annotations (a test set)"
+        )
+    if detections is not None or saved is None:
+        raise BadFile(
+            f"{truth.path} has no list annotations (a test set), so nothing can be scored; pass "
+            "--save-detections FILE to write a network's results for the server that has it"
+        )
+    note(f"note: {truth.path} has no list annotations (a test set): nothing is scored")
+
+
 def _score_file(path: Path, truth: Annotations, asked: Asked, metric: Metric) -> _Scored:
+    from ..datasets.object_sizes import check_pixels
     from ..evaluation.coco_results import read_results
     from ..evaluation.evaluate import scorer_from_metric
 
     thresholds = _thresholds(asked, truth, None)
-    entries = read_results(path, truth)
+    check_pixels(truth)
+    entries, left_out = read_results(path, truth)
+    if left_out:
+        note(
+            f"note: {sum(left_out.values())} detections of categories that {truth.path} lacks "
+            f"({', '.join(list(left_out)[:5])}) were left out"
+        )
     # a list of boxes does not say how it was made
     about: dict[str, Any] = {"protocol": None, "unreadable": [], "skipped": []}
+    about["detections_left_out"] = sum(left_out.values())
     scores = scorer_from_metric(metric)(truth, entries)
     return _Scored(about, entries, scores, thresholds, truth)
 
@@ -224,12 +250,8 @@ def _score_detector(
             f"note: {outcome.size_mismatches} images do not have the annotated size; their boxes "
             "were scaled to it"
         )
-    if outcome.by_order:
-        label, name = next(iter(outcome.by_order.items()))
-        note(
-            f"note: no class of the network is a category by name; they are scored in the order of "
-            f"the categories' ids ({label!r} as {name!r}, and so on)"
-        )
+    for line in outcome.notes:
+        note(f"note: {line}")
     runtime = detector.runtime
     about = {
         "box_convention": box_convention,
@@ -243,6 +265,7 @@ def _score_detector(
         "unreadable": list(outcome.unreadable),
         "skipped": list(outcome.skipped),
         "classes_by_order": outcome.by_order,
+        "detections_left_out": outcome.unscored,
         "seconds": {k: round(v, 3) for k, v in outcome.seconds.items()},
     }
     errors = (*outcome.unreadable.values(), *outcome.skipped.values())
@@ -293,7 +316,7 @@ def _run(
 def _report(source: str, scored: _Scored) -> dict[str, Any]:
     """What --json prints; ``classes`` are the categories, ``metrics`` all of them together."""
     truth, scores = scored.truth, scored.scores
-    if scores.surplus:
+    if scores is not None and scores.surplus:
         note(
             f"note: {scores.surplus} detections were not scored; the metric takes the best 100 of "
             "a class and image"
@@ -307,8 +330,8 @@ def _report(source: str, scored: _Scored) -> dict[str, Any]:
         "boxes_without_area": truth.dropped,
         "source": source,
         **scored.about,
-        "metrics": scores.metrics,
+        "metrics": scores and scores.metrics,
         "detections": len(scored.entries),
-        "classes": [one.to_dict() for one in scores.classes],
-        "operating_point": scores.operating_point(scored.thresholds),
+        "classes": [one.to_dict() for one in scores.classes] if scores else [],
+        "operating_point": scores and scores.operating_point(scored.thresholds),
     }

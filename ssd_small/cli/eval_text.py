@@ -29,6 +29,9 @@ def print_report(report: dict[str, Any], named: Set[str]) -> None:
     """
     for line in (*_source(report), _truth(report)):
         click.echo(line)
+    if report["metrics"] is None:
+        click.echo("no ground truth: nothing is scored")
+        return
     texts = {name: _share(value) for name, value in report["metrics"].items()}
     click.echo(f"\n{_METRICS[report['metric']]}, from 0 to 1")
     order = [name for name in _ORDER if name in texts]

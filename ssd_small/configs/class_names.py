@@ -1,10 +1,19 @@
-"""The class names of the data sets that configurations name, background left out, in label order.
+"""What can be a class name, and the names of the data sets that configurations name.
+
+Background is left out; the order is that of the labels.
 
 Sources: the devkit of Pascal VOC (Everingham et al. 2010), in which the published order is that of
 the alphabet; COCO (Lin et al. 2014), by ascending category id.
 """
 
 from __future__ import annotations
+
+import unicodedata
+
+#: control characters, halves of surrogate pairs, ends of lines and paragraphs
+_REFUSED = {"Cc", "Cs", "Zl", "Zp"}
+#: joiners and other signs without a shape, blanks
+_INVISIBLE = {"Cf", "Zs"}
 
 VOC_NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -24,6 +33,17 @@ COCO_NAMES = (
     *("refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier"),
     "toothbrush",
 )
+
+
+def name_fault(name: str) -> str | None:
+    """Why a class name cannot be one, None if it can: it takes a line of a text file.
+
+    Whatever can be shown in a line can be part of it, joiners and no-break spaces included.
+    """
+    kinds = {unicodedata.category(sign) for sign in name}
+    if kinds & _REFUSED:
+        return "is not printable: it holds a control character or the end of a line"
+    return "is empty" if kinds <= _INVISIBLE else None
 
 
 def names_from_dataset(dataset: str, num_classes: int) -> tuple[str, ...] | None:

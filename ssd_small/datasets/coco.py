@@ -1,4 +1,4 @@
-"""COCO-format annotations as tools write them: one reader, and where the pictures are."""
+"""COCO-format annotations as tools write them: one reader for all commands."""
 
 from __future__ import annotations
 
@@ -205,43 +205,3 @@ def coco_from_annotations(truth: Annotations) -> dict[str, Any]:
 def _shortest(value: float) -> float:
     """10 for 10.0, as the file most likely had it."""
     return int(value) if value == int(value) else value
-
-
-def image_paths(
-    annotations: Annotations, folder: str | Path, option: str = "--images", *, some: bool = False
-) -> list[Path]:
-    """The image files of a data set; ``option`` is what gave the folder.
-
-    All of them exist; with ``some``, at least one does.
-
-    Raises:
-        BadFile: images are missing; names the first.
-    """
-    paths = [Path(folder) / image["file_name"] for image in annotations.images]
-    missing = [path for path in paths if not path.is_file()]
-    if missing and not (some and len(missing) < len(paths)):
-        raise BadFile(
-            f"{len(missing)} of {len(paths)} images of {annotations.path} are not in {folder}, the "
-            f"first is {missing[0].name}; pass the right {option}"
-        )
-    return paths
-
-
-def numbers(*values: Any) -> list[float]:
-    """JSON numbers as floats; texts and booleans are refused, which float() would take."""
-    for value in values:
-        if type(value) not in (int, float):
-            raise TypeError(f"{value!r} is not a number")
-    return [float(value) for value in values]
-
-
-def check_reference(
-    path: Path, box: dict[str, Any], images: dict[Any, Any], categories: dict[Any, Any]
-) -> None:
-    """Refuse a box of an image or category that the file does not list, with BadFile."""
-    for key, known in (("image_id", images), ("category_id", categories)):
-        if box[key] not in known:
-            raise BadFile(
-                f"{path}: a box has {key} {box[key]!r}, which the file does not list; correct the "
-                "file"
-            )

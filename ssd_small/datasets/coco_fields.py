@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..configs.class_names import name_fault
 from .findings import Findings
 from .ids import Place, shown
 
-#: control characters, halves of surrogate pairs, ends of lines and paragraphs
-_REFUSED = {"Cc", "Cs", "Zl", "Zp"}
-#: joiners and other signs without a shape, blanks
-_INVISIBLE = {"Cf", "Zs"}
 #: spellings of a box as an object; the last one by its corners
 _BOX_KEYS = (
     ("x", "y", "width", "height"),
@@ -38,14 +34,6 @@ def number_from_value(value: object) -> float | None:
         return float(value)  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         return None
-
-
-def name_fault(name: str) -> str | None:
-    """Why a class name cannot be one, None if it can: it takes a line of a text file."""
-    kinds = {unicodedata.category(sign) for sign in name}
-    if kinds & _REFUSED:
-        return "is not printable: it holds a control character or the end of a line"
-    return "is empty" if kinds <= _INVISIBLE else None
 
 
 def category_name(value: object, where: Place, findings: Findings) -> str | None:

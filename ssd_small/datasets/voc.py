@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from ..configs.class_names import VOC_NAMES
 from ..errors import BadFile
 from ..pictures.reading import read_image
-from .voc_xml import VocObject, VocPicture, names_of_split, picture_files, read_voc
+from .coco_writer import CocoWriter, Conversion
+from .voc_folder import VocFolder, VocPictures, names_of_split, voc_folder
+from .voc_xml import VocObject, VocPicture, read_voc
 
 _Read = Callable[[Path], VocPicture]
-
-
-@dataclass(frozen=True, eq=False)
-class VocConversion:
-    """A converted split.
-
-    Attributes:
-        content: COCO-format annotations. Image ids count from 1 in the order of the split,
-            category ids in the order of the labels.
-        images: folder the file names are relative to.
-        labels: class names.
-        difficult: objects marked so; ``iscrowd`` is 1 unless they were to be kept.
-        without_area: objects left out for a side of zero or less.
-        other: objects left out because their class is not among the labels, by class.
-        from_zero: boxes with a coordinate of 0, which pixels counted from 1 do not have.
-    """
-
-    content: dict[str, Any]
-    images: Path
-    labels: tuple[str, ...]
-    difficult: int
-    without_area: int
-    other: dict[str, int]
-    from_zero: int
 
 
 def coco_from_voc(
@@ -46,10 +21,11 @@ def coco_from_voc(
     split: str | None = None,
     labels: Sequence[str] | None = None,
     *,
+    images: str | Path | None = None,
     zero_based: bool = False,
     keep_difficult: bool = False,
-) -> VocConversion:
-    """Convert a split of a VOC folder (``Annotations``, ``JPEGImages``, ``ImageSets/Main``).
+) -> Conversion:
+    """Convert a folder of VOC annotations, or a split of it; see :mod:`.voc_folder` for layouts.
 
     VOC counts pixels from 1 and includes the last: xmin..xmax covers the pixels' area from
     xmin - 1 to xmax, so that is the box, ``xmax - xmin + 1`` wide. (The published training took 1
@@ -61,21 +37,22 @@ def coco_from_voc(
 
     Args:
         folder: such as ``VOCdevkit/VOC2007``.
-        split: name of a file in ``ImageSets/Main`` without its ending; default: all annotations.
-            In the sets of single classes, lines marked -1 are left out.
+        split: name of a file in ``ImageSets/Main`` without its ending, or of a folder below;
+            default: all annotations. In the sets of single classes, lines marked -1 are left out.
         labels: class names in the order of their ids; default: all names in the folder, sorted,
             so that the splits of a folder agree.
+        images: folder of the pictures, where they lie elsewhere.
         zero_based: pixels count from 0 and xmax is where the box ends, as some tools write it.
         keep_difficult: treat objects marked difficult as any other.
 
     Raises:
         BadFile: the folder, a file or an image is missing, or an annotation is not VOC; named.
     """
-    folder = Path(folder)
+    found = voc_folder(Path(folder), None if images is None else Path(images))
     return _convert(
-        [(folder, split)],
-        folder / "JPEGImages",
-        lambda read: _names_in([folder], read) if labels is None else labels,
+        [(found, split)],
+        found.images,
+        lambda read: _names_in([found], read) if labels is None else labels,
         zero_based=zero_based,
         keep_difficult=keep_difficult,
     )
@@ -83,7 +60,7 @@ def coco_from_voc(
 
 def coco_from_voc_sets(
     root: str | Path, sets: Sequence[tuple[str, str]], *, keep_difficult: bool = False
-) -> VocConversion:
+) -> Conversion:
     """Convert splits of several years of a devkit into one, as the published training joins them.
 
     Args:
@@ -103,11 +80,11 @@ def coco_from_voc_sets(
 
     def labels(read: _Read) -> Sequence[str]:
         folders = sorted(path.parent for path in root.glob("VOC*/Annotations"))
-        names = _names_in(folders, read)
+        names = _names_in([voc_folder(one) for one in folders], read)
         return VOC_NAMES if set(names) <= set(VOC_NAMES) else names
 
     return _convert(
-        [(root / f"VOC{year}", split) for year, split in sets],
+        [(voc_folder(root / f"VOC{year}"), split) for year, split in sets],
         root,
         labels,
         zero_based=False,
@@ -115,107 +92,69 @@ def coco_from_voc_sets(
     )
 
 
-def _names_in(folders: Sequence[Path], read: _Read) -> list[str]:
+def _names_in(folders: Sequence[VocFolder], read: _Read) -> list[str]:
     """Names of all objects in VOC folders, sorted."""
-    paths = (path for folder in folders for path in sorted((folder / "Annotations").glob("*.xml")))
+    paths = (path for folder in folders for path in folder.files.values())
     return sorted({item.name for path in paths for item in read(path).objects})
 
 
 def _convert(
-    parts: Sequence[tuple[Path, str | None]],
-    images: Path,
+    parts: Sequence[tuple[VocFolder, str | None]],
+    root: Path,
     labels: Callable[[_Read], Sequence[str]],
     *,
     zero_based: bool,
     keep_difficult: bool,
-) -> VocConversion:
-    """Splits of folders, one after the other; file names are relative to ``images``."""
+) -> Conversion:
+    """Splits of folders, one after the other; file names are relative to ``root``."""
     read = cache(read_voc)
     names = [names_of_split(folder, split) for folder, split in parts]
-    chosen = tuple(labels(read))
-    converted = _Writer(chosen, images, zero_based, keep_difficult)
+    writer = CocoWriter(labels(read), root)
     for (folder, _), of_split in zip(parts, names, strict=True):
-        pictures = [read(folder / "Annotations" / f"{name}.xml") for name in of_split]
-        for picture, file in zip(pictures, picture_files(folder, pictures), strict=True):
-            converted.add(picture, file)
-    if not converted.annotations:
-        others = ", ".join(sorted(converted.other)[:5]) or "none"
+        pictures = [read(folder.files[name]) for name in of_split]
+        files = VocPictures(folder)
+        for name, one, file in zip(
+            of_split, pictures, files.files_of(of_split, pictures), strict=True
+        ):
+            writer.counts["renamed"] += files.takes_own_name(name, one)
+            _add(writer, one, file, zero_based=zero_based, keep_difficult=keep_difficult)
+    if not writer.annotations:
+        others = ", ".join(sorted(writer.other)[:5]) or "none"
         raise BadFile(
-            f"{parts[0][0]}: no object of the labels {', '.join(chosen[:5]) or '(none)'} in "
-            f"{len(converted.images)} annotations (other classes: {others}); check the folder and "
-            "--labels"
+            f"{parts[0][0].root}: no object of the labels "
+            f"{', '.join(writer.labels[:5]) or '(none)'} in {len(writer.images)} annotations "
+            f"(other classes: {others}); check the folder and --labels"
         )
-    return converted.result([f"{folder.name}, {split or 'all'}" for folder, split in parts])
+    of = "; ".join(f"{folder.root.name}, {split or 'all'}" for folder, split in parts)
+    return writer.result(f"{of}, from Pascal VOC")
 
 
-class _Writer:
-    """The COCO lists being filled."""
-
-    def __init__(
-        self, labels: tuple[str, ...], root: Path, zero_based: bool, keep_difficult: bool
-    ) -> None:
-        self._labels, self._root = labels, root
-        self._ids = {name: i for i, name in enumerate(self._labels, 1)}
-        self._zero_based, self._keep_difficult = zero_based, keep_difficult
-        self.images: list[dict[str, Any]] = []
-        self.annotations: list[dict[str, Any]] = []
-        self.difficult = self.without_area = self.from_zero = 0
-        self.other: Counter[str] = Counter()
-
-    def add(self, picture: VocPicture, file: Path) -> None:
-        """An image and its objects."""
-        width, height = picture.width, picture.height
-        if not min(width, height) > 0:  # some tools leave it out
-            height, width = read_image(file).shape[:2]
-        self.images.append(
-            {
-                "id": len(self.images) + 1,
-                "file_name": file.relative_to(self._root).as_posix(),
-                "width": int(width),
-                "height": int(height),
-            }
-        )
-        for item in picture.objects:
-            self._add_object(item)
-
-    def _add_object(self, item: VocObject) -> None:
-        if item.name not in self._ids:
-            self.other[item.name] += 1
-            return
+def _add(
+    writer: CocoWriter, picture: VocPicture, file: Path, *, zero_based: bool, keep_difficult: bool
+) -> None:
+    """An image and its objects."""
+    width, height = picture.width, picture.height
+    if not min(width, height) > 0:  # some tools leave it out
+        height, width = read_image(file).shape[:2]
+    writer.add_image(file, width, height)
+    first = 0 if zero_based else 1
+    for item in picture.objects:
         xmin, ymin, xmax, ymax = item.corners
-        self.from_zero += min(xmin, ymin) < 1
-        first = 0 if self._zero_based else 1
-        x, y = xmin - first, ymin - first
-        if xmax <= x or ymax <= y:
-            self.without_area += 1
-            return
-        self.difficult += item.difficult
-        self.annotations.append(
-            {
-                "id": len(self.annotations) + 1,
-                "image_id": len(self.images),
-                "category_id": self._ids[item.name],
-                "bbox": [x, y, xmax - x, ymax - y],
-                "area": (xmax - x) * (ymax - y),
-                "iscrowd": int(item.difficult and not self._keep_difficult),
-                "difficult": int(item.difficult),
-            }
+        before = len(writer.annotations)
+        writer.add_object(
+            item.name,
+            (xmin - first, ymin - first, xmax, ymax),
+            crowd=item.difficult and not keep_difficult,
+            difficult=int(item.difficult),
         )
+        known = item.name in writer.labels
+        writer.counts["from_zero"] += known and not zero_based and min(xmin, ymin) < 1
+        if len(writer.annotations) > before:
+            _count(writer, item, keep_difficult=keep_difficult)
 
-    def result(self, splits: Sequence[str]) -> VocConversion:
-        """What was gathered; ``splits`` says of what."""
-        content = {
-            "info": {"description": f"{'; '.join(splits)}, from Pascal VOC"},
-            "images": self.images,
-            "annotations": self.annotations,
-            "categories": [{"id": i, "name": name} for name, i in self._ids.items()],
-        }
-        return VocConversion(
-            content,
-            self._root,
-            self._labels,
-            self.difficult,
-            self.without_area,
-            dict(self.other),
-            0 if self._zero_based else self.from_zero,
-        )
+
+def _count(writer: CocoWriter, item: VocObject, *, keep_difficult: bool) -> None:
+    """What a user should know of an object that was taken."""
+    writer.counts["difficult"] += item.difficult
+    writer.counts["unclear_flags"] += item.unclear
+    writer.counts["swapped"] += item.swapped

@@ -1,26 +1,47 @@
-"""Pascal VOC folders as they are: lists of a split, XML annotations, and their pictures."""
+"""One Pascal VOC annotation: XML as people's tools write it."""
 
 from __future__ import annotations
 
+import codecs
 import math
-from collections import Counter
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ..errors import BadFile
+from ..errors import BadFile, quoted
 from ..files import read_bytes
-from ..pictures.listing import image_suffixes
+
+_DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["'][^>]*\?>""")
+_HEAD = re.compile(r"^\s*<\?xml[^>]*\?>")
+#: how a text of more than one byte a sign begins, and what it is then
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+#: names under which the larger set is meant that holds them
+_MEANT = {"gb2312": "gb18030", "gbk": "gb18030"}
+_YES, _NO = ("true", "yes", "y"), ("false", "no", "n", "")
 
 
 @dataclass(frozen=True)
 class VocObject:
-    """An object as the XML has it; ``corners`` are xmin, ymin, xmax, ymax."""
+    """An object as the XML has it.
+
+    Attributes:
+        name: of its class.
+        corners: xmin, ymin, xmax, ymax, in that order.
+        difficult: whether it is marked so.
+        unclear: the mark is a word that says neither yes nor no ("Unspecified").
+        swapped: a maximum stood where the minimum belongs.
+    """
 
     name: str
     corners: tuple[float, float, float, float]
     difficult: bool
+    unclear: bool = False
+    swapped: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,47 +55,21 @@ class VocPicture:
     objects: tuple[VocObject, ...]
 
 
-def names_of_split(folder: Path, split: str | None) -> list[str]:
-    """Names of the annotations of a split, in its order."""
-    annotations = folder / "Annotations"
-    if not annotations.is_dir():
-        raise BadFile(
-            f"{folder} has no folder Annotations; expected a VOC folder such as VOCdevkit/VOC2007"
-        )
-    if split is None:
-        names = sorted(path.stem for path in annotations.glob("*.xml"))
-        if not names:
-            raise BadFile(f"{annotations} holds no XML file; expected VOC annotations")
-        return names
-    path = folder / "ImageSets" / "Main" / f"{split}.txt"
-    if not path.is_file():
-        known = sorted(other.stem for other in path.parent.glob("*.txt"))
-        advice = f"choose from {', '.join(known[:20])}" if known else "leave out --split for all"
-        raise BadFile(f"{folder} has no split {split!r} (ImageSets/Main/{split}.txt); {advice}")
-    try:
-        lines = read_bytes(path, "a list of image names").decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{path} is not UTF-8 text; expected an image name per line") from error
-    words = [line.split() for line in lines if line.strip()]
-    names = [word[0] for word in words if len(word) < 2 or word[1] != "-1"]
-    doubled = [name for name, count in Counter(names).items() if count > 1]
-    if not names or doubled:
-        fault = f"{doubled[0]} occurs twice" if doubled else "it lists no image"
-        raise BadFile(f"{path}: {fault}; expected an image name per line, each once")
-    return names
-
-
 def read_voc(path: Path) -> VocPicture:
     """Parse one annotation.
 
     Raises:
         BadFile: unreadable, not XML, or not a VOC annotation.
     """
-    content = read_bytes(path, "a VOC annotation")
+    text = _text_from_bytes(read_bytes(path, "a VOC annotation"), path)
+    if "<!ENTITY" in text:
+        raise BadFile(f"{path} declares entities, which annotations do not need; remove them")
     try:
-        root = ElementTree.fromstring(content)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        root = ElementTree.fromstring(_HEAD.sub("", text, count=1))
+    except (ElementTree.ParseError, ValueError) as error:
         raise BadFile(f"{path} is not XML ({error}); expected a VOC annotation") from error
+    for element in root.iter():
+        element.tag = str(element.tag).rpartition("}")[2]
     try:
         if root.tag != "annotation":
             raise ValueError(f"the root is <{root.tag}>")
@@ -91,13 +86,44 @@ def read_voc(path: Path) -> VocPicture:
     return VocPicture(path, (root.findtext("filename") or "").strip(), width, height, objects)
 
 
+def _text_from_bytes(content: bytes, path: Path) -> str:
+    """By its byte order mark, else the encoding it declares, else UTF-8."""
+    declared = _DECLARATION.match(content)
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), None)
+    if encoding is None:
+        encoding = declared[1].decode("ascii").lower() if declared else "utf-8"
+    try:
+        return content.decode(_MEANT.get(encoding, encoding))
+    except LookupError as error:
+        raise BadFile(
+            f"{path} is declared to be in {quoted(encoding)}, which Python does not know; save it "
+            "as UTF-8"
+        ) from error
+    except UnicodeError as error:
+        raise BadFile(
+            f"{path} is not text in {encoding}, which it "
+            f"{'is declared to be' if declared else 'should be without a declaration'} ({error}); "
+            "save it as UTF-8"
+        ) from error
+
+
 def _object(item: ElementTree.Element) -> VocObject:
     name = (item.findtext("name") or "").strip()
     box = item.find("bndbox")
+    if box is None and item.find("robndbox") is not None:
+        raise ValueError("an <object> with a rotated box, <robndbox>")
     if not name or box is None:
         raise ValueError(f"an <object> without <{'bndbox' if name else 'name'}>")
-    xmin, ymin, xmax, ymax = (_number(box, key) for key in ("xmin", "ymin", "xmax", "ymax"))
-    return VocObject(name, (xmin, ymin, xmax, ymax), _number(item, "difficult", "0") != 0)
+    x1, y1, x2, y2 = (_number(box, key) for key in ("xmin", "ymin", "xmax", "ymax"))
+    corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+    swapped = corners != (x1, y1, x2, y2)
+    word = (item.findtext("difficult") or "").strip().lower()
+    if word in (*_YES, *_NO):
+        return VocObject(name, corners, word in _YES, swapped=swapped)
+    try:
+        return VocObject(name, corners, float(word) not in (0, math.nan), swapped=swapped)
+    except ValueError:
+        return VocObject(name, corners, False, unclear=True, swapped=swapped)
 
 
 def _number(parent: ElementTree.Element, key: str, default: str | None = None) -> float:
@@ -108,20 +134,5 @@ def _number(parent: ElementTree.Element, key: str, default: str | None = None) -
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"<{key}> of <{parent.tag}> is {text!r}, not a number")
+        raise ValueError(f"<{key}> of <{parent.tag}> is {quoted(text)}, not a number")
     return value
-
-
-def picture_files(folder: Path, pictures: Sequence[VocPicture]) -> list[Path]:
-    """The image of each annotation: of its own name, else the one it names."""
-    images = folder / "JPEGImages"
-    files = {path.name: path for path in sorted(images.iterdir())} if images.is_dir() else {}
-    by_stem = {p.stem: p for p in files.values() if p.suffix.lower() in image_suffixes()}
-    found = [by_stem.get(p.path.stem) or files.get(p.file_name) for p in pictures]
-    missing = [p.path.stem for p, file in zip(pictures, found, strict=True) if file is None]
-    if missing:
-        raise BadFile(
-            f"{len(missing)} of {len(pictures)} images are not in {images}, the first is "
-            f"{missing[0]}; expected a picture of each annotation's name"
-        )
-    return [file for file in found if file is not None]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artefacts.description import Description
+from ..artefacts.record import NO_LINE
 from ..errors import UsageError
 from ..pictures.pixels import (
     ColorOrder,
@@ -151,7 +152,7 @@ class PictureDetections:
             kinds = f"{kinds[: max(room - 3, 0)]}..."
         line = f"{head}{f' ({kinds})' if kinds else ''}{best})"
         # names of files and classes may hold a line's end
-        return "".join(sign if sign.isprintable() else "?" for sign in line)
+        return NO_LINE.sub("?", line)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: what ``ssd-small detect --json`` prints of a picture."""

@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..artefacts.description import Description
-from ..datasets.coco import Annotations, check_reference, numbers
-from ..errors import BadFile
+from ..datasets.coco import Annotations
+from ..datasets.ids import key_from_id, shown
+from ..errors import BadFile, quoted
 from ..files import read_json
 from ..postprocess.detections import Detections
-
-
-def category_ids(annotations: Annotations, description: Description) -> list[int]:
-    """The category id of each label a network can give, in the order of its labels.
-
-    By name where all of the network's labels are categories; by order where none is, if the
-    numbers are equal: the published networks number the categories by ascending id.
-
-    Raises:
-        BadFile: neither is possible, or some labels are categories and others are not: by order,
-            one class would be scored for another.
-    """
-    by_name = {str(category["name"]): int(category["id"]) for category in annotations.categories}
-    if all(name in by_name for name in description.labels):
-        return [by_name[name] for name in description.labels]
-    strangers = [name for name in description.labels if name not in by_name]
-    if len(strangers) < len(description.labels):
-        raise BadFile(
-            f"{annotations.path} has no category {strangers[0]!r}, which the network finds beside "
-            "others that it has; rename its categories, or name the network's classes with --labels"
-        )
-    if len(description.labels) == len(annotations.categories):
-        return [int(category["id"]) for category in annotations.categories]
-    raise BadFile(
-        f"{annotations.path} has {len(annotations.categories)} categories, the network "
-        f"{len(description.labels)} classes, and the names differ (e.g. {description.labels[0]!r} "
-        f"and {annotations.categories[0]['name']!r}); use the annotations the network was trained "
-        "for, or name its classes with --labels"
-    )
-
-
-def labels_by_order(annotations: Annotations, description: Description) -> dict[str, str]:
-    """Label -> the category it is scored as, where :func:`category_ids` went by order; else empty.
-
-    That is right for published networks, whose classes have no names, and for nobody else without a
-    look at it.
-    """
-    names = [str(category["name"]) for category in annotations.categories]
-    if set(names) & set(description.labels):
-        return {}
-    return dict(zip(description.labels, names, strict=True))
 
 
 def results_from_detections(
     detections: Detections,
     image: dict[str, Any],
     description: Description,
-    ids: Sequence[int],
+    ids: Sequence[int | None],
     *,
     inclusive: bool = False,
 ) -> list[dict[str, Any]]:
@@ -69,7 +30,7 @@ def results_from_detections(
         detections: boxes in the unit square.
         image: the image's entry, for id, width and height in pixels.
         description: gives the label's place in ``ids``.
-        ids: category id per detectable label.
+        ids: category id per detectable label; detections of a label with None give no entry.
         inclusive: boxes were learned with x2 = x + w - 1, so that a width is x2 - x1 + 1.
     """
     width, height = float(image["width"]), float(image["height"])
@@ -82,11 +43,14 @@ def results_from_detections(
         detections.labels.tolist(),
         strict=True,
     ):
+        category = ids[label - (0 <= background < label)]
+        if category is None:
+            continue
         x1, y1, x2, y2 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
         entries.append(
             {
                 "image_id": image["id"],
-                "category_id": ids[label - (0 <= background < label)],
+                "category_id": category,
                 "bbox": [x1, y1, x2 - x1 + extra, y2 - y1 + extra],
                 "score": score,
             }
@@ -94,28 +58,78 @@ def results_from_detections(
     return entries
 
 
-def read_results(path: str | Path, annotations: Annotations) -> list[dict[str, Any]]:
+class Results(NamedTuple):
+    """Entries of a COCO result file.
+
+    Attributes:
+        entries: that can be scored, their ids those of the annotations.
+        left_out: entries of categories that the annotations lack, by category as the file has it.
+    """
+
+    entries: list[dict[str, Any]]
+    left_out: dict[str, int]
+
+
+def read_results(path: str | Path, annotations: Annotations) -> Results:
     """Read a COCO result file and check that it belongs to the annotations.
 
+    As pycocotools does it, entries of unknown categories are left out, and unknown images refused.
+
     Raises:
-        BadFile: not a result file, or an entry refers to an unknown image or category.
+        BadFile: not a result file, or an entry is in error; says which and why.
     """
     path = Path(path)
-    entries = read_json(path, "COCO detection results")
-    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise BadFile(f"{path} is not a COCO result file: expected a list of detections")
-    images = {image["id"]: image for image in annotations.images}
-    categories = {category["id"]: category for category in annotations.categories}
+    content = read_json(path, "COCO detection results")
+    if not isinstance(content, list):
+        what = ""
+        if isinstance(content, dict):
+            what = f", got an object of {quoted(list(content)[:5])}"
+        raise BadFile(f"{path} is not a COCO result file: expected a list of detections{what}")
+    entries: list[dict[str, Any]] = []
+    left_out: Counter[str] = Counter()
+    for index, entry in enumerate(content):
+        fault = _fault(entry, annotations)
+        if fault is not None:
+            raise BadFile(
+                f"{path}: entry [{index}] {fault}; expected entries with image_id, category_id, "
+                "bbox [x, y, w, h], score"
+            )
+        category = annotations.category_id(entry["category_id"])
+        if category is None:
+            left_out[quoted(entry["category_id"])] += 1
+            continue
+        image = annotations.image_id(entry["image_id"])
+        entries.append({**entry, "image_id": image, "category_id": category})
+    return Results(entries, dict(left_out))
+
+
+def _fault(entry: object, annotations: Annotations) -> str | None:
+    """What is wrong with an entry of a result file; None: nothing."""
+    if not isinstance(entry, dict):
+        return f"is {shown(entry)}, not an object"
+    for name in ("image_id", "category_id", "bbox", "score"):
+        if name not in entry:
+            return f"has no {name}"
+    if annotations.image_id(entry["image_id"]) is None:
+        return (
+            f"has image_id {shown(entry['image_id'])}, which is not the id of an image of "
+            f"{annotations.path}"
+        )
+    if key_from_id(entry["category_id"]) is None:
+        return f"has category_id {shown(entry['category_id'])}, which is not an id"
+    box = entry["bbox"]
+    if not isinstance(box, list) or len(box) != 4:
+        return f"has bbox {shown(box)}, which is not a list of four numbers"
+    for name, value in (*(("bbox", one) for one in box), ("score", entry["score"])):
+        if type(value) not in (int, float):
+            return f"has {shown(value)} in {name}, which is not a number"
+        if not _is_finite(value):
+            return f"has {shown(value)} in {name}, which is not finite"
+    return None
+
+
+def _is_finite(value: float) -> bool:
     try:
-        for entry in entries:
-            check_reference(path, entry, images, categories)
-            if not all(math.isfinite(v) for v in numbers(*entry["bbox"], entry["score"])):
-                raise ValueError("a bbox or score is not finite")
-            if len(entry["bbox"]) != 4:
-                raise ValueError("a bbox does not have four numbers")
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise BadFile(
-            f"{path} is not a COCO result file ({type(error).__name__}: {error}); expected entries "
-            "with image_id, category_id, bbox [x, y, w, h], score"
-        ) from error
-    return entries
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the floats
+        return False

@@ -10,11 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..datasets.coco import Annotations, image_paths
+from ..artefacts.description import Description
+from ..datasets.classes import match_classes
+from ..datasets.coco import Annotations
+from ..datasets.object_sizes import check_pixels, object_sides, tiny_objects_line
+from ..datasets.picture_files import image_paths
 from ..detection.detector import Detector
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.annotated import AnnotatedPicture, OtherPicture
-from .coco_results import category_ids, labels_by_order, results_from_detections
+from .coco_results import results_from_detections
 from .score import Scores, score
 from .voc_score import voc_score
 
@@ -43,18 +47,20 @@ class Evaluation:
     """Scores of a detector on a data set.
 
     Attributes:
-        scores: the metric, of each class too.
+        scores: the metric, of each class too; None for a test set, which has no annotations.
         results: COCO result entries.
         seconds: wall time of detection, and how much of it each stage took.
         size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
             the annotated size).
-        by_order: see :func:`ssd_small.evaluation.coco_results.labels_by_order`.
+        by_order: see :class:`ssd_small.datasets.classes.ClassMatch`.
         annotations: what was scored: the ground truth of the pictures that could be read.
         unreadable, skipped: pictures left out, because their file could not be read, or is not the
             picture that was annotated; file name and why.
+        unscored: detections of classes that the annotations lack, which are not in ``results``.
+        notes: a line for each thing a user should know of classes, file names and sizes.
     """
 
-    scores: Scores
+    scores: Scores | None
     results: list[dict[str, Any]]
     seconds: dict[str, float]
     size_mismatches: int
@@ -62,11 +68,13 @@ class Evaluation:
     annotations: Annotations
     unreadable: dict[str, SsdSmallError]
     skipped: dict[str, SsdSmallError]
+    unscored: int
+    notes: tuple[str, ...]
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """The metric's numbers, of COCO's twelve."""
-        return self.scores.metrics
+        """The metric's numbers, of COCO's twelve; empty for a test set."""
+        return {} if self.scores is None else self.scores.metrics
 
 
 def evaluate(
@@ -79,7 +87,7 @@ def evaluate(
     leave_out: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
-    """Detect on every image of a data set and score.
+    """Detect on every image of a data set and score; of a test set, only detect.
 
     Args:
         detector: network or engine with its post-processing.
@@ -93,19 +101,22 @@ def evaluate(
         progress: called with the number of images just finished.
 
     Raises:
-        BadFile: an image is missing or unreadable, or categories do not fit.
+        BadFile: an image is missing or unreadable, categories do not fit, or boxes are fractions.
         UsageError: there is no such metric.
         ValueError: another number of pictures than of entries.
     """
     scorer = scorer_from_metric(metric)
     description = detector.description
-    ids = category_ids(annotations, description)
+    check_pixels(annotations)
+    match = match_classes(annotations, description.labels)
+    notes = [*match.notes]
     pictures = images
     if isinstance(images, (str, Path)):
-        pictures = _annotated_pictures(annotations, images, some=leave_out)
+        pictures = _annotated_pictures(annotations, images, some=leave_out, say=notes.append)
+    notes += _size_notes(annotations, description)
     results: list[dict[str, Any]] = []
     faults: dict[int, SsdSmallError] = {}
-    mismatches = 0
+    mismatches = unscored = 0
     started = time.perf_counter()
     with closing(detector.outcomes(pictures)) as outcomes:  # type: ignore[type-var]
         for place, (image, (outcome, _)) in enumerate(
@@ -117,29 +128,46 @@ def evaluate(
                 faults[place] = outcome.error
             else:
                 mismatches += outcome.size != (image["height"], image["width"])
-                results += results_from_detections(
-                    outcome.detections, image, description, ids, inclusive=inclusive
+                entries = results_from_detections(
+                    outcome.detections, image, description, match.ids, inclusive=inclusive
                 )
+                unscored += len(outcome.detections.labels) - len(entries)
+                results += entries
             progress(1)
     seconds = {"total": time.perf_counter() - started, **detector.spent}
+    if unscored:
+        notes.append(
+            f"{unscored} detections of classes that {annotations.path} lacks were left out"
+        )
     read = _without(annotations, faults)
     left_out: tuple[dict[str, SsdSmallError], dict[str, SsdSmallError]] = ({}, {})
     for place, error in faults.items():
         name = annotations.images[place]["file_name"]
         left_out[isinstance(error, OtherPicture)][name] = error
-    by_order = labels_by_order(annotations, description)
-    scores = scorer(read, results)
-    return Evaluation(scores, results, seconds, mismatches, by_order, read, *left_out)
+    scores = scorer(read, results) if annotations.annotated else None
+    return Evaluation(
+        *(scores, results, seconds, mismatches, match.by_order, read, *left_out),
+        unscored=unscored,
+        notes=tuple(notes),
+    )
 
 
 def _annotated_pictures(
-    annotations: Annotations, folder: str | Path, *, some: bool
+    annotations: Annotations, folder: str | Path, *, some: bool, say: Callable[[str], None]
 ) -> list[AnnotatedPicture]:
-    paths = image_paths(annotations, folder, some=some)
+    paths = image_paths(annotations, folder, some=some, say=say)
     return [
         AnnotatedPicture(path, (float(image["height"]), float(image["width"])))
         for path, image in zip(paths, annotations.images, strict=True)
     ]
+
+
+def _size_notes(annotations: Annotations, description: Description) -> list[str]:
+    """Whether objects are hardly seen at the network's input."""
+    height, width = description.preprocessing.height, description.preprocessing.width
+    sides = object_sides(annotations.images, annotations.boxes, height, width)
+    line = tiny_objects_line(sides, height, width)
+    return [] if line is None else [line]
 
 
 def _without(annotations: Annotations, faults: Mapping[int, SsdSmallError]) -> Annotations:

@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from ..datasets.coco import Annotations, image_paths, read_annotations
-from ..errors import BadFile
+from ..datasets.classes import category_ids_by_name, near_match
+from ..datasets.coco import Annotations, read_annotations
+from ..datasets.object_sizes import check_pixels, sides_at_input
+from ..datasets.picture_files import image_paths
+from ..errors import BadFile, quoted
 from ..pictures.annotated import read_annotated
 from ..pictures.reading import Image
 
@@ -117,6 +120,7 @@ class DetectionDataset(Dataset[Sample]):
         cache_bytes: int = 256 << 20,
     ) -> None:
         """See :meth:`from_coco`, which reads ``truth`` and finds ``paths``, its images."""
+        check_pixels(truth)
         self.category_ids = _category_ids(truth, labels)
         names = {int(c["id"]): str(c["name"]) for c in truth.categories}
         self.labels = tuple(names[key] for key in self.category_ids)
@@ -165,16 +169,17 @@ class DetectionDataset(Dataset[Sample]):
         first, last = self._objects.starts[index : index + 2]
         return self._objects.labels[first:last]
 
-    def median_object_pixels(self, height: int, width: int) -> float:
-        """Median side of the objects, in pixels, once pictures have ``height`` x ``width``.
+    def object_sides(self, height: int, width: int) -> npt.NDArray[np.float64]:
+        """Sides of the objects, in pixels, once pictures have ``height`` x ``width``.
 
         The side of a box is the square root of its area.
         """
-        counts = np.diff(self._objects.starts)
-        scale = np.array([height, width]) / self._sizes  # [N, 2]
-        boxes = self._objects.boxes_xyxy
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) * scale.prod(axis=1).repeat(counts)
-        return float(np.median(np.sqrt(areas)))
+        sizes = self._sizes.repeat(np.diff(self._objects.starts), axis=0)
+        return sides_at_input(self._objects.boxes_xyxy, sizes, height, width)
+
+    def median_object_pixels(self, height: int, width: int) -> float:
+        """Median of :meth:`object_sides`."""
+        return float(np.median(self.object_sides(height, width)))
 
     def __getitem__(self, index: int) -> Sample:
         """Decode an image.
@@ -208,19 +213,16 @@ class DetectionDataset(Dataset[Sample]):
 
 def _category_ids(truth: Annotations, labels: Sequence[str] | None) -> tuple[int, ...]:
     """The category id of each label."""
-    by_name: dict[str, int] = {}
-    for category in truth.categories:
-        name = str(category["name"])
-        if name in by_name:
-            raise BadFile(
-                f"{truth.path}: category name {name!r} occurs twice; rename one, or merge the two"
-            )
-        by_name[name] = int(category["id"])
+    by_name = category_ids_by_name(truth, labels or ())
     if labels is None:
-        return tuple(key for key in by_name.values() if key not in truth.root_categories)
+        return tuple(by_name.values())
     unknown = [name for name in labels if name not in by_name]
     if unknown or len(set(labels)) != len(labels) or not labels:
-        fault = f"label {unknown[0]!r} is not a category" if unknown else "labels must differ"
+        fault = "labels must differ"
+        if unknown:
+            near = near_match(unknown[0], by_name)
+            guess = "" if near is None else f" (did you mean {quoted(near)}?)"
+            fault = f"label {quoted(unknown[0])} is not a category{guess}"
         raise BadFile(
             f"{truth.path}: {fault}; expected names among {', '.join(list(by_name)[:20])}"
         )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
+from ..artefacts.labels import default_labels, read_labels
+from ..artefacts.network import open_checkpoint
+from ..errors import UsageError, quoted
 from ..models.blocks import L2Norm
 from ..models.checkpoint import load_checkpoint
 from ..models.network import SsdNetwork, create_model
 from ..models.partial_checkpoint import load_fitting, load_matching
+from ..models.shipped import shipped_checkpoints
 from ..models.spec import ModelSpec
 from .recipe import Recipe
 
@@ -70,6 +73,35 @@ def initial_network(
     if recipe.channels_last:
         net.to(memory_format=torch.channels_last)
     return net
+
+
+def classes_line(weights: str | Path, labels: Sequence[str]) -> str | None:
+    """A line where a checkpoint's heads, taken as they are, are of other classes than a run's.
+
+    None where the checkpoint has as many classes of the same names in the same order, has no
+    names, or has another number of classes, whose heads are not taken.
+    """
+    opened = open_checkpoint(weights)
+    # a job has the file of a shipped one in the place of its name
+    shipped = next((one for one in shipped_checkpoints() if one.path == opened.path), None)
+    if opened.record is not None:
+        learned = opened.record.description.labels
+    elif shipped is not None:
+        learned = read_labels(shipped.labels_path)
+    else:
+        return None
+    if len(learned) != len(labels) or learned == default_labels(len(learned)):
+        return None
+    pairs = enumerate(zip(learned, labels, strict=True), 1)
+    other = next(((i, *pair) for i, pair in pairs if pair[0] != pair[1]), None)
+    if other is None:
+        return None
+    number, theirs, ours = other
+    return (
+        f"class {number} of {weights} is {quoted(theirs)}, of this run {quoted(ours)}: its heads "
+        "begin with what they learned of other classes; number the categories as it does, or take "
+        "--init-scope base"
+    )
 
 
 def substrings_from_scope(scope: str) -> tuple[str, ...]:

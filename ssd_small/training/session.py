@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from ..artefacts.description import description_from_spec
 from ..configs.yaml_file import yaml_from_mapping
-from ..datasets.coco import Annotations, image_paths
+from ..datasets.classes import match_classes
+from ..datasets.coco import Annotations
+from ..datasets.object_sizes import check_pixels, tiny_objects_line
+from ..datasets.picture_files import image_paths
 from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth, text_from_sets
-from ..errors import BadFile, UsageError
-from ..evaluation.coco_results import category_ids
+from ..errors import BadFile, UsageError, quoted
 from ..files import check_writable, sha256_of, write_bytes, write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
@@ -27,7 +28,7 @@ from .cpu import training_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
 from .evaluation import PROTOCOL, evaluate_network
-from .initialise import initial_network
+from .initialise import classes_line, initial_network
 from .job import TrainingJob
 from .pictures import PictureBatches
 from .recipe import Recipe, changed_for_random_weights
@@ -64,8 +65,11 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     before = read_run_record(folder.record) if job.resume else None
     truth = read_ground_truth(job.annotations, job.sets, keep_difficult=True)
     some = job.skip_unreadable > 0
-    data = DetectionDataset(truth, image_paths(truth, job.images_root, some=some))
-    val = _validation(job, data)
+    said: list[str] = []
+    paths = image_paths(truth, job.images_root, some=some, say=said.append)
+    notes += [f"note: {line}" for line in said]
+    data = DetectionDataset(truth, paths)
+    val = _validation(job, data, notes)
     for one in (truth, *([] if val is None else [val[0]])):
         if (summary := one.findings.summary) is not None:
             notes.append(f"note: {one.path}: {summary}")
@@ -81,8 +85,11 @@ def _run(job: TrainingJob) -> dict[str, Any]:
             *(job.spec, data.num_classes, job.width, job.recipe, weights, job.init_scope),
             say=notes.append,
         )
+        if weights is not None and job.init_scope in ("all", "fitting"):
+            line = classes_line(weights, data.labels)
+            notes += [] if line is None else [f"note: {line}"]
         learner = Learner.of(net, job.recipe, processes)
-        notes += _recipe_notes(net, job.recipe)
+        notes += [*_recipe_notes(net, job.recipe), *_size_notes(net, data)]
         batches = PictureBatches(data, net, job.recipe, processes, job.workers, job.skip_unreadable)
         begin = Run.resumed if job.resume else Run.fresh
         subject = Subject(data.labels, training_from_record(record, data))
@@ -156,7 +163,9 @@ def _sha256(truth: Annotations, sets: Sets) -> str:
     return sha256_of_truth(truth) if sets else sha256_of(truth.path)
 
 
-def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, Path] | None:
+def _validation(
+    job: TrainingJob, data: DetectionDataset, notes: list[str]
+) -> tuple[Annotations, Path] | None:
     """The pictures to evaluate on, checked before hours of training."""
     if not job.val_sets and (job.val_annotations is None) != (job.val_images is None):
         raise UsageError("--val-annotations and --val-images go together; pass both or none")
@@ -164,15 +173,21 @@ def _validation(job: TrainingJob, data: DetectionDataset) -> tuple[Annotations, 
     if job.val_annotations is None or images is None:
         return None
     truth = read_ground_truth(job.val_annotations, job.val_sets)
-    image_paths(truth, images, "--val-images", some=job.skip_unreadable > 0)
-    category_ids(truth, description_from_spec(job.spec, data.num_classes, 1.0, labels=data.labels))
-    # by order, as for a checkpoint without names, would score one class for another
-    unknown = set(data.labels) - {str(category["name"]) for category in truth.categories}
-    if unknown:
+    if not truth.annotated:
         raise BadFile(
-            f"{truth.path} has no category {sorted(unknown)[0]!r}, which is trained; expected the "
-            f"names of {job.annotations}: rename its categories"
+            f"{truth.path} has no list annotations (a test set), so nothing can be scored; pass "
+            "--val-annotations of pictures with ground truth"
         )
+    check_pixels(truth)
+    match = match_classes(truth, data.labels)
+    if match.by_order:  # would score one class for another
+        raise BadFile(
+            f"{truth.path} has no category {quoted(data.labels[0])}, which is trained, nor any "
+            f"other; expected the names of {job.annotations}: rename its categories"
+        )
+    said = list(match.notes)
+    image_paths(truth, images, "--val-images", some=job.skip_unreadable > 0, say=said.append)
+    notes += [f"note: {line}" for line in said]
     return truth, images
 
 
@@ -231,6 +246,13 @@ def _recipe_notes(net: SsdNetwork, recipe: Recipe) -> list[str]:
             "in this only one: pass --epochs of more, --iterations, or --schedule cosine"
         )
     return lines
+
+
+def _size_notes(net: SsdNetwork, data: DetectionDataset) -> list[str]:
+    """Whether objects are hardly seen at the network's input."""
+    height, width = net.spec.preprocessing.height, net.spec.preprocessing.width
+    line = tiny_objects_line(data.object_sides(height, width), height, width)
+    return [] if line is None else [f"note: {line}"]
 
 
 def _introduce(

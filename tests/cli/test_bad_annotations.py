@@ -78,7 +78,6 @@ CHANGES = [
     ("images", {"id": 2}, "occurs twice"),
     ("categories", {"id": None}, "id is null"),
     ("categories", {"id": 9}, "occurs twice"),
-    ("images", {"file_name": "nope.jpg"}, "nope.jpg"),
 ]
 
 
@@ -130,6 +129,13 @@ def test_categories_that_do_not_fit_the_network(evaluate, truth, saved):
     evaluate(saved(truth)).fails(4, "3 categories", "2 classes", "--labels")
 
 
+def test_one_image_that_is_not_there_is_named_with_the_path_tried(evaluate, truth, saved, pictures):
+    truth["images"][0]["file_name"] = "x/nope.jpg"
+    outcome = evaluate(saved(truth))
+    outcome.fails(4, "1 of 2 images could not be read")
+    assert str(pictures / "x/nope.jpg") in outcome.err
+
+
 def test_images_that_are_not_there(evaluate, truth, saved, tmp_path):
     (tmp_path / "empty").mkdir()
     gt = saved(truth)
@@ -157,8 +163,11 @@ def test_result_file_that_is_none(content, call, truth, saved, tmp_path):
     ("change", "word"),
     [
         ({"image_id": 77}, "image_id 77"),
-        ({"image_id": [1]}, "unhashable"),
-        ({"category_id": 8}, "category_id 8"),
+        ({"image_id": [1]}, "image_id [1]"),
+        ({"image_id": None}, "image_id null"),
+        ({"image_id": "a.jpg"}, "image_id 'a.jpg'"),
+        ({"category_id": None}, "category_id null"),
+        ({"category_id": [8]}, "category_id [8]"),
         ({"bbox": [1, 2, 3]}, "four numbers"),
         ({"bbox": None}, "bbox"),
         ({"bbox": [1, 2, NAN, 3]}, "not finite"),
@@ -170,11 +179,45 @@ def test_result_file_that_is_none(content, call, truth, saved, tmp_path):
     ],
 )
 def test_result_that_is_wrong(change, word, call, truth, saved, tmp_path):
-    entry = {"image_id": 1, "category_id": 7, "bbox": BOX, "score": 0.9, **change}
-    (tmp_path / "found.json").write_text(json.dumps([entry]))
+    entry = {"image_id": 1, "category_id": 7, "bbox": BOX, "score": 0.9}
+    (tmp_path / "found.json").write_text(json.dumps([entry, {**entry, **change}]))
     call("eval", "--detections", tmp_path / "found.json", "--annotations", saved(truth)).fails(
-        4, "found.json", word
+        4, "found.json: entry [1]", word
     )
+
+
+@pytest.mark.parametrize("key", ["image_id", "category_id", "bbox", "score"])
+def test_a_result_that_lacks_a_field_is_named(key, call, truth, saved, tmp_path):
+    entry = {"image_id": 1, "category_id": 7, "bbox": BOX, "score": 0.9}
+    lacking = {name: value for name, value in entry.items() if name != key}
+    (tmp_path / "found.json").write_text(json.dumps([entry, entry, lacking]))
+    call("eval", "--detections", tmp_path / "found.json", "--annotations", saved(truth)).fails(
+        4, f"entry [2] has no {key};"
+    )
+
+
+def test_results_of_categories_that_are_not_there_are_left_out(call, truth, saved, tmp_path):
+    """As pycocotools does: no score changes by them, but it is said."""
+    entry = {"image_id": 1, "category_id": 7, "bbox": BOX, "score": 0.9}
+    others = [{**entry, "category_id": key, "score": 1} for key in (8, 8, "x")]
+    (tmp_path / "found.json").write_text(json.dumps([others[0], entry, *others[1:]]))
+    outcome = call(
+        *("eval", "--detections", tmp_path / "found.json", "--annotations", saved(truth)), "--json"
+    ).fits()
+    assert outcome.json["metrics"]["AP"] == pytest.approx(1)
+    assert (outcome.json["detections"], outcome.json["detections_left_out"]) == (1, 3)
+    assert "3 detections of categories" in outcome.err
+    assert "(8, 'x')" in outcome.err
+
+
+@pytest.mark.parametrize(("image", "category"), [("1", "7"), (1.0, 7.0), ("1.0", " 7")])
+def test_ids_of_results_may_be_texts_and_floats(image, category, call, truth, saved, tmp_path):
+    entry = {"image_id": image, "category_id": category, "bbox": BOX, "score": 0.9}
+    (tmp_path / "found.json").write_text(json.dumps([{**entry, "segmentation": None}]))
+    outcome = call(
+        *("eval", "--detections", tmp_path / "found.json", "--annotations", saved(truth)), "--json"
+    ).fits()
+    assert outcome.json["metrics"]["AP"] == pytest.approx(1)
 
 
 def test_sources_that_contradict_each_other_and_the_check(call, engine, truth, saved, tmp_path):

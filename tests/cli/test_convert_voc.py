@@ -44,9 +44,9 @@ def test_json_and_notes(call, voc, tmp_path):
     base = ("convert-voc", "--devkit", voc.path, "-o", output, "--json")
     outcome = call(*base, "--labels", tmp_path / "labels.txt").fits()
     report = json.loads(outcome.out)
-    assert (report["images"], report["objects"], report["labels"]) == (3, 4, ["dog", "cat", "cow"])
-    assert (report["difficult"], report["without_area"], report["from_zero"]) == (1, 1, 1)
-    for words in ("1 objects marked difficult", "1 objects without area", "pass --zero-based"):
+    assert (report["images"], report["objects"], report["labels"]) == (3, 5, ["dog", "cat", "cow"])
+    assert (report["difficult"], report["swapped"], report["from_zero"]) == (2, 1, 1)
+    for words in ("2 objects marked difficult", "1 objects had their corners", "pass --zero-based"):
         assert words in outcome.err
     categories = json.loads(output.read_text())["categories"]
     assert categories[0] == {"id": 1, "name": "dog"}

@@ -140,9 +140,51 @@ def test_val_annotations_of_other_categories(call, data: Path, tmp_path: Path, t
     truth_of["annotations"].clear()
     val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)
     call(*train_arguments(data, tmp_path / "run", *val)).fails(
-        4, "no category 'disc'", "truth.json"
+        4, "no category 'square'", "truth.json"
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_val_annotations_of_fewer_classes_are_scored(
+    call, data: Path, tmp_path: Path, truth_of
+) -> None:
+    """A split lists the classes it has; what it lacks is said."""
+    gone = truth_of["categories"].pop()
+    boxes = truth_of["annotations"]
+    truth_of["annotations"] = [box for box in boxes if box["category_id"] != gone["id"]]
+    val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)
+    outcome = call(*train_arguments(data, tmp_path / "run", *val)).fits()
+    assert f"has no category {gone['name']!r}, which the network finds" in outcome.err
+
+
+def test_val_annotations_that_spell_a_class_otherwise(
+    call, data: Path, tmp_path: Path, truth_of
+) -> None:
+    (disc,) = (one for one in truth_of["categories"] if one["name"] == "disc")
+    disc["name"] = "Disc"
+    val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)
+    call(*train_arguments(data, tmp_path / "run", *val)).fails(
+        4, "category 'Disc' has", "no label of the network", "did you mean 'disc'?"
+    )
+
+
+def test_val_annotations_of_a_test_set(call, data: Path, tmp_path: Path, truth_of) -> None:
+    del truth_of["annotations"]
+    val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)
+    call(*train_arguments(data, tmp_path / "run", *val)).fails(
+        4, "no list annotations", "--val-annotations"
+    )
+
+
+def test_objects_that_the_network_hardly_sees_are_noted(
+    call, data: Path, tmp_path: Path, truth_of
+) -> None:
+    for box in truth_of["annotations"]:
+        box["bbox"][2:] = [2, 2]
+    given = list(train_arguments(data, tmp_path / "run"))
+    given[given.index("--annotations") + 1] = _changed(truth_of, tmp_path)
+    outcome = call(*given).fits()
+    assert "objects shrink below 8 px at the network's input (median object" in outcome.err
 
 
 def test_weights_with_other_classes(call, data: Path, tmp_path: Path) -> None:

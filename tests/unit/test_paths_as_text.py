@@ -20,8 +20,9 @@ import ssd_small  # noqa: E402
 from ssd_small.artefacts.build_options import BuildOptions  # noqa: E402
 from ssd_small.artefacts.labels import read_labels  # noqa: E402
 from ssd_small.artefacts.sidecar import read_sidecar, sidecar_path  # noqa: E402
-from ssd_small.datasets.coco import image_paths, read_annotations  # noqa: E402
+from ssd_small.datasets.coco import read_annotations  # noqa: E402
 from ssd_small.datasets.digits import DigitsDataset  # noqa: E402
+from ssd_small.datasets.picture_files import image_paths  # noqa: E402
 from ssd_small.datasets.voc import coco_from_voc  # noqa: E402
 from ssd_small.doctor.engine import examine_engine  # noqa: E402
 from ssd_small.doctor.inspection import inspect_file  # noqa: E402

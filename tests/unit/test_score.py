@@ -162,7 +162,7 @@ def golden_results(shared_data: Path) -> tuple[Annotations, list[Entry]]:
     folder = shared_data / "coco-golden"
     annotations = read_annotations(folder / "instances_val2014_100.json")
     name = "instances_val2014_fakebbox100_results.json"
-    return annotations, read_results(folder / name, annotations)
+    return annotations, read_results(folder / name, annotations).entries
 
 
 def test_ap_of_a_class_is_that_of_a_run_on_it_alone(golden_results) -> None:

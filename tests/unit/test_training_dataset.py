@@ -15,6 +15,7 @@ cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
 
 from ssd_small.errors import BadFile  # noqa: E402
 from ssd_small.training.dataset import DetectionDataset  # noqa: E402
+from ssd_small.training.sampling import repeat_factors  # noqa: E402
 
 CATEGORIES = [{"id": 9, "name": "dog"}, {"id": 4, "name": "cat"}]
 
@@ -263,3 +264,35 @@ def test_a_test_set_holds_nothing_to_learn(folder: Folder) -> None:
     del folder.content["annotations"]
     with pytest.raises(BadFile, match="no list annotations"):
         folder.open()
+
+
+def test_repeat_factors_come_from_the_annotations_of_lvis(folder: Folder) -> None:
+    """No field of its own is needed: sqrt(threshold / frequency) of the rarest class, at least 1.
+
+    dog is in one of three pictures, cat in all: sqrt(0.75 / (1 / 3)) = 1.5 where dog is.
+    """
+    for image in folder.content["images"]:
+        image |= {"neg_category_ids": [9], "not_exhaustive_category_ids": [4], "license": 1}
+        image["coco_url"] = f"http://host/train2017/{image.pop('file_name')}"
+    folder.content["categories"] = [
+        {**one, "frequency": "f", "synset": f"{one['name']}.n.01", "synonyms": [one["name"]]}
+        for one in folder.content["categories"]
+    ]
+    for image, category in ((10, 4), (10, 9), (11, 4), (12, 4)):
+        folder.add(image, category, 5, 5, 20, 20, area=400, segmentation=[[5, 5, 25, 5, 25, 25]])
+    data = folder.open()
+    factors = repeat_factors((data.labels_of(i) for i in range(3)), 0.75)
+    assert data.labels == ("cat", "dog")
+    np.testing.assert_allclose(factors, [1.5, 1, 1])
+
+
+def test_boxes_that_are_fractions_are_not_learned(folder: Folder) -> None:
+    folder.add(10, 4, 0.1, 0.1, 0.2, 0.3)
+    with pytest.raises(BadFile, match="no box reaches a pixel"):
+        folder.open()
+
+
+def test_a_label_that_is_nearly_a_category_is_refused_with_it(folder: Folder) -> None:
+    folder.add(10, 4, 1, 1, 9, 9)
+    with pytest.raises(BadFile, match=r"label 'Cat' is not a category \(did you mean 'cat'\?\)"):
+        folder.open(labels=["Cat", "dog"])

@@ -1,0 +1,133 @@
+"""``ssd-small convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UsageError
+from .options import FILE, FOLDER, json_option, note, print_json
+
+if TYPE_CHECKING:
+    from ..datasets.coco_writer import Conversion
+
+_SPLIT = "Name in ImageSets/Main or data.yaml, e.g. train, or a folder below; default: all."
+_LABELS = (
+    "Text file with a class name per line, in the order of their ids; default: as the source "
+    "numbers them, else all names, sorted."
+)
+_ZERO_BASED = "VOC: pixels count from 0, xmax is exclusive."
+_KEEP_DIFFICULT = "VOC: learn and score objects marked difficult; default: iscrowd, so neither."
+
+split_option = click.option("--split", help=_SPLIT)
+labels_option = click.option("--labels", type=FILE, help=_LABELS)
+zero_based_option = click.option("--zero-based", is_flag=True, help=_ZERO_BASED)
+keep_difficult_option = click.option("--keep-difficult", is_flag=True, help=_KEEP_DIFFICULT)
+images_option = click.option(
+    "--images", type=FOLDER, help="Folder of the pictures, where they lie elsewhere."
+)
+output_option = click.option(
+    "--output", "-o", type=FILE, required=True, help="COCO-format JSON to write."
+)
+
+
+@click.command()
+@click.option(
+    "--from", "kind", type=click.Choice(["voc", "yolo", "csv"]), required=True,
+    help="What SOURCE is.",
+)  # fmt: skip
+@click.argument("source", type=FILE)
+@images_option
+@split_option
+@labels_option
+@zero_based_option
+@keep_difficult_option
+@output_option
+@json_option
+def command(
+    kind: str,
+    source: Path,
+    images: Path | None,
+    split: str | None,
+    labels: Path | None,
+    zero_based: bool,
+    keep_difficult: bool,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Convert annotations to the COCO format that all commands take.
+
+    SOURCE is a folder of Pascal VOC XML (Annotations and JPEGImages, or however a tool calls them,
+    or XML beside the pictures); a folder with YOLO labels, or its data.yaml; or a CSV file of
+    image,x1,y1,x2,y2,label in pixels, with or without a header.
+    """
+    if kind != "voc" and (zero_based or keep_difficult):
+        option = "--zero-based" if zero_based else "--keep-difficult"
+        raise UsageError(f"{option} is for --from voc, not {kind}; leave it out")
+    if kind == "csv" and split is not None:
+        raise UsageError("--split is for folders, not --from csv; leave it out")
+    convert(kind, source, images, split, labels, zero_based, keep_difficult, output, as_json)
+
+
+def convert(
+    kind: str,
+    source: Path,
+    images: Path | None,
+    split: str | None,
+    labels: Path | None,
+    zero_based: bool,
+    keep_difficult: bool,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """What ``convert`` and ``convert-voc`` do."""
+    import json
+
+    from ..artefacts.labels import read_labels
+    from ..datasets.csv_boxes import coco_from_csv
+    from ..datasets.voc import coco_from_voc
+    from ..datasets.yolo import coco_from_yolo
+    from ..files import check_writable, write_bytes
+
+    check_writable(output)
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UsageError(f"--output {output} would overwrite its source; choose another name")
+    names = read_labels(labels) if labels else None
+    if kind == "voc":
+        made = coco_from_voc(
+            *(source, split, names),
+            images=images,
+            zero_based=zero_based,
+            keep_difficult=keep_difficult,
+        )
+    elif kind == "yolo":
+        made = coco_from_yolo(source, split, names, images=images)
+    else:
+        made = coco_from_csv(source, names, images=images)
+    write_bytes(output, json.dumps(made.content).encode())
+    for line in made.lines(kept_difficult=keep_difficult):
+        note(f"note: {line}")
+    _report(made, output, as_json=as_json)
+
+
+def _report(made: Conversion, output: Path, *, as_json: bool) -> None:
+    images, objects = len(made.content["images"]), len(made.content["annotations"])
+    if as_json:
+        print_json(
+            {
+                "annotations": str(output),
+                "images_folder": str(made.images),
+                "images": images,
+                "objects": objects,
+                "labels": list(made.labels),
+                **{name: made.counts.get(name, 0) for name in made.FATES},
+                "other_classes": dict(made.other),
+            }
+        )
+        return
+    click.echo(
+        f"{output}: {images} images, {objects} objects of {len(made.labels)} classes; "
+        f"pass it with --images {made.images}"
+    )

@@ -1,0 +1,106 @@
+"""Boxes beside their pictures: which can be learned and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import quoted
+from .findings import Findings
+from .object_sizes import are_fractions
+
+#: a side below this many pixels is none, and a box may overhang by it: what decimal coordinates in
+#: a JSON file lose to rounding
+_TOLERANCE = 0.01
+
+
+def _box_in_pixels(box: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    """A box given in fractions of its picture, with the area and outline that go with it."""
+    width, height = image["width"], image["height"]
+    x, y, w, h = box["bbox"]
+    scaled = {"bbox": [x * width, y * height, w * width, h * height]}
+    if "area" in box:
+        scaled["area"] = box["area"] * width * height
+    outline: Any = box.get("segmentation")
+    if _is_polygons(outline):
+        sides = (width, height)
+        scaled["segmentation"] = [[v * sides[i % 2] for i, v in enumerate(p)] for p in outline]
+    return {**box, **scaled}
+
+
+def _is_polygons(outline: Any) -> bool:
+    """Lists of x, y, x, y, ..., as opposed to a mask."""
+    return isinstance(outline, list) and all(
+        isinstance(part, list) and all(type(v) in (int, float) for v in part) for part in outline
+    )
+
+
+def checked_boxes(
+    boxes: Sequence[dict[str, Any]],
+    images: Sequence[dict[str, Any]],
+    kept_image: Mapping[int, int],
+    kept_category: Mapping[int, int],
+    findings: Findings,
+) -> list[dict[str, Any]]:
+    """The boxes of a repaired file; what is left out of the others is found, and what overhangs.
+
+    Args:
+        boxes: as read.
+        images: entries that can be used, their sizes right.
+        kept_image: id of the entry that the boxes of each former id belong to.
+        kept_category: the same of categories, those of one name being one.
+        findings: takes what is found.
+    """
+    by_id = {image["id"]: image for image in images}
+    fractions = are_fractions(boxes)
+    kept: list[dict[str, Any]] = []
+    seen: dict[tuple[Any, ...], Any] = {}
+    for one in boxes:
+        if one["image_id"] not in kept_image:
+            continue
+        image = by_id[kept_image[one["image_id"]]]
+        box = _box_in_pixels(one, image) if fractions else dict(one)
+        box |= {"image_id": image["id"], "category_id": kept_category[one["category_id"]]}
+        if not _inside(box, image, findings):
+            continue
+        key = (box["image_id"], box["category_id"], *box["bbox"])
+        first = seen.setdefault(key, box["id"])
+        if first != box["id"]:
+            findings.fixable(
+                "duplicate_box",
+                f"{_where(box, image)} is that of annotation {first} again",
+            )
+            continue
+        kept.append(box)
+    return kept
+
+
+def _inside(box: dict[str, Any], image: dict[str, Any], findings: Findings) -> bool:
+    """Whether something of a box is left in its picture."""
+    x, y, width, height = box["bbox"]
+    if min(width, height) < _TOLERANCE:
+        findings.repaired("box_without_area", f"{_where(box, image)} has no area")
+        return False
+    left, top, right, bottom = _clipped(box, image)
+    if min(right - left, bottom - top) < _TOLERANCE:
+        size = f"{image['width']}x{image['height']}"
+        findings.fixable("box_outside", f"{_where(box, image)} is outside of the picture, {size}")
+        return False
+    overhang = max(left - x, top - y, x + width - right, y + height - bottom)
+    if overhang > _TOLERANCE:
+        findings.note(
+            "clipped_box", f"{_where(box, image)} reaches {overhang:g} px beyond the picture"
+        )
+    return True
+
+
+def _where(box: dict[str, Any], image: dict[str, Any]) -> str:
+    """A box for a message; ids are the file's own where they are different numbers above 0."""
+    return f"annotations (id {box['id']}) of {image['file_name']}: bbox {quoted(box['bbox'])}"
+
+
+def _clipped(box: dict[str, Any], image: dict[str, Any]) -> tuple[float, float, float, float]:
+    """The part of a box that is in its picture, as x1, y1, x2, y2."""
+    x, y, width, height = box["bbox"]
+    left, top = max(x, 0.0), max(y, 0.0)
+    return left, top, min(x + width, image["width"]), min(y + height, image["height"])

@@ -1,0 +1,120 @@
+"""What converting a data set to COCO format fills, whatever format it comes from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """A data set in COCO format.
+
+    Attributes:
+        content: COCO-format annotations. Image ids count from 1 in the order of the source,
+            category ids in the order of the labels.
+        images: folder the file names are relative to.
+        labels: class names.
+        counts: objects by what was done to them: ``difficult`` (marked so), ``without_area`` (left
+            out for a side of zero or less), ``from_zero`` (a coordinate of 0, which pixels counted
+            from 1 do not have), ``swapped``, ``unclear_flags``, ``outlines``, ``keypoints``;
+            ``renamed``: pictures; only what occurred.
+        other: objects left out because their class is not among the labels, by class.
+        notes: lines on pictures.
+    """
+
+    content: dict[str, Any]
+    images: Path
+    labels: tuple[str, ...]
+    counts: Mapping[str, int]
+    other: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+    #: words that follow each count
+    FATES: ClassVar[Mapping[str, str]] = {
+        "difficult": "objects marked difficult are iscrowd: not learned",
+        "without_area": "objects without area were left out",
+        "from_zero": "objects start at 0; if the tool counts pixels from 0, pass --zero-based",
+        "swapped": "objects had their corners swapped and were turned round",
+        "unclear_flags": "objects have a difficult flag that says neither yes nor no: taken as no",
+        "outlines": "objects are outlines, of which the box around was taken",
+        "keypoints": "objects have key points, which were left out",
+        "renamed": "annotations name the picture of another one; that of their own name was taken",
+    }
+
+    def lines(self, *, kept_difficult: bool = False) -> list[str]:
+        """A line for each thing a user should know."""
+        lines = [
+            f"{self.counts[name]} {fate}"
+            for name, fate in self.FATES.items()
+            if name in self.counts and not (name == "difficult" and kept_difficult)
+        ]
+        if self.other:
+            names = ", ".join(sorted(self.other))
+            lines.append(f"{sum(self.other.values())} objects of other classes left out: {names}")
+        return [*lines, *self.notes]
+
+
+class CocoWriter:
+    """The COCO lists being filled."""
+
+    def __init__(self, labels: Sequence[str], root: Path) -> None:
+        self.labels, self.root = tuple(labels), root
+        self._ids = {name: i for i, name in enumerate(self.labels, 1)}
+        self.images: list[dict[str, Any]] = []
+        self.annotations: list[dict[str, Any]] = []
+        self.counts: Counter[str] = Counter()
+        self.other: Counter[str] = Counter()
+
+    def add_image(self, file: Path, width: float, height: float) -> None:
+        """The image of the objects that follow."""
+        self.images.append(
+            {
+                "id": len(self.images) + 1,
+                "file_name": file.relative_to(self.root).as_posix(),
+                "width": int(width),
+                "height": int(height),
+            }
+        )
+
+    def add_object(
+        self,
+        name: str,
+        corners: tuple[float, float, float, float],
+        *,
+        crowd: bool = False,
+        **flags: int,
+    ) -> None:
+        """An object by x1, y1, x2, y2, the last two where it ends; left out if it has no area."""
+        x1, y1, x2, y2 = corners
+        if name not in self._ids:
+            self.other[name] += 1
+            return
+        if x2 <= x1 or y2 <= y1:
+            self.counts["without_area"] += 1
+            return
+        self.annotations.append(
+            {
+                "id": len(self.annotations) + 1,
+                "image_id": len(self.images),
+                "category_id": self._ids[name],
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": int(crowd),
+                **flags,
+            }
+        )
+
+    def result(self, description: str, notes: Sequence[str] = ()) -> Conversion:
+        """What was gathered; ``description`` says of what."""
+        content = {
+            "info": {"description": description},
+            "images": self.images,
+            "annotations": self.annotations,
+            "categories": [{"id": i, "name": name} for name, i in self._ids.items()],
+        }
+        counts = {name: count for name, count in self.counts.items() if count}
+        return Conversion(content, self.root, self.labels, counts, dict(self.other), tuple(notes))

@@ -1,0 +1,225 @@
+"""Boxes in a CSV file, a line each, as COCO-format annotations.
+
+``image,x1,y1,x2,y2,label`` in pixels from 0, where x2 and y2 are where the box ends; with a header
+in any order and by the usual names (``filename,width,height,class,xmin,ymin,xmax,ymax`` of
+TensorFlow's examples, say), without one in this order. A line with a name alone is a picture
+without objects.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import BadFile, quoted
+from ..files import read_bytes
+from ..pictures.sizes import shown_size
+from .coco_writer import CocoWriter, Conversion
+from .picture_files import PictureFolder
+
+_EXPECTED = "expected the columns image, x1, y1, x2, y2, label, by these names or in this order"
+#: names of columns, in small letters without blanks, hyphens and underscores
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "image": (
+        *("image", "filename", "file", "path", "img", "imageid", "imagename", "imagepath"),
+        *("imgpath", "filepath", "imagefilename"),
+    ),
+    "x1": ("x1", "xmin", "left", "bboxx1", "bboxxmin", "x"),
+    "y1": ("y1", "ymin", "top", "bboxy1", "bboxymin", "y"),
+    "x2": ("x2", "xmax", "right", "bboxx2", "bboxxmax"),
+    "y2": ("y2", "ymax", "bottom", "bboxy2", "bboxymax"),
+    "w": ("w", "boxwidth", "bboxwidth", "bboxw"),
+    "h": ("h", "boxheight", "bboxheight", "bboxh"),
+    "label": ("label", "class", "classname", "name", "category", "categoryname", "labelname"),
+    "width": ("width", "imagewidth", "imgwidth"),
+    "height": ("height", "imageheight", "imgheight"),
+}
+#: without a header, by the number of columns
+_ORDERS = {
+    6: ("image", "x1", "y1", "x2", "y2", "label"),
+    8: ("image", "width", "height", "label", "x1", "y1", "x2", "y2"),
+}
+_MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line: name of the picture, its annotated (width, height) if given, and its object."""
+
+    where: str
+    image: str
+    size: tuple[float, float] | None
+    corners: tuple[float, float, float, float] | None
+    label: str
+
+
+def coco_from_csv(
+    source: str | Path,
+    labels: Sequence[str] | None = None,
+    *,
+    images: str | Path | None = None,
+) -> Conversion:
+    """Convert a CSV file of boxes.
+
+    Args:
+        source: the file.
+        labels: class names in the order of their ids; default: all in the file, sorted.
+        images: folder that the names of pictures are relative to; default: that of the file.
+
+    Raises:
+        BadFile: a line is not as expected, or a picture is missing; names file and line.
+    """
+    source = Path(source)
+    folder = Path(images) if images is not None else source.parent
+    rows = [*_rows(source)]
+    objects = [row for row in rows if row.corners is not None]
+    if not objects:
+        raise BadFile(f"{source} holds no box; {_EXPECTED}")
+    if all(max(map(abs, row.corners)) <= 1 for row in objects if row.corners is not None):
+        raise BadFile(
+            f"{source}: no coordinate is above 1, so they look like fractions of the picture; "
+            "expected pixels: multiply by its width and height"
+        )
+    names = labels or sorted({row.label for row in objects})
+    writer = CocoWriter(names, folder)
+    pictures = PictureFolder(folder)
+    by_image: dict[Path, list[_Row]] = {}
+    for row in rows:
+        by_image.setdefault(_file(pictures, row), []).append(row)
+    for file, of_image in by_image.items():
+        writer.add_image(file, *_size(file, of_image))
+        for row in of_image:
+            if row.corners is not None:
+                x1, y1, x2, y2 = row.corners
+                corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+                writer.counts["swapped"] += corners != row.corners
+                writer.add_object(row.label, corners)
+    if not writer.annotations:
+        raise BadFile(
+            f"{source}: no object of the labels {', '.join(names[:5])} (there are "
+            f"{', '.join(sorted(writer.other)[:5]) or 'none with an area'}); check --labels"
+        )
+    return writer.result(f"{source.name}, from CSV")
+
+
+def _file(pictures: PictureFolder, row: _Row) -> Path:
+    found = pictures.path(row.image)
+    if found is None:
+        raise BadFile(
+            f"{row.where}: picture {quoted(row.image)} is not in {pictures.folder}; pass the "
+            "folder it is relative to with --images"
+        )
+    return found
+
+
+def _size(file: Path, rows: Sequence[_Row]) -> tuple[float, float]:
+    """(width, height) that the boxes are of: as the lines say, else the picture's."""
+    given = {row.size for row in rows if row.size is not None}
+    if len(given) > 1:
+        raise BadFile(f"{rows[0].where}: {file.name} has two sizes, {sorted(given)}; correct them")
+    if given:
+        return given.pop()
+    height, width = shown_size(file)
+    return width, height
+
+
+def _rows(source: Path) -> Iterator[_Row]:
+    text = _text(source)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t|", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    columns: Mapping[str, int] | None = None
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            where = f"{source}, line {reader.line_num}"
+            if not any(cells):
+                continue
+            if columns is None:
+                columns, is_header = _columns(cells, where)
+                if is_header:
+                    continue
+            yield _row(cells, columns, where)
+    except csv.Error as error:
+        raise BadFile(f"{source}, line {reader.line_num}: {error}; {_EXPECTED}") from error
+
+
+def _columns(cells: Sequence[str], where: str) -> tuple[Mapping[str, int], bool]:
+    """Where each column stands, by the first line; and whether that is a header."""
+    plain = ["".join(sign for sign in cell.lower() if sign not in " -_") for cell in cells]
+    found = {
+        name: place
+        for name, known in _COLUMNS.items()
+        if (place := next((plain.index(one) for one in known if one in plain), None)) is not None
+    }
+    corners = {"x1", "y1"} <= found.keys()
+    if corners and not {"x2", "y2"} <= found.keys() and {"width", "height"} <= found.keys():
+        # without corners at the end, they are sizes of the box
+        found.setdefault("w", found.pop("width"))
+        found.setdefault("h", found.pop("height"))
+    ends = {"x2", "y2"} <= found.keys() or {"w", "h"} <= found.keys()
+    if corners and ends and {"image", "label"} <= found.keys():
+        return found, True
+    order = _ORDERS.get(len(cells))
+    if order is None or (found and not any(_is_number(cell) for cell in cells)):
+        missing = [name for name in ("image", "x1", "y1", "x2", "y2", "label") if name not in found]
+        raise BadFile(
+            f"{where}: {len(cells)} columns without {', '.join(missing)}: {quoted(list(cells))}; "
+            f"{_EXPECTED}"
+        )
+    return {name: place for place, name in enumerate(order)}, False
+
+
+def _row(cells: Sequence[str], columns: Mapping[str, int], where: str) -> _Row:
+    if max(columns.values()) >= len(cells):
+        raise BadFile(
+            f"{where}: {len(cells)} columns, expected {max(columns.values()) + 1} or more; correct "
+            "the line"
+        )
+    image, label = cells[columns["image"]], cells[columns["label"]]
+    if not image:
+        raise BadFile(f"{where}: no name of a picture; {_EXPECTED}")
+    size = None
+    if {"width", "height"} <= columns.keys():
+        given = [_number(cells[columns[one]] or "0", one, where) for one in ("width", "height")]
+        size = (given[0], given[1]) if min(given) > 0 else None
+    sides = ("x2", "y2") if "x2" in columns else ("w", "h")
+    texts = {name: cells[columns[name]] for name in ("x1", "y1", *sides)}
+    if not label and not any(texts.values()):
+        return _Row(where, image, size, None, "")
+    if not label:
+        raise BadFile(f"{where}: a box without label; {_EXPECTED}")
+    x1, y1, x2, y2 = (_number(text, name, where) for name, text in texts.items())
+    corners = (x1, y1, x2, y2) if "x2" in texts else (x1, y1, x1 + x2, y1 + y2)
+    return _Row(where, image, size, corners, label)
+
+
+def _number(text: str, column: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadFile(f"{where}: {column} is {quoted(text)}, expected a number of pixels")
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _text(path: Path) -> str:
+    content = read_bytes(path, "a CSV file of boxes")
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8-sig")
+    try:
+        return content.decode(encoding)
+    except UnicodeError as error:
+        raise BadFile(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error

@@ -1,0 +1,87 @@
+"""How large objects are: in pixels at all, and at the input of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import BadFile
+from .coco import Annotations
+
+#: boxes as fractions of the picture overhang it by this much at most, in each direction
+_OVERHANG = 0.5
+#: objects of a smaller side at the network's input are hardly seen
+TINY = 8.0
+
+
+def are_fractions(boxes: Sequence[dict[str, Any]]) -> bool:
+    """Whether no box of a file reaches about a pixel: they are fractions of their pictures."""
+    return bool(boxes) and all(
+        min(x, y) >= -_OVERHANG
+        # a side may be all of the picture, and lose to rounding
+        and max(w, h) <= 1.01
+        and max(x + w, y + h) <= 1 + _OVERHANG
+        for x, y, w, h in (box["bbox"] for box in boxes)
+    )
+
+
+def check_pixels(annotations: Annotations) -> None:
+    """Refuse boxes that are fractions of their pictures, with BadFile."""
+    if not are_fractions(annotations.boxes):
+        return
+    x, y, width, height = annotations.boxes[0]["bbox"]
+    raise BadFile(
+        f"{annotations.path}: no box reaches a pixel (the first is [{x:g}, {y:g}, {width:g}, "
+        f"{height:g}]): they look like fractions of the picture, COCO has pixels; 'ssd-small "
+        "check-data --fix' writes a file in pixels"
+    )
+
+
+def object_sides(
+    images: Sequence[dict[str, Any]], boxes: Sequence[dict[str, Any]], height: int, width: int
+) -> npt.NDArray[np.float64]:
+    """``[B]`` square root of the area of each box that counts, its picture at a network's input.
+
+    Args:
+        images: with their sizes.
+        boxes: of these; what is ``iscrowd`` or outside of its picture does not count.
+        height, width: of the input, to which pictures are stretched.
+    """
+    sizes = {image["id"]: (float(image["width"]), float(image["height"])) for image in images}
+    counted = [box for box in boxes if not box.get("iscrowd")]
+    xywh = np.array([box["bbox"] for box in counted], np.float64).reshape(-1, 4)
+    limit = np.array([sizes[box["image_id"]] for box in counted], np.float64).reshape(-1, 2)
+    xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    sides = sides_at_input(xyxy.clip(0, np.tile(limit, 2)), limit[:, ::-1], height, width)
+    return sides[sides > 0]
+
+
+def sides_at_input(
+    boxes_xyxy: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64], height: int, width: int
+) -> npt.NDArray[np.float64]:
+    """``[B]`` square root of the area of boxes ``[B, 4]`` once pictures are ``height`` x ``width``.
+
+    ``sizes`` ``[B, 2]`` are the height and width of the picture of each box.
+    """
+    scale = (np.array([height, width]) / sizes).prod(axis=1)
+    areas: npt.NDArray[np.float64] = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1) * scale
+    return np.sqrt(areas)
+
+
+def tiny_objects_line(sides: npt.NDArray[np.float64], height: int, width: int) -> str | None:
+    """A line where objects shrink below :data:`TINY` pixels; None where none does.
+
+    Args:
+        sides: see :func:`object_sides`.
+        height, width: of the network's input.
+    """
+    tiny = int((sides < TINY).sum())
+    if not tiny:
+        return None
+    return (
+        f"{tiny} of {len(sides)} objects shrink below {TINY:g} px at the network's input (median "
+        f"object {np.median(sides):.1f} px at {width}x{height})"
+    )

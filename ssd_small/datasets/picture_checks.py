@@ -1,0 +1,132 @@
+"""Entries of pictures beside their files: which are right, which can be put right."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import quoted
+from ..pictures.listing import is_image_name
+from .coco import Annotations
+from .findings import Findings
+from .object_sizes import are_fractions
+from .picture_facts import PictureFacts, Size
+from .picture_sizes import sizes_from_boxes
+
+
+def checked_images(
+    annotations: Annotations,
+    facts: Sequence[PictureFacts],
+    findings: Findings,
+) -> tuple[list[dict[str, Any]], dict[int, int]]:
+    """Entries of pictures that can be used, their sizes put right, and notes on the others.
+
+    Returns:
+        The entries, and the id under which the boxes of each former id go on; ids of entries that
+        are left out are not in it.
+    """
+    boxes_of = defaultdict(list)
+    for box in annotations.boxes:
+        boxes_of[box["image_id"]].append(box)
+    groups = [boxes_of[image["id"]] for image in annotations.images]
+    fractions = are_fractions(annotations.boxes)
+    sizes = sizes_from_boxes(annotations.images, facts, groups, fractions=fractions)
+    images: list[dict[str, Any]] = []
+    kept_id: dict[int, int] = {}
+    named = _names_by_file(annotations.images, facts)
+    first_of: dict[Path, dict[str, Any]] = {}
+    for i, (image, one) in enumerate(zip(annotations.images, facts, strict=True)):
+        where = f"images[{i}] (id {image['id']})"
+        size = sizes.get(i, (image["height"], image["width"]))
+        _find(where, image, one, size, findings)
+        if one.path is None or one.state == "unreadable" or size is None:
+            continue
+        if one.respelled:
+            if len(names := named[one.path.resolve()]) > 1:
+                findings.error(
+                    "names_of_one_file",
+                    f"{where}: {' and '.join(map(quoted, names))} would both be {one.path}",
+                )
+                continue
+            findings.note("respelled_name", f"{where}: {quoted(image['file_name'])} is {one.path}")
+        first = first_of.setdefault(one.path.resolve(), image)
+        kept_id[image["id"]] = first["id"]
+        if first is not image:
+            findings.fixable(
+                "duplicate_picture_entry",
+                f"{where}: {image['file_name']} is the picture of image {first['id']} too",
+            )
+            continue
+        images.append({**image, "height": size[0], "width": size[1]})
+    return images, kept_id
+
+
+def _names_by_file(
+    images: Sequence[dict[str, Any]], facts: Sequence[PictureFacts]
+) -> dict[Path, list[str]]:
+    """The different names that entries give each file."""
+    names: dict[Path, dict[str, None]] = defaultdict(dict)
+    for image, one in zip(images, facts, strict=True):
+        if one.path is not None:
+            names[one.path.resolve()][image["file_name"]] = None
+    return {path: list(found) for path, found in names.items()}
+
+
+def _find(
+    where: str,
+    image: dict[str, Any],
+    one: PictureFacts,
+    size: Size | None,
+    findings: Findings,
+) -> None:
+    """What is wrong with a picture, or worth knowing."""
+    said = f"{image['width']}x{image['height']}"
+    if one.state == "missing":
+        findings.error("missing_picture", f"{where}: {one.message}")
+    elif one.state == "unreadable":
+        findings.error("unreadable_picture", f"{where}: {one.message}")
+    elif one.state == "mismatch":
+        if size is None:
+            outcome = "whether its boxes fit the file cannot be told: a repaired file leaves it out"
+        else:
+            outcome = f"its boxes fit {size[1]}x{size[0]}"
+        findings.error(
+            "size_mismatch",
+            f"{where}: {one.path} is {_text(one.sizes)} but annotated as {said}; {outcome}",
+        )
+    elif one.state == "scaled":
+        findings.note(
+            "scaled_picture", f"{where}: {one.path} is {_text(one.sizes)}, annotated as {said}"
+        )
+
+
+def _text(sizes: Sequence[Size]) -> str:
+    """``640x480``, or both sizes of a picture that its EXIF orientation turns."""
+    return " or turned ".join(dict.fromkeys(f"{width}x{height}" for height, width in sizes))
+
+
+def note_unlisted(
+    facts: Sequence[PictureFacts], others: Sequence[PictureFacts], findings: Findings
+) -> None:
+    """Note the picture files that no entry names, beside and below those that entries name.
+
+    Args:
+        facts: of the pictures of a set.
+        others: of pictures of another one, which may lie in the same folder.
+        findings: takes the notes.
+    """
+    paths = [one.path for one in facts if one.path is not None]
+    if not paths:
+        return
+    listed = {one.path.resolve() for one in (*facts, *others) if one.path is not None}
+    # of a folder of several sets only that of the one which is listed
+    top = os.path.commonpath([path.parent for path in paths])
+    # passes over folders that may not be read, or vanish
+    for place, folders, names in os.walk(top):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(place, name) for name in sorted(names)):
+            if is_image_name(path) and path.resolve() not in listed:
+                findings.note("unlisted_picture", str(path))

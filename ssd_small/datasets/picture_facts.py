@@ -1,0 +1,120 @@
+"""What the picture files of a data set are: read once, in threads, a kilobyte of each kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import BadFile
+from ..files import read_bytes
+from ..pictures.ahead import map_ahead
+from ..pictures.annotated import OtherPicture, read_annotated
+from ..pictures.reading import Image, read_image
+from .near_duplicates import Looks, looks_from_image
+from .picture_files import PictureFolder
+
+#: height and width in pixels
+Size = tuple[int, int]
+State = Literal["fine", "scaled", "mismatch", "unsized", "unreadable", "missing"]
+#: most threads that read; each holds a decoded picture
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class PictureFacts:
+    """A picture file beside its entry among the annotations.
+
+    Attributes:
+        state: ``fine``; ``scaled``: of the annotated shape, but another size; ``mismatch``: of
+            another shape; ``unsized``: the entry has no size; ``unreadable``; ``missing``.
+        path: the file; None if it is missing.
+        respelled: the entry's name is not quite the file's.
+        message: why a file cannot be found or read, else empty.
+        sizes: (height, width) as viewers show it and as stored, which differ where the EXIF
+            orientation turns it; empty if it cannot be read.
+        digest: of its bytes; None if it cannot be read.
+        looks: None if it cannot be read, or shows nothing, or was not asked for.
+    """
+
+    state: State
+    path: Path | None = None
+    respelled: bool = False
+    message: str = ""
+    sizes: tuple[Size, ...] = ()
+    digest: bytes | None = None
+    looks: Looks | None = None
+
+
+def picture_facts(
+    images: Sequence[dict[str, Any]],
+    folder: Path,
+    *,
+    compare: bool,
+    progress: Callable[[int], None] = lambda count: None,
+) -> list[PictureFacts]:
+    """Facts of the picture of each entry, in their order; what is wrong with one is no error.
+
+    Args:
+        images: entries with ``file_name``, ``width`` and ``height`` (0: not known).
+        folder: what file names are relative to.
+        compare: whether to say what pictures look like, which needs the package ImageHash.
+        progress: called with the number of pictures just done.
+    """
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    work = partial(_facts, folder=PictureFolder(folder), compare=compare)
+    found = []
+    for facts in map_ahead(work, images, workers=workers, window=2 * workers):
+        found.append(facts)
+        progress(1)
+    return found
+
+
+def _facts(image: dict[str, Any], *, folder: PictureFolder, compare: bool) -> PictureFacts:
+    try:
+        place = folder.place_of(image)
+    except BadFile as error:
+        return PictureFacts("missing", message=error.command_line)
+    if place is None:
+        return PictureFacts("missing", message=f"no file {folder.folder / image['file_name']}")
+    path, respelled = place.path, bool(place.how)
+    size = (int(image["height"]), int(image["width"]))
+    try:
+        digest = hashlib.blake2b(read_bytes(path, "an image file"), digest_size=16).digest()
+        pixels = _annotated(path, size)
+        sizes: tuple[Size, ...] = (size,)
+        if pixels is None or _size(pixels) != size:
+            shown = read_image(path)
+            sizes = (_size(shown), _size(read_image(path, apply_orientation=False)))
+        else:
+            shown = pixels
+    except BadFile as error:
+        return PictureFacts("unreadable", path, respelled, error.command_line)
+    state: State
+    if min(size) <= 0:
+        state = "unsized"
+    elif pixels is None:
+        state = "mismatch"
+    else:
+        state = "fine" if _size(pixels) == size else "scaled"
+    looks = looks_from_image(shown) if compare else None
+    return PictureFacts(state, path, respelled, "", sizes, digest, looks)
+
+
+def _annotated(path: Path, size: Size) -> Image | None:
+    """The picture in its annotated frame; None if it has another shape."""
+    if min(size) <= 0:
+        return None
+    try:
+        return read_annotated(path, size)
+    except OtherPicture:
+        return None
+
+
+def _size(image: Image) -> Size:
+    height, width = image.shape[:2]
+    return height, width
