@@ -17,6 +17,7 @@ import onnxruntime
 import onnxslim
 import openvino
 import pytest
+from case_scripts import project_after_demo, run_script
 
 from ssd_small.artefacts.onnx_file import read_onnx
 from ssd_small.errors import BadFile
@@ -99,3 +100,15 @@ def test_polygraphy_sanitize_leaves_what_runs(
     assert done.returncode == 0, done.stderr
     model, _ = read_onnx(path, read_onnx(PLAIN)[1])
     assert_same(from_onnxruntime(model, images), expected)
+
+
+def test_script_of_the_shared_case(
+    shared_cases: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """OpenVINO takes no model-local function, so the file as it is fails there, and only there."""
+    project = project_after_demo(tmp_path_factory.mktemp("project"))
+    done = run_script(shared_cases / "export" / "any-onnx-runtime", project, TOOLS=Path(sys.prefix))
+    for runtime in ("openvino, inlined", "onnx reference"):
+        assert f"{runtime} labels equal True" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.count("FAILS") == 1
+    assert "openvino FAILS" in done.stdout
