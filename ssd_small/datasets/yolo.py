@@ -9,7 +9,6 @@ names the classes.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from typing import Any
 
 from ..configs.yaml_file import mapping_from_yaml
 from ..errors import BadFile, quoted
-from ..files import read_bytes
 from ..pictures.listing import is_image_name
 from ..pictures.sizes import shown_size
 from .coco_writer import CocoWriter, Conversion
+from .yolo_labels import objects_of, text_of
 
 _SPLITS: Mapping[str, tuple[str, ...]] = {
     "train": ("train",),
@@ -30,8 +29,6 @@ _SPLITS: Mapping[str, tuple[str, ...]] = {
     "test": ("test",),
 }
 _CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt")
-#: a coordinate beyond this is in pixels; below it, a tool's rounding or an object that overhangs
-_MOST_FRACTION = 2.0
 #: rounding of fractions in decimals: sums of two, six digits each
 _ROUNDING = 9
 
@@ -82,7 +79,7 @@ def coco_from_yolo(
         if label_file is None:
             without += 1
             continue
-        for corners, number in _objects(label_file, writer, keypoints=found.keypoints):
+        for corners, number in objects_of(label_file, writer, keypoints=found.keypoints):
             x1, y1, x2, y2 = corners
             pixels = (x1 * width, y1 * height, x2 * width, y2 * height)
             rounded = tuple(round(value, _ROUNDING) for value in pixels)
@@ -168,7 +165,7 @@ def _names(config: Mapping[str, Any], folder: Path, source: Path | None) -> tupl
     for place in (folder, folder / "labels"):
         for name in _CLASS_FILES:
             if (place / name).is_file():
-                lines = _text(place / name).splitlines()
+                lines = text_of(place / name).splitlines()
                 return tuple(line.strip() for line in lines if line.strip())
     return None
 
@@ -243,7 +240,7 @@ def _pictures(places: Sequence[Path]) -> tuple[Path, ...]:
 
 def _listed(path: Path) -> Iterator[Path]:
     """Pictures that a text file lists, relative to it or to a folder above."""
-    for line in _text(path).splitlines():
+    for line in text_of(path).splitlines():
         name = line.strip().replace("\\", "/")
         if not name:
             continue
@@ -268,69 +265,3 @@ def _label_file(picture: Path, folder: Path, root: Path) -> Path | None:
     tried += [folder / "labels" / inside.name, folder / inside.name]
     files = (one.with_suffix(".txt") for one in tried)
     return next((one for one in files if one.is_file()), None)
-
-
-def _objects(
-    path: Path, writer: CocoWriter, *, keypoints: bool
-) -> Iterator[tuple[tuple[float, float, float, float], int]]:
-    """Corners as fractions and class number of each line."""
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        words = line.split()
-        if not words:
-            continue
-        where = f"{path}, line {number}"
-        try:
-            label, *values = (float(word) for word in words)
-            if not math.isfinite(label):
-                raise ValueError("a class that is no number")
-        except ValueError as error:
-            raise BadFile(
-                f"{where}: {quoted(line)} is not a label; expected class number, centre x, y, "
-                "width and height"
-            ) from error
-        if label != int(label) or not 0 <= label < len(writer.labels):
-            raise BadFile(
-                f"{where}: class {words[0]} is not one of the {len(writer.labels)} classes, 0 to "
-                f"{len(writer.labels) - 1}; correct it, or name all classes"
-            )
-        yield _corners(values, where, writer, keypoints=keypoints), int(label)
-
-
-def _corners(
-    values: Sequence[float], where: str, writer: CocoWriter, *, keypoints: bool
-) -> tuple[float, float, float, float]:
-    """x1, y1, x2, y2 as fractions; of an outline the box around it."""
-    if not all(math.isfinite(one) for one in values):
-        raise BadFile(f"{where}: a coordinate is not finite; correct it")
-    count = len(values)
-    if count < 4 or count == 5:
-        what = "a detection with its score?" if count == 5 else "too few"
-        raise BadFile(
-            f"{where}: {count + 1} numbers ({what}); expected class number, centre x, y, width and "
-            "height"
-        )
-    outline = count > 4 and count % 2 == 0 and not keypoints
-    if any(abs(one) > _MOST_FRACTION for one in (values if outline else values[:4])):
-        raise BadFile(
-            f"{where}: {max(values, key=abs):g} is no fraction of the picture; the labels seem to "
-            "be in pixels: divide by its width and height"
-        )
-    if outline:
-        writer.counts["outlines"] += 1
-        x, y = values[::2], values[1::2]
-        return min(x), min(y), max(x), max(y)
-    writer.counts["keypoints"] += count > 4
-    x_centre, y_centre, width, height = values[:4]
-    return (
-        x_centre - width / 2,
-        y_centre - height / 2,
-        x_centre + width / 2,
-        y_centre + height / 2,
-    )
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_bytes(path, "a text file").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
