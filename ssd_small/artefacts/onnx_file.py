@@ -104,6 +104,13 @@ def _read_weights(model: ModelProto, path: Path) -> None:
                 "link, which onnx does not follow; copy the file itself there, or save the model "
                 "in one file"
             )
+        try:
+            (path.parent / name).open("rb").close()
+        except OSError as error:
+            raise BadFile(
+                f"{path} keeps its weights in another file, and cannot read {path.parent / name}: "
+                f"{error.strerror}; make it readable, or save the model in one file"
+            ) from error
     for tensor in tensors:
         external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
         # the data are in the tensor from here on

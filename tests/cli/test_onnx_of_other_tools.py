@@ -205,10 +205,41 @@ def test_a_renamed_input_is_named(call, onnx_file, tmp_path):
 
 def test_weights_behind_a_symbolic_link_are_refused_as_that(call, onnx_file, tmp_path):
     path = tmp_path / "m.onnx"
-    onnx.save(onnx.load(onnx_file), path, save_as_external_data=True, location="w", size_threshold=0)
+    onnx.save(onnx.load(onnx_file), path, save_as_external_data=True, location="w")
     (tmp_path / "w").rename(tmp_path / "blob")
     (tmp_path / "w").symlink_to("blob")
     call("inspect", path).fails(4, "symbolic link", "copy the file itself")
+
+
+def test_weights_that_may_not_be_read_are_not_called_a_wrong_file(onnx_file, tmp_path, monkeypatch):
+    from ssd_small.artefacts.onnx_file import read_onnx
+    from ssd_small.errors import BadFile
+
+    path, opened = tmp_path / "m.onnx", Path.open
+    onnx.save(onnx.load(onnx_file), path, save_as_external_data=True, location="w")
+
+    def refused(self, *words, **more):
+        if self.name == "w":
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *words, **more)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(BadFile, match=r"cannot read .*w: Permission denied; make it readable"):
+        read_onnx(path)
+
+
+def test_weights_of_another_shape_than_their_layer_takes_end_in_a_line(
+    call, onnx_file, pictures, tmp_path
+):
+    model = onnx.load(onnx_file)
+    # the first convolution gets a channel more than the picture has
+    weight = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    values = onnx.numpy_helper.to_array(weight)
+    values = np.concatenate((values, values[:, :1]), axis=1)
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    path = _saved(model, tmp_path / "torn.onnx")
+    call("build-engine", path, *BUILD).fails(4, "torn.onnx contradicts itself")
+    call("detect", pictures, "--engine", path).fails(4, "cannot run ONNX file", "torn.onnx")
 
 
 def test_doctor_says_whether_an_onnx_file_runs_here(call, onnx_file, tmp_path):
