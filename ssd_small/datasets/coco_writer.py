@@ -21,7 +21,7 @@ class Conversion:
         counts: objects by what was done to them: ``difficult`` (marked so), ``without_area`` (left
             out for a side of zero or less), ``from_zero`` (a coordinate of 0, which pixels counted
             from 1 do not have), ``swapped``, ``unclear_flags``, ``outlines``, ``keypoints``;
-            ``renamed``: pictures; only what occurred.
+            ``renamed``, ``misdeclared``: annotations of a picture; only what occurred.
         other: objects left out because their class is not among the labels, by class.
         notes: lines on pictures.
     """
@@ -43,6 +43,7 @@ class Conversion:
         "outlines": "objects are outlines, of which the box around was taken",
         "keypoints": "objects have key points, which were left out",
         "renamed": "annotations name the picture of another one; that of their own name was taken",
+        "misdeclared": "annotations are in another encoding than they declare: read as UTF-8",
     }
 
     def lines(self, *, kept_difficult: bool = False) -> list[str]:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import codecs
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from ..errors import BadFile, quoted
 from ..files import read_bytes
+from .source_files import encoding_by_mark
 
 _DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["'][^>]*\?>""")
 _HEAD = re.compile(r"^\s*<\?xml[^>]*\?>")
-#: how a text of more than one byte a sign begins, and what it is then
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 #: names under which the larger set is meant that holds them
 _MEANT = {"gb2312": "gb18030", "gbk": "gb18030"}
+#: encodings in which a declaration cannot be read byte by byte
+_WIDE = ("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32", "ucs-2", "ucs-4")
 _YES, _NO = ("true", "yes", "y"), ("false", "no", "n", "")
 
 
@@ -46,13 +43,17 @@ class VocObject:
 
 @dataclass(frozen=True)
 class VocPicture:
-    """An XML file: size in pixels, 0 where it has none."""
+    """An XML file: size in pixels, 0 where it has none.
+
+    ``misdeclared``: it is UTF-8, not in the encoding that it declares.
+    """
 
     path: Path
     file_name: str
     width: float
     height: float
     objects: tuple[VocObject, ...]
+    misdeclared: bool = False
 
 
 def read_voc(path: Path) -> VocPicture:
@@ -61,7 +62,7 @@ def read_voc(path: Path) -> VocPicture:
     Raises:
         BadFile: unreadable, not XML, or not a VOC annotation.
     """
-    text = _text_from_bytes(read_bytes(path, "a VOC annotation"), path)
+    text, misdeclared = _text_from_bytes(read_bytes(path, "a VOC annotation"), path)
     if "<!ENTITY" in text:
         raise BadFile(f"{path} declares entities, which annotations do not need; remove them")
     try:
@@ -83,23 +84,28 @@ def read_voc(path: Path) -> VocPicture:
             f"{path} is not a VOC annotation ({error}); expected <annotation> with <object>s of "
             "<name> and <bndbox> of xmin, ymin, xmax, ymax"
         ) from error
-    return VocPicture(path, (root.findtext("filename") or "").strip(), width, height, objects)
+    file_name = (root.findtext("filename") or "").strip()
+    return VocPicture(path, file_name, width, height, objects, misdeclared)
 
 
-def _text_from_bytes(content: bytes, path: Path) -> str:
-    """By its byte order mark, else the encoding it declares, else UTF-8."""
+def _text_from_bytes(content: bytes, path: Path) -> tuple[str, bool]:
+    """By its byte order mark, else the encoding it declares, else UTF-8; whether that was wrong."""
     declared = _DECLARATION.match(content)
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), None)
-    if encoding is None:
-        encoding = declared[1].decode("ascii").lower() if declared else "utf-8"
+    said = declared[1].decode("ascii").lower() if declared else None
+    # what writes text into a file of another encoding leaves the declaration of the first
+    unsaid = said is not None and said.startswith(_WIDE)
+    encoding = encoding_by_mark(content) or ("utf-8" if said is None or unsaid else said)
     try:
-        return content.decode(_MEANT.get(encoding, encoding))
+        return content.decode(_MEANT.get(encoding, encoding)), unsaid
     except LookupError as error:
         raise BadFile(
             f"{path} is declared to be in {quoted(encoding)}, which Python does not know; save it "
             "as UTF-8"
         ) from error
     except UnicodeError as error:
+        if said is not None:
+            with suppress(UnicodeError):
+                return content.decode("utf-8"), True
         raise BadFile(
             f"{path} is not text in {encoding}, which it "
             f"{'is declared to be' if declared else 'should be without a declaration'} ({error}); "
@@ -121,9 +127,11 @@ def _object(item: ElementTree.Element) -> VocObject:
     if word in (*_YES, *_NO):
         return VocObject(name, corners, word in _YES, swapped=swapped)
     try:
-        return VocObject(name, corners, float(word) not in (0, math.nan), swapped=swapped)
+        number = float(word)
     except ValueError:
-        return VocObject(name, corners, False, unclear=True, swapped=swapped)
+        number = math.nan
+    unclear = math.isnan(number)
+    return VocObject(name, corners, number != 0 and not unclear, unclear=unclear, swapped=swapped)
 
 
 def _number(parent: ElementTree.Element, key: str, default: str | None = None) -> float:
