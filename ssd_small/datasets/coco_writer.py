@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from .source_files import inside
+
 
 @dataclass(frozen=True, eq=False)
 class Conversion:
@@ -75,7 +77,7 @@ class CocoWriter:
         self.images.append(
             {
                 "id": len(self.images) + 1,
-                "file_name": file.relative_to(self.root).as_posix(),
+                "file_name": inside(file, self.root).as_posix(),
                 "width": int(width),
                 "height": int(height),
             }

@@ -51,6 +51,15 @@ def _walk(folder: Path, is_wanted: Callable[[Path], bool], above: frozenset[str]
             yield path
 
 
+def entry_in(folder: Path, name: str) -> Path:
+    """What a folder holds by a name, in another case if there is one such and none of this."""
+    exact = folder / name
+    if exact.exists() or not folder.is_dir():
+        return exact
+    alike = [path for path in folder.iterdir() if path.name.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else exact
+
+
 def read_text(path: Path, expected: str) -> str:
     """The text of a file: by its byte order mark, else UTF-8.
 
@@ -71,6 +80,13 @@ def read_text(path: Path, expected: str) -> str:
 def encoding_by_mark(content: bytes) -> str | None:
     """The encoding that a byte order mark says, None without one."""
     return next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), None)
+
+
+def inside(path: Path, root: Path) -> Path:
+    """A path relative to a folder, upwards too."""
+    return (
+        path.relative_to(root) if path.is_relative_to(root) else Path(os.path.relpath(path, root))
+    )
 
 
 def composed(name: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import BadFile, quoted
 from ..pictures.listing import is_image_name
-from .source_files import composed, files_below, read_text
+from .source_files import composed, entry_in, files_below, read_text
 
 _ANNOTATIONS = ("annotations", "annotation", "annots", "xml", "xmls")
 _IMAGES = ("jpegimages", "images", "image", "imgs", "img", "pictures")
@@ -127,19 +127,10 @@ def _list_file(root: Path, split: str) -> Path | None:
     for names in (("ImageSets", "Main"), ("ImageSets",), ()):
         path = root
         for name in (*names, f"{split}.txt"):
-            path = _entry(path, name)
+            path = entry_in(path, name)
         if path.is_file():
             return path
     return None
-
-
-def _entry(folder: Path, name: str) -> Path:
-    """What a folder holds by a name, in another case if there is one such and none of this."""
-    exact = folder / name
-    if exact.exists() or not folder.is_dir():
-        return exact
-    alike = [path for path in folder.iterdir() if path.name.lower() == name.lower()]
-    return alike[0] if len(alike) == 1 else exact
 
 
 def _by_ends(files: Mapping[str, Path]) -> dict[str, set[str]]:
