@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,10 @@ from .options import FILE, FOLDER, json_option, note, print_json
 if TYPE_CHECKING:
     from ..datasets.coco_writer import Conversion
 
-_SPLIT = "Name in ImageSets/Main or data.yaml, e.g. train, or a folder below; default: all."
+_SPLIT = "Name in ImageSets/Main or data.yaml, e.g. train, or a folder or list of pictures; default: all."
 _LABELS = (
-    "Text file with a class name per line, in the order of their ids; default: as the source "
-    "numbers them, else all names, sorted."
+    "Text file with a class name per line, in the order of their ids; others are left out; "
+    "default: as the source numbers them, else all names, sorted."
 )
 _ZERO_BASED = "VOC: pixels count from 0, xmax is exclusive."
 _KEEP_DIFFICULT = "VOC: learn and score objects marked difficult; default: iscrowd, so neither."
@@ -60,8 +61,12 @@ def command(
     """Convert annotations to the COCO format that all commands take.
 
     SOURCE is a folder of Pascal VOC XML (Annotations and JPEGImages, or however a tool calls them,
-    or XML beside the pictures); a folder with YOLO labels, or its data.yaml; or a CSV file of
-    image,x1,y1,x2,y2,label in pixels, with or without a header.
+    or XML beside the pictures); a folder with YOLO labels, or its data.yaml or obj.data; or a CSV
+    file of image,x1,y1,x2,y2,label in pixels, with or without a header.
+
+    Boxes: VOC counts pixels from 1 and includes the last (x = xmin - 1, width = xmax - xmin + 1);
+    YOLO has fractions of the picture turned as people see it (x = cx*W - w*W/2, width = w*W); in a
+    CSV file pixels count from 0 and the box ends at x2 (width = x2 - x1).
     """
     if kind != "voc" and (zero_based or keep_difficult):
         option = "--zero-based" if zero_based else "--keep-difficult"
@@ -107,12 +112,13 @@ def convert(
     else:
         made = coco_from_csv(source, names, images=images)
     write_bytes(output, json.dumps(made.content).encode())
-    for line in made.lines(kept_difficult=keep_difficult):
+    notes = made.lines(kept_difficult=keep_difficult)
+    for line in notes:
         note(f"note: {line}")
-    _report(made, output, as_json=as_json)
+    _report(made, output, notes, as_json=as_json)
 
 
-def _report(made: Conversion, output: Path, *, as_json: bool) -> None:
+def _report(made: Conversion, output: Path, notes: Sequence[str], *, as_json: bool) -> None:
     images, objects = len(made.content["images"]), len(made.content["annotations"])
     if as_json:
         print_json(
@@ -124,6 +130,7 @@ def _report(made: Conversion, output: Path, *, as_json: bool) -> None:
                 "labels": list(made.labels),
                 **{name: made.counts.get(name, 0) for name in made.FATES},
                 "other_classes": dict(made.other),
+                "notes": list(notes),
             }
         )
         return

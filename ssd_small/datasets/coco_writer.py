@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..configs.class_names import name_fault
+from ..errors import BadFile, quoted
 from .source_files import inside
 
 
@@ -65,7 +67,11 @@ class CocoWriter:
     """The COCO lists being filled."""
 
     def __init__(self, labels: Sequence[str], root: Path) -> None:
+        """Raises BadFile where a name cannot be one."""
         self.labels, self.root = tuple(labels), root
+        for name in self.labels:
+            if fault := name_fault(name):
+                raise BadFile(f"{root}: class name {quoted(name)} {fault}; correct it")
         self._ids = {name: i for i, name in enumerate(self.labels, 1)}
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []

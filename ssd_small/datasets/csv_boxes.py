@@ -8,7 +8,6 @@ without objects.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import math
@@ -17,25 +16,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BadFile, quoted
-from ..files import read_bytes
+from ..pictures.listing import image_suffixes, is_image_name
 from ..pictures.sizes import shown_size
 from .coco_writer import CocoWriter, Conversion
 from .picture_files import PictureFolder
+from .source_files import common_root, read_text
 
 _EXPECTED = "expected the columns image, x1, y1, x2, y2, label, by these names or in this order"
-#: names of columns, in small letters without blanks, hyphens and underscores
+#: names of columns, in small letters without blanks, hyphens, dots and underscores
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "image": (
         *("image", "filename", "file", "path", "img", "imageid", "imagename", "imagepath"),
         *("imgpath", "filepath", "imagefilename"),
     ),
-    "x1": ("x1", "xmin", "left", "bboxx1", "bboxxmin", "x"),
-    "y1": ("y1", "ymin", "top", "bboxy1", "bboxymin", "y"),
-    "x2": ("x2", "xmax", "right", "bboxx2", "bboxxmax"),
-    "y2": ("y2", "ymax", "bottom", "bboxy2", "bboxymax"),
+    "x1": ("x1", "xmin", "left", "bboxx1", "bboxxmin", "x", "bboxx", "bboxleft"),
+    "y1": ("y1", "ymin", "top", "bboxy1", "bboxymin", "y", "bboxy", "bboxtop"),
+    "x2": ("x2", "xmax", "right", "bboxx2", "bboxxmax", "bboxright"),
+    "y2": ("y2", "ymax", "bottom", "bboxy2", "bboxymax", "bboxbottom"),
     "w": ("w", "boxwidth", "bboxwidth", "bboxw"),
     "h": ("h", "boxheight", "bboxheight", "bboxh"),
-    "label": ("label", "class", "classname", "name", "category", "categoryname", "labelname"),
+    "label": (
+        *("label", "class", "classname", "name", "category", "categoryname", "labelname"),
+        *("classid", "categoryid", "labelid"),
+    ),
     "width": ("width", "imagewidth", "imgwidth"),
     "height": ("height", "imageheight", "imgheight"),
 }
@@ -44,7 +47,6 @@ _ORDERS = {
     6: ("image", "x1", "y1", "x2", "y2", "label"),
     8: ("image", "width", "height", "label", "x1", "y1", "x2", "y2"),
 }
-_MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def coco_from_csv(
 ) -> Conversion:
     """Convert a CSV file of boxes.
 
+    A box is ``x1, y1, x2 - x1, y2 - y1``, as pixels count from 0 and it ends at x2, y2.
+
     Args:
         source: the file.
         labels: class names in the order of their ids; default: all in the file, sorted.
@@ -86,11 +90,11 @@ def coco_from_csv(
             "expected pixels: multiply by its width and height"
         )
     names = labels or sorted({row.label for row in objects})
-    writer = CocoWriter(names, folder)
     pictures = PictureFolder(folder)
     by_image: dict[Path, list[_Row]] = {}
     for row in rows:
         by_image.setdefault(_file(pictures, row), []).append(row)
+    writer = CocoWriter(names, common_root(by_image, folder))
     for file, of_image in by_image.items():
         writer.add_image(file, *_size(file, of_image))
         for row in of_image:
@@ -108,13 +112,31 @@ def coco_from_csv(
 
 
 def _file(pictures: PictureFolder, row: _Row) -> Path:
-    found = pictures.path(row.image)
-    if found is None:
-        raise BadFile(
-            f"{row.where}: picture {quoted(row.image)} is not in {pictures.folder}; pass the "
-            "folder it is relative to with --images"
-        )
-    return found
+    """The picture of a line; its name may lack the ending."""
+    if (found := pictures.path(row.image)) is not None:
+        return found
+    if not is_image_name(Path(row.image)):
+        names = (f"{row.image}{ending}" for ending in image_suffixes())
+        files = dict.fromkeys(one for one in map(pictures.path, names) if one is not None)
+        if len(files) > 1:
+            first, second, *_ = files
+            raise BadFile(
+                f"{row.where}: picture {quoted(row.image)} could be {first} or {second}; write its "
+                "ending"
+            )
+        if files:
+            return next(iter(files))
+    raise BadFile(
+        f"{row.where}: picture {quoted(row.image)} is not in {pictures.folder}; pass the folder "
+        f"it is relative to with --images{_advice(pictures.folder, row.image)}"
+    )
+
+
+def _advice(folder: Path, name: str) -> str:
+    """A folder below that holds a picture."""
+    below = sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+    fitting = [one for one in below if (one / name).is_file()]
+    return f" ({fitting[0]} would fit)" if fitting else ""
 
 
 def _size(file: Path, rows: Sequence[_Row]) -> tuple[float, float]:
@@ -129,7 +151,7 @@ def _size(file: Path, rows: Sequence[_Row]) -> tuple[float, float]:
 
 
 def _rows(source: Path) -> Iterator[_Row]:
-    text = _text(source)
+    text = read_text(source, "a CSV file of boxes")
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t|", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
@@ -151,7 +173,7 @@ def _rows(source: Path) -> Iterator[_Row]:
 
 def _columns(cells: Sequence[str], where: str) -> tuple[Mapping[str, int], bool]:
     """Where each column stands, by the first line; and whether that is a header."""
-    plain = ["".join(sign for sign in cell.lower() if sign not in " -_") for cell in cells]
+    plain = ["".join(sign for sign in cell.lower() if sign not in " -._") for cell in cells]
     found = {
         name: place
         for name, known in _COLUMNS.items()
@@ -214,12 +236,3 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def _text(path: Path) -> str:
-    content = read_bytes(path, "a CSV file of boxes")
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8-sig")
-    try:
-        return content.decode(encoding)
-    except UnicodeError as error:
-        raise BadFile(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error

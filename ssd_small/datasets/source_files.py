@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..errors import BadFile
@@ -87,6 +87,14 @@ def inside(path: Path, root: Path) -> Path:
     return (
         path.relative_to(root) if path.is_relative_to(root) else Path(os.path.relpath(path, root))
     )
+
+
+def common_root(files: Iterable[Path], folder: Path) -> Path:
+    """The folder that file names are relative to: this one, if it holds them all."""
+    found = list(files)
+    if all(one.is_relative_to(folder) for one in found):
+        return folder
+    return Path(os.path.commonpath([os.path.abspath(one.parent) for one in found]))
 
 
 def composed(name: str) -> str:

@@ -19,7 +19,7 @@ from ..pictures.listing import is_image_name
 from ..pictures.sizes import shown_size
 from .coco_writer import CocoWriter, Conversion
 from .picture_files import PictureFolder
-from .source_files import entry_in, files_below, read_text
+from .source_files import common_root, entry_in, files_below, read_text
 from .yolo_config import SPLITS, YoloConfig, yolo_config
 from .yolo_labels import LabelFiles, objects_from_labels
 
@@ -122,11 +122,7 @@ def _pictures(
             )
         places = [place]
     found = _some(_files(places, folder), source, places)
-    if all(one.is_relative_to(folder) for one in found):
-        return _Pictures(folder, found, tuple(notes))
-    whole = tuple(Path(os.path.abspath(one)) for one in found)
-    root = Path(os.path.commonpath([one.parent for one in whole]))
-    return _Pictures(root, whole, tuple(notes))
+    return _Pictures(common_root(found, folder), found, tuple(notes))
 
 
 def _elsewhere(images: Path, config: YoloConfig, split: str | None) -> tuple[Path, ...]:
