@@ -11,11 +11,18 @@ CLANG := $(shell command -v clang++)
 # the pair this version is tested with; torchvision fits one torch only
 TORCH_PAIR := torch==2.14.1 torchvision==0.29.1
 
+# where exactly the lower bounds of setup.cfg are installed; and other Pythons, with the newest
+# releases. Those are made for the test and removed: each takes 6 GB, most of it CUDA for PyTorch
+LOWEST := .venv-lowest
+PYTHONS := 3.10 3.13 3.14
+DEPLOYED := torch,onnx,onnxruntime,eval,images,demo
+
 # packages that results are handed over to or compared with bring a hundred others: an environment of
 # their own
 HANDOVER := .venv-handover
 
-.PHONY: demo test test-fast install lint typecheck test-cpp test-python test-handover clean
+.PHONY: demo test test-fast install lint typecheck test-cpp test-python test-handover test-lowest \
+  test-pythons lowest-wheel clean
 
 demo: install
 	$(BIN)/ssd-small demo --output demo
@@ -27,6 +34,7 @@ test: install
 	$(MAKE) test-cpp
 	$(MAKE) test-python
 	$(MAKE) test-handover
+	$(MAKE) test-lowest
 
 # for every change: under two minutes on two cores. It leaves out sanitizers, fuzzing, nvcc's gates
 # and the tests marked slow
@@ -79,7 +87,10 @@ test-python:
 
 # the checkout is tested as it lies here, since installing it would build the libraries again
 test-handover: $(HANDOVER)/.installed
-	$(HANDOVER)/bin/python -m pytest tests/handover
+	mkdir -p $(BUILD)/handover
+	$(BIN)/ssd-small export --weights digits/mobilenet_v1_s1l0 --inline -o $(BUILD)/handover/inline.onnx
+	$(BIN)/ssd-small export --weights digits/mobilenet_v1_s1l0 -o $(BUILD)/handover/plain.onnx
+	SSD_SMALL_ONNX=$(BUILD)/handover $(HANDOVER)/bin/python -m pytest tests/handover
 
 # Building fiftyone-db downloads MongoDB, unless it is for a system that it does not know, and labels
 # need none. That wheel must stay out of pip's cache, where another fiftyone would be given it.
@@ -87,8 +98,44 @@ $(HANDOVER)/.installed: Makefile
 	test -x $(HANDOVER)/bin/python || $(PYTHON) -m venv $(HANDOVER)
 	FODB_SYSTEM=none $(HANDOVER)/bin/python -m pip install --quiet --no-cache-dir --no-deps \
 	  --config-settings=--build-option=--plat-name=any fiftyone-db
-	$(HANDOVER)/bin/python -m pip install --quiet fiftyone mean-average-precision numpy \
-	  pandas pytest supervision
+	$(HANDOVER)/bin/python -m pip install --quiet fiftyone mean-average-precision numpy onnx \
+	  onnx-graphsurgeon onnxruntime onnxslim openvino pandas polygraphy pytest supervision
+	touch $@
+
+# the commands from checkpoint to score, as installed from a wheel, at the other end of what setup.cfg
+# promises: `make test-python` runs the same tests with the newest releases
+test-lowest: lowest-wheel $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --force-reinstall $(LOWEST_WHEEL)
+	$(LOWEST)/bin/python tests/lowest/lower_bounds.py --check
+	$(call commands,$(LOWEST))
+	$(MAKE) test-pythons
+
+test-pythons: lowest-wheel
+	set -e; for version in $(PYTHONS); do \
+	  python=; \
+	  for one in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \
+	    if "$$one" -c '' 2>/dev/null; then python=$$one; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then echo "Python $$version: not run, there is none here"; continue; fi; \
+	  folder=$(BUILD)/python$$version; rm -rf $$folder; $$python -m venv $$folder; \
+	  $$folder/bin/python -m pip install --quiet pytest "$(LOWEST_WHEEL)[$(DEPLOYED)]"; \
+	  $(call commands,$$folder); rm -rf $$folder; \
+	done
+
+commands = SSD_SMALL_DIGITS=$(BUILD)/lowest/digits OMP_NUM_THREADS=1 $(1)/bin/python -m pytest tests/lowest
+LOWEST_WHEEL = $$(ls $(BUILD)/lowest/*.whl)
+
+# the documented score is of what the newest OpenCV draws
+lowest-wheel: install
+	rm -rf $(BUILD)/lowest
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(BUILD)/lowest .
+	$(BIN)/ssd-small digits $(BUILD)/lowest/digits --train-images 0
+
+$(LOWEST)/.installed: setup.cfg tests/lowest/lower_bounds.py
+	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tests/lowest/lower_bounds.py > $(BUILD)/lowest/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(BUILD)/lowest/constraints.txt \
+	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,train,tensorrt-rtx]"
 	touch $@
 
 # all that building, testing and the README's commands leave here; the environments stay

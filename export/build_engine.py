@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..artefacts.build_options import BuildOptions, BuildProgress, Target
+from ..artefacts.description import Description
 from ..artefacts.sidecar import Sidecar, sidecar_path
 from ..errors import UsageError
 from ..files import check_writable
@@ -50,8 +51,16 @@ def build_engine(
     output: str | Path,
     options: BuildOptions,
     progress: BuildProgress | None = None,
+    description: Description | None = None,
 ) -> Sidecar:
     """Build an engine file and its sidecar.
+
+    Args:
+        onnx_path: file of ``ssd-small export``; other tools may have rewritten it.
+        output: engine file.
+        options: how to build it.
+        progress: called as the work goes on.
+        description: of the network, where such a tool has dropped the file's own.
 
     Raises:
         BadFile: the ONNX file is not of this tool.
@@ -65,9 +74,10 @@ def build_engine(
     if options.target == "onnxruntime":
         from .target_onnxruntime import build
 
-        return build(onnx_path, output, options)
+        return build(onnx_path, output, options, description)
     if options.target == "auto":
         raise UsageError("target auto: resolve_target() says what it stands for on this machine")
     from .target_tensorrt import build as build_tensorrt
 
-    return build_tensorrt(onnx_path, output, options, progress or (lambda phase, share: None))
+    told = progress or (lambda phase, share: None)
+    return build_tensorrt(onnx_path, output, options, told, description)

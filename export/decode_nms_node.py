@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import (
+    ModelProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    inliner,
+    numpy_helper,
+    shape_inference,
+)
 
-from ..artefacts.onnx_file import DOMAIN, INPUTS, OP_TYPE, VERSION, find_decode_nms
-from ..artefacts.tensors import DETECTIONS
+from ..artefacts.decode_nms import DOMAIN, INPUTS, OP_TYPE, VERSION, find_decode_nms
+from ..artefacts.decode_nms_function import make_function, node_attributes
+from ..artefacts.onnx_file import drop_function
+from ..artefacts.tensors import DETECTIONS, HEADS
+from ..errors import BadFile
 from ..postprocess import PostprocessParams
-from .decode_nms_function import make_function, node_attributes
+from .plain_shapes import initializers_from_constants
+from .unused import drop_unused
+
+if TYPE_CHECKING:
+    from ..artefacts.description import Description
 
 
 def append_decode_nms(
@@ -51,23 +68,53 @@ def strip_decode_nms(model: ModelProto) -> None:
     node = find_decode_nms(model)
     if node is None:
         return
-    heads = {value.name: value for value in graph.value_info if value.name in node.input[:2]}
-    priors = next(i for i in graph.initializer if i.name == node.input[2])
     graph.node.remove(node)
-    graph.initializer.remove(priors)
+    for prior in [i for i in graph.initializer if i.name == node.input[2]]:
+        graph.initializer.remove(prior)
+    _end_in_heads(model, node.input[:2])
+
+
+def inlined(model: ModelProto) -> ModelProto:
+    """The model in standard operators only: the body of DecodeNms in place of the node."""
+    flat: ModelProto = inliner.inline_local_functions(model)
+    for entry in [o for o in flat.opset_import if o.domain == DOMAIN]:
+        flat.opset_import.remove(entry)
+    initializers_from_constants(flat)
+    return flat
+
+
+def restore_decode_nms(model: ModelProto, description: Description, path: Path) -> None:
+    """Undo :func:`inlined`: the DecodeNms node of the description takes over from the heads on.
+
+    Raises:
+        BadFile: the heads have lost their names, as optimisers of other tools do to them.
+    """
+    made = {name for node in model.graph.node for name in node.output}
+    if not made.issuperset(HEADS):
+        raise BadFile(
+            f"{path} was exported with --inline and rewritten by another tool: its heads, "
+            f"{' and '.join(HEADS)}, are gone; build it for onnxruntime in fp32, or export it "
+            "without --inline"
+        )
+    _end_in_heads(model, HEADS)
+    append_decode_nms(model, description.postprocess, description.priors)
+
+
+def _end_in_heads(model: ModelProto, names: Sequence[str]) -> None:
+    """Make two tensors the outputs and drop what they do not need."""
+    graph = model.graph
+    heads = {value.name: value for value in graph.value_info if value.name in names}
+    if len(heads) != len(names):
+        inferred = shape_inference.infer_shapes(model).graph.value_info
+        heads = {value.name: value for value in inferred if value.name in names}
+    for value in [value for value in graph.value_info if value.name in names]:
+        graph.value_info.remove(value)
     del graph.output[:]
-    for name in node.input[:2]:
-        graph.output.append(heads[name])
-        graph.value_info.remove(heads[name])
+    graph.output.extend(heads[name] for name in names)
+    drop_unused(model)
     drop_function(model)
     for entry in [o for o in model.opset_import if o.domain == DOMAIN]:
         model.opset_import.remove(entry)
-
-
-def drop_function(model: ModelProto) -> None:
-    """Remove the function body, so that a plugin of the same name serves the node."""
-    for function in [f for f in model.functions if f.domain == DOMAIN]:
-        model.functions.remove(function)
 
 
 def _heads_shape(outputs: Any) -> tuple[int, int]:

@@ -10,9 +10,9 @@ from onnx import ModelProto, checker
 
 from ..artefacts.build_record import PrecisionCheck
 from ..artefacts.description import Description
-from ..artefacts.onnx_file import find_decode_nms, read_onnx
+from ..artefacts.onnx_file import drop_function, is_inline, read_onnx
 from ..errors import BadFile
-from .decode_nms_node import append_decode_nms, drop_function, strip_decode_nms
+from .decode_nms_node import append_decode_nms, restore_decode_nms, strip_decode_nms
 from .fold import fold_batch_norm
 from .onnx_file import set_description
 from .precision import NORM_OPERATORS, half_heads
@@ -37,7 +37,14 @@ class Prepared:
     precision_check: PrecisionCheck | None = None
 
 
-def prepare(onnx_path: Path, precision: Precision, *, heads: bool, for_plugin: bool) -> Prepared:
+def prepare(
+    onnx_path: Path,
+    precision: Precision,
+    *,
+    heads: bool,
+    for_plugin: bool,
+    description: Description | None = None,
+) -> Prepared:
     """Read an ONNX file and turn it into what a target builds from.
 
     Args:
@@ -45,13 +52,16 @@ def prepare(onnx_path: Path, precision: Precision, *, heads: bool, for_plugin: b
         precision: fp16 converts all but L2Norm and what would overflow.
         heads: leave decode + NMS out; so it is where the file has none.
         for_plugin: leave the DecodeNms node to a plugin: no function body.
+        description: see :func:`~ssd_small.artefacts.onnx_file.read_onnx`.
 
     Raises:
         BadFile: not a file of this tool, or without DecodeNms where the plugin is to serve it.
         CheckFailed: the network cannot be had in half precision.
     """
-    model, description = read_onnx(onnx_path)
-    inside = find_decode_nms(model) is not None
+    model, description = read_onnx(onnx_path, description)
+    if is_inline(model, description) and (heads or for_plugin or precision == "fp16"):
+        restore_decode_nms(model, description, onnx_path)
+    inside = description.has_decode_nms
     if for_plugin and not inside:
         raise BadFile(
             f"{onnx_path} has no DecodeNms node (it was exported with --heads); export it "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,19 +14,29 @@ from onnx import ModelProto
 from ..artefacts.sidecar import Sidecar, engine_output
 from ..errors import BadFile
 from ..requirements import require
+from ..runtimes.onnxruntime import advice_from_reason, is_text, reason_from_error
 from .build_sidecar import sidecar_from_build
 from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare
 
 if TYPE_CHECKING:
     from ..artefacts.build_options import BuildOptions
+    from ..artefacts.description import Description
 
 
-def build(onnx_path: Path, output: Path, options: BuildOptions) -> Sidecar:
+def build(
+    onnx_path: Path, output: Path, options: BuildOptions, description: Description | None = None
+) -> Sidecar:
     """See :func:`ssd_small.export.build_engine.build_engine`."""
     ort = require("onnxruntime", "building an onnxruntime engine")
     started = time.perf_counter()
-    prepared = prepare(onnx_path, options.precision, heads=options.heads, for_plugin=False)
+    prepared = prepare(
+        onnx_path,
+        options.precision,
+        heads=options.heads,
+        for_plugin=False,
+        description=description,
+    )
     receipt = receipt_of_onnx(prepared.model)
     check_receipt(options.precision, receipt)
     with engine_output(output) as (temporary, write):
@@ -45,6 +57,16 @@ def build(onnx_path: Path, output: Path, options: BuildOptions) -> Sidecar:
 
 def _optimize(model: ModelProto, path: Path, source: Path) -> None:
     """Write the model with ONNX Runtime's portable optimisations applied."""
+    if is_text(path):
+        _write_optimized(model, path, source)
+        return
+    with tempfile.TemporaryDirectory(prefix="ssd-small-") as folder:
+        written = Path(folder) / "optimized"
+        _write_optimized(model, written, source)
+        shutil.copyfile(written, path)
+
+
+def _write_optimized(model: ModelProto, path: Path, source: Path) -> None:
     ort = require("onnxruntime", "building an onnxruntime engine")
     settings = ort.SessionOptions()
     # "all" would add layouts that fit this machine's processor only; they come at load time
@@ -54,8 +76,11 @@ def _optimize(model: ModelProto, path: Path, source: Path) -> None:
     try:
         ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exception types are not public
-        reason = str(error).strip().splitlines()[0]
+        reason = reason_from_error(error)
         # what it says of a file that it cannot open, and of one that it cannot write to the end
         if any(word in reason.lower() for word in ("optimized", "errno", "serialization failed")):
             raise OSError(errno.EIO, reason) from error
-        raise BadFile(f"ONNX Runtime cannot build {source}: {reason}; export it again") from error
+        raise BadFile(
+            f"ONNX Runtime {ort.__version__} cannot build {source}: {reason}; "
+            + advice_from_reason(reason, "export it again")
+        ) from error

@@ -16,6 +16,8 @@ from typing import Any
 
 from ..artefacts.build_options import BuildOptions, BuildProgress, most_batch
 from ..artefacts.build_record import PluginFile, Receipt, name_from_path
+from ..artefacts.decode_nms_function import node_attributes
+from ..artefacts.description import Description
 from ..artefacts.record import Fields
 from ..artefacts.sidecar import Sidecar, engine_output
 from ..errors import (
@@ -34,7 +36,6 @@ from ..runtimes.plugin_library import PLUGIN_VERSION, find_plugin
 from ..runtimes.tensorrt_module import MODULES
 from .build_child import RECORD_SEPARATOR
 from .build_sidecar import sidecar_from_build
-from .decode_nms_function import node_attributes
 from .precision import check_receipt
 from .prepare import Prepared, prepare
 
@@ -47,7 +48,13 @@ _ERRORS: dict[str, type[SsdSmallError]] = {
 LOG_LINES = 8
 
 
-def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildProgress) -> Sidecar:
+def build(
+    onnx_path: Path,
+    output: Path,
+    options: BuildOptions,
+    progress: BuildProgress,
+    description: Description | None = None,
+) -> Sidecar:
     """See :func:`ssd_small.export.build_engine.build_engine`."""
     module = MODULES[options.target]
     _require_module(module, options.target)
@@ -57,7 +64,11 @@ def build(onnx_path: Path, output: Path, options: BuildOptions, progress: BuildP
     plugin = None if options.heads else find_plugin()
     progress("Preparing the network", 0.0)
     prepared = prepare(
-        onnx_path, options.precision, heads=options.heads, for_plugin=plugin is not None
+        onnx_path,
+        options.precision,
+        heads=options.heads,
+        for_plugin=plugin is not None,
+        description=description,
     )
     _check_batch(options.max_batch, prepared.description.preprocessing)
     with (

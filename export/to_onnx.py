@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import warnings
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import onnx
 import torch
 from onnx import ModelProto
-from onnxscript import optimizer
 
 from ..artefacts.description import Description
 from ..artefacts.tensors import HEADS, INPUT
+from ..errors import MissingRequirement
 from .decode_nms_node import append_decode_nms
 from .onnx_file import set_description
 from .opset import DEFAULT_OPSET, check_opset
+from .plain_shapes import plain_shapes
 
 if TYPE_CHECKING:
     from ..models.network import SsdNetwork
@@ -32,14 +34,21 @@ def onnx_from_network(
 
     Raises:
         UsageError: the operator set is none of those of :mod:`.opset`.
+        MissingRequirement: the installed torch and onnxscript cannot write the network.
     """
     check_opset(opset)
-    model = _trace(net, opset)
-    _remove_traces(model)
-    if description.has_decode_nms:
-        append_decode_nms(model, description.postprocess, description.priors)
-    set_description(model, description)
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        model = _trace(net, opset)
+        _remove_traces(model)
+        plain_shapes(model)
+        if description.has_decode_nms:
+            append_decode_nms(model, description.postprocess, description.priors)
+        set_description(model, description)
+        onnx.checker.check_model(model, full_check=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # torch's and onnxscript's exception types vary by version
+        raise _cannot_export(error, opset) from error
     return model
 
 
@@ -51,6 +60,8 @@ def _trace(net: SsdNetwork, opset: int) -> ModelProto:
         # notices of torch and onnxscript about their own future changes
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
+        from onnxscript import optimizer
+
         program = torch.onnx.export(
             net.eval(),
             (example,),
@@ -69,6 +80,15 @@ def _trace(net: SsdNetwork, opset: int) -> ModelProto:
     optimizer.fold_constants(model, onnx_shape_inference=True)
     optimizer.remove_unused_nodes(model)
     return model
+
+
+def _cannot_export(error: Exception, opset: int) -> MissingRequirement:
+    """A network that one pair of packages writes is refused by another, each in its own way."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxscript", "onnx"))
+    return MissingRequirement(
+        f"{versions} cannot write this network in opset {opset} ({type(error).__name__}); run: "
+        "pip install --upgrade 'ssd-small[onnx]'"
+    )
 
 
 def _remove_traces(model: ModelProto) -> None:

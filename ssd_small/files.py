@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -75,9 +76,9 @@ def _temporary_in(folder: Path) -> Path:
 
 def output_error(path: Path, error: OSError) -> OutputError:
     """The one-line form of a failed write."""
-    return OutputError(
-        f"cannot write {path}: {error.strerror or error}; free space or choose another --output"
-    )
+    too_long = error.errno == errno.ENAMETOOLONG
+    advice = "choose a shorter name" if too_long else "free space or choose another --output"
+    return OutputError(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
+import sys
+from contextlib import redirect_stderr
 from types import ModuleType
 
 from .errors import MissingRequirement
@@ -37,8 +40,14 @@ def require(module: str, purpose: str) -> ModuleType:
         MissingRequirement: the package is absent or cannot be loaded.
     """
     top = module.partition(".")[0]
+    # NumPy prints a page about a package that was built for another NumPy
+    remarks = io.StringIO()
     try:
-        return importlib.import_module(module)
+        with redirect_stderr(remarks):
+            found = importlib.import_module(module)
+        if remarks.getvalue():
+            sys.stderr.write(remarks.getvalue())
+        return found
     except ImportError as error:
         if isinstance(error.__cause__, KeyboardInterrupt):
             raise error.__cause__ from None  # Ctrl-C while an extension module was initialised
@@ -47,5 +56,13 @@ def require(module: str, purpose: str) -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and error.name in (top, None):
             state = f"the Python package '{top}' is not installed"
         else:
-            state = f"the Python package '{top}' cannot be loaded ({str(error).splitlines()[0]})"
+            state = f"the Python package '{top}' cannot be loaded ({_reason(str(error))})"
         raise MissingRequirement(f"{purpose} needs {top}, but {state}; run: {line}") from error
+
+
+def _reason(message: str) -> str:
+    """What an ImportError says, in a line."""
+    first = (message.splitlines() or ["no reason given"])[0]
+    if "numpy" in first.lower() and "import" in first.lower():
+        return f"{first}: it was built for an older NumPy; update it, or install 'numpy<2'"
+    return first

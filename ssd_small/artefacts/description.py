@@ -203,8 +203,10 @@ class Description:
         """
         if METADATA_KEY not in metadata:
             raise BadFile(
-                f"{source} is ONNX but was not written by 'ssd-small export' (no {METADATA_KEY!r} "
-                "metadata); export the network with this tool"
+                f"{source} is ONNX but was not written by 'ssd-small export', or another tool has "
+                f"dropped its {METADATA_KEY!r} metadata, as graph-surgeon does; export the network "
+                "with this tool, or pass build-engine a --description: what 'ssd-small inspect "
+                "--json' prints of the original"
             )
         try:
             values = record_from_json(metadata[METADATA_KEY])

@@ -7,42 +7,101 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, external_data_helper, numpy_helper
 
 from ..errors import BadFile
 from ..files import read_bytes
-from ..postprocess import PostprocessParams
+from .decode_nms import (
+    DOMAIN,
+    INPUTS,
+    OP_TYPE,
+    VERSION,
+    find_decode_nms,
+    params_from_node,
+    same_params,
+)
+from .decode_nms_function import make_function
 from .description import Description
-from .tensors import HEADS, INPUT, output_names
-
-#: the operator that ends a network with decode + NMS inside
-DOMAIN = "ssd_small"
-OP_TYPE = "DecodeNms"
-VERSION = 1
-INPUTS = (*HEADS, "priors")
-
-_FLOATS = ("score_threshold", "iou_threshold", "pixel_offset", "variances")
+from .tensors import DETECTIONS, HEADS, INPUT, output_names
 
 
-def read_onnx(path: str | Path) -> tuple[ModelProto, Description]:
+def read_onnx(
+    path: str | Path, description: Description | None = None
+) -> tuple[ModelProto, Description]:
     """Read an ONNX file of this tool and what it says about itself.
 
+    Other tools may have rewritten the file: weights that lie beside it are read, and the body of
+    DecodeNms is written anew from the node, since converters drop it or leave it in another
+    operator set than the rest.
+
+    Args:
+        path: of the ONNX file.
+        description: of the network, for a file whose metadata another tool has dropped.
+
     Raises:
-        BadFile: absent, truncated, not of this tool, or of another version of the operator.
+        BadFile: absent, truncated, not of this tool, of another version of the operator, or
+            another network than is described.
     """
     path = Path(path)
+    model = _parsed(path)
+    if description is None:
+        properties = {p.key: p.value for p in model.metadata_props}
+        description = Description.from_metadata(properties, path)
+    else:
+        description = description.with_decode_nms(_outputs(model) == list(DETECTIONS))
+    _check_operator(model, description, path)
+    if find_decode_nms(model) is not None:
+        opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+        params, priors = description.postprocess, description.priors
+        model.functions.append(make_function(params, len(priors), description.num_classes, opset))
+    return model, description
+
+
+def drop_function(model: ModelProto) -> None:
+    """Remove the function body, so that a plugin of the same name serves the node."""
+    for function in [f for f in model.functions if f.domain == DOMAIN]:
+        model.functions.remove(function)
+
+
+def is_inline(model: ModelProto, description: Description) -> bool:
+    """Whether decode + NMS are inside as standard operators, without the DecodeNms node."""
+    return description.has_decode_nms and find_decode_nms(model) is None
+
+
+def _parsed(path: Path) -> ModelProto:
+    """A valid model with its weights, and without the body of DecodeNms."""
     content = read_bytes(path, "an ONNX file written by 'ssd-small export'")
     model = ModelProto()
     try:
         model.ParseFromString(content)
+        _read_weights(model, path)
+        drop_function(model)
         onnx.checker.check_model(model)
+    except BadFile:
+        raise
     except Exception as error:  # protobuf's and the checker's own exception types vary by version
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "empty"
         raise BadFile(f"{path} is not a valid ONNX file ({reason}); export it again") from error
-    properties = {p.key: p.value for p in model.metadata_props}
-    description = Description.from_metadata(properties, path)
-    _check_operator(model, description, path)
-    return model, description
+    return model
+
+
+def _read_weights(model: ModelProto, path: Path) -> None:
+    """Take in the weights that a tool has put into files beside the model."""
+    attributes = (a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))
+    every = (*model.graph.initializer, *attributes)
+    tensors = [tensor for tensor in every if external_data_helper.uses_external_data(tensor)]
+    names = {e.value for t in tensors for e in t.external_data if e.key == "location"}
+    for name in sorted(names):
+        if not (path.parent / name).is_file():
+            raise BadFile(
+                f"{path} keeps its weights in another file, {name}, and {path.parent / name} does "
+                "not exist; put it there, beside the model, or save the model in one file"
+            )
+    for tensor in tensors:
+        external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
+        # the data are in the tensor from here on
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
 
 
 def _check_operator(model: ModelProto, description: Description, path: Path) -> None:
@@ -58,10 +117,9 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
             f"{path} uses {OP_TYPE} version {version}; this tool knows version {VERSION}: export "
             "it again"
         )
-    if description.has_decode_nms != (node is not None):
-        raise BadFile(f"{path} does not hold the {OP_TYPE} node it describes; export it again")
-    expected = list(output_names(description))
-    outputs = [o.name for o in model.graph.output]
+    if node is not None and not description.has_decode_nms:
+        raise BadFile(f"{path} holds a {OP_TYPE} node that it does not describe; export it again")
+    expected, outputs = list(output_names(description)), _outputs(model)
     if outputs != expected or [i.name for i in model.graph.input] != [INPUT]:
         raise BadFile(f"{path} has outputs {outputs}; expected {expected}: export it again")
     if node and not same_params(params_from_node(node, path), description.postprocess):
@@ -69,75 +127,73 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
             f"{path}: the attributes of its {OP_TYPE} node are not the parameters it describes; "
             "export it again"
         )
-    _check_shapes(model, description, path)
-    if node:
+    _check_shapes(model, node, description, path)
+    if description.has_decode_nms:
         _check_priors(model, node, description, path)
 
 
-def _check_shapes(model: ModelProto, description: Description, path: Path) -> None:
+def _outputs(model: ModelProto) -> list[str]:
+    return [output.name for output in model.graph.output]
+
+
+def _check_shapes(
+    model: ModelProto, node: NodeProto | None, description: Description, path: Path
+) -> None:
     """Input and conf must have the size, priors and classes that the description lists."""
-    size = description.preprocessing
+    size, priors = description.preprocessing, len(description.priors)
+    conf = node.input[1] if node else HEADS[1]
     expected = {
         INPUT: [3, size.height, size.width],
-        HEADS[1]: [len(description.priors), description.num_classes],
+        conf: [priors, description.num_classes],
     }
+    if is_inline(model, description):
+        # the heads may have lost their names; what is kept at most tells of them
+        del expected[conf]
+        conf = DETECTIONS[1]
+        rows = description.postprocess.max_detections(priors, description.num_classes)
+        expected[conf] = [rows, 4]
     found = {name: _shape_of(model, name)[1:] for name in expected}
     if found != expected:
+        what = "detections" if conf == DETECTIONS[1] else "priors and classes"
         raise BadFile(
-            f"{path} takes {found[INPUT]} and computes {found[HEADS[1]]} priors and classes, but "
-            f"describes {expected[INPUT]} and {expected[HEADS[1]]}; export it again"
+            f"{path} takes {found[INPUT]} and computes {found[conf]} {what}, but "
+            f"describes {expected[INPUT]} and {expected[conf]}; export it again"
         )
 
 
 def _shape_of(model: ModelProto, name: str) -> list[int]:
     """Dimensions of a tensor, 0 where they may vary; empty if it is not there."""
-    graph = model.graph
-    values = (*graph.input, *graph.output, *graph.value_info)
-    dims: Any = next((v.type.tensor_type.shape.dim for v in values if v.name == name), [])
-    return [d.dim_value for d in dims]
+    for one in (model.graph, None):
+        # tools that drop what is known of the tensors between the nodes leave it to be inferred
+        graph = one or onnx.shape_inference.infer_shapes(model).graph
+        values = (*graph.input, *graph.output, *graph.value_info)
+        dims: Any = next((v.type.tensor_type.shape.dim for v in values if v.name == name), [])
+        if dims:
+            return [d.dim_value for d in dims]
+    return []
 
 
-def _check_priors(model: ModelProto, node: NodeProto, description: Description, path: Path) -> None:
-    """The prior boxes of the DecodeNms node must be those of the levels that are described."""
-    inside = next((i for i in model.graph.initializer if i.name == node.input[2]), None)
+def _check_priors(
+    model: ModelProto, node: NodeProto | None, description: Description, path: Path
+) -> None:
+    """The prior boxes of decode + NMS must be those of the levels that are described."""
+    inside = constant_of(model, node.input[2] if node else INPUTS[2])
+    if inside is None and node is None:
+        return  # folded into other constants
     # made of the same numbers in double precision, so that only the last digit may differ
-    if inside is None or not np.allclose(
-        numpy_helper.to_array(inside), description.priors, rtol=0, atol=2**-20
+    expected = description.priors
+    if (
+        inside is None
+        or inside.shape != expected.shape
+        or not np.allclose(inside, expected, rtol=0, atol=2**-20)
     ):
         raise BadFile(f"{path} holds other prior boxes than it describes; export it again")
 
 
-def find_decode_nms(model: ModelProto) -> NodeProto | None:
-    """The DecodeNms node of a model, if it has one."""
-    nodes = (n for n in model.graph.node if n.domain == DOMAIN and n.op_type == OP_TYPE)
-    return next(nodes, None)
-
-
-def params_from_node(node: NodeProto, path: Path) -> PostprocessParams:
-    """The post-processing parameters a DecodeNms node holds.
-
-    Raises:
-        BadFile: the attributes are not those of this version of the operator.
-    """
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    try:
-        values["activation"] = values.get("activation", b"").decode()
-        # attributes are stored in float32; the shortest decimal form gives back what was asked
-        for name in _FLOATS[:3]:
-            values[name] = float(str(np.float32(values[name])))
-        values["variances"] = tuple(float(str(np.float32(v))) for v in values["variances"])
-        return PostprocessParams.from_dict(values)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadFile(
-            f"{path}: the attributes of its {OP_TYPE} node are not those of version {VERSION} "
-            f"({error}); export it again"
-        ) from error
-
-
-def same_params(first: PostprocessParams, second: PostprocessParams) -> bool:
-    """Whether two sets of parameters are one in a node, whose floats are single precision."""
-    a, b = first.to_dict(), second.to_dict()
-    return all(
-        np.array_equal(np.float32(a[k]), np.float32(b[k])) if k in _FLOATS else a[k] == b[k]
-        for k in a
-    )
+def constant_of(model: ModelProto, name: str) -> np.ndarray[Any, Any] | None:
+    """Value of an initializer, or of a Constant node, which tools make of one; None without."""
+    tensors = [tensor for tensor in model.graph.initializer if tensor.name == name]
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.output[0] == name:
+            tensors += [attribute.t for attribute in node.attribute if attribute.name == "value"]
+    return np.asarray(numpy_helper.to_array(tensors[0])) if tensors else None

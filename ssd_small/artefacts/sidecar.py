@@ -29,6 +29,9 @@ PRECISIONS = ("fp32", "fp16")
 #: what engines are called, in small letters; a sidecar makes any file one
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
+#: as many as Linux follows
+_MOST_LINKS = 40
+
 _ADVICE = "build the engine again with 'ssd-small build-engine'"
 
 
@@ -143,6 +146,19 @@ def sidecar_path(engine: str | Path) -> Path:
     return engine.with_name(engine.name + ".json")
 
 
+def find_sidecar(engine: str | Path) -> Path | None:
+    """The sidecar beside an engine, or beside the file that the engine is a link to."""
+    engine = Path(engine)
+    for _ in range(_MOST_LINKS):
+        path = sidecar_path(engine)
+        if path.is_file():
+            return path
+        if not engine.is_symlink():
+            break
+        engine = engine.parent / engine.readlink()
+    return None
+
+
 @contextmanager
 def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]]:
     """Write an engine and its sidecar together, or neither.
@@ -184,11 +200,11 @@ def read_sidecar(engine: str | Path) -> Sidecar:
         raise BadFile(
             f"engine {engine} {state}; expected a file written by 'ssd-small build-engine'"
         )
-    path = sidecar_path(engine)
-    if not path.is_file():
+    path = find_sidecar(engine)
+    if path is None:
         raise BadFile(
-            f"engine {engine} has no sidecar {path.name} beside it; keep the two files together, "
-            "or build the engine again with 'ssd-small build-engine'"
+            f"engine {engine} has no sidecar {sidecar_path(engine).name} beside it; keep the two "
+            "files together, or build the engine again with 'ssd-small build-engine'"
         )
     sidecar = read_sidecar_file(path)
     own, told = (engine.stat().st_size, sha256_of(engine)), sidecar.engine

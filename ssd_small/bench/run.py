@@ -12,7 +12,7 @@ import numpy as np
 from ..artefacts.description import Description, description_from_spec, spec_from_description
 from ..artefacts.network import random_network
 from ..detection.inference import Inference
-from ..detection.load import torch_runtime
+from ..detection.load import open_built, torch_runtime
 from ..errors import MissingRequirement, UsageError
 from ..models.registry import get_spec, list_models
 from ..models.spec import ModelSpec
@@ -124,13 +124,14 @@ def bench_engine(
     """Time an engine, and PyTorch on a network of the same size before it, where that is here.
 
     Args:
-        path: engine file.
+        path: engine, or ONNX file of ``ssd-small export``.
         batch: images per call.
         seconds: for both together.
         threads: CPU threads; 0 for one per core.
         cuda_graph: replay captured graphs (TensorRT).
     """
-    with open_engine(path, threads, cuda_graph=cuda_graph) as engine:
+    opened = open_built(Path(path), threads=threads, cuda_graph=cuda_graph, max_batch=batch)
+    with opened as engine:
         check_batch(batch, engine.max_batch)
         params = engine.description.postprocess
         try:

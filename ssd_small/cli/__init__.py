@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 import warnings
@@ -13,7 +15,7 @@ from typing import Any
 import click
 
 from .._version import __version__
-from ..errors import BadFile, Note, SsdSmallError
+from ..errors import BadFile, Note, SsdSmallError, UsageError
 
 #: subcommand -> its line in --help; listed here so that --help imports no subcommand
 _COMMANDS = {
@@ -41,6 +43,10 @@ class _ReaderGone(Exception):
     """Nobody reads our output any more (``| head``)."""
 
 
+class _NoCommand(Exception):
+    """Nothing was asked for; holds the help. click 8.1 would call that success."""
+
+
 @contextmanager
 def _notes_as_lines() -> Iterator[None]:
     """Show a :class:`Note` as one line, once; Python would show where in the code it arose."""
@@ -62,6 +68,11 @@ def _notes_as_lines() -> Iterator[None]:
 
 class _LazyGroup(click.Group):
     """Imports ``cli/<name>.py`` only when ``<name>`` is called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            raise _NoCommand(ctx.get_help())
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; click would end a closed pipe with exit 1."""
@@ -99,14 +110,15 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
+    _print_any_name()
     try:
         cli.main(args=arguments, prog_name="ssd-small", standalone_mode=False)
     except SsdSmallError as error:
         _print_error(error.command_line)
         sys.exit(error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(error.exit_code)
+    except _NoCommand as error:
+        click.echo(error, err=True)
+        sys.exit(UsageError.exit_code)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "ssd-small"
         _print_error(f"{error.format_message().rstrip('.')}; see '{command} --help'")
@@ -124,9 +136,17 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         # what no reader or writer of files has named: standard output on a full disk, above all
         advice = "check its permissions" if error.filename else "free space or write elsewhere"
+        if error.errno == errno.ENAMETOOLONG:
+            advice = "expected the name of a file that is there; check it"
         _print_error(f"{error}; {advice}")
         _forget_output()
         sys.exit(BadFile.exit_code)
+
+
+def _print_any_name() -> None:
+    """Let standard output take file names that are no text, as standard error does by itself."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _print_error(message: str) -> None:

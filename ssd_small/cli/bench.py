@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--model", "models", metavar="NAME", multiple=True, help="Network; repeatable.")
-@click.option("--engine", "engines", type=FILE, multiple=True, help="Engine; repeatable.")
+@click.option(
+    "--engine", "engines", type=FILE, multiple=True, help="Engine, ONNX file; repeatable."
+)
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16"]),

@@ -16,7 +16,7 @@ from ..artefacts.build_options import (
     Precision,
     Target,
 )
-from ..errors import UsageError
+from ..errors import BadFile, UsageError
 from .options import FILE, counted, json_option, print_json
 
 if TYPE_CHECKING:
@@ -74,10 +74,19 @@ class _SeveralValues(click.Command):
 @click.option("--workspace", type=click.IntRange(min=1), metavar="MIB", help="Scratch memory.")
 @click.option("--version-compatible", is_flag=True, help="Let newer versions run it (tensorrt).")
 @click.option("--tf32", is_flag=True, help="Allow TF32 in fp32 convolutions.")
+@click.option(
+    "--description",
+    "described",
+    type=FILE,
+    metavar="X.json",
+    help="What 'inspect --json' printed of X.onnx before another tool dropped its metadata.",
+)
 @click.option("--verbose", is_flag=True, help="Show the builder's log.")
 @click.option("--output", "-o", type=FILE, help="Engine file; default: named after the ONNX file.")
 @json_option
-def command(onnx_file: Path, output: Path | None, as_json: bool, **options: Any) -> None:
+def command(
+    onnx_file: Path, output: Path | None, described: Path | None, as_json: bool, **options: Any
+) -> None:
     """Build an engine and its sidecar (X.engine.json) from an ONNX file of 'ssd-small export'.
 
     A tensorrt-rtx engine can be built without a GPU; a tensorrt engine is for the GPU it is
@@ -92,8 +101,16 @@ def command(onnx_file: Path, output: Path | None, as_json: bool, **options: Any)
     if output.resolve() == onnx_file.resolve():
         raise UsageError(f"--output {output} would overwrite the ONNX file; name another file")
     require("onnx", "building an engine")
+    from ..artefacts.description_file import read_description
+
+    description = read_description(described) if described else None
     with _ProgressLine() as progress:
-        sidecar = build_engine(onnx_file, output, build_options, progress)
+        try:
+            sidecar = build_engine(onnx_file, output, build_options, progress, description)
+        except BadFile as error:
+            if described is None:
+                raise
+            raise BadFile(f"with --description {described}: {error.command_line}") from error
     if as_json:
         print_json({"file": str(output), **sidecar.to_dict()})
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import click
 
 from ..errors import BadFile, CheckFailed, UsageError
 from ..requirements import require
-from .options import FILE, FOLDER, json_option, note, print_json, sets_option
+from .options import FILE, FOLDER, json_option, note, print_json, progress_bar, sets_option
 
 if TYPE_CHECKING:
     from ..datasets.check import DataCheck
@@ -134,10 +133,7 @@ def _check(path: Path, images: Path | None, sets: Any, compare: bool) -> DataChe
         state = "is a file" if images.exists() else "is not there"
         raise BadFile(f"{images} {state}; expected the folder of the pictures of {path}")
     truth = read_ground_truth(path, sets or (), findings=Findings())
-    hidden = not sys.stderr.isatty()
-    count = len(truth.images)
-    bar = click.progressbar(length=count, label=path.name, file=sys.stderr, hidden=hidden)
-    with bar:
+    with progress_bar(path.name, len(truth.images)) as bar:
         return check_data(truth, images or path, compare=compare, progress=bar.update)
 
 

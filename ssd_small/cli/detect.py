@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from .options import (
     json_option,
     model_options,
     note,
+    progress_bar,
     score_threshold_option,
     threads_option,
     workers_option,
@@ -101,9 +101,7 @@ def _detect(
     unreadable: list[str] = []
     full = 0
     outcomes = detector.outcomes(paths, score_threshold=threshold, keep_pixels=bool(targets))
-    hidden = not sys.stderr.isatty()
-    bar = click.progressbar(length=len(paths), label="detect", file=sys.stderr, hidden=hidden)
-    with bar:
+    with progress_bar("detect", len(paths)) as bar:
         for index, (outcome, found) in enumerate(outcomes):
             if outcome.error is not None:
                 message = outcome.error.command_line

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +14,15 @@ from .config_file import (
     config_option,
     data_from_experiment,
     experiment_from_option,
+)
+from .eval_scores import (
+    Asked,
+    Scored,
+    check_result_file,
+    check_test_set,
+    report_from_scored,
+    scored_from_file,
+    thresholds_of_categories,
 )
 from .opening import open_detector
 from .options import (
@@ -27,6 +35,7 @@ from .options import (
     model_options,
     note,
     print_json,
+    progress_bar,
     score_threshold_option,
     sets_option,
     threads_option,
@@ -37,10 +46,6 @@ if TYPE_CHECKING:
     from ..datasets.coco import Annotations
     from ..detection.detector import Detector
     from ..evaluation.evaluate import Evaluation, Metric
-    from ..evaluation.score import Scores
-
-#: score thresholds of the command line: by class name, None for all the others
-Asked = dict[str | None, float] | None
 
 
 @click.command()
@@ -125,7 +130,7 @@ def command(
     if annotations is None:
         raise UsageError("no ground truth: pass --annotations FILE")
     if detections is not None:
-        _check_result_file(protocol, box_convention)
+        check_result_file(protocol, box_convention)
     elif images is None and sets is None:
         raise UsageError("--images DIR is needed to run a network; it holds the image files")
     if images is not None and sets is not None:
@@ -134,14 +139,14 @@ def command(
         check_writable(save_detections)
     truth = read_ground_truth(annotations, sets or ())
     if not truth.annotated:
-        _check_test_set(truth, detections, save_detections, min_map)
+        check_test_set(truth, detections, save_detections, min_map)
     if truth.dropped:
         note(f"note: {truth.dropped} boxes without area in {annotations} were left out")
     if (summary := truth.findings.summary) is not None:
         note(f"note: {annotations}: {summary}")
     asked = dict(thresholds) or None
     if detections is not None:
-        scored = _score_file(detections, truth, asked, metric)
+        scored = scored_from_file(detections, truth, asked, metric)
     else:
         scorers = ["pycocotools"] if metric == "coco" and truth.annotated else []
         for module in ("cv2", *scorers):
@@ -154,7 +159,7 @@ def command(
             scored = _score_detector(
                 detector, truth, images or annotations, box_convention, asked, metric
             )
-    report = _report(str(engine or detections or network["weights"] or config), scored)
+    report = report_from_scored(str(engine or detections or network["weights"] or config), scored)
     report = {"metric": metric, "sets": [":".join(one) for one in sets or ()], **report}
     if save_detections:
         write_json(save_detections, truth.results_as_in_file(scored.entries))
@@ -173,66 +178,6 @@ def command(
         raise CheckFailed(f"AP {achieved:.4f} is below --min-map {min_map:g}")
 
 
-class _Scored(NamedTuple):
-    """Detections and their scores, with what the report says of where they come from.
-
-    ``truth`` is what was scored, ``left_out`` why other images were not, a line each.
-    """
-
-    about: dict[str, Any]
-    entries: list[dict[str, Any]]
-    scores: Scores | None
-    thresholds: list[float]
-    truth: Annotations
-    left_out: tuple[str, ...] = ()
-
-
-def _check_result_file(protocol: str | None, box_convention: str) -> None:
-    """Refuse what cannot be done to detections that are made already."""
-    if protocol is not None or box_convention != "exclusive":
-        option = "--box-convention inclusive" if protocol is None else "--protocol"
-        raise UsageError(
-            f"{option} does not go with --detections, whose boxes are scored as they are; pass it "
-            "where they are made"
-        )
-
-
-def _check_test_set(
-    truth: Annotations, detections: Path | None, saved: Path | None, min_map: float | None
-) -> None:
-    """Refuse to score what has no ground truth; say that it is not scored."""
-    if min_map is not None:
-        raise UsageError(
-            f"--min-map does not go with {truth.path}, which has no list annotations (a test set)"
-        )
-    if detections is not None or saved is None:
-        raise BadFile(
-            f"{truth.path} has no list annotations (a test set), so nothing can be scored; pass "
-            "--save-detections FILE to write a network's results for the server that has it"
-        )
-    note(f"note: {truth.path} has no list annotations (a test set): nothing is scored")
-
-
-def _score_file(path: Path, truth: Annotations, asked: Asked, metric: Metric) -> _Scored:
-    from ..datasets.object_sizes import check_pixels
-    from ..evaluation.coco_results import read_results
-    from ..evaluation.evaluate import scorer_from_metric
-
-    thresholds = _thresholds(asked, truth, None)
-    check_pixels(truth)
-    entries, left_out = read_results(path, truth)
-    if left_out:
-        note(
-            f"note: {sum(left_out.values())} detections of categories that {truth.path} lacks "
-            f"({', '.join(list(left_out)[:5])}) were left out"
-        )
-    # a list of boxes does not say how it was made
-    about: dict[str, Any] = {"protocol": None, "unreadable": [], "skipped": []}
-    about["detections_left_out"] = sum(left_out.values())
-    scores = scorer_from_metric(metric)(truth, entries)
-    return _Scored(about, entries, scores, thresholds, truth)
-
-
 def _score_detector(
     detector: Detector,
     truth: Annotations,
@@ -240,10 +185,10 @@ def _score_detector(
     box_convention: str,
     asked: Asked,
     metric: Metric,
-) -> _Scored:
+) -> Scored:
     from ..postprocess.protocol import protocol_from_params
 
-    thresholds = _thresholds(asked, truth, detector.params.score_threshold)
+    thresholds = thresholds_of_categories(asked, truth, detector.params.score_threshold)
     outcome = _run(detector, truth, images, box_convention == "inclusive", metric)
     if outcome.size_mismatches:
         note(
@@ -271,27 +216,7 @@ def _score_detector(
     errors = (*outcome.unreadable.values(), *outcome.skipped.values())
     left_out = tuple(error.command_line for error in errors)
     found, scores = outcome.results, outcome.scores
-    return _Scored(about, found, scores, thresholds, outcome.annotations, left_out)
-
-
-def _thresholds(asked: Asked, truth: Annotations, own: float | None) -> list[float]:
-    """Score threshold of each category, for precision and recall.
-
-    Args:
-        asked: by category name; see :mod:`ssd_small.detection.thresholds`.
-        truth: names the categories.
-        own: threshold of the protocol, under which there are no detections; None if not known.
-    """
-    from ..detection.thresholds import thresholds_by_class
-
-    refusal = "under which this protocol gives no detections; ask for {:g} or more"
-    return thresholds_by_class(
-        asked,
-        [str(category["name"]) for category in truth.categories],
-        0.0 if own is None else own,
-        holder=str(truth.path),
-        refusal=None if own is None else refusal.format(own),
-    )
+    return Scored(about, found, scores, thresholds, outcome.annotations, left_out)
 
 
 def _run(
@@ -300,10 +225,7 @@ def _run(
     """Evaluate with a progress bar on a terminal."""
     from ..evaluation.evaluate import evaluate
 
-    hidden = not sys.stderr.isatty()
-    count = len(truth.images)
-    bar = click.progressbar(length=count, label="eval", file=sys.stderr, hidden=hidden)
-    with bar:
+    with progress_bar("eval", len(truth.images)) as bar:
         return evaluate(
             *(detector, truth, images),
             metric=metric,
@@ -311,27 +233,3 @@ def _run(
             leave_out=True,
             progress=bar.update,
         )
-
-
-def _report(source: str, scored: _Scored) -> dict[str, Any]:
-    """What --json prints; ``classes`` are the categories, ``metrics`` all of them together."""
-    truth, scores = scored.truth, scored.scores
-    if scores is not None and scores.surplus:
-        note(
-            f"note: {scores.surplus} detections were not scored; the metric takes the best 100 of "
-            "a class and image"
-        )
-    return {
-        "annotations": str(truth.path),
-        "images": len(truth.images),
-        "boxes": len(truth.boxes),
-        "crowds": sum(box["iscrowd"] != 0 for box in truth.boxes),
-        "difficult": sum(box.get("difficult", 0) != 0 for box in truth.boxes),
-        "boxes_without_area": truth.dropped,
-        "source": source,
-        **scored.about,
-        "metrics": scores and scores.metrics,
-        "detections": len(scored.entries),
-        "classes": [one.to_dict() for one in scores.classes] if scores else [],
-        "operating_point": scores and scores.operating_point(scored.thresholds),
-    }

@@ -29,6 +29,11 @@ from .options import (
 @click.option("--output", "-o", type=FILE, required=True, help="ONNX file to write.")
 @click.option("--heads", is_flag=True, help="Leave decode + NMS off: outputs loc and conf.")
 @click.option(
+    "--inline",
+    is_flag=True,
+    help="For ONNX runtimes without functions (OpenVINO, ...): standard operators only.",
+)
+@click.option(
     "--plugin-only",
     is_flag=True,
     help="For trtexec, Triton and other builders: DecodeNms without its function body.",
@@ -58,6 +63,7 @@ def command(
     config: Path | None,
     output: Path,
     heads: bool,
+    inline: bool,
     plugin_only: bool,
     precision: Precision,
     random_weights: bool,
@@ -68,15 +74,17 @@ def command(
 ) -> None:
     """Write a network as ONNX with a dynamic batch dimension.
 
-    The last node is ssd_small.DecodeNms; its body of standard operators lets every ONNX
-    runtime execute it, TensorRT replaces it by the plugin. Labels, preprocessing and
-    post-processing parameters travel in the file's metadata.
+    The last node is ssd_small.DecodeNms; its body of standard operators lets ONNX Runtime
+    execute it, with --inline other runtimes too; TensorRT replaces it by the plugin. Labels,
+    preprocessing and post-processing parameters travel in the file's metadata.
     """
     from ..files import check_writable
     from ..requirements import require
 
-    if plugin_only and heads:
-        raise UsageError("--plugin-only and --heads exclude each other; pass one of them")
+    kinds = {"--plugin-only": plugin_only, "--heads": heads, "--inline": inline}
+    asked = [option for option, given_too in kinds.items() if given_too]
+    if len(asked) > 1:
+        raise UsageError(f"{asked[0]} and {asked[1]} exclude each other; pass one of them")
     if precision == "fp16" and not plugin_only:
         raise UsageError(
             "--precision fp16 goes with --plugin-only; for an engine, pass it to build-engine"
@@ -99,6 +107,10 @@ def command(
         from ..export.prepare import plugin_onnx
 
         onnx_model = plugin_onnx(onnx_model, description, precision)
+    if inline:
+        from ..export.decode_nms_node import inlined
+
+        onnx_model = inlined(onnx_model)
     write_onnx(onnx_model, output)
     result = {
         "file": str(output),

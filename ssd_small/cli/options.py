@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -206,6 +208,13 @@ def print_table(
 def counted(numbers: Mapping[str, int]) -> str:
     """``FLOAT 438, INT64 63``."""
     return ", ".join(f"{name} {count}" for name, count in numbers.items())
+
+
+def progress_bar(label: str, count: int) -> Any:
+    """A bar on standard error where that is a terminal, to be entered; else one nobody sees."""
+    # click 8.1 knows no hidden bars
+    file = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    return click.progressbar(length=count, label=label, file=file)
 
 
 def note(message: str) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 from ..errors import BadFile, quoted
 from .coco import Annotations
 
+#: what to do about a network's names on the command line
+_ADVICE = "name the network's classes with --labels"
 #: names that a message lists
 _SHOWN = 5
 
@@ -66,11 +68,18 @@ def category_ids_by_name(annotations: Annotations, asked: Collection[str] = ()) 
     return found
 
 
-def match_classes(annotations: Annotations, labels: Sequence[str]) -> ClassMatch:
+def match_classes(
+    annotations: Annotations, labels: Sequence[str], advice: str = _ADVICE
+) -> ClassMatch:
     """The category of each label: by name; by ascending id only where no name matches.
 
     Where some match, a label without a category is noted, and so is a category without a label
     that no box is of: a split may list fewer classes than the network knows, or more.
+
+    Args:
+        annotations: whose categories are asked for.
+        labels: names of the network's classes, background left out.
+        advice: what to do, beside renaming the categories.
 
     Raises:
         BadFile: a category that has boxes is no label, names match but for case and blanks, or
@@ -83,12 +92,13 @@ def match_classes(annotations: Annotations, labels: Sequence[str]) -> ClassMatch
         if len(by_name) != len(labels):  # a network that learned those that only head others too
             every = [str(category["name"]) for category in annotations.categories]
             by_name = category_ids_by_name(annotations, every)
-        return _by_order(annotations, by_name, labels)
+        return _by_order(annotations, by_name, labels, advice)
     counts, known = _counts(annotations), set(map(_form, labels))
     unlabelled = [name for name in by_name if _form(name) not in known]
     with_boxes = [name for name in unlabelled if counts[by_name[name]]]
     if with_boxes:
-        raise BadFile(_fault(annotations, with_boxes, counts[by_name[with_boxes[0]]], lacking))
+        boxes = counts[by_name[with_boxes[0]]]
+        raise BadFile(_fault(annotations, with_boxes, boxes, lacking, advice))
     notes = []
     if unlabelled:
         notes.append(
@@ -118,7 +128,11 @@ def near_match(name: str, others: Collection[str]) -> str | None:
 
 
 def _fault(
-    annotations: Annotations, strangers: Sequence[str], boxes: int, lacking: Sequence[str]
+    annotations: Annotations,
+    strangers: Sequence[str],
+    boxes: int,
+    lacking: Sequence[str],
+    advice: str,
 ) -> str:
     """Categories with boxes that are no labels, while other names match."""
     name = strangers[0]
@@ -128,24 +142,20 @@ def _fault(
         f"label of the network{more}"
     )
     near = near_match(name, lacking)
+    to_do = f"rename the category, or {advice}"
     if near is not None:
-        advice = (
-            f"did you mean {quoted(near)}? Rename the category, or name the network's classes "
-            "with --labels"
-        )
-    elif lacking:
-        advice = "rename the category, or name the network's classes with --labels"
-    else:
-        advice = (
+        to_do = f"did you mean {quoted(near)}? Rename the category, or {advice}"
+    elif not lacking:
+        to_do = (
             "all labels of the network are other categories: leave out its boxes, or use the "
             "annotations the network was trained for"
         )
     listed = _listed("label", "labels", lacking)
-    return f"{head}; {f'without a category: {listed}; ' if lacking else ''}{advice}"
+    return f"{head}; {f'without a category: {listed}; ' if lacking else ''}{to_do}"
 
 
 def _by_order(
-    annotations: Annotations, by_name: dict[str, int], labels: Sequence[str]
+    annotations: Annotations, by_name: dict[str, int], labels: Sequence[str], advice: str
 ) -> ClassMatch:
     """Where no name matches: the i-th label is the i-th category, unless names are nearly equal."""
     loose = {_loose(name): name for name in by_name}
@@ -155,14 +165,14 @@ def _by_order(
             raise BadFile(
                 f"{annotations.path}: no label of the network is a category, but label "
                 f"{quoted(label)} is category {quoted(name)} but for case, blanks, _ and -; rename "
-                "the categories, or name the network's classes with --labels"
+                f"the categories, or {advice}"
             )
     if len(labels) != len(by_name):
         first = next(iter(by_name), "")
         raise BadFile(
             f"{annotations.path} has {len(by_name)} categories, the network {len(labels)} classes, "
             f"and the names differ (e.g. {quoted(labels[0])} and {quoted(first)}); use the "
-            "annotations the network was trained for, or name its classes with --labels"
+            f"annotations the network was trained for, or {advice}"
         )
     by_order = dict(zip(labels, by_name, strict=True))
     note = (

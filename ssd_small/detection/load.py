@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artefacts.description import Description, check_labels
 from ..artefacts.network import Labels, labels_from, network_from_checkpoint
-from ..artefacts.sidecar import ENGINE_SUFFIXES, sidecar_path
+from ..artefacts.sidecar import ENGINE_SUFFIXES, find_sidecar
 from ..errors import BadFile, MissingRequirement, UsageError
 from ..models.registry import get_spec, spec_from_experiment
 from ..models.shipped import advice_on_missing, find_shipped, shipped_checkpoints
@@ -215,10 +215,10 @@ def _kind(path: Path) -> str:
         raise BadFile(f"cannot read {path}: {reason}; expected {expected}") from error
     if path.is_dir():
         raise BadFile(f"{path} is a folder; expected an engine, an ONNX file or a checkpoint in it")
-    if sidecar_path(path).is_file() or path.suffix.lower() in ENGINE_SUFFIXES:
+    if find_sidecar(path) is not None or path.suffix.lower() in ENGINE_SUFFIXES:
         return "engine"
     return "ONNX file" if _is_onnx(path) else "checkpoint"
 
 
 def _is_onnx(path: Path) -> bool:
-    return path.suffix.lower() == ".onnx" and not sidecar_path(path).is_file()
+    return path.suffix.lower() == ".onnx" and find_sidecar(path) is None

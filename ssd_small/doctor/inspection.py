@@ -13,9 +13,9 @@ from ..artefacts.sidecar import (
     ENGINE_SUFFIXES,
     Sidecar,
     check_against_engine,
+    find_sidecar,
     read_sidecar,
     read_sidecar_file,
-    sidecar_path,
 )
 from ..artefacts.tensors import tensors_of
 from ..errors import BadFile, MissingRequirement
@@ -67,7 +67,7 @@ def inspect_file(path: str | Path) -> dict[str, Any]:
     if not found:
         raise BadFile(f"{path} does not exist; {advice_on_missing(path, expected)}")
     suffix = path.suffix.lower()
-    if sidecar_path(path).is_file() or suffix in ENGINE_SUFFIXES:
+    if find_sidecar(path) is not None or suffix in ENGINE_SUFFIXES:
         return _from_engine(path)
     if suffix == ".json":
         sidecar = read_sidecar_file(path)

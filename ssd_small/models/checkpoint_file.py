@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -94,8 +95,11 @@ def content_from_file(path: Path) -> object:
         MissingRequirement: it is a safetensors file, and that package is not installed.
     """
     try:
-        if path.is_dir():
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
             raise refusal(path, *fault_from_folder(path))
+        if not stat.S_ISREG(mode):
+            raise refusal(path, "it is a device or pipe", "expected a file")
         with path.open("rb") as stream:
             head = stream.read(HEAD)
         if not is_safetensors(head):

@@ -85,7 +85,7 @@ def misfit_hint(
         net: the network asked for.
         state: tensors with the published keys.
         scope: begin of the keys that count.
-        advice: what to do about other classes, where ``--num-classes`` is no option.
+        advice: what to do about other heads, where ``--num-classes`` is no option.
     """
     asked = len(differences(net, state, scope))
     nearest, fewest, share = _nearest(net, state, scope)
@@ -103,7 +103,8 @@ def misfit_hint(
             return f"it has width {width:g}: pass --width {width:g}"
     if net.spec.name not in nearest and share > 0.5:
         most = "" if fewest == 0 else "most of "
-        return f"{most}its tensors are those of {' or '.join(nearest)}: pass that --model"
+        other = f", or {advice}" if advice else ""
+        return f"{most}its tensors are those of {' or '.join(nearest)}: pass that --model{other}"
     for part, left in _LEFT_IN:
         if any(part in key for key in state):
             return left

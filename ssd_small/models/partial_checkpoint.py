@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import BadFile
 from .checkpoint import read_checkpoint, recorded_model
 from .containers import COUNTER, StateDict
-from .fit import misfit_hint, width_from_state
+from .fit import family_from_keys, misfit_hint, width_from_state
 from .network import SsdNetwork
 from .shipped import find_shipped
 from .weight_values import check_types, weights_in_float32
@@ -134,10 +134,12 @@ def load_matching(net: SsdNetwork, path: str | Path, substrings: Sequence[str]) 
     start = "base." if wanted else ""
     if not any(key.startswith(start) and not key.endswith(COUNTER) for key in known):
         found = f"such as {next(iter(state))}" if state else "none"
+        family = family_from_keys(everything)
+        looks = f"it looks like one of {family}: " if family else ""
         raise BadFile(
             f"checkpoint {path} has nothing to take for the {wanted or 'network'} of "
-            f"{net.spec.name} (keys with {' or '.join(substrings)}: {found}); take a checkpoint "
-            "with the published keys, or another --init-scope"
+            f"{net.spec.name} (keys with {' or '.join(substrings)}: {found}); {looks}take a "
+            "checkpoint with the published keys, or another --init-scope"
         )
     check_types(own, known, path)
     net.load_state_dict(weights_in_float32(own, known, path), strict=False)

@@ -51,8 +51,7 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
     content = read_bytes(Path(path), "an image file")
     flags = cv2.IMREAD_COLOR | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     flags |= cv2.IMREAD_ANYDEPTH if content.startswith(_WIDE) else 0
-    # OpenCV's remarks go to standard error past Python; what matters is in the exception
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    silence_opencv(cv2)
     try:
         image = _decoded(cv2, content, flags)
     except cv2.error as error:
@@ -69,6 +68,19 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
         return np.asarray(eight_bits(image), np.uint8)
     except UsageError as error:
         raise BadFile(f"image {path}: {error}") from error
+
+
+def silence_opencv(cv2: Any) -> None:
+    """Keep OpenCV's remarks off standard error, where they go past Python.
+
+    What matters of them is in its exceptions. Releases before 4.13 have the call elsewhere, if
+    they have it.
+    """
+    logging = getattr(cv2.utils, "logging", None)
+    if logging is not None:
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    elif hasattr(cv2, "setLogLevel"):
+        cv2.setLogLevel(0)
 
 
 def _is_absent(path: str | Path) -> bool:

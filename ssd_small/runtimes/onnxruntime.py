@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,14 @@ from ..errors import BadFile
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from .base import BatchingRuntime, FloatArray, HeadOutputs
+
+#: ``[ONNXRuntimeError] : 1 : FAIL : ``
+_NUMBER = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+#: ``/somewhere/graph/model.cc:180 onnxruntime::Model::Model(...) ``, or without the arguments
+_SOURCE = re.compile(
+    r"[\w./-]*\.(?:cc|cpp|h):\d+ (?:(?:[\w<>&*:]+ )*?[\w<>:]*::~?\w+\([^()]*\)(?: const)?|\w+) "
+)
+_OPSET = re.compile(r"ONNX Runtime only \*guarantees\*.*Opset (\d+) is under.* till opset (\d+).*")
 
 
 class OnnxRuntimeRuntime(BatchingRuntime):
@@ -62,17 +71,18 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             BadFile: absent, not ONNX, without a description of itself, or with a wrong one.
             MissingRequirement: ONNX Runtime or onnx is not installed.
         """
-        require("onnx", "running an ONNX file")
+        onnx = require("onnx", "running an ONNX file")
         from ..artefacts.onnx_file import read_onnx
 
         # ONNX Runtime does not show the operator's attributes, which must be those described
-        description = read_onnx(path)[1]
-        advice = "export it again (with the function body of DecodeNms, if it was left out)"
-        session = _session(path, threads, f"ONNX file {path}", advice)
+        model, description = read_onnx(path)
+        half, tensors = onnx.TensorProto.FLOAT16, model.graph.initializer
+        content = model.SerializeToString()
+        session = _session(content, threads, f"ONNX file {path}", "export it again")
         return cls(
             session,
             description,
-            precision="fp32",
+            precision="fp16" if any(t.data_type == half for t in tensors) else "fp32",
             max_batch=max_batch,
             source=f"ONNX file {path}",
             teller="its metadata describe",
@@ -103,15 +113,42 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         self._session = None
 
 
-def _session(path: Path, threads: int, what: str, advice: str) -> Any:
+def advice_from_reason(reason: str, otherwise: str) -> str:
+    """What to do about a file that ONNX Runtime does not load."""
+    if any(word in reason.lower() for word in ("opset", "ir version")):
+        return "update onnxruntime, or export it again for an older one: --opset 19"
+    return otherwise
+
+
+def reason_from_error(error: Exception) -> str:
+    """ONNX Runtime's message in a line, without its error numbers and its own source files."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    told = _SOURCE.sub(" ", _NUMBER.sub("", lines[0]))
+    told = _OPSET.sub(r"it reads operator sets up to opset \2, and this is in opset \1", told)
+    return " ".join(told.split())
+
+
+def _session(source: str | Path | bytes, threads: int, what: str, advice: str) -> Any:
     ort = require("onnxruntime", "running this network")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.log_severity_level = 3
     try:
-        return ort.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
+        if isinstance(source, Path):
+            source = str(source) if is_text(source) else source.read_bytes()
+        return ort.InferenceSession(source, settings, ["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exception types are not public
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_from_error(error)
         raise BadFile(
-            f"ONNX Runtime {ort.__version__} cannot load {what}: {reason}; {advice}"
+            f"ONNX Runtime {ort.__version__} cannot load {what}: {reason}; "
+            + advice_from_reason(reason, advice)
         ) from error
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file's name is text, as ONNX Runtime wants it; a name can be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -12,13 +12,11 @@ from typing import Any
 import torch
 
 from ..configs.yaml_file import yaml_from_mapping
-from ..datasets.classes import match_classes
 from ..datasets.coco import Annotations
-from ..datasets.object_sizes import check_pixels, tiny_objects_line
+from ..datasets.object_sizes import tiny_objects_line
 from ..datasets.picture_files import image_paths
-from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth, text_from_sets
-from ..errors import BadFile, UsageError, quoted
-from ..files import check_writable, sha256_of, write_bytes, write_json
+from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth
+from ..files import sha256_of, write_bytes, write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
 from ..postprocess import PostprocessParams
@@ -29,6 +27,7 @@ from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
 from .evaluation import PROTOCOL, evaluate_network
 from .initialise import classes_line, initial_network
+from .inputs import check_inputs, check_output, validation_from_job
 from .job import TrainingJob
 from .pictures import PictureBatches
 from .recipe import Recipe, changed_for_random_weights
@@ -54,8 +53,8 @@ def run_training(job: TrainingJob) -> dict[str, Any]:
         Diverged: the loss is not finite.
         OutputError: a file could not be written; older files stay whole.
     """
-    _check_output(job)
-    _check_inputs(job)
+    check_output(job)
+    check_inputs(job)
     with training_cpu(job.threads):
         return _run(job)
 
@@ -69,7 +68,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     paths = image_paths(truth, job.images_root, some=some, say=said.append)
     notes += [f"note: {line}" for line in said]
     data = DetectionDataset(truth, paths)
-    val = _validation(job, data, notes)
+    val = validation_from_job(job, data, notes)
     for one in (truth, *([] if val is None else [val[0]])):
         if (summary := one.findings.summary) is not None:
             notes.append(f"note: {one.path}: {summary}")
@@ -124,71 +123,9 @@ def _run(job: TrainingJob) -> dict[str, Any]:
         return _report(job, run, data, metrics, None)
 
 
-def _check_output(job: TrainingJob) -> None:
-    check_writable(job.output / "resume.pth")
-    if job.resume:
-        return
-    folder = RunFolder(job.output)
-    if folder.resume.exists():
-        raise UsageError(
-            f"{job.output} holds a run already; pass --resume to go on with it, or choose another "
-            "--output"
-        )
-    for kept in (folder.best, folder.last):
-        if kept.exists():
-            raise UsageError(
-                f"{job.output} holds {kept.name} of another run, which this one would replace; "
-                "choose another --output"
-            )
-
-
-def _check_inputs(job: TrainingJob) -> None:
-    """Data moves between two sessions: say what is gone, and which option tells where it is."""
-    kind, val_kind = (
-        f"the folder of {text_from_sets(sets)}" if sets else "COCO-format JSON"
-        for sets in (job.sets, job.val_sets)
-    )
-    for option, path, what in (
-        ("--annotations", job.annotations, f"{kind} to learn from"),
-        ("--images", job.images, "the folder of its image files"),
-        ("--val-annotations", job.val_annotations, f"{val_kind} to evaluate on"),
-        ("--val-images", job.val_images, "the folder of its image files"),
-    ):
-        if path is not None and not path.exists():
-            raise BadFile(f"{path} is not there; expected {what}: pass {option} PATH")
-
-
 def _sha256(truth: Annotations, sets: Sets) -> str:
     """Of the file, as it is; of sets, of what they are together."""
     return sha256_of_truth(truth) if sets else sha256_of(truth.path)
-
-
-def _validation(
-    job: TrainingJob, data: DetectionDataset, notes: list[str]
-) -> tuple[Annotations, Path] | None:
-    """The pictures to evaluate on, checked before hours of training."""
-    if not job.val_sets and (job.val_annotations is None) != (job.val_images is None):
-        raise UsageError("--val-annotations and --val-images go together; pass both or none")
-    images = job.val_images_root
-    if job.val_annotations is None or images is None:
-        return None
-    truth = read_ground_truth(job.val_annotations, job.val_sets)
-    if not truth.annotated:
-        raise BadFile(
-            f"{truth.path} has no list annotations (a test set), so nothing can be scored; pass "
-            "--val-annotations of pictures with ground truth"
-        )
-    check_pixels(truth)
-    match = match_classes(truth, data.labels)
-    if match.by_order:  # would score one class for another
-        raise BadFile(
-            f"{truth.path} has no category {quoted(data.labels[0])}, which is trained, nor any "
-            f"other; expected the names of {job.annotations}: rename its categories"
-        )
-    said = list(match.notes)
-    image_paths(truth, images, "--val-images", some=job.skip_unreadable > 0, say=said.append)
-    notes += [f"note: {line}" for line in said]
-    return truth, images
 
 
 def _evaluation(

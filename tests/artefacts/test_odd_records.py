@@ -266,7 +266,7 @@ ONNX_CONTRADICTIONS: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("clip",), "none", "other prior boxes"),
     (("levels", 0, "map"), [19, 18], "computes"),
     (("preprocessing", "width"), 320, "takes [3, 300, 300]"),
-    (("has_decode_nms",), False, "does not hold"),
+    (("has_decode_nms",), False, "does not describe"),
 ]
 
 

@@ -188,3 +188,17 @@ def test_a_choice_among_state_dicts_is_one_note(call, checkpoint, tmp_path):
             f"note: checkpoint {tmp_path / 'w.pth'}: took 'ema' (averaged weights, rather than "
             "'model')"
         ]
+
+
+def test_a_typo_in_a_shipped_name_is_answered_by_every_command(call, pictures, saved, truth):
+    name, picture = "digits/mobilnet_v1", next(pictures.glob("*.png"))
+    network = ("--model", "mobilenet_v1", "--weights", name)
+    data = ("--annotations", saved(truth), "--images", pictures)
+    for words in (
+        ("export", *network, "-o", pictures / "x.onnx"),
+        ("detect", *network, picture),
+        ("eval", *network, *data),
+        ("train", *network, *data, "-o", pictures / "run"),
+        ("inspect", name),
+    ):
+        call(*words).fails(4, "does not exist; did you mean digits/mobilenet_v1", "bccd/")

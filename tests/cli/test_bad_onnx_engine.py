@@ -55,7 +55,10 @@ CHANGES = {
     "no levels": (lambda m: _described(m, levels=[]), "incompletely"),
     "width": (lambda m: _described(m, width="x"), "incompletely"),
     "preprocessing": (lambda m: _described(m, preprocessing={}), "incompletely"),
-    "heads": (lambda m: _described(m, has_decode_nms=False), "does not hold the DecodeNms node"),
+    "heads": (
+        lambda m: _described(m, has_decode_nms=False),
+        "DecodeNms node that it does not describe",
+    ),
     "operator": (lambda m: setattr(m.graph.node[3], "op_type", "Frob"), "Frob"),
     "ir version": (lambda m: setattr(m, "ir_version", 99), "ir_version 99"),
 }

@@ -215,7 +215,7 @@ def test_a_newer_major_format_is_refused_by_every_command(
     calls: list[tuple[object, ...]] = [("inspect", file), ("inspect", file, "--json")]
     if kind != "sidecar":
         data = ("--annotations", saved(truth), "--images", pictures)
-        calls += [("detect", option, file, pictures), ("eval", option, file, *data)]
+        calls += [("detect", option, file, pictures / "a.jpg"), ("eval", option, file, *data)]
     if kind == "engine":
         calls += [("bench", "--engine", file, "--seconds", 0), ("doctor", file)]
     if kind == "checkpoint":

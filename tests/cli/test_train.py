@@ -164,7 +164,10 @@ def test_val_annotations_that_spell_a_class_otherwise(
     disc["name"] = "Disc"
     val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)
     call(*train_arguments(data, tmp_path / "run", *val)).fails(
-        4, "category 'Disc' has", "no label of the network", "did you mean 'disc'?"
+        4,
+        "category 'Disc' has",
+        "did you mean 'disc'? Rename the category, or those of",
+        "truth.json",
     )
 
 
@@ -192,8 +195,10 @@ def test_weights_with_other_classes(call, data: Path, tmp_path: Path) -> None:
     torch.save(create_model("mobilenet_v1_s1l0", 7, 0.1).state_dict(), weights)
     given = ("--weights", weights, "--init-scope")
     call(*train_arguments(data, tmp_path / "all", *given, "all")).fails(
-        4, "does not fit", "7 classes", "--init-scope base"
+        4, "does not fit", "those of mobilenet_v1_s1l0 or", "--init-scope base"
     )
+    own = train_arguments(data, tmp_path / "all", *given, "all", model="mobilenet_v1_s1l0")
+    call(*own).fails(4, "does not fit", "7 classes", "--init-scope base")
     outcome = call(*train_arguments(data, tmp_path / "base", *given, "base", "--epochs", 1)).fits()
     assert f"from base of {weights}" in outcome.err
 

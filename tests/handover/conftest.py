@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-PACKAGES = ("fiftyone", "mean_average_precision", "pandas", "supervision")
+PACKAGES = (
+    *("fiftyone", "mean_average_precision", "onnx_graphsurgeon", "onnxruntime", "onnxslim"),
+    *("openvino", "pandas", "polygraphy", "supervision"),
+)
 ABSENT = [name for name in PACKAGES if find_spec(name) is None]
 collect_ignore_glob = ["test_*.py"] if ABSENT else []
 

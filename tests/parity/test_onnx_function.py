@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from ssd_small.export.decode_nms_node import append_decode_nms, strip_decode_nms
 from ssd_small.export.opset import DEFAULT_OPSET
 
-from ssd_small.artefacts.onnx_file import find_decode_nms, params_from_node
+from ssd_small.artefacts.decode_nms import find_decode_nms, params_from_node
 from ssd_small.bench.synthetic import detector_heads
 from ssd_small.evaluation.limits import BOX_ROUNDING, SCORE_ROUNDING
 from ssd_small.models.priors import priors_from_spec

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from ssd_small.export.decode_nms_node import strip_decode_nms
 
-from ssd_small.artefacts.onnx_file import find_decode_nms, params_from_node
+from ssd_small.artefacts.decode_nms import find_decode_nms, params_from_node
 from ssd_small.postprocess import PostprocessParams, decode_nms
 
 

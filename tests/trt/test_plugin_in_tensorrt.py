@@ -80,7 +80,7 @@ def test_what_the_exporter_writes_is_what_the_creator_reads(build: Any, heads: s
     """The parser drops attributes that the creator does not announce, without a word."""
     from ssd_small.export import decode_nms_node as exporter
 
-    from ssd_small.artefacts.onnx_file import find_decode_nms
+    from ssd_small.artefacts.decode_nms import find_decode_nms
 
     helper, kind = onnx.helper, getattr(onnx.TensorProto, heads)
     extents = {"loc": ["N", NUM_PRIORS, 4], "conf": ["N", NUM_PRIORS, NUM_CLASSES]}

@@ -58,7 +58,7 @@ def test_the_tree_keeps_its_form(check: Callable[[Path], list[str]]) -> None:
 def test_the_operator_has_the_inputs_outputs_and_attributes_listed() -> None:
     rows = table(section(TEXT, "### The DecodeNms operator"))
     named = {kind: [ticked(r[1])[0] for r in rows if r[0] == kind] for kind in ("input", "output")}
-    function = pytest.importorskip("ssd_small.export.decode_nms_function")
+    function = pytest.importorskip("ssd_small.artefacts.decode_nms_function")
     assert named == {"input": list(function.INPUTS), "output": list(DETECTIONS)}
 
 

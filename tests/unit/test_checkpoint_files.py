@@ -129,6 +129,33 @@ def test_torchscript_is_told_by_what_it_is(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "c.pth")
 
 
+@pytest.mark.parametrize("checksums", [True, False])
+def test_a_byte_that_changed_is_found_by_the_file_s_own_checksums(
+    checksums: bool, tmp_path: Path
+) -> None:
+    torch.serialization.set_crc32_options(checksums)
+    try:
+        content = bytearray(_saved({"base.0.weight": torch.arange(1000.0)}))
+    finally:
+        torch.serialization.set_crc32_options(True)
+    path = tmp_path / "c.pth"
+    path.write_bytes(content)
+    assert read_state_dict(path)["base.0.weight"][500] == 500
+    content[content.index(np.float32(500).tobytes())] ^= 1
+    path.write_bytes(content)
+    if checksums:
+        with pytest.raises(BadFile, match="it is damaged: bytes have changed since it was written"):
+            read_state_dict(path)
+    else:
+        assert read_state_dict(path)["base.0.weight"][500] != 500
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.pth")
+    with pytest.raises(BadFile, match="it is a device or pipe; expected a file"):
+        read_state_dict(tmp_path / "c.pth")
+
+
 FOLDERS: dict[str, tuple[tuple[str, ...], str]] = {
     "empty": ((), "it is a folder; expected a file"),
     "hub": (("config.json", "model.safetensors"), "name the file in it: model.safetensors"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from ssd_small.errors import BadFile  # noqa: E402
 from ssd_small.models.network import SsdNetwork, create_model  # noqa: E402
 from ssd_small.models.partial_checkpoint import PartialLoad, load_fitting  # noqa: E402
+from ssd_small.training.initialise import initial_network  # noqa: E402
+from ssd_small.training.recipe import Recipe  # noqa: E402
 
 COUNTER = "num_batches_tracked"
 
@@ -105,3 +108,18 @@ def test_weights_that_are_no_numbers_are_refused_where_they_would_be_taken(tmp_p
     state["loc.0.bias"] = torch.full_like(state["loc.0.bias"], float("nan"))
     with pytest.raises(BadFile, match=r"loc\.0\.bias holds NaN"):
         load_fitting(_network(1), _saved(state, tmp_path))
+
+
+@pytest.mark.parametrize("scope", ["fitting", "base,conf", "base", "all"])
+def test_every_scope_takes_from_what_a_trainer_wrote(tmp_path: Path, scope: str) -> None:
+    source = _network(0).state_dict()
+    wrapped = {f"module._orig_mod.{key}": value.double() for key, value in source.items()}
+    path = tmp_path / "c.pth"
+    torch.save({"model": wrapped, "args": Namespace(lr=1), "epoch": 3}, path)
+    net = initial_network("mobilenet_v1", 3, 0.1, Recipe(), path, scope)
+    taken = [key for key in source if scope in ("fitting", "all") or key.startswith("base.")]
+    assert all(torch.equal(net.state_dict()[key], source[key]) for key in taken)
+    wrapped["module._orig_mod.base.0.conv.0.weight"] = torch.ones(8, 3, 3, 3, dtype=torch.int8)
+    torch.save({"model": wrapped}, path)
+    with pytest.raises(BadFile, match=r"base\.0\.conv\.0\.weight is a tensor of torch\.int8"):
+        initial_network("mobilenet_v1", 3, 0.1, Recipe(), path, scope)

@@ -6,6 +6,8 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ssd_small.datasets.coco import Annotations
 from ssd_small.datasets.picture_files import PictureFolder, image_paths, picture_path
@@ -215,3 +217,30 @@ def test_what_is_missing_may_be_left_to_the_reader(tmp_path: Path) -> None:
     assert len(said) == 1
     assert f"1 of 2 images of gt.json are not in {folder}" in said[0]
     assert f"({folder / 'sub'} would fit)" in said[0]
+
+
+_PARTS = ("a.jpg", "A.JPG", "sub", "..", ".", "", "C:", "http:", "a%20b.jpg", "secret.jpg", "~")
+
+
+@pytest.fixture(scope="module")
+def nested(tmp_path_factory: pytest.TempPathFactory) -> PictureFolder:
+    root = filled(tmp_path_factory.mktemp("nested"), "secret.jpg", "sub/secret.jpg")
+    return PictureFolder(filled(root / "data", "a.jpg", "sub/a.jpg", "sub/a b.jpg"))
+
+
+@given(
+    parts=st.lists(st.sampled_from(_PARTS) | st.text(max_size=3), max_size=6),
+    separators=st.lists(st.sampled_from(["/", "\\", "//", "%2F", "%5c", "?d=", "#"]), max_size=6),
+)
+def test_no_name_leads_outside_or_ends_in_another_error(
+    nested: PictureFolder, parts: list[str], separators: list[str]
+) -> None:
+    pairs = zip(parts, [*separators, *["/"] * len(parts)], strict=False)
+    name = "".join(part + separator for part, separator in pairs)[:-1]
+    try:
+        found = nested.place(name)
+    except BadFile:
+        return
+    if found is not None and found.how:
+        inside = found.path.resolve().relative_to(nested.folder.resolve())
+        assert inside.name.lower() in ("a.jpg", "a b.jpg")

@@ -183,5 +183,5 @@ def test_weights_that_do_not_fit_are_refused(trained: Path) -> None:
         initial_network("mobilenet_v1_s1l0", CLASSES, WIDTH, _plain(), trained, "all")
     with pytest.raises(BadFile, match=r"does not fit.*pass width 0\.1"):
         initial_network(MODEL, CLASSES, 0.5, _plain(), trained, "base")
-    with pytest.raises(BadFile, match=r"does not fit.*choose the model.*\n.*base\.0"):
+    with pytest.raises(BadFile, match=r"does not fit.*those of mobilenet_v1 or.*\n.*base\.0"):
         initial_network("vgg16", CLASSES, WIDTH, _plain(), trained, "base")

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..artefacts.onnx_file import DOMAIN, INPUTS, OP_TYPE
-from ..artefacts.tensors import DETECTIONS
 from ..postprocess import PostprocessParams
+from .decode_nms import DOMAIN, INPUTS, OP_TYPE
+from .tensors import DETECTIONS
 
 
 class _Body:
@@ -138,9 +138,15 @@ def _suppress(
         "NonMaxSuppression",
         boxes,
         scores,
-        per_class,
-        body.attribute("iou_threshold", "float"),
-        body.attribute("score_threshold", "float"),
+        # not every runtime takes the scalars that the operator's definition allows as well
+        *(
+            body("Reshape", scalar, body.constant([1], np.int64))
+            for scalar in (
+                per_class,
+                body.attribute("iou_threshold", "float"),
+                body.attribute("score_threshold", "float"),
+            )
+        ),
     )
     return body("ScatterND", absent, selected, body("GatherND", scores, selected))
 
@@ -165,9 +171,7 @@ def _select(
     priors = body.constant(num_priors, np.int64)
     prior = body("Mod", "best_index", priors)
     label = body("Div", "best_index", priors)
-    rows = body("Unsqueeze", prior, last)
-    four = body("Expand", rows, body.constant([1, 1, 4], np.int64))
-    picked = body("GatherElements", boxes, four, axis=1)
+    picked = body("GatherND", boxes, body("Unsqueeze", prior, last), batch_dims=1)
     zero = body.constant(0, np.float32)
     body("Where", body("Unsqueeze", real, last), picked, zero, outputs=DETECTIONS[1])
     # + 0 turns -0 into +0

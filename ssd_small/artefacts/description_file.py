@@ -1,0 +1,43 @@
+"""A description from a file of its own: for an ONNX file that has lost its metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadFile, quoted
+from .description import Description
+from .record import read_record
+
+_EXPECTED = "what 'ssd-small inspect --json' printed, or a sidecar"
+#: fields of a description; around them 'ssd-small inspect --json' tells of the file
+_FIELDS = (
+    *("tool_version", "model", "num_classes", "width", "labels", "weights", "preprocessing"),
+    *("postprocess", "levels", "clip", "has_decode_nms", "network"),
+)
+
+
+def read_description(path: str | Path) -> Description:
+    """Read what 'ssd-small inspect --json' or 'export --json' printed, or a sidecar.
+
+    Raises:
+        BadFile: absent, damaged, or it describes no network.
+    """
+    path = Path(path)
+    values = read_record(path, _EXPECTED)
+    if not isinstance(values, dict):
+        raise BadFile(f"{path} holds {quoted(values)}; expected {_EXPECTED}")
+    nested = values.get("description")
+    if isinstance(nested, dict):
+        return Description.from_dict(nested, path)
+    if values.get("model") is None or "levels" not in values:
+        raise BadFile(f"{path} describes no network; expected {_EXPECTED}")
+    own: dict[str, Any] = {name: values[name] for name in _FIELDS if name in values}
+    # that of a sidecar may stand in the description's place
+    return Description.from_dict(own | {"format": _format(values["levels"])}, path)
+
+
+def _format(levels: object) -> int:
+    """2 where prior boxes are listed one by one, else 1."""
+    many = levels if isinstance(levels, list) else []
+    return 2 if any(isinstance(level, dict) and "boxes" in level for level in many) else 1

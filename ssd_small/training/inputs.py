@@ -1,0 +1,79 @@
+"""What a training run is given, checked before hours of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..datasets.classes import match_classes
+from ..datasets.coco import Annotations
+from ..datasets.object_sizes import check_pixels
+from ..datasets.picture_files import image_paths
+from ..datasets.sets import read_ground_truth, text_from_sets
+from ..errors import BadFile, UsageError, quoted
+from ..files import check_writable
+from .dataset import DetectionDataset
+from .job import TrainingJob
+from .state import RunFolder
+
+
+def check_output(job: TrainingJob) -> None:
+    """Refuse a folder that cannot be written, or holds another run."""
+    check_writable(job.output / "resume.pth")
+    if job.resume:
+        return
+    folder = RunFolder(job.output)
+    if folder.resume.exists():
+        raise UsageError(
+            f"{job.output} holds a run already; pass --resume to go on with it, or choose another "
+            "--output"
+        )
+    for kept in (folder.best, folder.last):
+        if kept.exists():
+            raise UsageError(
+                f"{job.output} holds {kept.name} of another run, which this one would replace; "
+                "choose another --output"
+            )
+
+
+def check_inputs(job: TrainingJob) -> None:
+    """Data moves between two sessions: say what is gone, and which option tells where it is."""
+    kind, val_kind = (
+        f"the folder of {text_from_sets(sets)}" if sets else "COCO-format JSON"
+        for sets in (job.sets, job.val_sets)
+    )
+    for option, path, what in (
+        ("--annotations", job.annotations, f"{kind} to learn from"),
+        ("--images", job.images, "the folder of its image files"),
+        ("--val-annotations", job.val_annotations, f"{val_kind} to evaluate on"),
+        ("--val-images", job.val_images, "the folder of its image files"),
+    ):
+        if path is not None and not path.exists():
+            raise BadFile(f"{path} is not there; expected {what}: pass {option} PATH")
+
+
+def validation_from_job(
+    job: TrainingJob, data: DetectionDataset, notes: list[str]
+) -> tuple[Annotations, Path] | None:
+    """What is evaluated on and its folder, None where nothing is; ``notes`` takes what is said."""
+    if not job.val_sets and (job.val_annotations is None) != (job.val_images is None):
+        raise UsageError("--val-annotations and --val-images go together; pass both or none")
+    images = job.val_images_root
+    if job.val_annotations is None or images is None:
+        return None
+    truth = read_ground_truth(job.val_annotations, job.val_sets)
+    if not truth.annotated:
+        raise BadFile(
+            f"{truth.path} has no list annotations (a test set), so nothing can be scored; pass "
+            "--val-annotations of pictures with ground truth"
+        )
+    check_pixels(truth)
+    match = match_classes(truth, data.labels, f"those of {job.annotations}")
+    if match.by_order:  # would score one class for another
+        raise BadFile(
+            f"{truth.path} has no category {quoted(data.labels[0])}, which is trained, nor any "
+            f"other; expected the names of {job.annotations}: rename its categories"
+        )
+    said = list(match.notes)
+    image_paths(truth, images, "--val-images", some=job.skip_unreadable > 0, say=said.append)
+    notes += [f"note: {line}" for line in said]
+    return truth, images

@@ -1,0 +1,187 @@
+"""ONNX files that went through other tools: what these drop or move is made good, or named.
+
+The tools themselves are not needed: what each does to a file is done here by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+BUILD = ("--target", "onnxruntime")
+
+
+@pytest.fixture
+def described(call, onnx_file, tmp_path) -> Path:
+    """What ``inspect --json`` prints of the file as it was exported."""
+    path = tmp_path / "described.json"
+    path.write_text(call("inspect", onnx_file, "--json").fits().out)
+    return path
+
+
+def _without_metadata(source: Path, folder: Path) -> Path:
+    """As onnx-graphsurgeon writes it, and polygraphy with it."""
+    model = onnx.load(source)
+    del model.metadata_props[:]
+    model.producer_name = ""
+    return _saved(model, folder / "surgeon.onnx")
+
+
+def _saved(model, path: Path) -> Path:
+    onnx.save(model, path)
+    return path
+
+
+def _detections(call, engine: Path, pictures: Path) -> list:
+    lines = call("detect", pictures, "--engine", engine, "--score-threshold", 0.3, "--json").fits()
+    found = [json.loads(line)["detections"] for line in lines.out.splitlines()]
+    assert sum(map(len, found)) > 10
+    return found
+
+
+def test_the_body_that_the_version_converter_drops_is_written_anew(
+    call, onnx_file, engine, pictures, tmp_path
+):
+    converted = onnx.version_converter.convert_version(onnx.load(onnx_file), 21)
+    assert not converted.functions
+    path = _saved(converted, tmp_path / "converted.onnx")
+    call("build-engine", path, *BUILD, "-o", tmp_path / "x.engine").fits()
+    expected = _detections(call, engine, pictures)
+    # the networks use no operator that these two sets define differently
+    assert _detections(call, tmp_path / "x.engine", pictures) == expected
+    assert _detections(call, path, pictures) == expected
+
+
+def test_a_description_brings_back_what_graph_surgeon_drops(
+    call, onnx_file, engine, described, pictures, tmp_path
+):
+    bare = _without_metadata(onnx_file, tmp_path)
+    built = tmp_path / "x.engine"
+    call("build-engine", bare, *BUILD, "-o", built).fails(4, "graph-surgeon", "--description")
+    assert not built.exists()
+    call("build-engine", bare, *BUILD, "-o", built, "--description", described).fits()
+    assert _detections(call, built, pictures) == _detections(call, engine, pictures)
+    for source in (built, built.with_name("x.engine.json")):
+        said = call("inspect", source, "--json").fits().json
+        assert said["labels"] == ["cat", "dog"]
+    # a sidecar, or what is printed of an engine, says the same
+    again = tmp_path / "again.json"
+    again.write_text(call("inspect", engine, "--json").fits().out)
+    for told in (again, engine.with_name("m.engine.json")):
+        call("build-engine", bare, *BUILD, "-o", built, "--description", told).fits()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"num_classes": 4, "labels": ["a", "b", "c"]}, "classes"),
+        ({"clip": "none"}, "other prior boxes"),
+        ({"levels": None}, "levels"),
+        ({"model": None}, "describes no network"),
+    ],
+)
+def test_the_description_of_another_network_is_refused(
+    change, words, call, onnx_file, described, tmp_path
+):
+    values = json.loads(described.read_text()) | change
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(values))
+    bare = _without_metadata(onnx_file, tmp_path)
+    line = call("build-engine", bare, *BUILD, "--description", other).fails(4, "other.json")
+    assert words in line
+
+
+def test_a_description_that_is_none_is_refused(call, onnx_file, tmp_path):
+    told = tmp_path / "told.json"
+    for content in ("[1]", '"x"', "{}", "not json"):
+        told.write_text(content)
+        call("build-engine", onnx_file, *BUILD, "--description", told).fails(4, "told.json")
+
+
+def test_weights_beside_the_model_are_read_or_missed_by_name(
+    call, onnx_file, engine, pictures, tmp_path
+):
+    path = tmp_path / "outside.onnx"
+    outside = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+    onnx.save(onnx.load(onnx_file), path, **outside)
+    call("build-engine", path, *BUILD, "-o", tmp_path / "x.engine").fits()
+    expected = _detections(call, engine, pictures)
+    assert _detections(call, tmp_path / "x.engine", pictures) == expected
+    assert _detections(call, path, pictures) == expected
+    (tmp_path / "weights.bin").rename(tmp_path / "elsewhere.bin")
+    for command in (("build-engine", path), ("inspect", path)):
+        call(*command).fails(4, str(tmp_path / "weights.bin"), "does not exist")
+
+
+def test_constants_in_place_of_initializers_are_found(call, onnx_file, tmp_path):
+    model = onnx.load(onnx_file)
+    priors = next(one for one in model.graph.initializer if one.name == "priors")
+    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["priors"], value=priors))
+    model.graph.initializer.remove(priors)
+    path = _saved(model, tmp_path / "constants.onnx")
+    for options in ((), ("--heads",), ("--precision", "fp16")):
+        call("build-engine", path, *BUILD, *options, "-o", tmp_path / "x.engine").fits()
+
+
+# --- export --inline
+
+
+@pytest.fixture(scope="module")
+def inline(onnx_file, tmp_path_factory) -> Path:
+    """As ``export --inline`` writes it."""
+    from ssd_small.export.decode_nms_node import inlined
+    from ssd_small.export.onnx_file import write_onnx
+
+    path = tmp_path_factory.mktemp("inline") / "inline.onnx"
+    write_onnx(inlined(onnx.load(onnx_file)), path)
+    return path
+
+
+def test_an_inlined_file_has_standard_operators_and_its_description(call, inline, onnx_file):
+    model = onnx.load(inline)
+    assert not model.functions
+    assert {entry.domain for entry in model.opset_import} == {""}
+    assert {node.domain for node in model.graph.node} == {""}
+    own, told = (call("inspect", path, "--json").fits().json for path in (onnx_file, inline))
+    for name in ("labels", "postprocess", "preprocessing", "tensors", "has_decode_nms"):
+        assert told[name] == own[name]
+
+
+def test_an_inlined_file_runs_and_builds_for_every_target(call, inline, engine, pictures, tmp_path):
+    expected = _detections(call, engine, pictures)
+    assert _detections(call, inline, pictures) == expected
+    for options in ((), ("--heads",)):
+        call("build-engine", inline, *BUILD, *options, "-o", tmp_path / "x.engine").fits()
+        found = _detections(call, tmp_path / "x.engine", pictures)
+        # heads are followed by the native library, whose scores may differ in rounding
+        for one, other in zip(found, expected, strict=True):
+            assert [box["name"] for box in one] == [box["name"] for box in other]
+            scores = [[box["score"] for box in boxes] for boxes in (one, other)]
+            np.testing.assert_allclose(*scores, rtol=1e-5)
+    built = call("build-engine", inline, *BUILD, "--precision", "fp16", "--json").fits().json
+    assert built["checks"]["fp16_against_fp32"]["detections"]["unexplained"] == 0
+
+
+def test_an_inlined_file_without_the_names_of_its_heads_is_for_onnx_runtimes(
+    call, inline, pictures, engine, tmp_path
+):
+    model = onnx.load(inline)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["renamed" if name == "conf" else name for name in names]
+    del model.graph.value_info[:]
+    path = _saved(model, tmp_path / "slim.onnx")
+    assert _detections(call, path, pictures) == _detections(call, engine, pictures)
+    call("build-engine", path, *BUILD, "--heads").fails(4, "--inline", "another tool")
+
+
+def test_kinds_of_export_exclude_each_other(call, tmp_path):
+    for pair in (("--inline", "--heads"), ("--inline", "--plugin-only")):
+        line = call("export", "--model", "vgg16", *pair, "-o", tmp_path / "x.onnx").fails(2, *pair)
+        assert "exclude each other" in line
