@@ -14,7 +14,7 @@ from .options import FILE, FOLDER, json_option, note, print_json
 if TYPE_CHECKING:
     from ..datasets.coco_writer import Conversion
 
-_SPLIT = "Name in ImageSets/Main or data.yaml, e.g. train, or a folder or list of pictures; default: all."
+_SPLIT = "Name in ImageSets/Main or data.yaml, or a folder or list of pictures; default: all."
 _LABELS = (
     "Text file with a class name per line, in the order of their ids; others are left out; "
     "default: as the source numbers them, else all names, sorted."
