@@ -47,6 +47,8 @@ _ORDERS = {
     6: ("image", "x1", "y1", "x2", "y2", "label"),
     8: ("image", "width", "height", "label", "x1", "y1", "x2", "y2"),
 }
+#: what programs write where there is nothing
+_BLANK = ("", "nan", "null", "none", "na")
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ def _rows(source: Path) -> Iterator[_Row]:
     delimiter = max(",;\t|", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     columns: Mapping[str, int] | None = None
+    count = 0
     try:
         for cells in reader:
             cells = [cell.strip() for cell in cells]
@@ -164,9 +167,10 @@ def _rows(source: Path) -> Iterator[_Row]:
                 continue
             if columns is None:
                 columns, is_header = _columns(cells, where)
+                count = len(cells)
                 if is_header:
                     continue
-            yield _row(cells, columns, where)
+            yield _row(_filled(cells, count, where), columns, where)
     except csv.Error as error:
         raise BadFile(f"{source}, line {reader.line_num}: {error}; {_EXPECTED}") from error
 
@@ -197,12 +201,18 @@ def _columns(cells: Sequence[str], where: str) -> tuple[Mapping[str, int], bool]
     return {name: place for place, name in enumerate(order)}, False
 
 
-def _row(cells: Sequence[str], columns: Mapping[str, int], where: str) -> _Row:
-    if max(columns.values()) >= len(cells):
+def _filled(cells: Sequence[str], count: int, where: str) -> list[str]:
+    """As many cells as the first line has; those of a name alone may be missing."""
+    cells = [*cells[:count], *filter(None, cells[count:])]
+    if len(cells) != count and any(cells[1:]):
         raise BadFile(
-            f"{where}: {len(cells)} columns, expected {max(columns.values()) + 1} or more; correct "
-            "the line"
+            f"{where}: {len(cells)} columns, expected {count}; correct the line (texts that hold "
+            "the separator stand in quotation marks)"
         )
+    return [*cells, *[""] * (count - len(cells))]
+
+
+def _row(cells: Sequence[str], columns: Mapping[str, int], where: str) -> _Row:
     image, label = cells[columns["image"]], cells[columns["label"]]
     if not image:
         raise BadFile(f"{where}: no name of a picture; {_EXPECTED}")
@@ -212,7 +222,7 @@ def _row(cells: Sequence[str], columns: Mapping[str, int], where: str) -> _Row:
         size = (given[0], given[1]) if min(given) > 0 else None
     sides = ("x2", "y2") if "x2" in columns else ("w", "h")
     texts = {name: cells[columns[name]] for name in ("x1", "y1", *sides)}
-    if not label and not any(texts.values()):
+    if label.lower() in _BLANK and all(text.lower() in _BLANK for text in texts.values()):
         return _Row(where, image, size, None, "")
     if not label:
         raise BadFile(f"{where}: a box without label; {_EXPECTED}")

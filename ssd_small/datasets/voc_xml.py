@@ -19,6 +19,7 @@ _HEAD = re.compile(r"^\s*<\?xml[^>]*\?>")
 _MEANT = {"gb2312": "gb18030", "gbk": "gb18030"}
 #: encodings in which a declaration cannot be read byte by byte
 _WIDE = ("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32", "ucs-2", "ucs-4")
+_NO_SIZE = ("", "none", "null", "nan", "unknown", "unspecified")
 _YES, _NO = ("true", "yes", "y"), ("false", "no", "n", "")
 
 
@@ -75,9 +76,7 @@ def read_voc(path: Path) -> VocPicture:
         if root.tag != "annotation":
             raise ValueError(f"the root is <{root.tag}>")
         size = root.find("size")
-        width, height = (
-            0.0 if size is None else _number(size, side, "0") for side in ("width", "height")
-        )
+        width, height = (_side(size, side) for side in ("width", "height"))
         objects = tuple(_object(item) for item in root.findall("object"))
     except ValueError as error:
         raise BadFile(
@@ -134,9 +133,17 @@ def _object(item: ElementTree.Element) -> VocObject:
     return VocObject(name, corners, number != 0 and not unclear, unclear=unclear, swapped=swapped)
 
 
-def _number(parent: ElementTree.Element, key: str, default: str | None = None) -> float:
+def _side(size: ElementTree.Element | None, key: str) -> float:
+    """Width or height, 0 where there is none or a word stands for it."""
+    text = "" if size is None else (size.findtext(key) or "").strip()
+    if size is None or text.lower() in _NO_SIZE:
+        return 0.0
+    return _number(size, key)
+
+
+def _number(parent: ElementTree.Element, key: str) -> float:
     """The finite number in a child element."""
-    text = (parent.findtext(key, default) or default or "").strip()
+    text = (parent.findtext(key) or "").strip()
     try:
         value = float(text)
     except ValueError:

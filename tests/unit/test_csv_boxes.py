@@ -75,3 +75,23 @@ def test_a_class_name_of_two_lines_is_refused(source: Path, tmp_path: Path) -> N
     source.write_text('a.jpg,10,20,40,55,"cat\ndog"\n')
     with pytest.raises(BadFile, match=r"class name .* is not printable"):
         coco_from_csv(source, images=tmp_path / "pictures")
+
+
+@pytest.mark.parametrize("line", ["b.jpg,,,,,", "b.jpg", "b.jpg,nan,NaN,nan,nan,nan", "b.jpg,,"])
+def test_a_name_alone_is_a_picture_without_objects(source: Path, tmp_path: Path, line: str) -> None:
+    (tmp_path / "pictures" / "b.jpg").write_bytes((tmp_path / "pictures/a.jpg").read_bytes())
+    source.write_text(f"a.jpg,10,20,40,55,cat\n{line}\n")
+    made = coco_from_csv(source, images=tmp_path / "pictures")
+    assert [one["file_name"] for one in made.content["images"]] == ["a.jpg", "b.jpg"]
+    assert [one["image_id"] for one in made.content["annotations"]] == [1]
+    assert made.labels == ("cat",)
+
+
+@pytest.mark.parametrize("header", ["", "image,x1,y1,x2,y2,label\n"])
+def test_a_line_of_more_cells_is_refused(source: Path, tmp_path: Path, header: str) -> None:
+    """A name with a comma and without quotation marks."""
+    source.write_text(f"{header}a.jpg,10,20,40,55,cat\na.jpg,10,20,40,55,cat, big\n")
+    with pytest.raises(BadFile, match=r"line \d: 7 columns, expected 6; .* quotation marks"):
+        coco_from_csv(source, images=tmp_path / "pictures")
+    source.write_text(f"{header}a.jpg,10,20,40,55,cat\na.jpg,10,20,40,55,cat,\n")
+    assert len(coco_from_csv(source, images=tmp_path / "pictures").content["annotations"]) == 2

@@ -133,3 +133,11 @@ def test_a_flag_that_is_no_number_is_no(tmp_path: Path) -> None:
     add(tmp_path, "a.xml", "a.jpg", more="<difficult>nan</difficult>")
     made = coco_from_voc(tmp_path)
     assert (made.content["annotations"][0]["iscrowd"], made.counts) == (0, {"unclear_flags": 1})
+
+
+@pytest.mark.parametrize("word", ["None", "", "0", "unknown"])
+def test_a_size_that_is_none_is_that_of_the_picture(tmp_path: Path, word: str) -> None:
+    path = add(tmp_path, "a.xml", "a.jpg")
+    path.write_text(path.read_text().replace("<width>80<", f"<width>{word}<"))
+    (image,) = coco_from_voc(tmp_path).content["images"]
+    assert (image["width"], image["height"]) == (80, 60)
