@@ -1,4 +1,10 @@
-"""What converting a data set to COCO format fills, whatever format it comes from."""
+"""What converting a data set to COCO format fills, whatever format it comes from.
+
+The formats are read here and not by a library: of globox 2.9, tried on the same files, VOC's boxes
+begin a pixel late, encodings other than UTF-8 and outlines end it, names in data.yaml are not read,
+and there is no reading of CSV; supervision 0.31 leaves out sub-folders, needs a data.yaml, takes
+pixels for fractions and half an outline for a box, and has no CSV either.
+"""
 
 from __future__ import annotations
 

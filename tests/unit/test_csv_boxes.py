@@ -1,97 +1,119 @@
-"""CSV files of boxes: where their pictures are, and what columns are called."""
+"""Boxes in CSV files as people's tools write them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
+pytest.importorskip("cv2", reason="needs OpenCV")
 
-from ssd_small.datasets.coco_writer import Conversion  # noqa: E402
-from ssd_small.datasets.csv_boxes import coco_from_csv  # noqa: E402
-from ssd_small.errors import BadFile  # noqa: E402
+from three_boxes import DATA, assert_the_same, picture
 
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A CSV file yet to be written; its picture, 80 x 60, lies in a folder beside it."""
-    (tmp_path / "pictures").mkdir()
-    assert cv2.imwrite(str(tmp_path / "pictures" / "a.jpg"), np.full((60, 80, 3), 90, np.uint8))
-    (tmp_path / "lists").mkdir()
-    return tmp_path / "lists" / "boxes.csv"
+from ssd_small.datasets.csv_boxes import coco_from_csv
+from ssd_small.errors import BadFile
 
 
-def assert_the_box(made: Conversion, name: str) -> None:
-    (image,), (box,) = made.content["images"], made.content["annotations"]
-    assert (image["file_name"], image["width"], image["height"]) == (name, 80, 60)
-    assert (made.images / name).is_file()
-    assert (box["bbox"], made.labels) == ([10, 20, 30, 35], ("cat",))
+def csv_file(
+    folder: Path,
+    header: str,
+    line: Callable[..., str],
+    *,
+    encoding: str = "utf-8",
+    more: str = "",
+) -> Path:
+    """A line per object of DATA, made of name, width, height, label, x1, y1, x2, y2."""
+    lines = [header] if header else []
+    for name, (width, height, objects) in DATA.items():
+        picture(folder / f"{name}.jpg", width, height)
+        lines += [line(f"{name}.jpg", width, height, *one) for one in objects]
+    path = folder / "boxes.csv"
+    path.write_bytes(("\n".join(lines) + "\n" + more).encode(encoding))
+    return path
 
 
-@pytest.mark.parametrize("name", ["../pictures/a.jpg", "{}/pictures/a.jpg"])
-def test_pictures_of_paths_are_relative_to_their_folder(
-    source: Path, tmp_path: Path, name: str
-) -> None:
-    source.write_text(f"{name.format(tmp_path)},10,20,40,55,cat\n")
-    made = coco_from_csv(source)
-    assert_the_box(made, made.content["images"][0]["file_name"])
+def usual(name: str, _w: int, _h: int, label: str, *corners: int) -> str:
+    return ",".join(map(str, (name, *corners, label)))
 
 
-def test_names_may_lack_their_ending(source: Path, tmp_path: Path) -> None:
-    source.write_text("image_id,xmin,ymin,xmax,ymax,label\na,10,20,40,55,cat\n")
-    assert_the_box(coco_from_csv(source, images=tmp_path / "pictures"), "a.jpg")
-    (tmp_path / "pictures" / "a.png").write_bytes(b"")
-    with pytest.raises(BadFile, match=r"line 2: picture 'a' could be .*a\.jpg or .*a\.png"):
-        coco_from_csv(source, images=tmp_path / "pictures")
-
-
-@pytest.mark.usefixtures("source")
-def test_the_folder_that_would_fit_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "boxes.csv"
-    path.write_text("a.jpg,10,20,40,55,cat\n")
-    with pytest.raises(BadFile, match=r"line 1: picture 'a\.jpg' .*pictures would fit"):
-        coco_from_csv(path)
+HEADER = "image,x1,y1,x2,y2,label"
 
 
 @pytest.mark.parametrize(
-    ("header", "line"),
+    ("header", "line", "encoding"),
     [
+        (HEADER, usual, "utf-8"),
+        ("", usual, "utf-8"),
+        (HEADER, usual, "utf-8-sig"),
+        (HEADER, usual, "utf-16"),
+        (HEADER.replace(",", ";"), lambda *a: usual(*a).replace(",", ";"), "utf-8"),
+        (HEADER.replace(",", "\t"), lambda *a: usual(*a).replace(",", "\t"), "utf-8"),
         (
-            "label_name,bbox_x,bbox_y,bbox_width,bbox_height,image_name,image_width,image_height",
-            "cat,10,20,30,35,a.jpg,80,60",
+            "filename,width,height,class,xmin,ymin,xmax,ymax",
+            lambda *a: ",".join(map(str, a)),
+            "utf-8",
         ),
-        ("filename,bbox.left,bbox.top,bbox.right,bbox.bottom,class_id", "a.jpg,10,20,40,55,cat"),
-        ("class;ymax;ymin;xmax;xmin;path", '"cat";55;20.0;4e1;10;"a.jpg"'),
+        ("", lambda *a: ",".join(map(str, a)), "utf-8"),
+        (
+            '"Image Path","X Min","Y Min","X-Max","Y_Max","Class Name"',
+            lambda *a: ",".join(f'"{one}"' for one in usual(*a).split(",")),
+            "utf-8",
+        ),
+        (
+            "label,image,x,y,width,height",
+            lambda n, w, h, label, a, b, c, d: f"{label},{n},{a}.0,{b},{c - a},{d - b}",
+            "utf-8",
+        ),
+        # corners the other way round
+        (
+            "image,x2,y2,x1,y1,label",
+            usual,
+            "utf-8",
+        ),
     ],
 )
-def test_names_of_columns(source: Path, tmp_path: Path, header: str, line: str) -> None:
-    source.write_text(f"{header}\n{line}\n")
-    assert_the_box(coco_from_csv(source, images=tmp_path / "pictures"), "a.jpg")
+def test_csv_of_a_tool(
+    tmp_path: Path, header: str, line: Callable[..., str], encoding: str
+) -> None:
+    made = coco_from_csv(csv_file(tmp_path / "csv", header, line, encoding=encoding))
+    assert_the_same(made, tmp_path)
+    assert made.counts == ({"swapped": 3} if header.startswith("image,x2") else {})
 
 
-def test_a_class_name_of_two_lines_is_refused(source: Path, tmp_path: Path) -> None:
-    source.write_text('a.jpg,10,20,40,55,"cat\ndog"\n')
-    with pytest.raises(BadFile, match=r"class name .* is not printable"):
-        coco_from_csv(source, images=tmp_path / "pictures")
+def test_a_name_alone_is_a_picture_without_objects(tmp_path: Path) -> None:
+    picture(tmp_path / "csv" / "d.jpg", 30, 20)
+    path = csv_file(tmp_path / "csv", "", usual, more="d.jpg,,,,,\n")
+    assert_the_same(coco_from_csv(path), tmp_path, more=1)
 
 
-@pytest.mark.parametrize("line", ["b.jpg,,,,,", "b.jpg", "b.jpg,nan,NaN,nan,nan,nan", "b.jpg,,"])
-def test_a_name_alone_is_a_picture_without_objects(source: Path, tmp_path: Path, line: str) -> None:
-    (tmp_path / "pictures" / "b.jpg").write_bytes((tmp_path / "pictures/a.jpg").read_bytes())
-    source.write_text(f"a.jpg,10,20,40,55,cat\n{line}\n")
-    made = coco_from_csv(source, images=tmp_path / "pictures")
-    assert [one["file_name"] for one in made.content["images"]] == ["a.jpg", "b.jpg"]
-    assert [one["image_id"] for one in made.content["annotations"]] == [1]
-    assert made.labels == ("cat",)
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ("c.jpg,1,2,x,4,cat\n", "line 5: x2 is 'x', expected a number"),
+        ("c.jpg,1,2,inf,4,cat\n", "line 5: x2 is 'inf'"),
+        ("c.jpg,1,2,3\n", "line 5: 4 columns, expected 6"),
+        ("c.jpg,1,2,3,4,\n", "line 5: a box without label"),
+        (",1,2,3,4,cat\n", "line 5: no name of a picture"),
+        ("no.jpg,1,2,3,4,cat\n", r"line 5: picture 'no\.jpg' is not in .*pass the folder"),
+    ],
+)
+def test_a_line_that_is_no_box_is_named(tmp_path: Path, more: str, word: str) -> None:
+    path = csv_file(tmp_path / "csv", HEADER, usual, more=more)
+    with pytest.raises(BadFile, match=rf"boxes\.csv, {word}"):
+        coco_from_csv(path)
 
 
-@pytest.mark.parametrize("header", ["", "image,x1,y1,x2,y2,label\n"])
-def test_a_line_of_more_cells_is_refused(source: Path, tmp_path: Path, header: str) -> None:
-    """A name with a comma and without quotation marks."""
-    source.write_text(f"{header}a.jpg,10,20,40,55,cat\na.jpg,10,20,40,55,cat, big\n")
-    with pytest.raises(BadFile, match=r"line \d: 7 columns, expected 6; .* quotation marks"):
-        coco_from_csv(source, images=tmp_path / "pictures")
-    source.write_text(f"{header}a.jpg,10,20,40,55,cat\na.jpg,10,20,40,55,cat,\n")
-    assert len(coco_from_csv(source, images=tmp_path / "pictures").content["annotations"]) == 2
+def test_files_that_are_no_boxes_are_refused(tmp_path: Path) -> None:
+    path = csv_file(tmp_path / "csv", "", lambda *a: "")
+    with pytest.raises(BadFile, match="holds no box"):
+        coco_from_csv(path)
+    path.write_text("image,label\nc.jpg,cat\n")
+    with pytest.raises(BadFile, match="2 columns without x1, y1, x2, y2"):
+        coco_from_csv(path)
+    path.write_text(f"{HEADER}\nc.jpg,0.1,0.2,0.5,1,cat\n")
+    with pytest.raises(BadFile, match="look like fractions"):
+        coco_from_csv(path)
+    path.write_bytes(b"\xff\xff\xe9")
+    with pytest.raises(BadFile, match="not UTF-8"):
+        coco_from_csv(path)
