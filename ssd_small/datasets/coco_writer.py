@@ -85,11 +85,23 @@ class CocoWriter:
         self.other: Counter[str] = Counter()
 
     def add_image(self, file: Path, width: float, height: float) -> None:
-        """The image of the objects that follow."""
+        """The image of the objects that follow.
+
+        Raises:
+            BadFile: its name cannot be written.
+        """
+        name = inside(file, self.root).as_posix()
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise BadFile(
+                f"the name of picture {quoted(name)} is not UTF-8, and JSON holds no other; rename "
+                "the file"
+            ) from error
         self.images.append(
             {
                 "id": len(self.images) + 1,
-                "file_name": inside(file, self.root).as_posix(),
+                "file_name": name,
                 "width": int(width),
                 "height": int(height),
             }

@@ -92,7 +92,7 @@ def inside(path: Path, root: Path) -> Path:
 def common_root(files: Iterable[Path], folder: Path) -> Path:
     """The folder that file names are relative to: this one, if it holds them all."""
     found = list(files)
-    if all(one.is_relative_to(folder) for one in found):
+    if all(one.is_relative_to(folder) and ".." not in inside(one, folder).parts for one in found):
         return folder
     return Path(os.path.commonpath([os.path.abspath(one.parent) for one in found]))
 

@@ -127,6 +127,8 @@ def _pictures(
 
 def _elsewhere(images: Path, config: YoloConfig, split: str | None) -> tuple[Path, ...]:
     """Pictures that lie in a folder of their own: of a split's folder in it, or its list."""
+    if not images.is_dir():
+        raise BadFile(f"{images} is no folder; expected that of the pictures: correct --images")
     if split is None:
         return _files([images], images)
     if (place := _split_of(images, split)) is not None:

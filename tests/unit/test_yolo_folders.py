@@ -208,3 +208,24 @@ def test_half_an_outline_is_no_box(tmp_path: Path) -> None:
     write(tmp_path, classes_txt="cat\n")
     with pytest.raises(BadFile, match=r"a\.txt, line 1: 8 numbers \(no box, and no outline"):
         coco_from_yolo(tmp_path)
+
+
+def test_a_name_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:
+    """Of a file in Latin-1."""
+    name = os.fsdecode(b"\xe9")
+    add(tmp_path, "z.jpg", None)
+    write(tmp_path, classes_txt="cat\n")
+    try:
+        (tmp_path / "z.jpg").rename(tmp_path / f"{name}.jpg")
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    (tmp_path / f"{name}.txt").write_text(f"0 {BOX}\n")
+    with pytest.raises(BadFile, match=r"picture '\\udce9\.jpg' is not UTF-8.*; rename"):
+        coco_from_yolo(tmp_path)
+
+
+def test_images_that_are_no_folder_are_refused(tmp_path: Path) -> None:
+    add(tmp_path, "a.jpg", "a.txt")
+    write(tmp_path, classes_txt="cat\n")
+    with pytest.raises(BadFile, match=r"no is no folder; .* correct images"):
+        coco_from_yolo(tmp_path, images=tmp_path / "no")
