@@ -11,13 +11,14 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BadFile, quoted
 from ..pictures.listing import image_suffixes, is_image_name
-from ..pictures.sizes import shown_size
+from ..pictures.sizes import size_of_boxes
 from .coco_writer import CocoWriter, Conversion
 from .picture_files import PictureFolder
 from .source_files import common_root, read_text
@@ -47,6 +48,10 @@ _ORDERS = {
     6: ("image", "x1", "y1", "x2", "y2", "label"),
     8: ("image", "width", "height", "label", "x1", "y1", "x2", "y2"),
 }
+#: of the same count as one of these, where a number stands for the picture's name
+_LABEL_FIRST = ("label", "x1", "y1", "w", "h", "image", "width", "height")
+#: the line in which spreadsheets say what separates columns
+_SEPARATOR = re.compile(r"\s*sep=(.)", re.IGNORECASE)
 #: what programs write where there is nothing
 _BLANK = ("", "nan", "null", "none", "na")
 
@@ -148,14 +153,15 @@ def _size(file: Path, rows: Sequence[_Row]) -> tuple[float, float]:
         raise BadFile(f"{rows[0].where}: {file.name} has two sizes, {sorted(given)}; correct them")
     if given:
         return given.pop()
-    height, width = shown_size(file)
+    height, width = size_of_boxes(file, [row.corners for row in rows if row.corners is not None])
     return width, height
 
 
 def _rows(source: Path) -> Iterator[_Row]:
     text = read_text(source, "a CSV file of boxes")
     first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t|", key=first.count)
+    said = _SEPARATOR.match(first)
+    delimiter = said[1] if said else max(",;\t|", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     columns: Mapping[str, int] | None = None
     count = 0
@@ -163,8 +169,10 @@ def _rows(source: Path) -> Iterator[_Row]:
         for cells in reader:
             cells = [cell.strip() for cell in cells]
             where = f"{source}, line {reader.line_num}"
-            if not any(cells):
+            if not any(cells) or (columns is None and _SEPARATOR.match(delimiter.join(cells))):
                 continue
+            if delimiter != ",":
+                cells = [_with_point(cell) for cell in cells]
             if columns is None:
                 columns, is_header = _columns(cells, where)
                 count = len(cells)
@@ -198,7 +206,14 @@ def _columns(cells: Sequence[str], where: str) -> tuple[Mapping[str, int], bool]
             f"{where}: {len(cells)} columns without {', '.join(missing)}: {quoted(list(cells))}; "
             f"{_EXPECTED}"
         )
+    if len(cells) == len(_LABEL_FIRST) and not _is_number(cells[5]):
+        order = _LABEL_FIRST
     return {name: place for place, name in enumerate(order)}, False
+
+
+def _with_point(cell: str) -> str:
+    """A number with the comma that many languages have for the decimal point."""
+    return cell.replace(",", ".") if re.fullmatch(r"-?[0-9]+,[0-9]+", cell) else cell
 
 
 def _filled(cells: Sequence[str], count: int, where: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..configs.class_names import VOC_NAMES
 from ..errors import BadFile
-from ..pictures.sizes import shown_size
+from ..pictures.sizes import size_of_boxes
 from .coco_writer import CocoWriter, Conversion
 from .voc_folder import VocFolder, names_of_split, voc_folder
 from .voc_pictures import VocPictures
@@ -124,7 +124,8 @@ def _convert(
             notes.append(
                 f"{len(left)} pictures have no annotation and were left out, the first is {left[0]}"
             )
-    if not writer.annotations:
+    # pictures without objects can be a set too, but not where the classes are other ones
+    if not writer.annotations and (writer.other or not writer.labels):
         others = ", ".join(sorted(writer.other)[:5]) or "none"
         raise BadFile(
             f"{parts[0][0].root}: no object of the labels "
@@ -141,7 +142,7 @@ def _add(
     """An image and its objects."""
     width, height = picture.width, picture.height
     if not min(width, height) > 0:  # some tools leave it out
-        height, width = shown_size(file)
+        height, width = size_of_boxes(file, [one.corners for one in picture.objects])
     writer.add_image(file, width, height)
     first = 0 if zero_based else 1
     for item in picture.objects:
@@ -164,3 +165,4 @@ def _count(writer: CocoWriter, item: VocObject, *, keep_difficult: bool) -> None
     writer.counts["difficult"] += item.difficult
     writer.counts["unclear_flags"] += item.unclear
     writer.counts["swapped"] += item.swapped
+    writer.counts["outlines"] += item.is_outline

@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from ..errors import BadFile, quoted
 from ..pictures.listing import is_image_name
@@ -19,9 +19,9 @@ from .source_files import composed, entry_in, files_below, read_text
 
 _ANNOTATIONS = ("annotations", "annotation", "annots", "xml", "xmls")
 _IMAGES = ("jpegimages", "images", "image", "imgs", "img", "pictures")
-#: a name of a list in quotation marks, and a flag behind a name
+#: a name of a list in quotation marks, and a flag (or several numbers, of a set of pets) behind one
 _QUOTED = re.compile(r"""(["'])(.+)\1(?:\s+(-?\d+))?""")
-_FLAGGED = re.compile(r"(.+?)\s+(-?[01])")
+_FLAGGED = re.compile(r"(.+?)\s+(-?\d+(?:\s+-?\d+)*)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,10 @@ def voc_folder(root: Path, images: Path | None = None) -> VocFolder:
     if images is None:
         # without a folder of annotations, those may lie beside the pictures in that of these
         known = () if annotations is None else _IMAGES
-        images = next((below[name] for name in known if name in below), annotations or root)
+        images = next((below[name] for name in known if name in below), None)
+    if images is None:
+        beside = annotations is not None and files_below(annotations, is_image_name)
+        images = annotations if annotations is not None and beside else root
     place = annotations or root
     files: dict[str, Path] = {}
     for path in files_below(place, lambda one: one.suffix.lower() == ".xml"):
@@ -78,7 +81,7 @@ def voc_folder(root: Path, images: Path | None = None) -> VocFolder:
     return VocFolder(root, images, files)
 
 
-def bare_name(path: Path) -> str:
+def bare_name(path: PurePath) -> str:
     """A file's path with slashes, without its ending, in composed unicode."""
     return composed(path.with_suffix("").as_posix())
 

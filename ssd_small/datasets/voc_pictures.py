@@ -84,14 +84,20 @@ class VocPictures:
             return named
         place, _, last = name.rpartition("/")
         far = self._last[_key(_last(picture.file_name))] if named is None else []
-        for candidates in (
-            self._stems.get(name, []),
-            _nearest(far, place, self._folder.images),
-            _nearest(self._last_stems.get(last, []), place, self._folder.images),
-        ):
-            if candidates:
-                return self._only(candidates, picture)
+        if own := self._stems.get(name, []):
+            return self._only(own, picture)
+        # a name without its ending, or with the one that the picture had once
+        stem = _last(bare_name(PurePosixPath(picture.file_name.replace("\\", "/"))))
+        for found in (far, self._last_stems.get(last, []), self._last_stems.get(stem, [])):
+            free = [path for path in found if not self._is_of_another(path, name)]
+            if free:
+                return self._only(_nearest(free, place, self._folder.images), picture)
         return None
+
+    def _is_of_another(self, path: Path, name: str) -> bool:
+        """Whether a file is called, folders and all, as another annotation is."""
+        stem = bare_name(path.relative_to(self._folder.images))
+        return stem != name and stem in self._folder.files
 
     def _named(self, name: str, picture: VocPicture) -> Path | None:
         """The file of a ``<filename>``, beside the annotation's own place or from the root."""

@@ -20,6 +20,7 @@ _MEANT = {"gb2312": "gb18030", "gbk": "gb18030"}
 #: encodings in which a declaration cannot be read byte by byte
 _WIDE = ("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32", "ucs-2", "ucs-4")
 _NO_SIZE = ("", "none", "null", "nan", "unknown", "unspecified")
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _YES, _NO = ("true", "yes", "y"), ("false", "no", "n", "")
 
 
@@ -33,6 +34,7 @@ class VocObject:
         difficult: whether it is marked so.
         unclear: the mark is a word that says neither yes nor no ("Unspecified").
         swapped: a maximum stood where the minimum belongs.
+        is_outline: it has a polygon instead of a box, which is the one around it.
     """
 
     name: str
@@ -40,6 +42,7 @@ class VocObject:
     difficult: bool
     unclear: bool = False
     swapped: bool = False
+    is_outline: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,23 +117,39 @@ def _text_from_bytes(content: bytes, path: Path) -> tuple[str, bool]:
 
 def _object(item: ElementTree.Element) -> VocObject:
     name = (item.findtext("name") or "").strip()
+    if not name:
+        raise ValueError("an <object> without <name>")
     box = item.find("bndbox")
-    if box is None and item.find("robndbox") is not None:
-        raise ValueError("an <object> with a rotated box, <robndbox>")
-    if not name or box is None:
-        raise ValueError(f"an <object> without <{'bndbox' if name else 'name'}>")
-    x1, y1, x2, y2 = (_number(box, key) for key in ("xmin", "ymin", "xmax", "ymax"))
+    x1, y1, x2, y2 = _around(item) if box is None else (_number(box, key) for key in _CORNERS)
     corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
     swapped = corners != (x1, y1, x2, y2)
     word = (item.findtext("difficult") or "").strip().lower()
-    if word in (*_YES, *_NO):
-        return VocObject(name, corners, word in _YES, swapped=swapped)
     try:
-        number = float(word)
+        number = float(word in _YES) if word in (*_YES, *_NO) else float(word)
     except ValueError:
         number = math.nan
     unclear = math.isnan(number)
-    return VocObject(name, corners, number != 0 and not unclear, unclear=unclear, swapped=swapped)
+    difficult = number != 0 and not unclear
+    return VocObject(name, corners, difficult, unclear, swapped, is_outline=box is None)
+
+
+def _around(item: ElementTree.Element) -> tuple[float, float, float, float]:
+    """Corners around the polygon of an object without a box, whose points tools write in two ways.
+
+    That is x1, y1, x2, y2 and so on, or x and y in elements of their own.
+    """
+    if item.find("robndbox") is not None:
+        raise ValueError("an <object> with a rotated box, <robndbox>")
+    polygon = item.find("polygon")
+    if polygon is None:
+        raise ValueError("an <object> without <bndbox>")
+    x, y = (
+        [_value(one, "polygon") for one in polygon.iter() if re.fullmatch(rf"{axis}\d*", one.tag)]
+        for axis in "xy"
+    )
+    if not x or len(x) != len(y):
+        raise ValueError(f"a <polygon> of {len(x)} x and {len(y)} y")
+    return min(x), min(y), max(x), max(y)
 
 
 def _side(size: ElementTree.Element | None, key: str) -> float:
@@ -143,11 +162,18 @@ def _side(size: ElementTree.Element | None, key: str) -> float:
 
 def _number(parent: ElementTree.Element, key: str) -> float:
     """The finite number in a child element."""
-    text = (parent.findtext(key) or "").strip()
+    child = parent.find(key)
+    if child is None:
+        raise ValueError(f"<{key}> of <{parent.tag}> is '', not a number")
+    return _value(child, parent.tag)
+
+
+def _value(element: ElementTree.Element, parent: str) -> float:
+    text = (element.text or "").strip()
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"<{key}> of <{parent.tag}> is {quoted(text)}, not a number")
+        raise ValueError(f"<{element.tag}> of <{parent}> is {quoted(text)}, not a number")
     return value

@@ -14,6 +14,8 @@ _LABELS = "a file of YOLO labels"
 _EXPECTED = "expected class number, centre x, y, width and height"
 #: a coordinate beyond this is in pixels; below it, a tool's rounding or an object that overhangs
 _MOST_FRACTION = 2.0
+#: points of an outline do not overhang; what key points have for being seen goes up to 2
+_MOST_OF_OUTLINE = 1.1
 
 Corners = tuple[float, float, float, float]
 
@@ -142,10 +144,14 @@ def _corners(values: Sequence[float], where: str, keypoints: int, counts: Counte
         if count == 5:
             what = "a detection with its score?"
         raise BadFile(f"{where}: {count + 1} numbers ({what}); {_EXPECTED}")
-    if any(abs(one) > _MOST_FRACTION for one in (values if is_outline else values[:4])):
+    most = _MOST_OF_OUTLINE if is_outline else _MOST_FRACTION
+    if any(abs(one) > most for one in (values if is_outline else values[:4])):
+        what = "be of key points: say kpt_shape in data.yaml"
+        if any(abs(one) > _MOST_FRACTION for one in values):
+            what = "be in pixels: divide by its width and height"
         raise BadFile(
             f"{where}: {max(values, key=abs):g} is no fraction of the picture; the labels seem to "
-            "be in pixels: divide by its width and height"
+            f"{what}"
         )
     if is_outline:
         counts["outlines"] += 1
