@@ -21,7 +21,7 @@ _ANNOTATIONS = ("annotations", "annotation", "annots", "xml", "xmls")
 _IMAGES = ("jpegimages", "images", "image", "imgs", "img", "pictures")
 #: a name of a list in quotation marks, and a flag (or several numbers, of a set of pets) behind one
 _QUOTED = re.compile(r"""(["'])(.+)\1(?:\s+(-?\d+))?""")
-_FLAGGED = re.compile(r"(.+?)\s+(-?\d+(?:\s+-?\d+)*)")
+_FLAGGED = re.compile(r"(.+?)\s+(-?[01]|-?\d+(?:\s+-?\d+)+)")
 
 
 @dataclass(frozen=True, eq=False)

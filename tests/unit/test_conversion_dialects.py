@@ -79,12 +79,15 @@ def test_a_split_of_pictures_without_objects(voc: VocFolder) -> None:
         coco_from_voc(voc.path)
 
 
-@pytest.mark.parametrize("line", ["a 1 2 3", "a  -1 1", '"a" 1', "a 37"])
+@pytest.mark.parametrize("line", ["a 1 2 3", "a  -1 1", '"a" 1'])
 def test_numbers_behind_a_name(voc: VocFolder, line: str) -> None:
     """As in the lists of the pets' data set: class, species, breed."""
     voc.add("a", SOUND)
     voc.split("trainval", f"{line}\n")
     assert file_names(coco_from_voc(voc.path, "trainval")) == ["a.jpg"]
+    voc.split("trainval", "a 37\n")
+    with pytest.raises(BadFile, match=r"first is a 37 \(no a 37\.xml\)"):
+        coco_from_voc(voc.path, "trainval")
 
 
 @pytest.mark.parametrize(
