@@ -60,7 +60,7 @@ class _Batch:
         return images, Targets(loc, labels)
 
     def pin_memory(self) -> _Batch | SsdSmallError:
-        """In page-locked memory; the loader calls it, in a thread that errors do not leave whole."""
+        """In page-locked memory; the loader calls it, in a thread that an error would end."""
         try:
             images, targets = self.tensors()
         except MissingRequirement as error:
