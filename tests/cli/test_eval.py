@@ -244,12 +244,14 @@ def test_the_rest_is_scored_where_a_picture_cannot_be_read(
     assert {entry["image_id"] for entry in json.loads(found.read_text())} <= {
         alone["images"][0]["id"]
     }
-    # one that is not there is one that cannot be read; none at all is a wrong folder
+    # so does one that is not there; none at all is a wrong folder
     (folder / names[0]).unlink()
     saved(truth)
     outcome = call(*run, "--images", folder)
     outcome.fails(4, "1 of 2 images could not be read")
-    assert outcome.json["unreadable"] == [names[0]]
+    report = outcome.json
+    assert (report["unreadable"], report["skipped"], report["images"]) == ([], [names[0]], 1)
+    assert report["metrics"] == expected["metrics"]
     call(*run, "--images", tmp_path).fails(4, "pass the right --images")
 
 
