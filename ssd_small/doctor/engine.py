@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
-from ..artefacts.sidecar import Sidecar, read_sidecar
+from ..artefacts.sidecar import Sidecar, find_sidecar, read_sidecar
+from ..requirements import require
 from ..runtimes.gpu import gpus
 from ..runtimes.tensorrt_module import MODULES
 from .environment import Finding, package_finding, plugin_finding
 
 
 def examine_engine(path: str | Path) -> list[Finding]:
-    """Whether an engine can run on this machine, without loading it.
+    """Whether an engine, or an ONNX file, can run on this machine, without loading it.
 
     Raises:
-        BadFile: the engine or its sidecar is absent or damaged.
+        BadFile: the file or its sidecar is absent or damaged.
+        MissingRequirement: onnx, which reads an ONNX file, is not installed.
     """
     path = Path(path)
+    if path.suffix.lower() == ".onnx" and find_sidecar(path) is None:
+        require("onnx", "reading an ONNX file")
+        from ..artefacts.onnx_file import read_onnx
+
+        _, description = read_onnx(path)
+        known = Finding("ONNX file", True, f"{description.model}; what it describes is in it")
+        found = package_finding("onnxruntime")
+        return [known, replace(found, needed=True)]
     sidecar = read_sidecar(path)
     built = f"{sidecar.target} {sidecar.target_version}, {sidecar.precision}"
     findings = [Finding("engine", True, f"{sidecar.description.model}, {built}; sidecar fits")]
