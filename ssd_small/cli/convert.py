@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,24 +14,43 @@ from .options import FILE, FOLDER, json_option, note, print_json
 if TYPE_CHECKING:
     from ..datasets.coco_writer import Conversion
 
-_SPLIT = "Name in ImageSets/Main or data.yaml, e.g. train, or a folder below; default: all."
-_LABELS = (
-    "Text file with a class name per line, in the order of their ids; default: as the source "
-    "numbers them, else all names, sorted."
-)
-_ZERO_BASED = "VOC: pixels count from 0, xmax is exclusive."
-_KEEP_DIFFICULT = "VOC: learn and score objects marked difficult; default: iscrowd, so neither."
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-split_option = click.option("--split", help=_SPLIT)
-labels_option = click.option("--labels", type=FILE, help=_LABELS)
-zero_based_option = click.option("--zero-based", is_flag=True, help=_ZERO_BASED)
-keep_difficult_option = click.option("--keep-difficult", is_flag=True, help=_KEEP_DIFFICULT)
-images_option = click.option(
-    "--images", type=FOLDER, help="Folder of the pictures, where they lie elsewhere."
-)
-output_option = click.option(
-    "--output", "-o", type=FILE, required=True, help="COCO-format JSON to write."
-)
+
+def conversion_options(command: Decorated) -> Decorated:
+    """What ``convert`` and ``convert-voc`` have in common: arguments of :func:`convert`."""
+    for option in reversed(
+        (
+            click.option(
+                "--images", type=FOLDER, help="Folder of the pictures, where they lie elsewhere."
+            ),
+            click.option(
+                "--split",
+                help="Name in ImageSets/Main or data.yaml, or a folder or list of pictures; "
+                "default: all.",
+            ),
+            click.option(
+                "--labels",
+                type=FILE,
+                help="Text file with a class name per line, in the order of their ids; others are "
+                "left out; default: as the source numbers them, else all names, sorted.",
+            ),
+            click.option(
+                "--zero-based", is_flag=True, help="VOC: pixels count from 0, xmax is exclusive."
+            ),
+            click.option(
+                "--keep-difficult",
+                is_flag=True,
+                help="VOC: learn and score objects marked difficult; default: iscrowd, so neither.",
+            ),
+            click.option(
+                "--output", "-o", type=FILE, required=True, help="COCO-format JSON to write."
+            ),
+            json_option,
+        )
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -39,41 +59,25 @@ output_option = click.option(
     help="What SOURCE is.",
 )  # fmt: skip
 @click.argument("source", type=FILE)
-@images_option
-@split_option
-@labels_option
-@zero_based_option
-@keep_difficult_option
-@output_option
-@json_option
-def command(
-    kind: str,
-    source: Path,
-    images: Path | None,
-    split: str | None,
-    labels: Path | None,
-    zero_based: bool,
-    keep_difficult: bool,
-    output: Path,
-    as_json: bool,
-) -> None:
+@conversion_options
+def command(kind: str, source: Path, **options: Any) -> None:
     """Convert annotations to the COCO format that all commands take.
 
     SOURCE is a folder of Pascal VOC XML (Annotations and JPEGImages, or however a tool calls them,
-    or XML beside the pictures); a folder with YOLO labels, or its data.yaml; or a CSV file of
-    image,x1,y1,x2,y2,label in pixels, with or without a header.
+    or XML beside the pictures); a folder with YOLO labels, or its data.yaml or obj.data; or a CSV
+    file of image,x1,y1,x2,y2,label in pixels, with or without a header.
+
+    Boxes: VOC counts pixels from 1 and includes the last (x = xmin - 1, width = xmax - xmin + 1);
+    YOLO has fractions of the picture turned as people see it (x = cx*W - w*W/2, width = w*W); in a
+    CSV file pixels count from 0 and the box ends at x2 (width = x2 - x1).
     """
-    if kind != "voc" and (zero_based or keep_difficult):
-        option = "--zero-based" if zero_based else "--keep-difficult"
-        raise UsageError(f"{option} is for --from voc, not {kind}; leave it out")
-    if kind == "csv" and split is not None:
-        raise UsageError("--split is for folders, not --from csv; leave it out")
-    convert(kind, source, images, split, labels, zero_based, keep_difficult, output, as_json)
+    convert(kind, source, **options)
 
 
 def convert(
     kind: str,
     source: Path,
+    *,
     images: Path | None,
     split: str | None,
     labels: Path | None,
@@ -82,7 +86,7 @@ def convert(
     output: Path,
     as_json: bool,
 ) -> None:
-    """What ``convert`` and ``convert-voc`` do."""
+    """Convert ``source``, which is of ``kind``, to the file ``output``."""
     import json
 
     from ..artefacts.labels import read_labels
@@ -91,6 +95,11 @@ def convert(
     from ..datasets.yolo import coco_from_yolo
     from ..files import check_writable, write_bytes
 
+    if kind != "voc" and (zero_based or keep_difficult):
+        option = "--zero-based" if zero_based else "--keep-difficult"
+        raise UsageError(f"{option} is for --from voc, not {kind}; leave it out")
+    if kind == "csv" and split is not None:
+        raise UsageError("--split is for folders, not --from csv; leave it out")
     check_writable(output)
     if output.exists() and source.exists() and output.samefile(source):
         raise UsageError(f"--output {output} would overwrite its source; choose another name")
@@ -107,12 +116,13 @@ def convert(
     else:
         made = coco_from_csv(source, names, images=images)
     write_bytes(output, json.dumps(made.content).encode())
-    for line in made.lines(kept_difficult=keep_difficult):
+    notes = made.lines(kept_difficult=keep_difficult)
+    for line in notes:
         note(f"note: {line}")
-    _report(made, output, as_json=as_json)
+    _report(made, output, notes, as_json=as_json)
 
 
-def _report(made: Conversion, output: Path, *, as_json: bool) -> None:
+def _report(made: Conversion, output: Path, notes: Sequence[str], *, as_json: bool) -> None:
     images, objects = len(made.content["images"]), len(made.content["annotations"])
     if as_json:
         print_json(
@@ -124,6 +134,7 @@ def _report(made: Conversion, output: Path, *, as_json: bool) -> None:
                 "labels": list(made.labels),
                 **{name: made.counts.get(name, 0) for name in made.FATES},
                 "other_classes": dict(made.other),
+                "notes": list(notes),
             }
         )
         return

@@ -27,8 +27,7 @@ def examine_engine(path: str | Path) -> list[Finding]:
 
         _, description = read_onnx(path)
         known = Finding("ONNX file", True, f"{description.model}; what it describes is in it")
-        found = package_finding("onnxruntime")
-        return [known, replace(found, needed=True)]
+        return [known, replace(package_finding("onnxruntime"), needed=True)]
     sidecar = read_sidecar(path)
     built = f"{sidecar.target} {sidecar.target_version}, {sidecar.precision}"
     findings = [Finding("engine", True, f"{sidecar.description.model}, {built}; sidecar fits")]
