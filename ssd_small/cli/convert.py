@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,14 +26,14 @@ def conversion_options(command: Decorated) -> Decorated:
             ),
             click.option(
                 "--split",
-                help="Name in ImageSets/Main or data.yaml, e.g. train, or a folder below; "
+                help="Name in ImageSets/Main or data.yaml, or a folder or list of pictures; "
                 "default: all.",
             ),
             click.option(
                 "--labels",
                 type=FILE,
-                help="Text file with a class name per line, in the order of their ids; default: as "
-                "the source numbers them, else all names, sorted.",
+                help="Text file with a class name per line, in the order of their ids; others are "
+                "left out; default: as the source numbers them, else all names, sorted.",
             ),
             click.option(
                 "--zero-based", is_flag=True, help="VOC: pixels count from 0, xmax is exclusive."
@@ -64,8 +64,12 @@ def command(kind: str, source: Path, **options: Any) -> None:
     """Convert annotations to the COCO format that all commands take.
 
     SOURCE is a folder of Pascal VOC XML (Annotations and JPEGImages, or however a tool calls them,
-    or XML beside the pictures); a folder with YOLO labels, or its data.yaml; or a CSV file of
-    image,x1,y1,x2,y2,label in pixels, with or without a header.
+    or XML beside the pictures); a folder with YOLO labels, or its data.yaml or obj.data; or a CSV
+    file of image,x1,y1,x2,y2,label in pixels, with or without a header.
+
+    Boxes: VOC counts pixels from 1 and includes the last (x = xmin - 1, width = xmax - xmin + 1);
+    YOLO has fractions of the picture turned as people see it (x = cx*W - w*W/2, width = w*W); in a
+    CSV file pixels count from 0 and the box ends at x2 (width = x2 - x1).
     """
     convert(kind, source, **options)
 
@@ -112,12 +116,13 @@ def convert(
     else:
         made = coco_from_csv(source, names, images=images)
     write_bytes(output, json.dumps(made.content).encode())
-    for line in made.lines(kept_difficult=keep_difficult):
+    notes = made.lines(kept_difficult=keep_difficult)
+    for line in notes:
         note(f"note: {line}")
-    _report(made, output, as_json=as_json)
+    _report(made, output, notes, as_json=as_json)
 
 
-def _report(made: Conversion, output: Path, *, as_json: bool) -> None:
+def _report(made: Conversion, output: Path, notes: Sequence[str], *, as_json: bool) -> None:
     images, objects = len(made.content["images"]), len(made.content["annotations"])
     if as_json:
         print_json(
@@ -129,6 +134,7 @@ def _report(made: Conversion, output: Path, *, as_json: bool) -> None:
                 "labels": list(made.labels),
                 **{name: made.counts.get(name, 0) for name in made.FATES},
                 "other_classes": dict(made.other),
+                "notes": list(notes),
             }
         )
         return

@@ -2,7 +2,8 @@
 
 The formats are read here and not by a library: of globox 2.9, tried on the same files, VOC's boxes
 begin a pixel late, encodings other than UTF-8 and outlines end it, names in data.yaml are not read,
-and there is no reading of CSV.
+and there is no reading of CSV; supervision 0.31 leaves out sub-folders, needs a data.yaml, takes
+pixels for fractions and half an outline for a box, and has no CSV either.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+
+from ..configs.class_names import name_fault
+from ..errors import BadFile, quoted
+from .source_files import inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +31,7 @@ class Conversion:
         counts: objects by what was done to them: ``difficult`` (marked so), ``without_area`` (left
             out for a side of zero or less), ``from_zero`` (a coordinate of 0, which pixels counted
             from 1 do not have), ``swapped``, ``unclear_flags``, ``outlines``, ``keypoints``;
-            ``renamed``: pictures; only what occurred.
+            ``renamed``, ``misdeclared``: annotations of a picture; only what occurred.
         other: objects left out because their class is not among the labels, by class.
         notes: lines on pictures.
     """
@@ -48,6 +53,7 @@ class Conversion:
         "outlines": "objects are outlines, of which the box around was taken",
         "keypoints": "objects have key points, which were left out",
         "renamed": "annotations name the picture of another one; that of their own name was taken",
+        "misdeclared": "annotations are in another encoding than they declare: read as UTF-8",
     }
 
     def lines(self, *, kept_difficult: bool = False) -> list[str]:
@@ -67,7 +73,11 @@ class CocoWriter:
     """The COCO lists being filled."""
 
     def __init__(self, labels: Sequence[str], root: Path) -> None:
+        """Raises BadFile where a name cannot be one."""
         self.labels, self.root = tuple(labels), root
+        for name in self.labels:
+            if fault := name_fault(name):
+                raise BadFile(f"{root}: class name {quoted(name)} {fault}; correct it")
         self._ids = {name: i for i, name in enumerate(self.labels, 1)}
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
@@ -75,11 +85,23 @@ class CocoWriter:
         self.other: Counter[str] = Counter()
 
     def add_image(self, file: Path, width: float, height: float) -> None:
-        """The image of the objects that follow."""
+        """The image of the objects that follow.
+
+        Raises:
+            BadFile: its name cannot be written.
+        """
+        name = inside(file, self.root).as_posix()
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise BadFile(
+                f"the name of picture {quoted(name)} is not UTF-8, and JSON holds no other; rename "
+                "the file"
+            ) from error
         self.images.append(
             {
                 "id": len(self.images) + 1,
-                "file_name": file.relative_to(self.root).as_posix(),
+                "file_name": name,
                 "width": int(width),
                 "height": int(height),
             }

@@ -8,34 +8,38 @@ without objects.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BadFile, quoted
-from ..files import read_bytes
-from ..pictures.sizes import shown_size
+from ..pictures.listing import image_suffixes, is_image_name
+from ..pictures.sizes import size_of_boxes
 from .coco_writer import CocoWriter, Conversion
 from .picture_files import PictureFolder
+from .source_files import common_root, read_text
 
 _EXPECTED = "expected the columns image, x1, y1, x2, y2, label, by these names or in this order"
-#: names of columns, in small letters without blanks, hyphens and underscores
+#: names of columns, in small letters without blanks, hyphens, dots and underscores
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "image": (
         *("image", "filename", "file", "path", "img", "imageid", "imagename", "imagepath"),
         *("imgpath", "filepath", "imagefilename"),
     ),
-    "x1": ("x1", "xmin", "left", "bboxx1", "bboxxmin", "x"),
-    "y1": ("y1", "ymin", "top", "bboxy1", "bboxymin", "y"),
-    "x2": ("x2", "xmax", "right", "bboxx2", "bboxxmax"),
-    "y2": ("y2", "ymax", "bottom", "bboxy2", "bboxymax"),
+    "x1": ("x1", "xmin", "left", "bboxx1", "bboxxmin", "x", "bboxx", "bboxleft"),
+    "y1": ("y1", "ymin", "top", "bboxy1", "bboxymin", "y", "bboxy", "bboxtop"),
+    "x2": ("x2", "xmax", "right", "bboxx2", "bboxxmax", "bboxright"),
+    "y2": ("y2", "ymax", "bottom", "bboxy2", "bboxymax", "bboxbottom"),
     "w": ("w", "boxwidth", "bboxwidth", "bboxw"),
     "h": ("h", "boxheight", "bboxheight", "bboxh"),
-    "label": ("label", "class", "classname", "name", "category", "categoryname", "labelname"),
+    "label": (
+        *("label", "class", "classname", "name", "category", "categoryname", "labelname"),
+        *("classid", "categoryid", "labelid"),
+    ),
     "width": ("width", "imagewidth", "imgwidth"),
     "height": ("height", "imageheight", "imgheight"),
 }
@@ -44,7 +48,12 @@ _ORDERS = {
     6: ("image", "x1", "y1", "x2", "y2", "label"),
     8: ("image", "width", "height", "label", "x1", "y1", "x2", "y2"),
 }
-_MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+#: of the same count as one of these, where a number stands for the picture's name
+_LABEL_FIRST = ("label", "x1", "y1", "w", "h", "image", "width", "height")
+#: the line in which spreadsheets say what separates columns
+_SEPARATOR = re.compile(r"\s*sep=(.)", re.IGNORECASE)
+#: what programs write where there is nothing
+_BLANK = ("", "nan", "null", "none", "na")
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,8 @@ def coco_from_csv(
 ) -> Conversion:
     """Convert a CSV file of boxes.
 
+    A box is ``x1, y1, x2 - x1, y2 - y1``, as pixels count from 0 and it ends at x2, y2.
+
     Args:
         source: the file.
         labels: class names in the order of their ids; default: all in the file, sorted.
@@ -86,11 +97,11 @@ def coco_from_csv(
             "expected pixels: multiply by its width and height"
         )
     names = labels or sorted({row.label for row in objects})
-    writer = CocoWriter(names, folder)
     pictures = PictureFolder(folder)
     by_image: dict[Path, list[_Row]] = {}
     for row in rows:
         by_image.setdefault(_file(pictures, row), []).append(row)
+    writer = CocoWriter(names, common_root(by_image, folder))
     for file, of_image in by_image.items():
         writer.add_image(file, *_size(file, of_image))
         for row in of_image:
@@ -108,13 +119,31 @@ def coco_from_csv(
 
 
 def _file(pictures: PictureFolder, row: _Row) -> Path:
-    found = pictures.path(row.image)
-    if found is None:
-        raise BadFile(
-            f"{row.where}: picture {quoted(row.image)} is not in {pictures.folder}; pass the "
-            "folder it is relative to with --images"
-        )
-    return found
+    """The picture of a line; its name may lack the ending."""
+    if (found := pictures.path(row.image)) is not None:
+        return found
+    if not is_image_name(Path(row.image)):
+        names = (f"{row.image}{ending}" for ending in image_suffixes())
+        files = dict.fromkeys(one for one in map(pictures.path, names) if one is not None)
+        if len(files) > 1:
+            first, second, *_ = files
+            raise BadFile(
+                f"{row.where}: picture {quoted(row.image)} could be {first} or {second}; write its "
+                "ending"
+            )
+        if files:
+            return next(iter(files))
+    raise BadFile(
+        f"{row.where}: picture {quoted(row.image)} is not in {pictures.folder}; pass the folder "
+        f"it is relative to with --images{_advice(pictures.folder, row.image)}"
+    )
+
+
+def _advice(folder: Path, name: str) -> str:
+    """A folder below that holds a picture."""
+    below = sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+    fitting = [one for one in below if (one / name).is_file()]
+    return f" ({fitting[0]} would fit)" if fitting else ""
 
 
 def _size(file: Path, rows: Sequence[_Row]) -> tuple[float, float]:
@@ -124,34 +153,39 @@ def _size(file: Path, rows: Sequence[_Row]) -> tuple[float, float]:
         raise BadFile(f"{rows[0].where}: {file.name} has two sizes, {sorted(given)}; correct them")
     if given:
         return given.pop()
-    height, width = shown_size(file)
+    height, width = size_of_boxes(file, [row.corners for row in rows if row.corners is not None])
     return width, height
 
 
 def _rows(source: Path) -> Iterator[_Row]:
-    text = _text(source)
+    text = read_text(source, "a CSV file of boxes")
     first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t|", key=first.count)
+    said = _SEPARATOR.match(first)
+    delimiter = said[1] if said else max(",;\t|", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     columns: Mapping[str, int] | None = None
+    count = 0
     try:
         for cells in reader:
             cells = [cell.strip() for cell in cells]
             where = f"{source}, line {reader.line_num}"
-            if not any(cells):
+            if not any(cells) or (columns is None and _SEPARATOR.match(delimiter.join(cells))):
                 continue
+            if delimiter != ",":
+                cells = [_with_point(cell) for cell in cells]
             if columns is None:
                 columns, is_header = _columns(cells, where)
+                count = len(cells)
                 if is_header:
                     continue
-            yield _row(cells, columns, where)
+            yield _row(_filled(cells, count, where), columns, where)
     except csv.Error as error:
         raise BadFile(f"{source}, line {reader.line_num}: {error}; {_EXPECTED}") from error
 
 
 def _columns(cells: Sequence[str], where: str) -> tuple[Mapping[str, int], bool]:
     """Where each column stands, by the first line; and whether that is a header."""
-    plain = ["".join(sign for sign in cell.lower() if sign not in " -_") for cell in cells]
+    plain = ["".join(sign for sign in cell.lower() if sign not in " -._") for cell in cells]
     found = {
         name: place
         for name, known in _COLUMNS.items()
@@ -172,15 +206,28 @@ def _columns(cells: Sequence[str], where: str) -> tuple[Mapping[str, int], bool]
             f"{where}: {len(cells)} columns without {', '.join(missing)}: {quoted(list(cells))}; "
             f"{_EXPECTED}"
         )
+    if len(cells) == len(_LABEL_FIRST) and not _is_number(cells[5]):
+        order = _LABEL_FIRST
     return {name: place for place, name in enumerate(order)}, False
 
 
-def _row(cells: Sequence[str], columns: Mapping[str, int], where: str) -> _Row:
-    if max(columns.values()) >= len(cells):
+def _with_point(cell: str) -> str:
+    """A number with the comma that many languages have for the decimal point."""
+    return cell.replace(",", ".") if re.fullmatch(r"-?[0-9]+,[0-9]+", cell) else cell
+
+
+def _filled(cells: Sequence[str], count: int, where: str) -> list[str]:
+    """As many cells as the first line has; those of a name alone may be missing."""
+    cells = [*cells[:count], *filter(None, cells[count:])]
+    if len(cells) != count and any(cells[1:]):
         raise BadFile(
-            f"{where}: {len(cells)} columns, expected {max(columns.values()) + 1} or more; correct "
-            "the line"
+            f"{where}: {len(cells)} columns, expected {count}; correct the line (texts that hold "
+            "the separator stand in quotation marks)"
         )
+    return [*cells, *[""] * (count - len(cells))]
+
+
+def _row(cells: Sequence[str], columns: Mapping[str, int], where: str) -> _Row:
     image, label = cells[columns["image"]], cells[columns["label"]]
     if not image:
         raise BadFile(f"{where}: no name of a picture; {_EXPECTED}")
@@ -190,7 +237,7 @@ def _row(cells: Sequence[str], columns: Mapping[str, int], where: str) -> _Row:
         size = (given[0], given[1]) if min(given) > 0 else None
     sides = ("x2", "y2") if "x2" in columns else ("w", "h")
     texts = {name: cells[columns[name]] for name in ("x1", "y1", *sides)}
-    if not label and not any(texts.values()):
+    if label.lower() in _BLANK and all(text.lower() in _BLANK for text in texts.values()):
         return _Row(where, image, size, None, "")
     if not label:
         raise BadFile(f"{where}: a box without label; {_EXPECTED}")
@@ -214,12 +261,3 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def _text(path: Path) -> str:
-    content = read_bytes(path, "a CSV file of boxes")
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8-sig")
-    try:
-        return content.decode(encoding)
-    except UnicodeError as error:
-        raise BadFile(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error

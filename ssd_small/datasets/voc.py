@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ..configs.class_names import VOC_NAMES
 from ..errors import BadFile
-from ..pictures.reading import read_image
+from ..pictures.sizes import size_of_boxes
 from .coco_writer import CocoWriter, Conversion
-from .voc_folder import VocFolder, VocPictures, names_of_split, voc_folder
+from .voc_folder import VocFolder, names_of_split, voc_folder
+from .voc_pictures import VocPictures
 from .voc_xml import VocObject, VocPicture, read_voc
 
 _Read = Callable[[Path], VocPicture]
@@ -110,15 +111,21 @@ def _convert(
     read = cache(read_voc)
     names = [names_of_split(folder, split) for folder, split in parts]
     writer = CocoWriter(labels(read), root)
-    for (folder, _), of_split in zip(parts, names, strict=True):
+    notes: list[str] = []
+    for (folder, split), of_split in zip(parts, names, strict=True):
         pictures = [read(folder.files[name]) for name in of_split]
-        files = VocPictures(folder)
-        for name, one, file in zip(
-            of_split, pictures, files.files_of(of_split, pictures), strict=True
-        ):
-            writer.counts["renamed"] += files.takes_own_name(name, one)
+        places = VocPictures(folder)
+        files = places.files_of(of_split, pictures)
+        for name, one, file in zip(of_split, pictures, files, strict=True):
+            writer.counts["renamed"] += places.takes_own_name(name, one)
+            writer.counts["misdeclared"] += one.misdeclared
             _add(writer, one, file, zero_based=zero_based, keep_difficult=keep_difficult)
-    if not writer.annotations:
+        if split is None and (left := places.without_annotation(files)):
+            notes.append(
+                f"{len(left)} pictures have no annotation and were left out, the first is {left[0]}"
+            )
+    # pictures without objects can be a set too, but not where the classes are other ones
+    if not writer.annotations and (writer.other or not writer.labels):
         others = ", ".join(sorted(writer.other)[:5]) or "none"
         raise BadFile(
             f"{parts[0][0].root}: no object of the labels "
@@ -126,7 +133,7 @@ def _convert(
             f"(other classes: {others}); check the folder and --labels"
         )
     of = "; ".join(f"{folder.root.name}, {split or 'all'}" for folder, split in parts)
-    return writer.result(f"{of}, from Pascal VOC")
+    return writer.result(f"{of}, from Pascal VOC", notes)
 
 
 def _add(
@@ -135,7 +142,7 @@ def _add(
     """An image and its objects."""
     width, height = picture.width, picture.height
     if not min(width, height) > 0:  # some tools leave it out
-        height, width = read_image(file).shape[:2]
+        height, width = size_of_boxes(file, [one.corners for one in picture.objects])
     writer.add_image(file, width, height)
     first = 0 if zero_based else 1
     for item in picture.objects:
@@ -158,3 +165,4 @@ def _count(writer: CocoWriter, item: VocObject, *, keep_difficult: bool) -> None
     writer.counts["difficult"] += item.difficult
     writer.counts["unclear_flags"] += item.unclear
     writer.counts["swapped"] += item.swapped
+    writer.counts["outlines"] += item.is_outline

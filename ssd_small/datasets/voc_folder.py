@@ -1,27 +1,27 @@
-"""Folders of Pascal VOC annotations as tools leave them: layouts, lists of a split, pictures.
+"""Folders of Pascal VOC annotations as tools leave them: layouts and lists of a split.
 
 Known are the published layout (``Annotations``, ``JPEGImages``, ``ImageSets/Main``), the same with
-other names (``annots``, ``images``) and with sub-folders, and XML beside the pictures.
+other names (``annots``, ``images``) and with sub-folders, XML beside the pictures, and folders of
+any of these.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
-from ..errors import BadFile
-from ..files import read_bytes
+from ..errors import BadFile, quoted
 from ..pictures.listing import is_image_name
-from .voc_xml import VocPicture
+from .source_files import composed, entry_in, files_below, read_text
 
 _ANNOTATIONS = ("annotations", "annotation", "annots", "xml", "xmls")
 _IMAGES = ("jpegimages", "images", "image", "imgs", "img", "pictures")
-#: a name of a list in quotation marks, and a flag behind a name
+#: a name of a list in quotation marks, and a flag (or several numbers, of a set of pets) behind one
 _QUOTED = re.compile(r"""(["'])(.+)\1(?:\s+(-?\d+))?""")
-_FLAGGED = re.compile(r"(.+?)\s+(-?[01])")
+_FLAGGED = re.compile(r"(.+?)\s+(-?[01]|-?\d+(?:\s+-?\d+)+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,8 @@ class VocFolder:
     Attributes:
         root: the folder that was named.
         images: what file names are relative to.
-        files: XML files by name: the path in their folder with slashes, without its ending.
+        files: XML files by name: the path in their folder with slashes, without its ending, in
+            composed unicode.
     """
 
     root: Path
@@ -55,9 +56,21 @@ def voc_folder(root: Path, images: Path | None = None) -> VocFolder:
     below = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
     annotations = next((below[name] for name in _ANNOTATIONS if name in below), None)
     if images is None:
-        images = next((below[name] for name in _IMAGES if name in below), annotations or root)
+        # without a folder of annotations, those may lie beside the pictures in that of these
+        known = () if annotations is None else _IMAGES
+        images = next((below[name] for name in known if name in below), None)
+    if images is None:
+        beside = annotations is not None and files_below(annotations, is_image_name)
+        images = annotations if annotations is not None and beside else root
     place = annotations or root
-    files = {_name(path.relative_to(place)): path for path in _visible(place, ".xml")}
+    files: dict[str, Path] = {}
+    for path in files_below(place, lambda one: one.suffix.lower() == ".xml"):
+        other = files.setdefault(bare_name(path.relative_to(place)), path)
+        if other != path:
+            raise BadFile(
+                f"{other} and {path} are spelled alike; expected one annotation of a name: rename "
+                "or remove one"
+            )
     if not files:
         raise BadFile(
             f"{root} has no folder Annotations, nor XML files beside pictures; expected a VOC "
@@ -68,49 +81,34 @@ def voc_folder(root: Path, images: Path | None = None) -> VocFolder:
     return VocFolder(root, images, files)
 
 
-def _visible(folder: Path, ending: str | None) -> Iterator[Path]:
-    """Files of all folders below, in order; macOS leaves ``._a.xml`` and ``__MACOSX`` in archives.
-
-    ``ending`` None stands for those of pictures.
-    """
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith(".") or part == "__MACOSX" for part in parts):
-            continue
-        wanted = is_image_name(path) if ending is None else path.suffix.lower() == ending
-        if wanted and path.is_file():
-            yield path
-
-
-def _name(path: Path) -> str:
-    return path.with_suffix("").as_posix()
+def bare_name(path: PurePath) -> str:
+    """A file's path with slashes, without its ending, in composed unicode."""
+    return composed(path.with_suffix("").as_posix())
 
 
 def names_of_split(folder: VocFolder, split: str | None) -> list[str]:
     """Names of the annotations of a split, in its order; of all where it is None.
 
-    A split is a list ``ImageSets/Main/<split>.txt``, or a folder below that holds annotations.
+    A split is a list ``ImageSets/Main/<split>.txt`` (some tools leave out these folders or write
+    them small), or a folder below that holds annotations.
 
     Raises:
         BadFile: there is no such split, or it is damaged, or lists what is not there.
     """
     if split is None:
         return list(folder.files)
-    path = folder.root / "ImageSets" / "Main" / f"{split}.txt"
-    if not path.is_file():
+    path = _list_file(folder.root, split)
+    if path is None:
         inside = [name for name in folder.files if name.startswith(f"{split}/")]
         if inside:
             return inside
-        known = sorted(other.stem for other in path.parent.glob("*.txt"))
+        known = sorted(other.stem for other in (folder.root / "ImageSets" / "Main").glob("*.txt"))
         known += sorted({name.split("/")[0] for name in folder.files if "/" in name})
         advice = f"choose from {', '.join(known[:20])}" if known else "leave out --split for all"
         raise BadFile(
-            f"{folder.root} has no split {split!r} (ImageSets/Main/{split}.txt); {advice}"
+            f"{folder.root} has no split {quoted(split)} (ImageSets/Main/{split}.txt); {advice}"
         )
-    try:
-        lines = read_bytes(path, "a list of image names").decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{path} is not UTF-8 text; expected an image name per line") from error
+    lines = read_text(path, "a list of image names").splitlines()
     known_ends = _by_ends(folder.files)
     listed = [_listed(line.strip(), folder, known_ends) for line in lines if line.strip()]
     names = [name for name, flag in listed if flag != "-1"]
@@ -125,6 +123,17 @@ def names_of_split(folder: VocFolder, split: str | None) -> list[str]:
             f"{missing[0]} (no {missing[0]}.xml); expected names of XML files without their ending"
         )
     return names
+
+
+def _list_file(root: Path, split: str) -> Path | None:
+    """The list of a split, None where there is none."""
+    for names in (("ImageSets", "Main"), ("ImageSets",), ()):
+        path = root
+        for name in (*names, f"{split}.txt"):
+            path = entry_in(path, name)
+        if path.is_file():
+            return path
+    return None
 
 
 def _by_ends(files: Mapping[str, Path]) -> dict[str, set[str]]:
@@ -148,7 +157,7 @@ def _listed(line: str, folder: VocFolder, ends: Mapping[str, set[str]]) -> tuple
 
 def _known(text: str, folder: VocFolder, ends: Mapping[str, set[str]]) -> str | None:
     """The annotation that a name of a list means."""
-    text = text.replace("\\", "/")
+    text = composed(text.replace("\\", "/"))
     bare = text
     if text.lower().endswith(".xml") or is_image_name(Path(text)):
         bare = str(PurePosixPath(text).with_suffix(""))
@@ -163,64 +172,3 @@ def _known(text: str, folder: VocFolder, ends: Mapping[str, set[str]]) -> str | 
         if len(fitting) == 1:
             return fitting[0]
     return None
-
-
-class VocPictures:
-    """The image files of a folder, by what annotations call them."""
-
-    def __init__(self, folder: VocFolder) -> None:
-        self._folder = folder
-        self._files: dict[str, Path] = {}
-        self._stems: dict[str, list[Path]] = defaultdict(list)
-        self._anywhere: dict[str, list[Path]] = defaultdict(list)
-        for path in _visible(folder.images, None) if folder.images.is_dir() else ():
-            inside = path.relative_to(folder.images)
-            self._files[inside.as_posix()] = path
-            self._stems[_name(inside)].append(path)
-            self._anywhere[inside.stem].append(path)
-
-    def files_of(self, names: Sequence[str], pictures: Sequence[VocPicture]) -> list[Path]:
-        """The image of each annotation.
-
-        Raises:
-            BadFile: some have none, or one has two; named.
-        """
-        found = [self._file(name, one) for name, one in zip(names, pictures, strict=True)]
-        missing = [name for name, file in zip(names, found, strict=True) if file is None]
-        if missing:
-            raise BadFile(
-                f"{len(missing)} of {len(names)} images are not in {self._folder.images}, the "
-                f"first is {missing[0]}; expected a picture of each annotation's name (pass "
-                "--images if they lie elsewhere)"
-            )
-        return [file for file in found if file is not None]
-
-    def takes_own_name(self, name: str, picture: VocPicture) -> bool:
-        """Whether the file that the annotation names belongs to another annotation."""
-        named = self._named(name, picture.file_name)
-        if named is None or named.stem == PurePosixPath(name).name or not self._stems.get(name):
-            return False
-        return _name(named.relative_to(self._folder.images)) in self._folder.files
-
-    def _file(self, name: str, picture: VocPicture) -> Path | None:
-        """The file that it names; else the one that is called as it is."""
-        named = self._named(name, picture.file_name)
-        if named is not None and not self.takes_own_name(name, picture):
-            return named
-        own = self._stems.get(name) or self._anywhere.get(PurePosixPath(name).name, [])
-        if len(own) > 1:
-            raise BadFile(
-                f"{picture.path} could be of {own[0]} or {own[1]}; name the picture in <filename>, "
-                "or move the other one elsewhere"
-            )
-        return own[0] if own else None
-
-    def _named(self, name: str, file_name: str) -> Path | None:
-        """The file of a ``<filename>``, beside the annotation's own place or from the root."""
-        file_name = file_name.replace("\\", "/")
-        last = file_name.rpartition("/")[2]
-        place = name.rpartition("/")[0]
-        for one in (f"{place}/{last}" if place else last, file_name):
-            if one in self._files:
-                return self._files[one]
-        return None

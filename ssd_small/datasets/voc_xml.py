@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import codecs
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from ..errors import BadFile, quoted
 from ..files import read_bytes
+from .source_files import encoding_by_mark
 
 _DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["'][^>]*\?>""")
 _HEAD = re.compile(r"^\s*<\?xml[^>]*\?>")
-#: how a text of more than one byte a sign begins, and what it is then
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 #: names under which the larger set is meant that holds them
 _MEANT = {"gb2312": "gb18030", "gbk": "gb18030"}
+#: encodings in which a declaration cannot be read byte by byte
+_WIDE = ("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32", "ucs-2", "ucs-4")
+_NO_SIZE = ("", "none", "null", "nan", "unknown", "unspecified")
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _YES, _NO = ("true", "yes", "y"), ("false", "no", "n", "")
 
 
@@ -35,6 +34,7 @@ class VocObject:
         difficult: whether it is marked so.
         unclear: the mark is a word that says neither yes nor no ("Unspecified").
         swapped: a maximum stood where the minimum belongs.
+        is_outline: it has a polygon instead of a box, which is the one around it.
     """
 
     name: str
@@ -42,17 +42,22 @@ class VocObject:
     difficult: bool
     unclear: bool = False
     swapped: bool = False
+    is_outline: bool = False
 
 
 @dataclass(frozen=True)
 class VocPicture:
-    """An XML file: size in pixels, 0 where it has none."""
+    """An XML file: size in pixels, 0 where it has none.
+
+    ``misdeclared``: it is UTF-8, not in the encoding that it declares.
+    """
 
     path: Path
     file_name: str
     width: float
     height: float
     objects: tuple[VocObject, ...]
+    misdeclared: bool = False
 
 
 def read_voc(path: Path) -> VocPicture:
@@ -61,7 +66,7 @@ def read_voc(path: Path) -> VocPicture:
     Raises:
         BadFile: unreadable, not XML, or not a VOC annotation.
     """
-    text = _text_from_bytes(read_bytes(path, "a VOC annotation"), path)
+    text, misdeclared = _text_from_bytes(read_bytes(path, "a VOC annotation"), path)
     if "<!ENTITY" in text:
         raise BadFile(f"{path} declares entities, which annotations do not need; remove them")
     try:
@@ -74,32 +79,35 @@ def read_voc(path: Path) -> VocPicture:
         if root.tag != "annotation":
             raise ValueError(f"the root is <{root.tag}>")
         size = root.find("size")
-        width, height = (
-            0.0 if size is None else _number(size, side, "0") for side in ("width", "height")
-        )
+        width, height = (_side(size, side) for side in ("width", "height"))
         objects = tuple(_object(item) for item in root.findall("object"))
     except ValueError as error:
         raise BadFile(
             f"{path} is not a VOC annotation ({error}); expected <annotation> with <object>s of "
             "<name> and <bndbox> of xmin, ymin, xmax, ymax"
         ) from error
-    return VocPicture(path, (root.findtext("filename") or "").strip(), width, height, objects)
+    file_name = (root.findtext("filename") or "").strip()
+    return VocPicture(path, file_name, width, height, objects, misdeclared)
 
 
-def _text_from_bytes(content: bytes, path: Path) -> str:
-    """By its byte order mark, else the encoding it declares, else UTF-8."""
+def _text_from_bytes(content: bytes, path: Path) -> tuple[str, bool]:
+    """By its byte order mark, else the encoding it declares, else UTF-8; whether that was wrong."""
     declared = _DECLARATION.match(content)
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), None)
-    if encoding is None:
-        encoding = declared[1].decode("ascii").lower() if declared else "utf-8"
+    said = declared[1].decode("ascii").lower() if declared else None
+    # what writes text into a file of another encoding leaves the declaration of the first
+    unsaid = said is not None and said.startswith(_WIDE)
+    encoding = encoding_by_mark(content) or ("utf-8" if said is None or unsaid else said)
     try:
-        return content.decode(_MEANT.get(encoding, encoding))
+        return content.decode(_MEANT.get(encoding, encoding)), unsaid
     except LookupError as error:
         raise BadFile(
             f"{path} is declared to be in {quoted(encoding)}, which Python does not know; save it "
             "as UTF-8"
         ) from error
     except UnicodeError as error:
+        if said is not None:
+            with suppress(UnicodeError):
+                return content.decode("utf-8"), True
         raise BadFile(
             f"{path} is not text in {encoding}, which it "
             f"{'is declared to be' if declared else 'should be without a declaration'} ({error}); "
@@ -109,30 +117,63 @@ def _text_from_bytes(content: bytes, path: Path) -> str:
 
 def _object(item: ElementTree.Element) -> VocObject:
     name = (item.findtext("name") or "").strip()
+    if not name:
+        raise ValueError("an <object> without <name>")
     box = item.find("bndbox")
-    if box is None and item.find("robndbox") is not None:
-        raise ValueError("an <object> with a rotated box, <robndbox>")
-    if not name or box is None:
-        raise ValueError(f"an <object> without <{'bndbox' if name else 'name'}>")
-    x1, y1, x2, y2 = (_number(box, key) for key in ("xmin", "ymin", "xmax", "ymax"))
+    x1, y1, x2, y2 = _around(item) if box is None else (_number(box, key) for key in _CORNERS)
     corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
     swapped = corners != (x1, y1, x2, y2)
     word = (item.findtext("difficult") or "").strip().lower()
-    if word in (*_YES, *_NO):
-        return VocObject(name, corners, word in _YES, swapped=swapped)
     try:
-        return VocObject(name, corners, float(word) not in (0, math.nan), swapped=swapped)
+        number = float(word in _YES) if word in (*_YES, *_NO) else float(word)
     except ValueError:
-        return VocObject(name, corners, False, unclear=True, swapped=swapped)
+        number = math.nan
+    unclear = math.isnan(number)
+    difficult = number != 0 and not unclear
+    return VocObject(name, corners, difficult, unclear, swapped, is_outline=box is None)
 
 
-def _number(parent: ElementTree.Element, key: str, default: str | None = None) -> float:
+def _around(item: ElementTree.Element) -> tuple[float, float, float, float]:
+    """Corners around the polygon of an object without a box, whose points tools write in two ways.
+
+    That is x1, y1, x2, y2 and so on, or x and y in elements of their own.
+    """
+    if item.find("robndbox") is not None:
+        raise ValueError("an <object> with a rotated box, <robndbox>")
+    polygon = item.find("polygon")
+    if polygon is None:
+        raise ValueError("an <object> without <bndbox>")
+    x, y = (
+        [_value(one, "polygon") for one in polygon.iter() if re.fullmatch(rf"{axis}\d*", one.tag)]
+        for axis in "xy"
+    )
+    if not x or len(x) != len(y):
+        raise ValueError(f"a <polygon> of {len(x)} x and {len(y)} y")
+    return min(x), min(y), max(x), max(y)
+
+
+def _side(size: ElementTree.Element | None, key: str) -> float:
+    """Width or height, 0 where there is none or a word stands for it."""
+    text = "" if size is None else (size.findtext(key) or "").strip()
+    if size is None or text.lower() in _NO_SIZE:
+        return 0.0
+    return _number(size, key)
+
+
+def _number(parent: ElementTree.Element, key: str) -> float:
     """The finite number in a child element."""
-    text = (parent.findtext(key, default) or default or "").strip()
+    child = parent.find(key)
+    if child is None:
+        raise ValueError(f"<{key}> of <{parent.tag}> is '', not a number")
+    return _value(child, parent.tag)
+
+
+def _value(element: ElementTree.Element, parent: str) -> float:
+    text = (element.text or "").strip()
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"<{key}> of <{parent.tag}> is {quoted(text)}, not a number")
+        raise ValueError(f"<{element.tag}> of <{parent}> is {quoted(text)}, not a number")
     return value

@@ -1,33 +1,120 @@
-"""The lines of YOLO's label files."""
+"""YOLO's label files: which is of a picture, and what its lines say."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import BadFile, quoted
-from ..files import read_bytes
-from .coco_writer import CocoWriter
+from .source_files import composed, entry_in, files_below, inside, read_text
 
+_LABELS = "a file of YOLO labels"
+_EXPECTED = "expected class number, centre x, y, width and height"
 #: a coordinate beyond this is in pixels; below it, a tool's rounding or an object that overhangs
 _MOST_FRACTION = 2.0
+#: points of an outline do not overhang; what key points have for being seen goes up to 2
+_MOST_OF_OUTLINE = 1.1
+
+Corners = tuple[float, float, float, float]
 
 
-def objects_of(
-    path: Path, writer: CocoWriter, *, keypoints: bool
-) -> Iterator[tuple[tuple[float, float, float, float], int]]:
-    """Corners as fractions and class number of each line of a label file.
+class LabelFiles:
+    """The label files of a data set; each is of one picture."""
+
+    def __init__(self, folder: Path, images: Path, *, elsewhere: bool) -> None:
+        """``folder`` holds the labels, ``images`` the pictures, ``elsewhere`` than the labels."""
+        self._folder, self._images, self._elsewhere = folder, images, elsewhere
+        self._listed: dict[Path, dict[str, Path]] = {}
+        self._taken: dict[Path, Path] = {}
+        self._far: dict[str, list[Path]] | None = None
+
+    def of(self, picture: Path) -> Path | None:
+        """The labels of a picture; None if it has none.
+
+        Raises:
+            BadFile: they are of another picture too.
+        """
+        found = next((one for one in map(self._file, self._places(picture)) if one), None)
+        if found is None and self._elsewhere:
+            far = [one for one in self._below(picture) if one not in self._taken]
+            found = far[0] if len(far) == 1 else None
+        if found is None:
+            return None
+        other = self._taken.setdefault(found, picture)
+        if other != picture:
+            raise BadFile(
+                f"{found} could be of {other} or {picture}; expected one picture of a name: move "
+                "the other one elsewhere"
+            )
+        return found
+
+    def without_picture(self) -> list[Path]:
+        """Other files of labels beside those that were taken."""
+        places = {path.parent for path in self._taken}
+        files = [one for place in sorted(places) for one in self._entries(place).values()]
+        return [one for one in files if one not in self._taken and _begins_with_label(one)]
+
+    def _places(self, picture: Path) -> Iterator[Path]:
+        """Where the labels of a picture may lie, the usual places first; without ending."""
+        parts = [part.lower() for part in picture.parts]
+        if "images" in parts:
+            last = len(parts) - 1 - parts[::-1].index("images")
+            above = Path(*picture.parts[:last])
+            yield entry_in(above, "labels").joinpath(*picture.parts[last + 1 :])
+        below = inside(picture, self._images)
+        labels = entry_in(self._folder, "labels")
+        yield from (picture, labels / below, self._folder / below)
+        yield from (labels / below.name, self._folder / below.name)
+
+    def _file(self, place: Path) -> Path | None:
+        return self._entries(place.parent).get(composed(place.stem))
+
+    def _entries(self, place: Path) -> dict[str, Path]:
+        """Text files of a folder by name, without ending; listed once."""
+        if place not in self._listed:
+            files = sorted(place.iterdir()) if place.is_dir() else []
+            self._listed[place] = {
+                composed(one.stem): one
+                for one in files
+                if one.suffix.lower() == ".txt" and not one.name.startswith(".") and one.is_file()
+            }
+        return self._listed[place]
+
+    def _below(self, picture: Path) -> Sequence[Path]:
+        """Files of the picture's name anywhere below the folder."""
+        if self._far is None:
+            self._far = defaultdict(list)
+            for path in files_below(self._folder, lambda one: one.suffix.lower() == ".txt"):
+                self._far[composed(path.stem)].append(path)
+        return self._far.get(composed(picture.stem), ())
+
+
+def _begins_with_label(path: Path) -> bool:
+    """Whether the first line is one of labels, as in neither a list of names nor a read-me."""
+    try:
+        words = next(iter(read_text(path, _LABELS).split("\n")), "").split()
+        return len([float(word) for word in words]) >= 5
+    except (BadFile, ValueError):
+        return False
+
+
+def objects_from_labels(
+    path: Path, classes: int, keypoints: int, counts: Counter[str]
+) -> Iterator[tuple[Corners, int]]:
+    """Corners (x1, y1, x2, y2 as fractions of the picture) and class number of each line.
 
     Args:
-        path: the file.
-        writer: has the classes; counts what was left out of lines.
-        keypoints: numbers after the first four are key points, no outline.
+        path: the label file.
+        classes: how many there are.
+        keypoints: numbers of key points behind each box; 0: lines of more than a box are outlines.
+        counts: gets ``outlines`` and ``keypoints``.
 
     Raises:
-        BadFile: a line is no label; named.
+        BadFile: a line is no label; names file and line.
     """
-    for number, line in enumerate(text_of(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path, _LABELS).splitlines(), 1):
         words = line.split()
         if not words:
             continue
@@ -37,42 +124,40 @@ def objects_of(
             if not math.isfinite(label):
                 raise ValueError("a class that is no number")
         except ValueError as error:
+            raise BadFile(f"{where}: {quoted(line)} is not a label; {_EXPECTED}") from error
+        if label != int(label) or not 0 <= label < classes:
             raise BadFile(
-                f"{where}: {quoted(line)} is not a label; expected class number, centre x, y, "
-                "width and height"
-            ) from error
-        if label != int(label) or not 0 <= label < len(writer.labels):
-            raise BadFile(
-                f"{where}: class {words[0]} is not one of the {len(writer.labels)} classes, 0 to "
-                f"{len(writer.labels) - 1}; correct it, or name all classes"
+                f"{where}: class {words[0]} is not one of the {classes} classes, 0 to "
+                f"{classes - 1}; correct it, or name all classes"
             )
-        yield _corners(values, where, writer, keypoints=keypoints), int(label)
+        yield _corners(values, where, keypoints, counts), int(label)
 
 
-def _corners(
-    values: Sequence[float], where: str, writer: CocoWriter, *, keypoints: bool
-) -> tuple[float, float, float, float]:
+def _corners(values: Sequence[float], where: str, keypoints: int, counts: Counter[str]) -> Corners:
     """x1, y1, x2, y2 as fractions; of an outline the box around it."""
     if not all(math.isfinite(one) for one in values):
         raise BadFile(f"{where}: a coordinate is not finite; correct it")
     count = len(values)
-    if count < 4 or count == 5:
-        what = "a detection with its score?" if count == 5 else "too few"
-        raise BadFile(
-            f"{where}: {count + 1} numbers ({what}); expected class number, centre x, y, width and "
-            "height"
-        )
-    outline = count > 4 and count % 2 == 0 and not keypoints
-    if any(abs(one) > _MOST_FRACTION for one in (values if outline else values[:4])):
+    is_outline = not keypoints and count >= 6 and count % 2 == 0
+    if not is_outline and count not in (4, 4 + keypoints):
+        what = "too few" if count < 4 else "no box, and no outline of x, y, x, y, ..."
+        if count == 5:
+            what = "a detection with its score?"
+        raise BadFile(f"{where}: {count + 1} numbers ({what}); {_EXPECTED}")
+    most = _MOST_OF_OUTLINE if is_outline else _MOST_FRACTION
+    if any(abs(one) > most for one in (values if is_outline else values[:4])):
+        what = "be of key points: say kpt_shape in data.yaml"
+        if any(abs(one) > _MOST_FRACTION for one in values):
+            what = "be in pixels: divide by its width and height"
         raise BadFile(
             f"{where}: {max(values, key=abs):g} is no fraction of the picture; the labels seem to "
-            "be in pixels: divide by its width and height"
+            f"{what}"
         )
-    if outline:
-        writer.counts["outlines"] += 1
+    if is_outline:
+        counts["outlines"] += 1
         x, y = values[::2], values[1::2]
         return min(x), min(y), max(x), max(y)
-    writer.counts["keypoints"] += count > 4
+    counts["keypoints"] += count > 4
     x_centre, y_centre, width, height = values[:4]
     return (
         x_centre - width / 2,
@@ -80,15 +165,3 @@ def _corners(
         x_centre + width / 2,
         y_centre + height / 2,
     )
-
-
-def text_of(path: Path) -> str:
-    """The text of a small file, UTF-8.
-
-    Raises:
-        BadFile: it cannot be read, or is no such text.
-    """
-    try:
-        return read_bytes(path, "a text file").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error

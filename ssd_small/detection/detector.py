@@ -117,7 +117,8 @@ class Detector:
         """Detect objects.
 
         Args:
-            pictures: one picture or several: a path, a numpy array ``[H, W, 3]`` uint8 (grey,
+            pictures: one picture or several: a path, a folder (its pictures by name; what is none
+                by its name is passed over), a numpy array ``[H, W, 3]`` uint8 (grey,
                 four channels and full-range uint16 are converted), a PIL image as it stands (a
                 path is turned by its EXIF orientation, a PIL image is not:
                 ``PIL.ImageOps.exif_transpose`` does it), a torch tensor ``[3, H, W]`` uint8, any

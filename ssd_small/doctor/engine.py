@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ..artefacts.sidecar import Sidecar, read_sidecar
+from ..artefacts.sidecar import Sidecar, find_sidecar, read_sidecar
 from ..detection.load import load
 from ..errors import MissingRequirement
+from ..requirements import require
 from ..runtimes.gpu import gpus
 from ..runtimes.tensorrt_module import MODULES
 from .environment import Finding, package_finding, plugin_finding
 
 
 def examine_engine(path: str | Path) -> list[Finding]:
-    """Whether an engine can run on this machine; where nothing speaks against it, it does.
+    """Whether an engine, or an ONNX file, can run here; where nothing speaks against it, it does.
 
     Raises:
-        BadFile: the engine or its sidecar is absent or damaged, or does not open.
+        BadFile: the file or its sidecar is absent or damaged, or does not open.
+        MissingRequirement: onnx, which reads an ONNX file, is not installed.
     """
     path = Path(path)
+    is_onnx = path.suffix.lower() == ".onnx" and find_sidecar(path) is None
+    findings = _of_onnx_file(path) if is_onnx else _of_engine(path)
+    if all(f.fine for f in findings):
+        findings.append(_opening(path))
+    return findings
+
+
+def _of_onnx_file(path: Path) -> list[Finding]:
+    require("onnx", "reading an ONNX file")
+    from ..artefacts.onnx_file import read_onnx
+
+    _, description = read_onnx(path)
+    known = Finding("ONNX file", True, f"{description.model}; what it describes is in it")
+    return [known, replace(package_finding("onnxruntime"), needed=True)]
+
+
+def _of_engine(path: Path) -> list[Finding]:
     sidecar = read_sidecar(path)
     built = f"{sidecar.target} {sidecar.target_version}, {sidecar.precision}"
     findings = [Finding("engine", True, f"{sidecar.description.model}, {built}; sidecar fits")]
@@ -30,8 +50,6 @@ def examine_engine(path: str | Path) -> list[Finding]:
     findings.append(package)
     if sidecar.target in MODULES:
         findings += _on_gpu(path, sidecar, package.fine)
-    if all(f.fine for f in findings):
-        findings.append(_opening(path))
     return findings
 
 

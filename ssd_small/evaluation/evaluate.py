@@ -18,6 +18,7 @@ from ..datasets.picture_files import image_paths
 from ..detection.detector import Detector
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.annotated import AnnotatedPicture, OtherPicture
+from ..pictures.reading import AbsentPicture
 from .coco_results import results_from_detections
 from .score import Scores, score
 from .voc_score import voc_score
@@ -54,8 +55,8 @@ class Evaluation:
             the annotated size).
         by_order: see :class:`ssd_small.datasets.classes.ClassMatch`.
         annotations: what was scored: the ground truth of the pictures that could be read.
-        unreadable, skipped: pictures left out, because their file could not be read, or is not the
-            picture that was annotated; file name and why.
+        unreadable, skipped: pictures left out, because their file could not be decoded, or because
+            there is none or it is not the picture that was annotated; file name and why.
         unscored: detections of classes that the annotations lack, which are not in ``results``.
         notes: a line for each thing a user should know of classes, file names and sizes.
     """
@@ -143,7 +144,7 @@ def evaluate(
     left_out: tuple[dict[str, SsdSmallError], dict[str, SsdSmallError]] = ({}, {})
     for place, error in faults.items():
         name = annotations.images[place]["file_name"]
-        left_out[isinstance(error, OtherPicture)][name] = error
+        left_out[isinstance(error, (AbsentPicture, OtherPicture))][name] = error
     scores = scorer(read, results) if annotations.annotated else None
     return Evaluation(
         *(scores, results, seconds, mismatches, match.by_order, read, *left_out),

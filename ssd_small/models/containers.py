@@ -29,8 +29,8 @@ COUNTER = "num_batches_tracked"
 ROOTS = frozenset(("base", "norm", "extras", "loc", "conf", "transforms", "pyramids"))
 #: parts of keys that wrappers put in: DDP, torch.compile, FSDP, activation checkpointing
 _WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
-#: counter of torch.optim.swa_utils.AveragedModel
-_AVERAGED = "n_averaged"
+#: counters of what averages: torch.optim.swa_utils, MMEngine, ema_pytorch
+_AVERAGED = frozenset(("n_averaged", "steps", "step", "initted"))
 #: names of averaged weights, and of dictionaries of tensors that are no weights
 _AVERAGE = re.compile(r"(?<![a-z])(ema|swa|avg|averaged?|shadow)(?![a-z])", re.IGNORECASE)
 _NO_WEIGHTS = re.compile(r"optim|sched|scaler|momentum|grad|criterion|loss", re.IGNORECASE)
@@ -70,13 +70,28 @@ def weights_from_content(content: object, path: Path) -> tuple[StateDict, Any]:
             raise BadFile(f"the record of checkpoint {path} is empty; take an undamaged copy")
         weights: Mapping[Any, Any] = content["state_dict"]
     else:
-        weights = content
+        weights = _without_current(content)
     found = {name: _state_from(value, path, name) for name, value in _candidates(weights).items()}
     if not found:
         raise refusal(path, f"it holds no dictionary of tensors ({_told(weights)})")
     name = _chosen(found, path)
     states = _networks(found[name], path)
     return states[_chosen(states, path)], record
+
+
+def _without_current(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """A checkpoint without the weights of the last step, where its ``state_dict`` is their average.
+
+    Lightning's WeightAveraging and MMEngine's EMAHook exchange the two when they save.
+    """
+    meta = content.get("meta")
+    if "averaging_state" in content:
+        current = "current_model_state"
+    elif isinstance(meta, Mapping) and "mmengine_version" in meta:
+        current = "ema_state_dict"
+    else:
+        return content
+    return {key: value for key, value in content.items() if key != current}
 
 
 def _candidates(content: Mapping[Any, Any], depth: int = 0) -> dict[str, Mapping[Any, Any]]:
@@ -150,7 +165,7 @@ def _networks(state: StateDict, path: Path) -> dict[str, StateDict]:
     for prefix, group in groups.items():
         if prefix not in networks:
             others |= {f"{prefix}.{key}" if prefix else key: v for key, v in group.items()}
-    others = {key: v for key, v in others.items() if key.rpartition(".")[2] != _AVERAGED}
+    others = {key: v for key, v in others.items() if key.rpartition(".")[2] not in _AVERAGED}
     if not networks:
         return {"": others}
     return {prefix: group | others for prefix, group in networks.items()}
@@ -189,7 +204,7 @@ def _chosen(found: dict[str, StateDict], path: Path) -> str:
     absent = (
         {_split(key)[1] for key in found[other] if not key.endswith(COUNTER)}
         - {_split(key)[1] for key in found[average]}
-        - {_AVERAGED}
+        - _AVERAGED
     )
     if absent:
         taken, reason = other, f"{_named(average)} lacks {len(absent)} of its tensors"

@@ -11,13 +11,20 @@ from pathlib import Path
 from ..errors import BadFile
 from ..requirements import require
 
-#: endings of JPEG, which every OpenCV reads; it knows no .jfif, but reads what is in it
-_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
-#: others of 8 or 16 bits that an OpenCV may have been built to read
-_OTHERS = (
-    *(".png", ".apng", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".avif"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".pam", ".ras", ".sr"),
-)
+#: endings of 8 and 16 bits by the one that OpenCV knows them by, and whose reader decodes them
+_ENDINGS = {
+    ".jpg": (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
+    ".png": (".png", ".apng"),
+    ".bmp": (".bmp", ".dib"),
+    ".tif": (".tif", ".tiff"),
+    ".webp": (".webp",),
+    ".gif": (".gif",),
+    ".jp2": (".jp2", ".j2k", ".j2c", ".jpc"),
+    ".avif": (".avif",),
+    ".ppm": (".ppm", ".pgm", ".pbm", ".pnm"),
+    ".pam": (".pam",),
+    ".ras": (".ras", ".sr"),
+}
 #: kinds of passed over files that are named
 _NAMED = 6
 
@@ -27,7 +34,8 @@ def image_suffixes() -> tuple[str, ...]:
     """Endings of the files that are taken from a folder: what this OpenCV reads."""
     cv2 = require("cv2", "reading images")
     # the question can be asked of writers alone without a file; what it writes, it reads
-    return (*_JPEG, *(end for end in _OTHERS if cv2.haveImageWriter(f"picture{end}")))
+    known = (end for end in _ENDINGS if cv2.haveImageWriter(f"picture{end}"))
+    return tuple(ending for end in known for ending in _ENDINGS[end])
 
 
 def is_image_name(path: Path) -> bool:
@@ -72,7 +80,7 @@ def list_images(paths: str | Path | Sequence[str | Path]) -> Listing:
             files.append(path)
             continue
         inside = sorted(one for one in path.iterdir() if not one.name.startswith("."))
-        found = [one for one in inside if is_image_name(one) and not one.is_dir()]
+        found = [one for one in inside if is_image_name(one) and one.is_file()]
         others = Counter(_kind(one) for one in inside if one not in set(found))
         if not found:
             there = ", ".join(f"{count} {kind}" for kind, count in others.most_common(_NAMED))
@@ -88,4 +96,6 @@ def list_images(paths: str | Path | Sequence[str | Path]) -> Listing:
 def _kind(path: Path) -> str:
     if path.is_dir():
         return "folder"
+    if path.exists() and not path.is_file():
+        return "device or pipe"
     return path.suffix.lower() or "without ending"

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import BadFile, UsageError
 from .annotated import AnnotatedPicture, read_annotated
+from .listing import list_images
 from .reading import Image, eight_bits, read_image
 
 ColorOrder = Literal["BGR", "RGB"]
@@ -30,12 +31,16 @@ _DECODING = tuple(threading.Lock() for _ in range(64))
 def each_picture(pictures: Any) -> Iterable[Any]:
     """The pictures in what a caller passed: one picture, or several in any iterable.
 
-    A path, a PIL image, an array of two or three dimensions and a tensor of at most three are one
-    picture; an array or tensor of four is a batch.
+    A folder is the pictures in it, in name order. Any other path, a PIL image, an array of two or
+    three dimensions and a tensor of at most three are one picture; an array or tensor of four is a
+    batch.
 
     Raises:
+        BadFile: a folder without pictures.
         UsageError: neither a picture nor an iterable of them.
     """
+    if isinstance(pictures, (str, Path)) and os.path.isdir(pictures):
+        return list_images(pictures).files
     if is_path(pictures) or _is_pil(pictures):
         return [pictures]
     if isinstance(pictures, np.ndarray) or _is_tensor(pictures):

@@ -1,4 +1,4 @@
-"""Reading image files: which there are, and their pixels."""
+"""Reading image files: their pixels, or why there are none."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ import numpy.typing as npt
 from ..errors import BadFile, UsageError
 from ..files import read_bytes
 from ..requirements import require
+from .tiff import kind_of_tiff
 
 Image = npt.NDArray[np.uint8]
 
 
-#: how PNG and TIFF files begin, which do not say how many of their 16 bits are in use
-_WIDE = (b"\x89PNG", b"II", b"MM")
+#: how PNG and TIFF files begin, which do not say how many of their 16 bits are in use, and PFM,
+#: whose floats would be cut to whole numbers
+_WIDE = (b"\x89PNG", b"II", b"MM", b"PF\n", b"Pf\n")
 _JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+#: so many zeros at the end of a file were put there by a file system, for what was never written
+_PADDING = 16
 #: where and how files of other kinds begin, in small letters, and what they are
 _OTHERS = (
     (4, b"ftyphei", "it is HEIC; convert it to JPEG or PNG"),
+    (4, b"ftyphev", "it is HEIC; convert it to JPEG or PNG"),
     (4, b"ftypmif1", "it is HEIF; convert it to JPEG or PNG"),
+    (4, b"ftypmsf1", "it is HEIF; convert it to JPEG or PNG"),
     (0, b"\x00\x00\x00\x0cjxl ", "it is JPEG XL; convert it to JPEG or PNG"),
     (0, b"\xff\x0a", "it is JPEG XL; convert it to JPEG or PNG"),
     (0, b"8bps", "it is a Photoshop file; save it as JPEG or PNG"),
@@ -34,6 +40,20 @@ _OTHERS = (
 )
 
 
+#: where and how files begin that not every OpenCV is built to read, and their ending
+_PERHAPS = (
+    (4, b"ftypavi", ".avif"),
+    (0, b"gif8", ".gif"),
+    (8, b"webp", ".webp"),
+    (4, b"jp  ", ".jp2"),
+    (0, b"\xff\x4f\xff\x51", ".jp2"),
+)
+
+
+class AbsentPicture(BadFile):
+    """There is no file."""
+
+
 def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
     """Decode an image file to ``[H, W, 3]`` uint8 BGR.
 
@@ -43,11 +63,12 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
     end marker, as long as nothing of the picture is missing.
 
     Raises:
-        BadFile: absent, empty, not an image, or one of floats or of few bits in 16.
+        AbsentPicture: there is no such file.
+        BadFile: empty, not an image, or one of floats or of few bits in 16.
     """
     cv2 = require("cv2", "reading images")
     if _is_absent(path):
-        raise BadFile(f"image {path} does not exist")
+        raise AbsentPicture(f"image {path} does not exist")
     content = read_bytes(Path(path), "an image file")
     flags = cv2.IMREAD_COLOR | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     flags |= cv2.IMREAD_ANYDEPTH if content.startswith(_WIDE) else 0
@@ -64,6 +85,8 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
         raise BadFile(f"cannot decode image {path}: {_why_not(cv2, content)}")
     if image.ndim == 2:  # as OpenCV 5 returns PFM
         image = image[:, :, None].repeat(3, axis=2)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise BadFile(f"cannot decode image {path}: {_has_samples(image)}")
     try:
         return np.asarray(eight_bits(image), np.uint8)
     except UsageError as error:
@@ -98,6 +121,10 @@ def _decoded(cv2: Any, content: bytes, flags: int) -> npt.NDArray[Any] | None:
     """The pixels; None if there are none."""
     if not content:
         return None
+    if content.startswith(_JPEG):
+        written = content.rstrip(b"\0")
+        # zeros are picture data too: enough of them would complete any picture
+        content = written if len(content) - len(written) >= _PADDING else content
     image: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if image is not None or not content.startswith(_JPEG) or content.endswith(_JPEG_END):
         return image
@@ -122,13 +149,27 @@ def _why_not(cv2: Any, content: bytes) -> str:
             return what
     if content.startswith(_JPEG) and not content.endswith(_JPEG_END):
         return "it is cut off before the picture ends; take a whole copy"
+    for offset, mark, ending in _PERHAPS:
+        if begin[offset:].startswith(mark) and not cv2.haveImageWriter(f"picture{ending}"):
+            return f"this OpenCV was built without {ending[1:].upper()}; convert it to JPEG or PNG"
     try:
-        depth = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
-        depth = None
-    if depth is not None:
-        return f"it has {depth.dtype} samples; convert it to 8 bits"
+        image = None
+    if image is not None:
+        return _has_samples(image)
+    if (kind := kind_of_tiff(content)) is not None:
+        return f"it is TIFF with {kind}, or damaged; convert it to 8-bit PNG"
     return "not an image, or damaged; expected JPEG, PNG, BMP, TIFF, WebP or the like"
+
+
+def _has_samples(image: npt.NDArray[Any]) -> str:
+    bits = 8 * image.dtype.itemsize
+    kind = {"f": "float", "i": "signed"}.get(image.dtype.kind, "unsigned")
+    return (
+        f"it has {bits}-bit {kind} samples ({image.dtype}, {image.min():g} to {image.max():g}); "
+        "convert it to 8 bits"
+    )
 
 
 def eight_bits(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,10 +16,37 @@ _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 def shown_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of a picture as people see it, turned by its EXIF orientation.
 
-    Pillow reads it off the file's head; what it cannot read, or without it, is decoded.
+    Raises:
+        BadFile: the file cannot be read.
+    """
+    return _sizes(path)[0]
+
+
+def size_of_boxes(
+    path: str | Path, corners: Sequence[tuple[float, float, float, float]]
+) -> tuple[int, int]:
+    """(height, width) of the frame that boxes in pixels are of, where nothing says it.
+
+    That is the picture as people see it, unless x1, y1, x2, y2 only fit it as it is stored.
 
     Raises:
         BadFile: the file cannot be read.
+    """
+    shown, stored = _sizes(path)
+    return stored if _fit(stored, corners) and not _fit(shown, corners) else shown
+
+
+def _fit(size: tuple[int, int], corners: Sequence[tuple[float, float, float, float]]) -> bool:
+    """Whether boxes end in a picture of (height, width); tools round, some count the last pixel."""
+    height, width = size
+    return all(x2 <= width + 1 and y2 <= height + 1 for _, _, x2, y2 in corners)
+
+
+def _sizes(path: str | Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) as people see it, and as it is stored.
+
+    Pillow reads them off the file's head. What lies on its side is decoded, for the decoder does
+    not turn every format (not AVIF); so is what Pillow cannot read, or all without it.
     """
     if find_spec("PIL") is not None:
         from PIL import Image
@@ -28,10 +56,10 @@ def shown_size(path: str | Path) -> tuple[int, int]:
                 # of huge pictures and odd tags, which the decoder judges when pixels are wanted
                 warnings.simplefilter("ignore")
                 with Image.open(path) as picture:
-                    width, height = picture.size
-                    turned = picture.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
-            return (width, height) if turned else (height, width)
+                    size = picture.height, picture.width
+                    if picture.getexif().get(_ORIENTATION) not in _ON_ITS_SIDE:
+                        return size, size
         except Exception:  # damaged files raise whatever their format's reader stumbles on
             pass
-    height, width = read_image(path).shape[:2]
-    return height, width
+    shown, stored = (read_image(path, apply_orientation=turn).shape for turn in (True, False))
+    return (shown[0], shown[1]), (stored[0], stored[1])

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -22,10 +20,13 @@ from .dataset import Sample
 from .matching import Targets, match
 from .overlaps import GroupedPriors
 from .sampling import EpochSampler, SampleKey
+from .unnamed_memory import SentArrays
 
 TrainingBatch = tuple[Tensor, Targets]
 #: pictures that cannot be read, by place in the data set, with why
 Unreadable = dict[int, SsdSmallError]
+#: what to do where processes cannot work
+_ADVICE = "pass --workers 0, or give the container more of it (docker run --shm-size 1g)"
 
 
 @dataclass(eq=False)
@@ -39,24 +40,33 @@ class _Example:
 
 @dataclass(eq=False)
 class _Batch:
-    """What a process hands over: tensors, or arrays where shared memory has no room for them."""
+    """What is handed over: the batch, or what a worker process sent of it."""
 
-    images: Tensor | npt.NDArray[np.float32]
-    loc: Tensor | npt.NDArray[np.float32]
-    labels: Tensor | npt.NDArray[np.int64]
+    content: TrainingBatch | SentArrays
     unreadable: Unreadable
 
     def tensors(self) -> TrainingBatch:
-        """The batch, whichever way it came."""
-        images, loc, labels = map(torch.as_tensor, (self.images, self.loc, self.labels))
+        """The batch, whichever way it came.
+
+        Raises:
+            MissingRequirement: the process that sent it is gone.
+        """
+        if not isinstance(self.content, SentArrays):
+            return self.content
+        try:
+            images, loc, labels = map(torch.from_numpy, self.content.arrays())
+        except (OSError, EOFError) as error:
+            raise _ended("its batch went with it") from error
         return images, Targets(loc, labels)
 
-    def pin_memory(self) -> _Batch:
-        """In page-locked memory; the loader calls it."""
-        images, loc, labels = (
-            torch.as_tensor(one).pin_memory() for one in (self.images, self.loc, self.labels)
-        )
-        return _Batch(images, loc, labels, self.unreadable)
+    def pin_memory(self) -> _Batch | SsdSmallError:
+        """In page-locked memory; the loader calls it, in a thread that an error would end."""
+        try:
+            images, targets = self.tensors()
+        except MissingRequirement as error:
+            return error
+        pinned = Targets(targets.loc.pin_memory(), targets.labels.pin_memory())
+        return _Batch((images.pin_memory(), pinned), self.unreadable)
 
 
 class _Matched(Dataset[_Example | SsdSmallError]):
@@ -113,17 +123,16 @@ def _collate(examples: list[_Example | SsdSmallError]) -> _Batch | SsdSmallError
     images = torch.stack([one.image for one in sound])
     targets = Targets.stack([one.targets for one in sound])
     unreadable = {k: error for one in sound for k, error in one.unreadable.items()}
-    parts = (images, targets.loc, targets.labels)
-    if get_worker_info() is not None:
-        try:
-            for part in parts:
-                part.share_memory_()  # type: ignore[no-untyped-call]
-        except RuntimeError:
-            # No room in /dev/shm, of which containers have little. Left to the queue's own thread,
-            # the batch would be lost there and waited for without end; arrays go through the pipe.
-            arrays = (images.numpy(), targets.loc.numpy(), targets.labels.numpy())
-            return _Batch(*arrays, unreadable)
-    return _Batch(*parts, unreadable)
+    if get_worker_info() is None:
+        return _Batch((images, targets), unreadable)
+    try:
+        sent = SentArrays([one.numpy() for one in (images, targets.loc, targets.labels)])
+    except OSError as error:
+        return MissingRequirement(
+            f"no memory for a batch of {len(sound)} pictures in a data loading process "
+            f"({error.strerror or error}); {_ADVICE}"
+        )
+    return _Batch(sent, unreadable)
 
 
 def _start_worker(number: int) -> None:
@@ -199,10 +208,6 @@ def training_batches(
     )
 
 
-#: what to do where processes cannot work
-_ADVICE = "pass --workers 0, or give the container more of it (docker run --shm-size 1g)"
-
-
 def _batches(
     loader: DataLoader[_Example | SsdSmallError],
     skips: int,
@@ -220,14 +225,21 @@ def _batches(
                         raise error
                     skipped(index, error)
             yield batch.tensors()
-    except RuntimeError as error:
+        return
+    except RuntimeError as fault:
         # torch names a worker that is gone in no other way
-        if "DataLoader worker" not in str(error):
+        reason = str(fault).partition("\n")[0]
+        if "DataLoader worker" not in reason:
             raise
-        raise MissingRequirement(
-            f"a data loading process was ended ({str(error).splitlines()[0]}); it ran out of "
-            f"memory or of shared memory: {_ADVICE}"
-        ) from error
+    # not from the error: its frames would keep the other processes
+    raise _ended(reason)
+
+
+def _ended(reason: str) -> MissingRequirement:
+    return MissingRequirement(
+        f"a data loading process was ended ({reason}); it ran out of memory or of shared memory: "
+        f"{_ADVICE}"
+    )
 
 
 def _received(

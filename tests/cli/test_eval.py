@@ -244,13 +244,42 @@ def test_the_rest_is_scored_where_a_picture_cannot_be_read(
     assert {entry["image_id"] for entry in json.loads(found.read_text())} <= {
         alone["images"][0]["id"]
     }
-    # one that is not there is one that cannot be read; none at all is a wrong folder
+    # so does one that is not there; none at all is a wrong folder
     (folder / names[0]).unlink()
     saved(truth)
     outcome = call(*run, "--images", folder)
     outcome.fails(4, "1 of 2 images could not be read")
-    assert outcome.json["unreadable"] == [names[0]]
+    report = outcome.json
+    assert (report["unreadable"], report["skipped"], report["images"]) == ([], [names[0]], 1)
+    assert report["metrics"] == expected["metrics"]
     call(*run, "--images", tmp_path).fails(4, "pass the right --images")
+
+
+def test_a_picture_is_seen_in_the_frame_in_which_it_was_annotated(
+    call, engine, pictures, truth, saved, tmp_path
+):
+    """Pixels as they are stored are annotated here, and viewers are told to turn them."""
+    images = pytest.importorskip("PIL.Image", reason="needs Pillow")
+    results = []
+    for tag in (None, 6, 8):
+        folder = tmp_path / str(tag)
+        folder.mkdir()
+        exif = images.Exif()
+        if tag is not None:
+            exif[0x0112] = tag
+        for image in truth["images"]:
+            with images.open(pictures / image["file_name"]) as picture:
+                stored = picture.convert("RGB")
+            stored.save((folder / image["file_name"]).with_suffix(".png"), exif=exif)
+        renamed = [
+            one | {"file_name": one["file_name"].replace(".jpg", ".png")} for one in truth["images"]
+        ]
+        where = ("--annotations", saved(truth | {"images": renamed}), "--images", folder)
+        saving = ("--save-detections", tmp_path / f"{tag}.json")
+        outcome = call("eval", "--engine", engine, *where, *saving, "--json").fits()
+        assert outcome.json["size_mismatches"] == 0
+        results.append(json.loads((tmp_path / f"{tag}.json").read_text()))
+    assert results[0] == results[1] == results[2] != []
 
 
 def test_another_picture_than_the_annotated_one_is_skipped(call, engine, pictures, truth, saved):

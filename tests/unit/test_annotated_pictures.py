@@ -11,7 +11,6 @@ import pytest
 cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
 PilImage = pytest.importorskip("PIL.Image", reason="needs Pillow")
 
-from ssd_small.errors import BadFile  # noqa: E402
 from ssd_small.pictures.annotated import (  # noqa: E402
     AnnotatedPicture,
     OtherPicture,
@@ -81,56 +80,3 @@ def test_another_picture_is_refused_with_both_sizes(tmp_path: Path) -> None:
     path = tagged(tmp_path / "a.png", 1)
     with pytest.raises(OtherPicture, match=r"a\.png is 40x24 but annotated as 31x30"):
         read_annotated(path, (30, 31))
-
-
-@pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("size", [(64, 48), (61, 45)])
-def test_a_jpeg_may_lack_its_end_but_nothing_of_the_picture(
-    tmp_path: Path, progressive: bool, size: tuple[int, int]
-) -> None:
-    pixels = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), np.uint8)
-    path = tmp_path / "a.jpg"
-    PilImage.fromarray(pixels).save(path, progressive=progressive)
-    content, whole = path.read_bytes(), read_image(path)
-    for missing in (1, 2):
-        path.write_bytes(content[:-missing])
-        assert np.array_equal(read_image(path), whole)
-        assert np.array_equal(cv2.imread(str(path)), whole)
-    for missing in (8, len(content) // 3, len(content) // 2):
-        path.write_bytes(content[:-missing])
-        with pytest.raises(BadFile, match=r"cut off before the picture ends"):
-            read_image(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "word"),
-    [
-        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "it is HEIC"),
-        ("a.jpg", b"\n<!DOCTYPE html><html>", "it is a web page"),
-        ("b.jpg", b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
-        ("a.svg", b'<svg xmlns="http://www.w3.org/2000/svg">', "no pixels"),
-        ("a.png", b"", "it is empty"),
-        ("a.jxl", b"\xff\x0a" + bytes(20), "JPEG XL"),
-    ],
-)
-def test_what_a_file_is_instead_is_said(
-    tmp_path: Path, name: str, content: bytes, word: str
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(BadFile, match=word):
-        read_image(tmp_path / name)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int16])
-def test_samples_of_another_type_are_named(tmp_path: Path, dtype: type) -> None:
-    path = tmp_path / "a.tif"
-    assert cv2.imwrite(str(path), np.full((8, 9, 3), 77, dtype))
-    with pytest.raises(BadFile, match=np.dtype(dtype).name):
-        read_image(path)
-
-
-def test_names_that_no_file_can_have_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match="File name too long"):
-        read_image(tmp_path / ("x" * 300 + ".jpg"))
-    with pytest.raises(BadFile, match="does not exist"):
-        read_image(tmp_path / "no.jpg")

@@ -154,6 +154,31 @@ def test_averaged_weights_are_taken_where_they_are_whole_and_it_is_said(
     assert [words in str(one.message) for one in caught] == [True]
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        # Lightning's WeightAveraging
+        {"current_model_state": OTHER, "averaging_state": {"n_averaged": torch.tensor(5)}},
+        # MMEngine's EMAHook
+        {
+            "ema_state_dict": {"steps": torch.tensor(5), **_with("module.", OTHER)},
+            "meta": {"mmengine_version": "0.10.7"},
+        },
+    ],
+)
+def test_an_average_that_was_saved_as_the_state_dict_is_not_replaced_by_the_last_step(
+    beside: State,
+) -> None:
+    found, _ = weights_from_content({"state_dict": STATE, **beside}, HERE)
+    assert _same(found)
+
+
+def test_counters_of_averages_are_no_weights() -> None:
+    # as ema_pytorch's EMA writes them
+    counters = {"initted": torch.tensor([True]), "step": torch.tensor([4])}
+    assert _same(weights_from_content({**_with("ema_model."), **counters}, HERE)[0])
+
+
 def test_nothing_is_said_where_there_is_no_choice() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

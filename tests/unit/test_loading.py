@@ -168,15 +168,27 @@ def test_one_more_than_may_be_unreadable_ends_it(workers: int) -> None:
         list(stream)
 
 
-def test_batches_come_without_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container whose /dev/shm is full; the processes inherit the refusal."""
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the system has no such memory")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_no_memory_for_a_batch_of_a_process_is_said(
+    monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """Of no process, nothing is asked."""
 
-    def refuse(tensor: torch.Tensor) -> torch.Tensor:
-        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+    def refuse(*arguments: object) -> int:
+        raise OSError(12, "Cannot allocate memory")
 
     expected = batches(0)
-    monkeypatch.setattr(torch.Tensor, "share_memory_", refuse)
-    assert_equal(batches(2), expected)
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    if not workers:
+        assert_equal(batches(0), expected)
+        return
+    with pytest.raises(MissingRequirement) as caught:
+        batches(workers)
+    message = caught.value.command_line
+    assert "no memory for a batch of 4 pictures" in message
+    assert "Cannot allocate memory" in message
+    assert "--workers 0" in message
 
 
 def test_no_memory_for_the_locks_of_processes_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,6 +218,27 @@ def test_a_worker_that_is_killed_is_said_so() -> None:
         list(stream)
     assert "\n" not in str(caught.value)
     assert signal.getsignal(signal.SIGCHLD) is handler
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_process_that_is_killed_with_unread_batches_ends_the_run(workers: int) -> None:
+    """Nothing of a batch may be waited for that its process cannot send any more."""
+    # 1.1 MB each: no pipe takes that much before it is read
+    transform = training_transform(Preprocessing(150, 150))
+    sampler = EpochSampler(7, 4, 3, iterations=50)
+    stream = training_batches(Pictures(), transform, PRIORS, sampler, workers=workers)
+    next(stream)
+    # the processes are two batches ahead by then
+    time.sleep(1)
+    # the first of them has the next batch
+    first = min(torch.multiprocessing.active_children(), key=lambda one: one.pid)
+    os.kill(first.pid, signal.SIGKILL)
+    started = time.monotonic()
+    with pytest.raises(MissingRequirement, match="data loading process was ended"):
+        list(stream)
+    # torch looks after its processes every 5 s
+    assert time.monotonic() - started < 30
+    assert torch.multiprocessing.active_children() == []
 
 
 def test_workers_end_with_the_loop() -> None:

@@ -153,7 +153,7 @@ def test_what_is_not_there_is_said_with_what_is(devkit: Path, tmp_path: Path) ->
         read_ground_truth(devkit)
     with pytest.raises(BadFile, match=rf"lies in a devkit: pass {devkit}"):
         read_ground_truth(devkit / "VOC2007", BOTH)
-    (devkit / "VOC2007" / "ImageSets" / "Main" / "test.txt").write_bytes(b"\xff\xfe")
+    (devkit / "VOC2007" / "ImageSets" / "Main" / "test.txt").write_bytes(b"\xff\xe9")
     with pytest.raises(BadFile, match=r"test\.txt is not UTF-8"):
         read_ground_truth(devkit, [("2007", "test")])
     (devkit / "VOC2007" / "ImageSets" / "Main" / "test.txt").write_text("c\nd\n")

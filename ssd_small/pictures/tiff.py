@@ -1,0 +1,65 @@
+"""What a TIFF file says of its samples: why a codec does not read them."""
+
+from __future__ import annotations
+
+import struct
+
+_BITS, _COMPRESSION, _SAMPLE_FORMAT = 258, 259, 339
+#: types of fields with whole numbers: bytes and how struct names them
+_WHOLE = {1: (1, "B"), 3: (2, "H"), 4: (4, "I"), 16: (8, "Q")}
+_FORMATS = {1: "unsigned", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
+#: compressions that codecs are often built without
+_COMPRESSIONS = {
+    34887: "LERC",
+    34925: "LZMA",
+    50000: "Zstandard",
+    50001: "WebP",
+    33003: "JPEG 2000",
+    33005: "JPEG 2000",
+    34712: "JPEG 2000",
+}
+
+
+def kind_of_tiff(content: bytes) -> str | None:
+    """Such as ``64-bit complex samples`` or ``Zstandard compression``, of the first picture.
+
+    None where a file is no TIFF, is damaged, or has 8 or 16 bits compressed as usual.
+    """
+    try:
+        fields = _fields(content)
+    except (struct.error, KeyError):
+        return None
+    (compression,) = fields.get(_COMPRESSION, (1,))[:1] or (1,)
+    if compression in _COMPRESSIONS:
+        return f"{_COMPRESSIONS[compression]} compression"
+    bits = max(fields.get(_BITS, (1,)), default=1)
+    kind = _FORMATS.get(max(fields.get(_SAMPLE_FORMAT, (1,)), default=1), "undefined")
+    if kind == "unsigned" and bits in (8, 16):
+        return None
+    return f"{bits}-bit {kind} samples"
+
+
+def _fields(content: bytes) -> dict[int, tuple[int, ...]]:
+    """The first directory's fields that hold whole numbers.
+
+    Raises:
+        struct.error, KeyError: that is not TIFF, or not whole.
+    """
+    order = {b"II": "<", b"MM": ">"}[content[:2]]
+    version = struct.unpack_from(f"{order}H", content, 2)[0]
+    # the classic form, and BigTIFF with 8 bytes for counts and places
+    place, count, start, size = {42: ("I", "H", 4, 12), 43: ("Q", "Q", 8, 20)}[version]
+    (directory,) = struct.unpack_from(f"{order}{place}", content, start)
+    (entries,) = struct.unpack_from(f"{order}{count}", content, directory)
+    first = directory + struct.calcsize(f"{order}{count}")
+    fields: dict[int, tuple[int, ...]] = {}
+    for at in range(first, first + min(entries, 1000) * size, size):
+        tag, kind, number = struct.unpack_from(f"{order}HH{place}", content, at)
+        if kind not in _WHOLE or tag not in (_BITS, _COMPRESSION, _SAMPLE_FORMAT):
+            continue
+        width, letter = _WHOLE[kind]
+        value = at + 4 + struct.calcsize(f"{order}{place}")
+        if number * width > struct.calcsize(f"{order}{place}"):
+            (value,) = struct.unpack_from(f"{order}{place}", content, value)
+        fields[tag] = struct.unpack_from(f"{order}{min(number, 16)}{letter}", content, value)
+    return fields
