@@ -76,6 +76,7 @@ class _LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; click would end a closed pipe with exit 1."""
+        _check_working_folder()
         try:
             with _notes_as_lines():
                 return super().invoke(ctx)
@@ -141,6 +142,18 @@ def main(arguments: list[str] | None = None) -> None:
         _print_error(f"{error}; {advice}")
         _forget_output()
         sys.exit(BadFile.exit_code)
+
+
+def _check_working_folder() -> None:
+    """Refuse a folder that is gone: libraries fail in it while they load, with words of their own.
+
+    Raises:
+        BadFile: it was deleted.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise BadFile("the working folder was deleted; go to one that is there (cd)") from error
 
 
 def _print_any_name() -> None:
