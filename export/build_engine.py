@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..artefacts.build_options import BuildOptions, BuildProgress, Target
 from ..artefacts.description import Description
+from ..artefacts.outputs import check_outputs
 from ..artefacts.sidecar import Sidecar, sidecar_path
 from ..errors import UsageError
-from ..files import check_writable
 
 
 def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> Target:
@@ -46,6 +46,12 @@ def default_engine_path(onnx_path: str | Path, target: str, precision: str) -> P
     return onnx_path.with_name(f"{onnx_path.stem}.{target}.{precision}.engine")
 
 
+def built_files(output: Path, options: BuildOptions) -> list[Path]:
+    """What a build writes: engine, sidecar, and the kernel timings if it is to keep them."""
+    timings = [options.timing_cache] if options.timing_cache else []
+    return [output, sidecar_path(output), *timings]
+
+
 def build_engine(
     onnx_path: str | Path,
     output: str | Path,
@@ -63,14 +69,14 @@ def build_engine(
         description: of the network, where such a tool has dropped the file's own.
 
     Raises:
+        UsageError: what is to be written is the ONNX file, by whatever name.
         BadFile: the ONNX file is not of this tool.
         MissingRequirement: the target is not installed or cannot run here.
         CheckFailed: the engine is not in the precision asked for.
         OutputError: the engine or its sidecar cannot be written; said before the long work.
     """
     onnx_path, output = Path(onnx_path), Path(output)
-    for path in (output, sidecar_path(output)):
-        check_writable(path)
+    check_outputs(built_files(output, options), [onnx_path])
     if options.target == "onnxruntime":
         from .target_onnxruntime import build
 

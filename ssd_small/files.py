@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import BadFile, OutputError
 
@@ -19,22 +20,34 @@ from .errors import BadFile, OutputError
 def atomic_output(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well.
 
+    A symbolic link stays, and the file that it leads to is replaced. The permissions of a file
+    that is replaced stay as well.
+
     Raises:
         OutputError: the folder or file cannot be written, or the disk is full; nothing is left
             behind and an older file stays whole.
     """
     check_writable(path)
-    temporary = _temporary_in(path.parent)
+    target = behind_links(path)
+    temporary = _temporary_in(target.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        os.replace(temporary, target)
     except OSError as error:
-        if error.filename and Path(error.filename) not in (temporary, path, path.parent):
+        own = (temporary, path, path.parent, target, target.parent)
+        if error.filename and Path(error.filename) not in own:
             raise
         raise output_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def behind_links(path: Path) -> Path:
+    """What is written when ``path`` is: the end of its symbolic links, there or not yet."""
+    return Path(os.path.realpath(path))
 
 
 def check_writable(path: Path, option: str = "--output") -> None:
@@ -44,15 +57,19 @@ def check_writable(path: Path, option: str = "--output") -> None:
     removed: a folder can refuse files whose permissions allow them, as those of /proc do.
 
     Raises:
-        OutputError: it is a folder or a device, or its folder cannot be made or written to.
+        OutputError: it is a folder, a device, a pipe, an open stream of this process, a loop of
+            links or write-protected, or its folder cannot be made or written to.
     """
     try:
+        target = behind_links(path)
+        if target.is_symlink():
+            raise OutputError(f"cannot write {path}: its links lead in circles; name a file")
         if path.is_dir():
             raise OutputError(f"cannot write {path}: it is a folder; name a file")
-        if path.exists() and not path.is_file():
-            raise OutputError(f"cannot write {path}: it is a device or pipe; name a file")
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-    except OSError as error:
+        if path.exists():
+            _check_replaceable(path, target, option)
+        folder = next(parent for parent in target.parents if parent.exists())
+    except (OSError, ValueError) as error:
         raise output_error(path, error) from error
     if not folder.is_dir():
         raise OutputError(f"cannot write {path}: {folder} is a file; choose another {option}")
@@ -70,15 +87,45 @@ def check_writable(path: Path, option: str = "--output") -> None:
             trial.unlink()
 
 
+def _check_replaceable(path: Path, target: Path, option: str) -> None:
+    """Refuse what a regular file must not take the place of."""
+    kind = not_a_file(path.stat().st_mode)
+    if kind is not None:
+        raise OutputError(f"cannot write {path}: it is {kind}; name a file")
+    # also by /dev/stdout: a new file in its place would never see what is printed
+    for stream in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(stream)):
+                raise OutputError(
+                    f"cannot write {path}: standard output or error goes there; choose another "
+                    f"{option}"
+                )
+    # root may write to everything, but has not said that it wants to
+    unprotected = stat.S_IMODE(target.stat().st_mode) & 0o222
+    if not unprotected or not os.access(target, os.W_OK):
+        raise OutputError(
+            f"cannot write {path}: it is write-protected; choose another {option}, or make it "
+            "writable (chmod u+w)"
+        )
+
+
+def not_a_file(mode: int) -> str | None:
+    """What something is that is no regular file, by its ``st_mode``; None for a file."""
+    if stat.S_ISREG(mode):
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
+
+
 def _temporary_in(folder: Path) -> Path:
     return folder / f".ssd-small-{secrets.token_hex(4)}.part"
 
 
-def output_error(path: Path, error: OSError) -> OutputError:
-    """The one-line form of a failed write."""
-    too_long = error.errno == errno.ENAMETOOLONG
+def output_error(path: Path, error: OSError | ValueError) -> OutputError:
+    """The one-line form of a failed write; a ValueError is one of the name (a NUL in it)."""
+    code, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
+    too_long = code == errno.ENAMETOOLONG
     advice = "choose a shorter name" if too_long else "free space or choose another --output"
-    return OutputError(f"cannot write {path}: {error.strerror or error}; {advice}")
+    return OutputError(f"cannot write {path}: {reason}; {advice}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -140,10 +187,11 @@ def read_bytes(path: Path, expected: str) -> bytes:
     """Content of a file; ``expected`` says what it should have been.
 
     Raises:
-        BadFile: absent or unreadable.
+        BadFile: absent, unreadable, or no regular file.
     """
     try:
-        return path.read_bytes()
+        with open_file(path) as stream:
+            return stream.read()
     except ValueError as error:  # a NUL in the name
         raise BadFile(f"cannot read {str(path)!r}: {error}; expected {expected}") from error
     except OSError as error:
@@ -152,10 +200,43 @@ def read_bytes(path: Path, expected: str) -> bytes:
         ) from error
 
 
+def open_file(path: Path) -> BinaryIO:
+    """A regular file, open for reading in bytes.
+
+    A named pipe that nobody writes to would be waited for, and a device may never end. The pipe
+    that a shell makes of ``<(...)`` is read as well.
+
+    Raises:
+        OSError: absent, unreadable, or a folder, device, pipe or socket.
+    """
+    # not by a look before: opening a pipe blocks, and a name can lead elsewhere a moment later
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "not a file but a socket or device", str(path)) from error
+        raise
+    kind = not_a_file(os.fstat(descriptor).st_mode)
+    if _is_inherited_pipe(path, descriptor):
+        os.set_blocking(descriptor, True)
+    elif kind is not None:
+        os.close(descriptor)
+        if kind == "a folder":
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise OSError(errno.EINVAL, f"not a file but {kind}", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def _is_inherited_pipe(path: Path, descriptor: int) -> bool:
+    """Whether it is a pipe without a name of its own: ``<(...)`` of a shell, or ``/dev/stdin``."""
+    is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    return is_pipe and not behind_links(path).exists()
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

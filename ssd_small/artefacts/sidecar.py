@@ -10,7 +10,7 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import BadFile, quoted
-from ..files import atomic_output, json_bytes, sha256_of
+from ..files import atomic_output, behind_links, json_bytes, sha256_of
 from .build_options import BuildOptions
 from .build_record import (
     BatchRange,
@@ -170,7 +170,9 @@ def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]
         OutputError: one of the two cannot be written; nothing is left behind and an older pair
             stays whole.
     """
-    with atomic_output(path) as engine, atomic_output(sidecar_path(path)) as side:
+    # through a link the two belong to the file that it leads to, unless one lies beside the link
+    side_path = find_sidecar(path) or sidecar_path(behind_links(path))
+    with atomic_output(path) as engine, atomic_output(side_path) as side:
 
         def take(sidecar: Sidecar) -> None:
             side.write_bytes(json_bytes(sidecar.to_dict()))

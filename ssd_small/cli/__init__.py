@@ -72,6 +72,7 @@ class _LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; click would end a broken pipe with exit 1 and no word."""
+        _check_working_folder()
         try:
             with _notes_as_lines():
                 return super().invoke(ctx)
@@ -136,6 +137,18 @@ def main(arguments: list[str] | None = None) -> None:
         _print_error(f"{error}; {advice}")
         _forget_output()
         sys.exit(BadFile.exit_code)
+
+
+def _check_working_folder() -> None:
+    """Refuse a folder that is gone: libraries fail in it while they load, with words of their own.
+
+    Raises:
+        BadFile: it was deleted.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise BadFile("the working folder was deleted; go to one that is there (cd)") from error
 
 
 def _print_error(message: str) -> None:

@@ -16,7 +16,7 @@ from ..artefacts.build_options import (
     Precision,
     Target,
 )
-from ..errors import BadFile, UsageError
+from ..errors import BadFile
 from .options import FILE, counted, json_option, print_json
 
 if TYPE_CHECKING:
@@ -92,14 +92,19 @@ def command(
     A tensorrt-rtx engine can be built without a GPU; a tensorrt engine is for the GPU it is
     built on.
     """
-    from ..export.build_engine import build_engine, default_engine_path, resolve_target
+    from ..artefacts.outputs import check_outputs
+    from ..export.build_engine import (
+        build_engine,
+        built_files,
+        default_engine_path,
+        resolve_target,
+    )
     from ..requirements import require
 
     target = resolve_target(options.pop("target"), options["compute_capabilities"])
     build_options = BuildOptions(target=target, **options)
     output = output or default_engine_path(onnx_file, target, build_options.precision)
-    if output.resolve() == onnx_file.resolve():
-        raise UsageError(f"--output {output} would overwrite the ONNX file; name another file")
+    check_outputs(built_files(output, build_options), [onnx_file, described])
     require("onnx", "building an engine")
     from ..artefacts.description_file import read_description
 

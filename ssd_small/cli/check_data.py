@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,17 +50,16 @@ def command(
     and leaves out what cannot be used: boxes without area or outside of their picture, second
     copies, pictures that are missing or unreadable.
     """
+    from ..artefacts.outputs import check_outputs
     from ..datasets.check_copies import find_in_both, find_missing_classes, note_copies
     from ..datasets.findings import Findings
     from ..datasets.near_duplicates import can_compare
     from ..datasets.picture_checks import note_unlisted
-    from ..files import check_writable
 
     _check_options(images, sets, val_annotations, val_images, val_sets)
     require("cv2", "reading images")
     if fixed is not None:
-        _check_output(fixed, (annotations, val_annotations))
-        check_writable(fixed, "--fix")
+        check_outputs([fixed], [annotations, images, val_annotations, val_images], "--fix")
     compare = can_compare()
     check = _check(annotations, images, sets, compare)
     findings = Findings()
@@ -111,20 +109,6 @@ def _check_options(
             raise UsageError("--val-images and --val-sets need --val-annotations")
     elif (val_images is None) == (val_sets is None):
         raise UsageError("--val-annotations needs --val-images DIR, or --val-sets")
-
-
-def _check_output(fixed: Path, inputs: Sequence[Path | None]) -> None:
-    """Refuse to write over what is read: annotations, a file of a folder of sets, a picture."""
-    from ..pictures.listing import is_image_name
-
-    if not fixed.exists():
-        return
-    whole = fixed.resolve()
-    # in a folder of sets these lie deeper; what stands at its top was not read
-    places = (whole, *whole.parents[1:])
-    read = any(path is not None and path.resolve() in places for path in inputs)
-    if read or is_image_name(fixed):
-        raise UsageError(f"--fix {fixed} is a file that is checked; name another one")
 
 
 def _check(path: Path, images: Path | None, sets: Any, compare: bool) -> DataCheck:

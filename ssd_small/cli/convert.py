@@ -90,19 +90,21 @@ def convert(
     import json
 
     from ..artefacts.labels import read_labels
+    from ..artefacts.outputs import check_outputs
     from ..datasets.csv_boxes import coco_from_csv
     from ..datasets.voc import coco_from_voc
     from ..datasets.yolo import coco_from_yolo
-    from ..files import check_writable, write_bytes
+    from ..files import write_bytes
 
     if kind != "voc" and (zero_based or keep_difficult):
         option = "--zero-based" if zero_based else "--keep-difficult"
         raise UsageError(f"{option} is for --from voc, not {kind}; leave it out")
     if kind == "csv" and split is not None:
         raise UsageError("--split is for folders, not --from csv; leave it out")
-    check_writable(output)
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"--output {output} would overwrite its source; choose another name")
+    # what a CSV file or a data.yaml names lies beside it, and is no JSON
+    named = source.is_file() and output.suffix.lower() != ".json"
+    beside = source.parent if named else None
+    check_outputs([output], [source, beside, images, labels])
     names = read_labels(labels) if labels else None
     if kind == "voc":
         made = coco_from_voc(

@@ -63,6 +63,7 @@ def command(
     picture is done; one that cannot be read is a line with "image" and "error", and "best_score"
     is there where nothing has the score asked for.
     """
+    from ..artefacts.sidecar import sidecar_path
     from ..pictures.listing import list_images
     from ..requirements import require
 
@@ -77,7 +78,9 @@ def command(
     paths = listing.files
     if passed_over := listing.note():
         note(f"note: {passed_over}")
-    targets = _targets(paths, output)
+    beside = sidecar_path(engine) if engine is not None else None
+    read = (engine, beside, network["weights"], network["labels"], config)
+    targets = _targets(paths, output, read)
     running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
     opened = open_detector(engine, network, None, threads, **running, experiment=experiment)
     with opened as detector:
@@ -141,11 +144,14 @@ def _draw(outcome: Outcome, found: PictureDetections, target: Path) -> None:
     save_picture(drawn(outcome.pixels, found, enlarge=True), target)
 
 
-def _targets(paths: Sequence[Path], output: Path | None) -> list[Path]:
-    """Where the picture of each image goes; names that would collide get a number."""
+def _targets(paths: Sequence[Path], output: Path | None, read: Sequence[Path | None]) -> list[Path]:
+    """Where the picture of each image goes; names that would collide get a number.
+
+    Pictures beside those that are read are the user's, read or not; ``read`` are other inputs.
+    """
     if output is None:
         return []
-    from ..files import check_writable
+    from ..artefacts.outputs import check_outputs, folder_with_inputs
     from ..requirements import require
 
     require("PIL", "drawing detections")
@@ -157,11 +163,9 @@ def _targets(paths: Sequence[Path], output: Path | None) -> list[Path]:
         while target in taken:
             number += 1
             target = output / f"{path.stem}-{number}{suffix}"
-        if target.exists() and target.resolve() == path.resolve():
-            raise UsageError(f"--output {output} would overwrite {path}; choose another folder")
         taken.add(target)
         targets.append(target)
-    check_writable(targets[0])
+    check_outputs(targets, [*paths, *read, folder_with_inputs(output, paths)])
     return targets
 
 

@@ -111,8 +111,10 @@ def command(
     Besides, AP of each class, and precision and recall at a score threshold. --json has every
     class. Objects that VOC marks difficult do not count.
     """
+    from ..artefacts.outputs import check_outputs
+    from ..artefacts.sidecar import sidecar_path
     from ..datasets.sets import read_ground_truth
-    from ..files import check_writable, write_json
+    from ..files import write_json
     from .eval_text import print_report
 
     sources = [engine, network["weights"] or network["model"], detections]
@@ -136,7 +138,10 @@ def command(
     if images is not None and sets is not None:
         raise UsageError("--images does not go with --sets, whose folder holds the images")
     if save_detections:
-        check_writable(save_detections)
+        beside = sidecar_path(engine) if engine is not None else None
+        read = [annotations, images, detections, engine, beside, config]
+        read += [network["weights"], network["labels"]]
+        check_outputs([save_detections], read, "--save-detections")
     truth = read_ground_truth(annotations, sets or ())
     if not truth.annotated:
         check_test_set(truth, detections, save_detections, min_map)

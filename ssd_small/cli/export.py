@@ -78,7 +78,7 @@ def command(
     execute it, with --inline other runtimes too; TensorRT replaces it by the plugin. Labels,
     preprocessing and post-processing parameters travel in the file's metadata.
     """
-    from ..files import check_writable
+    from ..artefacts.outputs import check_outputs
     from ..requirements import require
 
     kinds = {"--plugin-only": plugin_only, "--heads": heads, "--inline": inline}
@@ -89,7 +89,7 @@ def command(
         raise UsageError(
             "--precision fp16 goes with --plugin-only; for an engine, pass it to build-engine"
         )
-    check_writable(output)
+    check_outputs([output], [weights, labels, config])
     for module in ("torch", "onnx", "onnxscript"):
         require(module, "exporting")
     net, description = load_network(

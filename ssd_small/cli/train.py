@@ -162,8 +162,10 @@ def command(
         get_spec(given["model"])
     for module in ("torch", "torchvision", "cv2"):
         require(module, "training")
+    from ..artefacts.outputs import check_outputs
     from ..training.options import job_from_options
     from ..training.session import run_training
+    from ..training.state import RunFolder
 
     experiment = experiment_from_option(config)
     if experiment is not None:
@@ -181,6 +183,8 @@ def command(
     job = job_from_options(output, given, resume=resume)
     if job.val_annotations is not None:
         require("pycocotools", "evaluating")
+    if not resume:
+        check_outputs(RunFolder(output).files, [config])
     report = run_training(job)
     if as_json:
         print_json(report)

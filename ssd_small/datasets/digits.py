@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadFile, OutputError, UsageError
+from ..files import behind_links
 from ..requirements import require
 from .digits_scenes import Scene, Split, draw_scene, load_material
 
@@ -81,15 +82,16 @@ def make_digits(
     if _already_there(dataset, directory, made_from):
         return dataset
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+        target = behind_links(directory)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / f".{target.name}-{secrets.token_hex(4)}"
+        temporary.mkdir()
     except OSError as error:
         raise OutputError(f"cannot write {directory}: {error.strerror}") from error
     try:
         for split in _SPLITS:
             _write_split(temporary, split, counts[split], seed, made_from)
-        temporary.chmod(0o755)  # mkdtemp makes it private
-        os.replace(temporary, directory)
+        os.replace(temporary, target)
     except OSError as error:
         raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
     finally:
@@ -99,7 +101,7 @@ def make_digits(
 
 def _already_there(dataset: DigitsDataset, directory: Path, made_from: dict[str, int]) -> bool:
     """Whether ``directory`` holds the wanted data set; raises if it holds anything else."""
-    if not directory.exists() and not directory.is_symlink():
+    if not behind_links(directory).exists():
         return False
     if not directory.is_dir():
         raise OutputError(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artefacts.description import Description
+from ..artefacts.outputs import check_outputs
 from ..artefacts.record import NO_LINE
 from ..errors import UsageError
 from ..pictures.pixels import (
@@ -227,9 +228,8 @@ class PictureDetections:
         from .draw import drawn, save_picture
 
         path = Path(path)
-        own = [Path(one).resolve() for one in (picture, self.image) if is_path(one)]
-        if path.exists() and path.resolve() in own:
-            raise UsageError(f"{path} is the picture itself; save to another file")
+        own = [Path(one) for one in (picture, self.image) if is_path(one)]
+        check_outputs([path], own, "path")
         save_picture(drawn(self._pixels(picture, color), self, enlarge=enlarge), path)
 
     def _pixels(self, picture: Any, color: ColorOrder) -> Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..artefacts.outputs import check_outputs, folder_with_inputs
 from ..datasets.classes import match_classes
 from ..datasets.coco import Annotations
 from ..datasets.object_sizes import check_pixels
@@ -17,7 +18,7 @@ from .state import RunFolder
 
 
 def check_output(job: TrainingJob) -> None:
-    """Refuse a folder that cannot be written, or holds another run."""
+    """Refuse a folder that cannot be written, holds another run, or inputs of this one."""
     check_writable(job.output / "resume.pth")
     if job.resume:
         return
@@ -33,6 +34,9 @@ def check_output(job: TrainingJob) -> None:
                 f"{job.output} holds {kept.name} of another run, which this one would replace; "
                 "choose another --output"
             )
+    read = [job.annotations, job.val_annotations, job.weights]
+    pictures = [place / "any" for place in (job.images, job.val_images) if place is not None]
+    check_outputs(folder.files, [*read, folder_with_inputs(job.output, [*read, *pictures])])
 
 
 def check_inputs(job: TrainingJob) -> None:

@@ -81,6 +81,13 @@ class RunFolder:
         """Class names, a line each; the checkpoints know them too."""
         return self.path / "labels.txt"
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        checkpoints = (self.best, self.last, self.resume)
+        told = (self.record, self.config, self.history, self.curves, self.log, self.labels)
+        return checkpoints + told
+
 
 @dataclass
 class Position:

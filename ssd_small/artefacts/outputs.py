@@ -1,0 +1,91 @@
+"""What is written must be nothing that is read: one check before the work of a command."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+
+from ..errors import UsageError
+from ..files import behind_links, check_writable
+
+
+def check_outputs(
+    outputs: Iterable[Path], inputs: Iterable[Path | None], option: str = "--output"
+) -> None:
+    """Make sure before any work that ``outputs`` can be written and replace nothing that is read.
+
+    Files are compared as such, so other names of one file (symbolic and hard links) are the same.
+    Of a folder that is read, nothing is replaced but JSON, which no folder holds as an input apart
+    from the sets of COCO (``instances_*.json``).
+
+    Args:
+        outputs: every file that will be written, also those beside the one that was named.
+        inputs: every file and folder that is read; those that are None or absent do not count.
+        option: that names the outputs.
+
+    Raises:
+        UsageError: an output is an input, lies among them, or is another output.
+        OutputError: see :func:`check_writable`.
+    """
+    outputs = list(outputs)
+    read = [(path, state) for path in inputs if path is not None and (state := _state(path))]
+    known = {_identity(state): path for path, state in read}
+    folders = [path for path, state in read if stat.S_ISDIR(state.st_mode)]
+    seen: dict[Hashable, Path] = {}
+    for path in outputs:
+        state = _state(path)
+        is_file = state is not None and stat.S_ISREG(state.st_mode)
+        key = _identity(state) if state else behind_links(path)
+        if is_file and (same := known.get(key)) is not None:
+            named = path if same == path else f"{path}, which is {same}"
+            raise UsageError(f"{option} would overwrite an input, {named}; name another file")
+        if key in seen:
+            raise UsageError(
+                f"{path} and {seen[key]} would be written to one file; name another one"
+            )
+        seen[key] = path
+        for folder in folders if is_file else ():
+            _check_beside_inputs(path, folder, option)
+    for path in outputs:
+        check_writable(path, option)
+
+
+def folder_with_inputs(output: Path, inputs: Iterable[Path | None]) -> Path | None:
+    """The folder ``output`` if it is there and holds an input: what else it has is the user's."""
+    own = _state(output)
+    if own is None:
+        return None
+    states = map(_state, {path.parent for path in inputs if path is not None})
+    return output if any(one and os.path.samestat(one, own) for one in states) else None
+
+
+def _state(path: Path) -> os.stat_result | None:
+    """What the system knows of a file; None if there is none, or cannot be one of that name."""
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
+
+
+def _identity(state: os.stat_result) -> Hashable:
+    """What tells a file from all others, whatever its name."""
+    return state.st_dev, state.st_ino
+
+
+def _check_beside_inputs(path: Path, folder: Path, option: str) -> None:
+    """Refuse to replace a file of a folder that is read, or one that a link in it leads to."""
+    target = behind_links(path)
+    refused = UsageError(f"{option} would overwrite {path} of {folder}, an input; name another")
+    may_be = target.suffix.lower() == ".json" and not target.name.startswith("instances_")
+    own, root = behind_links(path.parent) / path.name, behind_links(folder)
+    if root in (*target.parents, *own.parents) and not may_be:
+        raise refused
+    for place, folders, files in os.walk(root):
+        for one in (Path(place, name) for name in (*folders, *files)):
+            if one == own or not one.is_symlink():
+                continue
+            leads_to = behind_links(one)
+            if leads_to == target or (leads_to in target.parents and not may_be):
+                raise refused
