@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from ..errors import MissingRequirement, SsdSmallError, UsageError
+from ..errors import BadFile, MissingRequirement, SsdSmallError, UsageError
 from ..requirements import require
 from .augment import Transform
 from .dataset import Sample
@@ -102,7 +102,12 @@ class _Matched(Dataset[_Example | SsdSmallError]):
                 if len(unreadable) >= self._skips:
                     return error
                 unreadable[index] = error
-                index = (index + 1) % len(self._samples)  # type: ignore[arg-type]
+                count = len(self._samples)  # type: ignore[arg-type]
+                index = (index + 1) % count
+                if index == key.index:
+                    return BadFile(
+                        f"none of the {count} images can be read, the last: {error.command_line}"
+                    )
         example = self._transform(sample, key.generator())
         targets = match(
             example.boxes_xyxy,

@@ -158,6 +158,23 @@ def test_a_picture_that_may_be_unreadable_gives_way_to_the_next(workers: int) ->
     assert sorted(told) == [(i, f"cannot decode image picture{i}.png") for i in (2, 5, 6)]
 
 
+def test_no_picture_that_can_be_read_ends_it_however_many_may_be_unreadable() -> None:
+    class Counted(Pictures):
+        """More reads than pictures: they are tried round and round."""
+
+        reads = 0
+
+        def __getitem__(self, index: int) -> Sample:
+            self.reads += 1
+            assert self.reads <= 4 * 7, "a place of the batch has tried every picture"
+            return super().__getitem__(index)
+
+    sampler = EpochSampler(7, 4, 3, iterations=6)
+    stream = training_batches(Counted(*range(7)), TRANSFORM, PRIORS, sampler, skips=100)
+    with pytest.raises(BadFile, match=r"none of the 7 images can be read, the last: cannot decode"):
+        next(stream)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_one_more_than_may_be_unreadable_ends_it(workers: int) -> None:
     sampler = EpochSampler(7, 4, 3, iterations=6)
