@@ -13,7 +13,7 @@ from ..files import read_json
 from .coco_boxes import read_boxes
 from .coco_lists import read_categories, read_images
 from .findings import Findings, FirstError
-from .ids import IdTable, shown
+from .ids import IdTable, composed, shown
 
 _LISTS = ("images", "annotations", "categories")
 #: files of other formats by a key that they have
@@ -66,9 +66,10 @@ class Annotations:
         Roboflow writes one as category 0. It is no class to learn.
         """
         above = {
-            one["supercategory"]
+            above
             for one in self.categories
-            if isinstance(one.get("supercategory"), str) and one["supercategory"] != one["name"]
+            if isinstance(one.get("supercategory"), str)
+            and (above := composed(one["supercategory"].strip())) != one["name"]
         }
         used = {box["category_id"] for box in self.boxes}
         heads = (one["id"] for one in self.categories if one["name"] in above)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ..configs.class_names import name_fault
 from .findings import Findings
-from .ids import Place, shown
+from .ids import Place, composed, shown
 
 #: spellings of a box as an object; the last one by its corners
 _BOX_KEYS = (
@@ -37,7 +37,7 @@ def number_from_value(value: object) -> float | None:
 
 
 def category_name(value: object, where: Place, findings: Findings) -> str | None:
-    """A category's name, blanks around it cut off; None and an error where there is none."""
+    """A category's name, blanks around it cut off, its letters composed; None and an error."""
     if type(value) in (int, float):
         findings.repaired("name_not_text", f"{where}: name is the number {shown(value)}, not text")
         value = str(value)
@@ -50,7 +50,9 @@ def category_name(value: object, where: Place, findings: Findings) -> str | None
         return None
     if name != value:
         findings.repaired("blanks_around_name", f"{where}: name {shown(value)} has blanks at ends")
-    return name
+    if (one := composed(name)) != name:
+        findings.note("decomposed_name", f"{where}: name {shown(value)} has its accents apart")
+    return one
 
 
 def file_name(entry: dict[str, Any], where: Place, findings: Findings) -> str | None:
@@ -86,12 +88,16 @@ def file_name(entry: dict[str, Any], where: Place, findings: Findings) -> str | 
 
 
 def _path(url: str) -> str:
-    """The path of an address, with the host, which may be the first folder (AmlDatastore)."""
+    """The path of an address, with the host, which may be the first folder (AmlDatastore).
+
+    Of a data store the host may even be the file; a web server's never is.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    return f"{parts.netloc}{parts.path}" if parts.path.strip("/") else ""
+    is_place = parts.path.strip("/") or parts.scheme not in ("http", "https")
+    return f"{parts.netloc}{parts.path}" if is_place else ""
 
 
 def size(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str, float]:

@@ -8,7 +8,6 @@ what it can mean; never as one of two files, and never outside of the folder unl
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from urllib.parse import quote, unquote
 
 from ..errors import BadFile, quoted
 from .coco import Annotations
+from .ids import composed
 
 #: a name of another machine: from a root, a drive, a home or an address
 _ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]+://")
@@ -50,7 +50,7 @@ class PictureFolder:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._above = tuple(map(_form, self.folder.resolve().parts))
+        self._above = tuple(map(composed, self.folder.resolve().parts))
         self._listed: dict[Path, dict[str, list[str]]] = {}
 
     def path(self, file_name: str) -> Path | None:
@@ -94,7 +94,7 @@ class PictureFolder:
     def _inside(self, parts: _Parts) -> Iterator[_Parts]:
         """The rest of a name that begins with the folder's own: the very file that it says."""
         for count in range(1, len(parts)):
-            if tuple(map(_form, parts[:count])) == self._above[-count:]:
+            if tuple(map(composed, parts[:count])) == self._above[-count:]:
                 yield parts[count:]
 
     def _only(self, paths: Sequence[Path], file_name: str) -> Path | None:
@@ -271,13 +271,9 @@ def _ends(readings: Sequence[_Parts]) -> Iterator[list[_Parts]]:
         yield [parts[-length:] for parts in readings if len(parts) >= length]
 
 
-def _form(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
 def _key(name: str) -> str:
     """One spelling of a file's name: composed, the case of its ending left out."""
-    stem, dot, ending = _form(name).rpartition(".")
+    stem, dot, ending = composed(name).rpartition(".")
     return f"{stem}{dot}{ending.lower()}" if dot else ending
 
 

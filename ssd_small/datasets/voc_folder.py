@@ -15,7 +15,8 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from ..errors import BadFile, quoted
 from ..pictures.listing import is_image_name
-from .source_files import composed, entry_in, files_below, read_text
+from .ids import composed
+from .source_files import entry_in, files_below, read_text
 
 _ANNOTATIONS = ("annotations", "annotation", "annots", "xml", "xmls")
 _IMAGES = ("jpegimages", "images", "image", "imgs", "img", "pictures")

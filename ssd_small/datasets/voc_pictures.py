@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import BadFile
 from ..pictures.listing import is_image_name
-from .source_files import composed, files_below
+from .ids import composed
+from .source_files import files_below
 from .voc_folder import VocFolder, bare_name
 from .voc_xml import VocPicture
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import BadFile, quoted
-from .source_files import composed, entry_in, files_below, inside, read_text
+from .ids import composed
+from .source_files import entry_in, files_below, inside, read_text
 
 _LABELS = "a file of YOLO labels"
 _EXPECTED = "expected class number, centre x, y, width and height"
