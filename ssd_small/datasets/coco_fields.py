@@ -125,6 +125,12 @@ def box(entry: dict[str, Any], where: Place, findings: Findings) -> list[float] 
     """``[x, y, w, h]`` as it stands, NaN included; None and a finding where there is none."""
     value = entry.get("bbox")
     if value is None or value == []:
+        if (around := _box_around(entry.get("segmentation"))) is not None:
+            findings.repaired(
+                "bbox_from_outline",
+                f"{where}: bbox is {_given(entry, 'bbox')}; taken as the box around its outline",
+            )
+            return around
         findings.repaired(
             "null_box", f"{where}: bbox is {_given(entry, 'bbox')}; the annotation was left out"
         )
@@ -156,6 +162,20 @@ def box(entry: dict[str, Any], where: Place, findings: Findings) -> list[float] 
     if any(isinstance(one, str) for one in value):
         findings.repaired("number_as_text", f"{where}: bbox {shown(given)} holds texts")
     return numbers
+
+
+def _box_around(outline: object) -> list[float] | None:
+    """``[x, y, w, h]`` around polygons ``[[x, y, x, y, ...], ...]``; None: they are none."""
+    if not isinstance(outline, list) or not outline:
+        return None
+    if not all(isinstance(part, list) and part and len(part) % 2 == 0 for part in outline):
+        return None
+    numbers = [[number_from_value(value) for value in part] for part in outline]
+    xs = [x for part in numbers for x in part[0::2] if x is not None]
+    ys = [y for part in numbers for y in part[1::2] if y is not None]
+    if len(xs) + len(ys) != sum(map(len, numbers)):
+        return None
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
 
 def _parsed(text: str) -> Any:

@@ -314,6 +314,18 @@ def test_an_annotation_that_is_no_box_is_left_out_and_found(
     repaired_is_clean(truth, path.with_name("fixed.json"))
 
 
+@pytest.mark.parametrize("given", [{}, {"bbox": None}, {"bbox": []}])
+def test_an_outline_without_a_box_has_the_box_around_it(
+    write: Write, given: dict[str, Any]
+) -> None:
+    outline = [[4, 5, 14, 5, 9, 25], ["4.0", 6, 6, 7]]
+    entry = {"id": 1, "image_id": 1, "category_id": 3, "segmentation": outline, "area": 200}
+    read(write(annotations=[entry | given, box(2, 2, 4)]), bbox_from_outline=1)
+    for none in ({"counts": "x", "size": [1, 1]}, [], [[]], [[1, 2, 3]], [[1, None]], [[1, "a"]]):
+        path = write(annotations=[entry | {"segmentation": none}, box(2, 2, 4)])
+        assert read_annotations(path).findings.counts("repaired") == {"null_box": 1}
+
+
 def test_boxes_that_are_all_left_out_are_an_error(write: Write) -> None:
     captions = [{"id": i, "image_id": i, "caption": "a cat"} for i in (1, 2)]
     with pytest.raises(BadFile, match="none of 2 annotations has a bbox and category_id"):
