@@ -70,6 +70,11 @@ def validation_from_job(
             f"{truth.path} has no list annotations (a test set), so nothing can be scored; pass "
             "--val-annotations of pictures with ground truth"
         )
+    if all(box["iscrowd"] for box in truth.boxes):
+        raise BadFile(
+            f"{truth.path} has no object that counts, so nothing can be scored; pass "
+            "--val-annotations of pictures with ground truth"
+        )
     check_pixels(truth)
     match = match_classes(truth, data.labels, f"those of {job.annotations}")
     if match.by_order:  # would score one class for another
