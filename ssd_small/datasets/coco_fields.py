@@ -222,7 +222,8 @@ def area(
         return None
     if isinstance(value, str):
         findings.repaired("number_as_text", f"{where}: area is the text {shown(value)}")
-    if not 0 <= number < math.inf:
+    # 0: written by a tool that has none; it would make a small object of every one
+    if not 0 < number < math.inf:
         findings.repaired("bad_area", f"{where}: area is {number:g}; taken as its box's")
         return of_box
     return number

@@ -34,6 +34,7 @@ class Listed:
         texts: the number that stands for an id which is none.
         spelling: the file's own id of each entry that has it as text, or beyond 64 bits.
         lost: ids of entries that are in error, with the place of the first.
+        positions: of each entry in the list of the file.
         names: ids by composed category or file name that no two share, for references without id.
     """
 
@@ -42,6 +43,7 @@ class Listed:
     texts: dict[str, int] = field(default_factory=dict)
     spelling: dict[int, object] = field(default_factory=dict)
     lost: dict[int, str] = field(default_factory=dict)
+    positions: dict[int, int] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
 
     def reference(self, entry: dict[str, Any], where: Place, findings: Findings) -> int | None:
@@ -197,4 +199,5 @@ def _read(
             )
             listed.lost[number] = f"{places[number]} and {where}, which share it"
             del listed.entries[number]
+    listed.positions = {key: places[key].position for key in listed.entries}
     return listed

@@ -38,8 +38,9 @@ def checked_images(
     kept_id: dict[int, int] = {}
     named = _names_by_file(annotations.images, facts)
     first_of: dict[Path, dict[str, Any]] = {}
+    places = annotations.image_places()
     for i, (image, one) in enumerate(zip(annotations.images, facts, strict=True)):
-        where = f"images[{i}] (id {image['id']})"
+        where = places[i]
         size = sizes.get(i, (image["height"], image["width"]))
         _find(where, image, one, size, findings)
         if one.path is None or one.state == "unreadable" or size is None:

@@ -70,17 +70,17 @@ def validation_from_job(
             f"{truth.path} has no list annotations (a test set), so nothing can be scored; pass "
             "--val-annotations of pictures with ground truth"
         )
-    if all(box["iscrowd"] for box in truth.boxes):
-        raise BadFile(
-            f"{truth.path} has no object that counts, so nothing can be scored; pass "
-            "--val-annotations of pictures with ground truth"
-        )
     check_pixels(truth)
     match = match_classes(truth, data.labels, f"those of {job.annotations}")
     if match.by_order:  # would score one class for another
         raise BadFile(
             f"{truth.path} has no category {quoted(data.labels[0])}, which is trained, nor any "
             f"other; expected the names of {job.annotations}: rename its categories"
+        )
+    if all(box["iscrowd"] for box in truth.boxes):
+        raise BadFile(
+            f"{truth.path} has no object that counts, so nothing can be scored; pass "
+            "--val-annotations of pictures with ground truth"
         )
     said = list(match.notes)
     image_paths(truth, images, "--val-images", some=job.skip_unreadable > 0, say=said.append)

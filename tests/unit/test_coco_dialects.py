@@ -248,6 +248,7 @@ def test_a_test_set_has_pictures_and_no_annotations(write: Write) -> None:
         ({"area": "200"}, "number_as_text"),
         ({"area": "nan"}, "number_as_text"),
         ({"area": -1}, "bad_area"),
+        ({"area": 0}, "bad_area"),
         ({"area": float("inf")}, "bad_area"),
         ({"iscrowd": False}, "flag_as_truth_value"),
         ({"iscrowd": "0"}, "number_as_text"),
