@@ -13,9 +13,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..configs.class_names import composed
 from ..errors import BadFile, quoted
 from .coco import Annotations
-from .ids import composed
 
 #: what to do about a network's names on the command line
 _ADVICE = "name the network's classes with --labels"

@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..configs.class_names import composed
 from ..errors import BadFile
 from ..files import read_json
 from .coco_boxes import read_boxes
 from .coco_lists import read_categories, read_images
 from .findings import Findings, FirstError
-from .ids import IdTable, composed, shown
+from .ids import IdTable, shown
 
 _LISTS = ("images", "annotations", "categories")
 #: files of other formats by a key that they have

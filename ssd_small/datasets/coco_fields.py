@@ -7,9 +7,9 @@ import math
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..configs.class_names import name_fault
+from ..configs.class_names import composed, name_fault
 from .findings import Findings
-from .ids import Place, composed, shown
+from .ids import Place, shown
 
 #: spellings of a box as an object; the last one by its corners
 _BOX_KEYS = (

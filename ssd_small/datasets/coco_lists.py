@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..configs.class_names import composed
 from . import coco_fields as fields
 from .findings import Findings
 from .ids import (
     Key,
     Place,
-    composed,
     id_from_value,
     key_from_id,
     kind_of_spelling,

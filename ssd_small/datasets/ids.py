@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import NamedTuple
@@ -39,14 +38,6 @@ def key_from_id(value: object) -> Key | None:
     if -_LARGEST <= number <= _LARGEST:
         return number
     return str(number) if abs(number) < 10**40 else None
-
-
-def composed(name: str) -> str:
-    """One of the forms that unicode has for a name; file systems, lists and keyboards differ in it.
-
-    People see no difference.
-    """
-    return unicodedata.normalize("NFC", name)
 
 
 def kind_of_spelling(value: object) -> str | None:

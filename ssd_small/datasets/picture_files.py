@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
+from ..configs.class_names import composed
 from ..errors import BadFile, quoted
 from .coco import Annotations
-from .ids import composed
 
 #: a name of another machine: from a root, a drive, a home or an address
 _ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]+://")

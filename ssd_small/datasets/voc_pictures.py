@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from ..configs.class_names import composed
 from ..errors import BadFile
 from ..pictures.listing import is_image_name
-from .ids import composed
 from .source_files import files_below
 from .voc_folder import VocFolder, bare_name
 from .voc_xml import VocPicture
