@@ -210,7 +210,7 @@ def _refuse_collisions(
 
 
 def _advice(folder: Path, missing: Sequence[str]) -> str:
-    """The folders above and in this one that hold what is missing."""
+    """The folders above and in this one that hold what is missing; else if the names' ends do."""
     try:
         below = sorted(path for path in folder.iterdir() if path.is_dir())
     except OSError:
@@ -225,7 +225,18 @@ def _advice(folder: Path, missing: Sequence[str]) -> str:
                 fitting.append(str(place))
         except BadFile:
             continue
-    return f" ({' or '.join(fitting[:_ADVISED])} would fit)" if fitting else ""
+    if fitting:
+        return f" ({' or '.join(fitting[:_ADVISED])} would fit)"
+    pictures = PictureFolder(folder)
+    try:
+        ends = [pictures.place(re.split(r"[/\\]+", name)[-1]) for name in missing]
+    except BadFile:
+        return ""
+    if not ends or ends[0] is None or None in ends:
+        return ""
+    return (
+        f" (by the last part of the names they are here, such as {ends[0].path}: cut the rest off)"
+    )
 
 
 def _readings(file_name: str) -> tuple[list[_Parts], list[_Parts]]:
