@@ -72,7 +72,7 @@ def command(
         find_in_both(check, val, findings)
         find_missing_classes(check, val, findings)
         others = val.facts
-    note_unlisted(check.facts, others, findings)
+    note_unlisted(images or annotations, check.facts, others, findings)
     if not compare:
         findings.note(
             "copies_not_looked_for",
