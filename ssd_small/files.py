@@ -110,10 +110,10 @@ def _check_replaceable(path: Path, target: Path, option: str) -> None:
 
 
 def not_a_file(mode: int) -> str | None:
-    """What something is that is no regular file, by its ``st_mode``; None for a file."""
+    """What something that is no regular file is, by its ``st_mode``; None for a file."""
     if stat.S_ISREG(mode):
         return None
-    return "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
+    return "a folder" if stat.S_ISDIR(mode) else "not a file but a device or pipe"
 
 
 def _temporary_in(folder: Path) -> Path:
@@ -223,7 +223,7 @@ def open_file(path: Path) -> BinaryIO:
         os.close(descriptor)
         if kind == "a folder":
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        raise OSError(errno.EINVAL, f"not a file but {kind}", str(path))
+        raise OSError(errno.EINVAL, kind, str(path))
     return os.fdopen(descriptor, "rb")
 
 
@@ -231,6 +231,28 @@ def _is_inherited_pipe(path: Path, descriptor: int) -> bool:
     """Whether it is a pipe without a name of its own: ``<(...)`` of a shell, or ``/dev/stdin``."""
     is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
     return is_pipe and not behind_links(path).exists()
+
+
+def check_is_file(path: Path, expected: str, on_missing: str | None = None) -> None:
+    """Refuse what is no regular file before somebody opens it who would wait or read for ever.
+
+    Args:
+        path: to be read.
+        expected: what it should be.
+        on_missing: advice where nothing is there; else what is expected.
+
+    Raises:
+        BadFile: absent, out of reach, or a folder, device, pipe or socket.
+    """
+    try:
+        kind = not_a_file(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BadFile(f"{path} does not exist; {on_missing or f'expected {expected}'}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadFile(f"cannot read {path}: {reason}; expected {expected}") from error
+    if kind is not None:
+        raise BadFile(f"{path} is {kind}; expected {expected}")
 
 
 def sha256_of(path: Path) -> str:
