@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx import ModelProto, checker
+from onnx import ModelProto, checker, shape_inference
 
 from ..artefacts.build_record import PrecisionCheck
 from ..artefacts.description import Description
@@ -59,6 +59,11 @@ def prepare(
         CheckFailed: the network cannot be had in half precision.
     """
     model, description = read_onnx(onnx_path, description)
+    try:
+        shape_inference.infer_shapes(model)
+    except shape_inference.InferenceError as error:
+        reason = " ".join(str(error).split())
+        raise BadFile(f"{onnx_path} contradicts itself: {reason}; export it again") from error
     if is_inline(model, description) and (heads or for_plugin or precision == "fp16"):
         restore_decode_nms(model, description, onnx_path)
     inside = description.has_decode_nms

@@ -6,6 +6,7 @@ first used.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from .models.network import create_model
     from .models.registry import list_models
     from .postprocess import Detections, PostprocessParams, decode_nms
+
+# Two packages report their use unless told not to before they initialise. torch.onnx and onnxscript
+# import ONNX Runtime by themselves, and every process of ours passes here first.
+for _switch in ("ORT_DISABLE_TELEMETRY", "FIFTYONE_DO_NOT_TRACK"):
+    os.environ.setdefault(_switch, "1")
 
 _HOME_OF = {
     "Detections": "postprocess",

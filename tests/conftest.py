@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+# many tests import ONNX Runtime before the package, which says this to it
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 #: where CI is true nothing else may keep a test from being executed: `make install` brings the rest
-MAY_BE_ABSENT = re.compile("not executed here: .*(GPU|NVIDIA driver|compute-sanitizer|shared data)")
+MAY_BE_ABSENT = re.compile(
+    "not executed here: .*(GPU|NVIDIA driver|compute-sanitizer|shared data|strace|namespace)"
+)
 
 
 def _needless_skips(config: pytest.Config) -> list[str]:

@@ -97,6 +97,20 @@ def _read_weights(model: ModelProto, path: Path) -> None:
                 f"{path} keeps its weights in another file, {name}, and {path.parent / name} does "
                 "not exist; put it there, beside the model, or save the model in one file"
             )
+        # as the caches of model hubs hold their files
+        if (path.parent / name).is_symlink():
+            raise BadFile(
+                f"{path} keeps its weights in another file, and {path.parent / name} is a symbolic "
+                "link, which onnx does not follow; copy the file itself there, or save the model "
+                "in one file"
+            )
+        try:
+            (path.parent / name).open("rb").close()
+        except OSError as error:
+            raise BadFile(
+                f"{path} keeps its weights in another file, and cannot read {path.parent / name}: "
+                f"{error.strerror}; make it readable, or save the model in one file"
+            ) from error
     for tensor in tensors:
         external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
         # the data are in the tensor from here on
@@ -120,16 +134,51 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
     if node is not None and not description.has_decode_nms:
         raise BadFile(f"{path} holds a {OP_TYPE} node that it does not describe; export it again")
     expected, outputs = list(output_names(description)), _outputs(model)
-    if outputs != expected or [i.name for i in model.graph.input] != [INPUT]:
+    if outputs != expected:
         raise BadFile(f"{path} has outputs {outputs}; expected {expected}: export it again")
+    inputs = [i.name for i in model.graph.input]
+    if inputs != [INPUT]:
+        raise BadFile(f"{path} has inputs {inputs}; expected {[INPUT]}: export it again")
     if node and not same_params(params_from_node(node, path), description.postprocess):
         raise BadFile(
             f"{path}: the attributes of its {OP_TYPE} node are not the parameters it describes; "
             "export it again"
         )
+    if is_inline(model, description):
+        _check_suppression(model, description, path)
     _check_shapes(model, node, description, path)
     if description.has_decode_nms:
         _check_priors(model, node, description, path)
+
+
+def _check_suppression(model: ModelProto, description: Description, path: Path) -> None:
+    """What standard operators suppress by must be the parameters that are described."""
+    params = description.postprocess
+    every = params.keep_topk_per_class or len(description.priors)
+    expected = {
+        "keep_topk_per_class": min(every, len(description.priors)),
+        "iou_threshold": params.iou_threshold,
+        "score_threshold": params.score_threshold,
+    }
+    nodes = [node for node in model.graph.node if node.op_type == "NonMaxSuppression"]
+    for node in nodes[:1]:
+        for (name, wanted), given in zip(expected.items(), node.input[2:5], strict=False):
+            found = _number(model, given)
+            # tools that convert to half precision round what is a constant, to 11 bits
+            if found is not None and not np.isclose(found, wanted, rtol=2**-11, atol=0):
+                raise BadFile(
+                    f"{path} suppresses with {name} {found:g}, but describes {wanted:g}; export it "
+                    "again"
+                )
+
+
+def _number(model: ModelProto, name: str) -> float | None:
+    """The one number of a constant, which may have been given another shape; None without."""
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    while name in made_by and made_by[name].op_type in ("Reshape", "Unsqueeze", "Identity", "Cast"):
+        name = made_by[name].input[0]
+    value = constant_of(model, name)
+    return float(value.reshape(-1)[0]) if value is not None and value.size == 1 else None
 
 
 def _outputs(model: ModelProto) -> list[str]:
@@ -195,5 +244,9 @@ def constant_of(model: ModelProto, name: str) -> np.ndarray[Any, Any] | None:
     tensors = [tensor for tensor in model.graph.initializer if tensor.name == name]
     for node in model.graph.node:
         if node.op_type == "Constant" and node.output[0] == name:
-            tensors += [attribute.t for attribute in node.attribute if attribute.name == "value"]
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    tensors.append(attribute.t)
+                elif attribute.name in ("value_float", "value_int"):
+                    return np.asarray(onnx.helper.get_attribute_value(attribute))
     return np.asarray(numpy_helper.to_array(tensors[0])) if tensors else None

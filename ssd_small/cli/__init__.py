@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import sys
 import warnings
@@ -16,6 +15,7 @@ import click
 
 from .._version import __version__
 from ..errors import BadFile, Note, SsdSmallError, UsageError
+from .streams import open_standard_streams
 
 #: subcommand -> its line in --help; listed here so that --help imports no subcommand
 _COMMANDS = {
@@ -37,10 +37,6 @@ _COMMANDS = {
 
 #: lines of a longer explanation that are shown; the Python exception holds them all
 _MAX_DETAILS = 10
-
-
-class _ReaderGone(Exception):
-    """Nobody reads our output any more (``| head``)."""
 
 
 class _NoCommand(Exception):
@@ -75,13 +71,15 @@ class _LazyGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; click would end a closed pipe with exit 1."""
+        """Run the subcommand; click would end a broken pipe with exit 1 and no word."""
         _check_working_folder()
         try:
             with _notes_as_lines():
                 return super().invoke(ctx)
-        except BrokenPipeError as error:
-            raise _ReaderGone from error
+        except BrokenPipeError as error:  # not our own output, see streams.py
+            raise SsdSmallError(
+                f"{error}: a process that this command had started is gone; run it again"
+            ) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -111,7 +109,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
-    _print_any_name()
+    open_standard_streams()
     try:
         cli.main(args=arguments, prog_name="ssd-small", standalone_mode=False)
     except SsdSmallError as error:
@@ -131,9 +129,6 @@ def main(arguments: list[str] | None = None) -> None:
         # code says; the next exec forgets it
         exec("")
         sys.exit(130)
-    except _ReaderGone:
-        _forget_output()
-        sys.exit(0)
     except OSError as error:
         # what no reader or writer of files has named: standard output on a full disk, above all
         advice = "check its permissions" if error.filename else "free space or write elsewhere"
@@ -154,12 +149,6 @@ def _check_working_folder() -> None:
         os.getcwd()
     except FileNotFoundError as error:
         raise BadFile("the working folder was deleted; go to one that is there (cd)") from error
-
-
-def _print_any_name() -> None:
-    """Let standard output take file names that are no text, as standard error does by itself."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _print_error(message: str) -> None:

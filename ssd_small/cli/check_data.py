@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ..datasets.check import DataCheck
     from ..datasets.picture_facts import PictureFacts
 
+#: kinds that no repaired file of ANNOTATIONS changes
+_FOR_PEOPLE = ("picture_in_both", "class_not_learned", "no_objects", "no_images", "no_categories")
+
 
 @click.command()
 @click.argument("annotations", type=FILE)
@@ -86,7 +89,8 @@ def command(
     if report["problems"]:
         count = sum(one["count"] for one in report["problems"])
         kinds = ", ".join(one["kind"] for one in report["problems"])
-        advice = "" if fixed else "; --fix OUT.json writes a file in which these are put right"
+        mended = [one for one in report["problems"] if one["kind"] not in _FOR_PEOPLE]
+        advice = "; --fix OUT.json writes a file that is put right" if mended and not fixed else ""
         raise CheckFailed(f"{annotations}: problems found: {count} ({kinds}){advice}")
 
 

@@ -3,28 +3,60 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
-from ..artefacts.sidecar import Sidecar, read_sidecar
+import numpy as np
+
+from ..artefacts.sidecar import Sidecar, find_sidecar, read_sidecar
+from ..detection.load import load
+from ..errors import MissingRequirement
+from ..requirements import require
 from ..runtimes.gpu import gpus
 from ..runtimes.tensorrt_module import MODULES
 from .environment import Finding, package_finding, plugin_finding
 
 
 def examine_engine(path: str | Path) -> list[Finding]:
-    """Whether an engine can run on this machine, without loading it.
+    """Whether an engine, or an ONNX file, can run here; where nothing speaks against it, it does.
 
     Raises:
-        BadFile: the engine or its sidecar is absent or damaged.
+        BadFile: the file or its sidecar is absent or damaged, or does not open.
+        MissingRequirement: onnx, which reads an ONNX file, is not installed.
     """
     path = Path(path)
+    is_onnx = path.suffix.lower() == ".onnx" and find_sidecar(path) is None
+    findings = _of_onnx_file(path) if is_onnx else _of_engine(path)
+    if all(f.fine for f in findings):
+        findings.append(_opening(path))
+    return findings
+
+
+def _of_onnx_file(path: Path) -> list[Finding]:
+    require("onnx", "reading an ONNX file")
+    from ..artefacts.onnx_file import read_onnx
+
+    _, description = read_onnx(path)
+    known = Finding("ONNX file", True, f"{description.model}; what it describes is in it")
+    return [known, replace(package_finding("onnxruntime"), needed=True)]
+
+
+def _of_engine(path: Path) -> list[Finding]:
     sidecar = read_sidecar(path)
     built = f"{sidecar.target} {sidecar.target_version}, {sidecar.precision}"
     findings = [Finding("engine", True, f"{sidecar.description.model}, {built}; sidecar fits")]
     module = MODULES.get(sidecar.target, sidecar.target)
-    findings.append(_runtime_package(module, sidecar))
-    if sidecar.target not in MODULES:
-        return findings
+    package = _runtime_package(module, sidecar)
+    findings.append(package)
+    if sidecar.target in MODULES:
+        findings += _on_gpu(path, sidecar, package.fine)
+    return findings
+
+
+def _on_gpu(path: Path, sidecar: Sidecar, has_package: bool) -> list[Finding]:
+    """GPU, plugin, and what TensorRT, if it is here, says of the engine before it is loaded."""
+    module = MODULES[sidecar.target]
+    findings = []
     found = gpus()
     rebuild = (
         f"ssd-small build-engine {sidecar.onnx.file} --target onnxruntime --precision "
@@ -39,10 +71,23 @@ def examine_engine(path: str | Path) -> list[Finding]:
     if sidecar.description.has_decode_nms:
         plugin = plugin_finding([module])
         findings.append(Finding("plugin", plugin.fine, plugin.state, plugin.remedy, needed=True))
-    if found.devices and all(f.fine for f in findings):
+    if has_package and all(f.fine for f in findings):
         line = _build_line(sidecar, found.devices[0].capability)
         findings.append(_validity(module, path, line))
     return findings
+
+
+def _opening(path: Path) -> Finding:
+    """The way that every command takes, with an empty picture at its end."""
+    try:
+        with load(path) as detector:
+            size = detector.runtime.description.preprocessing
+            detector(np.zeros((size.height, size.width, 3), np.uint8))
+            state = f"{detector.runtime.name} opens it and runs it on an empty picture"
+    except MissingRequirement as error:
+        line = error.command_line
+        return Finding("opening", False, line, line.rpartition("; ")[2], needed=True)
+    return Finding("opening", True, state, needed=True)
 
 
 def _runtime_package(module: str, sidecar: Sidecar) -> Finding:

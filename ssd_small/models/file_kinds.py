@@ -62,7 +62,7 @@ def fault_from_head(head: bytes) -> tuple[str, str] | None:
     if head[0] == 8 and 0 < head[1:2][0] < 128 and head[2:3] in {bytes([b]) for b in _ONNX_NEXT}:
         return (
             "it is an ONNX model, not a checkpoint",
-            "pass it to 'ssd-small build-engine', or as --engine where that has built it",
+            "pass it as --engine, or to 'ssd-small build-engine'",
         )
     return _text_fault(head)
 

@@ -41,6 +41,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         self.precision = precision
         self.max_batch = max_batch
         self.name = f"onnxruntime {require('onnxruntime', 'running this network').__version__}"
+        self._source = source
         self._check_ends(source, teller)
 
     @classmethod
@@ -102,7 +103,12 @@ class OnnxRuntimeRuntime(BatchingRuntime):
 
     def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""
-        outputs = self._session.run(None, {INPUT: images})
+        try:
+            outputs = self._session.run(None, {INPUT: images})
+        except Exception as error:  # ONNX Runtime's exception types are not public
+            raise BadFile(
+                f"{self.name} cannot run {self._source}: {reason_from_error(error)}"
+            ) from error
         if self.description.has_decode_nms:
             return detections_from_padded(*outputs)
         return HeadOutputs(*outputs)
@@ -132,7 +138,7 @@ def _session(source: str | Path | bytes, threads: int, what: str, advice: str) -
     ort = require("onnxruntime", "running this network")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4  # what fails is told by the exception
     try:
         if isinstance(source, Path):
             source = str(source) if is_text(source) else source.read_bytes()

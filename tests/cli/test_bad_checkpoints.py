@@ -55,7 +55,7 @@ class _Evil:
 
 
 def test_a_file_of_another_kind_is_told_by_what_it_is(refuse, onnx_file, engine):
-    refuse(onnx_file, "m.onnx", "it is an ONNX model, not a checkpoint")
+    refuse(onnx_file, "m.onnx", "it is an ONNX model, not a checkpoint", "pass it as --engine")
     refuse(engine, "it is an ONNX model, not a checkpoint", "--engine")
 
 

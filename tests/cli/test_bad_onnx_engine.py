@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+
+from ssd_small.errors import MissingRequirement
 
 onnx = pytest.importorskip("onnx")
 
@@ -157,6 +160,49 @@ SIDECARS = [
 def test_changed_sidecar(keys, value, word, call, own_engine, sidecar, pictures):
     sidecar(*keys, to=value)
     call("detect", "--engine", own_engine, pictures).fails(4, "m.engine", word)
+    call("doctor", own_engine).fails(4, "m.engine", word)
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def _foreign_operator(content: bytes) -> bytes:
+    model = onnx.load_from_string(content)
+    model.graph.node[3].op_type = "Frob"
+    return model.SerializeToString()
+
+
+def _output_missing(content: bytes) -> bytes:
+    model = onnx.load_from_string(content)
+    del model.graph.output[-1]
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("change", [_cut, _foreign_operator, _output_missing])
+def test_doctor_says_no_to_what_detect_refuses(change, call, own_engine, sidecar, pictures):
+    """The sidecar fits these bytes; only opening them tells."""
+    content = change(own_engine.read_bytes())
+    own_engine.write_bytes(content)
+    sidecar("engine", "bytes", to=len(content))
+    sidecar("engine", "sha256", to=sha256(content).hexdigest())
+    refused = call("detect", "--engine", own_engine, pictures).fails(4, "m.engine")
+    assert call("doctor", own_engine).fails(4) == refused
+
+
+def test_doctor_runs_what_it_says_yes_to(call, engine, monkeypatch):
+    shown = call("doctor", engine, "--json").fits().json
+    assert shown["runs_here"]
+    assert "runs it on an empty picture" in shown["engine"][-1]["state"]
+
+    def refuse(*arguments: object) -> None:
+        raise MissingRequirement("no memory; use a larger machine")
+
+    monkeypatch.setattr("ssd_small.detection.detector.Detector.__call__", refuse)
+    shown = call("doctor", engine, "--json")
+    assert (shown.code, shown.json["runs_here"]) == (3, False)
+    last = shown.json["engine"][-1]
+    assert (last["fine"], last["remedy"]) == (False, "use a larger machine")
 
 
 def test_a_field_that_a_newer_minor_version_added_is_ignored(call, own_engine, sidecar, pictures):

@@ -181,6 +181,77 @@ def test_an_inlined_file_without_the_names_of_its_heads_is_for_onnx_runtimes(
     call("build-engine", path, *BUILD, "--heads").fails(4, "--inline", "another tool")
 
 
+@pytest.mark.parametrize("field", ["score_threshold", "iou_threshold", "keep_topk_per_class"])
+def test_a_description_of_other_suppression_than_an_inlined_file_has_is_refused(
+    field, call, inline, described, tmp_path
+):
+    bare = _without_metadata(inline, tmp_path)
+    call("build-engine", bare, *BUILD, "--description", described).fits()
+    told = json.loads(described.read_text())
+    told["postprocess"][field] = {"keep_topk_per_class": 7}.get(field, 0.45)
+    described.write_text(json.dumps(told))
+    line = call("build-engine", bare, *BUILD, "--description", described).fails(4, field)
+    assert "described.json" in str(line)
+
+
+def test_a_renamed_input_is_named(call, onnx_file, tmp_path):
+    model = onnx.load(onnx_file)
+    for node in model.graph.node:
+        node.input[:] = ["input" if name == "images" else name for name in node.input]
+    model.graph.input[0].name = "input"
+    path = _saved(model, tmp_path / "renamed.onnx")
+    call("inspect", path).fails(4, "has inputs ['input']", "expected ['images']")
+
+
+def test_weights_behind_a_symbolic_link_are_refused_as_that(call, onnx_file, tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(
+        onnx.load(onnx_file), path, save_as_external_data=True, location="w", size_threshold=0
+    )
+    (tmp_path / "w").rename(tmp_path / "blob")
+    (tmp_path / "w").symlink_to("blob")
+    call("inspect", path).fails(4, "symbolic link", "copy the file itself")
+
+
+def test_weights_that_may_not_be_read_are_not_called_a_wrong_file(onnx_file, tmp_path, monkeypatch):
+    from ssd_small.artefacts.onnx_file import read_onnx
+    from ssd_small.errors import BadFile
+
+    path, opened = tmp_path / "m.onnx", Path.open
+    onnx.save(onnx.load(onnx_file), path, save_as_external_data=True, location="w")
+
+    def refused(self, *words, **more):
+        if self.name == "w":
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *words, **more)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(BadFile, match=r"cannot read .*w: Permission denied; make it readable"):
+        read_onnx(path)
+
+
+def test_weights_of_another_shape_than_their_layer_takes_end_in_a_line(
+    call, onnx_file, pictures, tmp_path
+):
+    model = onnx.load(onnx_file)
+    # the first convolution gets a channel more than the picture has
+    weight = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    values = onnx.numpy_helper.to_array(weight)
+    values = np.concatenate((values, values[:, :1]), axis=1)
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    path = _saved(model, tmp_path / "torn.onnx")
+    call("build-engine", path, *BUILD).fails(4, "torn.onnx contradicts itself")
+    call("detect", pictures, "--engine", path).fails(4, "cannot run ONNX file", "torn.onnx")
+    call("doctor", path).fails(4, "cannot run ONNX file", "torn.onnx")
+
+
+def test_doctor_says_whether_an_onnx_file_runs_here(call, onnx_file, tmp_path):
+    said = call("doctor", onnx_file, "--json").fits().json
+    assert said["runs_here"]
+    assert [one["subject"] for one in said["engine"]] == ["ONNX file", "onnxruntime", "opening"]
+    call("doctor", _without_metadata(onnx_file, tmp_path)).fails(4, "graph-surgeon")
+
+
 def test_kinds_of_export_exclude_each_other(call, tmp_path):
     for pair in (("--inline", "--heads"), ("--inline", "--plugin-only")):
         line = call("export", "--model", "vgg16", *pair, "-o", tmp_path / "x.onnx").fails(2, *pair)

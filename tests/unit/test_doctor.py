@@ -57,6 +57,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return doctor.Finding("engine pre-check", not has["fault"], has["fault"], line, True)
 
     monkeypatch.setattr(engine, "_validity", validity)
+    opens = doctor.Finding("opening", True, "opened", needed=True)
+    monkeypatch.setattr(engine, "_opening", lambda path: opens)
     return has
 
 
