@@ -113,7 +113,7 @@ def not_a_file(mode: int) -> str | None:
     """What something that is no regular file is, by its ``st_mode``; None for a file."""
     if stat.S_ISREG(mode):
         return None
-    return "a folder" if stat.S_ISDIR(mode) else "not a file but a device or pipe"
+    return "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
 
 
 def _temporary_in(folder: Path) -> Path:
@@ -223,7 +223,7 @@ def open_file(path: Path) -> BinaryIO:
         os.close(descriptor)
         if kind == "a folder":
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        raise OSError(errno.EINVAL, kind, str(path))
+        raise OSError(errno.EINVAL, f"not a file but {kind}", str(path))
     return os.fdopen(descriptor, "rb")
 
 
@@ -252,7 +252,8 @@ def check_is_file(path: Path, expected: str, on_missing: str | None = None) -> N
         reason = getattr(error, "strerror", None) or error
         raise BadFile(f"cannot read {path}: {reason}; expected {expected}") from error
     if kind is not None:
-        raise BadFile(f"{path} is {kind}; expected {expected}")
+        state = kind if kind == "a folder" else f"not a file but {kind}"
+        raise BadFile(f"{path} is {state}; expected {expected}")
 
 
 def sha256_of(path: Path) -> str:
