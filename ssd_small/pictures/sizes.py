@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..files import open_file
 from .reading import read_image
 
 #: EXIF tag, and the values of pictures that lie on their side
@@ -55,7 +56,7 @@ def _sizes(path: str | Path) -> tuple[tuple[int, int], tuple[int, int]]:
             with warnings.catch_warnings():
                 # of huge pictures and odd tags, which the decoder judges when pixels are wanted
                 warnings.simplefilter("ignore")
-                with Image.open(path) as picture:
+                with open_file(Path(path)) as file, Image.open(file) as picture:
                     size = picture.height, picture.width
                     if picture.getexif().get(_ORIENTATION) not in _ON_ITS_SIDE:
                         return size, size
