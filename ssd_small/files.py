@@ -110,7 +110,7 @@ def _check_replaceable(path: Path, target: Path, option: str) -> None:
 
 
 def not_a_file(mode: int) -> str | None:
-    """What something is that is no regular file, by its ``st_mode``; None for a file."""
+    """What something that is no regular file is, by its ``st_mode``; None for a file."""
     if stat.S_ISREG(mode):
         return None
     return "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
@@ -231,6 +231,29 @@ def _is_inherited_pipe(path: Path, descriptor: int) -> bool:
     """Whether it is a pipe without a name of its own: ``<(...)`` of a shell, or ``/dev/stdin``."""
     is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
     return is_pipe and not behind_links(path).exists()
+
+
+def check_is_file(path: Path, expected: str, on_missing: str | None = None) -> None:
+    """Refuse what is no regular file before somebody opens it who would wait or read for ever.
+
+    Args:
+        path: to be read.
+        expected: what it should be.
+        on_missing: advice where nothing is there; else what is expected.
+
+    Raises:
+        BadFile: absent, out of reach, or a folder, device, pipe or socket.
+    """
+    try:
+        kind = not_a_file(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BadFile(f"{path} does not exist; {on_missing or f'expected {expected}'}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadFile(f"cannot read {path}: {reason}; expected {expected}") from error
+    if kind is not None:
+        state = kind if kind == "a folder" else f"not a file but {kind}"
+        raise BadFile(f"{path} is {state}; expected {expected}")
 
 
 def sha256_of(path: Path) -> str:

@@ -106,6 +106,9 @@ class Description:
         detectable = self.num_classes - (background >= 0)
         if len(self.labels) != detectable:
             raise ValueError(f"{len(self.labels)} labels for {self.num_classes} classes")
+        for name in self.labels:
+            if fault := name_fault(name):
+                raise ValueError(f"labels: {quoted(name)} {fault}")
         if not np.isfinite(self.priors).all():
             raise ValueError("prior boxes are not finite")
         if self.network is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import BadFile, quoted
-from ..files import atomic_output, behind_links, json_bytes, sha256_of
+from ..files import atomic_output, behind_links, check_is_file, json_bytes, sha256_of
 from .build_options import BuildOptions
 from .build_record import (
     BatchRange,
@@ -197,11 +197,7 @@ def read_sidecar(engine: str | Path) -> Sidecar:
         BadFile: the engine or the sidecar is absent, or they do not belong together.
     """
     engine = Path(engine)
-    if not engine.is_file():
-        state = "is a folder" if engine.is_dir() else "does not exist"
-        raise BadFile(
-            f"engine {engine} {state}; expected a file written by 'ssd-small build-engine'"
-        )
+    check_is_file(engine, "an engine written by 'ssd-small build-engine'")
     path = find_sidecar(engine)
     if path is None:
         raise BadFile(

@@ -72,7 +72,7 @@ def command(
         find_in_both(check, val, findings)
         find_missing_classes(check, val, findings)
         others = val.facts
-    note_unlisted(check.facts, others, findings)
+    note_unlisted(images or annotations, check.facts, others, findings)
     if not compare:
         findings.note(
             "copies_not_looked_for",
@@ -151,5 +151,11 @@ def _write(path: Path, check: DataCheck) -> None:
     from ..datasets.check import content_from_check
     from ..files import write_bytes
 
-    write_bytes(path, json.dumps(content_from_check(check)).encode())
+    content = content_from_check(check)
+    try:
+        text = json.dumps(content, allow_nan=False)
+    except ValueError:  # in a field of the tool's own, such as attributes
+        python_json = json.dumps(content)
+        text = json.dumps(json.loads(python_json, parse_constant=lambda name: None))
+    write_bytes(path, text.encode())
     note(f"{path}: {len(check.images)} images, {len(check.boxes)} boxes")

@@ -59,13 +59,14 @@ def check_test_set(
 
 def scored_from_file(path: Path, truth: Annotations, asked: Asked, metric: Metric) -> Scored:
     """A COCO result file, scored."""
-    from ..datasets.object_sizes import check_pixels
+    from ..datasets.object_sizes import check_pixels, check_result_pixels
     from ..evaluation.coco_results import read_results
     from ..evaluation.evaluate import scorer_from_metric
 
     thresholds = thresholds_of_categories(asked, truth, None)
     check_pixels(truth)
     entries, left_out = read_results(path, truth)
+    check_result_pixels(path, entries)
     if left_out:
         note(
             f"note: {sum(left_out.values())} detections of categories that {truth.path} lacks "
@@ -106,6 +107,8 @@ def report_from_scored(source: str, scored: Scored) -> dict[str, Any]:
             f"note: {scores.surplus} detections were not scored; the metric takes the best 100 of "
             "a class and image"
         )
+    if scores is not None and scores.metrics["AP"] is None:
+        note(f"note: {truth.path} has no object that counts, so the metric is not defined")
     return {
         "annotations": str(truth.path),
         "images": len(truth.images),

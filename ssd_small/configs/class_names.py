@@ -46,6 +46,14 @@ def name_fault(name: str) -> str | None:
     return "is empty" if kinds <= _INVISIBLE else None
 
 
+def composed(name: str) -> str:
+    """One of the forms that unicode has for a name; file systems, lists and keyboards differ in it.
+
+    People see no difference.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
 def names_from_dataset(dataset: str, num_classes: int) -> tuple[str, ...] | None:
     """Names of a data set's classes; None if a network of ``num_classes`` has other ones."""
     names = {"voc": VOC_NAMES, "coco": COCO_NAMES}[dataset]

@@ -37,6 +37,7 @@ def _is_polygons(outline: Any) -> bool:
 
 def checked_boxes(
     boxes: Sequence[dict[str, Any]],
+    places: Mapping[int, str],
     images: Sequence[dict[str, Any]],
     kept_image: Mapping[int, int],
     kept_category: Mapping[int, int],
@@ -46,6 +47,7 @@ def checked_boxes(
 
     Args:
         boxes: as read.
+        places: of each in the file, by its id.
         images: entries that can be used, their sizes right.
         kept_image: id of the entry that the boxes of each former id belong to.
         kept_category: the same of categories, those of one name being one.
@@ -61,42 +63,45 @@ def checked_boxes(
         image = by_id[kept_image[one["image_id"]]]
         box = _box_in_pixels(one, image) if fractions else dict(one)
         box |= {"image_id": image["id"], "category_id": kept_category[one["category_id"]]}
-        if not _inside(box, image, findings):
+        place = places[box["id"]]
+        if not _inside(box, image, place, findings):
             continue
         key = (box["image_id"], box["category_id"], *box["bbox"])
         first = seen.setdefault(key, box["id"])
         if first != box["id"]:
             findings.fixable(
                 "duplicate_box",
-                f"{_where(box, image)} is that of annotation {first} again",
+                f"{_where(place, box, image)} is that of {places[first]} again",
             )
             continue
         kept.append(box)
     return kept
 
 
-def _inside(box: dict[str, Any], image: dict[str, Any], findings: Findings) -> bool:
+def _inside(box: dict[str, Any], image: dict[str, Any], place: str, findings: Findings) -> bool:
     """Whether something of a box is left in its picture."""
     x, y, width, height = box["bbox"]
     if min(width, height) < _TOLERANCE:
-        findings.repaired("box_without_area", f"{_where(box, image)} has no area")
+        findings.repaired("box_without_area", f"{_where(place, box, image)} has no area")
         return False
     left, top, right, bottom = _clipped(box, image)
     if min(right - left, bottom - top) < _TOLERANCE:
         size = f"{image['width']}x{image['height']}"
-        findings.fixable("box_outside", f"{_where(box, image)} is outside of the picture, {size}")
+        findings.fixable(
+            "box_outside", f"{_where(place, box, image)} is outside of the picture, {size}"
+        )
         return False
     overhang = max(left - x, top - y, x + width - right, y + height - bottom)
     if overhang > _TOLERANCE:
         findings.note(
-            "clipped_box", f"{_where(box, image)} reaches {overhang:g} px beyond the picture"
+            "clipped_box", f"{_where(place, box, image)} reaches {overhang:g} px beyond the picture"
         )
     return True
 
 
-def _where(box: dict[str, Any], image: dict[str, Any]) -> str:
-    """A box for a message; ids are the file's own where they are different numbers above 0."""
-    return f"annotations (id {box['id']}) of {image['file_name']}: bbox {quoted(box['bbox'])}"
+def _where(place: str, box: dict[str, Any], image: dict[str, Any]) -> str:
+    """A box for a message."""
+    return f"{place} of {image['file_name']}: bbox {quoted(box['bbox'])}"
 
 
 def _clipped(box: dict[str, Any], image: dict[str, Any]) -> tuple[float, float, float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,8 @@ def check_data(
     first = {c["name"]: c for c in reversed(annotations.categories)}
     categories = [c for c in annotations.categories if first[c["name"]] is c]
     kept_category = {c["id"]: first[c["name"]]["id"] for c in annotations.categories}
-    boxes = checked_boxes(annotations.boxes, images, kept_id, kept_category, findings)
+    places = annotations.box_places()
+    boxes = checked_boxes(annotations.boxes, places, images, kept_id, kept_category, findings)
     sides = object_sides(images, boxes, INPUT_SIDE, INPUT_SIDE)
     if line := tiny_objects_line(sides, INPUT_SIDE, INPUT_SIDE):
         findings.note("tiny_objects", line, int((sides < TINY).sum()))
@@ -99,7 +100,7 @@ def check_data(
         findings.error("no_objects", "no box is left that could be learned")
     if annotations.annotated:
         classes = [c for c in categories if c["id"] not in annotations.root_categories]
-        _note_empty(images, boxes, classes, findings)
+        _note_empty(images, boxes, places, classes, findings)
     return DataCheck(annotations, findings, facts, images, boxes, categories, sides)
 
 
@@ -140,6 +141,7 @@ def _note_similar(categories: Sequence[dict[str, Any]], findings: Findings) -> N
 def _note_empty(
     images: Sequence[dict[str, Any]],
     boxes: Sequence[dict[str, Any]],
+    places: Mapping[int, str],
     categories: Sequence[dict[str, Any]],
     findings: Findings,
 ) -> None:
@@ -159,4 +161,4 @@ def _note_empty(
     names = {image["id"]: image["file_name"] for image in images}
     for box in boxes:
         if box.get("iscrowd"):
-            findings.note("crowd", f"annotations (id {box['id']}) of {names[box['image_id']]}")
+            findings.note("crowd", f"{places[box['id']]} of {names[box['image_id']]}")

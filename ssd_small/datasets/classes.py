@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..configs.class_names import composed
 from ..errors import BadFile, quoted
 from .coco import Annotations
 
@@ -86,15 +87,15 @@ def match_classes(
             nothing matches and the numbers differ; names both sides.
     """
     by_name = category_ids_by_name(annotations, labels)
-    ids = {_form(name): key for name, key in by_name.items()}
-    lacking = [name for name in labels if _form(name) not in ids]
+    ids = {composed(name): key for name, key in by_name.items()}
+    lacking = [name for name in labels if composed(name) not in ids]
     if len(lacking) == len(labels):
         if len(by_name) != len(labels):  # a network that learned those that only head others too
             every = [str(category["name"]) for category in annotations.categories]
             by_name = category_ids_by_name(annotations, every)
         return _by_order(annotations, by_name, labels, advice)
-    counts, known = _counts(annotations), set(map(_form, labels))
-    unlabelled = [name for name in by_name if _form(name) not in known]
+    counts, known = _counts(annotations), set(map(composed, labels))
+    unlabelled = [name for name in by_name if composed(name) not in known]
     with_boxes = [name for name in unlabelled if counts[by_name[name]]]
     if with_boxes:
         boxes = counts[by_name[with_boxes[0]]]
@@ -110,7 +111,7 @@ def match_classes(
             f"{annotations.path} has no {_listed('category', 'categories', lacking)}, which the "
             f"network finds; the other {len(labels) - len(lacking)} classes are scored"
         )
-    return ClassMatch(tuple(ids.get(_form(name)) for name in labels), notes=tuple(notes))
+    return ClassMatch(tuple(ids.get(composed(name)) for name in labels), notes=tuple(notes))
 
 
 def near_match(name: str, others: Collection[str]) -> str | None:
@@ -180,11 +181,6 @@ def _by_order(
         f"categories' ids ({quoted(labels[0])} as {quoted(by_order[labels[0]])}, and so on)"
     )
     return ClassMatch(tuple(by_name.values()), by_order, (note,))
-
-
-def _form(name: str) -> str:
-    """One of the forms in which unicode writes an accented letter; people see no difference."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _loose(name: str) -> str:

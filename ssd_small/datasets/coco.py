@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..configs.class_names import composed
 from ..errors import BadFile
 from ..files import read_json
 from .coco_boxes import read_boxes
@@ -23,6 +24,19 @@ _OTHER_FORMATS = {
 }
 
 
+class Positions(NamedTuple):
+    """Where images and boxes stand in the lists of their file.
+
+    Attributes:
+        images, boxes: position of each.
+        renumbered: ids of boxes are not the file's.
+    """
+
+    images: tuple[int, ...]
+    boxes: tuple[int, ...]
+    renumbered: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Annotations:
     """Ground truth of a data set; ids are whole numbers, whatever the file has.
@@ -36,6 +50,7 @@ class Annotations:
         findings: what was put right or left out while reading, and what is worth knowing.
         annotated: False for the images of a test set, whose file has no list ``annotations``.
         extra: what the file holds beside the three lists.
+        positions: of ``images`` and ``boxes`` in the file; None for several files.
         image_spelling, category_spelling: the file's own id of an entry whose id is text there, or
             beyond 64 bits.
     """
@@ -48,6 +63,7 @@ class Annotations:
     findings: Findings = field(default_factory=Findings)
     annotated: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
+    positions: Positions | None = None
     image_spelling: Mapping[int, object] = field(default_factory=dict)
     category_spelling: Mapping[int, object] = field(default_factory=dict)
 
@@ -66,9 +82,10 @@ class Annotations:
         Roboflow writes one as category 0. It is no class to learn.
         """
         above = {
-            one["supercategory"]
+            above
             for one in self.categories
-            if isinstance(one.get("supercategory"), str) and one["supercategory"] != one["name"]
+            if isinstance(one.get("supercategory"), str)
+            and (above := composed(one["supercategory"].strip())) != one["name"]
         }
         used = {box["category_id"] for box in self.boxes}
         heads = (one["id"] for one in self.categories if one["name"] in above)
@@ -84,6 +101,23 @@ class Annotations:
     def category_id(self, value: object) -> int | None:
         """As :meth:`image_id`, of a category."""
         return self._categories.id_from_value(value)
+
+    def image_places(self) -> list[str]:
+        """Each image for a message, by list, position and id of the file."""
+        found = range(len(self.images)) if self.positions is None else self.positions.images
+        spelling = self.image_spelling
+        ids = (spelling.get(image["id"], image["id"]) for image in self.images)
+        return [f"images[{i}] (id {shown(key)})" for i, key in zip(found, ids, strict=True)]
+
+    def box_places(self) -> dict[int, str]:
+        """Each box for a message, by its id: list, position, and id of the file."""
+        if self.positions is None:
+            return {box["id"]: f"annotations (id {box['id']})" for box in self.boxes}
+        own = "" if self.positions.renumbered else " (id {})"
+        return {
+            box["id"]: f"annotations[{position}]{own.format(box['id'])}"
+            for position, box in zip(self.positions.boxes, self.boxes, strict=True)
+        }
 
     def results_as_in_file(self, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """COCO result entries with the ids as the file spells them, for who else reads it."""
@@ -134,12 +168,17 @@ def annotations_from_content(
             found.error(f"no_{name}", f"there are no {name}; nothing could be learned or scored")
     if entries is None:
         found.note("no_annotations", "no list annotations, as of a test set: pictures only")
-    boxes, dropped = read_boxes(entries or (), images, categories, found)
+    boxes = read_boxes(entries or (), images, categories, found)
     ordered = tuple(categories.entries[key] for key in sorted(categories.entries))
     truth = Annotations(
-        *(path, tuple(images.entries.values()), ordered, boxes, dropped, found),
+        *(path, tuple(images.entries.values()), ordered, boxes.entries, boxes.dropped, found),
         annotated=entries is not None,
         extra={key: value for key, value in top.items() if key not in _LISTS},
+        positions=Positions(
+            tuple(images.positions[key] for key in images.entries),
+            boxes.positions,
+            boxes.renumbered,
+        ),
         image_spelling=images.spelling,
         category_spelling=categories.spelling,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import coco_fields as fields
 from .coco_lists import Listed
@@ -11,12 +11,28 @@ from .findings import Findings
 from .ids import Place, key_from_id, kind_of_spelling, shown
 
 
+class Boxes(NamedTuple):
+    """The annotations that are boxes.
+
+    Attributes:
+        entries: as they are used.
+        positions: of each in the list of the file.
+        renumbered: their ids are not the file's.
+        dropped: how many others have no area.
+    """
+
+    entries: tuple[dict[str, Any], ...]
+    positions: tuple[int, ...]
+    renumbered: bool
+    dropped: int
+
+
 def read_boxes(
     entries: list[Any] | tuple[()], images: Listed, categories: Listed, findings: Findings
-) -> tuple[tuple[dict[str, Any], ...], int]:
-    """The annotations that are boxes, and how many of the others have no area."""
-    ids = _annotation_ids(entries, findings)
-    boxes, dropped, incomplete = [], 0, 0
+) -> Boxes:
+    """The annotations that are boxes; what is wrong with the others is found."""
+    ids, renumbered = _annotation_ids(entries, findings)
+    boxes, positions, dropped, incomplete = [], [], 0, 0
     for index, entry in enumerate(entries):
         where = Place("annotations", index, entry)
         if not isinstance(entry, dict):
@@ -49,9 +65,10 @@ def read_boxes(
             kept["difficult"] = fields.flag(entry, "difficult", where, findings)
         if None not in kept.values():
             boxes.append(entry | kept)
+            positions.append(index)
     if entries and incomplete == len(entries):
         findings.error("no_boxes", f"none of {len(entries)} annotations has a bbox and category_id")
-    return tuple(boxes), dropped
+    return Boxes(tuple(boxes), tuple(positions), renumbered, dropped)
 
 
 def _has_area(bbox: list[float], where: Place, findings: Findings) -> bool:
@@ -70,14 +87,14 @@ def _has_area(bbox: list[float], where: Place, findings: Findings) -> bool:
     return False
 
 
-def _annotation_ids(entries: list[Any] | tuple[()], findings: Findings) -> list[int]:
-    """The file's ids where they are different numbers above 0, else 1, 2, ... of the entries.
+def _annotation_ids(entries: list[Any] | tuple[()], findings: Findings) -> tuple[list[int], bool]:
+    """The file's ids where they are different numbers above 0, else 1, 2, ... and True.
 
     Nothing refers to them, and pycocotools takes a matched id of 0 for "not matched".
     """
     plain = {e["id"] for e in entries if isinstance(e, dict) and type(e.get("id")) is int}
     if len(plain) == len(entries) and min(plain, default=1) > 0 and max(plain, default=1) < 2**63:
-        return [entry["id"] for entry in entries]
+        return [entry["id"] for entry in entries], False
     first: dict[Any, int] = {}
     sound = True
     for index, entry in enumerate(entries):
@@ -105,7 +122,8 @@ def _annotation_ids(entries: list[Any] | tuple[()], findings: Findings) -> list[
             sound = False
         first.setdefault(key, index)
     if sound:
-        return [int(key_from_id(e["id"]) or 0) if isinstance(e, dict) else 0 for e in entries]
+        own = [int(key_from_id(e["id"]) or 0) if isinstance(e, dict) else 0 for e in entries]
+        return own, False
     if 0 in first:
         findings.note("annotation_id_zero", f"{Place('annotations', first[0], entries[first[0]])}")
-    return list(range(1, len(entries) + 1))
+    return list(range(1, len(entries) + 1)), True

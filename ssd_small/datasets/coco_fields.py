@@ -7,7 +7,7 @@ import math
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..configs.class_names import name_fault
+from ..configs.class_names import composed, name_fault
 from .findings import Findings
 from .ids import Place, shown
 
@@ -37,7 +37,7 @@ def number_from_value(value: object) -> float | None:
 
 
 def category_name(value: object, where: Place, findings: Findings) -> str | None:
-    """A category's name, blanks around it cut off; None and an error where there is none."""
+    """A category's name, blanks around it cut off, its letters composed; None and an error."""
     if type(value) in (int, float):
         findings.repaired("name_not_text", f"{where}: name is the number {shown(value)}, not text")
         value = str(value)
@@ -50,7 +50,9 @@ def category_name(value: object, where: Place, findings: Findings) -> str | None
         return None
     if name != value:
         findings.repaired("blanks_around_name", f"{where}: name {shown(value)} has blanks at ends")
-    return name
+    if (one := composed(name)) != name:
+        findings.note("decomposed_name", f"{where}: name {shown(value)} has its accents apart")
+    return one
 
 
 def file_name(entry: dict[str, Any], where: Place, findings: Findings) -> str | None:
@@ -86,12 +88,16 @@ def file_name(entry: dict[str, Any], where: Place, findings: Findings) -> str | 
 
 
 def _path(url: str) -> str:
-    """The path of an address, with the host, which may be the first folder (AmlDatastore)."""
+    """The path of an address, with the host, which may be the first folder (AmlDatastore).
+
+    Of a data store the host may even be the file; a web server's never is.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    return f"{parts.netloc}{parts.path}" if parts.path.strip("/") else ""
+    is_place = parts.path.strip("/") or parts.scheme not in ("http", "https")
+    return f"{parts.netloc}{parts.path}" if is_place else ""
 
 
 def size(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str, float]:
@@ -119,6 +125,12 @@ def box(entry: dict[str, Any], where: Place, findings: Findings) -> list[float] 
     """``[x, y, w, h]`` as it stands, NaN included; None and a finding where there is none."""
     value = entry.get("bbox")
     if value is None or value == []:
+        if (around := _box_around(entry.get("segmentation"))) is not None:
+            findings.repaired(
+                "bbox_from_outline",
+                f"{where}: bbox is {_given(entry, 'bbox')}; taken as the box around its outline",
+            )
+            return around
         findings.repaired(
             "null_box", f"{where}: bbox is {_given(entry, 'bbox')}; the annotation was left out"
         )
@@ -150,6 +162,20 @@ def box(entry: dict[str, Any], where: Place, findings: Findings) -> list[float] 
     if any(isinstance(one, str) for one in value):
         findings.repaired("number_as_text", f"{where}: bbox {shown(given)} holds texts")
     return numbers
+
+
+def _box_around(outline: object) -> list[float] | None:
+    """``[x, y, w, h]`` around polygons ``[[x, y, x, y, ...], ...]``; None: they are none."""
+    if not isinstance(outline, list) or not outline:
+        return None
+    if not all(isinstance(part, list) and part and len(part) % 2 == 0 for part in outline):
+        return None
+    numbers = [[number_from_value(value) for value in part] for part in outline]
+    xs = [x for part in numbers for x in part[0::2] if x is not None]
+    ys = [y for part in numbers for y in part[1::2] if y is not None]
+    if len(xs) + len(ys) != sum(map(len, numbers)):
+        return None
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
 
 def _parsed(text: str) -> Any:
@@ -196,7 +222,8 @@ def area(
         return None
     if isinstance(value, str):
         findings.repaired("number_as_text", f"{where}: area is the text {shown(value)}")
-    if not 0 <= number < math.inf:
+    # 0: written by a tool that has none; it would make a small object of every one
+    if not 0 < number < math.inf:
         findings.repaired("bad_area", f"{where}: area is {number:g}; taken as its box's")
         return of_box
     return number

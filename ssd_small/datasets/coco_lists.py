@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..configs.class_names import composed
 from . import coco_fields as fields
 from .findings import Findings
 from .ids import (
@@ -33,7 +34,8 @@ class Listed:
         texts: the number that stands for an id which is none.
         spelling: the file's own id of each entry that has it as text, or beyond 64 bits.
         lost: ids of entries that are in error, with the place of the first.
-        names: ids by category or file name that no two share, for references that give no id.
+        positions: of each entry in the list of the file.
+        names: ids by composed category or file name that no two share, for references without id.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Listed:
     texts: dict[str, int] = field(default_factory=dict)
     spelling: dict[int, object] = field(default_factory=dict)
     lost: dict[int, str] = field(default_factory=dict)
+    positions: dict[int, int] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
 
     def reference(self, entry: dict[str, Any], where: Place, findings: Findings) -> int | None:
@@ -59,7 +62,7 @@ class Listed:
         given = shown(value) if field_name in entry else "absent"
         # the text of a number could be a wrong id as well as the name of another entry
         name = entry.get(f"{self.name}_name") if value is None else key_from_id(value)
-        by_name = self.names.get(name.strip()) if isinstance(name, str) else None
+        by_name = self.names.get(composed(name.strip())) if isinstance(name, str) else None
         if by_name is not None:
             findings.repaired(
                 "id_by_name", f"{where}: {field_name} is {given}; taken as {by_name} by its name"
@@ -83,12 +86,9 @@ _LIST_OF = {"image": "images", "category": "categories"}
 def read_images(entries: Sequence[Any], findings: Findings) -> Listed:
     """The pictures of a file, each with a file name and its size (0 where it is in error)."""
     listed = _read("image", entries, _image, ("file_name", "width", "height"), findings)
-    counts = Counter(entry["file_name"] for entry in listed.entries.values())
-    listed.names = {
-        entry["file_name"]: key
-        for key, entry in listed.entries.items()
-        if counts[entry["file_name"]] == 1
-    }
+    names = {key: composed(entry["file_name"]) for key, entry in listed.entries.items()}
+    counts = Counter(names.values())
+    listed.names = {name: key for key, name in names.items() if counts[name] == 1}
     return listed
 
 
@@ -119,7 +119,8 @@ def _categories_of(annotations: Sequence[Any], findings: Findings) -> list[dict[
     found: dict[tuple[Key | None, str], dict[str, Any]] = {}
     for entry in annotations:
         if isinstance(entry, dict) and isinstance(entry.get("category_name"), str):
-            key, name = key_from_id(entry.get("category_id")), entry["category_name"].strip()
+            key = key_from_id(entry.get("category_id"))
+            name = composed(entry["category_name"].strip())
             number = len(found) + 1 if key is None else key
             found.setdefault((key, name), {"id": number, "name": name})
     if found:
@@ -198,4 +199,5 @@ def _read(
             )
             listed.lost[number] = f"{places[number]} and {where}, which share it"
             del listed.entries[number]
+    listed.positions = {key: places[key].position for key in listed.entries}
     return listed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,23 @@ def are_fractions(boxes: Sequence[dict[str, Any]]) -> bool:
 
 def check_pixels(annotations: Annotations) -> None:
     """Refuse boxes that are fractions of their pictures, with BadFile."""
-    if not are_fractions(annotations.boxes):
-        return
-    x, y, width, height = annotations.boxes[0]["bbox"]
-    raise BadFile(
-        f"{annotations.path}: no box reaches a pixel (the first is [{x:g}, {y:g}, {width:g}, "
-        f"{height:g}]): they look like fractions of the picture, COCO has pixels; 'ssd-small "
-        "check-data --fix' writes a file in pixels"
+    if are_fractions(annotations.boxes):
+        advice = "'ssd-small check-data --fix' writes a file in pixels"
+        raise BadFile(_fractions_line(annotations.path, annotations.boxes[0]["bbox"], advice))
+
+
+def check_result_pixels(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    """As :func:`check_pixels`, of the entries of a COCO result file."""
+    if are_fractions(results):
+        advice = "multiply them by width and height"
+        raise BadFile(_fractions_line(path, results[0]["bbox"], advice))
+
+
+def _fractions_line(path: Path, bbox: Sequence[float], advice: str) -> str:
+    first = ", ".join(f"{value:g}" for value in bbox)
+    return (
+        f"{path}: no box reaches a pixel (the first is [{first}]): they look like fractions of the "
+        f"picture, COCO has pixels; {advice}"
     )
 
 

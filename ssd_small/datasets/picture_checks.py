@@ -38,8 +38,9 @@ def checked_images(
     kept_id: dict[int, int] = {}
     named = _names_by_file(annotations.images, facts)
     first_of: dict[Path, dict[str, Any]] = {}
+    places = annotations.image_places()
     for i, (image, one) in enumerate(zip(annotations.images, facts, strict=True)):
-        where = f"images[{i}] (id {image['id']})"
+        where = places[i]
         size = sizes.get(i, (image["height"], image["width"]))
         _find(where, image, one, size, findings)
         if one.path is None or one.state == "unreadable" or size is None:
@@ -127,24 +128,30 @@ def _text(sizes: Sequence[Size]) -> str:
 
 
 def note_unlisted(
-    facts: Sequence[PictureFacts], others: Sequence[PictureFacts], findings: Findings
+    folder: Path, facts: Sequence[PictureFacts], others: Sequence[PictureFacts], findings: Findings
 ) -> None:
     """Note the picture files that no entry names, beside and below those that entries name.
 
     Args:
+        folder: what names of files are relative to; nothing outside of it is looked for.
         facts: of the pictures of a set.
         others: of pictures of another one, which may lie in the same folder.
         findings: takes the notes.
     """
-    paths = [one.path for one in facts if one.path is not None]
-    if not paths:
+    inside = [one.path for one in facts if one.path is not None and _is_below(one.path, folder)]
+    if not inside:
         return
     listed = {one.path.resolve() for one in (*facts, *others) if one.path is not None}
     # of a folder of several sets only that of the one which is listed
-    top = os.path.commonpath([path.parent for path in paths])
+    top = os.path.commonpath([path.parent for path in inside])
     # passes over folders that may not be read, or vanish
     for place, folders, names in os.walk(top):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(place, name) for name in sorted(names)):
             if is_image_name(path) and path.resolve() not in listed:
                 findings.note("unlisted_picture", str(path))
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    """Whether a path leads into a folder; a name may lead out of it."""
+    return path.is_relative_to(folder) and ".." not in path.relative_to(folder).parts

@@ -8,12 +8,12 @@ what it can mean; never as one of two files, and never outside of the folder unl
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
+from ..configs.class_names import composed
 from ..errors import BadFile, quoted
 from .coco import Annotations
 
@@ -50,7 +50,7 @@ class PictureFolder:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._above = tuple(map(_form, self.folder.resolve().parts))
+        self._above = tuple(map(composed, self.folder.resolve().parts))
         self._listed: dict[Path, dict[str, list[str]]] = {}
 
     def path(self, file_name: str) -> Path | None:
@@ -94,7 +94,7 @@ class PictureFolder:
     def _inside(self, parts: _Parts) -> Iterator[_Parts]:
         """The rest of a name that begins with the folder's own: the very file that it says."""
         for count in range(1, len(parts)):
-            if tuple(map(_form, parts[:count])) == self._above[-count:]:
+            if tuple(map(composed, parts[:count])) == self._above[-count:]:
                 yield parts[count:]
 
     def _only(self, paths: Sequence[Path], file_name: str) -> Path | None:
@@ -210,7 +210,7 @@ def _refuse_collisions(
 
 
 def _advice(folder: Path, missing: Sequence[str]) -> str:
-    """The folders above and in this one that hold what is missing."""
+    """The folders above and in this one that hold what is missing; else if the names' ends do."""
     try:
         below = sorted(path for path in folder.iterdir() if path.is_dir())
     except OSError:
@@ -225,7 +225,18 @@ def _advice(folder: Path, missing: Sequence[str]) -> str:
                 fitting.append(str(place))
         except BadFile:
             continue
-    return f" ({' or '.join(fitting[:_ADVISED])} would fit)" if fitting else ""
+    if fitting:
+        return f" ({' or '.join(fitting[:_ADVISED])} would fit)"
+    pictures = PictureFolder(folder)
+    try:
+        ends = [pictures.place(re.split(r"[/\\]+", name)[-1]) for name in missing]
+    except BadFile:
+        return ""
+    if not ends or ends[0] is None or None in ends:
+        return ""
+    return (
+        f" (by the last part of the names they are here, such as {ends[0].path}: cut the rest off)"
+    )
 
 
 def _readings(file_name: str) -> tuple[list[_Parts], list[_Parts]]:
@@ -271,13 +282,9 @@ def _ends(readings: Sequence[_Parts]) -> Iterator[list[_Parts]]:
         yield [parts[-length:] for parts in readings if len(parts) >= length]
 
 
-def _form(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
 def _key(name: str) -> str:
     """One spelling of a file's name: composed, the case of its ending left out."""
-    stem, dot, ending = _form(name).rpartition(".")
+    stem, dot, ending = composed(name).rpartition(".")
     return f"{stem}{dot}{ending.lower()}" if dot else ending
 
 

@@ -218,9 +218,12 @@ def _joined(folder: Path, parts: Sequence[Annotations], findings: Findings | Non
             boxes.append({**box, "id": len(boxes) + 1, "image_id": ids[k, box["image_id"]]})
     dropped = sum(part.dropped for part in parts)
     annotated = all(part.annotated for part in parts)
+    spelling = {} if shared else {k: v for part in parts for k, v in part.image_spelling.items()}
     return Annotations(
         *(folder, tuple(images), first.categories, tuple(boxes), dropped, found),
         annotated=annotated,
+        image_spelling=spelling,
+        category_spelling=first.category_spelling,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -95,8 +94,3 @@ def common_root(files: Iterable[Path], folder: Path) -> Path:
     if all(one.is_relative_to(folder) and ".." not in inside(one, folder).parts for one in found):
         return folder
     return Path(os.path.commonpath([os.path.abspath(one.parent) for one in found]))
-
-
-def composed(name: str) -> str:
-    """One of the forms that unicode has for a name; file systems and lists differ in it."""
-    return unicodedata.normalize("NFC", name)

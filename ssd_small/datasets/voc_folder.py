@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
+from ..configs.class_names import composed
 from ..errors import BadFile, quoted
 from ..pictures.listing import is_image_name
-from .source_files import composed, entry_in, files_below, read_text
+from .source_files import entry_in, files_below, read_text
 
 _ANNOTATIONS = ("annotations", "annotation", "annots", "xml", "xmls")
 _IMAGES = ("jpegimages", "images", "image", "imgs", "img", "pictures")

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from ..configs.class_names import composed
 from ..errors import BadFile
 from ..pictures.listing import is_image_name
-from .source_files import composed, files_below
+from .source_files import files_below
 from .voc_folder import VocFolder, bare_name
 from .voc_xml import VocPicture
 
@@ -87,7 +88,8 @@ class VocPictures:
         if own := self._stems.get(name, []):
             return self._only(own, picture)
         # a name without its ending, or with the one that the picture had once
-        stem = _last(bare_name(PurePosixPath(picture.file_name.replace("\\", "/"))))
+        said = PurePosixPath(picture.file_name.replace("\\", "/"))
+        stem = _last(bare_name(said)) if said.name else ""
         for found in (far, self._last_stems.get(last, []), self._last_stems.get(stem, [])):
             free = [path for path in found if not self._is_of_another(path, name)]
             if free:

@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..configs.class_names import composed
 from ..errors import BadFile, quoted
-from .source_files import composed, entry_in, files_below, inside, read_text
+from .source_files import entry_in, files_below, inside, read_text
 
 _LABELS = "a file of YOLO labels"
 _EXPECTED = "expected class number, centre x, y, width and height"

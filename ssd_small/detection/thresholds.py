@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artefacts.description import Description
+from ..configs.class_names import composed
 from ..errors import UsageError
 from ..postprocess import Detections
 
@@ -102,14 +103,16 @@ def thresholds_by_class(
     least = own if refusal is not None else -math.inf
     asked = named.pop(None, None)
     usual = _number(max(USUAL, own) if asked is None else asked, "", least, refusal)
+    known = [composed(name) for name in names]
+    named = {composed(k) if isinstance(k, str) else k: value for k, value in named.items()}
     for name in named:
-        if name not in names:
+        if name not in known:
             raise UsageError(
                 f"--score-threshold names class {name!r}, which {holder} does not have; its "
                 f"classes are {', '.join(names[:20])}" + (", ..." if len(names) > 20 else "")
             )
     numbers = {name: _number(v, f" of {name}", least, refusal) for name, v in named.items()}
-    return [numbers.get(name, usual) for name in names]
+    return [numbers.get(name, usual) for name in known]
 
 
 def _number(value: object, of: str, least: float, refusal: str | None) -> float:

@@ -19,7 +19,7 @@ from ..artefacts.sidecar import (
 )
 from ..artefacts.tensors import tensors_of
 from ..errors import BadFile, MissingRequirement
-from ..files import sha256_of
+from ..files import check_is_file, sha256_of
 from ..models.shipped import advice_on_missing, find_shipped
 from ..requirements import require
 from ..runtimes.tensorrt_module import MODULES
@@ -57,15 +57,7 @@ def inspect_file(path: str | Path) -> dict[str, Any]:
         _, description = network_from_checkpoint(shipped.name)
         return _from_checkpoint(shipped.path) | _described(description) | {"format": 0}
     expected = "a checkpoint, ONNX file, engine or sidecar"
-    try:
-        found = path.is_file()
-        if not found and path.is_dir():
-            raise BadFile(f"{path} is a folder; expected {expected}")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadFile(f"cannot read {path}: {reason}; expected {expected}") from error
-    if not found:
-        raise BadFile(f"{path} does not exist; {advice_on_missing(path, expected)}")
+    check_is_file(path, expected, advice_on_missing(path, expected))
     suffix = path.suffix.lower()
     if find_sidecar(path) is not None or suffix in ENGINE_SUFFIXES:
         return _from_engine(path)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..files import open_file
 from .reading import read_image
 
 #: EXIF tag, and the values of pictures that lie on their side
@@ -74,7 +75,7 @@ def _head(path: str | Path) -> tuple[tuple[int, int], int] | None:
         with warnings.catch_warnings():
             # of huge pictures and odd tags, which the decoder judges when pixels are wanted
             warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
+            with open_file(Path(path)) as file, Image.open(file) as picture:
                 tag = picture.getexif().get(_ORIENTATION)
                 return (picture.height, picture.width), tag if tag in range(1, 9) else 1
     except Exception:  # damaged files raise whatever their format's reader stumbles on

@@ -77,6 +77,11 @@ def validation_from_job(
             f"{truth.path} has no category {quoted(data.labels[0])}, which is trained, nor any "
             f"other; expected the names of {job.annotations}: rename its categories"
         )
+    if all(box["iscrowd"] for box in truth.boxes):
+        raise BadFile(
+            f"{truth.path} has no object that counts, so nothing can be scored; pass "
+            "--val-annotations of pictures with ground truth"
+        )
     said = list(match.notes)
     image_paths(truth, images, "--val-images", some=job.skip_unreadable > 0, say=said.append)
     notes += [f"note: {line}" for line in said]

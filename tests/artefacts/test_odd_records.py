@@ -250,6 +250,20 @@ def test_a_sidecar_that_contradicts_itself_or_its_engine_is_refused(
     _detect(call, form, file).fails(4, file.name, words)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31ma", "a\u2028b", " "])
+@pytest.mark.parametrize(
+    "form", [CHECKPOINT, FORMS["detections.fp32.engine"]], ids=lambda f: f.file
+)
+def test_a_class_name_that_is_no_line_of_text_is_refused(
+    form: Form, name: str, call: Call, tmp_path: Path
+) -> None:
+    """A terminal would do what it says."""
+    record = _set(form.said(), "description", "labels", 0, to=name)
+    file = form.write(record, tmp_path)
+    call("inspect", file).fails(4, file.name, "labels")
+    _detect(call, form, file).fails(4, file.name, "labels")
+
+
 def test_another_number_of_classes_is_refused(call: Call, tmp_path: Path) -> None:
     form = FORMS["detections.fp32.engine"]
     record = _set(form.said(), "description", "num_classes", to=4)

@@ -161,6 +161,34 @@ def test_of_a_folder_of_several_sets_only_the_listed_one_is_looked_through(
     assert lines == [str(tmp_path / "train" / "3.png")]
 
 
+def test_what_lies_between_pictures_outside_of_the_folder_is_not_looked_through(
+    call: Call, good: tuple[Content, Path], tmp_path: Path
+) -> None:
+    """Names that lead elsewhere have a folder in common, which may be the whole disk."""
+    content, folder = good
+    for i, place in enumerate((tmp_path / "far", tmp_path / "wide")):
+        place.mkdir()
+        (folder / f"{i}.png").rename(place / f"{i}.png")
+        (place / "extra.png").write_bytes(b"")
+    content["images"][0]["file_name"] = str(tmp_path / "far" / "0.png")
+    content["images"][1]["file_name"] = "../wide/1.png"
+    truth = write(content, tmp_path / "truth.json")
+    outcome = call("check-data", truth, "--images", folder, "--json").fits()
+    assert "unlisted_picture" not in kinds(outcome, "notes")
+
+
+def test_a_repaired_file_is_json_to_every_reader(
+    call: Call, good: tuple[Content, Path], tmp_path: Path
+) -> None:
+    content, folder = good
+    content["annotations"][0] |= {"area": float("nan"), "attributes": {"blur": float("inf")}}
+    truth, fixed = write(content, tmp_path / "truth.json"), tmp_path / "fixed.json"
+    call("check-data", truth, "--images", folder, "--fix", fixed).fails(1, "1 (bad_area)")
+    (one, *_) = json.loads(fixed.read_text())["annotations"]
+    assert one["attributes"] == {"blur": None}
+    assert one["area"] == one["bbox"][2] * one["bbox"][3]
+
+
 def test_sets_of_a_published_layout_are_checked_and_joined(call: Call, tmp_path: Path) -> None:
     for split in ("train", "val"):
         content = write_good_set(tmp_path / f"{split}2017", 4)

@@ -252,17 +252,19 @@ def test_a_file_name_that_is_no_text_is_printed_all_the_same(spawn, engine, pict
 
 
 @pytest.mark.parametrize("ending", ["read", "broken", "reader gone"])
-def test_a_line_is_written_before_the_next_picture_is_read(ending, engine, pictures, tmp_path):
+def test_a_line_is_written_before_the_next_picture_is_read(ending, engine, pictures):
     # reading the second picture waits until somebody writes it
-    pipe = tmp_path / "second.png"
-    os.mkfifo(pipe)
+    reading, writing = os.pipe()
+    pipe = Path(f"/dev/fd/{reading}")
     command = ("detect", "--engine", engine, pictures / "a.jpg", pipe, "--batch", 1, "--json")
     with subprocess.Popen(
         [sys.executable, "-m", "ssd_small", *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        pass_fds=[reading],
     ) as process:
+        os.close(reading)
         assert process.stdout
         assert process.stderr
         limit = threading.Timer(100, process.kill)
@@ -273,12 +275,13 @@ def test_a_line_is_written_before_the_next_picture_is_read(ending, engine, pictu
         if ending == "reader gone":
             process.stdout.close()
         content = (pictures / "b.png").read_bytes()
-        pipe.write_bytes(b"no picture" if ending == "broken" else content)
+        with os.fdopen(writing, "wb") as stream:
+            stream.write(b"no picture" if ending == "broken" else content)
         printed = "" if ending == "reader gone" else process.stdout.read()
         errors = process.stderr.read()
         limit.cancel()
     assert process.returncode == (4 if ending == "broken" else 0)
-    assert ("second.png" in errors) == (ending == "broken")
+    assert (str(pipe) in errors) == (ending == "broken")
     assert "Traceback" not in errors
     for second in entries_of(printed):
         assert second["image"] == str(pipe)

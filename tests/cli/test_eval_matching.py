@@ -93,6 +93,21 @@ def test_boxes_that_are_fractions_are_refused(evaluate, call, truth, saved, tmp_
     call("eval", *given).fails(4, "no box reaches a pixel")
 
 
+def test_results_that_are_fractions_are_refused(call, truth, saved, tmp_path):
+    found = tmp_path / "found.json"
+    one = {"image_id": 1, "category_id": truth["categories"][0]["id"], "score": 0.5}
+    found.write_text(json.dumps([{**one, "bbox": [0.1, 0.1, 0.25, 0.3]}]))
+    given = ("--detections", found, "--annotations", saved(truth))
+    call("eval", *given).fails(4, "found.json: no box reaches a pixel", "multiply")
+
+
+def test_annotations_without_objects_are_said_to_give_no_metric(evaluate, truth):
+    truth["annotations"] = []
+    outcome = evaluate().fits()
+    assert outcome.json["metrics"]["AP"] is None
+    assert "no object that counts" in outcome.err
+
+
 def test_objects_that_the_network_hardly_sees_are_noted(evaluate, truth):
     """2 x 1 px of 80 x 60 are 7.5 x 5 px of 300 x 300: a side of 6.1."""
     truth["annotations"][0]["bbox"] = [5, 5, 2, 1]

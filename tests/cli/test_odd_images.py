@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -127,15 +128,15 @@ def test_readable_pictures_are_done_all_the_same(call, engine, bad, pictures):
 
 
 def test_unreadable_by_permission(call, engine, pictures, monkeypatch):
-    whole = Path.read_bytes
+    whole = os.open
 
-    def refuse(path: Path) -> bytes:
-        if path.suffix == ".jpg":
+    def refuse(path: str, *arguments: int, **named: int) -> int:
+        if str(path).endswith(".jpg"):
             raise PermissionError(13, "Permission denied", str(path))
-        return whole(path)
+        return whole(path, *arguments, **named)
 
     # root may read anything, so the answer of the system is given here
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     call("detect", "--engine", engine, pictures / "a.jpg").fails(4, "a.jpg", "Permission denied")
 
 

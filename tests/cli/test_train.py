@@ -171,6 +171,18 @@ def test_val_annotations_that_spell_a_class_otherwise(
     )
 
 
+@pytest.mark.parametrize("crowds", [False, True])
+def test_val_annotations_without_objects(
+    call, data: Path, tmp_path: Path, truth_of, crowds: bool
+) -> None:
+    """Every iteration would be as good as the best."""
+    boxes = truth_of["annotations"]
+    truth_of["annotations"] = [{**one, "iscrowd": 1} for one in boxes] if crowds else []
+    val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)
+    arguments = train_arguments(data, tmp_path / "run", *val)
+    call(*arguments).fails(4, "no object that counts", "--val-annotations")
+
+
 def test_val_annotations_of_a_test_set(call, data: Path, tmp_path: Path, truth_of) -> None:
     del truth_of["annotations"]
     val = ("--val-annotations", _changed(truth_of, tmp_path), "--val-images", data)

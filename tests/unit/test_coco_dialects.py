@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ssd_small.datasets.classes import match_classes
 from ssd_small.datasets.coco import Annotations, coco_from_annotations, read_annotations
 from ssd_small.datasets.findings import Findings
 from ssd_small.errors import BadFile
@@ -196,6 +197,11 @@ def test_azure_has_sizes_as_floats_and_may_lack_the_file_name(write: Write) -> N
     images[1] |= {"file_name": None, "absolute_url": "https://x.blob.net/c/d/b.jpg?sv=1"}
     names = [image["file_name"] for image in read_annotations(write(images=images)).images]
     assert names == ["image_data/a.jpg", "d/b.jpg"]
+    images[0]["coco_url"] = "AmlDatastore://a.jpg"
+    assert read_annotations(write(images=images)).images[0]["file_name"] == "a.jpg"
+    images[0]["coco_url"] = "https://example.com"
+    with pytest.raises(BadFile, match="file_name is ''; expected text"):
+        read_annotations(write(images=images))
 
 
 def test_kwcoco_may_leave_out_category_and_box(write: Write) -> None:
@@ -242,6 +248,7 @@ def test_a_test_set_has_pictures_and_no_annotations(write: Write) -> None:
         ({"area": "200"}, "number_as_text"),
         ({"area": "nan"}, "number_as_text"),
         ({"area": -1}, "bad_area"),
+        ({"area": 0}, "bad_area"),
         ({"area": float("inf")}, "bad_area"),
         ({"iscrowd": False}, "flag_as_truth_value"),
         ({"iscrowd": "0"}, "number_as_text"),
@@ -308,6 +315,18 @@ def test_an_annotation_that_is_no_box_is_left_out_and_found(
     repaired_is_clean(truth, path.with_name("fixed.json"))
 
 
+@pytest.mark.parametrize("given", [{}, {"bbox": None}, {"bbox": []}])
+def test_an_outline_without_a_box_has_the_box_around_it(
+    write: Write, given: dict[str, Any]
+) -> None:
+    outline = [[4, 5, 14, 5, 9, 25], ["4.0", 6, 6, 7]]
+    entry = {"id": 1, "image_id": 1, "category_id": 3, "segmentation": outline, "area": 200}
+    read(write(annotations=[entry | given, box(2, 2, 4)]), bbox_from_outline=1)
+    for none in ({"counts": "x", "size": [1, 1]}, [], [[]], [[1, 2, 3]], [[1, None]], [[1, "a"]]):
+        path = write(annotations=[entry | {"segmentation": none}, box(2, 2, 4)])
+        assert read_annotations(path).findings.counts("repaired") == {"null_box": 1}
+
+
 def test_boxes_that_are_all_left_out_are_an_error(write: Write) -> None:
     captions = [{"id": i, "image_id": i, "caption": "a cat"} for i in (1, 2)]
     with pytest.raises(BadFile, match="none of 2 annotations has a bbox and category_id"):
@@ -364,6 +383,27 @@ def test_names_may_hold_anything_printable(write: Write, name: str) -> None:
     truth = read_annotations(write(categories=categories))
     assert [category["name"] for category in truth.categories] == [name, f"{name}2"]
     assert truth.findings.counts("repaired") == {"blanks_around_name": 1}
+
+
+def test_two_categories_whose_names_differ_in_unicode_form_alone_are_of_one_name(
+    write: Write,
+) -> None:
+    """People see one name; a network's label can be but one of them."""
+    pair = [{"id": 3, "name": "caf\u00e9"}, {"id": 4, "name": "cafe\u0301"}]
+    truth = read_annotations(write(categories=pair))
+    assert [category["name"] for category in truth.categories] == ["caf\u00e9"] * 2
+    assert truth.findings.counts("fixable") == {"repeated_category_name": 1}
+    assert truth.findings.counts("note") == {"decomposed_name": 1}
+    with pytest.raises(BadFile, match=r"occurs twice \(ids 3 and 4\)"):
+        match_classes(truth, ("caf\u00e9",))
+    named = write(categories=pair[1:], annotations=[box(1, 1, "caf\u00e9")])
+    assert facts(read_annotations(named))["objects"][0][1] == "caf\u00e9"
+
+
+def test_a_root_category_is_known_by_any_form_of_its_name(write: Write) -> None:
+    root = {"id": 0, "name": "cafe\u0301"}
+    below = [{"id": key, "name": str(key), "supercategory": "cafe\u0301"} for key in (3, 4)]
+    assert read_annotations(write(categories=[root, *below])).root_categories == {0}
 
 
 def test_a_number_for_a_name_is_taken_as_text(write: Write) -> None:

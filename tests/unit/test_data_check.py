@@ -109,6 +109,21 @@ def test_messages_name_list_index_id_and_the_full_path(good: tuple[Content, Path
     assert "image_id 999" in unknown
 
 
+def test_messages_place_entries_as_the_file_has_them(good: tuple[Content, Path]) -> None:
+    """Whatever ids they go on with, and whatever stands before them."""
+    content, folder = good
+    for box in content["annotations"]:
+        box["id"] = 0
+    content["annotations"] = [{"id": 0}, *content["annotations"], content["annotations"][7]]
+    content["images"][0] |= {"id": "img_a", "file_name": "gone.jpg"}
+    content["images"].insert(0, None)
+    found = {one["kind"]: one["examples"] for one in check(content, folder).findings.problems}
+    assert found["missing_picture"][0].startswith("images[1] (id 'img_a'): no file")
+    copy_at = len(content["annotations"]) - 1
+    assert found["duplicate_box"][0].startswith(f"annotations[{copy_at}] of ")
+    assert found["duplicate_box"][0].endswith("is that of annotations[8] again")
+
+
 def test_of_many_the_first_five_are_shown(good: tuple[Content, Path]) -> None:
     content, folder = good
     for i in range(7):

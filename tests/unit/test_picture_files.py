@@ -153,6 +153,17 @@ def test_a_folder_below_that_would_fit_is_named(tmp_path: Path) -> None:
         image_paths(truth("1.jpg"), tmp_path)
 
 
+def test_pictures_that_are_here_without_the_folder_of_their_names_are_said(
+    tmp_path: Path,
+) -> None:
+    """No other --images would help."""
+    folder = filled(tmp_path / "data", "1.jpg", "2.jpg")
+    with pytest.raises(BadFile, match=rf"last part .* such as {folder}/1\.jpg: cut"):
+        image_paths(truth("images/1.jpg", "images\\2.jpg"), folder)
+    with pytest.raises(BadFile, match=r"the right images$"):
+        image_paths(truth("images/1.jpg", "images/3.jpg"), folder)
+
+
 def test_two_names_are_never_one_file(tmp_path: Path) -> None:
     folder = filled(tmp_path, "1.jpg")
     with pytest.raises(BadFile, match=r"'/x/train/1\.jpg' and '/x/val/1\.jpg' of gt\.json"):

@@ -259,3 +259,21 @@ def test_a_set_without_annotations_is_a_test_set(tmp_path: Path) -> None:
     truth = read_ground_truth(tmp_path, [("2017", "test")])
     assert (truth.annotated, truth.boxes) == (False, ())
     assert truth.images[0]["file_name"].startswith("images/test2017/")
+
+
+def test_results_of_sets_have_the_ids_of_their_files(tmp_path: Path) -> None:
+    for name, keys in (("test2017", [7]), ("more2017", [8, 9])):
+        content = write_coco_set(tmp_path, name, keys)
+        del content["annotations"]
+        for image in content["images"]:
+            image["id"] = f"{name}-{image['id']}"
+        for category in content["categories"]:
+            category["id"] = str(category["id"])
+        path = tmp_path / "annotations" / f"instances_{name}.json"
+        path.write_text(json.dumps(content))
+    one = read_ground_truth(tmp_path, [("2017", "test")])
+    (found,) = one.results_as_in_file([{"image_id": one.images[0]["id"], "category_id": 4}])
+    assert found == {"image_id": "test2017-7", "category_id": "4"}
+    both = read_ground_truth(tmp_path, [("2017", "test"), ("2017", "more")])
+    assert [image["id"] for image in both.images] == [1, 2, 3]
+    assert both.image_spelling == {}

@@ -13,7 +13,7 @@ from detection_doubles import CLASSES, SCORES, description, detector, picture
 
 from ssd_small import Detections, PostprocessParams
 from ssd_small.detection.detector import Detector
-from ssd_small.detection.thresholds import ScoreThreshold, score_filter
+from ssd_small.detection.thresholds import ScoreThreshold, score_filter, thresholds_by_class
 from ssd_small.errors import UsageError
 from ssd_small.pictures.preprocessing import Preprocessing
 from ssd_small.runtimes.base import BatchingRuntime, FloatArray, HeadOutputs
@@ -67,6 +67,13 @@ def test_of_many_classes_the_first_are_listed() -> None:
     many = replace(description(), num_classes=81, labels=tuple(f"class {i}" for i in range(80)))
     with pytest.raises(UsageError, match=r"class 0, .*class 19, \.\.\.$"):
         score_filter({"bird": 0.7}, many, 0.1, is_bound=True)
+
+
+def test_a_class_is_named_in_any_form_of_unicode() -> None:
+    forms = ("caf\u00e9", "cafe\u0301")
+    for known, typed in (forms, forms[::-1]):
+        asked = {typed: 0.25, None: 0.75}
+        assert thresholds_by_class(asked, ["cat", known], 0.0, holder="gt.json") == [0.75, 0.25]
 
 
 def test_two_classes_of_one_name_are_both_set() -> None:

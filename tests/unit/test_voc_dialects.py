@@ -174,3 +174,11 @@ def test_another_encoding_than_declared_is_said(tmp_path: Path) -> None:
     (folder / "Annotations" / "c.xml").write_bytes(b'<?xml version="1.0"?><annotation>\xe9')
     with pytest.raises(BadFile, match=r"c\.xml is not text in utf-8, .*save it as UTF-8"):
         coco_from_voc(folder)
+
+
+@pytest.mark.parametrize("file_name", ["", "/", "..", "."])
+def test_a_picture_that_is_missing_and_not_named_is_said(tmp_path: Path, file_name: str) -> None:
+    folder = voc(tmp_path / "voc", file_name=file_name)
+    (folder / "JPEGImages" / "c.jpg").unlink()
+    with pytest.raises(BadFile, match=r"1 of 2 images .* the first is c;"):
+        coco_from_voc(folder)
