@@ -103,6 +103,7 @@ def _detect(
     """Detect, print and draw picture by picture; what could not be read."""
     unreadable: list[str] = []
     full = 0
+    lowest = detector.filter_from_threshold(threshold).lowest
     outcomes = detector.outcomes(paths, score_threshold=threshold, keep_pixels=bool(targets))
     with progress_bar("detect", len(paths)) as bar:
         for index, (outcome, found) in enumerate(outcomes):
@@ -112,7 +113,7 @@ def _detect(
                 entry: dict[str, Any] = {"image": found.image, "error": message}
             else:
                 entry = found.to_dict()
-                full += _is_full(detector, outcome, found)
+                full += _is_full(detector.params.keep_topk, outcome, lowest)
                 if not len(found) and len(outcome.detections):
                     entry["best_score"] = float(outcome.detections.scores.max())
                 if targets:
@@ -132,9 +133,10 @@ def _detect(
     return unreadable
 
 
-def _is_full(detector: Detector, outcome: Outcome, found: PictureDetections) -> bool:
-    """Whether detections that were asked for may have been cut off."""
-    return 0 < detector.params.keep_topk <= len(outcome.detections) == len(found)
+def _is_full(keep_topk: int, outcome: Outcome, lowest: float) -> bool:
+    """Whether detections may have been cut off that score above the ``lowest`` threshold."""
+    scores = outcome.detections.scores
+    return 0 < keep_topk <= len(scores) and float(scores.min()) > lowest
 
 
 def _draw(outcome: Outcome, found: PictureDetections, target: Path) -> None:

@@ -48,8 +48,10 @@ _ORDERS = {
     6: ("image", "x1", "y1", "x2", "y2", "label"),
     8: ("image", "width", "height", "label", "x1", "y1", "x2", "y2"),
 }
-#: of the same count as one of these, where a number stands for the picture's name
+#: of the same count as one of these, where column 5 is no number: what makesense.ai writes, and
+#: lists like that of SKU-110K, which begin with the picture
 _LABEL_FIRST = ("label", "x1", "y1", "w", "h", "image", "width", "height")
+_SIZE_LAST = ("image", "x1", "y1", "x2", "y2", "label", "width", "height")
 #: the line in which spreadsheets say what separates columns
 _SEPARATOR = re.compile(r"\s*sep=(.)", re.IGNORECASE)
 #: what programs write where there is nothing
@@ -207,7 +209,7 @@ def _columns(cells: Sequence[str], where: str) -> tuple[Mapping[str, int], bool]
             f"{_EXPECTED}"
         )
     if len(cells) == len(_LABEL_FIRST) and not _is_number(cells[5]):
-        order = _LABEL_FIRST
+        order = _SIZE_LAST if is_image_name(Path(cells[0])) else _LABEL_FIRST
     return {name: place for place, name in enumerate(order)}, False
 
 

@@ -62,7 +62,25 @@ def checked_images(
             )
             continue
         images.append({**image, "height": size[0], "width": size[1]})
+    _note_frames(annotations.images, facts, findings)
     return images, kept_id
+
+
+def _note_frames(
+    images: Sequence[dict[str, Any]], facts: Sequence[PictureFacts], findings: Findings
+) -> None:
+    """Note pictures that are read turned, where no other of the set shows that this is right."""
+    stored = sum(one.frame == "stored" for one in facts)
+    if not stored and any(one.frame == "shown" for one in facts):
+        return
+    others = f"{stored} others are annotated as stored" if stored else "no other picture tells"
+    for i, (image, one) in enumerate(zip(images, facts, strict=True)):
+        if one.frame == "untold":
+            findings.note(
+                "untold_orientation",
+                f"images[{i}] (id {image['id']}): {one.path} is read as its EXIF orientation turns "
+                f"it, for its size fits both frames; {others}",
+            )
 
 
 def _names_by_file(

@@ -10,17 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from ..errors import BadFile
 from ..files import read_bytes
 from ..pictures.ahead import map_ahead
 from ..pictures.annotated import OtherPicture, read_annotated
 from ..pictures.reading import Image, read_image
+from ..pictures.sizes import orientation_tag
 from .near_duplicates import Looks, looks_from_image
 from .picture_files import PictureFolder
 
 #: height and width in pixels
 Size = tuple[int, int]
 State = Literal["fine", "scaled", "mismatch", "unsized", "unreadable", "missing"]
+#: in which a picture that its EXIF orientation turns was annotated; none: nothing turns it
+Frame = Literal["", "shown", "stored", "untold"]
 #: most threads that read; each holds a decoded picture
 _MOST_WORKERS = 8
 
@@ -38,6 +43,8 @@ class PictureFacts:
         sizes: (height, width) as viewers show it and as stored, which differ where the EXIF
             orientation turns it; empty if it cannot be read.
         digest: of its bytes; None if it cannot be read.
+        frame: ``shown`` turned or as ``stored``, as the annotated size tells; ``untold``: both
+            frames have it; empty if the picture is not turned, or of another shape.
         looks: None if it cannot be read, or shows nothing, or was not asked for.
     """
 
@@ -47,6 +54,7 @@ class PictureFacts:
     message: str = ""
     sizes: tuple[Size, ...] = ()
     digest: bytes | None = None
+    frame: Frame = ""
     looks: Looks | None = None
 
 
@@ -102,7 +110,8 @@ def _facts(image: dict[str, Any], *, folder: PictureFolder, compare: bool) -> Pi
     else:
         state = "fine" if _size(pixels) == size else "scaled"
     looks = looks_from_image(shown) if compare else None
-    return PictureFacts(state, path, respelled, "", sizes, digest, looks)
+    frame = _frame(path, pixels) if pixels is not None else ""
+    return PictureFacts(state, path, respelled, "", sizes, digest, frame, looks)
 
 
 def _annotated(path: Path, size: Size) -> Image | None:
@@ -113,6 +122,18 @@ def _annotated(path: Path, size: Size) -> Image | None:
         return read_annotated(path, size)
     except OtherPicture:
         return None
+
+
+def _frame(path: Path, annotated: Image) -> Frame:
+    """The frame of a picture, given its pixels in it."""
+    if orientation_tag(path) == 1:
+        return ""
+    shown, stored = (read_image(path, apply_orientation=turn) for turn in (True, False))
+    if np.array_equal(shown, stored):  # of a format that the decoder does not turn
+        return ""
+    if shown.shape == stored.shape:
+        return "untold"
+    return "shown" if annotated.shape == shown.shape else "stored"
 
 
 def _size(image: Image) -> Size:

@@ -20,9 +20,10 @@ from .source_files import entry_in, files_below, read_text
 
 _ANNOTATIONS = ("annotations", "annotation", "annots", "xml", "xmls")
 _IMAGES = ("jpegimages", "images", "image", "imgs", "img", "pictures")
-#: a name of a list in quotation marks, and a flag (or several numbers, of a set of pets) behind one
+#: a name of a list in quotation marks, and a number behind one
 _QUOTED = re.compile(r"""(["'])(.+)\1(?:\s+(-?\d+))?""")
-_FLAGGED = re.compile(r"(.+?)\s+(-?[01]|-?\d+(?:\s+-?\d+)+)")
+_NUMBERED = re.compile(r"(.*\S)\s+(-?\d+)")
+_FLAGS = ("-1", "0", "1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,14 +147,21 @@ def _by_ends(files: Mapping[str, Path]) -> dict[str, set[str]]:
 
 
 def _listed(line: str, folder: VocFolder, ends: Mapping[str, set[str]]) -> tuple[str, str]:
-    """Name and flag of a line: quoted, or bare with blanks inside, with or without an ending."""
+    """Name and flag of a line: quoted, or bare with blanks inside, with or without an ending.
+
+    Names may end in numbers, and a set of pets has three flags: the longest name that is there.
+    """
     if match := _QUOTED.fullmatch(line):
         return _known(match[2], folder, ends) or match[2], match[3] or ""
     if (name := _known(line, folder, ends)) is not None:
         return name, ""
-    if match := _FLAGGED.fullmatch(line):
-        return _known(match[1], folder, ends) or match[1], match[2]
-    return line, ""
+    match = last = _NUMBERED.fullmatch(line)
+    while match:
+        name = _known(match[1], folder, ends)
+        if name is not None and (match is not last or match[2] in _FLAGS):
+            return name, match[2] if match is last else ""
+        match = _NUMBERED.fullmatch(match[1])
+    return (last[1], last[2]) if last and last[2] in _FLAGS else (line, "")
 
 
 def _known(text: str, folder: VocFolder, ends: Mapping[str, set[str]]) -> str | None:

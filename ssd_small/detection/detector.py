@@ -179,14 +179,21 @@ class Detector:
         of one that cannot be read) and the result made of it.
         """
         self._check_open()
-        own = self.params.score_threshold
-        bound = self.inference.is_bound
-        keep = score_filter(score_threshold, self.description, own, is_bound=bound)
+        keep = self.filter_from_threshold(score_threshold)
         check_color(color)
         inference = self.inference
-        if not bound and keep.lowest < np.float32(own):
+        if not inference.is_bound and keep.lowest < np.float32(self.params.score_threshold):
             inference = inference.with_score_threshold(keep.lowest)
         return self._outcomes(inference, each_picture(pictures), keep, color, keep_pixels)
+
+    def filter_from_threshold(self, score_threshold: ScoreThreshold | None) -> ScoreFilter:
+        """What picks the detections that are shown.
+
+        Raises:
+            UsageError: see :func:`~ssd_small.detection.thresholds.score_filter`.
+        """
+        own, bound = self.params.score_threshold, self.inference.is_bound
+        return score_filter(score_threshold, self.description, own, is_bound=bound)
 
     def _outcomes(
         self,

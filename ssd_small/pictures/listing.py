@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,8 +76,8 @@ def list_images(paths: str | Path | Sequence[str | Path]) -> Listing:
     files: list[Path] = []
     passed_over: Counter[str] = Counter()
     for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
-        if not path.is_dir():
-            # one that does not exist is said when it is read, after those before it
+        if not os.path.isdir(path):
+            # one that does not or cannot exist is said when it is read, after those before it
             files.append(path)
             continue
         inside = sorted(one for one in path.iterdir() if not one.name.startswith("."))

@@ -37,6 +37,12 @@ def size_of_boxes(
     return stored if _fit(stored, corners) and not _fit(shown, corners) else shown
 
 
+def orientation_tag(path: str | Path) -> int:
+    """EXIF orientation of a picture file, 1 to 8; 1, as it is stored, where Pillow reads none."""
+    head = _head(path)
+    return 1 if head is None else head[1]
+
+
 def _fit(size: tuple[int, int], corners: Sequence[tuple[float, float, float, float]]) -> bool:
     """Whether boxes end in a picture of (height, width); tools round, some count the last pixel."""
     height, width = size
@@ -46,21 +52,31 @@ def _fit(size: tuple[int, int], corners: Sequence[tuple[float, float, float, flo
 def _sizes(path: str | Path) -> tuple[tuple[int, int], tuple[int, int]]:
     """(height, width) as people see it, and as it is stored.
 
-    Pillow reads them off the file's head. What lies on its side is decoded, for the decoder does
-    not turn every format (not AVIF); so is what Pillow cannot read, or all without it.
+    Of what lies on its side the pixels are decoded, for the decoder does not turn every format
+    (not AVIF); so are those of what Pillow cannot read, or of all without it.
     """
-    if find_spec("PIL") is not None:
-        from PIL import Image
-
-        try:
-            with warnings.catch_warnings():
-                # of huge pictures and odd tags, which the decoder judges when pixels are wanted
-                warnings.simplefilter("ignore")
-                with open_file(Path(path)) as file, Image.open(file) as picture:
-                    size = picture.height, picture.width
-                    if picture.getexif().get(_ORIENTATION) not in _ON_ITS_SIDE:
-                        return size, size
-        except Exception:  # damaged files raise whatever their format's reader stumbles on
-            pass
+    head = _head(path)
+    if head is not None and head[1] not in _ON_ITS_SIDE:
+        return head[0], head[0]
     shown, stored = (read_image(path, apply_orientation=turn).shape for turn in (True, False))
     return (shown[0], shown[1]), (stored[0], stored[1])
+
+
+def _head(path: str | Path) -> tuple[tuple[int, int], int] | None:
+    """Stored (height, width) and EXIF orientation, which Pillow reads off the file's head.
+
+    None where it cannot, or is not installed.
+    """
+    if find_spec("PIL") is None:
+        return None
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            # of huge pictures and odd tags, which the decoder judges when pixels are wanted
+            warnings.simplefilter("ignore")
+            with open_file(Path(path)) as file, Image.open(file) as picture:
+                tag = picture.getexif().get(_ORIENTATION)
+                return (picture.height, picture.width), tag if tag in range(1, 9) else 1
+    except Exception:  # damaged files raise whatever their format's reader stumbles on
+        return None

@@ -45,7 +45,8 @@ class Reporter:
         if self.path is not None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("a") as file:
+                # names of files need not be text
+                with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(text + "\n")
             except OSError as error:
                 raise output_error(self.path, error) from error

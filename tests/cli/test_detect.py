@@ -87,6 +87,21 @@ def test_nothing_found_is_a_line_too(call, engine, pictures):
     assert "best_score" not in entry
 
 
+def test_what_keep_topk_may_have_cut_off_is_said(call, engine, pictures):
+    run = ("detect", "--engine", engine, pictures / "a.jpg")
+    full = call(*run, "--score-threshold", 0.01, "--json").fits()
+    assert "(keep_topk 200)" in full.err
+    (entry,) = entries_of(full.out)
+    assert len(entry["detections"]) == 200
+    # one class hidden: of the others just as many may be missing
+    hidden = entry["detections"][0]["name"]
+    told = call(*run, "--score-threshold", 0.01, "--score-threshold", f"{hidden}=1").fits()
+    assert "(keep_topk 200)" in told.err
+    # nothing under the score asked for is missed
+    last = entry["detections"][-1]["score"] + 1e-5
+    assert call(*run, "--score-threshold", last).fits().err == ""
+
+
 def test_the_default_threshold_is_that_of_python(call, own, engine, pictures):
     for source, default in ((own, OWN), (engine, 0.5)):
         found = scores_of(call("detect", "--engine", source, pictures, "--json").fits().out)

@@ -85,6 +85,10 @@ def test_numbers_behind_a_name(voc: VocFolder, line: str) -> None:
     voc.add("a", SOUND)
     voc.split("trainval", f"{line}\n")
     assert file_names(coco_from_voc(voc.path, "trainval")) == ["a.jpg"]
+    for name in ("a 7", "a 8"):
+        voc.add(name, SOUND)
+    voc.split("trainval", f"{line}\na 7 1\na 8  -1\nb -1\n")
+    assert file_names(coco_from_voc(voc.path, "trainval")) == ["a.jpg", "a 7.jpg"]
     voc.split("trainval", "a 37\n")
     with pytest.raises(BadFile, match=r"first is a 37 \(no a 37\.xml\)"):
         coco_from_voc(voc.path, "trainval")

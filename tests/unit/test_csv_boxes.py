@@ -65,6 +65,12 @@ HEADER = "image,x1,y1,x2,y2,label"
             lambda n, w, h, label, a, b, c, d: f"{label},{n},{a}.0,{b},{c - a},{d - b}",
             "utf-8",
         ),
+        # as SKU-110K is published
+        (
+            "",
+            lambda n, w, h, label, *corners: usual(n, w, h, label, *corners) + f",{w},{h}",
+            "utf-8",
+        ),
         # corners the other way round
         (
             "image,x2,y2,x1,y1,label",

@@ -211,6 +211,32 @@ def test_a_turned_picture_fits_in_both_frames(
     assert problems(content, folder) == {}
 
 
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [((WIDTH, HEIGHT), "1 others are annotated as stored"), (None, "no other picture tells"),
+     ((HEIGHT, WIDTH), None)],
+)  # fmt: skip
+def test_a_half_turn_is_told_by_the_other_pictures_of_a_set_alone(
+    other: tuple[int, int] | None, told: str | None, good: tuple[Content, Path]
+) -> None:
+    content, folder = good
+    for image, orientation in zip(content["images"], (3, 6), strict=False):
+        if orientation == 3 or other is not None:
+            _turned(folder, f"{orientation}.jpg", orientation)
+            (folder / image["file_name"]).unlink()
+            image["file_name"] = f"{orientation}.jpg"
+    if other is not None:
+        content["images"][1] |= {"width": other[0], "height": other[1]}
+        for box in content["annotations"]:
+            if box["image_id"] == content["images"][1]["id"]:
+                box["bbox"] = [10, 10, 20, 20 + box["id"]]
+    findings = check(content, folder).findings
+    notes = [one for one in findings.notes if one["kind"] == "untold_orientation"]
+    assert [one["count"] for one in notes] == ([] if told is None else [1])
+    assert all(told in text for one in notes for text in one["examples"])
+    assert findings.problems == []
+
+
 def test_a_turned_picture_without_size_has_the_frame_of_its_boxes(
     good: tuple[Content, Path],
 ) -> None:

@@ -61,6 +61,14 @@ def test_what_is_passed_over_is_counted_and_hidden_files_are_nothing(tmp_path: P
     assert list_images([tmp_path / "a.png"]).note() is None
 
 
+def test_a_name_that_cannot_be_is_for_the_reader_to_refuse(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(".png"))
+    wrong = tmp_path / ("x" * 300 + ".png")
+    assert list_images([wrong, tmp_path]).files == (wrong, tmp_path / "a.png")
+    with pytest.raises(BadFile, match="File name too long"):
+        read_image(wrong)
+
+
 def test_a_folder_without_pictures_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"x")
     with pytest.raises(BadFile, match=r"holds no image .*there is 1 \.txt in it"):

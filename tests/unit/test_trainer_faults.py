@@ -184,3 +184,8 @@ def test_half_of_what_torchrun_sets_is_refused(
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=f"{word}.*torchrun"), joined_processes("cpu"):
         pass
+
+
+def test_a_file_name_that_is_no_text_does_not_end_the_log(tmp_path: Path) -> None:
+    Reporter(tmp_path / "train.log", speaks=False).line("weights in caf\udce9, ümlaut")
+    assert (tmp_path / "train.log").read_text("utf-8") == "weights in caf\\udce9, ümlaut\n"
