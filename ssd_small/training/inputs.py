@@ -12,6 +12,7 @@ from ..datasets.picture_files import image_paths
 from ..datasets.sets import read_ground_truth, text_from_sets
 from ..errors import BadFile, UsageError, quoted
 from ..files import check_writable
+from ..postprocess.params import MAX_CLASSES
 from .dataset import DetectionDataset
 from .job import TrainingJob
 from .state import RunFolder
@@ -53,6 +54,15 @@ def check_inputs(job: TrainingJob) -> None:
     ):
         if path is not None and not path.exists():
             raise BadFile(f"{path} is not there; expected {what}: pass {option} PATH")
+
+
+def check_classes(data: DetectionDataset, source: Path) -> None:
+    """Refuse more classes than post-processing takes: the weights could be used by nobody."""
+    if data.num_classes > MAX_CLASSES:
+        raise BadFile(
+            f"{source} has {len(data.labels)} classes; expected {MAX_CLASSES - 1} at most, which "
+            "with the background is what decode + NMS takes: leave out the rarest"
+        )
 
 
 def validation_from_job(

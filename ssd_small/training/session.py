@@ -27,7 +27,7 @@ from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
 from .evaluation import PROTOCOL, evaluate_network
 from .initialise import classes_line, initial_network
-from .inputs import check_inputs, check_output, validation_from_job
+from .inputs import check_classes, check_inputs, check_output, validation_from_job
 from .job import TrainingJob
 from .pictures import PictureBatches
 from .recipe import Recipe, changed_for_random_weights
@@ -68,6 +68,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     paths = image_paths(truth, job.images_root, some=some, say=said.append)
     notes += [f"note: {line}" for line in said]
     data = DetectionDataset(truth, paths)
+    check_classes(data, truth.path)
     val = validation_from_job(job, data, notes)
     for one in (truth, *([] if val is None else [val[0]])):
         if (summary := one.findings.summary) is not None:

@@ -79,6 +79,10 @@ def _changed(truth: dict[str, Any], folder: Path) -> Path:
     return path
 
 
+def _of_many_classes(truth: dict[str, Any]) -> None:
+    truth["categories"] += [{"id": i, "name": f"more {i}"} for i in range(100, 100 + 1022)]
+
+
 def _without_objects(truth: dict[str, Any]) -> None:
     truth["annotations"].clear()
 
@@ -90,6 +94,7 @@ def _with_a_missing_image(truth: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (_of_many_classes, ("1024 classes", "expected 1023 at most")),
         (_without_objects, ("no object",)),
         (_with_a_missing_image, ("1 of 9 images", "gone.png")),
     ],
