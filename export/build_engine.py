@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from ..artefacts.description import Description
 from ..artefacts.outputs import check_outputs
 from ..artefacts.sidecar import Sidecar, sidecar_path
 from ..errors import UsageError
+from ..files import check_writable
 
 
 def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> Target:
@@ -46,10 +47,16 @@ def default_engine_path(onnx_path: str | Path, target: str, precision: str) -> P
     return onnx_path.with_name(f"{onnx_path.stem}.{target}.{precision}.engine")
 
 
-def built_files(output: Path, options: BuildOptions) -> list[Path]:
-    """What a build writes: engine, sidecar, and the kernel timings if it is to keep them."""
+def check_built_files(output: Path, options: BuildOptions, inputs: Iterable[Path | None]) -> None:
+    """Make sure that engine, sidecar and kernel timings can be written and replace no input.
+
+    Raises:
+        UsageError, OutputError: see :func:`~ssd_small.artefacts.outputs.check_outputs`.
+    """
     timings = [options.timing_cache] if options.timing_cache else []
-    return [output, sidecar_path(output), *timings]
+    for path in timings:
+        check_writable(path, "--timing-cache")
+    check_outputs([output, sidecar_path(output), *timings], inputs)
 
 
 def build_engine(
@@ -76,7 +83,7 @@ def build_engine(
         OutputError: the engine or its sidecar cannot be written; said before the long work.
     """
     onnx_path, output = Path(onnx_path), Path(output)
-    check_outputs(built_files(output, options), [onnx_path])
+    check_built_files(output, options, [onnx_path])
     if options.target == "onnxruntime":
         from .target_onnxruntime import build
 

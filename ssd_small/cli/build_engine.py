@@ -92,10 +92,9 @@ def command(
     A tensorrt-rtx engine can be built without a GPU; a tensorrt engine is for the GPU it is
     built on.
     """
-    from ..artefacts.outputs import check_outputs
     from ..export.build_engine import (
         build_engine,
-        built_files,
+        check_built_files,
         default_engine_path,
         resolve_target,
     )
@@ -104,7 +103,7 @@ def command(
     target = resolve_target(options.pop("target"), options["compute_capabilities"])
     build_options = BuildOptions(target=target, **options)
     output = output or default_engine_path(onnx_file, target, build_options.precision)
-    check_outputs(built_files(output, build_options), [onnx_file, described])
+    check_built_files(output, build_options, [onnx_file, described])
     require("onnx", "building an engine")
     from ..artefacts.description_file import read_description
 

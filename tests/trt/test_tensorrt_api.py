@@ -163,7 +163,7 @@ def test_the_lists_above_cover_our_sources() -> None:
         if getattr(node.value, "id", getattr(node.value, "attr", None)) in subjects
     }
     # attributes of every object of theirs; and of our runner, which is called runtime too
-    own = {"name", "type", "__class__", "engine", "infer"}
+    own = {"name", "type", "__class__", "engine", "infer", "description"}
     assert used - {*METHODS, *ATTRIBUTES} - own == set()
     assert {"execute_async_v3", "build_serialized_network", "load_library"} <= used
 
