@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from ..artefacts.onnx_file import array_from_constant
 from .unused import drop_unused
 
 
@@ -42,7 +42,7 @@ def initializers_from_constants(model: ModelProto) -> None:
     graph = model.graph
     constants = [node for node in graph.node if node.op_type == "Constant"]
     for node in constants:
-        graph.initializer.append(numpy_helper.from_array(_constant(node), node.output[0]))
+        graph.initializer.append(numpy_helper.from_array(array_from_constant(node), node.output[0]))
         graph.node.remove(node)
 
 
@@ -55,13 +55,3 @@ def _is_batch(name: str, made: dict[str, NodeProto], images: str) -> bool:
         return False
     sides = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     return (sides.get("start", 0), sides.get("end")) == (0, 1)
-
-
-def _constant(node: NodeProto) -> npt.NDArray[np.generic]:
-    """Value of a Constant node."""
-    attribute = node.attribute[0]
-    value = helper.get_attribute_value(attribute)
-    if attribute.name == "value":
-        return np.asarray(numpy_helper.to_array(value))
-    kind = np.int64 if attribute.name.startswith("value_int") else np.float32
-    return np.asarray(value, kind)

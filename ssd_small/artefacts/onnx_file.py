@@ -241,12 +241,19 @@ def _check_priors(
 
 def constant_of(model: ModelProto, name: str) -> np.ndarray[Any, Any] | None:
     """Value of an initializer, or of a Constant node, which tools make of one; None without."""
-    tensors = [tensor for tensor in model.graph.initializer if tensor.name == name]
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            return np.asarray(numpy_helper.to_array(tensor))
     for node in model.graph.node:
         if node.op_type == "Constant" and node.output[0] == name:
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    tensors.append(attribute.t)
-                elif attribute.name in ("value_float", "value_int"):
-                    return np.asarray(onnx.helper.get_attribute_value(attribute))
-    return np.asarray(numpy_helper.to_array(tensors[0])) if tensors else None
+            return array_from_constant(node)
+    return None
+
+
+def array_from_constant(node: NodeProto) -> np.ndarray[Any, Any]:
+    """Value of a Constant node, whichever of its attributes holds it."""
+    attribute = node.attribute[0]
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        return np.asarray(numpy_helper.to_array(value))
+    return np.asarray(value, np.int64 if attribute.name.startswith("value_int") else np.float32)

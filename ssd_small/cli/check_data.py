@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from ..datasets.check import DataCheck
     from ..datasets.picture_facts import PictureFacts
 
-#: kinds that no repaired file of ANNOTATIONS changes
-_FOR_PEOPLE = ("picture_in_both", "class_not_learned", "no_objects", "no_images", "no_categories")
-
 
 @click.command()
 @click.argument("annotations", type=FILE)
@@ -89,8 +86,8 @@ def command(
     if report["problems"]:
         count = sum(one["count"] for one in report["problems"])
         kinds = ", ".join(one["kind"] for one in report["problems"])
-        mended = [one for one in report["problems"] if one["kind"] not in _FOR_PEOPLE]
-        advice = "; --fix OUT.json writes a file that is put right" if mended and not fixed else ""
+        offer = findings.has_mended and not fixed
+        advice = "; --fix OUT.json writes a file that is put right" if offer else ""
         raise CheckFailed(f"{annotations}: problems found: {count} ({kinds}){advice}")
 
 

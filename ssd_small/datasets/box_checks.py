@@ -7,11 +7,7 @@ from typing import Any
 
 from ..errors import quoted
 from .findings import Findings
-from .object_sizes import are_fractions
-
-#: a side below this many pixels is none, and a box may overhang by it: what decimal coordinates in
-#: a JSON file lose to rounding
-_TOLERANCE = 0.01
+from .object_sizes import ROUNDING, are_fractions
 
 
 def _box_in_pixels(box: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
@@ -81,18 +77,18 @@ def checked_boxes(
 def _inside(box: dict[str, Any], image: dict[str, Any], place: str, findings: Findings) -> bool:
     """Whether something of a box is left in its picture."""
     x, y, width, height = box["bbox"]
-    if min(width, height) < _TOLERANCE:
+    if min(width, height) < ROUNDING:
         findings.repaired("box_without_area", f"{_where(place, box, image)} has no area")
         return False
     left, top, right, bottom = _clipped(box, image)
-    if min(right - left, bottom - top) < _TOLERANCE:
+    if min(right - left, bottom - top) < ROUNDING:
         size = f"{image['width']}x{image['height']}"
         findings.fixable(
             "box_outside", f"{_where(place, box, image)} is outside of the picture, {size}"
         )
         return False
     overhang = max(left - x, top - y, x + width - right, y + height - bottom)
-    if overhang > _TOLERANCE:
+    if overhang > ROUNDING:
         findings.note(
             "clipped_box", f"{_where(place, box, image)} reaches {overhang:g} px beyond the picture"
         )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..errors import CheckFailed
 from .box_checks import checked_boxes
+from .classes import loose_name
 from .coco import Annotations, coco_from_annotations
 from .findings import Findings
 from .object_sizes import TINY, are_fractions, object_sides, tiny_objects_line
@@ -97,7 +98,7 @@ def check_data(
         findings.note("tiny_objects", line, int((sides < TINY).sum()))
     _note_similar(categories, findings)
     if annotations.annotated and not len(sides):
-        findings.error("no_objects", "no box is left that could be learned")
+        findings.lasting("no_objects", "no box is left that could be learned")
     if annotations.annotated:
         classes = [c for c in categories if c["id"] not in annotations.root_categories]
         _note_empty(images, boxes, places, classes, findings)
@@ -128,10 +129,10 @@ def content_from_check(check: DataCheck) -> dict[str, Any]:
 
 
 def _note_similar(categories: Sequence[dict[str, Any]], findings: Findings) -> None:
-    """Classes whose names differ by case and blanks alone, and are most likely one."""
+    """Classes that are most likely one, since their names are alike but for loose spelling."""
     first: dict[str, str] = {}
     for name in (str(category["name"]) for category in categories):
-        other = first.setdefault("".join(name.casefold().split()), name)
+        other = first.setdefault(loose_name(name), name)
         if other != name:
             findings.note(
                 "similar_categories", f"categories {other!r} and {name!r} are two classes"

@@ -50,7 +50,7 @@ def find_in_both(train: DataCheck, val: DataCheck, findings: Findings) -> None:
             first, how = looks[i], "looks the same"
         else:
             continue
-        findings.error(
+        findings.lasting(
             "picture_in_both",
             f"{val.annotations.images[i]['file_name']} of {val.annotations.path.name} is "
             f"{train.annotations.images[first]['file_name']} of {train.annotations.path.name} "
@@ -70,7 +70,7 @@ def find_missing_classes(train: DataCheck, val: DataCheck, findings: Findings) -
         if near := near_match(name, learned - scored):
             line += f" (did you mean {near!r}?)"
         if counts[name]:
-            findings.error("class_not_learned", f"{line}; {counts[name]} boxes are of it")
+            findings.lasting("class_not_learned", f"{line}; {counts[name]} boxes are of it")
         else:
             findings.note("class_not_learned", f"{line}; no box is of it")
     for name in sorted(learned - scored):

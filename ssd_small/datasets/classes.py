@@ -121,10 +121,10 @@ def near_match(name: str, others: Collection[str]) -> str | None:
     """
     if len(others) == 1:
         return next(iter(others))
-    loose = {_loose(other): other for other in others}
-    if _loose(name) in loose:
-        return loose[_loose(name)]
-    alike = difflib.get_close_matches(_loose(name), loose, n=1)
+    loose = {loose_name(other): other for other in others}
+    if loose_name(name) in loose:
+        return loose[loose_name(name)]
+    alike = difflib.get_close_matches(loose_name(name), loose, n=1)
     return loose[alike[0]] if alike else None
 
 
@@ -159,10 +159,10 @@ def _by_order(
     annotations: Annotations, by_name: dict[str, int], labels: Sequence[str], advice: str
 ) -> ClassMatch:
     """Where no name matches: the i-th label is the i-th category, unless names are nearly equal."""
-    loose = {_loose(name): name for name in by_name}
+    loose = {loose_name(name): name for name in by_name}
     for label in labels:
-        if _loose(label) in loose:
-            name = loose[_loose(label)]
+        if loose_name(label) in loose:
+            name = loose[loose_name(label)]
             raise BadFile(
                 f"{annotations.path}: no label of the network is a category, but label "
                 f"{quoted(label)} is category {quoted(name)} but for case, blanks, _ and -; rename "
@@ -183,7 +183,8 @@ def _by_order(
     return ClassMatch(tuple(by_name.values()), by_order, (note,))
 
 
-def _loose(name: str) -> str:
+def loose_name(name: str) -> str:
+    """A name without what people write in one way and another: case, blanks, ``_`` and ``-``."""
     plain = unicodedata.normalize("NFKC", name).casefold()
     return "".join(sign for sign in plain if not sign.isspace() and sign not in "_-")
 

@@ -165,7 +165,7 @@ def annotations_from_content(
     categories = read_categories(top["categories"], entries or (), found)
     for name, listed in (("images", images), ("categories", categories)):
         if not listed.entries:
-            found.error(f"no_{name}", f"there are no {name}; nothing could be learned or scored")
+            found.lasting(f"no_{name}", f"there are no {name}; nothing could be learned or scored")
     if entries is None:
         found.note("no_annotations", "no list annotations, as of a test set: pictures only")
     boxes = read_boxes(entries or (), images, categories, found)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from ..pictures.listing import image_suffixes, is_image_name
 from ..pictures.sizes import size_of_boxes
 from .coco_writer import CocoWriter, Conversion
 from .picture_files import PictureFolder
-from .source_files import common_root, read_text
+from .source_files import common_root, finite_number, read_text
 
 _EXPECTED = "expected the columns image, x1, y1, x2, y2, label, by these names or in this order"
 #: names of columns, in small letters without blanks, hyphens, dots and underscores
@@ -202,13 +201,13 @@ def _columns(cells: Sequence[str], where: str) -> tuple[Mapping[str, int], bool]
     if corners and ends and {"image", "label"} <= found.keys():
         return found, True
     order = _ORDERS.get(len(cells))
-    if order is None or (found and not any(_is_number(cell) for cell in cells)):
+    if order is None or (found and all(finite_number(cell) is None for cell in cells)):
         missing = [name for name in ("image", "x1", "y1", "x2", "y2", "label") if name not in found]
         raise BadFile(
             f"{where}: {len(cells)} columns without {', '.join(missing)}: {quoted(list(cells))}; "
             f"{_EXPECTED}"
         )
-    if len(cells) == len(_LABEL_FIRST) and not _is_number(cells[5]):
+    if len(cells) == len(_LABEL_FIRST) and finite_number(cells[5]) is None:
         order = _SIZE_LAST if is_image_name(Path(cells[0])) else _LABEL_FIRST
     return {name: place for place, name in enumerate(order)}, False
 
@@ -249,17 +248,7 @@ def _row(cells: Sequence[str], columns: Mapping[str, int], where: str) -> _Row:
 
 
 def _number(text: str, column: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = finite_number(text)
+    if value is None:
         raise BadFile(f"{where}: {column} is {quoted(text)}, expected a number of pixels")
     return value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

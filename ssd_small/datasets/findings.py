@@ -15,9 +15,9 @@ _SHOWN = 5
 #: counted by ``Annotations.dropped``
 _APART = ("box_without_area", "box_not_finite")
 
-#: what becomes of it: training and evaluation cannot go on; put right while reading; used as it
-#: is, and mended only in a repaired file; nothing wrong, but worth knowing
-Fate = Literal["error", "repaired", "fixable", "note"]
+#: what becomes of it: no repaired file changes it; a repaired file leaves the entry out; put right
+#: while reading; used as it is, and mended only in a repaired file; nothing wrong, worth knowing
+Fate = Literal["lasting", "error", "repaired", "fixable", "note"]
 
 
 @dataclass
@@ -39,6 +39,10 @@ class Findings:
 
     def __init__(self) -> None:
         self._found: dict[Fate, dict[str, _Kind]] = {}
+
+    def lasting(self, kind: str, where: str) -> None:
+        """Training and evaluation cannot, or must not go on, and only people can change it."""
+        self._add("lasting", kind, where, 1)
 
     def error(self, kind: str, where: str) -> None:
         """Training and evaluation cannot go on; a repaired file leaves the entry out."""
@@ -87,12 +91,17 @@ class Findings:
     @property
     def errors(self) -> list[dict[str, Any]]:
         """Kinds that training and evaluation cannot go on with."""
-        return self.of("error")
+        return self.of("lasting", "error")
 
     @property
     def problems(self) -> list[dict[str, Any]]:
-        """Kinds that a repaired file has otherwise, errors first."""
-        return self.of("error", "repaired", "fixable")
+        """Kinds that are wrong, errors first."""
+        return self.of("lasting", "error", "repaired", "fixable")
+
+    @property
+    def has_mended(self) -> bool:
+        """Whether a repaired file has something otherwise."""
+        return bool(self.of("error", "repaired", "fixable"))
 
     @property
     def notes(self) -> list[dict[str, Any]]:
@@ -126,6 +135,10 @@ class FirstError(Findings):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+
+    def lasting(self, kind: str, where: str) -> None:
+        """Raises BadFile."""
+        self.error(kind, where)
 
     def error(self, kind: str, where: str) -> None:
         """Raises BadFile."""

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from ..errors import BadFile
 from .coco import Annotations
 
+#: pixels that decimal coordinates in a JSON file lose: a smaller side is none, and a box may
+#: overhang by as much
+ROUNDING = 0.01
 #: boxes as fractions of the picture overhang it by this much at most, in each direction
 _OVERHANG = 0.5
 #: objects of a smaller side at the network's input are hardly seen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from xml.etree import ElementTree
 
 from ..errors import BadFile, quoted
 from ..files import read_bytes
-from .source_files import encoding_by_mark
+from .source_files import encoding_by_mark, finite_number
 
 _DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["'][^>]*\?>""")
 _HEAD = re.compile(r"^\s*<\?xml[^>]*\?>")
@@ -124,12 +123,9 @@ def _object(item: ElementTree.Element) -> VocObject:
     corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
     swapped = corners != (x1, y1, x2, y2)
     word = (item.findtext("difficult") or "").strip().lower()
-    try:
-        number = float(word in _YES) if word in (*_YES, *_NO) else float(word)
-    except ValueError:
-        number = math.nan
-    unclear = math.isnan(number)
-    difficult = number != 0 and not unclear
+    number = float(word in _YES) if word in (*_YES, *_NO) else finite_number(word)
+    unclear = number is None
+    difficult = bool(number)
     return VocObject(name, corners, difficult, unclear, swapped, is_outline=box is None)
 
 
@@ -170,10 +166,7 @@ def _number(parent: ElementTree.Element, key: str) -> float:
 
 def _value(element: ElementTree.Element, parent: str) -> float:
     text = (element.text or "").strip()
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = finite_number(text)
+    if value is None:
         raise ValueError(f"<{element.tag}> of <{parent}> is {quoted(text)}, not a number")
     return value

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from ..errors import BadFile, quoted
+from ..files import not_a_file
 from ..requirements import require
 from .file_kinds import (
     HEAD,
@@ -98,8 +99,8 @@ def content_from_file(path: Path) -> object:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise refusal(path, *fault_from_folder(path))
-        if not stat.S_ISREG(mode):
-            raise refusal(path, "it is a device or pipe", "expected a file")
+        if (kind := not_a_file(mode)) is not None:
+            raise refusal(path, f"it is {kind}", "expected a file")
         with path.open("rb") as stream:
             head = stream.read(HEAD)
         if not is_safetensors(head):

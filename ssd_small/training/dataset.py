@@ -13,15 +13,11 @@ from torch.utils.data import Dataset
 
 from ..datasets.classes import category_ids_by_name, near_match
 from ..datasets.coco import Annotations, read_annotations
-from ..datasets.object_sizes import check_pixels, sides_at_input
+from ..datasets.object_sizes import ROUNDING, check_pixels, sides_at_input
 from ..datasets.picture_files import image_paths
 from ..errors import BadFile, quoted
 from ..pictures.annotated import read_annotated
 from ..pictures.reading import Image
-
-#: a side below this many pixels is none, and a box may overhang by it: what decimal coordinates
-#: in a JSON file lose to rounding
-_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,9 +241,9 @@ def _gather(
     xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
     limit = sizes[image_of][:, [1, 0, 1, 0]]
     clipped = xyxy.clip(0, limit)
-    flat = (xywh[:, 2:] < _TOLERANCE).any(axis=1)
-    gone = (clipped[:, 2:] - clipped[:, :2] < _TOLERANCE).any(axis=1) & ~flat
-    overhangs = (np.abs(xyxy - clipped) > _TOLERANCE).any(axis=1)
+    flat = (xywh[:, 2:] < ROUNDING).any(axis=1)
+    gone = (clipped[:, 2:] - clipped[:, :2] < ROUNDING).any(axis=1) & ~flat
+    overhangs = (np.abs(xyxy - clipped) > ROUNDING).any(axis=1)
     other = label == 0
     kept = ~(other | crowd | flat | gone)
     rows = np.flatnonzero(kept)
