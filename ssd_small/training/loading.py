@@ -60,7 +60,10 @@ class _Batch:
         return images, Targets(loc, labels)
 
     def pin_memory(self) -> _Batch | SsdSmallError:
-        """In page-locked memory; the loader calls it, in a thread that an error would end."""
+        """In page-locked memory; the loader calls it, in a thread that an error would end.
+
+        Not executed yet: it needs a GPU.
+        """
         try:
             images, targets = self.tensors()
         except MissingRequirement as error:
