@@ -27,6 +27,8 @@ from record_damage import REMOVED, Damage, Place, damages
 
 from ssd_small.artefacts.strict_json import record_from_json
 
+pytestmark = pytest.mark.slow
+
 ALL_FORMS = FORMS | UNNAMED_FORMS
 #: changes of a field that are tried with inspect, and of those the share tried with detect
 DRAWN, DETECTED = 3, 0.15

@@ -19,6 +19,8 @@ pytest.importorskip("cv2")
 from described_files import FORMAT_1, FORMS, Form, Text  # noqa: E402
 from record_damage import Place, damages, json_text  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., Outcome]
 CHECKPOINT, SIDECAR = FORMS["record.pth"], FORMS["detections.tensorrt-rtx.engine.json"]
 JSON_FORMS = [form for form in FORMS.values() if form.kind != "checkpoint"]

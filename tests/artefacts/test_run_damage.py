@@ -20,6 +20,8 @@ from record_damage import DEEP, REMOVED, damages, json_text  # noqa: E402
 from ssd_small.errors import BadFile  # noqa: E402
 from ssd_small.training.run_record import read_run_record  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 RUNS = {"1": FORMAT_1 / "run", "2": FORMAT_1.with_name("run-format-2") / "run"}
 #: fields that may be absent or null
 OPTIONAL = {

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 #: how a shell loses a stream; python is "$@"
 LOST = {
     "reader left": '{ "$@"; echo $? >code; } | true',

@@ -23,6 +23,8 @@ from ssd_small.models.checkpoint import read_state_dict  # noqa: E402
 from ssd_small.training.options import job_from_options  # noqa: E402
 from ssd_small.training.session import run_training  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., Outcome]
 
 

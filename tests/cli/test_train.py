@@ -22,6 +22,8 @@ from training_pictures import (  # noqa: E402
 
 from ssd_small.models.network import create_model  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 #: what makes a network without pretrained weights learn fast
 FROM_SCRATCH = ("--norm-scale", 8, "--background", 0.9, "--clip-norm", 10, "--ramp", 0.03)
 

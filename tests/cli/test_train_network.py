@@ -28,6 +28,8 @@ from ssd_small.training.options import job_from_options  # noqa: E402
 from ssd_small.training.recipe import Recipe, published_recipe  # noqa: E402
 from ssd_small.training.session import run_training  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., Outcome]
 
 #: MobileNetV1 with lite extras, as published but for its input: it is of no name

@@ -15,6 +15,8 @@ from ssd_small.models.priors import priors_from_spec
 from ssd_small.models.registry import get_spec, list_models
 from ssd_small.postprocess import PostprocessParams, decode_nms
 
+pytestmark = pytest.mark.slow
+
 PRESETS = ("deployment", "coco")
 BUFFERS = ("loc", "conf", "priors", "workspace", "num_detections", "boxes", "scores", "labels",
            "prior_indices")  # fmt: skip

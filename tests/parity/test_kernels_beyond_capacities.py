@@ -11,6 +11,8 @@ from kernel_library import KernelLibrary
 
 from ssd_small.postprocess import PostprocessParams
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("cut", ["pre_nms_topk", "keep_topk_per_class", "keep_topk"])
 @pytest.mark.parametrize("value", [1, 31, 32, 33, 256, 257, 300])

@@ -19,6 +19,8 @@ from kernel_library import KernelLibrary
 from ssd_small.evaluation.limits import BOX_ROUNDING, SCORE_ROUNDING
 from ssd_small.postprocess import PostprocessParams
 
+pytestmark = pytest.mark.slow
+
 CUTS = st.sampled_from([0, 1, 2, 7, 33, 400])
 
 

@@ -14,7 +14,7 @@ from engine_builds import Command, Exported, build
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-pytestmark = pytest.mark.trt
+pytestmark = [pytest.mark.trt, pytest.mark.slow]
 
 PLUGIN_SOURCES = Path(__file__).resolve().parents[2] / "kernels" / "plugin"
 

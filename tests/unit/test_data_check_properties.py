@@ -26,6 +26,8 @@ from ssd_small.errors import BadFile, CheckFailed
 
 pytest.importorskip("cv2")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:

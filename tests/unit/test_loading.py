@@ -27,6 +27,8 @@ from ssd_small.training.matching import match  # noqa: E402
 from ssd_small.training.overlaps import GroupedPriors  # noqa: E402
 from ssd_small.training.sampling import EpochSampler  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 PRIORS = torch.tensor(
     [[x / 8 + 0.0625, y / 8 + 0.0625, s, s] for s in (0.2, 0.5) for y in range(8) for x in range(8)]
 )

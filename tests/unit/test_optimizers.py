@@ -20,6 +20,8 @@ from ssd_small.training.run import Run  # noqa: E402
 from ssd_small.training.step import update  # noqa: E402
 from ssd_small.training.stopping import Stopped  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 LR, DECAY = 0.01, 0.1
 
 

@@ -29,6 +29,8 @@ from ssd_small.training.step import update  # noqa: E402
 from ssd_small.training.stopping import stop_on_signals  # noqa: E402
 from ssd_small.training.trainer import LoopOptions  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 def _saved(folder: Path) -> dict[str, Any]:
     state: dict[str, Any] = torch.load(folder / "resume.pth", weights_only=True)

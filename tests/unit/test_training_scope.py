@@ -25,6 +25,8 @@ from ssd_small.training.recipe import OPTIMIZERS, SCHEDULES, Recipe  # noqa: E40
 from ssd_small.training.scope import names_without_part  # noqa: E402
 from ssd_small.training.step import Learner, update  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 PARTS = ("base", "norm", "extras", "loc", "conf")
 
 
