@@ -15,7 +15,7 @@ import click
 
 from .._version import __version__
 from ..errors import BadFile, Note, SsdSmallError, UsageError
-from .signals import heard_signals, interrupts_first, last_line, number_from_interrupt
+from .signals import end_at_once, heard_signals, interrupts_first, last_line, number_from_interrupt
 from .streams import open_standard_streams
 
 #: subcommand -> its line in --help; listed here so that --help imports no subcommand
@@ -117,6 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
         except (click.Abort, KeyboardInterrupt) as interrupt:
             number = number_from_interrupt(interrupt)
             click.echo(last_line(number), err=True)
+            if arguments is None:
+                end_at_once(128 + number)
             # CPython remembers an interrupt that left some exec("...") on its way here (modules
             # run such while they load), and `python -m` would then end by the signal whatever the
             # exit code says; the next exec forgets it
