@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -111,6 +112,8 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
     open_standard_streams()
+    if arguments is None:
+        _keep_torch_from_making_a_folder()
     with heard_signals(own_process=arguments is None):
         try:
             _call(arguments)
@@ -124,6 +127,15 @@ def main(arguments: list[str] | None = None) -> None:
             # exit code says; the next exec forgets it
             exec("")
             sys.exit(128 + number)
+
+
+def _keep_torch_from_making_a_folder() -> None:
+    """Name one that is there for the cache of torch's compiler, which nothing here uses.
+
+    Else each process that trains or exports would leave an empty one in the temporary folder.
+    """
+    with suppress(OSError):  # no temporary folder; torch says so where it needs one
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())
 
 
 def _call(arguments: list[str] | None) -> None:
