@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
-from ..artefacts.sidecar import Sidecar, engine_output
+from ..artefacts.engine_output import engine_output
+from ..artefacts.sidecar import Sidecar
 from ..errors import BadFile
 from ..requirements import require
 from ..runtimes.onnxruntime import advice_from_reason, is_text, reason_from_error

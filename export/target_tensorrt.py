@@ -18,8 +18,9 @@ from ..artefacts.build_options import BuildOptions, BuildProgress, most_batch
 from ..artefacts.build_record import PluginFile, Receipt, name_from_path
 from ..artefacts.decode_nms_function import node_attributes
 from ..artefacts.description import Description
+from ..artefacts.engine_output import engine_output
 from ..artefacts.record import Fields
-from ..artefacts.sidecar import Sidecar, engine_output
+from ..artefacts.sidecar import Sidecar
 from ..errors import (
     BadFile,
     CheckFailed,
