@@ -77,3 +77,15 @@ def quoted(value: object) -> str:
     inside = isinstance(value, (dict, list, tuple))
     text = " ".join((_NESTED.repr(value) if inside else repr(value)).split())
     return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
+
+
+class Ended(KeyboardInterrupt):
+    """A signal ends the command, as Ctrl-C does.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import BadFile, OutputError
+from .temporary import remove_leftovers, temporary_file, trial_path
 
 
 @contextmanager
@@ -29,20 +29,19 @@ def atomic_output(path: Path) -> Iterator[Path]:
     """
     check_writable(path)
     target = behind_links(path)
-    temporary = _temporary_in(target.parent)
+    own = [path, path.parent, target, target.parent]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        os.replace(temporary, target)
+        with temporary_file(target.parent) as temporary:
+            own.append(temporary)
+            yield temporary
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            os.replace(temporary, target)
     except OSError as error:
-        own = (temporary, path, path.parent, target, target.parent)
         if error.filename and Path(error.filename) not in own:
             raise
         raise output_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def behind_links(path: Path) -> Path:
@@ -73,7 +72,8 @@ def check_writable(path: Path, option: str = "--output") -> None:
         raise output_error(path, error) from error
     if not folder.is_dir():
         raise OutputError(f"cannot write {path}: {folder} is a file; choose another {option}")
-    trial = _temporary_in(folder)
+    remove_leftovers(folder)
+    trial = trial_path(folder)
     try:
         trial.touch(exist_ok=False)
     except OSError as error:
@@ -114,10 +114,6 @@ def not_a_file(mode: int) -> str | None:
     if stat.S_ISREG(mode):
         return None
     return "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
-
-
-def _temporary_in(folder: Path) -> Path:
-    return folder / f".ssd-small-{secrets.token_hex(4)}.part"
 
 
 def output_error(path: Path, error: OSError | ValueError) -> OutputError:
