@@ -28,7 +28,7 @@ from ..errors import (
     SsdSmallError,
     UsageError,
 )
-from ..files import check_writable, sha256_of
+from ..files import check_writable, json_text, sha256_of
 from ..pictures.preprocessing import Preprocessing
 from ..requirements import EXTRA_OF_MODULE
 from ..runtimes.gpu import gpus
@@ -152,7 +152,7 @@ def _write_job(
         "gpu": devices[0].capability if devices else None,
     }
     path = folder / "job.json"
-    path.write_text(json.dumps(job))
+    path.write_text(json_text(job))
     return path
 
 

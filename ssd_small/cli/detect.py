@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import BadFile, UsageError
+from ..files import json_text
 from .config_file import config_option, experiment_from_option
 from .opening import open_detector
 from .options import (
@@ -120,7 +120,7 @@ def _detect(
                     _draw(outcome, found, targets[index])
                     entry["picture"] = str(targets[index])
             if as_json:
-                click.echo(json.dumps(entry))
+                click.echo(json_text(entry))
             elif outcome.error is None:
                 _print(entry)
             bar.update(1)
