@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -28,7 +27,7 @@ from ..errors import (
     SsdSmallError,
     UsageError,
 )
-from ..files import check_writable, json_text, sha256_of
+from ..files import check_writable, json_text, sha256_of, temporary_folder, write_bytes
 from ..pictures.preprocessing import Preprocessing
 from ..requirements import EXTRA_OF_MODULE
 from ..runtimes.gpu import gpus
@@ -72,10 +71,9 @@ def build(
     )
     _check_batch(options.max_batch, prepared.description.preprocessing)
     with (
-        tempfile.TemporaryDirectory(prefix="ssd-small-") as name,
+        temporary_folder() as folder,
         engine_output(output) as (plan, write_sidecar),
     ):
-        folder = Path(name)
         job = _write_job(folder, prepared, plan, plugin, module, options)
         result = run_child(job, folder, module, progress, verbose=options.verbose)
         receipt = Receipt.from_fields(Fields(result["receipt"]))
@@ -126,13 +124,7 @@ def _write_job(
 ) -> Path:
     """The child's job file and ONNX file; see ``build_child.Job``."""
     onnx_file = folder / "network.onnx"
-    try:
-        onnx_file.write_bytes(prepared.model.SerializeToString())
-    except OSError as error:
-        raise OutputError(
-            f"cannot write the temporary file {onnx_file}: {error.strerror or error}; free space, "
-            "or set TMPDIR to a folder that has some"
-        ) from error
+    write_bytes(onnx_file, prepared.model.SerializeToString())
     devices = gpus().devices
     preprocessing = prepared.description.preprocessing
     job = {
@@ -152,7 +144,7 @@ def _write_job(
         "gpu": devices[0].capability if devices else None,
     }
     path = folder / "job.json"
-    path.write_text(json_text(job))
+    write_bytes(path, json_text(job).encode())
     return path
 
 

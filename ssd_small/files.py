@@ -9,12 +9,16 @@ import math
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import BadFile, OutputError
+
+#: advice where the temporary folder is to blame
+_ROOM = "free space, or set TMPDIR to a folder that has some"
 
 
 @contextmanager
@@ -126,7 +130,39 @@ def output_error(path: Path, error: OSError | ValueError) -> OutputError:
     code, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
     too_long = code == errno.ENAMETOOLONG
     advice = "choose a shorter name" if too_long else "free space or choose another --output"
-    return OutputError(f"cannot write {path}: {reason}; {advice}")
+    fault = OutputError(f"cannot write {path}: {reason}; {advice}")
+    fault.path = path
+    return fault
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder in the temporary folder of the system, which goes when the block ends.
+
+    What finds no room there is no matter of the output that the user named.
+
+    Raises:
+        OutputError: it cannot be made, or a file in it not be written; says to set TMPDIR.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix="ssd-small-")
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        raise OutputError(
+            f"cannot make a temporary folder{where}: {error.strerror or error}; {_ROOM}"
+        ) from error
+    with made as name:
+        try:
+            yield Path(name)
+        except (OSError, OutputError) as error:
+            own = error.path if isinstance(error, OutputError) else error.filename
+            if own is None or Path(name) not in Path(own).parents:
+                raise
+            cause = error.__cause__ if isinstance(error, OutputError) else error
+            raise OutputError(
+                f"cannot write the temporary file {own}: "
+                f"{getattr(cause, 'strerror', None) or cause}; {_ROOM}"
+            ) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
