@@ -28,7 +28,7 @@ from ..errors import (
     SsdSmallError,
     UsageError,
 )
-from ..files import check_writable, sha256_of
+from ..files import check_writable, json_text, sha256_of, write_bytes
 from ..pictures.preprocessing import Preprocessing
 from ..processes import command_of_child
 from ..requirements import EXTRA_OF_MODULE
@@ -127,13 +127,7 @@ def _write_job(
 ) -> Path:
     """The child's job file and ONNX file; see ``build_child.Job``."""
     onnx_file = folder / "network.onnx"
-    try:
-        onnx_file.write_bytes(prepared.model.SerializeToString())
-    except OSError as error:
-        raise OutputError(
-            f"cannot write the temporary file {onnx_file}: {error.strerror or error}; free space, "
-            "or set TMPDIR to a folder that has some"
-        ) from error
+    write_bytes(onnx_file, prepared.model.SerializeToString())
     devices = gpus().devices
     preprocessing = prepared.description.preprocessing
     job = {
@@ -153,7 +147,7 @@ def _write_job(
         "gpu": devices[0].capability if devices else None,
     }
     path = folder / "job.json"
-    path.write_text(json.dumps(job))
+    write_bytes(path, json_text(job).encode())
     return path
 
 

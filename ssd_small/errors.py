@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from pathlib import Path
 
 #: most characters of a value in a message
 _QUOTED = 60
@@ -62,7 +63,13 @@ class BadFile(SsdSmallError):
 
 
 class OutputError(BadFile):
-    """A file cannot be written (permission, full disk): exit 4."""
+    """A file cannot be written (permission, full disk): exit 4.
+
+    Attributes:
+        path: the file, where the system refused it.
+    """
+
+    path: Path | None = None
 
 
 class Note(UserWarning):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -121,7 +122,9 @@ def output_error(path: Path, error: OSError | ValueError) -> OutputError:
     code, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
     too_long = code == errno.ENAMETOOLONG
     advice = "choose a shorter name" if too_long else "free space or choose another --output"
-    return OutputError(f"cannot write {path}: {reason}; {advice}")
+    fault = OutputError(f"cannot write {path}: {reason}; {advice}")
+    fault.path = path
+    return fault
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -137,7 +140,35 @@ def write_json(path: Path, value: Any) -> None:
 
 def json_bytes(value: Any) -> bytes:
     """Indented JSON, as this package writes it."""
-    return (json.dumps(value, indent=2) + "\n").encode()
+    return (json_text(value, indent=2) + "\n").encode()
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """The JSON of a value: on one line, or indented.
+
+    Raises:
+        BadFile: it holds an infinity or NaN, which Python would write and other readers refuse;
+            says where.
+    """
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError as error:
+        place, number = next(_not_finite("", value), ("", error))
+        raise BadFile(
+            f"{place or 'value'} is {number}, which JSON cannot hold; expected a finite number"
+        ) from error
+
+
+def _not_finite(place: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Numbers that are none of JSON's, with their places: ``annotations[2].bbox[0]``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _not_finite(f"{place}.{name}" if place else str(name), one)
+    elif isinstance(value, (list, tuple)):
+        for index, one in enumerate(value):
+            yield from _not_finite(f"{place}[{index}]", one)
 
 
 def read_json(path: Path, expected: str) -> Any:

@@ -132,6 +132,11 @@ def _call(arguments: list[str] | None) -> None:
         cli.main(args=arguments, prog_name="ssd-small", standalone_mode=False)
     except SsdSmallError as error:
         _print_error(error.command_line)
+        # a full disk may hold back a part of it, which would be tried, and fail, once more
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _forget_output()
         sys.exit(error.exit_code)
     except _NoCommand as error:
         click.echo(error, err=True)

@@ -99,17 +99,21 @@ def command(
     machine = describe_machine()
     # spelled out: PyTorch, ONNX Runtime and the native library each count cores their own way
     threads = threads or machine["cores"]
-    rows = [m.to_dict() for m in _measure(chosen, engines, params, threads, cuda_graph, kept)]
-    report = {
-        "machine": machine,
-        "threads": threads,
-        "unit": "milliseconds per image",
-        "results": rows,
-    }
-    if as_json:
-        print_json(report)
-    else:
-        _print(report)
+    rows: list[dict[str, Any]] = []
+    try:
+        for measured in _measure(chosen, engines, params, threads, cuda_graph, kept):
+            rows.append(measured.to_dict())
+    finally:  # what was measured before a later network failed took its time too
+        report = {
+            "machine": machine,
+            "threads": threads,
+            "unit": "milliseconds per image",
+            "results": rows,
+        }
+        if as_json and rows:
+            print_json(report)
+        elif rows:
+            _print(report)
 
 
 def _of_experiment(
