@@ -183,21 +183,33 @@ def _json_fault(content: bytes, error: Exception) -> str:
     return str(error)
 
 
-def read_bytes(path: Path, expected: str) -> bytes:
-    """Content of a file; ``expected`` says what it should have been.
+def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
+    """Content of a file; ``expected`` says what it should have been, of ``most`` bytes.
 
     Raises:
-        BadFile: absent, unreadable, or no regular file.
+        BadFile: absent, unreadable, larger, or no regular file.
     """
     try:
         with open_file(path) as stream:
-            return stream.read()
+            # a file that grows and a pipe have no size to ask for
+            size = os.fstat(stream.fileno()).st_size
+            content = b"" if most is not None and size > most else stream.read(_bounded(most))
+            if most is not None and max(size, len(content)) > most:
+                raise BadFile(
+                    f"{path} has more than {most} bytes; expected {expected} of at most that size"
+                )
+            return content
     except ValueError as error:  # a NUL in the name
         raise BadFile(f"cannot read {str(path)!r}: {error}; expected {expected}") from error
     except OSError as error:
         raise BadFile(
             f"cannot read {path}: {error.strerror or error}; expected {expected}"
         ) from error
+
+
+def _bounded(most: int | None) -> int:
+    """What to ask a stream for, so that more than ``most`` bytes are seen."""
+    return -1 if most is None else most + 1
 
 
 def open_file(path: Path) -> BinaryIO:
