@@ -142,7 +142,7 @@ def check_pickle(content: bytes, size: int) -> int:
         ValueError, IndexError, KeyError: it is damaged or cut off.
     """
     stack: list[Any] = []
-    memo: dict[int, _Value] = {}
+    memo: dict[Any, _Value] = {}
     storages: dict[object, int] = {}
     for count, (operation, argument, place) in enumerate(pickletools.genops(io.BytesIO(content))):
         if count > _MOST_OPERATIONS:
@@ -153,13 +153,13 @@ def check_pickle(content: bytes, size: int) -> int:
                 raise Oversized(f"its tensors declare {declared} bytes in a file of {size}")
             return int(place or 0) + 1
         if name in _PUTS:
-            memo[int(argument)] = stack[-1]
+            memo[argument] = stack[-1]
             continue
         if name == "MEMOIZE":  # of later protocols, which torch refuses in its own words
             memo[len(memo)] = stack[-1]
             continue
         if name in _GETS:
-            stack.append(memo[int(argument)])
+            stack.append(memo[argument])
             continue
         taken = _taken(stack, operation.stack_before)
         if name == "BINPERSID":
