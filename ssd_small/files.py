@@ -15,6 +15,9 @@ from typing import Any, BinaryIO
 
 from .errors import BadFile, OutputError
 
+#: bytes of a JSON file; the largest public annotations have 3 GB, and a pipe may never end
+_MOST_JSON = 8 << 30
+
 
 @contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
@@ -150,7 +153,7 @@ def read_json(path: Path, expected: str) -> Any:
     Raises:
         BadFile: absent, unreadable or not JSON.
     """
-    content = read_bytes(path, expected)
+    content = read_bytes(path, expected, _MOST_JSON)
     try:
         # UTF-8, UTF-16 or UTF-32, with a byte order mark or without
         return json.loads(content)
