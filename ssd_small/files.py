@@ -16,6 +16,9 @@ from typing import Any, BinaryIO
 from .errors import BadFile, OutputError
 from .temporary import remove_leftovers, temporary_file, trial_path
 
+#: bytes of a JSON file; the largest public annotations have 3 GB, and a pipe may never end
+_MOST_JSON = 8 << 30
+
 
 @contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
@@ -177,7 +180,7 @@ def read_json(path: Path, expected: str) -> Any:
     Raises:
         BadFile: absent, unreadable or not JSON.
     """
-    content = read_bytes(path, expected)
+    content = read_bytes(path, expected, _MOST_JSON)
     try:
         # UTF-8, UTF-16 or UTF-32, with a byte order mark or without
         return json.loads(content)
@@ -210,21 +213,33 @@ def _json_fault(content: bytes, error: Exception) -> str:
     return str(error)
 
 
-def read_bytes(path: Path, expected: str) -> bytes:
-    """Content of a file; ``expected`` says what it should have been.
+def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
+    """Content of a file; ``expected`` says what it should have been, of ``most`` bytes.
 
     Raises:
-        BadFile: absent, unreadable, or no regular file.
+        BadFile: absent, unreadable, larger, or no regular file.
     """
     try:
         with open_file(path) as stream:
-            return stream.read()
+            # a file that grows and a pipe have no size to ask for
+            size = os.fstat(stream.fileno()).st_size
+            content = b"" if most is not None and size > most else stream.read(_bounded(most))
+            if most is not None and max(size, len(content)) > most:
+                raise BadFile(
+                    f"{path} has more than {most} bytes; expected {expected} of at most that size"
+                )
+            return content
     except ValueError as error:  # a NUL in the name
         raise BadFile(f"cannot read {str(path)!r}: {error}; expected {expected}") from error
     except OSError as error:
         raise BadFile(
             f"cannot read {path}: {error.strerror or error}; expected {expected}"
         ) from error
+
+
+def _bounded(most: int | None) -> int:
+    """What to ask a stream for, so that more than ``most`` bytes are seen."""
+    return -1 if most is None else most + 1
 
 
 def open_file(path: Path) -> BinaryIO:

@@ -9,7 +9,16 @@ import click
 
 from ..errors import BadFile, CheckFailed, UsageError
 from ..requirements import require
-from .options import FILE, FOLDER, json_option, note, print_json, progress_bar, sets_option
+from .options import (
+    FILE,
+    FOLDER,
+    json_option,
+    max_pixels_option,
+    note,
+    print_json,
+    progress_bar,
+    sets_option,
+)
 
 if TYPE_CHECKING:
     from ..datasets.check import DataCheck
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--val-images", type=FOLDER, help="Folder of its image files.")
 @sets_option("--val-sets", "--val-annotations")
 @click.option("--fix", "fixed", type=FILE, help="Also write ANNOTATIONS put right, as COCO JSON.")
+@max_pixels_option
 @json_option
 def command(
     annotations: Path,

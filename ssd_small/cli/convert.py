@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
-from .options import FILE, FOLDER, json_option, note, print_json
+from .options import FILE, FOLDER, json_option, max_pixels_option, note, print_json
 
 if TYPE_CHECKING:
     from ..datasets.coco_writer import Conversion
@@ -46,6 +46,7 @@ def conversion_options(command: Decorated) -> Decorated:
             click.option(
                 "--output", "-o", type=FILE, required=True, help="COCO-format JSON to write."
             ),
+            max_pixels_option,
             json_option,
         )
     ):

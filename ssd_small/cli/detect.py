@@ -18,6 +18,7 @@ from .options import (
     batch_option,
     cuda_graph_option,
     json_option,
+    max_pixels_option,
     model_options,
     note,
     progress_bar,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--output", "-o", type=FOLDER, help="Folder for pictures with boxes.")
 @batch_option
 @workers_option
+@max_pixels_option
 @cuda_graph_option
 @threads_option
 @json_option

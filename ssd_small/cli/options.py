@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -105,6 +106,33 @@ workers_option = click.option(
     "--workers",
     type=click.IntRange(1, 16),
     help="Threads that read pictures. Default: what keeps the engine busy.",
+)
+
+
+def _set_max_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    """Let the limit hold for all that the command reads, in processes that it starts as well."""
+    if value is None or ctx.resilient_parsing:
+        return
+    from ..pictures.limits import ENVIRONMENT
+
+    before = os.environ.get(ENVIRONMENT)
+
+    def restore() -> None:
+        os.environ.pop(ENVIRONMENT)
+        if before is not None:
+            os.environ[ENVIRONMENT] = before
+
+    os.environ[ENVIRONMENT] = str(value)
+    ctx.call_on_close(restore)
+
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1, 2**30),
+    callback=_set_max_pixels,
+    expose_value=False,
+    help="Most pixels of a picture, which are decoded at once. Default: SSD_SMALL_MAX_PIXELS, else "
+    "268435456.",
 )
 
 
