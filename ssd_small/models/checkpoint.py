@@ -183,5 +183,6 @@ def _check_fit(
         raise BadFile(
             f"checkpoint {path} does not fit {net.spec.name} with {net.num_classes} classes and "
             f"width {net.width:g} ({len(lines)} keys differ); "
-            f"{misfit_hint(net, state, scope, advice)}\n" + "\n".join(lines)
+            f"{misfit_hint(net, state, scope, advice)}",
+            *lines,
         )
