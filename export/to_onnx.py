@@ -14,6 +14,7 @@ from onnx import ModelProto
 from ..artefacts.description import Description
 from ..artefacts.tensors import HEADS, INPUT
 from ..errors import MissingRequirement
+from ..files import check_temporary_folder
 from .decode_nms_node import append_decode_nms
 from .onnx_file import set_description
 from .opset import DEFAULT_OPSET, check_opset
@@ -34,9 +35,11 @@ def onnx_from_network(
 
     Raises:
         UsageError: the operator set is none of those of :mod:`.opset`.
-        MissingRequirement: the installed torch and onnxscript cannot write the network.
+        MissingRequirement: the installed torch and onnxscript cannot write the network, or nothing
+            temporary can be written.
     """
     check_opset(opset)
+    check_temporary_folder("exporting")
     try:
         model = _trace(net, opset)
         _remove_traces(model)

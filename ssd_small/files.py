@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import BadFile, OutputError
+from .errors import BadFile, MissingRequirement, OutputError
 
 
 @contextmanager
@@ -142,6 +142,23 @@ def write_json(path: Path, value: Any) -> None:
 def json_bytes(value: Any) -> bytes:
     """Indented JSON, as this package writes it."""
     return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def check_temporary_folder(purpose: str) -> None:
+    """Refuse early where nothing temporary can be written; libraries fail of it in other words.
+
+    Raises:
+        MissingRequirement: no folder takes files, neither TMPDIR nor those of the system.
+    """
+    import tempfile
+
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise MissingRequirement(
+            f"{purpose} needs a temporary folder, and no usable one was found; set TMPDIR to a "
+            "folder that can be written to"
+        ) from error
 
 
 def read_json(path: Path, expected: str) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from ..errors import BadFile, quoted
+from ..errors import BadFile, quoted, reason_from_exception
 from ..files import not_a_file
 from ..requirements import require
 from .file_kinds import (
@@ -128,8 +128,7 @@ def _from_safetensors(path: Path) -> dict[str, Any]:
         # by way of memory: tensors that are mapped would change with the file
         tensors: dict[str, Any] = library.load(path.read_bytes())
     except Exception as error:  # the library's own types vary by version
-        said = " ".join(str(error).split())
-        reason = f"it is a damaged safetensors file ({said})"
+        reason = f"it is a damaged safetensors file ({reason_from_exception(error)})"
         raise refusal(path, reason, "fetch or write it again") from error
     return tensors
 

@@ -16,7 +16,7 @@ from ..datasets.coco import Annotations
 from ..datasets.object_sizes import tiny_objects_line
 from ..datasets.picture_files import image_paths
 from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth
-from ..files import sha256_of, write_bytes, write_json
+from ..files import check_temporary_folder, sha256_of, write_bytes, write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
 from ..postprocess import PostprocessParams
@@ -55,6 +55,7 @@ def run_training(job: TrainingJob) -> dict[str, Any]:
     """
     check_output(job)
     check_inputs(job)
+    check_temporary_folder("training")
     with training_cpu(job.threads):
         return _run(job)
 
