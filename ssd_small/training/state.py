@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -216,7 +217,10 @@ def _check_position(position: Position) -> None:
 def _read(path: Path) -> dict[str, Any]:
     encoded = read_bytes(path, "the resume file of a run that was stopped")
     try:
-        content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch's remarks about odd tensors, which are refused
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail in any way
         raise BadFile(_damaged(path)) from error
     check_record(_without_tensors(content), "resume file", RESUME_FORMAT, path, _ADVICE)
