@@ -115,7 +115,6 @@ class Fuzzer:
         self.commands: collections.Counter[str] = collections.Counter()
         self.seconds: collections.Counter[str] = collections.Counter()
         self._keys: dict[Path, tuple[str, str]] = {}
-        self._base = _resident()
 
     def run(self, planned: list[tuple[str, int]], seconds: float) -> None:
         """Try what is planned until it is done, or the time is over."""
@@ -137,7 +136,7 @@ class Fuzzer:
                 running.append(following)
 
     def _ended(self, one: Running, ended: Ended) -> Running | None:
-        found = faults(ended, one.folder, self._base)
+        found = faults(ended, one.folder)
         self.commands[ended.case.command] += not one.follows
         if not found and not one.follows and ended.code == 0 and ended.case.then:
             return start_next(ended.case, one.folder)
@@ -180,12 +179,6 @@ def command_line(case: Case, arguments: tuple[str, ...]) -> str:
     ]
     before = ["env", *variables] if variables else []
     return " ".join([*before, "ssd-small", *map(shlex.quote, arguments)])
-
-
-def _resident() -> int:
-    """Bytes that this process holds, which every fork begins with."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(fields["VmHWM"].split()[0]) << 10
 
 
 def table(counts: list[Count]) -> str:

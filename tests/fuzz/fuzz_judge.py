@@ -28,9 +28,9 @@ _OURS = re.compile(
 )
 
 
-def faults(ended: Ended, folder: Path, base_memory: int) -> list[str]:
+def faults(ended: Ended, folder: Path) -> list[str]:
     """Kinds of failure, each with what shows it; empty where all is as promised."""
-    found = _how_it_ended(ended, base_memory)
+    found = _how_it_ended(ended)
     if not found:
         found = [*_said(ended), *_left(ended, folder)]
     if ended.arguments == ended.case.then and ended.code not in (0, 1):
@@ -38,7 +38,7 @@ def faults(ended: Ended, folder: Path, base_memory: int) -> list[str]:
     return found
 
 
-def _how_it_ended(ended: Ended, base_memory: int) -> list[str]:
+def _how_it_ended(ended: Ended) -> list[str]:
     found = []
     if ended.timed_out or ended.code in (-signal.SIGXCPU, -signal.SIGKILL):
         found.append("hang: ended for taking too long")
@@ -48,9 +48,8 @@ def _how_it_ended(ended: Ended, base_memory: int) -> list[str]:
         found.append(f"exit code: {ended.code}")
     if b"Traceback (most recent call last)" in ended.err + ended.out:
         found.append(f"traceback: {_tail(ended.err)}")
-    beyond = ended.memory - base_memory
-    if beyond > MEMORY or b"MemoryError" in ended.err or b"bad_alloc" in ended.err:
-        found.append(f"memory: {beyond / 2**30:.1f} GiB")
+    if ended.memory > MEMORY or b"MemoryError" in ended.err or b"bad_alloc" in ended.err:
+        found.append(f"memory: {ended.memory / 2**30:.1f} GiB")
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import faulthandler
 import io
 import json
 import logging
@@ -20,6 +21,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import click.utils
 from fuzz_case import Case, Generator, Place, snapshot
 
 #: seconds, of the processor and by the clock: a good input takes up to five
@@ -39,7 +41,7 @@ class Ended:
         arguments: its command line, or that of what came after.
         code: exit code; minus the signal that ended it.
         timed_out: it was ended for taking too long by the clock.
-        memory: bytes at most, of all that was resident.
+        memory: bytes at most that it held beyond what the fork began with.
         out: standard output.
         err: standard error.
         before: what lay in the folder of the case.
@@ -123,7 +125,8 @@ def _forked(folder: Path, prepare: object, *, follows: bool) -> Running:
         try:
             os.setsid()
             case = prepare()  # type: ignore[operator]
-            said = json.dumps(snapshot(folder))
+            held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+            said = json.dumps({"files": snapshot(folder), "held": held})
             (folder.parent / f"{folder.name}.before").write_text(said)
             code = _run(case, case.then if follows else case.arguments, folder)
         except BaseException:
@@ -158,15 +161,16 @@ def _collected(one: Running, timed_out: bool) -> Ended:
     if code == NOT_MADE:
         raise RuntimeError(f"the case in {one.folder} could not be made; see above")
     case = Case.from_json((beside / f"{one.folder.name}.case").read_text())
+    before = json.loads((beside / f"{one.folder.name}.before").read_text())
     return Ended(
         case,
         case.then if one.follows else case.arguments,
         code,
         timed_out,
-        usage.ru_maxrss << 10,
+        (usage.ru_maxrss << 10) - before["held"],
         (beside / f"{one.folder.name}.out").read_bytes(),
         (beside / f"{one.folder.name}.err").read_bytes(),
-        json.loads((beside / f"{one.folder.name}.before").read_text()),
+        before["files"],
         snapshot(one.folder),
     )
 
@@ -209,8 +213,11 @@ def _as_a_fresh_process(case: Case, folder: Path) -> None:
         else:
             os.environ[name] = value
     tempfile.tempdir = None
+    # what a terminal would get; click takes escape sequences away where there is none
+    click.utils.should_strip_ansi = lambda stream=None, color=None: False
     sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
     # what a test runner has set up is not the program's
+    faulthandler.disable()
     atexit._clear()  # type: ignore[attr-defined]
     logging.root.handlers.clear()
     warnings.resetwarnings()
