@@ -222,7 +222,10 @@ def main() -> None:
     tried = sum(count.tried for count in counts)
     print(f"seed {seed}, {tried} of {len(planned)} inputs in {elapsed:.0f} s")
     if given.json:
+        from ssd_small.machine import describe_machine
+
         report = {
+            "machine": describe_machine(),
             "seed": seed,
             "seconds": round(elapsed, 1),
             "kinds": [count.row for count in counts],

@@ -22,17 +22,14 @@ VERDICTS = {"check-data": {1}, "doctor": {1, 3}}
 #: neither a line break nor a tab: control characters, and marks that turn the direction of text
 _RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 #: lines of standard error that are ours: errors, notes, details below an error, progress
-_OURS = re.compile(
-    r"(ssd-small: |note: |  |$|measuring |\d{4}-\d\d-\d\d \d\d:\d\d UTC  |recipe \{|data .* on |"
-    r"\d+ images, \d+ boxes, \d+ iterations of |out/.*: \d+ images, \d+ boxes$)"
-)
+_OURS = re.compile(r"(ssd-small: |note: |  |$|measuring |out/.*: \d+ images, \d+ boxes$)")
 
 
 def faults(ended: Ended, folder: Path) -> list[str]:
     """Kinds of failure, each with what shows it; empty where all is as promised."""
     found = _how_it_ended(ended)
     if not found:
-        found = [*_said(ended), *_left(ended, folder)]
+        found = [*_said(ended, _logged(folder)), *_left(ended, folder)]
     if ended.arguments == ended.case.then and ended.code not in (0, 1):
         found.append(f"output not readable: {_tail(ended.err)}")
     return found
@@ -53,12 +50,12 @@ def _how_it_ended(ended: Ended) -> list[str]:
     return found
 
 
-def _said(ended: Ended) -> list[str]:
+def _said(ended: Ended, logged: set[str]) -> list[str]:
     found = []
     lines = ended.err.decode("utf-8", "surrogateescape").split("\n")
     text = "\n".join(lines)
     errors = [line for line in lines if line.startswith(ERROR)]
-    foreign = [line for line in lines if not _OURS.match(line)]
+    foreign = [line for line in lines if not _OURS.match(line) and line not in logged]
     if ended.code == 0 and errors:
         found.append(f"exit 0 with an error: {errors[0]}")
     may_be_mute = {*VERDICTS.get(ended.case.command, set()), 129, 130, 143}
@@ -81,6 +78,12 @@ def _said(ended: Ended) -> list[str]:
     return found
 
 
+def _logged(folder: Path) -> set[str]:
+    """Lines that a training wrote into its log, and shows as well."""
+    logs = (folder / "out").rglob("train.log")
+    return {line for log in logs for line in log.read_text("utf-8", "replace").splitlines()}
+
+
 def _left(ended: Ended, folder: Path) -> list[str]:
     before, after = ended.before, ended.after
     found = []
@@ -88,7 +91,16 @@ def _left(ended: Ended, folder: Path) -> list[str]:
     if changed:
         found.append(f"input changed: {changed[0]}")
     new = [path for path in after if path not in before]
-    left = [path for path in new if not _in(path, "out", "home") or _is_temporary(path)]
+    asked = {os.path.normpath(word.partition("=")[2] or word) for word in ended.arguments}
+    left = [
+        path
+        for path in new
+        if _is_temporary(path)
+        or (
+            not _in(path, "out", "home")
+            and asked.isdisjoint([path, *map(str, list(Path(path).parents)[:-1])])
+        )
+    ]
     if left:
         found.append(f"left behind: {left[0]}")
     out = {path: said for path, said in after.items() if _in(path, "out")}
