@@ -15,6 +15,8 @@ ERROR = "ssd-small: error: "
 LONGEST_LINE = 1200
 #: exit codes of --help, and of signals that a command heard
 CODES = {0, 1, 2, 3, 4, 129, 130, 143}
+#: options that name what is written
+OUTPUTS = {"-o", "--output", "--fix", "--save-detections", "--timing-cache"}
 #: commands that write one file (with its sidecar) or none
 WHOLE_OR_NOTHING = {"export", "convert", "convert-voc", "build-engine"}
 #: commands that say "no" on standard output, with an exit code and no error
@@ -80,26 +82,26 @@ def _said(ended: Ended, logged: set[str]) -> list[str]:
 
 def _logged(folder: Path) -> set[str]:
     """Lines that a training wrote into its log, and shows as well."""
-    logs = (folder / "out").rglob("train.log")
+    logs = folder.rglob("train.log")
     return {line for log in logs for line in log.read_text("utf-8", "replace").splitlines()}
 
 
 def _left(ended: Ended, folder: Path) -> list[str]:
     before, after = ended.before, ended.after
     found = []
-    changed = [path for path, said in before.items() if _in(path, "in") and after.get(path) != said]
+    asked, read = _named(ended.arguments)
+    changed = [
+        path
+        for path, said in before.items()
+        if _in(path, "in") and after.get(path) != said and (_at(path, read) or not _at(path, asked))
+    ]
     if changed:
         found.append(f"input changed: {changed[0]}")
     new = [path for path in after if path not in before]
-    asked = {os.path.normpath(word.partition("=")[2] or word) for word in ended.arguments}
     left = [
         path
         for path in new
-        if _is_temporary(path)
-        or (
-            not _in(path, "out", "home")
-            and asked.isdisjoint([path, *map(str, list(Path(path).parents)[:-1])])
-        )
+        if _is_temporary(path) or not (_in(path, "out", "home") or _at(path, asked | read))
     ]
     if left:
         found.append(f"left behind: {left[0]}")
@@ -114,6 +116,22 @@ def _left(ended: Ended, folder: Path) -> list[str]:
         if written and (folder / path).is_file():
             found += _json_faults(path, (folder / path).read_bytes())
     return found
+
+
+def _named(arguments: tuple[str, ...]) -> tuple[set[str], set[str]]:
+    """Paths that a command line names: as outputs, and otherwise."""
+    asked, read = set(), set()
+    for before, word in zip(("", *arguments), arguments, strict=False):
+        option, equals, value = word.partition("=")
+        if not equals or not word.startswith("-"):
+            option, value = before, word
+        (asked if option in OUTPUTS else read).add(os.path.normpath(value))
+    return asked, read
+
+
+def _at(path: str, named: set[str]) -> bool:
+    """Whether it is one of them, inside one, or the sidecar of one."""
+    return not named.isdisjoint([path, path.removesuffix(".json"), *map(str, Path(path).parents)])
 
 
 def _in(path: str, *rooms: str) -> bool:
