@@ -22,7 +22,11 @@ from .decode_nms import (
 )
 from .decode_nms_function import make_function
 from .description import Description
+from .onnx_sizes import check_declared, check_memory
 from .tensors import DETECTIONS, HEADS, INPUT, output_names
+
+#: bytes of a file; protobuf itself takes no more
+_MOST_BYTES = 1 << 31
 
 
 def read_onnx(
@@ -70,13 +74,15 @@ def is_inline(model: ModelProto, description: Description) -> bool:
 
 def _parsed(path: Path) -> ModelProto:
     """A valid model with its weights, and without the body of DecodeNms."""
-    content = read_bytes(path, "an ONNX file written by 'ssd-small export'")
+    content = read_bytes(path, "an ONNX file written by 'ssd-small export'", _MOST_BYTES)
     model = ModelProto()
     try:
         model.ParseFromString(content)
+        check_declared(model, path)
         _read_weights(model, path)
         drop_function(model)
         onnx.checker.check_model(model)
+        check_memory(model, path)
     except BadFile:
         raise
     except Exception as error:  # protobuf's and the checker's own exception types vary by version

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from ..files import json_text
 
 if TYPE_CHECKING:
     from ..postprocess import PostprocessParams
@@ -117,6 +119,33 @@ workers_option = click.option(
 )
 
 
+def _set_max_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    """Let the limit hold for all that the command reads, in processes that it starts as well."""
+    if value is None or ctx.resilient_parsing:
+        return
+    from ..pictures.limits import ENVIRONMENT
+
+    before = os.environ.get(ENVIRONMENT)
+
+    def restore() -> None:
+        os.environ.pop(ENVIRONMENT)
+        if before is not None:
+            os.environ[ENVIRONMENT] = before
+
+    os.environ[ENVIRONMENT] = str(value)
+    ctx.call_on_close(restore)
+
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1, 2**30),
+    callback=_set_max_pixels,
+    expose_value=False,
+    help="Most pixels of a picture, which are decoded at once. Default: SSD_SMALL_MAX_PIXELS, else "
+    "268435456.",
+)
+
+
 def sets_option(name: str, annotations: str) -> Callable[[Decorated], Decorated]:
     """--sets and its like; ``annotations`` is the option whose folder holds them."""
     return click.option(
@@ -203,7 +232,7 @@ def postprocess_params(
 
 def print_json(value: Any) -> None:
     """JSON on standard output."""
-    click.echo(json.dumps(value, indent=2))
+    click.echo(json_text(value, indent=2))
 
 
 def print_table(

@@ -19,6 +19,7 @@ from ..artefacts.record import check_record, unknown_fields, with_unknown_fields
 from ..errors import BadFile, UsageError, quoted
 from ..files import read_bytes
 from ..models.checkpoint import save_tensors
+from ..models.declared_sizes import MOST_BYTES, check_checkpoint
 from .initialise import substrings_from_scope
 from .optimizers import load_optimizer_state
 from .recipe import recipe_differences
@@ -82,8 +83,13 @@ class RunFolder:
         return self.path / "labels.txt"
 
     @property
+    def lock(self) -> Path:
+        """There as long as a process trains: :mod:`ssd_small.locks`."""
+        return self.path / ".ssd-small-train.lock"
+
+    @property
     def files(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All that it leaves."""
         checkpoints = (self.best, self.last, self.resume)
         told = (self.record, self.config, self.history, self.curves, self.log, self.labels)
         return checkpoints + told
@@ -213,8 +219,9 @@ def _check_position(position: Position) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    encoded = read_bytes(path, "the resume file of a run that was stopped")
+    encoded = read_bytes(path, "the resume file of a run that was stopped", MOST_BYTES)
     try:
+        check_checkpoint(io.BytesIO(encoded), len(encoded))
         content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail in any way
         raise BadFile(_damaged(path)) from error
