@@ -85,8 +85,18 @@ class _SetList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return value if isinstance(value, tuple) else sets_from_text(str(value))
 
 
+class _AnyPath(click.Path):
+    """A name of at least a letter: ``-o "$UNSET"`` would mean the present folder otherwise."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or a usage error."""
+        if value == "":
+            self.fail("the name is empty; expected a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 # whether a path is a file or a folder is checked where it is read or written: exit 4, not 2
-FILE = FOLDER = click.Path(readable=False, path_type=Path)
+FILE = FOLDER = _AnyPath(readable=False, path_type=Path)
 WIDTH = Number(0, 4, min_open=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
