@@ -17,8 +17,9 @@ from ..artefacts.build_options import BuildOptions, BuildProgress, most_batch
 from ..artefacts.build_record import PluginFile, Receipt, name_from_path
 from ..artefacts.decode_nms_function import node_attributes
 from ..artefacts.description import Description
+from ..artefacts.engine_output import engine_output
 from ..artefacts.record import Fields
-from ..artefacts.sidecar import Sidecar, engine_output
+from ..artefacts.sidecar import Sidecar
 from ..errors import (
     BadFile,
     CheckFailed,
@@ -27,7 +28,7 @@ from ..errors import (
     SsdSmallError,
     UsageError,
 )
-from ..files import check_writable, sha256_of
+from ..files import check_writable, json_text, sha256_of, write_bytes
 from ..pictures.preprocessing import Preprocessing
 from ..processes import command_of_child
 from ..requirements import EXTRA_OF_MODULE
@@ -126,13 +127,7 @@ def _write_job(
 ) -> Path:
     """The child's job file and ONNX file; see ``build_child.Job``."""
     onnx_file = folder / "network.onnx"
-    try:
-        onnx_file.write_bytes(prepared.model.SerializeToString())
-    except OSError as error:
-        raise OutputError(
-            f"cannot write the temporary file {onnx_file}: {error.strerror or error}; free space, "
-            "or set TMPDIR to a folder that has some"
-        ) from error
+    write_bytes(onnx_file, prepared.model.SerializeToString())
     devices = gpus().devices
     preprocessing = prepared.description.preprocessing
     job = {
@@ -152,7 +147,7 @@ def _write_job(
         "gpu": devices[0].capability if devices else None,
     }
     path = folder / "job.json"
-    path.write_text(json.dumps(job))
+    write_bytes(path, json_text(job).encode())
     return path
 
 
@@ -199,7 +194,7 @@ def run_child(
     if failure is not None:
         raise _reported(failure, log)
     if result is None or child.returncode != 0:
-        raise MissingRequirement(_died(child.returncode, module, log))
+        raise MissingRequirement(*_died(child.returncode, module, log))
     return result
 
 
@@ -235,10 +230,11 @@ def _vendor_libraries(module: str) -> list[Path]:
 def _reported(failure: Mapping[str, Any], log: deque[str]) -> SsdSmallError:
     kind: type[SsdSmallError] = _ERRORS[failure["kind"]]
     lines = [line for line in log if "[E]" in line or "[F]" in line]
-    return kind("\n  ".join([failure["message"], *lines]))
+    return kind(failure["message"], *(f"  {line}" for line in lines))
 
 
-def _died(code: int, module: str, log: deque[str]) -> str:
+def _died(code: int, module: str, log: deque[str]) -> list[str]:
+    """Message and details."""
     if code < 0:
         try:
             how = f"was ended by {signal.Signals(-code).name}"
@@ -249,4 +245,6 @@ def _died(code: int, module: str, log: deque[str]) -> str:
     else:
         how = f"ended with exit code {code}"
     text = f"the process that builds with {module} {how} before it was done; nothing was written"
-    return "\n  ".join([f"{text}. Its last lines:", *log]) if log else f"{text}; it said nothing"
+    if not log:
+        return [f"{text}; it said nothing"]
+    return [f"{text}. Its last lines:", *(f"  {line}" for line in log)]

@@ -61,6 +61,7 @@ class _Shell:
         self._say(f"\n$ ssd-small {shlex.join(words)}{redirect}")
         code, output = _run(command_of_child("ssd_small", *map(str, arguments)))
         if code:
+            self._say(output.rstrip())
             failure = SsdSmallError(f"the demo stopped: 'ssd-small {words[0]}' failed, see above")
             failure.exit_code = code if code in (1, 2, 3, 4) else 1
             raise failure
@@ -118,8 +119,8 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:
     pictures = [data.val_images / f"{number:06d}.png" for number in SHOWN]
     shown = ("--score-threshold", "0.25", "--output", folder / "pictures")
     shell("detect", "--engine", best, *pictures, *shown)
-    write_json(folder / "summary.json", _report(outcomes))
     say("\n" + summary(outcomes))
+    write_json(folder / "summary.json", _report(outcomes))
     say(
         f"\n{time.perf_counter() - started:.0f} s; everything is in {folder}, pictures with boxes "
         f"in {folder / 'pictures'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from typing import Any, BinaryIO
 
 from .errors import BadFile, OutputError
 from .temporary import remove_leftovers, temporary_file, trial_path
+
+#: bytes of a JSON file; the largest public annotations have 3 GB, and a pipe may never end
+_MOST_JSON = 8 << 30
 
 
 @contextmanager
@@ -121,7 +125,9 @@ def output_error(path: Path, error: OSError | ValueError) -> OutputError:
     code, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
     too_long = code == errno.ENAMETOOLONG
     advice = "choose a shorter name" if too_long else "free space or choose another --output"
-    return OutputError(f"cannot write {path}: {reason}; {advice}")
+    fault = OutputError(f"cannot write {path}: {reason}; {advice}")
+    fault.path = path
+    return fault
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -137,7 +143,35 @@ def write_json(path: Path, value: Any) -> None:
 
 def json_bytes(value: Any) -> bytes:
     """Indented JSON, as this package writes it."""
-    return (json.dumps(value, indent=2) + "\n").encode()
+    return (json_text(value, indent=2) + "\n").encode()
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """The JSON of a value: on one line, or indented.
+
+    Raises:
+        BadFile: it holds an infinity or NaN, which Python would write and other readers refuse;
+            says where.
+    """
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError as error:
+        place, number = next(_not_finite("", value), ("", error))
+        raise BadFile(
+            f"{place or 'value'} is {number}, which JSON cannot hold; expected a finite number"
+        ) from error
+
+
+def _not_finite(place: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Numbers that are none of JSON's, with their places: ``annotations[2].bbox[0]``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _not_finite(f"{place}.{name}" if place else str(name), one)
+    elif isinstance(value, (list, tuple)):
+        for index, one in enumerate(value):
+            yield from _not_finite(f"{place}[{index}]", one)
 
 
 def read_json(path: Path, expected: str) -> Any:
@@ -146,7 +180,7 @@ def read_json(path: Path, expected: str) -> Any:
     Raises:
         BadFile: absent, unreadable or not JSON.
     """
-    content = read_bytes(path, expected)
+    content = read_bytes(path, expected, _MOST_JSON)
     try:
         # UTF-8, UTF-16 or UTF-32, with a byte order mark or without
         return json.loads(content)
@@ -179,21 +213,33 @@ def _json_fault(content: bytes, error: Exception) -> str:
     return str(error)
 
 
-def read_bytes(path: Path, expected: str) -> bytes:
-    """Content of a file; ``expected`` says what it should have been.
+def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
+    """Content of a file; ``expected`` says what it should have been, of ``most`` bytes.
 
     Raises:
-        BadFile: absent, unreadable, or no regular file.
+        BadFile: absent, unreadable, larger, or no regular file.
     """
     try:
         with open_file(path) as stream:
-            return stream.read()
+            # a file that grows and a pipe have no size to ask for
+            size = os.fstat(stream.fileno()).st_size
+            content = b"" if most is not None and size > most else stream.read(_bounded(most))
+            if most is not None and max(size, len(content)) > most:
+                raise BadFile(
+                    f"{path} has more than {most} bytes; expected {expected} of at most that size"
+                )
+            return content
     except ValueError as error:  # a NUL in the name
         raise BadFile(f"cannot read {str(path)!r}: {error}; expected {expected}") from error
     except OSError as error:
         raise BadFile(
             f"cannot read {path}: {error.strerror or error}; expected {expected}"
         ) from error
+
+
+def _bounded(most: int | None) -> int:
+    """What to ask a stream for, so that more than ``most`` bytes are seen."""
+    return -1 if most is None else most + 1
 
 
 def open_file(path: Path) -> BinaryIO:

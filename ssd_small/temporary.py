@@ -37,6 +37,9 @@ _FOREIGN_AGE = 24 * 3600.0
 #: a look into a folder comes again after so many times what it took
 _LOOKS_APART = 50
 
+#: what to do where the temporary folder takes nothing
+_ROOM = "free space, or set TMPDIR to a folder that has some"
+
 #: what this process has made and not yet removed
 _live: set[Path] = set()
 #: folder -> when it may be looked into again
@@ -78,7 +81,8 @@ def temporary_folder(beside: Path | None = None) -> Iterator[Path]:
 
     Raises:
         OSError: ``beside`` takes no folder.
-        OutputError: there is no temporary folder that can be written to.
+        OutputError: there is no temporary folder that can be written to, or a file in it cannot
+            be: no matter of the output that the user named, but of TMPDIR.
     """
 
     def make(path: Path) -> int | None:
@@ -98,11 +102,34 @@ def temporary_folder(beside: Path | None = None) -> Iterator[Path]:
         except OSError as error:
             if beside is not None:
                 raise
+            where = f" {error.filename}" if error.filename else ""
             raise OutputError(
-                f"cannot make a temporary folder: {error.strerror or error}; set TMPDIR to a "
-                "folder that can be written to and has space"
+                f"cannot make a temporary folder{where}: {error.strerror or error}; {_ROOM}"
             ) from error
-        yield path
+        if beside is not None:
+            yield path
+            return
+        try:
+            yield path
+        except (OSError, OutputError) as error:
+            own = error.path if isinstance(error, OutputError) else error.filename
+            if own is None or path not in Path(own).parents:
+                raise
+            cause = error.__cause__ if isinstance(error, OutputError) else error
+            raise OutputError(
+                f"cannot write the temporary file {own}: "
+                f"{getattr(cause, 'strerror', None) or cause}; {_ROOM}"
+            ) from error
+
+
+def check_temporary_folder() -> None:
+    """Refuse early where nothing temporary can be made; libraries fail of it in other words.
+
+    Raises:
+        OutputError: there is no temporary folder that can be written to.
+    """
+    with temporary_folder():
+        pass
 
 
 @contextmanager

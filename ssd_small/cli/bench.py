@@ -24,6 +24,7 @@ from .options import (
     postprocess_options,
     print_json,
     print_table,
+    say,
     threads_option,
 )
 
@@ -99,17 +100,21 @@ def command(
     machine = describe_machine()
     # spelled out: PyTorch, ONNX Runtime and the native library each count cores their own way
     threads = threads or machine["cores"]
-    rows = [m.to_dict() for m in _measure(chosen, engines, params, threads, cuda_graph, kept)]
-    report = {
-        "machine": machine,
-        "threads": threads,
-        "unit": "milliseconds per image",
-        "results": rows,
-    }
-    if as_json:
-        print_json(report)
-    else:
-        _print(report)
+    rows: list[dict[str, Any]] = []
+    try:
+        for measured in _measure(chosen, engines, params, threads, cuda_graph, kept):
+            rows.append(measured.to_dict())
+    finally:  # what was measured before a later network failed took its time too
+        report = {
+            "machine": machine,
+            "threads": threads,
+            "unit": "milliseconds per image",
+            "results": rows,
+        }
+        if as_json and rows:
+            print_json(report)
+        elif rows:
+            _print(report)
 
 
 def _of_experiment(
@@ -160,16 +165,14 @@ def _measure(
 def _print(report: dict[str, Any]) -> None:
     machine, rows = report["machine"], report["results"]
     packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
-    click.echo(
-        f"{machine['cpu']}, {report['threads']} threads, Python {machine['python']}, {packages}\n"
-        "milliseconds per image"
-    )
+    say(f"{machine['cpu']}, {report['threads']} threads, Python {machine['python']}, {packages}")
+    say("milliseconds per image")
     # engines come with parameters of their own
     for thresholds in dict.fromkeys(_thresholds(row["postprocess"]) for row in rows):
         models = dict.fromkeys(
             row["model"] for row in rows if _thresholds(row["postprocess"]) == thresholds
         )
-        click.echo(f"{', '.join(models)}: {thresholds}")
+        say(f"{', '.join(models)}: {thresholds}")
     click.echo()
     headers = "model|runtime|prec.|batch|network|p90|p99|decode+NMS|p90|p99|total|p90|p99|runs"
     print_table([_texts(row) for row in rows], [*headers.split("|"), "published"])

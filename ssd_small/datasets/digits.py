@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadFile, OutputError, UsageError
-from ..files import behind_links
+from ..files import behind_links, write_json
 from ..requirements import require
 from ..temporary import temporary_folder
+from .coco_file import write_annotations
 from .digits_scenes import Scene, Split, draw_scene, load_material
 
 #: category ids are 1..10, in this order: the class index of a network, 0 being background
@@ -134,7 +135,11 @@ def _write_split(
         scenes.append((path.name, scene))
     coco = coco_from_scenes(scenes, f"handwritten digits on photographs, {split}")
     coco["info"] |= made_from
-    (directory / f"{split}.json").write_text(json.dumps(coco))
+    path = directory / f"{split}.json"
+    if scenes:
+        write_annotations(path, coco)
+    else:  # no command takes a set without pictures
+        write_json(path, coco)
 
 
 def coco_from_scenes(scenes: Iterable[tuple[str, Scene]], description: str) -> dict[str, Any]:
