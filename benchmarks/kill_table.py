@@ -35,8 +35,8 @@ from ssd_small.machine import commit_of, describe_machine
 SHARES = {signal.SIGKILL: 6, signal.SIGTERM: 2, signal.SIGHUP: 1, signal.SIGINT: 1}
 #: seconds after the end of a command in which the kernel ends its children
 AFTER = 1.0
-#: seconds that a command takes at most to end once it was told to
-TO_END = 5.0
+#: seconds of Python's own end, in which a command that was done hears nothing
+LAST_BREATH = 2.0
 FAULTS = ("half-written", "inputs changed", "processes left", "left behind", "wrong exit")
 
 
@@ -69,17 +69,20 @@ class Row:
         }
 
 
-def kill(place: Workplace, row: Row, case: Case, after: float, number: signal.Signals) -> None:
-    """One kill, the looks after it, and the run that cleans up."""
+def kill(place: Workplace, row: Row, case: Case, after: float, number: signal.Signals) -> bool:
+    """One kill, the looks after it, and the run that cleans up; whether it came in time."""
     process = place.start(*case.arguments(place.folder))
     with process:
         with suppress(subprocess.TimeoutExpired):
             process.wait(after)
-        ran_out = process.poll() is not None
+        if process.poll() is not None:
+            process.communicate()
+            return False
         process.send_signal(number)
         told = time.monotonic()
         _, err = process.communicate(timeout=120)
-        row.slowest = max(row.slowest, time.monotonic() - told)
+        took = time.monotonic() - told
+    row.slowest = max(row.slowest, took)
     row.kills += 1
     row.signals[number.name] += 1
     where = f"{number.name} after {after:.2f} s"
@@ -90,10 +93,16 @@ def kill(place: Workplace, row: Row, case: Case, after: float, number: signal.Si
         survivors = place.processes()
     if survivors:
         row.note("processes left", f"{where}: {survivors}")
-    if number != signal.SIGKILL:
-        _judge_end(row, process.returncode, case, number, where, err, ran_out=ran_out)
-        if left := place.left_behind(case):
-            row.note("left behind", f"{where}: {left}")
+    # a signal that Python hears no more while it ends is the only one without an exit code of its
+    # own; -number: before it was ready
+    ends = (-number,) if number == signal.SIGKILL else (128 + number, -number)
+    heeded = process.returncode in ends or (process.returncode == case.code and took < LAST_BREATH)
+    if not heeded or "Traceback" in err:
+        row.note("wrong exit", f"{where}: {process.returncode} in {took:.1f} s: {err[-400:]!r}")
+    elif process.returncode == 128 + number and "nothing half-written" not in err:
+        row.note("wrong exit", f"{where}: {process.returncode} without a word: {err[-400:]!r}")
+    if number != signal.SIGKILL and (left := place.left_behind(case)):
+        row.note("left behind", f"{where}: {left}")
     for fault, found in (
         ("inputs changed", place.changed_inputs()),
         ("half-written", place.half_written(case)),
@@ -105,18 +114,14 @@ def kill(place: Workplace, row: Row, case: Case, after: float, number: signal.Si
         place.run(*case.arguments(place.folder), code=case.code)
         if left := place.left_behind(case):
             row.note("left behind", f"{where}, and repeated: {left}")
+    return True
 
 
-def _judge_end(
-    row: Row, code: int, case: Case, number: int, where: str, err: str, *, ran_out: bool
-) -> None:
-    """Exit code and last words of a command that could clean up."""
-    # -number: before Python was ready
-    expected = {case.code, 128 + number, -number}
-    if code not in expected or "Traceback" in err:
-        row.note("wrong exit", f"{where}: {code}: {err[-400:]!r}")
-    elif code == 128 + number and not ran_out and "ssd-small" not in err:
-        row.note("wrong exit", f"{where}: {code} without a word")
+def hear_all() -> None:
+    """Let commands be born hearing: nohup and the background of a shell pass on deafness."""
+    for number in SHARES:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)  # which no child inherits
 
 
 def plan(total: int, chosen: dict[str, Case]) -> Iterator[tuple[str, int]]:
@@ -134,6 +139,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", nargs="+", choices=cases(), default=list(cases()))
     arguments = parser.parse_args()
+    hear_all()
     chosen = {name: case for name, case in cases().items() if name in arguments.commands}
     chance = random.Random(arguments.seed)
     numbers = [number for number, share in SHARES.items() for _ in range(share)]
@@ -148,14 +154,15 @@ def main() -> int:
                 place.remove_outputs(case)  # the first run fills Python's and the system's caches
                 longest = place.run(*case.arguments(place.folder), code=case.code)
                 place.keep_outputs(case)
-            for index in range(count):
+            while row.kills < count:
                 place.remove_outputs(case)
-                if index % 2 and not case.fresh and case.longest is None:
+                if row.kills % 2 and not case.fresh and case.longest is None:
                     place.restore_outputs()
                 # most of the first tenth is Python's own start
                 after = chance.uniform(0.1, 1.0) * longest
-                kill(place, row, case, after, chance.choice(numbers))
-                print(f"{name}: {index + 1}/{count}", file=sys.stderr)
+                if not kill(place, row, case, after, chance.choice(numbers)):
+                    longest *= 0.9  # the machine had more to do when it was measured
+                print(f"{name}: {row.kills}/{count}", file=sys.stderr, flush=True)
             place.remove_outputs(case)
             # a command that was not repeated leaves this to the next of them
             for path in place.temporary.iterdir() if case.longest is not None else ():
