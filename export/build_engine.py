@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..artefacts.build_options import BuildOptions, BuildProgress, Target
 from ..artefacts.description import Description
-from ..artefacts.engine_output import sole_builder
+from ..artefacts.engine_output import sidecars_written, sole_builder
 from ..artefacts.outputs import check_outputs
-from ..artefacts.sidecar import Sidecar, sidecar_path
+from ..artefacts.sidecar import Sidecar
 from ..errors import UsageError
 from ..files import check_writable
 
@@ -57,7 +57,7 @@ def check_built_files(output: Path, options: BuildOptions, inputs: Iterable[Path
     timings = [options.timing_cache] if options.timing_cache else []
     for path in timings:
         check_writable(path, "--timing-cache")
-    check_outputs([output, sidecar_path(output), *timings], inputs)
+    check_outputs([output, *sidecars_written(output), *timings], inputs)
 
 
 def build_engine(
