@@ -143,6 +143,10 @@ $(LOWEST)/.installed: setup.cfg tests/lowest/lower_bounds.py
 	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,train,tensorrt-rtx]"
 	touch $@
 
+# kills commands at random moments, a hundred times, and looks at what they leave; some 15 minutes
+kill-table: install
+	$(BIN)/python benchmarks/kill_table.py
+
 # all that building, testing and the README's commands leave here; the environments stay
 clean:
 	rm -rf $(BUILD) dist *.egg-info demo out .pytest_cache .mypy_cache .ruff_cache .hypothesis

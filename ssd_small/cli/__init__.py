@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -134,6 +135,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
     open_standard_streams()
     mute_picture_libraries()
+    if arguments is None:
+        _keep_torch_from_making_a_folder()
     with shown_streams(), heard_signals(own_process=arguments is None):
         try:
             _call(arguments)
@@ -147,6 +150,15 @@ def main(arguments: list[str] | None = None) -> None:
             # exit code says; the next exec forgets it
             exec("")
             sys.exit(128 + number)
+
+
+def _keep_torch_from_making_a_folder() -> None:
+    """Name one that is there for the cache of torch's compiler, which nothing here uses.
+
+    Else each process that trains or exports would leave an empty one in the temporary folder.
+    """
+    with suppress(OSError):  # no temporary folder; torch says so where it needs one
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())
 
 
 def _call(arguments: list[str] | None) -> None:
@@ -176,7 +188,7 @@ def _call(arguments: list[str] | None) -> None:
         _print_error(f"{error}; {advice}")
         _forget_output()
         sys.exit(BadFile.exit_code)
-    except click.Abort:  # click's form of an interrupt, which is main's
+    except click.Abort:  # told to end: main() says so
         raise
     except Exception as error:
         if os.environ.get(_TRACEBACK, "0") != "0":

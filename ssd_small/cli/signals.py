@@ -64,10 +64,9 @@ def heard_signals(*, own_process: bool) -> Iterator[None]:
         yield
     finally:
         if own_process:
-            # the interpreter takes its time to end, and a handler in Python would show where
-            last = signal.SIG_DFL if _state.number is None else signal.SIG_IGN
+            # the interpreter takes its time to end, and Python's own handler would show where
             for number in before:
-                signal.signal(number, last)
+                signal.signal(number, _leave)
         else:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -114,6 +113,10 @@ def end_at_once(code: int) -> NoReturn:
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    end_at_once(128 + (_state.number or number))
 
 
 def _hear(number: int, frame: FrameType | None) -> None:
