@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, external_data_helper, numpy_helper
 
 from ..errors import BadFile
-from ..files import read_bytes
+from ..files import not_a_file, read_bytes
 from .decode_nms import (
     DOMAIN,
     INPUTS,
@@ -79,6 +80,11 @@ def _parsed(path: Path) -> ModelProto:
         onnx.checker.check_model(model)
     except BadFile:
         raise
+    except OSError as error:
+        raise BadFile(
+            f"cannot read the weights of {path}: {error.strerror or error}; expected them in a "
+            "file beside it"
+        ) from error
     except Exception as error:  # protobuf's and the checker's own exception types vary by version
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "empty"
         raise BadFile(f"{path} is not a valid ONNX file ({reason}); export it again") from error
@@ -92,11 +98,21 @@ def _read_weights(model: ModelProto, path: Path) -> None:
     tensors = [tensor for tensor in every if external_data_helper.uses_external_data(tensor)]
     names = {e.value for t in tensors for e in t.external_data if e.key == "location"}
     for name in sorted(names):
-        if not (path.parent / name).is_file():
+        try:
+            kind = not_a_file((path.parent / name).stat().st_mode)
+            if kind is not None:
+                raise OSError(errno.EINVAL, f"it is {kind}")
+            (path.parent / name).open("rb").close()
+        except FileNotFoundError as error:
             raise BadFile(
                 f"{path} keeps its weights in another file, {name}, and {path.parent / name} does "
                 "not exist; put it there, beside the model, or save the model in one file"
-            )
+            ) from error
+        except OSError as error:
+            raise BadFile(
+                f"{path} keeps its weights in another file, and cannot read {path.parent / name}: "
+                f"{error.strerror}; make it readable, or save the model in one file"
+            ) from error
         # as the caches of model hubs hold their files
         if (path.parent / name).is_symlink():
             raise BadFile(
@@ -104,13 +120,6 @@ def _read_weights(model: ModelProto, path: Path) -> None:
                 "link, which onnx does not follow; copy the file itself there, or save the model "
                 "in one file"
             )
-        try:
-            (path.parent / name).open("rb").close()
-        except OSError as error:
-            raise BadFile(
-                f"{path} keeps its weights in another file, and cannot read {path.parent / name}: "
-                f"{error.strerror}; make it readable, or save the model in one file"
-            ) from error
     for tensor in tensors:
         external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
         # the data are in the tensor from here on

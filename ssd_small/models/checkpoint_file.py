@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from ..errors import BadFile, quoted
-from ..files import not_a_file
+from ..files import check_readable, not_a_file, read_bytes
 from ..requirements import require
 from .file_kinds import (
     HEAD,
@@ -106,6 +106,7 @@ def content_from_file(path: Path) -> object:
         if not is_safetensors(head):
             fault = fault_from_zip(path) if head.startswith(ZIP) else fault_from_head(head)
             if fault is not None:
+                check_readable(path)
                 raise refusal(path, *fault)
             return _from_torch(path, head)
     except FileNotFoundError as error:
@@ -124,9 +125,10 @@ def refusal(path: Path, reason: str, advice: str = _EXPECTED) -> BadFile:
 
 def _from_safetensors(path: Path) -> dict[str, Any]:
     library = require("safetensors.torch", f"reading {path}")
+    # by way of memory: tensors that are mapped would change with the file
+    content = read_bytes(path, "a safetensors file")
     try:
-        # by way of memory: tensors that are mapped would change with the file
-        tensors: dict[str, Any] = library.load(path.read_bytes())
+        tensors: dict[str, Any] = library.load(content)
     except Exception as error:  # the library's own types vary by version
         said = " ".join(str(error).split())
         reason = f"it is a damaged safetensors file ({said})"
@@ -152,6 +154,7 @@ def _from_torch(path: Path, head: bytes) -> object:
     except OSError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way
+        check_readable(path)
         raise refusal(path, "it is truncated or damaged", "fetch or write it again") from error
 
 

@@ -11,7 +11,7 @@ from ..datasets.object_sizes import check_pixels
 from ..datasets.picture_files import image_paths
 from ..datasets.sets import read_ground_truth, text_from_sets
 from ..errors import BadFile, UsageError, quoted
-from ..files import check_writable
+from ..files import check_writable, state_of
 from ..postprocess.params import MAX_CLASSES
 from .dataset import DetectionDataset
 from .job import TrainingJob
@@ -53,7 +53,7 @@ def check_inputs(job: TrainingJob) -> None:
         ("--val-images", job.val_images, "the folder of its image files"),
     ):
         if path is not None and not path.exists():
-            raise BadFile(f"{path} is not there; expected {what}: pass {option} PATH")
+            raise BadFile(f"{path} {state_of(path)}; expected {what}: pass {option} PATH")
 
 
 def check_classes(data: DetectionDataset, source: Path) -> None:
