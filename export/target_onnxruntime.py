@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
-from ..artefacts.sidecar import Sidecar, engine_output
+from ..artefacts.engine_output import engine_output
+from ..artefacts.sidecar import Sidecar
 from ..errors import BadFile
-from ..files import temporary_folder
 from ..requirements import require
 from ..runtimes.onnxruntime import advice_from_reason, is_text, reason_from_error
+from ..temporary import temporary_folder
 from .build_sidecar import sidecar_from_build
 from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare

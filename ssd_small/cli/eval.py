@@ -32,6 +32,7 @@ from .options import (
     batch_option,
     cuda_graph_option,
     json_option,
+    max_pixels_option,
     model_options,
     note,
     print_json,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
 @batch_option
 @workers_option
 @click.option("--save-detections", type=FILE, help="Also write the COCO result file.")
+@max_pixels_option
 @cuda_graph_option
 @threads_option
 @json_option

@@ -19,6 +19,8 @@ _HEAD = re.compile(r"^\s*<\?xml[^>]*\?>")
 _MEANT = {"gb2312": "gb18030", "gbk": "gb18030"}
 #: encodings in which a declaration cannot be read byte by byte
 _WIDE = ("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32", "ucs-2", "ucs-4")
+#: of a file; an object takes 500
+_MOST_BYTES = 1 << 26
 _NO_SIZE = ("", "none", "null", "nan", "unknown", "unspecified")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _YES, _NO = ("true", "yes", "y"), ("false", "no", "n", "")
@@ -66,7 +68,7 @@ def read_voc(path: Path) -> VocPicture:
     Raises:
         BadFile: unreadable, not XML, or not a VOC annotation.
     """
-    text, misdeclared = _text_from_bytes(read_bytes(path, "a VOC annotation"), path)
+    text, misdeclared = _text_from_bytes(read_bytes(path, "a VOC annotation", _MOST_BYTES), path)
     if "<!ENTITY" in text:
         raise BadFile(f"{path} declares entities, which annotations do not need; remove them")
     try:

@@ -226,9 +226,11 @@ def _checked(names: Sequence[str], source: Path | None) -> tuple[str, ...]:
     if not names:
         raise BadFile(f"{source} names no class; expected a class name per line")
     names = [*map(composed, names)]
+    before: set[str] = set()
     for number, name in enumerate(names):
         if fault := name_fault(name):
             raise BadFile(f"{source}: name {quoted(name)} of class {number} {fault}")
-        if name in names[:number]:
+        if name in before:
             raise BadFile(f"{source}: class name {quoted(name)} occurs twice; names must differ")
+        before.add(name)
     return tuple(names)

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..evaluation.limits import HEAD_LIMITS
 from ..evaluation.proof import faults_from_heads, heads_difference
-from ..files import temporary_folder
 from ..postprocess import Detections
 from ..runtimes.gpu import gpus
+from ..temporary import temporary_folder
 from .environment import Finding
 
 if TYPE_CHECKING:

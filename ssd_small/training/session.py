@@ -20,13 +20,20 @@ from ..machine import describe_machine
 from ..models.network import SsdNetwork
 from ..postprocess import PostprocessParams
 from ..postprocess.protocol import params_from_preset, protocol_from_params, text_from_params
+from ..temporary import check_temporary_folder
 from .configuration import configuration_from_job
 from .cpu import training_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
 from .evaluation import PROTOCOL, evaluate_network
 from .initialise import classes_line, initial_network
-from .inputs import check_classes, check_inputs, check_output, validation_from_job
+from .inputs import (
+    check_classes,
+    check_inputs,
+    check_output,
+    sole_writer,
+    validation_from_job,
+)
 from .job import TrainingJob
 from .pictures import PictureBatches
 from .recipe import Recipe, changed_for_random_weights
@@ -50,12 +57,15 @@ def run_training(job: TrainingJob) -> dict[str, Any]:
         BadFile: annotations, images, weights or resume file; says which.
         UsageError: options that do not go together, or another run's folder.
         Diverged: the loss is not finite.
-        OutputError: a file could not be written; older files stay whole.
+        OutputError: another process trains in the folder, or a file could not be written; older
+            files stay whole.
     """
-    check_output(job)
-    check_inputs(job)
-    with training_cpu(job.threads):
-        return _run(job)
+    with sole_writer(job):
+        check_output(job)
+        check_inputs(job)
+        check_temporary_folder()
+        with training_cpu(job.threads):
+            return _run(job)
 
 
 def _run(job: TrainingJob) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pytest
 from command_line import Outcome
 from full_disk import file_size_limit, on_small_disk
 
-from ssd_small import files
+from ssd_small import files, temporary
 from ssd_small.errors import OutputError
 
 Call = Callable[..., Outcome]
@@ -128,7 +128,7 @@ class TestTemporaryFolder:
     def test_a_full_one_is_named(self) -> None:
         with (
             pytest.raises(OutputError) as caught,
-            files.temporary_folder() as folder,
+            temporary.temporary_folder() as folder,
             file_size_limit(100),
         ):
             files.write_bytes(folder / "x", bytes(200))
@@ -140,7 +140,7 @@ class TestTemporaryFolder:
     def test_what_lies_elsewhere_is_not_its_fault(self, tmp_path: Path) -> None:
         with (
             pytest.raises(OutputError, match="choose another output"),
-            files.temporary_folder(),
+            temporary.temporary_folder(),
             file_size_limit(100),
         ):
             files.write_bytes(tmp_path / "x", bytes(200))
@@ -151,7 +151,7 @@ class TestTemporaryFolder:
 
         monkeypatch.setattr(os, "mkdir", refuse)
         words = r"/somewhere.*No space left on device.*TMPDIR"
-        with pytest.raises(OutputError, match=words), files.temporary_folder():
+        with pytest.raises(OutputError, match=words), temporary.temporary_folder():
             raise AssertionError
 
 
