@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -124,13 +124,30 @@ def _parsed(path: Path) -> ModelProto:
     return model
 
 
-def _read_weights(model: ModelProto, path: Path) -> None:
-    """Take in the weights that a tool has put into files beside the model."""
+def weights_beside(path: Path) -> list[Path]:
+    """The files beside an ONNX file that hold its weights; none where it is no such file."""
+    model = ModelProto()
+    try:
+        model.ParseFromString(read_bytes(path, "an ONNX file", _MOST_BYTES))
+    except Exception:  # who reads it in earnest says what is wrong
+        return []
+    return [path.parent / name for name in _locations(_external_tensors(model))]
+
+
+def _external_tensors(model: ModelProto) -> list[TensorProto]:
     attributes = (a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))
     every = (*model.graph.initializer, *attributes)
-    tensors = [tensor for tensor in every if external_data_helper.uses_external_data(tensor)]
-    names = {e.value for t in tensors for e in t.external_data if e.key == "location"}
-    for name in sorted(names):
+    return [tensor for tensor in every if external_data_helper.uses_external_data(tensor)]
+
+
+def _locations(tensors: Iterable[TensorProto]) -> list[str]:
+    return sorted({e.value for t in tensors for e in t.external_data if e.key == "location"})
+
+
+def _read_weights(model: ModelProto, path: Path) -> None:
+    """Take in the weights that a tool has put into files beside the model."""
+    tensors = _external_tensors(model)
+    for name in _locations(tensors):
         try:
             kind = not_a_file((path.parent / name).stat().st_mode)
             if kind is not None:
