@@ -13,6 +13,7 @@ from ..artefacts.outputs import check_outputs
 from ..artefacts.sidecar import Sidecar
 from ..errors import UsageError
 from ..files import check_writable
+from ..requirements import require
 
 
 def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> Target:
@@ -85,7 +86,10 @@ def build_engine(
             the moment; said before the long work.
     """
     onnx_path, output = Path(onnx_path), Path(output)
-    check_built_files(output, options, [onnx_path])
+    require("onnx", "building an engine")
+    from ..artefacts.onnx_file import weights_beside
+
+    check_built_files(output, options, [onnx_path, *weights_beside(onnx_path)])
     if options.target == "auto":
         raise UsageError("target auto: resolve_target() says what it stands for on this machine")
     with sole_builder(output):

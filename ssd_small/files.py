@@ -298,10 +298,38 @@ def check_is_file(path: Path, expected: str, on_missing: str | None = None) -> N
         raise BadFile(f"{path} is {state}; expected {expected}")
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
+def state_of(path: Path) -> str:
+    """What is to be said of a path where something else was expected: "is not there"."""
+    try:
+        return f"is {not_a_file(path.stat().st_mode) or 'a file'}"
+    except FileNotFoundError:
+        return "is not there"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+
+
+def check_readable(path: Path) -> None:
+    """Read a file to its end, since libraries take for damage what the system refuses to give.
+
+    Raises:
+        OSError: the system's own reason.
+    """
     with open_file(path) as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
+        while stream.read(1 << 20):
+            pass
+
+
+def sha256_of(path: Path, advice: str = "expected a file that may be read") -> str:
+    """Hexadecimal SHA-256 of a file.
+
+    Raises:
+        BadFile: it cannot be read; ends with ``advice``.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open_file(path) as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise BadFile(f"cannot read {path}: {error.strerror or error}; {advice}") from error
     return digest.hexdigest()
