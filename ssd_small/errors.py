@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from pathlib import Path
 
 #: most characters of a value in a message
 _QUOTED = 60
@@ -62,7 +63,13 @@ class BadFile(SsdSmallError):
 
 
 class OutputError(BadFile):
-    """A file cannot be written (permission, full disk): exit 4."""
+    """A file cannot be written (permission, full disk): exit 4.
+
+    Attributes:
+        path: the file, where the system refused it.
+    """
+
+    path: Path | None = None
 
 
 class Note(UserWarning):
@@ -77,3 +84,15 @@ def quoted(value: object) -> str:
     inside = isinstance(value, (dict, list, tuple))
     text = " ".join((_NESTED.repr(value) if inside else repr(value)).split())
     return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
+
+
+class Ended(KeyboardInterrupt):
+    """A signal ends the command, as Ctrl-C does.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number

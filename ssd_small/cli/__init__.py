@@ -15,6 +15,7 @@ import click
 
 from .._version import __version__
 from ..errors import BadFile, Note, SsdSmallError, UsageError
+from .signals import end_at_once, heard_signals, interrupts_first, last_line, number_from_interrupt
 from .streams import open_standard_streams
 
 #: subcommand -> its line in --help; listed here so that --help imports no subcommand
@@ -74,7 +75,7 @@ class _LazyGroup(click.Group):
         """Run the subcommand; click would end a broken pipe with exit 1 and no word."""
         _check_working_folder()
         try:
-            with _notes_as_lines():
+            with _notes_as_lines(), interrupts_first():
                 return super().invoke(ctx)
         except BrokenPipeError as error:  # not our own output, see streams.py
             raise SsdSmallError(
@@ -110,10 +111,32 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
     open_standard_streams()
+    with heard_signals(own_process=arguments is None):
+        try:
+            _call(arguments)
+        except (click.Abort, KeyboardInterrupt) as interrupt:
+            number = number_from_interrupt(interrupt)
+            click.echo(last_line(number), err=True)
+            if arguments is None:
+                end_at_once(128 + number)
+            # CPython remembers an interrupt that left some exec("...") on its way here (modules
+            # run such while they load), and `python -m` would then end by the signal whatever the
+            # exit code says; the next exec forgets it
+            exec("")
+            sys.exit(128 + number)
+
+
+def _call(arguments: list[str] | None) -> None:
+    """Run the command line; its errors as lines and exit codes."""
     try:
         cli.main(args=arguments, prog_name="ssd-small", standalone_mode=False)
     except SsdSmallError as error:
         _print_error(error.command_line)
+        # a full disk may hold back a part of it, which would be tried, and fail, once more
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _forget_output()
         sys.exit(error.exit_code)
     except _NoCommand as error:
         click.echo(error, err=True)
@@ -122,13 +145,6 @@ def main(arguments: list[str] | None = None) -> None:
         command = error.ctx.command_path if error.ctx else "ssd-small"
         _print_error(f"{error.format_message().rstrip('.')}; see '{command} --help'")
         sys.exit(error.exit_code)
-    except click.Abort:
-        click.echo("ssd-small: interrupted; nothing half-written was left", err=True)
-        # CPython remembers an interrupt that left some exec("...") on its way here (modules run
-        # such while they load), and `python -m` would then end by the signal whatever the exit
-        # code says; the next exec forgets it
-        exec("")
-        sys.exit(130)
     except OSError as error:
         # what no reader or writer of files has named: standard output on a full disk, above all
         advice = "check its permissions" if error.filename else "free space or write elsewhere"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,13 +155,7 @@ def _print_report(annotations: Path, report: dict[str, Any]) -> None:
 
 def _write(path: Path, check: DataCheck) -> None:
     from ..datasets.check import content_from_check
-    from ..files import write_bytes
+    from ..datasets.coco_file import write_annotations
 
-    content = content_from_check(check)
-    try:
-        text = json.dumps(content, allow_nan=False)
-    except ValueError:  # in a field of the tool's own, such as attributes
-        python_json = json.dumps(content)
-        text = json.dumps(json.loads(python_json, parse_constant=lambda name: None))
-    write_bytes(path, text.encode())
+    write_annotations(path, content_from_check(check))
     note(f"{path}: {len(check.images)} images, {len(check.boxes)} boxes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from ..files import json_text
 
 if TYPE_CHECKING:
     from ..postprocess import PostprocessParams
@@ -221,7 +222,7 @@ def postprocess_params(
 
 def print_json(value: Any) -> None:
     """JSON on standard output."""
-    click.echo(json.dumps(value, indent=2))
+    click.echo(json_text(value, indent=2))
 
 
 def print_table(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from ..configs.class_names import composed, name_fault
 from ..errors import BadFile, quoted
 from ..files import read_bytes
 from .source_files import encoding_by_mark, finite_number
@@ -117,9 +118,11 @@ def _text_from_bytes(content: bytes, path: Path) -> tuple[str, bool]:
 
 
 def _object(item: ElementTree.Element) -> VocObject:
-    name = (item.findtext("name") or "").strip()
+    name = composed((item.findtext("name") or "").strip())
     if not name:
         raise ValueError("an <object> without <name>")
+    if fault := name_fault(name):
+        raise ValueError(f"class name {quoted(name)} {fault}")
     box = item.find("bndbox")
     x1, y1, x2, y2 = _around(item) if box is None else (_number(box, key) for key in _CORNERS)
     corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import colorsys
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError
-from ..files import atomic_output
+from ..errors import OutputError, UsageError
+from ..files import write_bytes
 from ..pictures.reading import Image
 from ..requirements import require
 
@@ -105,9 +106,13 @@ def save_picture(pixels: Image, path: Path) -> None:
     kind = PilImage.registered_extensions().get(path.suffix.lower())
     if kind not in PilImage.SAVE:
         raise UsageError(f"{path}: no picture format ends in {path.suffix!r}; use .png or .jpg")
-    with atomic_output(path) as temporary:
-        picture = PilImage.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
-        try:
-            picture.save(temporary, format=kind, quality=92)
-        except ValueError as error:
-            raise UsageError(f"{path}: {error}; use .png or .jpg") from error
+    picture = PilImage.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
+    # PIL writing to a full disk tells an error number of its own
+    encoded = io.BytesIO()
+    try:
+        picture.save(encoded, format=kind, quality=92)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; use .png or .jpg") from error
+    except OSError as error:  # more pixels a side than the format has
+        raise OutputError(f"cannot write {path}: {error}; use .png") from error
+    write_bytes(path, encoded.getvalue())

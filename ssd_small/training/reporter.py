@@ -42,14 +42,6 @@ class Reporter:
 
     def line(self, text: str, *, terminal: bool = True) -> None:
         """A line for the file, and for standard error unless a bar shows the like."""
-        if self.path is not None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                # names of files need not be text
-                with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                    file.write(text + "\n")
-            except OSError as error:
-                raise output_error(self.path, error) from error
         # a run does not end because nobody listens any more: the file has it
         with suppress(OSError):
             if self.bar is None:
@@ -58,6 +50,14 @@ class Reporter:
             elif terminal:
                 click.echo(f"\r\033[K{text}", err=True)
                 self.bar.render_progress()
+        if self.path is not None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                # names of files need not be text
+                with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                    file.write(text + "\n")
+            except OSError as error:
+                raise output_error(self.path, error) from error
 
     def show(self, share: float, text: str) -> None:
         """On the bar, if there is one: the spent share of the budget, 0 to 1, and a few words."""
