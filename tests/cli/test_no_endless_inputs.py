@@ -31,7 +31,7 @@ KINDS = ("fifo", "socket", "/dev/zero", "/dev/full")
 #: what a command needs beside the path in question; {name} are files that are fine
 BASES: dict[str, tuple[str, ...]] = {
     "models": (),
-    "export": ("--weights", "{weights}", "-o", "{out}"),
+    "export": ("--model", "mobilenet_v1", "--weights", "{weights}", "-o", "{out}"),
     "build-engine": ("{onnx}", "--target", "onnxruntime", "-o", "{out}"),
     "train": (
         *("--model", "mobilenet_v1", "--annotations", "{truth}", "--images", "{pictures}"),
@@ -43,7 +43,7 @@ BASES: dict[str, tuple[str, ...]] = {
     "check-data": ("{truth}", "--images", "{pictures}"),
     "convert": ("--from", "csv", "{csv}", "-o", "{out}"),
     "convert-voc": ("--folder", "{pictures}", "-o", "{out}"),
-    "digits": ("--output", "{out}"),
+    "digits": (),
     "inspect": ("{engine}",),
     "doctor": (),
     "demo": (),
