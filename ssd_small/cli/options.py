@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..errors import one_line
 from ..files import json_text
+from .streams import drawing_stream
 
 if TYPE_CHECKING:
     from ..postprocess import PostprocessParams
@@ -83,8 +85,18 @@ class _SetList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return value if isinstance(value, tuple) else sets_from_text(str(value))
 
 
+class _AnyPath(click.Path):
+    """A name of at least a letter: ``-o "$UNSET"`` would mean the present folder otherwise."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or a usage error."""
+        if value == "":
+            self.fail("the name is empty; expected a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 # whether a path is a file or a folder is checked where it is read or written: exit 4, not 2
-FILE = FOLDER = click.Path(readable=False, path_type=Path)
+FILE = FOLDER = _AnyPath(readable=False, path_type=Path)
 WIDTH = Number(0, 4, min_open=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -225,12 +237,18 @@ def print_json(value: Any) -> None:
     click.echo(json_text(value, indent=2))
 
 
+def say(line: str) -> None:
+    """A line on standard output; names in it stay on it, whatever they are made of."""
+    click.echo(one_line(line))
+
+
 def print_table(
     rows: Sequence[Sequence[Any]], headers: Sequence[str], align: Sequence[str] | None = None
 ) -> None:
     """An aligned table on standard output; ``align`` is left or right for each column."""
     from tabulate import tabulate
 
+    rows = [[one_line(v) if isinstance(v, str) else v for v in row] for row in rows]
     click.echo(tabulate(rows, headers=headers, floatfmt="", disable_numparse=True, colalign=align))
 
 
@@ -242,10 +260,10 @@ def counted(numbers: Mapping[str, int]) -> str:
 def progress_bar(label: str, count: int) -> Any:
     """A bar on standard error where that is a terminal, to be entered; else one nobody sees."""
     # click 8.1 knows no hidden bars
-    file = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    file = drawing_stream() if sys.stderr.isatty() else io.StringIO()
     return click.progressbar(length=count, label=label, file=file)
 
 
 def note(message: str) -> None:
     """A line on standard error."""
-    click.echo(message, err=True)
+    click.echo(one_line(message), err=True)
