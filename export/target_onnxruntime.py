@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
-from ..artefacts.sidecar import Sidecar, engine_output
+from ..artefacts.engine_output import engine_output
+from ..artefacts.sidecar import Sidecar
 from ..errors import BadFile
 from ..requirements import require
 from ..runtimes.onnxruntime import advice_from_reason, is_text, reason_from_error
+from ..temporary import temporary_folder
 from .build_sidecar import sidecar_from_build
 from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare
@@ -60,8 +61,8 @@ def _optimize(model: ModelProto, path: Path, source: Path) -> None:
     if is_text(path):
         _write_optimized(model, path, source)
         return
-    with tempfile.TemporaryDirectory(prefix="ssd-small-") as folder:
-        written = Path(folder) / "optimized"
+    with temporary_folder() as folder:
+        written = folder / "optimized"
         _write_optimized(model, written, source)
         shutil.copyfile(written, path)
 

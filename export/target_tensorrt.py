@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -18,8 +17,9 @@ from ..artefacts.build_options import BuildOptions, BuildProgress, most_batch
 from ..artefacts.build_record import PluginFile, Receipt, name_from_path
 from ..artefacts.decode_nms_function import node_attributes
 from ..artefacts.description import Description
+from ..artefacts.engine_output import engine_output
 from ..artefacts.record import Fields
-from ..artefacts.sidecar import Sidecar, engine_output
+from ..artefacts.sidecar import Sidecar
 from ..errors import (
     BadFile,
     CheckFailed,
@@ -30,10 +30,12 @@ from ..errors import (
 )
 from ..files import check_writable, sha256_of
 from ..pictures.preprocessing import Preprocessing
+from ..processes import command_of_child
 from ..requirements import EXTRA_OF_MODULE
 from ..runtimes.gpu import gpus
 from ..runtimes.plugin_library import PLUGIN_VERSION, find_plugin
 from ..runtimes.tensorrt_module import MODULES
+from ..temporary import temporary_folder
 from .build_child import RECORD_SEPARATOR
 from .build_sidecar import sidecar_from_build
 from .precision import check_receipt
@@ -72,10 +74,9 @@ def build(
     )
     _check_batch(options.max_batch, prepared.description.preprocessing)
     with (
-        tempfile.TemporaryDirectory(prefix="ssd-small-") as name,
+        temporary_folder() as folder,
         engine_output(output) as (plan, write_sidecar),
     ):
-        folder = Path(name)
         job = _write_job(folder, prepared, plan, plugin, module, options)
         result = run_child(job, folder, module, progress, verbose=options.verbose)
         receipt = Receipt.from_fields(Fields(result["receipt"]))
@@ -169,7 +170,7 @@ def run_child(
     result: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None
     with subprocess.Popen(
-        [sys.executable, "-m", "ssd_small.export.build_child", str(job)],
+        command_of_child("ssd_small.export.build_child", str(job)),
         cwd=folder,  # nothing in the caller's folder can shadow a module
         env=child_environment(module, folder / "lib"),
         stdin=subprocess.DEVNULL,

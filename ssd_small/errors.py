@@ -151,3 +151,15 @@ def reason_from_exception(error: BaseException) -> str:
     except Exception:  # text that is none, in a message made of a file's bytes
         lines = []
     return _cut(shown(lines[0] if lines else type(error).__name__), 300)
+
+
+class Ended(KeyboardInterrupt):
+    """A signal ends the command, as Ctrl-C does.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number

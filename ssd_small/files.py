@@ -6,14 +6,14 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import BadFile, MissingRequirement, OutputError
+from .errors import BadFile, OutputError
+from .temporary import remove_leftovers, temporary_file, trial_path
 
 
 @contextmanager
@@ -29,20 +29,19 @@ def atomic_output(path: Path) -> Iterator[Path]:
     """
     check_writable(path)
     target = behind_links(path)
-    temporary = _temporary_in(target.parent)
+    own = [path, path.parent, target, target.parent]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        os.replace(temporary, target)
+        with temporary_file(target.parent) as temporary:
+            own.append(temporary)
+            yield temporary
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            os.replace(temporary, target)
     except OSError as error:
-        own = (temporary, path, path.parent, target, target.parent)
         if error.filename and Path(error.filename) not in own:
             raise
         raise output_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def behind_links(path: Path) -> Path:
@@ -73,7 +72,8 @@ def check_writable(path: Path, option: str = "--output") -> None:
         raise output_error(path, error) from error
     if not folder.is_dir():
         raise OutputError(f"cannot write {path}: {folder} is a file; choose another {option}")
-    trial = _temporary_in(folder)
+    remove_leftovers(folder)
+    trial = trial_path(folder)
     try:
         trial.touch(exist_ok=False)
     except OSError as error:
@@ -116,10 +116,6 @@ def not_a_file(mode: int) -> str | None:
     return "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
 
 
-def _temporary_in(folder: Path) -> Path:
-    return folder / f".ssd-small-{secrets.token_hex(4)}.part"
-
-
 def output_error(path: Path, error: OSError | ValueError) -> OutputError:
     """The one-line form of a failed write; a ValueError is one of the name (a NUL in it)."""
     code, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
@@ -142,23 +138,6 @@ def write_json(path: Path, value: Any) -> None:
 def json_bytes(value: Any) -> bytes:
     """Indented JSON, as this package writes it."""
     return (json.dumps(value, indent=2) + "\n").encode()
-
-
-def check_temporary_folder(purpose: str) -> None:
-    """Refuse early where nothing temporary can be written; libraries fail of it in other words.
-
-    Raises:
-        MissingRequirement: no folder takes files, neither TMPDIR nor those of the system.
-    """
-    import tempfile
-
-    try:
-        tempfile.gettempdir()
-    except OSError as error:
-        raise MissingRequirement(
-            f"{purpose} needs a temporary folder, and no usable one was found; set TMPDIR to a "
-            "folder that can be written to"
-        ) from error
 
 
 def read_json(path: Path, expected: str) -> Any:

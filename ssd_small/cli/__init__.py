@@ -25,6 +25,7 @@ from ..errors import (
     reason_from_exception,
 )
 from ..pictures.remarks import mute_picture_libraries
+from .signals import end_at_once, heard_signals, interrupts_first, last_line, number_from_interrupt
 from .streams import open_standard_streams, shown_streams
 
 #: subcommand -> its line in --help; listed here so that --help imports no subcommand
@@ -91,7 +92,7 @@ class _LazyGroup(click.Group):
         """Run the subcommand; click would end a broken pipe with exit 1 and no word."""
         _check_working_folder()
         try:
-            with _notes_as_lines():
+            with _notes_as_lines(), interrupts_first():
                 return super().invoke(ctx)
         except BrokenPipeError as error:  # not our own output, see streams.py
             raise SsdSmallError(
@@ -133,11 +134,22 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
     open_standard_streams()
     mute_picture_libraries()
-    with shown_streams():
-        _run(arguments)
+    with shown_streams(), heard_signals(own_process=arguments is None):
+        try:
+            _call(arguments)
+        except (click.Abort, KeyboardInterrupt) as interrupt:
+            number = number_from_interrupt(interrupt)
+            click.echo(last_line(number), err=True)
+            if arguments is None:
+                end_at_once(128 + number)
+            # CPython remembers an interrupt that left some exec("...") on its way here (modules
+            # run such while they load), and `python -m` would then end by the signal whatever the
+            # exit code says; the next exec forgets it
+            exec("")
+            sys.exit(128 + number)
 
 
-def _run(arguments: list[str] | None) -> None:
+def _call(arguments: list[str] | None) -> None:
     """Run the command line; the one place that turns exceptions into lines and exit codes."""
     try:
         cli.main(args=arguments, prog_name="ssd-small", standalone_mode=False)
@@ -151,13 +163,6 @@ def _run(arguments: list[str] | None) -> None:
         command = error.ctx.command_path if error.ctx else "ssd-small"
         _print_error(f"{error.format_message().rstrip('.')}; see '{command} --help'")
         sys.exit(error.exit_code)
-    except click.Abort:
-        click.echo("ssd-small: interrupted; nothing half-written was left", err=True)
-        # CPython remembers an interrupt that left some exec("...") on its way here (modules run
-        # such while they load), and `python -m` would then end by the signal whatever the exit
-        # code says; the next exec forgets it
-        exec("")
-        sys.exit(130)
     except OSError as error:
         # what no reader or writer of files has named: standard output on a full disk, above all
         advice = "check its permissions" if error.filename else "free space or write elsewhere"
@@ -166,6 +171,8 @@ def _run(arguments: list[str] | None) -> None:
         _print_error(f"{error}; {advice}")
         _forget_output()
         sys.exit(BadFile.exit_code)
+    except click.Abort:
+        raise
     except Exception as error:
         if os.environ.get(_TRACEBACK, "0") != "0":
             traceback.print_exc()

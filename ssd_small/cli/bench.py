@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,16 +145,17 @@ def _measure(
     settings: dict[str, Any],
 ) -> Iterator[Measurement]:
     from ..bench.run import bench_engine, bench_model
+    from ..temporary import temporary_folder
 
     for path in engines:
         note(f"measuring {path}")
         yield from bench_engine(
             path, settings["batch"], settings["seconds"], threads, cuda_graph=cuda_graph
         )
-    with tempfile.TemporaryDirectory(prefix="ssd-small-bench-") as folder:
+    with temporary_folder() as folder:
         for spec in models:
             note(f"measuring {spec.name}")
-            yield from bench_model(spec, params, Path(folder), threads=threads, **settings)
+            yield from bench_model(spec, params, folder, threads=threads, **settings)
 
 
 def _print(report: dict[str, Any]) -> None:

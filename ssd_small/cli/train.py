@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ..errors import UsageError
+from ..errors import Ended, UsageError
 from .config_file import config_option, experiment_from_option, train_options
 from .options import (
     FILE,
@@ -191,4 +191,4 @@ def command(
     if report["stopped"] == signal.SIGINT:
         raise KeyboardInterrupt
     if report["stopped"]:
-        raise SystemExit(128 + int(report["stopped"]))
+        raise Ended(int(report["stopped"]))

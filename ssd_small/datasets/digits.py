@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 from ..errors import BadFile, OutputError, UsageError
 from ..files import behind_links
 from ..requirements import require
+from ..temporary import temporary_folder
 from .digits_scenes import Scene, Split, draw_scene, load_material
 
 #: category ids are 1..10, in this order: the class index of a network, 0 being background
@@ -84,18 +83,12 @@ def make_digits(
     try:
         target = behind_links(directory)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.parent / f".{target.name}-{secrets.token_hex(4)}"
-        temporary.mkdir()
-    except OSError as error:
-        raise OutputError(f"cannot write {directory}: {error.strerror}") from error
-    try:
-        for split in _SPLITS:
-            _write_split(temporary, split, counts[split], seed, made_from)
-        os.replace(temporary, target)
+        with temporary_folder(target.parent) as temporary:
+            for split in _SPLITS:
+                _write_split(temporary, split, counts[split], seed, made_from)
+            os.replace(temporary, target)
     except OSError as error:
         raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return dataset
 
 

@@ -14,7 +14,7 @@ from ..artefacts.sidecar import (
     Sidecar,
     check_against_engine,
     find_sidecar,
-    read_sidecar,
+    read_engine,
     read_sidecar_file,
 )
 from ..artefacts.tensors import tensors_of
@@ -90,21 +90,21 @@ def _flat(sidecar: Sidecar) -> dict[str, Any]:
 
 
 def _from_engine(path: Path) -> dict[str, Any]:
-    sidecar = read_sidecar(path)
+    sidecar, content = read_engine(path)
     result = _told("engine", path, _flat(sidecar))
     try:
         if sidecar.target in MODULES:
-            return result | _from_tensorrt(path, sidecar)
+            return result | _from_tensorrt(path, sidecar, content)
         onnx = require("onnx", "reading the layers of this engine")
-        return result | _from_onnxruntime(onnx, path, sidecar)
+        return result | _from_onnxruntime(onnx, path, sidecar, content)
     except MissingRequirement as error:
         # the sidecar is known all the same
         return result | {"unknown": error.command_line}
 
 
-def _from_onnxruntime(onnx: Any, path: Path, sidecar: Sidecar) -> dict[str, Any]:
+def _from_onnxruntime(onnx: Any, path: Path, sidecar: Sidecar, content: bytes) -> dict[str, Any]:
     try:
-        model = onnx.load(path)
+        model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own exception types vary by version
         raise BadFile(
             f"engine {path} is no ONNX model, as its sidecar says "
@@ -167,11 +167,11 @@ def _from_checkpoint(path: Path) -> dict[str, Any]:
     )
 
 
-def _from_tensorrt(path: Path, sidecar: Sidecar) -> dict[str, Any]:
+def _from_tensorrt(path: Path, sidecar: Sidecar, content: bytes) -> dict[str, Any]:
     """What the engine inspector tells; needs the engine's GPU."""
     from ..runtimes.tensorrt import TensorRtRuntime
 
-    with TensorRtRuntime(path, sidecar, cuda_graph=False) as runtime:
+    with TensorRtRuntime(path, sidecar, cuda_graph=False, content=content) as runtime:
         trt, engine = importlib.import_module(MODULES[sidecar.target]), runtime.engine
         tensors = [
             {

@@ -45,15 +45,22 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         self._check_ends(source, teller)
 
     @classmethod
-    def from_engine(cls, path: Path, sidecar: Sidecar, threads: int = 0) -> OnnxRuntimeRuntime:
+    def from_engine(
+        cls, path: Path, sidecar: Sidecar, threads: int = 0, content: bytes | None = None
+    ) -> OnnxRuntimeRuntime:
         """Open what ``build-engine --target onnxruntime`` wrote.
+
+        Args:
+            path, sidecar: the engine.
+            threads: on the CPU; 0 for one per core.
+            content: of the engine, where it was read with its sidecar.
 
         Raises:
             BadFile: ONNX Runtime cannot load it, or it is not what its sidecar describes.
             MissingRequirement: ONNX Runtime is not installed.
         """
         built = f"engine {path} (built with {sidecar.target_version})"
-        session = _session(path, threads, built, "build it again")
+        session = _session(path if content is None else content, threads, built, "build it again")
         check_against_engine(sidecar, session.get_modelmeta().custom_metadata_map, path)
         return cls(
             session,

@@ -16,7 +16,7 @@ from ..datasets.coco import Annotations
 from ..datasets.object_sizes import tiny_objects_line
 from ..datasets.picture_files import image_paths
 from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth
-from ..files import check_temporary_folder, sha256_of, write_bytes, write_json
+from ..files import sha256_of, write_bytes, write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
 from ..postprocess import PostprocessParams
@@ -27,7 +27,13 @@ from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
 from .evaluation import PROTOCOL, evaluate_network
 from .initialise import classes_line, initial_network
-from .inputs import check_classes, check_inputs, check_output, validation_from_job
+from .inputs import (
+    check_classes,
+    check_inputs,
+    check_output,
+    sole_writer,
+    validation_from_job,
+)
 from .job import TrainingJob
 from .pictures import PictureBatches
 from .recipe import Recipe, changed_for_random_weights
@@ -51,13 +57,14 @@ def run_training(job: TrainingJob) -> dict[str, Any]:
         BadFile: annotations, images, weights or resume file; says which.
         UsageError: options that do not go together, or another run's folder.
         Diverged: the loss is not finite.
-        OutputError: a file could not be written; older files stay whole.
+        OutputError: another process trains in the folder, or a file could not be written; older
+            files stay whole.
     """
-    check_output(job)
-    check_inputs(job)
-    check_temporary_folder("training")
-    with training_cpu(job.threads):
-        return _run(job)
+    with sole_writer(job):
+        check_output(job)
+        check_inputs(job)
+        with training_cpu(job.threads):
+            return _run(job)
 
 
 def _run(job: TrainingJob) -> dict[str, Any]:

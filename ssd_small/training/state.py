@@ -84,8 +84,13 @@ class RunFolder:
         return self.path / "labels.txt"
 
     @property
+    def lock(self) -> Path:
+        """There as long as a process trains: :mod:`ssd_small.locks`."""
+        return self.path / ".ssd-small-train.lock"
+
+    @property
     def files(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All that it leaves."""
         checkpoints = (self.best, self.last, self.resume)
         told = (self.record, self.config, self.history, self.curves, self.log, self.labels)
         return checkpoints + told
