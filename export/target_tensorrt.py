@@ -194,7 +194,7 @@ def run_child(
     if failure is not None:
         raise _reported(failure, log)
     if result is None or child.returncode != 0:
-        raise MissingRequirement(_died(child.returncode, module, log))
+        raise MissingRequirement(*_died(child.returncode, module, log))
     return result
 
 
@@ -230,10 +230,11 @@ def _vendor_libraries(module: str) -> list[Path]:
 def _reported(failure: Mapping[str, Any], log: deque[str]) -> SsdSmallError:
     kind: type[SsdSmallError] = _ERRORS[failure["kind"]]
     lines = [line for line in log if "[E]" in line or "[F]" in line]
-    return kind("\n  ".join([failure["message"], *lines]))
+    return kind(failure["message"], *(f"  {line}" for line in lines))
 
 
-def _died(code: int, module: str, log: deque[str]) -> str:
+def _died(code: int, module: str, log: deque[str]) -> list[str]:
+    """Message and details."""
     if code < 0:
         try:
             how = f"was ended by {signal.Signals(-code).name}"
@@ -244,4 +245,6 @@ def _died(code: int, module: str, log: deque[str]) -> str:
     else:
         how = f"ended with exit code {code}"
     text = f"the process that builds with {module} {how} before it was done; nothing was written"
-    return "\n  ".join([f"{text}. Its last lines:", *log]) if log else f"{text}; it said nothing"
+    if not log:
+        return [f"{text}; it said nothing"]
+    return [f"{text}. Its last lines:", *(f"  {line}" for line in log)]

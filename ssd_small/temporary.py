@@ -122,6 +122,16 @@ def temporary_folder(beside: Path | None = None) -> Iterator[Path]:
             ) from error
 
 
+def check_temporary_folder() -> None:
+    """Refuse early where nothing temporary can be made; libraries fail of it in other words.
+
+    Raises:
+        OutputError: there is no temporary folder that can be written to.
+    """
+    with temporary_folder():
+        pass
+
+
 @contextmanager
 def _held(folder: Path, prefix: str, make: Callable[[Path], int | None]) -> Iterator[Path]:
     """What ``make`` makes and opens, locked until the end."""

@@ -24,6 +24,7 @@ from .options import (
     postprocess_options,
     print_json,
     print_table,
+    say,
     threads_option,
 )
 
@@ -164,16 +165,14 @@ def _measure(
 def _print(report: dict[str, Any]) -> None:
     machine, rows = report["machine"], report["results"]
     packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
-    click.echo(
-        f"{machine['cpu']}, {report['threads']} threads, Python {machine['python']}, {packages}\n"
-        "milliseconds per image"
-    )
+    say(f"{machine['cpu']}, {report['threads']} threads, Python {machine['python']}, {packages}")
+    say("milliseconds per image")
     # engines come with parameters of their own
     for thresholds in dict.fromkeys(_thresholds(row["postprocess"]) for row in rows):
         models = dict.fromkeys(
             row["model"] for row in rows if _thresholds(row["postprocess"]) == thresholds
         )
-        click.echo(f"{', '.join(models)}: {thresholds}")
+        say(f"{', '.join(models)}: {thresholds}")
     click.echo()
     headers = "model|runtime|prec.|batch|network|p90|p99|decode+NMS|p90|p99|total|p90|p99|runs"
     print_table([_texts(row) for row in rows], [*headers.split("|"), "published"])

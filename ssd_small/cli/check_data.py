@@ -17,6 +17,7 @@ from .options import (
     note,
     print_json,
     progress_bar,
+    say,
     sets_option,
 )
 
@@ -133,13 +134,13 @@ def _check(path: Path, images: Path | None, sets: Any, compare: bool) -> DataChe
 
 def _print_report(annotations: Path, report: dict[str, Any]) -> None:
     """Counts, then a paragraph for each kind."""
-    click.echo(
+    say(
         f"{annotations}: {report['images']} images, {report['boxes']} boxes, "
         f"{report['categories']} categories"
     )
     sides = report["object_px"]
     if sides["median"] is not None:
-        click.echo(
+        say(
             f"objects at 300x300: median {sides['median']:g} px, one in ten below "
             f"{sides['p10']:g}, one in ten above {sides['p90']:g}"
         )
@@ -148,9 +149,9 @@ def _print_report(annotations: Path, report: dict[str, Any]) -> None:
             shown = len(one["examples"])
             # of a kind that is counted by another unit, such as boxes, one line says all
             more = f", the first {shown}" if one["count"] > shown > 1 else ""
-            click.echo(f"{title[:-1]}: {one['kind']}: {one['count']}{more}")
+            say(f"{title[:-1]}: {one['kind']}: {one['count']}{more}")
             for example in one["examples"]:
-                click.echo(f"  {example}")
+                say(f"  {example}")
 
 
 def _write(path: Path, check: DataCheck) -> None:

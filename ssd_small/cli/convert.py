@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
-from .options import FILE, FOLDER, json_option, max_pixels_option, note, print_json
+from .options import FILE, FOLDER, json_option, max_pixels_option, note, print_json, say
 
 if TYPE_CHECKING:
     from ..datasets.coco_writer import Conversion
@@ -139,7 +139,7 @@ def _report(made: Conversion, output: Path, notes: Sequence[str], *, as_json: bo
             }
         )
         return
-    click.echo(
+    say(
         f"{output}: {images} images, {objects} objects of {len(made.labels)} classes; "
         f"pass it with --images {made.images}"
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import BadFile, OutputError, SsdSmallError, UsageError
+from ..errors import BadFile, OutputError, SsdSmallError, UsageError, shown
 from ..files import json_text
 from .config_file import config_option, experiment_from_option
 from .opening import open_detector
@@ -22,6 +22,7 @@ from .options import (
     model_options,
     note,
     progress_bar,
+    say,
     score_threshold_option,
     threads_option,
     workers_option,
@@ -194,18 +195,16 @@ def _targets(paths: Sequence[Path], output: Path | None, read: Sequence[Path | N
 
 
 def _print(entry: dict[str, Any]) -> None:
-    from ..artefacts.record import NO_LINE
-
-    # a name that is no text would stop a strict terminal
-    image, drawn = (click.format_filename(entry.get(key, "")) for key in ("image", "picture"))
+    names = (click.format_filename(entry.get(key, "")) for key in ("image", "picture"))
+    image, drawn = map(shown, names)
     place = f" -> {drawn}" if drawn else ""
     found = entry["detections"]
     best = f" (best score {entry['best_score']:.3f})" if "best_score" in entry else ""
-    click.echo(
+    say(
         f"{image} ({entry['width']}x{entry['height']}): {len(found)} "
         f"detection{'' if len(found) == 1 else 's'}{best}{place}"
     )
     for item in found:
         x1, y1, x2, y2 = item["box"]
-        name = NO_LINE.sub("?", item["name"])
-        click.echo(f"  {item['score']:.3f}  {name:<16} {x1:8.1f} {y1:8.1f} {x2:8.1f} {y2:8.1f}")
+        name = shown(item["name"])
+        say(f"  {item['score']:.3f}  {name:<16} {x1:8.1f} {y1:8.1f} {x2:8.1f} {y2:8.1f}")

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..errors import one_line
 from ..files import json_text
+from .streams import drawing_stream
 
 if TYPE_CHECKING:
     from ..postprocess import PostprocessParams
@@ -235,12 +237,18 @@ def print_json(value: Any) -> None:
     click.echo(json_text(value, indent=2))
 
 
+def say(line: str) -> None:
+    """A line on standard output; names in it stay on it, whatever they are made of."""
+    click.echo(one_line(line))
+
+
 def print_table(
     rows: Sequence[Sequence[Any]], headers: Sequence[str], align: Sequence[str] | None = None
 ) -> None:
     """An aligned table on standard output; ``align`` is left or right for each column."""
     from tabulate import tabulate
 
+    rows = [[one_line(v) if isinstance(v, str) else v for v in row] for row in rows]
     click.echo(tabulate(rows, headers=headers, floatfmt="", disable_numparse=True, colalign=align))
 
 
@@ -252,10 +260,10 @@ def counted(numbers: Mapping[str, int]) -> str:
 def progress_bar(label: str, count: int) -> Any:
     """A bar on standard error where that is a terminal, to be entered; else one nobody sees."""
     # click 8.1 knows no hidden bars
-    file = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    file = drawing_stream() if sys.stderr.isatty() else io.StringIO()
     return click.progressbar(length=count, label=label, file=file)
 
 
 def note(message: str) -> None:
     """A line on standard error."""
-    click.echo(message, err=True)
+    click.echo(one_line(message), err=True)

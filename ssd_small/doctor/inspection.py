@@ -18,7 +18,7 @@ from ..artefacts.sidecar import (
     read_sidecar_file,
 )
 from ..artefacts.tensors import tensors_of
-from ..errors import BadFile, MissingRequirement
+from ..errors import BadFile, MissingRequirement, reason_from_exception
 from ..files import check_is_file, sha256_of
 from ..models.shipped import advice_on_missing, find_shipped
 from ..requirements import require
@@ -107,8 +107,11 @@ def _from_onnxruntime(onnx: Any, path: Path, sidecar: Sidecar, content: bytes) -
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own exception types vary by version
         raise BadFile(
-            f"engine {path} is no ONNX model, as its sidecar says; build it again"
+            f"engine {path} is no ONNX model, as its sidecar says "
+            f"({reason_from_exception(error)}); build it again"
         ) from error
+    if not model.HasField("graph"):
+        raise BadFile(f"engine {path} holds no graph; build it again")
     check_against_engine(sidecar, {e.key: e.value for e in model.metadata_props}, path)
     return _from_model(onnx, model)
 
@@ -123,12 +126,11 @@ def _from_onnx_file(path: Path) -> dict[str, Any]:
 
 def _from_model(onnx: Any, model: Any) -> dict[str, Any]:
     """Inputs, outputs and node counts of an ONNX model."""
-    kind = onnx.TensorProto.DataType.Name
     tensors = [
         {
             "name": value.name,
             "mode": mode,
-            "type": kind(value.type.tensor_type.elem_type),
+            "type": _type_name(onnx, value.type.tensor_type.elem_type),
             "shape": [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim],
         }
         for mode, values in (("input", model.graph.input), ("output", model.graph.output))
@@ -136,6 +138,14 @@ def _from_model(onnx: Any, model: Any) -> dict[str, Any]:
     ]
     layers = Counter(node.op_type for node in model.graph.node)
     return {"tensors": tensors, "layers": dict(layers.most_common())}
+
+
+def _type_name(onnx: Any, number: int) -> str:
+    """Name of a type of elements; a file can hold any number."""
+    try:
+        return str(onnx.TensorProto.DataType.Name(number))
+    except ValueError:
+        return f"unknown ({number})"
 
 
 def _from_checkpoint(path: Path) -> dict[str, Any]:

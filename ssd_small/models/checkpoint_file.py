@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from ..errors import BadFile, quoted
+from ..errors import BadFile, quoted, reason_from_exception
 from ..files import not_a_file, open_file, read_bytes
 from ..requirements import require
 from .declared_sizes import MOST_BYTES, MOST_HEADER, Oversized, check_checkpoint
@@ -155,8 +155,7 @@ def _from_safetensors(path: Path) -> dict[str, Any]:
         # by way of memory: tensors that are mapped would change with the file
         tensors: dict[str, Any] = library.load(read_bytes(path, "a safetensors file", MOST_BYTES))
     except Exception as error:  # the library's own types vary by version
-        said = " ".join(str(error).split())
-        reason = f"it is a damaged safetensors file ({said})"
+        reason = f"it is a damaged safetensors file ({reason_from_exception(error)})"
         raise refusal(path, reason, "fetch or write it again") from error
     return tensors
 

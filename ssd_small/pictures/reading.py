@@ -14,6 +14,7 @@ from ..files import read_bytes
 from ..requirements import require
 from .headers import declared_extent, fault_from_work
 from .limits import check_pixels, most_bytes, most_pixels
+from .remarks import without_remarks
 from .tiff import kind_of_tiff
 
 Image = npt.NDArray[np.uint8]
@@ -89,7 +90,8 @@ def read_image(
     flags |= cv2.IMREAD_ANYDEPTH if content.startswith(_WIDE) else 0
     silence_opencv(cv2)
     try:
-        image = _decoded(cv2, content, flags)
+        with without_remarks():
+            image = _decoded(cv2, content, flags)
     except cv2.error as error:
         large = "IMAGE_PIXELS" in str(error) or "memory" in str(error).lower()
         state = "it has too many pixels" if large else "OpenCV cannot decode it"
@@ -169,7 +171,8 @@ def _why_not(cv2: Any, content: bytes) -> str:
         if begin[offset:].startswith(mark) and not cv2.haveImageWriter(f"picture{ending}"):
             return f"this OpenCV was built without {ending[1:].upper()}; convert it to JPEG or PNG"
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        with without_remarks():
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         image = None
     if image is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from ..artefacts.description import Description
 from ..artefacts.sidecar import Sidecar, check_against_engine
 from ..artefacts.tensors import INPUT, output_names
-from ..errors import BadFile
+from ..errors import BadFile, one_line
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from .base import BatchingRuntime, FloatArray, HeadOutputs
@@ -138,7 +138,7 @@ def reason_from_error(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     told = _SOURCE.sub(" ", _NUMBER.sub("", lines[0]))
     told = _OPSET.sub(r"it reads operator sets up to opset \2, and this is in opset \1", told)
-    return " ".join(told.split())
+    return one_line(" ".join(told.split()))
 
 
 def _session(source: str | Path | bytes, threads: int, what: str, advice: str) -> Any:

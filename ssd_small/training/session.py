@@ -20,6 +20,7 @@ from ..machine import describe_machine
 from ..models.network import SsdNetwork
 from ..postprocess import PostprocessParams
 from ..postprocess.protocol import params_from_preset, protocol_from_params, text_from_params
+from ..temporary import check_temporary_folder
 from .configuration import configuration_from_job
 from .cpu import training_cpu
 from .dataset import DetectionDataset
@@ -62,6 +63,7 @@ def run_training(job: TrainingJob) -> dict[str, Any]:
     with sole_writer(job):
         check_output(job)
         check_inputs(job)
+        check_temporary_folder()
         with training_cpu(job.threads):
             return _run(job)
 
