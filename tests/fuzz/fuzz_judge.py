@@ -11,8 +11,8 @@ from pathlib import Path
 from fuzz_process import MEMORY, Ended
 
 ERROR = "ssd-small: error: "
-#: longest line on standard error: a path of 255 bytes, a quoted value and the advice take less
-LONGEST_LINE = 1200
+#: longest line on standard error: two names of 255 bytes, a quoted value and advice take less
+LONGEST_LINE = 2000
 #: exit codes of --help, and of signals that a command heard
 CODES = {0, 1, 2, 3, 4, 129, 130, 143}
 #: options that name what is written
