@@ -223,7 +223,7 @@ def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
         with open_file(path) as stream:
             # a file that grows and a pipe have no size to ask for
             size = os.fstat(stream.fileno()).st_size
-            content = b"" if most is not None and size > most else stream.read(_bounded(most))
+            content = b"" if most is not None and size > most else _read(stream, size, most)
             if most is not None and max(size, len(content)) > most:
                 raise BadFile(
                     f"{path} has more than {most} bytes; expected {expected} of at most that size"
@@ -237,9 +237,19 @@ def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
         ) from error
 
 
-def _bounded(most: int | None) -> int:
-    """What to ask a stream for, so that more than ``most`` bytes are seen."""
-    return -1 if most is None else most + 1
+def _read(stream: BinaryIO, size: int, most: int | None) -> bytes:
+    """Everything, or a byte more than ``most``; ``size``: bytes that are expected."""
+    if most is None:
+        return stream.read()
+    # Python allocates what is asked for, however little there is: not ``most`` at once
+    content = stream.read(size + 1)
+    if len(content) <= size:
+        return content
+    parts, left = [content], most + 1 - len(content)
+    while left > 0 and (part := stream.read(min(left, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def open_file(path: Path) -> BinaryIO:
