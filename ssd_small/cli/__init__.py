@@ -176,6 +176,8 @@ def _call(arguments: list[str] | None) -> None:
         _print_error(f"{error}; {advice}")
         _forget_output()
         sys.exit(BadFile.exit_code)
+    except click.Abort:  # an interrupt, which click makes an exception
+        raise
     except Exception as error:
         if os.environ.get(_TRACEBACK, "0") != "0":
             traceback.print_exc()
