@@ -106,6 +106,7 @@ def _parsed(path: Path) -> ModelProto:
     model = ModelProto()
     try:
         model.ParseFromString(content)
+        _check_beside(model, path)
         check_declared(model, path)
         _read_weights(model, path)
         drop_function(model)
@@ -144,10 +145,9 @@ def _locations(tensors: Iterable[TensorProto]) -> list[str]:
     return sorted({e.value for t in tensors for e in t.external_data if e.key == "location"})
 
 
-def _read_weights(model: ModelProto, path: Path) -> None:
-    """Take in the weights that a tool has put into files beside the model."""
-    tensors = _external_tensors(model)
-    for name in _locations(tensors):
+def _check_beside(model: ModelProto, path: Path) -> None:
+    """Refuse weights in other files that are no files, or may not be read."""
+    for name in _locations(_external_tensors(model)):
         try:
             kind = not_a_file((path.parent / name).stat().st_mode)
             if kind is not None:
@@ -170,7 +170,11 @@ def _read_weights(model: ModelProto, path: Path) -> None:
                 "link, which onnx does not follow; copy the file itself there, or save the model "
                 "in one file"
             )
-    for tensor in tensors:
+
+
+def _read_weights(model: ModelProto, path: Path) -> None:
+    """Take in the weights that a tool has put into files beside the model."""
+    for tensor in _external_tensors(model):
         external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
         # the data are in the tensor from here on
         tensor.data_location = TensorProto.DEFAULT
