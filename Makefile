@@ -22,7 +22,7 @@ DEPLOYED := torch,onnx,onnxruntime,eval,images,demo
 HANDOVER := .venv-handover
 
 .PHONY: demo test test-fast install lint typecheck test-cpp test-python test-handover test-lowest \
-  test-pythons lowest-wheel fuzz-cli clean
+  test-pythons lowest-wheel fuzz-cli kill-table clean
 
 demo: install
 	$(BIN)/ssd-small demo --output demo
