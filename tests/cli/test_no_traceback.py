@@ -64,6 +64,14 @@ def _node(model, kind: str):
     return next(node for node in model.graph.node if node.op_type == kind)
 
 
+def _depthwise(model):
+    return next(
+        node
+        for node in model.graph.node
+        if any(entry.name == "group" and entry.i > 1 for entry in node.attribute)
+    )
+
+
 DAMAGES = {
     "other dims": lambda model: _first(model).dims.__setitem__(0, 7),
     "negative dims": lambda model: _first(model).dims.__setitem__(0, -7),
@@ -72,6 +80,8 @@ DAMAGES = {
     "float8": lambda model: setattr(_first(model), "data_type", 17),
     "text": lambda model: setattr(_first(model), "data_type", 8),
     "Concat without attributes": lambda model: _node(model, "Concat").ClearField("attribute"),
+    "depthwise Conv without attributes": lambda model: _depthwise(model).ClearField("attribute"),
+    "Transpose without attributes": lambda model: _node(model, "Transpose").ClearField("attribute"),
     "DecodeNms without attributes": lambda model: _node(model, "DecodeNms").ClearField("attribute"),
     "DecodeNms without inputs": lambda model: _node(model, "DecodeNms").ClearField("input"),
     "DecodeNms without outputs": lambda model: _node(model, "DecodeNms").ClearField("output"),
