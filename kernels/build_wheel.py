@@ -130,7 +130,16 @@ def _build(library: Library, build_dir: Path, nvcc: str | None) -> Path:
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     build_dir.mkdir(parents=True, exist_ok=True)
     _run(
-        [cmake, "-S", ROOT, "-B", build_dir, *generator, "-DCMAKE_BUILD_TYPE=Release"]
+        [
+            cmake,
+            "-S",
+            ROOT,
+            "-B",
+            build_dir,
+            *generator,
+            "-DCMAKE_BUILD_TYPE=Release",
+            f"-DPython3_EXECUTABLE={sys.executable}",
+        ]
         + [f"-D{option}" for option in library.options]
         + ([f"-DSSD_SMALL_NVCC={nvcc}"] if library.needs_nvcc else [])
     )
