@@ -73,7 +73,7 @@ class BuildPyWithNative(build_py):
         super().run()
         base = ROOT if self.editable_mode else Path(self.build_lib)
         build_dir = Path(self.get_finalized_command("build").build_temp) / "cmake"
-        nvcc = find_nvcc() if sys.platform == "linux" else None  # elsewhere CMake has no plugin
+        nvcc = find_nvcc() if _plugin_is_wanted() else None
         for library in LIBRARIES:
             if library.needs_nvcc and nvcc is None:
                 self.announce(f"{library.target} is left out: no nvcc. {library.without}", 2)
@@ -122,6 +122,11 @@ class PlatformWheel(bdist_wheel):
     def get_tag(self) -> tuple[str, str, str]:
         """Any Python 3, this platform."""
         return ("py3", "none", super().get_tag()[2])
+
+
+def _plugin_is_wanted() -> bool:
+    """Not where CMake has no plugin, nor with ``SSD_SMALL_PLUGIN_BUILD=0``."""
+    return sys.platform == "linux" and os.environ.get("SSD_SMALL_PLUGIN_BUILD", "1") != "0"
 
 
 def _build(library: Library, build_dir: Path, nvcc: str | None) -> Path:

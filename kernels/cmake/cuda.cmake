@@ -7,6 +7,7 @@
 set(SSD_SMALL_NVCC "" CACHE FILEPATH "nvcc; empty: the one that kernels/cuda_compiler.py finds")
 set(SSD_SMALL_CUDA_ARCHITECTURES "" CACHE STRING "Compute capabilities to compile for, the lowest \
 of each front end also as PTX; empty: those of kernels/cuda_targets.json")
+set(SSD_SMALL_NVCC_FLAGS "" CACHE STRING "More arguments of nvcc, such as -ccbin;COMPILER")
 option(SSD_SMALL_STRICT_NVCC "A warning of nvcc is an error, as in kernels/check_kernels.py" OFF)
 
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
@@ -40,7 +41,7 @@ elseif(nvcc_note)
   message(NOTICE "${nvcc_note}")  # one line, not wrapped
 endif()
 
-list(APPEND nvcc_flags -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off
+list(APPEND nvcc_flags ${SSD_SMALL_NVCC_FLAGS} -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off
   -I${CMAKE_CURRENT_SOURCE_DIR}/include)
 file(GLOB cuda_headers CONFIGURE_DEPENDS
   ${CMAKE_CURRENT_SOURCE_DIR}/src/*.cuh ${CMAKE_CURRENT_SOURCE_DIR}/include/ssd_small/*.h)
