@@ -112,16 +112,17 @@ $(HANDOVER)/.installed: Makefile
 # `make test-lean RECORD=benchmarks/results/tensorrt_versions.json` is what the README's table is of
 RECORD = $(BUILD)/tensorrt_versions.json
 test-lean: $(LEAN)/.installed
+	mkdir -p $(BUILD)
 	SSD_SMALL_LEAN=$(CURDIR)/$(LEAN) $(BIN)/python -m pytest tests/lean --record $(RECORD)
 
-# lean runtimes ask for a metapackage that is not needed, hence --no-deps
+# polygraphy: its loader of plugins is one of those that only dlopen
 $(LEAN)/.installed: Makefile
 	rm -rf $(LEAN)
 	set -e; for version in $(LEAN_VERSIONS); do \
 	  $(BIN)/python -m pip install --quiet --no-deps --target $(LEAN)/$$version \
-	    $(LEAN_PACKAGES:%=%==$$version); \
+	    $(LEAN_PACKAGES:%=%==$$version) polygraphy; \
 	done
-	$(BIN)/python -m pip install --quiet --no-deps --target $(LEAN)/newest $(LEAN_PACKAGES)
+	$(BIN)/python -m pip install --quiet --no-deps --target $(LEAN)/newest $(LEAN_PACKAGES) polygraphy
 	touch $@
 
 # the commands from checkpoint to score, as installed from a wheel, at the other end of what setup.cfg

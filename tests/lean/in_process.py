@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorrt_lean_bindings as trt
 
 PLUGIN, REGISTERING = sys.argv[2:4]
+if sys.argv[1] == "load_before_tensorrt":
+    ctypes.CDLL(REGISTERING)
+
+import tensorrt_lean_bindings as trt  # noqa: E402  (from here on TensorRT is loaded)
+
 registry = trt.get_plugin_registry()
 
 
@@ -229,6 +233,19 @@ def load_registering() -> Any:
     told = creators()
     assert ctypes.CDLL(REGISTERING)._handle == first._handle
     return [told, creators(), registered_creator() == creator_of_file(PLUGIN)]
+
+
+def load_before_tensorrt() -> Any:
+    """The other file was loaded first, and has opened the TensorRT that came after it."""
+    return creators()
+
+
+def by_polygraphy() -> Any:
+    """As ``polygraphy run --plugins`` loads a library."""
+    from polygraphy.backend.trt import load_plugins
+
+    load_plugins(plugins=[REGISTERING])
+    return creators()
 
 
 def both_orders() -> Any:

@@ -96,8 +96,17 @@ def test_dlopen(run: Any) -> None:
     assert run("load_registering") == ([OURS, OURS, True], [])
 
 
+def test_polygraphy(run: Any) -> None:
+    """polygraphy's `load_plugins` of it registers it."""
+    assert run("by_polygraphy") == (OURS, [])
+
+
 def test_preload(run: Any, shipped_pair: tuple[Path, Path]) -> None:
-    """`LD_PRELOAD` of it registers before TensorRT is asked for."""
+    """Loaded before TensorRT (`LD_PRELOAD`, dlopen) it registers with the one that follows."""
+    assert run("load_before_tensorrt", LD_LIBRARY_PATH="{libraries}") == (OURS, [])
+    told, (line,) = run("load_before_tensorrt")
+    assert told == []
+    assert line.endswith("load TensorRT first, or name its folder in LD_LIBRARY_PATH")
     told, lines = run("start", LD_PRELOAD=str(shipped_pair[1]), LD_LIBRARY_PATH="{libraries}")
     assert (told, lines) == (OURS, [])
     told, lines = run("start", LD_PRELOAD=str(shipped_pair[0]), LD_LIBRARY_PATH="{libraries}")
