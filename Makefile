@@ -28,7 +28,7 @@ LEAN_VERSIONS := 10.15.1.29 10.16.1.11 11.0.0.114
 LEAN_PACKAGES := tensorrt_lean_cu13_libs tensorrt_lean_cu13_bindings tensorrt_cu13_bindings
 
 .PHONY: demo test test-fast install lint typecheck test-cpp test-python test-handover test-lean \
-  test-lowest test-pythons lowest-wheel clean
+  test-lowest test-pythons lowest-wheel fuzz-cli clean
 
 demo: install
 	$(BIN)/ssd-small demo --output demo
@@ -91,6 +91,11 @@ endef
 
 test-python:
 	$(BIN)/python -m pytest
+
+# 1 600 damaged inputs of every kind to the command line, in under ten minutes on two cores; the tests
+# try a tenth. What fails lies in build/fuzz-cli/failures
+fuzz-cli: install
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_cli.py --json $(BUILD)/fuzz-cli.json
 
 # the checkout is tested as it lies here, since installing it would build the libraries again
 test-handover: $(HANDOVER)/.installed

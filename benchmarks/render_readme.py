@@ -315,6 +315,18 @@ def training() -> str:
     return f"{table(rows, headers)}\n\n{against} {batch} {where}"
 
 
+def damaged_input() -> str:
+    """`make fuzz-cli`."""
+    report = result("fuzz_cli")
+    names = ("tried", "fine", "check_failed", "refused_2", "refused_3", "refused_4", "failed")
+    rows = [[kind["kind"], *(kind[name] for name in names)] for kind in report["kinds"]]
+    rows.append(["all", *(sum(kind[name] for kind in report["kinds"]) for name in names)])
+    headers = "kind|tried|exit 0|exit 1|exit 2|exit 3|exit 4|failed"
+    distinct = sum(kind["distinct"] for kind in report["kinds"])
+    said = f"Seed {report['seed']}, {distinct} of them distinct, {report['seconds']:.0f} s."
+    return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], 1)}"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "demo": demo,
@@ -326,6 +338,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "bccd": bccd,
     "training": training,
     "experiments": experiments,
+    "damaged_input": damaged_input,
 }
 
 

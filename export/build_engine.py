@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..artefacts.build_options import BuildOptions, BuildProgress, Target
 from ..artefacts.description import Description
+from ..artefacts.engine_output import sole_builder
 from ..artefacts.outputs import check_outputs
 from ..artefacts.sidecar import Sidecar, sidecar_path
 from ..errors import UsageError
@@ -80,17 +81,19 @@ def build_engine(
         BadFile: the ONNX file is not of this tool.
         MissingRequirement: the target is not installed or cannot run here.
         CheckFailed: the engine is not in the precision asked for.
-        OutputError: the engine or its sidecar cannot be written; said before the long work.
+        OutputError: the engine or its sidecar cannot be written, or another process builds it at
+            the moment; said before the long work.
     """
     onnx_path, output = Path(onnx_path), Path(output)
     check_built_files(output, options, [onnx_path])
-    if options.target == "onnxruntime":
-        from .target_onnxruntime import build
-
-        return build(onnx_path, output, options, description)
     if options.target == "auto":
         raise UsageError("target auto: resolve_target() says what it stands for on this machine")
-    from .target_tensorrt import build as build_tensorrt
+    with sole_builder(output):
+        if options.target == "onnxruntime":
+            from .target_onnxruntime import build
 
-    told = progress or (lambda phase, share: None)
-    return build_tensorrt(onnx_path, output, options, told, description)
+            return build(onnx_path, output, options, description)
+        from .target_tensorrt import build as build_tensorrt
+
+        told = progress or (lambda phase, share: None)
+        return build_tensorrt(onnx_path, output, options, told, description)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -13,11 +16,15 @@ from onnx import ModelProto
 
 from ..artefacts.description import Description
 from ..artefacts.tensors import HEADS, INPUT
-from ..errors import MissingRequirement
+from ..errors import MissingRequirement, OutputError
+from ..temporary import temporary_folder
 from .decode_nms_node import append_decode_nms
 from .onnx_file import set_description
 from .opset import DEFAULT_OPSET, check_opset
 from .plain_shapes import plain_shapes
+
+#: torch's variable; it sets it itself where it is not set
+_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 if TYPE_CHECKING:
     from ..models.network import SsdNetwork
@@ -35,6 +42,7 @@ def onnx_from_network(
     Raises:
         UsageError: the operator set is none of those of :mod:`.opset`.
         MissingRequirement: the installed torch and onnxscript cannot write the network.
+        OutputError: there is no temporary folder that can be written to.
     """
     check_opset(opset)
     try:
@@ -45,7 +53,7 @@ def onnx_from_network(
             append_decode_nms(model, description.postprocess, description.priors)
         set_description(model, description)
         onnx.checker.check_model(model, full_check=True)
-    except MemoryError:
+    except (MemoryError, OutputError):
         raise
     except Exception as error:  # torch's and onnxscript's exception types vary by version
         raise _cannot_export(error, opset) from error
@@ -56,7 +64,7 @@ def _trace(net: SsdNetwork, opset: int) -> ModelProto:
     # the batch must not be 1: that size would be burnt in
     example = torch.zeros(2, 3, *net.spec.input_size)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _no_cache_left():
         # notices of torch and onnxscript about their own future changes
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -80,6 +88,24 @@ def _trace(net: SsdNetwork, opset: int) -> ModelProto:
     optimizer.fold_constants(model, onnx_shape_inference=True)
     optimizer.remove_unused_nodes(model)
     return model
+
+
+@contextmanager
+def _no_cache_left() -> Iterator[None]:
+    """Keep torch's compiler, loaded while a network is traced, from making its cache for good.
+
+    Raises:
+        OutputError: there is no temporary folder that can be written to.
+    """
+    if _CACHE in os.environ:
+        yield
+        return
+    with temporary_folder() as folder:
+        os.environ[_CACHE] = str(folder)
+        try:
+            yield
+        finally:
+            os.environ.pop(_CACHE, None)
 
 
 def _cannot_export(error: Exception, opset: int) -> MissingRequirement:

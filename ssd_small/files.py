@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import BadFile, OutputError
+from .temporary import remove_leftovers, temporary_file, trial_path
+
+#: bytes of a JSON file; the largest public annotations have 3 GB, and a pipe may never end
+_MOST_JSON = 8 << 30
 
 
 @contextmanager
@@ -29,20 +33,19 @@ def atomic_output(path: Path) -> Iterator[Path]:
     """
     check_writable(path)
     target = behind_links(path)
-    temporary = _temporary_in(target.parent)
+    own = [path, path.parent, target, target.parent]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        os.replace(temporary, target)
+        with temporary_file(target.parent) as temporary:
+            own.append(temporary)
+            yield temporary
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            os.replace(temporary, target)
     except OSError as error:
-        own = (temporary, path, path.parent, target, target.parent)
         if error.filename and Path(error.filename) not in own:
             raise
         raise output_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def behind_links(path: Path) -> Path:
@@ -73,7 +76,8 @@ def check_writable(path: Path, option: str = "--output") -> None:
         raise output_error(path, error) from error
     if not folder.is_dir():
         raise OutputError(f"cannot write {path}: {folder} is a file; choose another {option}")
-    trial = _temporary_in(folder)
+    remove_leftovers(folder)
+    trial = trial_path(folder)
     try:
         trial.touch(exist_ok=False)
     except OSError as error:
@@ -116,16 +120,14 @@ def not_a_file(mode: int) -> str | None:
     return "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
 
 
-def _temporary_in(folder: Path) -> Path:
-    return folder / f".ssd-small-{secrets.token_hex(4)}.part"
-
-
 def output_error(path: Path, error: OSError | ValueError) -> OutputError:
     """The one-line form of a failed write; a ValueError is one of the name (a NUL in it)."""
     code, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
     too_long = code == errno.ENAMETOOLONG
     advice = "choose a shorter name" if too_long else "free space or choose another --output"
-    return OutputError(f"cannot write {path}: {reason}; {advice}")
+    fault = OutputError(f"cannot write {path}: {reason}; {advice}")
+    fault.path = path
+    return fault
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -141,7 +143,35 @@ def write_json(path: Path, value: Any) -> None:
 
 def json_bytes(value: Any) -> bytes:
     """Indented JSON, as this package writes it."""
-    return (json.dumps(value, indent=2) + "\n").encode()
+    return (json_text(value, indent=2) + "\n").encode()
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """The JSON of a value: on one line, or indented.
+
+    Raises:
+        BadFile: it holds an infinity or NaN, which Python would write and other readers refuse;
+            says where.
+    """
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError as error:
+        place, number = next(_not_finite("", value), ("", error))
+        raise BadFile(
+            f"{place or 'value'} is {number}, which JSON cannot hold; expected a finite number"
+        ) from error
+
+
+def _not_finite(place: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Numbers that are none of JSON's, with their places: ``annotations[2].bbox[0]``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _not_finite(f"{place}.{name}" if place else str(name), one)
+    elif isinstance(value, (list, tuple)):
+        for index, one in enumerate(value):
+            yield from _not_finite(f"{place}[{index}]", one)
 
 
 def read_json(path: Path, expected: str) -> Any:
@@ -150,7 +180,7 @@ def read_json(path: Path, expected: str) -> Any:
     Raises:
         BadFile: absent, unreadable or not JSON.
     """
-    content = read_bytes(path, expected)
+    content = read_bytes(path, expected, _MOST_JSON)
     try:
         # UTF-8, UTF-16 or UTF-32, with a byte order mark or without
         return json.loads(content)
@@ -183,21 +213,33 @@ def _json_fault(content: bytes, error: Exception) -> str:
     return str(error)
 
 
-def read_bytes(path: Path, expected: str) -> bytes:
-    """Content of a file; ``expected`` says what it should have been.
+def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
+    """Content of a file; ``expected`` says what it should have been, of ``most`` bytes.
 
     Raises:
-        BadFile: absent, unreadable, or no regular file.
+        BadFile: absent, unreadable, larger, or no regular file.
     """
     try:
         with open_file(path) as stream:
-            return stream.read()
+            # a file that grows and a pipe have no size to ask for
+            size = os.fstat(stream.fileno()).st_size
+            content = b"" if most is not None and size > most else stream.read(_bounded(most))
+            if most is not None and max(size, len(content)) > most:
+                raise BadFile(
+                    f"{path} has more than {most} bytes; expected {expected} of at most that size"
+                )
+            return content
     except ValueError as error:  # a NUL in the name
         raise BadFile(f"cannot read {str(path)!r}: {error}; expected {expected}") from error
     except OSError as error:
         raise BadFile(
             f"cannot read {path}: {error.strerror or error}; expected {expected}"
         ) from error
+
+
+def _bounded(most: int | None) -> int:
+    """What to ask a stream for, so that more than ``most`` bytes are seen."""
+    return -1 if most is None else most + 1
 
 
 def open_file(path: Path) -> BinaryIO:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, external_data_helper, numpy_helper
 
-from ..errors import BadFile
+from ..errors import BadFile, SsdSmallError, reason_from_exception
 from ..files import read_bytes
 from .decode_nms import (
     DOMAIN,
@@ -22,7 +24,11 @@ from .decode_nms import (
 )
 from .decode_nms_function import make_function
 from .description import Description
+from .onnx_sizes import check_declared, check_memory
 from .tensors import DETECTIONS, HEADS, INPUT, output_names
+
+#: bytes of a file; protobuf itself takes no more
+_MOST_BYTES = 1 << 31
 
 
 def read_onnx(
@@ -44,6 +50,31 @@ def read_onnx(
     """
     path = Path(path)
     model = _parsed(path)
+    with graph_faults(path):
+        return _checked(model, description, path)
+
+
+@contextmanager
+def graph_faults(path: Path) -> Iterator[None]:
+    """Turn what stumbles on a graph into :class:`BadFile`.
+
+    A file that parses can lack any input, attribute or name that a step looks at.
+    """
+    try:
+        yield
+    except (SsdSmallError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise BadFile(
+            f"{path} holds a graph that cannot be understood ({reason_from_exception(error)}); "
+            "export it again"
+        ) from error
+
+
+def _checked(
+    model: ModelProto, description: Description | None, path: Path
+) -> tuple[ModelProto, Description]:
+    """Model and description, if they fit each other."""
     if description is None:
         properties = {p.key: p.value for p in model.metadata_props}
         description = Description.from_metadata(properties, path)
@@ -70,17 +101,19 @@ def is_inline(model: ModelProto, description: Description) -> bool:
 
 def _parsed(path: Path) -> ModelProto:
     """A valid model with its weights, and without the body of DecodeNms."""
-    content = read_bytes(path, "an ONNX file written by 'ssd-small export'")
+    content = read_bytes(path, "an ONNX file written by 'ssd-small export'", _MOST_BYTES)
     model = ModelProto()
     try:
         model.ParseFromString(content)
+        check_declared(model, path)
         _read_weights(model, path)
         drop_function(model)
         onnx.checker.check_model(model)
+        check_memory(model, path)
     except BadFile:
         raise
     except Exception as error:  # protobuf's and the checker's own exception types vary by version
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "empty"
+        reason = reason_from_exception(error) if str(error).strip() else "empty"
         raise BadFile(f"{path} is not a valid ONNX file ({reason}); export it again") from error
     return model
 

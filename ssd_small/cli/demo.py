@@ -42,8 +42,13 @@ def command(output: Path, as_json: bool) -> None:
 
     try:
         # with --json, standard output is the summary's alone
-        run_demo(output, note if as_json else click.echo)
+        run_demo(output, _note_lines if as_json else click.echo)
     except CheckFailed:
         report()
         raise
     report()
+
+
+def _note_lines(text: str) -> None:
+    for line in text.split("\n"):
+        note(line)

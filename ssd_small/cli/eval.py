@@ -32,6 +32,7 @@ from .options import (
     batch_option,
     cuda_graph_option,
     json_option,
+    max_pixels_option,
     model_options,
     note,
     print_json,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
 @batch_option
 @workers_option
 @click.option("--save-detections", type=FILE, help="Also write the COCO result file.")
+@max_pixels_option
 @cuda_graph_option
 @threads_option
 @json_option
@@ -114,7 +116,7 @@ def command(
     from ..artefacts.outputs import check_outputs
     from ..artefacts.sidecar import sidecar_path
     from ..datasets.sets import read_ground_truth
-    from ..files import write_json
+    from ..evaluation.coco_results import write_results
     from .eval_text import print_report
 
     sources = [engine, network["weights"] or network["model"], detections]
@@ -166,12 +168,14 @@ def command(
             )
     report = report_from_scored(str(engine or detections or network["weights"] or config), scored)
     report = {"metric": metric, "sets": [":".join(one) for one in sets or ()], **report}
-    if save_detections:
-        write_json(save_detections, truth.results_as_in_file(scored.entries))
-    if as_json:
-        print_json(report)
-    else:
-        print_report(report, {name for name, _ in thresholds if name is not None})
+    try:
+        if as_json:
+            print_json(report)
+        else:
+            print_report(report, {name for name, _ in thresholds if name is not None})
+    finally:  # neither is lost with the other: each may lie on a disk that is full
+        if save_detections:
+            write_results(save_detections, scored.entries, truth)
     if scored.left_out:
         for error in scored.left_out[1:]:
             note(f"  {error}")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ..errors import MissingRequirement
-from .options import FILE, counted, json_option, print_json, print_table
+from .options import FILE, counted, json_option, print_json, print_table, say
 
 
 @click.command()
@@ -23,17 +23,16 @@ def command(file: Path, as_json: bool) -> None:
     Network, class names, preprocessing, post-processing, inputs and outputs; of an engine also how
     it was built, and its layers where they can be read here.
     """
-    from ..artefacts.record import NO_LINE
     from ..doctor.inspection import inspect_file
 
     found = inspect_file(file)
     if as_json:
         print_json(found)
         return
-    lines = [(name, NO_LINE.sub("?", value)) for name, value in _lines(found)]
+    lines = list(_lines(found))
     width = max(len(name) for name, _ in lines) + 2
     for name, value in lines:
-        click.echo(f"{name + ':':<{width}}{value}")
+        say(f"{name + ':':<{width}}{value}")
     if found["tensors"]:
         rows = [
             [t["name"], t["mode"], t["type"], " ".join(map(str, t["shape"]))]
@@ -47,7 +46,7 @@ def command(file: Path, as_json: bool) -> None:
 def _print_layers(found: dict[str, Any]) -> None:
     layers = found["layers"]
     if layers is None:
-        click.echo(f"layers: not known here: {found['unknown']}")
+        say(f"layers: not known here: {found['unknown']}")
         return
     if isinstance(layers, list):
         kinds = (v.get("LayerType", "?") if isinstance(v, dict) else "not told" for v in layers)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..configs.class_names import name_fault
+from ..configs.class_names import composed, name_fault
 from ..errors import BadFile, quoted
+from .coco_fields import LARGEST_SIDE
 from .source_files import inside
 
 
@@ -74,10 +75,16 @@ class CocoWriter:
 
     def __init__(self, labels: Sequence[str], root: Path) -> None:
         """Raises BadFile where a name cannot be one."""
-        self.labels, self.root = tuple(labels), root
+        self.labels, self.root = tuple(map(composed, labels)), root
         for name in self.labels:
             if fault := name_fault(name):
                 raise BadFile(f"{root}: class name {quoted(name)} {fault}; correct it")
+        if len(set(self.labels)) < len(self.labels):
+            doubled = next(name for name in self.labels if self.labels.count(name) > 1)
+            raise BadFile(
+                f"{root}: class name {quoted(doubled)} occurs twice among the labels; names must "
+                "differ"
+            )
         self._ids = {name: i for i, name in enumerate(self.labels, 1)}
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
@@ -88,8 +95,13 @@ class CocoWriter:
         """The image of the objects that follow.
 
         Raises:
-            BadFile: its name cannot be written.
+            BadFile: its name cannot be written, or no picture has this size.
         """
+        if not 1 <= min(width, height) <= max(width, height) < LARGEST_SIDE:
+            raise BadFile(
+                f"{file} is annotated as {width:g}x{height:g}; expected 1 to {LARGEST_SIDE - 1} "
+                "pixels a side: correct it"
+            )
         name = inside(file, self.root).as_posix()
         try:
             name.encode()
@@ -111,16 +123,28 @@ class CocoWriter:
         self,
         name: str,
         corners: tuple[float, float, float, float],
+        where: object,
         *,
         crowd: bool = False,
         **flags: int,
     ) -> None:
-        """An object by x1, y1, x2, y2, the last two where it ends; left out if it has no area."""
+        """An object by x1, y1, x2, y2, the last two where it ends; left out if it has no area.
+
+        Raises:
+            BadFile: it reaches where no picture does; ``where`` says in which file and line.
+        """
         x1, y1, x2, y2 = corners
+        name = composed(name)
         if name not in self._ids:
             self.other[name] += 1
             return
-        if x2 <= x1 or y2 <= y1:
+        if max(map(abs, corners)) >= LARGEST_SIDE:
+            raise BadFile(
+                f"{where}: a box of {quoted(name)} has the coordinate "
+                f"{max(corners, key=abs):g}; expected pixels of the picture"
+            )
+        # the product may be nothing although the sides are not
+        if x2 <= x1 or y2 <= y1 or (x2 - x1) * (y2 - y1) <= 0:
             self.counts["without_area"] += 1
             return
         self.annotations.append(

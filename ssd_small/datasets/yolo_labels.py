@@ -28,6 +28,7 @@ class LabelFiles:
         """``folder`` holds the labels, ``images`` the pictures, ``elsewhere`` than the labels."""
         self._folder, self._images, self._elsewhere = folder, images, elsewhere
         self._listed: dict[Path, dict[str, Path]] = {}
+        self._inside: dict[Path, Path] = {}
         self._taken: dict[Path, Path] = {}
         self._far: dict[str, list[Path]] | None = None
 
@@ -63,11 +64,17 @@ class LabelFiles:
         if "images" in parts:
             last = len(parts) - 1 - parts[::-1].index("images")
             above = Path(*picture.parts[:last])
-            yield entry_in(above, "labels").joinpath(*picture.parts[last + 1 :])
+            yield self._labels_in(above).joinpath(*picture.parts[last + 1 :])
         below = inside(picture, self._images)
-        labels = entry_in(self._folder, "labels")
+        labels = self._labels_in(self._folder)
         yield from (picture, labels / below, self._folder / below)
         yield from (labels / below.name, self._folder / below.name)
+
+    def _labels_in(self, folder: Path) -> Path:
+        """The folder of labels in another, looked for once: it may hold all the pictures."""
+        if folder not in self._inside:
+            self._inside[folder] = entry_in(folder, "labels")
+        return self._inside[folder]
 
     def _file(self, place: Path) -> Path | None:
         return self._entries(place.parent).get(composed(place.stem))

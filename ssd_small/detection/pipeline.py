@@ -61,6 +61,7 @@ def detect(
     workers: int,
     color: ColorOrder = "BGR",
     keep_pixels: bool = False,
+    max_pixels: int | None = None,
     spent: Stopwatch | None = None,
 ) -> Iterator[Outcome]:
     """Detections of pictures, in their order, one by one.
@@ -76,11 +77,13 @@ def detect(
         workers: threads that read and preprocess; 0 for none.
         color: channel order of numpy arrays.
         keep_pixels: hand the decoded pictures over as well.
+        max_pixels: of a file, see :func:`~ssd_small.pictures.reading.read_image`.
         spent: takes the seconds of each stage.
     """
     spent = spent or Stopwatch()
     workers = min(workers, MOST_WORKERS)
-    prepare = _preparation(inference.runtime.description.preprocessing, color, keep_pixels)
+    preprocessing = inference.runtime.description.preprocessing
+    prepare = _preparation(preprocessing, color, keep_pixels, max_pixels)
     window = 2 * batch_size + workers
     waiting: list[_Prepared] = []
     fault: Exception | None = None
@@ -115,14 +118,14 @@ def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
 
 
 def _preparation(
-    preprocessing: Preprocessing, color: ColorOrder, keep_pixels: bool
+    preprocessing: Preprocessing, color: ColorOrder, keep_pixels: bool, max_pixels: int | None
 ) -> Callable[[Any], _Prepared]:
     """What the threads do with a picture."""
 
     def prepare(picture: Any) -> _Prepared:
         started = time.perf_counter()
         try:
-            pixels = pixels_from_picture(picture, color)
+            pixels = pixels_from_picture(picture, color, max_pixels)
         except (BadFile, UsageError) as error:
             # a traceback would hold the pixels that nobody could use
             return _Prepared(picture, error=error.with_traceback(None))

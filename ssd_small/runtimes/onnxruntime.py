@@ -9,7 +9,7 @@ from typing import Any
 from ..artefacts.description import Description
 from ..artefacts.sidecar import Sidecar, check_against_engine
 from ..artefacts.tensors import INPUT, output_names
-from ..errors import BadFile
+from ..errors import BadFile, one_line
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from .base import BatchingRuntime, FloatArray, HeadOutputs
@@ -45,15 +45,22 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         self._check_ends(source, teller)
 
     @classmethod
-    def from_engine(cls, path: Path, sidecar: Sidecar, threads: int = 0) -> OnnxRuntimeRuntime:
+    def from_engine(
+        cls, path: Path, sidecar: Sidecar, threads: int = 0, content: bytes | None = None
+    ) -> OnnxRuntimeRuntime:
         """Open what ``build-engine --target onnxruntime`` wrote.
+
+        Args:
+            path, sidecar: the engine.
+            threads: on the CPU; 0 for one per core.
+            content: of the engine, where it was read with its sidecar.
 
         Raises:
             BadFile: ONNX Runtime cannot load it, or it is not what its sidecar describes.
             MissingRequirement: ONNX Runtime is not installed.
         """
         built = f"engine {path} (built with {sidecar.target_version})"
-        session = _session(path, threads, built, "build it again")
+        session = _session(path if content is None else content, threads, built, "build it again")
         check_against_engine(sidecar, session.get_modelmeta().custom_metadata_map, path)
         return cls(
             session,
@@ -131,7 +138,7 @@ def reason_from_error(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     told = _SOURCE.sub(" ", _NUMBER.sub("", lines[0]))
     told = _OPSET.sub(r"it reads operator sets up to opset \2, and this is in opset \1", told)
-    return " ".join(told.split())
+    return one_line(" ".join(told.split()))
 
 
 def _session(source: str | Path | bytes, threads: int, what: str, advice: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from ..artefacts.outputs import check_outputs, folder_with_inputs
@@ -12,15 +14,31 @@ from ..datasets.picture_files import image_paths
 from ..datasets.sets import read_ground_truth, text_from_sets
 from ..errors import BadFile, UsageError, quoted
 from ..files import check_writable
+from ..locks import held
 from ..postprocess.params import MAX_CLASSES
 from .dataset import DetectionDataset
+from .distributed import is_first_process
 from .job import TrainingJob
 from .state import RunFolder
 
 
+@contextmanager
+def sole_writer(job: TrainingJob) -> Iterator[None]:
+    """Keep other trainers out of the folder of a run; of several processes, the first does.
+
+    Raises:
+        LockHeld: another process trains there. That is no matter of usage, but of the folder's
+            state: the same command is right a while later.
+        OutputError: the folder cannot be written.
+    """
+    folder = RunFolder(job.output)
+    check_writable(folder.resume)
+    with held(folder.lock) if is_first_process() else nullcontext():
+        yield
+
+
 def check_output(job: TrainingJob) -> None:
-    """Refuse a folder that cannot be written, holds another run, or inputs of this one."""
-    check_writable(job.output / "resume.pth")
+    """Refuse a folder that holds another run, or inputs of this one."""
     if job.resume:
         return
     folder = RunFolder(job.output)

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..errors import BadFile, MissingRequirement, SsdSmallError, UsageError
+from ..pictures.remarks import mute_picture_libraries
+from ..processes import end_worker_with_parent
 from ..requirements import require
 from .augment import Transform
 from .dataset import Sample
@@ -153,7 +155,10 @@ def _start_worker(number: int) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _obey_the_next)
+    end_worker_with_parent()
     require("cv2", "augmenting pictures").setNumThreads(0)
+    # where processes are not forked, they do not have this from their trainer
+    mute_picture_libraries()
 
 
 def _obey_the_next(number: int, frame: FrameType | None) -> None:

@@ -194,16 +194,16 @@ def test_ctrl_c_ends_with_its_exit_code_wherever_it_came_from(tmp_path):
     assert done.stderr.strip() == "ssd-small: interrupted; nothing half-written was left"
 
 
-def test_ctrl_c_in_the_demo_lets_its_command_clean_up(tmp_path, monkeypatch):
+def test_ctrl_c_in_the_demo_lets_its_command_clean_up(tmp_path):
     from ssd_small import demo
 
     witness = tmp_path / "cleaned"
     code = (
         "import pathlib, sys, time\n"
         "try: time.sleep(60)\n"
-        f"except KeyboardInterrupt: time.sleep(.5); pathlib.Path({str(witness)!r}).touch()"
+        f"except KeyboardInterrupt: time.sleep(.5); pathlib.Path({str(witness)!r}).touch()\n"
+        "sys.exit(130)"
     )
-    monkeypatch.setattr(demo, "_GRACE", 0.1)
     timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(SystemExit) as end:
