@@ -62,6 +62,14 @@ LIBRARIES = (
         "from pip, ssd-small[nvcc], and name its nvidia/cu13/bin/nvcc in CUDACXX) and reinstall",
         needs_nvcc=True,
     ),
+    Library(
+        "ssd_small_plugin_dlopen",
+        (),
+        ("libssd_small_plugin_dlopen.so",),
+        "tools that only dlopen a plugin (Triton, DeepStream) do not find DecodeNms without it. To "
+        "have it, install a C++17 compiler and reinstall",
+        needs_nvcc=True,  # by itself, to the plugin that it hands over
+    ),
 )
 
 

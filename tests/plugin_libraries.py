@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def build_directory() -> Path:
-    """Where the two libraries are: ``SSD_SMALL_PLUGIN_TESTS``, else built here and now.
+    """Where the three libraries are: ``SSD_SMALL_PLUGIN_TESTS``, else built here and now.
 
     A build folder of ``make test-cpp`` is brought up to date; without one ``build/plugin-tests``
     is made.
@@ -45,7 +45,7 @@ def _build(cmake: str, ninja: str | None) -> tuple[Path, str]:
         folder = ROOT / "build" / "plugin-tests"
         generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []
         commands.append([cmake, "-S", ROOT, "-B", folder, *generator, "-DSSD_SMALL_BUILD_TESTS=ON"])
-    targets = ["ssd_small_plugin_host", "ssd_small_plugin_driver"]
+    targets = ["ssd_small_plugin_host", "ssd_small_plugin_driver", "ssd_small_plugin_dlopen"]
     commands.append([cmake, "--build", folder, "--parallel", "2", "--target", *targets])
     folder.parent.mkdir(exist_ok=True)
     with (folder.parent / "plugin-tests.lock").open("w") as lock:
@@ -59,6 +59,14 @@ def _build(cmake: str, ninja: str | None) -> tuple[Path, str]:
 
 def host_library_path() -> Path:
     return build_directory() / "libssd_small_plugin_host.so"
+
+
+def copy_pair(folder: Path) -> tuple[Path, Path]:
+    """Plugin and registering library side by side under their names, the plugin's host build."""
+    pair = folder / "libssd_small_plugin.so", folder / "libssd_small_plugin_dlopen.so"
+    shutil.copy2(host_library_path(), pair[0])
+    shutil.copy2(build_directory() / pair[1].name, pair[1])
+    return pair
 
 
 def cuda_library_path() -> Path:

@@ -22,9 +22,10 @@ def command(engine: Path | None, run_test: bool, as_json: bool) -> None:
     """
     from ..doctor.engine import examine_engine
     from ..doctor.environment import examine
+    from ..doctor.other_tools import examine_other_tools
     from ..doctor.self_test import self_test
 
-    findings = examine()
+    findings = [*examine(), *examine_other_tools()]
     asked = examine_engine(engine) if engine else []
     tested = self_test() if run_test else []
     runnable = all(f.fine for f in asked if f.needed)

@@ -17,9 +17,20 @@ SYSTEM = ("libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "ld-lin
 
 @pytest.fixture(params=["host", "cuda"])
 def library(request: pytest.FixtureRequest) -> Path:
-    if request.param == "host":
+    return library_of_kind(request.param)
+
+
+@pytest.fixture(params=["host", "cuda", "registering"])
+def any_library(request: pytest.FixtureRequest) -> Path:
+    return library_of_kind(request.param)
+
+
+def library_of_kind(kind: str) -> Path:
+    if kind == "cuda":
+        return plugin_libraries.cuda_library_path()
+    if kind == "host":
         return plugin_libraries.host_library_path()
-    return plugin_libraries.cuda_library_path()
+    return plugin_libraries.build_directory() / "libssd_small_plugin_dlopen.so"
 
 
 def lines_of(*command: str | Path) -> list[str]:
@@ -29,24 +40,28 @@ def lines_of(*command: str | Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+def exported_by(library: Path) -> set[str]:
+    return {line.split()[-1] for line in lines_of("nm", "-D", "--defined-only", library)}
+
+
 def test_only_the_two_entry_points_are_exported(library: Path) -> None:
-    symbols = [line.split()[-1] for line in lines_of("nm", "-D", "--defined-only", library)]
-    assert set(symbols) == ENTRY_POINTS
+    assert exported_by(library) == ENTRY_POINTS
+    assert exported_by(library_of_kind("registering")) == set()
 
 
-def test_no_tensorrt_or_cuda_library_is_needed(library: Path) -> None:
+def test_no_tensorrt_or_cuda_library_is_needed(any_library: Path) -> None:
     needed = [
         line.rpartition("[")[2].rstrip("]")
-        for line in lines_of("readelf", "-d", library)
+        for line in lines_of("readelf", "-d", any_library)
         if "(NEEDED)" in line or "PATH)" in line
     ]
     assert needed
     assert all(name.startswith(SYSTEM) for name in needed), needed
 
 
-def test_every_symbol_it_wants_is_the_system_s(library: Path) -> None:
+def test_every_symbol_it_wants_is_the_system_s(any_library: Path) -> None:
     """Versioned by the C library, or weak: nothing of TensorRT or CUDA is left to the loader."""
-    wanted = [line.split() for line in lines_of("nm", "-D", "-u", library)]
+    wanted = [line.split() for line in lines_of("nm", "-D", "-u", any_library)]
     strays = [name for kind, name in wanted if kind == "U" and "@GLIBC" not in name]
     assert strays == []
 
