@@ -126,9 +126,12 @@ def _build_line(sidecar: Sidecar, here: str = "") -> str:
 
 def _validity(module: str, path: Path, line: str) -> Finding:
     """What TensorRT-RTX says of the plan before it is loaded (not executed without a GPU)."""
-    from ..runtimes.tensorrt_module import invalidity, logger
+    from ..runtimes.tensorrt_module import create_runtime, invalidity, logger
 
     trt = importlib.import_module(module)
-    fault = invalidity(trt, trt.Runtime(logger(trt)), path.read_bytes())
+    try:
+        fault = invalidity(trt, create_runtime(trt, logger(trt)), path.read_bytes())
+    except MissingRequirement as error:
+        fault, line = error.command_line, error.command_line.rpartition("; ")[2]
     state, remedy = (fault, line) if fault else ("no objection", "")
     return Finding("engine pre-check", not fault, state, remedy, needed=True)
