@@ -166,9 +166,11 @@ def test_the_device_of_the_calling_thread_is_put_back() -> None:
     cuda.cudaSetDevice(2)
     device = _PythonCuda(cuda, 1)
     assert cuda.cudaGetDevice()[1] == 2
-    with pytest.raises(ZeroDivisionError), device.active():
+    with device.active():
         assert cuda.cudaGetDevice()[1] == 1
-        raise ZeroDivisionError
+    assert cuda.cudaGetDevice()[1] == 2
+    with pytest.raises(GpuError), device.active():
+        device.free(1)
     assert cuda.cudaGetDevice()[1] == 2
 
 
