@@ -14,6 +14,7 @@ from ..errors import MissingRequirement
 from ..requirements import require
 from ..runtimes.gpu import gpus
 from ..runtimes.tensorrt_module import MODULES
+from .cuda_versions import CUDA_PACKAGE, PLUGIN, examine_cuda_versions
 from .environment import Finding, package_finding, plugin_finding
 
 
@@ -71,6 +72,9 @@ def _on_gpu(path: Path, sidecar: Sidecar, has_package: bool) -> list[Finding]:
     if sidecar.description.has_decode_nms:
         plugin = plugin_finding([module])
         findings.append(Finding("plugin", plugin.fine, plugin.state, plugin.remedy, needed=True))
+    parts = [sidecar.target, CUDA_PACKAGE]
+    parts += [PLUGIN] if sidecar.description.has_decode_nms else []
+    findings += examine_cuda_versions(found, parts, needed=True)
     if has_package and all(f.fine for f in findings):
         line = _build_line(sidecar, found.devices[0].capability)
         findings.append(_validity(module, path, line))
