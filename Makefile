@@ -184,7 +184,7 @@ $(LOWEST)/.installed: setup.cfg tests/lowest/lower_bounds.py
 	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,train,tensorrt-rtx]"
 	touch $@
 
-# kills commands at random moments, a hundred times, and looks at what they leave; some 15 minutes
+# kills commands at random moments, a hundred times, and looks at what they leave; some 20 minutes
 kill-table: install
 	$(BIN)/python benchmarks/kill_table.py
 
