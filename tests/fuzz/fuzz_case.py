@@ -16,7 +16,7 @@ from pathlib import Path
 GOOD = Path(__file__).resolve().parents[1] / "artefacts" / "data" / "format-1"
 
 #: the change of an input that must be accepted
-NOTHING = "nothing"
+NOTHING = "undamaged"
 
 
 @dataclass(frozen=True)
