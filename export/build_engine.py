@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ..artefacts.build_options import BuildOptions, BuildProgress, Target
 from ..artefacts.description import Description
-from ..artefacts.engine_output import sole_builder
+from ..artefacts.engine_output import sidecars_written, sole_builder
 from ..artefacts.outputs import check_outputs
-from ..artefacts.sidecar import Sidecar, sidecar_path
+from ..artefacts.sidecar import Sidecar
 from ..errors import UsageError
 from ..files import check_writable
+from ..requirements import require
 
 
 def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> Target:
@@ -57,7 +58,7 @@ def check_built_files(output: Path, options: BuildOptions, inputs: Iterable[Path
     timings = [options.timing_cache] if options.timing_cache else []
     for path in timings:
         check_writable(path, "--timing-cache")
-    check_outputs([output, sidecar_path(output), *timings], inputs)
+    check_outputs([output, *sidecars_written(output), *timings], inputs)
 
 
 def build_engine(
@@ -85,7 +86,10 @@ def build_engine(
             the moment; said before the long work.
     """
     onnx_path, output = Path(onnx_path), Path(output)
-    check_built_files(output, options, [onnx_path])
+    require("onnx", "building an engine")
+    from ..artefacts.onnx_file import weights_beside
+
+    check_built_files(output, options, [onnx_path, *weights_beside(onnx_path)])
     if options.target == "auto":
         raise UsageError("target auto: resolve_target() says what it stands for on this machine")
     with sole_builder(output):

@@ -13,7 +13,12 @@ from ..artefacts.engine_output import engine_output
 from ..artefacts.sidecar import Sidecar
 from ..errors import BadFile
 from ..requirements import require
-from ..runtimes.onnxruntime import advice_from_reason, is_text, reason_from_error
+from ..runtimes.onnxruntime import (
+    OnnxRuntimeRuntime,
+    advice_from_reason,
+    is_text,
+    reason_from_error,
+)
 from ..temporary import temporary_folder
 from .build_sidecar import sidecar_from_build
 from .precision import check_receipt, receipt_of_onnx
@@ -41,6 +46,7 @@ def build(
     check_receipt(options.precision, receipt)
     with engine_output(output) as (temporary, write):
         _optimize(prepared.model, temporary, onnx_path)
+        OnnxRuntimeRuntime.from_built(temporary, prepared.description, onnx_path).try_once()
         sidecar = sidecar_from_build(
             onnx_path,
             output,

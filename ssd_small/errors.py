@@ -152,7 +152,9 @@ def one_line(text: str) -> str:
 
 
 def _cut_word(word: str) -> str:
-    return _cut(word, _LONGEST_PATH if "/" in word else _LONGEST_NAME)
+    # a byte of a name is shown by six characters at most
+    is_path = "/" in word and all(len(name) <= 6 * _LONGEST_NAME for name in word.split("/"))
+    return _cut(word, _LONGEST_PATH if is_path else _LONGEST_NAME)
 
 
 def _cut(text: str, most: int) -> str:

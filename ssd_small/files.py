@@ -223,7 +223,7 @@ def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
         with open_file(path) as stream:
             # a file that grows and a pipe have no size to ask for
             size = os.fstat(stream.fileno()).st_size
-            content = b"" if most is not None and size > most else stream.read(_bounded(most))
+            content = b"" if most is not None and size > most else _read(stream, size, most)
             if most is not None and max(size, len(content)) > most:
                 raise BadFile(
                     f"{path} has more than {most} bytes; expected {expected} of at most that size"
@@ -237,9 +237,19 @@ def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
         ) from error
 
 
-def _bounded(most: int | None) -> int:
-    """What to ask a stream for, so that more than ``most`` bytes are seen."""
-    return -1 if most is None else most + 1
+def _read(stream: BinaryIO, size: int, most: int | None) -> bytes:
+    """Everything, or a byte more than ``most``; ``size``: bytes that are expected."""
+    if most is None:
+        return stream.read()
+    # Python allocates what is asked for, however little there is: not ``most`` at once
+    content = stream.read(size + 1)
+    if len(content) <= size:
+        return content
+    parts, left = [content], most + 1 - len(content)
+    while left > 0 and (part := stream.read(min(left, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -298,10 +308,38 @@ def check_is_file(path: Path, expected: str, on_missing: str | None = None) -> N
         raise BadFile(f"{path} is {state}; expected {expected}")
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
+def state_of(path: Path) -> str:
+    """What is to be said of a path where something else was expected: "is not there"."""
+    try:
+        return f"is {not_a_file(path.stat().st_mode) or 'a file'}"
+    except FileNotFoundError:
+        return "is not there"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+
+
+def check_readable(path: Path) -> None:
+    """Read a file to its end, since libraries take for damage what the system refuses to give.
+
+    Raises:
+        OSError: the system's own reason.
+    """
     with open_file(path) as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
+        while stream.read(1 << 20):
+            pass
+
+
+def sha256_of(path: Path, advice: str = "expected a file that may be read") -> str:
+    """Hexadecimal SHA-256 of a file.
+
+    Raises:
+        BadFile: it cannot be read; ends with ``advice``.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open_file(path) as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise BadFile(f"cannot read {path}: {error.strerror or error}; {advice}") from error
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +25,7 @@ from .record import read_record
 from .sidecar import (
     REPLACED,
     Sidecar,
-    find_sidecar,
+    find_sidecars,
     record_of_engine,
     records_from_sidecar,
     sidecar_path,
@@ -59,6 +59,16 @@ def sole_builder(path: Path) -> Iterator[None]:
             _locked.reset(token)
 
 
+def sidecars_written(path: Path) -> list[Path]:
+    """The sidecars that are written with the engine ``path``.
+
+    Through a link the two belong to the file that it leads to. A sidecar that lies beside either
+    of them tells of the engine under that name, and is replaced as well.
+    """
+    found = {behind_links(one): one for one in find_sidecars(path)}
+    return list(found.values()) or [sidecar_path(behind_links(path))]
+
+
 @contextmanager
 def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]]:
     """Write an engine and its sidecar together, or neither.
@@ -72,28 +82,28 @@ def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]
             stays whole.
     """
     with sole_builder(path):
-        # through a link the two belong to the file that it leads to, unless one lies beside the
-        # link
-        side_path = find_sidecar(path) or sidecar_path(behind_links(path))
-        before = _content(side_path)
+        sides = sidecars_written(path)
+        before = {side: _content(side) for side in sides}
         try:
-            # they take their places in the opposite order; all that needs space is written before
-            with (
-                atomic_output(side_path) as after,
-                atomic_output(path) as engine,
-                atomic_output(side_path) as between,
-            ):
+            with ExitStack() as outputs:
+                # they take their places in the opposite order; what needs space is written before
+                after = [outputs.enter_context(atomic_output(side)) for side in sides]
+                engine = outputs.enter_context(atomic_output(path))
+                between = [outputs.enter_context(atomic_output(side)) for side in sides]
 
                 def take(sidecar: Sidecar) -> None:
                     own = sidecar.to_dict()
-                    after.write_bytes(json_bytes(own))
-                    old = _record_in_place(path, side_path)
-                    between.write_bytes(json_bytes(own if old is None else own | {REPLACED: old}))
+                    for side, last, first in zip(sides, after, between, strict=True):
+                        old = _record_in_place(path, side)
+                        last.write_bytes(json_bytes(own))
+                        both = own if old is None else own | {REPLACED: old}
+                        first.write_bytes(json_bytes(both))
 
                 yield engine, take
         except BaseException:
-            with suppress(OSError, BadFile):
-                _put_back(path, side_path, before)
+            for side, content in before.items():
+                with suppress(OSError, BadFile):
+                    _put_back(path, side, content)
             raise
 
 

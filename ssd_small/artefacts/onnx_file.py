@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, external_data_helper, numpy_helper
 
 from ..errors import BadFile, SsdSmallError, reason_from_exception
-from ..files import read_bytes
+from ..files import not_a_file, read_bytes
 from .decode_nms import (
     DOMAIN,
     INPUTS,
@@ -105,6 +106,7 @@ def _parsed(path: Path) -> ModelProto:
     model = ModelProto()
     try:
         model.ParseFromString(content)
+        _check_beside(model, path)
         check_declared(model, path)
         _read_weights(model, path)
         drop_function(model)
@@ -112,24 +114,55 @@ def _parsed(path: Path) -> ModelProto:
         check_memory(model, path)
     except BadFile:
         raise
+    except OSError as error:
+        raise BadFile(
+            f"cannot read the weights of {path}: {error.strerror or error}; expected them in a "
+            "file beside it"
+        ) from error
     except Exception as error:  # protobuf's and the checker's own exception types vary by version
         reason = reason_from_exception(error) if str(error).strip() else "empty"
         raise BadFile(f"{path} is not a valid ONNX file ({reason}); export it again") from error
     return model
 
 
-def _read_weights(model: ModelProto, path: Path) -> None:
-    """Take in the weights that a tool has put into files beside the model."""
+def weights_beside(path: Path) -> list[Path]:
+    """The files beside an ONNX file that hold its weights; none where it is no such file."""
+    model = ModelProto()
+    try:
+        model.ParseFromString(read_bytes(path, "an ONNX file", _MOST_BYTES))
+    except Exception:  # who reads it in earnest says what is wrong
+        return []
+    return [path.parent / name for name in _locations(_external_tensors(model))]
+
+
+def _external_tensors(model: ModelProto) -> list[TensorProto]:
     attributes = (a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))
     every = (*model.graph.initializer, *attributes)
-    tensors = [tensor for tensor in every if external_data_helper.uses_external_data(tensor)]
-    names = {e.value for t in tensors for e in t.external_data if e.key == "location"}
-    for name in sorted(names):
-        if not (path.parent / name).is_file():
+    return [tensor for tensor in every if external_data_helper.uses_external_data(tensor)]
+
+
+def _locations(tensors: Iterable[TensorProto]) -> list[str]:
+    return sorted({e.value for t in tensors for e in t.external_data if e.key == "location"})
+
+
+def _check_beside(model: ModelProto, path: Path) -> None:
+    """Refuse weights in other files that are no files, or may not be read."""
+    for name in _locations(_external_tensors(model)):
+        try:
+            kind = not_a_file((path.parent / name).stat().st_mode)
+            if kind is not None:
+                raise OSError(errno.EINVAL, f"it is {kind}")
+            (path.parent / name).open("rb").close()
+        except FileNotFoundError as error:
             raise BadFile(
                 f"{path} keeps its weights in another file, {name}, and {path.parent / name} does "
                 "not exist; put it there, beside the model, or save the model in one file"
-            )
+            ) from error
+        except OSError as error:
+            raise BadFile(
+                f"{path} keeps its weights in another file, and cannot read {path.parent / name}: "
+                f"{error.strerror}; make it readable, or save the model in one file"
+            ) from error
         # as the caches of model hubs hold their files
         if (path.parent / name).is_symlink():
             raise BadFile(
@@ -137,14 +170,11 @@ def _read_weights(model: ModelProto, path: Path) -> None:
                 "link, which onnx does not follow; copy the file itself there, or save the model "
                 "in one file"
             )
-        try:
-            (path.parent / name).open("rb").close()
-        except OSError as error:
-            raise BadFile(
-                f"{path} keeps its weights in another file, and cannot read {path.parent / name}: "
-                f"{error.strerror}; make it readable, or save the model in one file"
-            ) from error
-    for tensor in tensors:
+
+
+def _read_weights(model: ModelProto, path: Path) -> None:
+    """Take in the weights that a tool has put into files beside the model."""
+    for tensor in _external_tensors(model):
         external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
         # the data are in the tensor from here on
         tensor.data_location = TensorProto.DEFAULT

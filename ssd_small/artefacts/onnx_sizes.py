@@ -154,6 +154,8 @@ def check_memory(model: ModelProto, path: Path) -> None:
         depends = any(name in varying for name in node.input)
         for name in filter(None, node.output):
             size = sizes.get(name)
+            if size is None:
+                size = sizes[name] = _most_from_inputs(node, sizes)
             if size is None and node.op_type not in _CUTTING:
                 raise BadFile(
                     f"{path}: nothing says how large the output of its {node.op_type} node "
@@ -173,6 +175,20 @@ def check_memory(model: ModelProto, path: Path) -> None:
             is_done = last_use.get(name, number) <= number and name not in ends
             if is_done and name in varying and name != INPUT:
                 live -= sizes.pop(name, None) or 0
+
+
+def _most_from_inputs(node: NodeProto, sizes: dict[str, int | None]) -> int | None:
+    """Bytes of an output at most, where its shape is computed by the graph itself.
+
+    So are those of networks exported for any batch: heads are reshaped to (batch, boxes, 4), the
+    batch by a Shape node, and joined.
+    """
+    parts = [sizes.get(name) for name in node.input]
+    known = [part for part in parts if part is not None]
+    if node.op_type == "Concat":
+        return sum(known) if len(known) == len(parts) else None
+    # another type can have larger numbers
+    return max(known, default=None) if node.op_type in _CUTTING - {"Cast"} else None
 
 
 def _input_size(model: ModelProto) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
@@ -154,15 +154,19 @@ def sidecar_path(engine: str | Path) -> Path:
 
 def find_sidecar(engine: str | Path) -> Path | None:
     """The sidecar beside an engine, or beside the file that the engine is a link to."""
+    return next(iter(find_sidecars(engine)), None)
+
+
+def find_sidecars(engine: str | Path) -> Iterator[Path]:
+    """The sidecars beside an engine and beside each file that it leads to; the first one counts."""
     engine = Path(engine)
     for _ in range(_MOST_LINKS):
         path = sidecar_path(engine)
         if path.is_file():
-            return path
+            yield path
         if not engine.is_symlink():
-            break
+            return
         engine = engine.parent / engine.readlink()
-    return None
 
 
 def records_from_sidecar(values: Any) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import BadFile, CheckFailed, UsageError
+from ..files import state_of
 from ..requirements import require
 from .options import (
     FILE,
@@ -125,8 +126,7 @@ def _check(path: Path, images: Path | None, sets: Any, compare: bool) -> DataChe
     from ..datasets.sets import read_ground_truth
 
     if images is not None and not images.is_dir():
-        state = "is a file" if images.exists() else "is not there"
-        raise BadFile(f"{images} {state}; expected the folder of the pictures of {path}")
+        raise BadFile(f"{images} {state_of(images)}; expected the folder of the pictures of {path}")
     truth = read_ground_truth(path, sets or (), findings=Findings())
     with progress_bar(path.name, len(truth.images)) as bar:
         return check_data(truth, images or path, compare=compare, progress=bar.update)

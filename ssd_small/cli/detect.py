@@ -67,7 +67,7 @@ def command(
     is there where nothing has the score asked for. With --output "picture" is what was drawn, and
     absent where it could not be written.
     """
-    from ..artefacts.sidecar import sidecar_path
+    from ..artefacts.outputs import engine_inputs
     from ..pictures.listing import list_images
     from ..requirements import require
 
@@ -82,8 +82,7 @@ def command(
     paths = listing.files
     if passed_over := listing.note():
         note(f"note: {passed_over}")
-    beside = sidecar_path(engine) if engine is not None else None
-    read = (engine, beside, network["weights"], network["labels"], config)
+    read = (*engine_inputs(engine), network["weights"], network["labels"], config)
     targets = _targets(paths, output, read)
     running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
     opened = open_detector(engine, network, None, threads, **running, experiment=experiment)

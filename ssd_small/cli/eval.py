@@ -113,8 +113,7 @@ def command(
     Besides, AP of each class, and precision and recall at a score threshold. --json has every
     class. Objects that VOC marks difficult do not count.
     """
-    from ..artefacts.outputs import check_outputs
-    from ..artefacts.sidecar import sidecar_path
+    from ..artefacts.outputs import check_outputs, engine_inputs
     from ..datasets.sets import read_ground_truth
     from ..evaluation.coco_results import write_results
     from .eval_text import print_report
@@ -140,8 +139,7 @@ def command(
     if images is not None and sets is not None:
         raise UsageError("--images does not go with --sets, whose folder holds the images")
     if save_detections:
-        beside = sidecar_path(engine) if engine is not None else None
-        read = [annotations, images, detections, engine, beside, config]
+        read = [annotations, images, detections, *engine_inputs(engine), config]
         read += [network["weights"], network["labels"]]
         check_outputs([save_detections], read, "--save-detections")
     truth = read_ground_truth(annotations, sets or ())

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile, UsageError
-from ..files import json_text
+from ..files import json_text, state_of
 from .coco import Annotations, annotations_from_content, read_annotations
 from .findings import Findings
 from .voc import coco_from_voc_sets
@@ -108,8 +108,9 @@ def read_sets(
     """Read and join sets, see :func:`read_ground_truth`; their ``path`` is ``folder``."""
     folder, sets = Path(folder), checked_sets(sets)
     if not folder.is_dir():
-        state = "is a file" if folder.exists() else "is not there"
-        raise BadFile(f"{folder} {state}; expected the folder that holds {text_from_sets(sets)}")
+        raise BadFile(
+            f"{folder} {state_of(folder)}; expected the folder that holds {text_from_sets(sets)}"
+        )
     found = [_layout(folder, year, split) for year, split in sets]
     if len(set(found)) > 1:
         raise BadFile(

@@ -11,6 +11,7 @@ from typing import Any
 from ..configs.class_names import composed, name_fault
 from ..configs.yaml_file import mapping_from_yaml
 from ..errors import BadFile, quoted
+from ..files import state_of
 from .source_files import files_below, read_text
 
 #: other names of a split
@@ -102,7 +103,7 @@ def yolo_config(source: Path, *, need_names: bool) -> YoloConfig:
     """
     if not source.exists():
         raise BadFile(
-            f"{source} is not there; expected a folder with YOLO labels, or its data.yaml"
+            f"{source} {state_of(source)}; expected a folder with YOLO labels, or its data.yaml"
         )
     folder = source if source.is_dir() else source.parent
     file = _description(folder) if source.is_dir() else source

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from ..errors import BadFile, quoted, reason_from_exception
-from ..files import not_a_file, open_file, read_bytes
+from ..files import check_readable, not_a_file, open_file, read_bytes
 from ..requirements import require
 from .declared_sizes import MOST_BYTES, MOST_HEADER, Oversized, check_checkpoint
 from .file_kinds import (
@@ -110,6 +110,7 @@ def content_from_file(path: Path) -> object:
                 _check_declared(path)
             fault = fault_from_zip(path) if head.startswith(ZIP) else fault_from_head(head)
             if fault is not None:
+                check_readable(path)
                 raise refusal(path, *fault)
             return _from_torch(path, head)
     except FileNotFoundError as error:
@@ -138,6 +139,7 @@ def _check_declared(path: Path) -> None:
     except Exception as error:  # a damaged file can fail in any way
         if isinstance(error, (zipfile.BadZipFile, NotImplementedError)):
             return
+        check_readable(path)
         raise refusal(path, "it is truncated or damaged", "fetch or write it again") from error
 
 
@@ -151,9 +153,10 @@ def _from_safetensors(path: Path) -> dict[str, Any]:
             what = f"its header declares {header} bytes, and at most {MOST_HEADER}"
         raise refusal(path, f"{what} are read", "fetch or write it again")
     library = require("safetensors.torch", f"reading {path}")
+    # by way of memory: tensors that are mapped would change with the file
+    content = read_bytes(path, "a safetensors file", MOST_BYTES)
     try:
-        # by way of memory: tensors that are mapped would change with the file
-        tensors: dict[str, Any] = library.load(read_bytes(path, "a safetensors file", MOST_BYTES))
+        tensors: dict[str, Any] = library.load(content)
     except Exception as error:  # the library's own types vary by version
         reason = f"it is a damaged safetensors file ({reason_from_exception(error)})"
         raise refusal(path, reason, "fetch or write it again") from error
@@ -178,6 +181,7 @@ def _from_torch(path: Path, head: bytes) -> object:
     except OSError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way
+        check_readable(path)
         raise refusal(path, "it is truncated or damaged", "fetch or write it again") from error
 
 

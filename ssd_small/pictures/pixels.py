@@ -163,6 +163,8 @@ def _array_from_pil(picture: Any) -> npt.NDArray[Any]:
         return rgb
     except (OSError, SyntaxError) as error:  # the latter for damaged PNG and AVIF
         name = getattr(picture, "filename", "") or "picture"
+        if reason := getattr(error, "strerror", None):
+            raise BadFile(f"cannot read {name}: {reason}; expected an image file") from error
         raise BadFile(f"cannot decode {name}: {error}; expected an image file") from error
     except ValueError as error:
         raise UsageError(

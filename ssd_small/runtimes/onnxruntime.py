@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..artefacts.description import Description
 from ..artefacts.sidecar import Sidecar, check_against_engine
 from ..artefacts.tensors import INPUT, output_names
@@ -70,6 +72,32 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             source=f"engine {path}",
             teller="its sidecar describes",
         )
+
+    @classmethod
+    def from_built(cls, path: Path, description: Description, source: Path) -> OnnxRuntimeRuntime:
+        """Open what has just been built of the ONNX file ``source``, without a sidecar yet.
+
+        Raises:
+            BadFile: ONNX Runtime cannot load it, or it is not what the ONNX file describes.
+        """
+        return cls(
+            _session(path, 0, f"what it has built of {source}", "export it again"),
+            description,
+            precision="fp32",
+            max_batch=1,
+            source=str(source),
+            teller="its metadata describe",
+        )
+
+    def try_once(self) -> None:
+        """Run a black picture and close: a graph can be loaded that cannot be run.
+
+        Raises:
+            BadFile: it cannot.
+        """
+        size = self.description.preprocessing
+        with self:
+            self.infer(np.zeros((1, 3, size.height, size.width), np.float32))
 
     @classmethod
     def from_onnx(cls, path: Path, threads: int = 0, max_batch: int = 8) -> OnnxRuntimeRuntime:

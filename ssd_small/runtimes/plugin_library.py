@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from ..errors import MissingRequirement
+from ..files import state_of
 
 #: names a library to use instead of the packaged one
 ENVIRONMENT = "SSD_SMALL_PLUGIN"
@@ -26,7 +28,7 @@ def find_plugin() -> Path:
         path = Path(named)
         if not path.is_file():
             raise MissingRequirement(
-                f"{ENVIRONMENT} names {path}, which does not exist; expected the path of "
+                f"{ENVIRONMENT} names {path}, which {state_of(path)}; expected the path of "
                 f"{FILE_NAME}, or leave {ENVIRONMENT} unset"
             )
         return path.resolve()
@@ -37,6 +39,18 @@ def find_plugin() -> Path:
             f"ssd-small with nvcc present, or set {ENVIRONMENT}=PATH to one built elsewhere"
         )
     return path
+
+
+def cuda_of_plugin(path: Path) -> str | None:
+    """The CUDA, such as ``"13.0"``, whose runtime a plugin library brings.
+
+    None where it does not say: it is of an earlier release, or cannot be loaded.
+    """
+    try:
+        version = int(ctypes.CDLL(str(path)).ssd_small_plugin_cuda_version())
+    except (OSError, AttributeError):
+        return None
+    return f"{version // 1000}.{version % 1000 // 10}" if version else None
 
 
 def load_plugin(trt: Any, path: Path | None = None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,8 @@ def draw_curves(history: History, path: Path, title: str) -> None:
         ImportError: there is no matplotlib.
         OutputError: the picture cannot be written.
     """
+    # where it may keep no cache it tells of a detour, on standard error
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -30,7 +30,9 @@ from .initialise import classes_line, initial_network
 from .inputs import (
     check_classes,
     check_inputs,
+    check_labels,
     check_output,
+    labels_content,
     sole_writer,
     validation_from_job,
 )
@@ -78,6 +80,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     notes += [f"note: {line}" for line in said]
     data = DetectionDataset(truth, paths)
     check_classes(data, truth.path)
+    check_labels(folder, data.labels)
     val = validation_from_job(job, data, notes)
     for one in (truth, *([] if val is None else [val[0]])):
         if (summary := one.findings.summary) is not None:
@@ -109,7 +112,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
         ):
             batches.say = reporter.line
             if processes.writer:
-                write_bytes(run.folder.labels, ("\n".join(data.labels) + "\n").encode())
+                write_bytes(run.folder.labels, labels_content(data.labels))
                 write_json(run.folder.record, record.to_dict())
                 asked = configuration_from_job(record.job, data.num_classes)
                 write_bytes(run.folder.config, yaml_from_mapping(asked).encode())

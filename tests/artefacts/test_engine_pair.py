@@ -139,6 +139,22 @@ def test_a_full_disk_leaves_the_old_pair(tmp_path: Path) -> None:
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == was
 
 
+def test_sidecars_beside_a_link_and_beside_its_engine_both_stay_true(tmp_path: Path) -> None:
+    path, link = tmp_path / "x.engine", tmp_path / "here" / "link.engine"
+    write_engine(path, "one")
+    link.parent.mkdir()
+    link.symlink_to(path)
+    sidecar_path(link).write_bytes(sidecar_path(path).read_bytes())
+    write_engine(link, "two")
+    assert link.is_symlink()
+    assert [text_of_engine(one) for one in (path, link)] == ["two"] * 2
+    sidecar_path(link).unlink()
+    sidecar_path(link).symlink_to(sidecar_path(path))
+    write_engine(link, "three")
+    assert sidecar_path(link).is_symlink()
+    assert [text_of_engine(one) for one in (path, link)] == ["three"] * 2
+
+
 def test_an_engine_that_is_not_its_sidecars_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.engine"
     write_engine(path, "one")

@@ -38,11 +38,14 @@ def test_an_engine_of_a_few_bytes_is_refused_by_all(content, call, refitted, pic
         call(*command, engine).fails(4, "m.engine")
 
 
-def test_an_engine_whose_weights_lie_elsewhere(call, refitted, engine, tmp_path):
+def test_an_engine_whose_weights_lie_elsewhere(call, refitted, engine, pictures, tmp_path):
     model = onnx.load(engine)
     onnx.save(model, tmp_path / "x", save_as_external_data=True, location="w", size_threshold=0)
     (tmp_path / "w").unlink()
-    call("inspect", refitted((tmp_path / "x").read_bytes())).fails(4, "m.engine")
+    content = (tmp_path / "x").read_bytes()
+    call("inspect", refitted(content)).fits()  # its layers are there
+    call("doctor", refitted(content)).fails(4, "m.engine")
+    call("detect", pictures, "--engine", refitted(content)).fails(4, "m.engine")
 
 
 @pytest.mark.parametrize("number", [99, -1])
@@ -61,6 +64,14 @@ def _node(model, kind: str):
     return next(node for node in model.graph.node if node.op_type == kind)
 
 
+def _depthwise(model):
+    return next(
+        node
+        for node in model.graph.node
+        if any(entry.name == "group" and entry.i > 1 for entry in node.attribute)
+    )
+
+
 DAMAGES = {
     "other dims": lambda model: _first(model).dims.__setitem__(0, 7),
     "negative dims": lambda model: _first(model).dims.__setitem__(0, -7),
@@ -69,6 +80,8 @@ DAMAGES = {
     "float8": lambda model: setattr(_first(model), "data_type", 17),
     "text": lambda model: setattr(_first(model), "data_type", 8),
     "Concat without attributes": lambda model: _node(model, "Concat").ClearField("attribute"),
+    "depthwise Conv without attributes": lambda model: _depthwise(model).ClearField("attribute"),
+    "Transpose without attributes": lambda model: _node(model, "Transpose").ClearField("attribute"),
     "DecodeNms without attributes": lambda model: _node(model, "DecodeNms").ClearField("attribute"),
     "DecodeNms without inputs": lambda model: _node(model, "DecodeNms").ClearField("input"),
     "DecodeNms without outputs": lambda model: _node(model, "DecodeNms").ClearField("output"),
@@ -166,7 +179,7 @@ def test_no_temporary_folder_is_said_before_the_work(call, checkpoint, tmp_path,
             *("export", "--model", "mobilenet_v1", "--weights", checkpoint),
             *("--output", tmp_path / "x.onnx"),
         )
-    outcome.fails(3, "temporary folder", "TMPDIR")
+    outcome.fails(4, "temporary folder", "TMPDIR")
     assert not list(tmp_path.iterdir())
 
 

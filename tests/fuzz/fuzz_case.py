@@ -15,6 +15,9 @@ from pathlib import Path
 #: files of every kind as this version reads them; see tests/artefacts
 GOOD = Path(__file__).resolve().parents[1] / "artefacts" / "data" / "format-1"
 
+#: the change of an input that must be accepted
+NOTHING = "undamaged"
+
 
 @dataclass(frozen=True)
 class Case:

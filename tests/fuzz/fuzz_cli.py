@@ -26,7 +26,7 @@ from fuzz_process import Ended, Running, load_libraries, start, start_next, wait
 from kinds_data import coco, csv, labels, results, sets, voc, yolo
 from kinds_engines import description, engine, onnx_file, sidecar
 from kinds_pictures import picture
-from kinds_places import config, environment, names, option_values, outputs
+from kinds_places import config, environment, names, option_values, outputs, undamaged
 from kinds_weights import checkpoint, run, safetensors
 
 #: kind -> what makes one, and its share of the inputs
@@ -51,6 +51,7 @@ KINDS: dict[str, tuple[Generator, int]] = {
     "outputs": (outputs, 2),
     "options": (option_values, 4),
     "environments": (environment, 1),
+    "undamaged": (undamaged, 1),
 }
 
 

@@ -8,11 +8,12 @@ import re
 import signal
 from pathlib import Path
 
+from fuzz_case import NOTHING
 from fuzz_process import MEMORY, Ended
 
 ERROR = "ssd-small: error: "
-#: longest line on standard error: a path of 255 bytes, a quoted value and the advice take less
-LONGEST_LINE = 1200
+#: longest line on standard error: two names of 255 bytes, a quoted value and advice take less
+LONGEST_LINE = 2000
 #: exit codes of --help, and of signals that a command heard
 CODES = {0, 1, 2, 3, 4, 129, 130, 143}
 #: options that name what is written
@@ -24,7 +25,7 @@ VERDICTS = {"check-data": {1}, "doctor": {1, 3}}
 #: neither a line break nor a tab: control characters, and marks that turn the direction of text
 _RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 #: lines of standard error that are ours: errors, notes, details below an error, progress
-_OURS = re.compile(r"(ssd-small: |note: |  |$|measuring |out/.*: \d+ images, \d+ boxes$)")
+_OURS = re.compile(r"(ssd-small: |note: |  |$|measuring |.*: \d+ images, \d+ boxes$)")
 
 
 def faults(ended: Ended, folder: Path) -> list[str]:
@@ -32,6 +33,8 @@ def faults(ended: Ended, folder: Path) -> list[str]:
     found = _how_it_ended(ended)
     if not found:
         found = [*_said(ended, _logged(folder)), *_left(ended, folder)]
+    if ended.case.change == NOTHING and ended.code != 0:
+        found.append(f"a good input refused: {_tail(ended.err)}")
     if ended.arguments == ended.case.then and ended.code not in (0, 1):
         found.append(f"output not readable: {_tail(ended.err)}")
     return found

@@ -8,9 +8,9 @@ import random
 from typing import Any
 
 import click
-from fuzz_case import GOOD, Case, Place
+from fuzz_case import GOOD, NOTHING, Case, Place
 from fuzz_values import ODD_TEXTS, ODD_WORDS, damaged, damaged_text
-from kinds_data import train_once
+from kinds_data import VOC, train_once
 
 _CONFIG: dict[str, Any] = {
     "MODEL": {
@@ -284,7 +284,7 @@ _BASES: dict[str, tuple[str, ...]] = {
     "bench": ("bench", "--engine", "in/e.engine", "--seconds", "0", "--threads", "1"),
     "check-data": ("check-data", "in/d/truth.json", "--images", "in/d"),
     "convert": ("convert", "--from", "csv", "in/b.csv", "--images", "in/d", "-o", "out/c.json"),
-    "convert-voc": ("convert-voc", "--folder", "in/d", "-o", "out/c.json"),
+    "convert-voc": ("convert-voc", "--folder", "in/VOC", "-o", "out/c.json"),
     "digits": ("digits", "out/digits", "--train-images", "0", "--val-images", "1"),
     "inspect": ("inspect", "in/e.engine"),
     "doctor": ("doctor", "in/e.engine"),
@@ -292,18 +292,38 @@ _BASES: dict[str, tuple[str, ...]] = {
 }
 
 
+def _good(place: Place) -> None:
+    """The inputs of ``_BASES``."""
+    place.copy(GOOD / "detections.fp32.engine", "e.engine")
+    place.copy(GOOD / "detections.fp32.engine.json", "e.engine.json")
+    for name in ("picture.png", "record.pth", "heads.onnx", "detections.onnx"):
+        place.copy(GOOD / name)
+    place.copy(GOOD / "run", "d")
+    place.write("b.csv", "0.png,1,2,30,40,cat\n")
+    place.write("VOC/Annotations/0.xml", VOC)
+    place.copy(GOOD / "run" / "0.png", "VOC/JPEGImages/0.png")
+    box = {"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}
+    place.write("found.json", json.dumps([box]))
+
+
+def undamaged(rng: random.Random, place: Place) -> Case:
+    """Good files and options: what the others damage is accepted."""
+    _good(place)
+    more = [
+        ("detect", "--engine", "in/detections.onnx", "in/picture.png", "--json"),
+        ("detect", "--weights", "in/record.pth", "in/picture.png", "-o", "out/p"),
+        ("inspect", "in/heads.onnx", "--json"),
+        ("inspect", "in/record.pth"),
+    ]
+    commands = [*(base for name, base in _BASES.items() if name != "demo"), *more]
+    return Case(NOTHING, rng.choice(commands))
+
+
 def option_values(rng: random.Random, place: Place) -> Case:
     """Any option of any command, numbers above all, with a value that it does not expect."""
     from ssd_small.cli import cli
 
-    place.copy(GOOD / "detections.fp32.engine", "e.engine")
-    place.copy(GOOD / "detections.fp32.engine.json", "e.engine.json")
-    for name in ("picture.png", "record.pth", "heads.onnx"):
-        place.copy(GOOD / name)
-    place.copy(GOOD / "run", "d")
-    place.write("b.csv", "0.png,1,2,30,40,cat\n")
-    box = {"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}
-    place.write("found.json", json.dumps([box]))
+    _good(place)
     group = click.Context(cli)
     name = rng.choice(cli.list_commands(group))
     command = cli.get_command(group, name)

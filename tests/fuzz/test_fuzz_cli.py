@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import fuzz_judge
 import pytest
-from fuzz_case import Case
+from fuzz_case import NOTHING, Case
 
 import ssd_small.cli
 import ssd_small.cli.models
@@ -87,6 +87,11 @@ def _writes_infinity() -> None:
     Path("out/x.json").write_text("[Infinity]")
 
 
+def _says_past_the_guard() -> None:
+    os.write(2, f"{ERROR} \x1b[31m\n".encode())
+    raise SystemExit(4)
+
+
 def _nothing() -> None:
     pass
 
@@ -100,11 +105,15 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., li
     monkeypatch.setattr("fuzz_process.WALL_SECONDS", 2)
     monkeypatch.setattr(fuzz_judge, "MEMORY", 1 << 25)
 
+    change = ""
+
     def make(rng: object, place: object) -> Case:
         (place.folder / "in" / "given").write_text("good")  # type: ignore[attr-defined]
-        return Case("nothing", ("models",))
+        return Case(change, ("models",))
 
-    def run(act: Callable[[], None]) -> list[str]:
+    def run(act: Callable[[], None], said: str = "planted") -> list[str]:
+        nonlocal change
+        change = said
         monkeypatch.setitem(fuzz_cli.KINDS, "planted", (make, 1))
         monkeypatch.setattr(ssd_small.cli.models.command, "callback", lambda **options: act())
         fuzzer = fuzz_cli.Fuzzer(0, tmp_path, 1)
@@ -120,7 +129,8 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., li
 @pytest.mark.parametrize(
     ("act", "fault"),
     [
-        (_raises, "traceback: RuntimeError: planted"),
+        (_raises, "exit code: 70"),
+        (_says("Traceback (most recent call last):\n  x"), "traceback"),
         (_crashes, "crash: SIGSEGV"),
         (_hangs, "hang"),
         (_takes_memory, "memory"),
@@ -132,7 +142,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., li
         (_says(f"{ERROR}\n{ERROR}"), "error lines: 2"),
         (_says(""), "no error line"),
         (_says(f"libpng error\n{ERROR}"), "foreign line: libpng error"),
-        (_says(f"{ERROR} \x1b[31m"), "raw control character"),
+        (_says_past_the_guard, "raw control character"),
         (_says(f"{ERROR}{'x' * 5000}"), "long line"),
         (_says(f"{ERROR}: internal error"), "internal error"),
     ],
@@ -151,3 +161,10 @@ def test_what_is_right_is_not_counted(
     planted: Callable[..., list[str]], act: Callable[[], None]
 ) -> None:
     assert planted(act) == []
+
+
+@pytest.mark.slow
+def test_a_good_input_must_be_accepted(planted: Callable[..., list[str]]) -> None:
+    assert planted(_nothing, NOTHING) == []
+    (found,) = planted(_says(ERROR), NOTHING)
+    assert found.startswith("a good input refused")

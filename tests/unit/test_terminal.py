@@ -78,6 +78,9 @@ def test_words_longer_than_names_are_cut_in_their_middle_and_paths_are_not():
     assert len(line) < len(path) + 400
     assert len(one_line("ab " * 10**6)) <= 1000
     assert len(one_line("/a" * 10**6)) <= 4096
+    assert len(one_line(f"cannot write in/{'9' * 4000}: too long")) <= 255 + len(
+        "cannot write: too long"
+    )
     assert len(one_line(("/" + "a" * 1000 + " ") * 1000)) <= 1000 + 3 * 4096
 
 
