@@ -125,6 +125,15 @@ def engines() -> str:
     return f"{table(rows, headers)}\n\nTensorRT-RTX {version}; s: the builder's step."
 
 
+def tensorrt_versions() -> str:
+    """`make test-lean`, recorded."""
+    checks = result("tensorrt_versions")["checks"]
+    versions = list(dict.fromkeys(version for by in checks.values() for version in by))
+    words = {True: "yes", False: "NO", None: "-"}
+    rows = [[check, *(words[by.get(v)] for v in versions)] for check, by in checks.items()]
+    return table(rows, "|".join(["check", *versions]))
+
+
 def experiments() -> str:
     """`benchmarks/bench_experiments.py`."""
     report = result("experiments")
@@ -326,6 +335,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "demo": demo,
     "bench": bench,
     "engines": engines,
+    "tensorrt_versions": tensorrt_versions,
     "kernels": kernels,
     "decode_nms": decode_nms,
     "bccd": bccd,

@@ -1,9 +1,14 @@
 // What TensorRT looks up in the library: the creator, and the way to its logger. All other symbols
 // are hidden and no TensorRT library is linked, so one file serves every TensorRT that speaks
-// IPluginV3 (10, 11, RTX), through registry.load_library(path), trtexec --staticPlugins, Triton
-// or DeepStream.
+// IPluginV3 (10, 11, RTX), through registry.load_library(path) or trtexec --dynamicPlugins. Loading
+// it registers nothing; register_on_load.cpp is for tools that only load.
 
+#include <cstdint>
 #include <new>
+
+#if __has_include(<cuda_runtime_api.h>)
+#include <cuda_runtime_api.h>
+#endif
 
 #include "decode_nms_plugin.h"
 #include "plugin_fields.h"
@@ -47,14 +52,25 @@ extern "C" {
 
 __attribute__((visibility("default"))) nvinfer1::IPluginCreatorInterface* const* getCreators(
     std::int32_t& count) {
-  static ssd_small::plugin::DecodeNmsCreator creator;
-  static nvinfer1::IPluginCreatorInterface* const creators[] = {&creator};
+  // never destroyed: a registry may hold it until after this library's own objects are gone
+  static auto* const creator = new ssd_small::plugin::DecodeNmsCreator;
+  static nvinfer1::IPluginCreatorInterface* const creators[] = {creator};
   count = 1;
   return creators;
 }
 
 __attribute__((visibility("default"))) void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
   ssd_small::plugin::set_logger_finder(finder);
+}
+
+// The CUDA whose runtime is linked in, as CUDART_VERSION writes it (13000 for 13.0); 0 without one.
+// For 'ssd-small doctor': a driver of an older major version cannot run it.
+__attribute__((visibility("default"))) std::int32_t ssd_small_plugin_cuda_version() {
+#ifdef CUDART_VERSION
+  return CUDART_VERSION;
+#else
+  return 0;
+#endif
 }
 
 }  // extern "C"

@@ -20,11 +20,14 @@ def command(engine: Path | None, run_test: bool, as_json: bool) -> None:
     Exit code 1 if the self-test fails, 3 if ENGINE cannot run here or the self-test found no
     GPU to run on.
     """
+    from ..doctor.cuda_versions import examine_cuda_versions
     from ..doctor.engine import examine_engine
     from ..doctor.environment import examine
+    from ..doctor.other_tools import examine_other_tools
     from ..doctor.self_test import self_test
+    from ..runtimes.gpu import gpus
 
-    findings = examine()
+    findings = [*examine(), *examine_cuda_versions(gpus()), *examine_other_tools()]
     asked = examine_engine(engine) if engine else []
     tested = self_test() if run_test else []
     runnable = all(f.fine for f in asked if f.needed)

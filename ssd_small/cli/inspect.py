@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..errors import MissingRequirement
 from .options import FILE, counted, json_option, print_json, print_table, say
 
 
@@ -95,6 +96,21 @@ def _build_lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "engine", f"{found['engine']['bytes']:,} bytes, sha256 {found['engine']['sha256']}"
     if found["plugin"]:
         yield "plugin", f"version {found['plugin']['version']}"
+        if found["target"] == "tensorrt":
+            yield from _lines_for_tools()
+
+
+def _lines_for_tools() -> Iterator[tuple[str, str]]:
+    """How other tools load the plugin that this engine needs, if it is installed here."""
+    from ..runtimes.plugin_library import find_plugin
+    from ..runtimes.plugin_tools import lines_for_tools
+
+    try:
+        plugin = find_plugin()
+    except MissingRequirement:
+        return
+    for tool, line in lines_for_tools(plugin).items():
+        yield f"plugin in {tool}", line
 
 
 def _shortened(names: list[str]) -> str:

@@ -14,6 +14,7 @@ from ..errors import MissingRequirement
 from ..requirements import require
 from ..runtimes.gpu import gpus
 from ..runtimes.tensorrt_module import MODULES
+from .cuda_versions import CUDA_PACKAGE, PLUGIN, examine_cuda_versions
 from .environment import Finding, package_finding, plugin_finding
 
 
@@ -71,6 +72,9 @@ def _on_gpu(path: Path, sidecar: Sidecar, has_package: bool) -> list[Finding]:
     if sidecar.description.has_decode_nms:
         plugin = plugin_finding([module])
         findings.append(Finding("plugin", plugin.fine, plugin.state, plugin.remedy, needed=True))
+    parts = [sidecar.target, CUDA_PACKAGE]
+    parts += [PLUGIN] if sidecar.description.has_decode_nms else []
+    findings += examine_cuda_versions(found, parts, needed=True)
     if has_package and all(f.fine for f in findings):
         line = _build_line(sidecar, found.devices[0].capability)
         findings.append(_validity(module, path, line))
@@ -126,9 +130,12 @@ def _build_line(sidecar: Sidecar, here: str = "") -> str:
 
 def _validity(module: str, path: Path, line: str) -> Finding:
     """What TensorRT-RTX says of the plan before it is loaded (not executed without a GPU)."""
-    from ..runtimes.tensorrt_module import invalidity, logger
+    from ..runtimes.tensorrt_module import create_runtime, invalidity, logger
 
     trt = importlib.import_module(module)
-    fault = invalidity(trt, trt.Runtime(logger(trt)), path.read_bytes())
+    try:
+        fault = invalidity(trt, create_runtime(trt, logger(trt)), path.read_bytes())
+    except MissingRequirement as error:
+        fault, line = error.command_line, error.command_line.rpartition("; ")[2]
     state, remedy = (fault, line) if fault else ("no objection", "")
     return Finding("engine pre-check", not fault, state, remedy, needed=True)

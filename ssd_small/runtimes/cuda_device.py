@@ -10,7 +10,7 @@ import ctypes
 import importlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,7 +42,13 @@ class CudaDevice(Protocol):
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Make the GPU that of the calling thread for the length of the block."""
+        """Make the GPU that of the calling thread for the length of the block.
+
+        Afterwards the thread has the one it had before.
+
+        Raises:
+            GpuError: the GPU cannot be used any more.
+        """
         yield
 
     def allocate(self, size: int) -> int:
@@ -131,12 +137,20 @@ class _PythonCuda:
         self._cuda, self._index = runtime, index
         self.name = f"cuda-python, GPU {index}"
         # once here, so that a GPU that cannot be used is told at opening
-        self._call("cudaSetDevice", index)
+        with self.active():
+            pass
 
     @contextmanager
     def active(self) -> Iterator[None]:
+        callers = int(self._call("cudaGetDevice"))
         self._call("cudaSetDevice", self._index)
-        yield
+        try:
+            yield
+        finally:
+            if callers != self._index:
+                # a GPU lost meanwhile has told so already
+                with suppress(GpuError):
+                    self._call("cudaSetDevice", callers)
 
     def allocate(self, size: int) -> int:
         return int(self._call("cudaMalloc", size))
@@ -210,11 +224,14 @@ class _PyCuda:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        self._context.push()
+        with self._errors("push"):
+            self._context.push()
         try:
             yield
         finally:
-            self._context.pop()
+            # a GPU lost meanwhile has told so already
+            with suppress(self._cuda.Error):
+                self._context.pop()
 
     def allocate(self, size: int) -> int:
         with self._errors("mem_alloc"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -38,6 +39,18 @@ def find_plugin() -> Path:
             f"ssd-small with nvcc present, or set {ENVIRONMENT}=PATH to one built elsewhere"
         )
     return path
+
+
+def cuda_of_plugin(path: Path) -> str | None:
+    """The CUDA, such as ``"13.0"``, whose runtime a plugin library brings.
+
+    None where it does not say: it is of an earlier release, or cannot be loaded.
+    """
+    try:
+        version = int(ctypes.CDLL(str(path)).ssd_small_plugin_cuda_version())
+    except (OSError, AttributeError):
+        return None
+    return f"{version // 1000}.{version % 1000 // 10}" if version else None
 
 
 def load_plugin(trt: Any, path: Path | None = None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from .device_memory import DeviceMemory, Tensor
 from .tensorrt_engine import load_engine
 from .tensorrt_module import MODULES, context_settings, logger
 
+#: bytes that an address of a tensor is a multiple of (``IExecutionContext::setTensorAddress``)
+ALIGNMENT = 256
+
 
 @dataclass(eq=False)
 class _Lane:
@@ -29,6 +32,8 @@ class _Lane:
 
     context: Any
     graph: int | None = None
+    #: a capture of it failed: executed without a graph from then on
+    plain: bool = False
 
 
 class TensorRtRuntime(BatchingRuntime):
@@ -39,7 +44,7 @@ class TensorRtRuntime(BatchingRuntime):
     Args:
         path, sidecar: the engine.
         cuda_graph: after the first batch of each size, replay a captured CUDA graph (with
-            cuda-python; pycuda has none).
+            cuda-python; pycuda has none). A size whose capture fails runs without.
         device: the GPU; None for the first.
         content: of the engine, where it was read with its sidecar.
 
@@ -122,8 +127,7 @@ class TensorRtRuntime(BatchingRuntime):
             else:
                 self._execute(lane.context, number)
                 self._device.synchronize(self._stream)
-                if self.cuda_graph:
-                    self._capture(lane, number)
+                self._capture(lane, number)
             arrays = [self._tensors[name].array[:number] for name in self._outputs]
             if self.description.has_decode_nms:
                 return detections_from_padded(*arrays)
@@ -138,11 +142,13 @@ class TensorRtRuntime(BatchingRuntime):
         Args:
             batch: number of images, within the engine's range.
             addresses: device pointer by tensor name (``images`` and all outputs), such as
-                ``tensor.data_ptr()`` of contiguous torch tensors of the engine's types.
+                ``tensor.data_ptr()`` of contiguous torch tensors of the engine's types. Each is a
+                multiple of 256 bytes, which ``IExecutionContext::setTensorAddress`` asks for; a
+                picture inside a batch seldom is.
             stream: stream handle, such as ``torch.cuda.current_stream().cuda_stream``.
 
         Raises:
-            UsageError: a tensor is missing or unknown, or the batch is out of range.
+            UsageError: a tensor is missing, unknown or not aligned, or the batch is out of range.
             GpuError: TensorRT refused.
         """
         expected = {INPUT, *self._outputs}
@@ -151,6 +157,12 @@ class TensorRtRuntime(BatchingRuntime):
                 f"enqueue: batch {batch} with tensors {', '.join(sorted(addresses))}; expected "
                 f"{self.min_batch} to {self.max_batch} with {', '.join(sorted(expected))}"
             )
+        for name, address in addresses.items():
+            if address % ALIGNMENT:
+                raise UsageError(
+                    f"enqueue: {name} lies at {address:#x}; expected a multiple of {ALIGNMENT} "
+                    "bytes, as TensorRT reads it: copy it to memory of its own (tensor.clone())"
+                )
         with self._lock, self._device.active():
             self._check_open()
             if self._external is None:
@@ -164,8 +176,7 @@ class TensorRtRuntime(BatchingRuntime):
         self._bind(lane.context, number, {n: t.device for n, t in self._tensors.items()})
         self._execute(lane.context, number)
         self._device.synchronize(self._stream)
-        if self.cuda_graph:
-            self._capture(lane, number)
+        self._capture(lane, number)
         return lane
 
     def _new_context(self) -> Any:
@@ -184,7 +195,11 @@ class TensorRtRuntime(BatchingRuntime):
         fine = context.set_input_shape(INPUT, shape)
         for name, address in addresses.items():
             fine = fine and context.set_tensor_address(name, address)
-        if not fine or context.infer_shapes():
+        try:
+            fine = fine and not context.infer_shapes()
+        except RuntimeError:  # the bindings' word for an error, not for a missing shape
+            fine = False
+        if not fine:
             raise GpuError(f"TensorRT refused a batch of {number}{self._log.last()}")
 
     def _execute(self, context: Any, number: int) -> None:
@@ -205,41 +220,64 @@ class TensorRtRuntime(BatchingRuntime):
             )
 
     def _capture(self, lane: _Lane, number: int) -> None:
-        """Capture what :meth:`_execute` enqueues; without a graph if that cannot be done."""
+        """Capture what :meth:`_execute` enqueues; without a graph if that cannot be done.
+
+        Raises:
+            GpuError: the GPU does not answer after a capture that failed.
+        """
+        if lane.plain or not self.cuda_graph:
+            return
         assert self._stream is not None
         # TensorRT-RTX may still be compiling for this shape: the next batch tries again
         ready = getattr(lane.context, "is_stream_capturable", None)
         if ready is not None and not ready(self._stream):
             return
+        try:
+            lane.graph = self._captured(lane.context, number)
+        except GpuError:
+            # what is to be captured has just been executed: the batch is done, and the next goes
+            # the same way. A device that is lost says so here.
+            lane.plain = True
+            self._log.last()
+            self._device.synchronize(self._stream)
+
+    def _captured(self, context: Any, number: int) -> int:
+        assert self._stream is not None
         self._device.begin_capture(self._stream)
         try:
-            self._execute(lane.context, number)
+            self._execute(context, number)
         except BaseException:
             # a capture that is left open would swallow everything that follows
             with suppress(GpuError):
                 self._device.destroy_graph(self._device.end_capture(self._stream))
             raise
-        lane.graph = self._device.end_capture(self._stream)
+        return self._device.end_capture(self._stream)
 
     def close(self) -> None:
         """Free the engine; calling twice is harmless, and so is a GPU that is gone."""
         if self._closed:
             return
         self._closed = True
-        with suppress(GpuError), self._device.active():
-            if self._stream is not None:
+        with ExitStack() as stack:
+            # where this fails, what follows is in vain but for the objects of this process
+            with suppress(GpuError):
+                stack.enter_context(self._device.active())
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Contexts before the engine, the engine before its memory and plugin."""
+        if self._stream is not None:
+            with suppress(GpuError):
+                self._device.synchronize(self._stream)
+        for lane in self._lanes.values():
+            if lane.graph is not None:
                 with suppress(GpuError):
-                    self._device.synchronize(self._stream)
-            for lane in self._lanes.values():
-                if lane.graph is not None:
-                    with suppress(GpuError):
-                        self._device.destroy_graph(lane.graph)
-            # contexts before the engine, the engine before its memory and plugin
-            self._lanes.clear()
-            self._external = None
-            self._context_settings = self._engine = self._runtime = None
-            self._tensors.clear()
-            self._memory.free()
-            if self._stream is not None:
-                with suppress(GpuError):
-                    self._device.destroy_stream(self._stream)
+                    self._device.destroy_graph(lane.graph)
+        self._lanes.clear()
+        self._external = None
+        self._context_settings = self._engine = self._runtime = None
+        self._tensors.clear()
+        self._memory.free()
+        if self._stream is not None:
+            with suppress(GpuError):
+                self._device.destroy_stream(self._stream)

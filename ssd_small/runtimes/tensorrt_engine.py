@@ -10,7 +10,7 @@ from ..artefacts.tensors import INPUT, output_names
 from ..errors import BadFile, MissingRequirement
 from ..files import read_bytes
 from .plugin_library import load_plugin
-from .tensorrt_module import invalidity
+from .tensorrt_module import create_runtime, invalidity
 
 
 def load_engine(
@@ -30,7 +30,7 @@ def load_engine(
     """
     if sidecar.description.has_decode_nms:
         load_plugin(trt)
-    runtime = trt.Runtime(log)
+    runtime = create_runtime(trt, log)
     if content is None:
         content = read_bytes(path, "an engine written by 'ssd-small build-engine'")
     fault = invalidity(trt, runtime, content)

@@ -2,11 +2,81 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
 from collections import deque
+from importlib import metadata
 from typing import Any
+
+from ..errors import MissingRequirement
+from .gpu import gpus
 
 #: importable module of each flavour
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+
+
+def create_runtime(trt: Any, log: Any) -> Any:
+    """The vendor's ``Runtime``, which loads engines.
+
+    Where CUDA cannot start, TensorRT 10.15 to 11.4 log an error and return an object that ends
+    the process when it is used and when it is freed. Such an object is never freed here.
+
+    Args:
+        trt: the module ``tensorrt`` or ``tensorrt_rtx``.
+        log: its :func:`logger`.
+
+    Raises:
+        MissingRequirement: TensorRT cannot run here.
+    """
+    if fault := cuda_mismatch(trt):
+        raise MissingRequirement(fault)
+    log.errors.clear()
+    try:
+        runtime = trt.Runtime(log)
+    except Exception as error:  # pybind11 raises its own TypeError for a null pointer
+        raise _not_started(trt, log, str(error)) from error
+    if log.errors:
+        # one reference more than Python knows of: also when the interpreter ends
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
+        raise _not_started(trt, log)
+    return runtime
+
+
+def _not_started(trt: Any, log: Any, reason: str = "") -> MissingRequirement:
+    """By the first error that was logged: those after it follow from it."""
+    line = " ".join((log.errors[0] if log.errors else reason).split())
+    log.errors.clear()
+    return MissingRequirement(
+        f"{trt.__name__} {trt.__version__} cannot start here ({line}); see 'ssd-small doctor'"
+    )
+
+
+def cuda_mismatch(trt: Any) -> str:
+    """Why the driver cannot run what the package of ``trt`` was built with; empty if it can.
+
+    A driver runs what was built with a CUDA of its major version or of an earlier one. Empty also
+    where the driver or the package does not say.
+    """
+    package, driver = cuda_major_of_package(trt.__name__), gpus().driver
+    if package is None or driver is None or package <= int(driver.partition(".")[0]):
+        return ""
+    name = trt.__name__.replace("_", "-")
+    return (
+        f"{name} {trt.__version__} is built with CUDA {package}, and the driver is for CUDA "
+        f"{driver}: install a driver for CUDA {package}, or run: pip install "
+        f"{name}-cu{driver.partition('.')[0]}"
+    )
+
+
+def cuda_major_of_package(module: str) -> int | None:
+    """The major version of CUDA in the name of the package that brings a module, if there is one.
+
+    Those of NVIDIA are called so (``tensorrt_cu13``); the module may come in one that asks for it.
+    """
+    names = list(metadata.packages_distributions().get(module, ()))
+    names += [need for name in names for need in metadata.requires(name) or ()]
+    found = [match[1] for name in names if (match := re.search(r"[-_]cu(\d+)(?!\d)", name))]
+    return int(found[0]) if found else None
 
 
 def invalidity(trt: Any, runtime: Any, content: bytes) -> str:

@@ -42,7 +42,7 @@ OK = cudaError_t.cudaSuccess
 
 
 class Cuda:
-    """One device. ``calls`` lists the functions called, in order."""
+    """``devices`` devices, one of which is used. ``calls`` lists the functions called, in order."""
 
     cudaError_t = cudaError_t
     cudaMemcpyKind = cudaMemcpyKind
@@ -51,6 +51,9 @@ class Cuda:
 
     def __init__(self, memory: int = 1 << 40) -> None:
         self.calls: list[str] = []
+        self.devices = 1
+        #: the device of each thread that has chosen one
+        self.current: dict[int, int] = {}
         self.memory = memory
         self.lost = False
         self.device: dict[int, Any] = {}
@@ -91,9 +94,15 @@ class Cuda:
             return cudaError_t.cudaErrorStreamCaptureUnsupported
         return OK
 
+    def cudaGetDevice(self) -> tuple[Any, ...]:
+        return OK, self.current.get(get_ident(), 0)
+
     def cudaSetDevice(self, device: int) -> tuple[Any, ...]:
         self.calls.append("cudaSetDevice")
-        return (OK if device == 0 else cudaError_t.cudaErrorInvalidValue,)
+        if not 0 <= device < self.devices:
+            return (cudaError_t.cudaErrorInvalidValue,)
+        self.current[get_ident()] = device
+        return (OK,)
 
     def cudaGetErrorString(self, error: cudaError_t) -> tuple[Any, ...]:
         return (OK, cudaError_t(error).name.encode())
@@ -110,7 +119,9 @@ class Cuda:
             return status, None
         if name == "cudaMalloc" and sum(map(len, self.device.values())) + size > self.memory:
             return cudaError_t.cudaErrorMemoryAllocation, None
-        block = (ctypes.c_uint8 * size)(*b"")
+        # as aligned as CUDA's
+        whole = (ctypes.c_uint8 * (size + 256))()
+        block = (ctypes.c_uint8 * size).from_buffer(whole, -ctypes.addressof(whole) % 256)
         ctypes.memset(block, 0xAB, size)
         where[ctypes.addressof(block)] = block
         return OK, ctypes.addressof(block)

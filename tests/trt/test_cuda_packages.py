@@ -1,7 +1,7 @@
 """Which CUDA package a runner takes, and pycuda's calls on a stand-in; no GPU, not executed here.
 
 pycuda is not installed where these tests run: that its own functions are called so is read from
-its documentation, not proven.
+its sources (test_pycuda_sources.py), not executed.
 """
 
 from __future__ import annotations
@@ -12,22 +12,34 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuda_double import Cuda
 
 from ssd_small.errors import MissingRequirement, UsageError
 from ssd_small.runtimes import cuda_device
-from ssd_small.runtimes.cuda_device import GpuError, OutOfGpuMemory, _PyCuda, open_device
+from ssd_small.runtimes.cuda_device import (
+    GpuError,
+    OutOfGpuMemory,
+    _PyCuda,
+    _PythonCuda,
+    open_device,
+)
 from ssd_small.runtimes.gpu import Gpu, Gpus
 
 
 class _Context:
-    def __init__(self, calls: list[str]) -> None:
-        self._calls = calls
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
 
     def push(self) -> None:
-        self._calls.append("push")
+        self._called("push", "cuCtxPushCurrent")
 
     def pop(self) -> None:
-        self._calls.append("pop")
+        self._called("pop", "cuCtxPopCurrent")
+
+    def _called(self, name: str, function: str) -> None:
+        self._driver.calls.append(name)
+        if self._driver.lost:
+            raise self._driver.Error(f"{function} failed: device lost")
 
 
 class _Memory:
@@ -69,7 +81,7 @@ class Driver(types.SimpleNamespace):
 
     def Device(self, index: int) -> Any:  # noqa: N802
         assert index == 0
-        return types.SimpleNamespace(retain_primary_context=lambda: _Context(self.calls))
+        return types.SimpleNamespace(retain_primary_context=lambda: _Context(self))
 
     def Stream(self, flags: int) -> Any:  # noqa: N802
         assert flags == 1  # CU_STREAM_NON_BLOCKING
@@ -139,6 +151,29 @@ def test_pycuda_s_errors_are_ours() -> None:
             call(stream)
 
 
+def test_pycuda_s_context_of_a_lost_gpu_is_our_error_too() -> None:
+    driver = Driver()
+    device = _PyCuda(driver)
+    with device.active():
+        driver.lost = True  # what is underway says so itself, and not the end of the block
+    with pytest.raises(GpuError, match="push failed: cuCtxPushCurrent failed"), device.active():
+        pytest.fail("not to be reached")
+
+
+def test_the_device_of_the_calling_thread_is_put_back() -> None:
+    cuda = Cuda()
+    cuda.devices = 3
+    cuda.cudaSetDevice(2)
+    device = _PythonCuda(cuda, 1)
+    assert cuda.cudaGetDevice()[1] == 2
+    with device.active():
+        assert cuda.cudaGetDevice()[1] == 1
+    assert cuda.cudaGetDevice()[1] == 2
+    with pytest.raises(GpuError), device.active():
+        device.free(1)
+    assert cuda.cudaGetDevice()[1] == 2
+
+
 @pytest.fixture
 def packages(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Function: which of the two packages are installed, on a machine with one GPU."""
@@ -153,6 +188,7 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> Any:
         runtime = sys.modules["cuda.bindings.runtime"]
         if runtime is not None:
             runtime.cudaError_t = types.SimpleNamespace(cudaSuccess=0)  # type: ignore[attr-defined]
+            runtime.cudaGetDevice = lambda: (0, 0)  # type: ignore[attr-defined]
             runtime.cudaSetDevice = lambda index: (0,)  # type: ignore[attr-defined]
 
     return install

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("torch")
 
-from cuda_double import Cuda
-from runner_stage import Stage
-from tensorrt_double import TensorRt
+from cuda_double import Cuda, cudaError_t
+from runner_stage import Stage, outputs_of, reference
+from tensorrt_double import Context, TensorRt
 
 from ssd_small.artefacts.build_options import BuildOptions
 from ssd_small.bench.synthetic import picture_input
 from ssd_small.errors import BadFile, MissingRequirement, UsageError
-from ssd_small.runtimes import cuda_device
+from ssd_small.runtimes import cuda_device, tensorrt_module
 from ssd_small.runtimes.cuda_device import GpuError, OutOfGpuMemory, _PythonCuda
+from ssd_small.runtimes.gpu import Gpus
 from ssd_small.runtimes.tensorrt import TensorRtRuntime
 
 
@@ -103,21 +107,150 @@ def test_a_refused_execution_gives_the_reason_in_one_line(
     assert cuda.live() == 0
 
 
-def test_a_failure_while_capturing_ends_the_capture(
-    open_it: Callable[..., TensorRtRuntime], double: TensorRt, cuda: Cuda
+@pytest.mark.parametrize("where", ["begin", "execute", "end", "instantiate"])
+def test_where_a_capture_fails_it_runs_without_a_graph(
+    where: str,
+    stage: Stage,
+    open_it: Callable[..., TensorRtRuntime],
+    double: TensorRt,
+    cuda: Cuda,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = (cudaError_t.cudaErrorStreamCaptureInvalidated, None)
+    begin, end = cuda.cudaStreamBeginCapture, cuda.cudaStreamEndCapture
+
+    def begins(*arguments: Any) -> Any:
+        double.fail_execution = where == "execute"
+        return refused if where == "begin" else begin(*arguments)
+
+    def ends(*arguments: Any) -> Any:
+        double.fail_execution = False
+        found = end(*arguments)
+        if where != "end":
+            return found
+        cuda.graphs.pop(found[1])
+        return refused
+
+    monkeypatch.setattr(cuda, "cudaStreamBeginCapture", begins)
+    monkeypatch.setattr(cuda, "cudaStreamEndCapture", ends)
+    if where == "instantiate":
+        monkeypatch.setattr(cuda, "cudaGraphInstantiate", lambda *arguments: refused)
+    images = picture_input(1, 300, 300)
+    with open_it() as runner:
+        for _ in range(3):
+            for found, told in zip(
+                outputs_of(runner.infer(images)), reference(stage, images), strict=True
+            ):
+                np.testing.assert_array_equal(found, told)
+        assert not cuda.captures
+        assert "cudaGraphLaunch" not in cuda.calls
+        # refused once, the capture is not tried for every batch
+        assert double.executions == 3 + (where != "begin")
+    assert cuda.live() == 0
+
+
+def test_a_device_lost_while_capturing_is_said(
+    open_it: Callable[..., TensorRtRuntime], cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*arguments: Any) -> Any:
+        cuda.lost = True
+        return (cudaError_t.cudaErrorDeviceUnavailable,)
+
+    monkeypatch.setattr(cuda, "cudaStreamBeginCapture", lost)
+    with open_it() as runner, pytest.raises(GpuError, match="cudaErrorDeviceUnavailable"):
+        runner.infer(picture_input(1, 300, 300))
+
+
+def test_a_shape_that_the_bindings_raise_for_is_our_error(
+    open_it: Callable[..., TensorRtRuntime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(self: Context) -> list[str]:
+        raise RuntimeError("inferShapes failed")
+
+    monkeypatch.setattr(Context, "infer_shapes", raises)
+    with open_it() as runner, pytest.raises(GpuError, match="TensorRT refused a batch of 1"):
+        runner.infer(picture_input(1, 300, 300))
+
+
+def test_an_address_inside_a_batch_is_refused(
+    open_it: Callable[..., TensorRtRuntime], double: TensorRt
 ) -> None:
     with open_it() as runner:
-        begin = cuda.cudaStreamBeginCapture
+        addresses = {name: tensor.device for name, tensor in runner._tensors.items()}
+        aligned = dict.fromkeys(addresses, 1 << 20)
+        # the second of two pictures of 3 x 300 x 300 floats
+        second = aligned | {"images": (1 << 20) + 1_080_000}
+        before = double.executions
+        with pytest.raises(
+            UsageError, match=r"images lies at 0x207ac0; expected a multiple of 256"
+        ):
+            runner.enqueue(1, second, 0)
+        assert double.executions == before
 
-        def fail_from_here(*arguments: object) -> object:
-            double.fail_execution = True
-            return begin(*arguments)  # type: ignore[arg-type]
 
-        cuda.cudaStreamBeginCapture = fail_from_here  # type: ignore[method-assign, assignment]
-        with pytest.raises(GpuError):
-            runner.infer(picture_input(1, 300, 300))
-        assert not cuda.captures
-    assert cuda.live() == 0
+def test_a_runtime_that_logs_an_error_is_neither_used_nor_freed(
+    stage: Stage, double: TensorRt, cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed = []
+
+    class Runtime(double.Runtime):  # type: ignore[name-defined, misc]
+        def __init__(self, logger: Any) -> None:
+            logger.log(double.ILogger.ERROR, "CUDA initialization failure with error: 35\nmore")
+            logger.log(double.ILogger.ERROR, "what follows from it")
+
+        def __getattribute__(self, name: str) -> Any:
+            raise AssertionError(f"{name} of it was used")
+
+        def __del__(self) -> None:
+            freed.append(1)
+
+    monkeypatch.setattr(double, "Runtime", Runtime)
+    with pytest.raises(MissingRequirement) as it:
+        TensorRtRuntime(stage.path, stage.sidecar, device=_PythonCuda(cuda))
+    assert str(it.value) == (
+        "tensorrt_double 1.7.1.116 cannot start here (CUDA initialization failure with error: 35 "
+        "more); see 'ssd-small doctor'"
+    )
+    del it
+    gc.collect()
+    assert not freed
+
+
+def test_a_runtime_that_the_bindings_refuse_is_our_error(
+    stage: Stage, double: TensorRt, cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(logger: Any) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(double, "Runtime", refuses)
+    with pytest.raises(MissingRequirement, match=r"cannot start here \(pybind11::init"):
+        TensorRtRuntime(stage.path, stage.sidecar, device=_PythonCuda(cuda))
+
+
+@pytest.mark.parametrize(
+    ("package", "driver", "fits"), [(13, "12.4", False), (12, "13.0", True), (None, "12.4", True)]
+)
+def test_a_package_of_a_newer_cuda_than_the_driver_s_is_not_tried(
+    package: int | None,
+    driver: str,
+    fits: bool,
+    stage: Stage,
+    double: TensorRt,
+    cuda: Cuda,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tensorrt_module, "cuda_major_of_package", lambda module: package)
+    monkeypatch.setattr(tensorrt_module, "gpus", lambda: Gpus((), driver))
+    if fits:
+        TensorRtRuntime(stage.path, stage.sidecar, device=_PythonCuda(cuda)).close()
+        return
+    monkeypatch.setattr(double, "Runtime", None)
+    with pytest.raises(MissingRequirement) as it:
+        TensorRtRuntime(stage.path, stage.sidecar, device=_PythonCuda(cuda))
+    assert str(it.value) == (
+        "tensorrt-double 1.7.1.116 is built with CUDA 13, and the driver is for CUDA 12.4: install "
+        "a driver for CUDA 13, or run: pip install tensorrt-double-cu12"
+    )
 
 
 def test_a_lost_device_is_one_line_and_closing_still_works(

@@ -10,16 +10,18 @@ import types
 from pathlib import Path
 from typing import Any
 
+import plugin_libraries
 import pytest
 from sidecars import sidecar_for
 
 from ssd_small.artefacts.build_options import BuildOptions
 from ssd_small.artefacts.description import description_from_spec
 from ssd_small.artefacts.sidecar import Sidecar
-from ssd_small.doctor import engine
+from ssd_small.doctor import cuda_versions, engine
 from ssd_small.doctor import environment as doctor
 from ssd_small.models.registry import get_spec
 from ssd_small.runtimes.gpu import Gpu, Gpus
+from ssd_small.runtimes.plugin_library import cuda_of_plugin
 
 GPU = Gpu(0, "NVIDIA A10", "8.6", 24 << 30)
 
@@ -97,6 +99,46 @@ def test_another_release_than_the_engine_s_needs_a_new_build(machine: dict[str, 
     assert missing() == {"tensorrt": "pip install tensorrt"}
 
 
+def test_what_is_built_for_a_newer_driver_is_named_with_the_line_to_type(
+    machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "p.so").touch()
+    monkeypatch.setenv("SSD_SMALL_PLUGIN", str(tmp_path / "p.so"))
+    majors = {"tensorrt": None, "tensorrt_rtx": 13}
+    monkeypatch.setattr(cuda_versions, "cuda_major_of_package", lambda module: majors[module])
+    monkeypatch.setattr(cuda_versions, "cuda_of_plugin", lambda path: "13.0")
+    monkeypatch.setattr(cuda_versions.metadata, "version", lambda name: "13.5.0")
+    newer = "built with CUDA 13, and the driver is for CUDA 12.4"
+    found = list(cuda_versions.examine_cuda_versions(Gpus((GPU,), "12.4")))
+    assert {f.subject: (f.fine, f.state) for f in found} == {
+        "CUDA of tensorrt-rtx": (False, newer),
+        "CUDA of cuda-bindings": (False, newer),
+        "CUDA of TensorRT plugin": (False, newer),
+    }
+    assert [f.remedy for f in found] == [
+        "install a driver for CUDA 13, or: pip install tensorrt-rtx-cu12",
+        "install a driver for CUDA 13, or: pip install 'cuda-bindings==12.*'",
+        "install a driver for CUDA 13, or: CUDACXX=<nvcc of CUDA 12> pip install --force-reinstall "
+        "--no-deps .",
+    ]
+    assert not list(cuda_versions.examine_cuda_versions(Gpus((GPU,), "13.0")))
+    assert not list(cuda_versions.examine_cuda_versions(Gpus(fault="no driver")))
+    # also of an engine, before anything of it is loaded
+    machine["gpus"] = Gpus((GPU,), "12.4")
+    machine["sidecar"] = sidecar(compute_capabilities=("8.6",))
+    machine["fault"] = "not to be asked"
+    assert set(missing()) == {f.subject for f in found}
+
+
+def test_the_plugin_says_which_cuda_it_brings(tmp_path: Path) -> None:
+    (tmp_path / "p.so").write_bytes(b"no library")
+    assert cuda_of_plugin(tmp_path / "p.so") is None
+    assert cuda_of_plugin(plugin_libraries.host_library_path()) is None
+    cuda = cuda_of_plugin(plugin_libraries.cuda_library_path())
+    assert cuda is not None
+    assert int(cuda.partition(".")[0]) >= 12
+
+
 @pytest.mark.parametrize("driver", [None, "13.0"])
 def test_every_no_about_the_driver_says_what_to_type(driver: str | None) -> None:
     (finding,) = doctor._gpu_findings(Gpus(driver=driver, fault="CUDA error 999"))
@@ -109,7 +151,7 @@ def test_a_plugin_that_is_named_but_absent_can_be_taken_back(
 ) -> None:
     monkeypatch.setenv("SSD_SMALL_PLUGIN", str(tmp_path / "absent.so"))
     finding = doctor.plugin_finding()
-    assert "does not exist" in finding.state
+    assert "which is not there" in finding.state
     assert (finding.fine, finding.remedy) == (False, "unset SSD_SMALL_PLUGIN")
 
 

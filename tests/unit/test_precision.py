@@ -26,7 +26,7 @@ from ssd_small.artefacts.build_options import MOST_BATCH, BuildOptions
 from ssd_small.artefacts.build_record import FlippedDetections, Receipt
 from ssd_small.artefacts.description import description_from_spec
 from ssd_small.bench.synthetic import detector_heads
-from ssd_small.errors import CheckFailed, UsageError
+from ssd_small.errors import CheckFailed, Note, UsageError
 from ssd_small.evaluation.limits import HEAD_LIMITS
 from ssd_small.models.registry import get_spec
 from ssd_small.pictures.preprocessing import Preprocessing
@@ -216,9 +216,10 @@ def test_a_plan_is_counted_apart_from_its_network() -> None:
     network_receipt = Receipt({"HALF": 9, "FLOAT": 1}, 0.9, 10)
     check_receipt("fp16", network_receipt)
     check_receipt("fp16", replace(network_receipt, plan_tensors={"FLOAT": 9, "HALF": 1}))
-    with pytest.raises(CheckFailed, match="no tensor of the plan is Half; nothing was written"):
+    # what is no documented format is told, and refuses nothing
+    with pytest.warns(Note, match="no tensor of the plan is Half, as far as the text"):
         check_receipt("fp16", replace(network_receipt, plan_tensors={"FLOAT": 9, "HALF": 0}))
-    with pytest.raises(CheckFailed, match="10% of the tensors of the plan are Half"):
+    with pytest.warns(Note, match="10% of the tensors of the plan are Half"):
         check_receipt("fp32", Receipt({}, 0.0, 10, {"FLOAT": 9, "HALF": 1}))
 
 
