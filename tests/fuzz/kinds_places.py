@@ -142,4 +142,4 @@ def _output(rng: random.Random, place: Place) -> tuple[str, str]:
             ),
         ]
     )
-    return where, f"{where!r:.60}, refused" if where.startswith(("/", "in")) else f"{where!r:.60}"
+    return where, f"{where!r:.60}"
