@@ -324,7 +324,10 @@ def damaged_input() -> str:
     rows.append(["all", *(sum(kind[name] for kind in report["kinds"]) for name in names)])
     headers = "kind|tried|exit 0|exit 1|exit 2|exit 3|exit 4|failed"
     distinct = sum(kind["distinct"] for kind in report["kinds"])
-    said = f"Seed {report['seed']}, {distinct} of them distinct, {report['seconds']:.0f} s."
+    said = (
+        f"Seed {report['seed']}, {distinct} different commands and changes, "
+        f"{report['seconds']:.0f} s."
+    )
     return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], 1)}"
 
 

@@ -22,6 +22,7 @@ from ..errors import BadFile, UsageError, quoted
 from ..files import read_bytes
 from ..models.checkpoint import save_tensors
 from ..models.declared_sizes import MOST_BYTES, check_checkpoint
+from ..models.weight_values import check_types
 from .initialise import substrings_from_scope
 from .optimizers import load_optimizer_state
 from .recipe import recipe_differences
@@ -184,10 +185,13 @@ def load_state(
             "same data and nothing that differs, or choose another --output"
         )
     try:
+        # torch would cast what is no weight, with a remark on standard error
+        check_types(learner.net.state_dict(), content["net"], path)
         learner.net.load_state_dict(content["net"])
         load_optimizer_state(learner.optimizer, learner.recipe, content["optimizer"])
         learner.scaler.load_state_dict(content["scaler"])
         if learner.ema is not None:
+            check_types(learner.ema.state_dict(), content["ema"], path)
             learner.ema.load_state_dict(content["ema"])
         position = Position(**{one.name: content["position"][one.name] for one in fields(Position)})
         _check_position(position)

@@ -104,7 +104,7 @@ def test_a_damaged_resume_file_is_refused(
     assert not faults, f"{len(faults)}:\n" + "\n".join(faults[:40])
 
 
-@pytest.mark.parametrize("kind", ["inf", "sparse"])
+@pytest.mark.parametrize("kind", ["inf", "sparse", "complex", "no state"])
 def test_a_resume_file_of_other_values_is_refused(
     kind: str, call: Callable[..., Outcome], tmp_path: Path
 ) -> None:
@@ -114,6 +114,11 @@ def test_a_resume_file_of_other_values_is_refused(
     content = torch.load(run / "resume.pth", weights_only=True)
     if kind == "inf":
         content["position"]["seconds"] = float("inf")
+    elif kind == "complex":
+        counter = "base.0.conv.1.num_batches_tracked"
+        content["net"][counter] = content["net"][counter].to(torch.complex64)
+    elif kind == "no state":
+        content["optimizer"]["state"][0] = 0
     else:
         state = next(iter(content["optimizer"]["state"].values()))
         state["momentum_buffer"] = state["momentum_buffer"].to_sparse()

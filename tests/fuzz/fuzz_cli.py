@@ -23,10 +23,12 @@ from pathlib import Path
 from fuzz_case import Case, Generator
 from fuzz_judge import faults
 from fuzz_process import Ended, Running, load_libraries, start, start_next, wait_any
+from kinds_commands import environment, option_values, undamaged
+from kinds_configs import config
 from kinds_data import coco, csv, labels, results, sets, voc, yolo
 from kinds_engines import description, engine, onnx_file, sidecar
 from kinds_pictures import picture
-from kinds_places import config, environment, names, option_values, outputs, undamaged
+from kinds_places import names, outputs
 from kinds_weights import checkpoint, run, safetensors
 
 #: kind -> what makes one, and its share of the inputs

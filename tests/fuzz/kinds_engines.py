@@ -128,7 +128,7 @@ def _onnx_bytes(rng: random.Random) -> tuple[bytes, str]:
         return damaged_bytes(rng, good.read_bytes(), head=300)
     model = onnx.load(good)
     words = [rng.choice((_tensor, _node, _frame, _frame))(rng, model)]
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 and model.graph.initializer:
         words.append(rng.choice((_tensor, _node, _frame))(rng, model))
     return model.SerializeToString(), "; ".join(words)
 

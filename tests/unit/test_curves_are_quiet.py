@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 DRAW = """
 from pathlib import Path
 from ssd_small.training.history import History, draw_curves
-draw_curves(History(), Path("curves.png"), "a run")
+draw_curves(History(Path("history.csv")), Path("curves.png"), "a run")
 """
 
 
