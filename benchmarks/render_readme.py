@@ -10,6 +10,7 @@ import json
 import re
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -330,6 +331,20 @@ def damaged_input() -> str:
     return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], 1)}"
 
 
+def kill_table() -> str:
+    """`make kill-table`."""
+    report = result("kill_table")
+    names = ("half_written", "inputs_changed", "processes_left", "left_behind", "wrong_exit")
+    commands = report["commands"]
+    rows = [[f"`{one['command']}`", one["kills"], *(one[n] for n in names)] for one in commands]
+    rows.append(["all", *(sum(one[n] for one in commands) for n in ("kills", *names))])
+    signals: Counter[str] = sum((Counter(one["signals"]) for one in commands), Counter())
+    told = ", ".join(f"{count} {name}" for name, count in signals.most_common())
+    headers = "command|kills|half-written|inputs changed|processes left|left behind|wrong exit"
+    said = f"Seed {report['seed']}: {told}."
+    return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], 1)}"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "demo": demo,
@@ -342,6 +357,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "training": training,
     "experiments": experiments,
     "damaged_input": damaged_input,
+    "kill_table": kill_table,
 }
 
 
