@@ -35,8 +35,6 @@ from ssd_small.machine import commit_of, describe_machine
 SHARES = {signal.SIGKILL: 6, signal.SIGTERM: 2, signal.SIGHUP: 1, signal.SIGINT: 1}
 #: seconds after the end of a command in which the kernel ends its children
 AFTER = 1.0
-#: seconds of Python's own end, in which a command that was done hears nothing
-LAST_BREATH = 2.0
 FAULTS = ("half-written", "inputs changed", "processes left", "left behind", "wrong exit")
 
 
@@ -93,10 +91,11 @@ def kill(place: Workplace, row: Row, case: Case, after: float, number: signal.Si
         survivors = place.processes()
     if survivors:
         row.note("processes left", f"{where}: {survivors}")
-    # a signal that Python hears no more while it ends is the only one without an exit code of its
-    # own; -number: before it was ready
+    # -number: before Python was ready
     ends = (-number,) if number == signal.SIGKILL else (128 + number, -number)
-    heeded = process.returncode in ends or (process.returncode == case.code and took < LAST_BREATH)
+    heeded = process.returncode in ends or (
+        process.returncode == case.code and took < case.last_breath
+    )
     if not heeded or "Traceback" in err:
         row.note("wrong exit", f"{where}: {process.returncode} in {took:.1f} s: {err[-400:]!r}")
     elif process.returncode == 128 + number and "nothing half-written" not in err:

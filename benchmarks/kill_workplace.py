@@ -33,6 +33,7 @@ class Case:
         code: exit code of a run that nobody kills.
         longest: seconds; kills come before, and none is repeated to its end. None: as long as a
             run takes.
+        last_breath: seconds at its end in which it is done, or all but, and heeds nothing.
         fresh: nothing of it is there before any kill; else before every second one.
     """
 
@@ -42,6 +43,7 @@ class Case:
     code: int = 0
     longest: float | None = None
     fresh: bool = False
+    last_breath: float = 2.0
 
 
 NETWORK = ("--model", "mobilenet_v1", "--weights", "digits/mobilenet_v1")
@@ -90,7 +92,14 @@ def cases() -> dict[str, Case]:
             ("found.json",),
             share=12,
         ),
-        "train, resumed": Case(_train, ("run",), fresh=True, share=8),
+        "train, resumed": Case(
+            # the last update has an evaluation and files after it, which end the run
+            _train,
+            ("run",),
+            fresh=True,
+            share=8,
+            last_breath=15.0,
+        ),
         "convert": Case(
             lambda _: (*csv_to_coco, "--images", "data/train", "-o", "coco.json"),
             ("coco.json",),
