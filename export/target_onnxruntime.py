@@ -78,7 +78,7 @@ def _write_optimized(model: ModelProto, path: Path, source: Path) -> None:
     # "all" would add layouts that fit this machine's processor only; they come at load time
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     settings.optimized_model_filepath = str(path)
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4  # what fails is told by the exception
     content = model.SerializeToString()
     try:
         ort.InferenceSession(content, settings, ["CPUExecutionProvider"])

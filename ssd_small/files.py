@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import BadFile, OutputError
-from .temporary import remove_leftovers, temporary_file, trial_path
+from .temporary import temporary_file
 
 #: bytes of a JSON file; the largest public annotations have 3 GB, and a pipe may never end
 _MOST_JSON = 8 << 30
@@ -76,19 +76,14 @@ def check_writable(path: Path, option: str = "--output") -> None:
         raise output_error(path, error) from error
     if not folder.is_dir():
         raise OutputError(f"cannot write {path}: {folder} is a file; choose another {option}")
-    remove_leftovers(folder)
-    trial = trial_path(folder)
     try:
-        trial.touch(exist_ok=False)
+        with temporary_file(folder):
+            pass
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {folder} takes no file ({error.strerror or error}); choose "
             f"another {option}"
         ) from error
-    finally:
-        # a read-only file system refuses to remove even what is not there
-        with suppress(OSError):
-            trial.unlink()
 
 
 def _check_replaceable(path: Path, target: Path, option: str) -> None:

@@ -137,7 +137,7 @@ def _held(folder: Path, prefix: str, make: Callable[[Path], int | None]) -> Iter
     """What ``make`` makes and opens, locked until the end."""
     held = False
     while not held:
-        path, file = trial_path(folder, prefix), None
+        path, file = _trial_path(folder, prefix), None
         _live.add(path)
         try:
             file = make(path)
@@ -154,7 +154,7 @@ def _held(folder: Path, prefix: str, make: Callable[[Path], int | None]) -> Iter
         _forget(path, file)
 
 
-def trial_path(folder: Path, prefix: str = "." + _PREFIX) -> Path:
+def _trial_path(folder: Path, prefix: str = "." + _PREFIX) -> Path:
     """A name in ``folder`` that nobody has; what is left under it is removed like the others."""
     return folder / f"{prefix}{_machine()}-{secrets.token_hex(4)}.part"
 

@@ -219,11 +219,25 @@ def _sizes(model: ModelProto, path: Path) -> dict[str, int | None]:
     # what the file says of the tensors between its nodes, and of its outputs, may be anything
     graph.output.extend(ValueInfoProto(name=output.name) for output in model.graph.output)
     try:
-        graph = onnx.shape_inference.infer_shapes(inferred, data_prop=True).graph
+        graph = onnx.shape_inference.infer_shapes(inferred).graph
+        # with the values of shapes where these are few: what constants are joined to is worked out
+        # number by number, however many there are
+        if all(_is_shape(value) for value in graph.value_info if _is_flat(value)):
+            graph = onnx.shape_inference.infer_shapes(inferred, data_prop=True).graph
     except Exception as error:  # its types vary by version
         reason = " ".join(str(error).split())[:200]
         raise BadFile(f"{path} contradicts itself: {reason}; export it again") from error
     return {value.name: _bytes(value) for value in (*graph.value_info, *graph.output)}
+
+
+def _is_flat(value: ValueInfoProto) -> bool:
+    """Whether a tensor may hold a shape: one dimension, or none."""
+    return len(value.type.tensor_type.shape.dim) < 2
+
+
+def _is_shape(value: ValueInfoProto) -> bool:
+    dims = value.type.tensor_type.shape.dim
+    return all(dim.dim_value <= _MOST_IN_SHAPE for dim in dims)
 
 
 def _bytes(value: ValueInfoProto) -> int | None:

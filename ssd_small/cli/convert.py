@@ -100,8 +100,8 @@ def convert(
         raise UsageError(f"{option} is for --from voc, not {kind}; leave it out")
     if kind == "csv" and split is not None:
         raise UsageError("--split is for folders, not --from csv; leave it out")
-    # what a CSV file or a data.yaml names lies beside it, and is no JSON
-    named = source.is_file() and output.suffix.lower() != ".json"
+    # what a CSV file or a data.yaml names lies beside it, unless told otherwise, and is no JSON
+    named = images is None and source.is_file() and output.suffix.lower() != ".json"
     beside = source.parent if named else None
     check_outputs([output], [source, beside, images, labels])
     names = read_labels(labels) if labels else None

@@ -30,9 +30,10 @@ class Conversion:
         images: folder the file names are relative to.
         labels: class names.
         counts: objects by what was done to them: ``difficult`` (marked so), ``without_area`` (left
-            out for a side of zero or less), ``from_zero`` (a coordinate of 0, which pixels counted
-            from 1 do not have), ``swapped``, ``unclear_flags``, ``outlines``, ``keypoints``;
-            ``renamed``, ``misdeclared``: annotations of a picture; only what occurred.
+            out for a side of zero or less), ``outside`` (left out as well), ``from_zero`` (a
+            coordinate of 0, which pixels counted from 1 do not have), ``swapped``,
+            ``unclear_flags``, ``outlines``, ``keypoints``; ``renamed``, ``misdeclared``,
+            ``cut_sizes``: annotations of a picture; only what occurred.
         other: objects left out because their class is not among the labels, by class.
         notes: lines on pictures.
     """
@@ -48,6 +49,8 @@ class Conversion:
     FATES: ClassVar[Mapping[str, str]] = {
         "difficult": "objects marked difficult are iscrowd: not learned",
         "without_area": "objects without area were left out",
+        "outside": "objects wholly outside of their picture were left out",
+        "cut_sizes": "pictures have a part of a pixel in their annotated size: it was cut off",
         "from_zero": "objects start at 0; if the tool counts pixels from 0, pass --zero-based",
         "swapped": "objects had their corners swapped and were turned round",
         "unclear_flags": "objects have a difficult flag that says neither yes nor no: taken as no",
@@ -110,6 +113,7 @@ class CocoWriter:
                 f"the name of picture {quoted(name)} is not UTF-8, and JSON holds no other; rename "
                 "the file"
             ) from error
+        self.counts["cut_sizes"] += (width, height) != (int(width), int(height))
         self.images.append(
             {
                 "id": len(self.images) + 1,
@@ -146,6 +150,10 @@ class CocoWriter:
         # the product may be nothing although the sides are not
         if x2 <= x1 or y2 <= y1 or (x2 - x1) * (y2 - y1) <= 0:
             self.counts["without_area"] += 1
+            return
+        image = self.images[-1]
+        if x2 <= 0 or y2 <= 0 or x1 >= image["width"] or y1 >= image["height"]:
+            self.counts["outside"] += 1
             return
         self.annotations.append(
             {

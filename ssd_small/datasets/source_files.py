@@ -24,7 +24,12 @@ _MOST_BYTES = 1 << 30
 
 
 def finite_number(text: str) -> float | None:
-    """The number that a text is; None for one that is none, or not finite."""
+    """The number that a text is; None for one that is none, or not finite.
+
+    Python's underscores and digits of other scripts are no tool's.
+    """
+    if not text.isascii() or "_" in text:
+        return None
     try:
         value = float(text)
     except ValueError:

@@ -116,6 +116,10 @@ def check_archive(stream: BinaryIO, size: int) -> zipfile.ZipFile:
     return archive
 
 
+#: letters of a class's name with its module's
+_MOST_NAME = 1000
+
+
 @dataclass(frozen=True)
 class _Value:
     """A value on the pickle's stack: a tuple's items, or what it was written as."""
@@ -148,6 +152,8 @@ def check_pickle(content: bytes, size: int) -> int:
         if count > _MOST_OPERATIONS:
             raise Oversized(f"the pickle in it has more than {_MOST_OPERATIONS} operations")
         name = operation.name
+        if name in ("GLOBAL", "INST"):
+            _check_class_name(argument)
         if name == "STOP":
             if (declared := sum(storages.values())) > size:
                 raise Oversized(f"its tensors declare {declared} bytes in a file of {size}")
@@ -164,6 +170,9 @@ def check_pickle(content: bytes, size: int) -> int:
         taken = _taken(stack, operation.stack_before)
         if name == "BINPERSID":
             _count_storage(taken[0], storages)
+        elif name == "STACK_GLOBAL":
+            for one in taken:
+                _check_class_name(one.literal)
         elif name in ("REDUCE", "NEWOBJ"):
             _check_call(taken[0].literal, taken[1], size)
         if name in _INTO:
@@ -178,6 +187,12 @@ def check_pickle(content: bytes, size: int) -> int:
         else:
             stack.extend(_Value(literal=argument) for _ in operation.stack_after)
     raise ValueError("the pickle has no end")
+
+
+def _check_class_name(name: object) -> None:
+    """Refuse a name that no class has, which torch searches in time that grows as its square."""
+    if len(str(name)) > _MOST_NAME:
+        raise Oversized(f"it names a class by more than {_MOST_NAME} letters")
 
 
 def _taken(stack: list[Any], before: Sequence[object]) -> list[_Value]:

@@ -22,10 +22,14 @@ _ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _SCAN, _END, _PROGRESSIVE = 0xDA, 0xD9, frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 #: passes over all pixels that a progressive JPEG has; encoders make about ten
 _MOST_SCANS = 500
+#: pixels of all passes together: ten, as progressive JPEGs have, over twice the usual limit
+_MOST_PASSED = 20 << 28
 #: bytes of compressed data that few pixels may have: headers, checks
 _SPARE = 1 << 16
 #: the head of a text format
 _HEAD = 4096
+#: formats whose heads are text, of any length
+_TEXT_HEADS = (*(b"P%d" % kind for kind in range(1, 8)), b"PF", b"Pf", b"#?")
 _NUMBERS = re.compile(rb"\s*(?:#[^\n]*\n\s*)*(\d+)")
 
 
@@ -35,19 +39,27 @@ def declared_extent(content: bytes) -> Extent | None:
         if content.startswith(mark, offset):
             try:
                 return max(reader(content), key=lambda one: one[0] * one[1] * one[2], default=None)
-            except (struct.error, ValueError, IndexError):
+            except (struct.error, ValueError, LookupError, OverflowError):
                 return None
     return None
 
 
 def fault_from_work(content: bytes) -> str | None:
     """Why a file was made to take time, whatever its size; None if it was not."""
-    # within compressed data the marker does not occur
-    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > _MOST_SCANS:
-        return "it is a JPEG of hundreds of passes over its pixels"
+    if content.startswith(b"\xff\xd8") and _takes_many_passes(content):
+        return "it is a JPEG of too many passes over its pixels"
+    if content.startswith(_TEXT_HEADS) and declared_extent(content) is None:
+        return "its head does not say how many pixels it has"
     if content.startswith(b"\x89PNG") and _is_overfull(content):
         return "it is a PNG with more compressed data than it has pixels"
     return None
+
+
+def _takes_many_passes(content: bytes) -> bool:
+    # within compressed data the marker does not occur
+    scans = content.count(b"\xff\xda")
+    width, height, _ = declared_extent(content) or (0, 0, 0)
+    return scans > _MOST_SCANS or scans * width * height > _MOST_PASSED
 
 
 def _is_overfull(content: bytes) -> bool:

@@ -42,7 +42,7 @@ def kind_of_tiff(content: bytes) -> str | None:
     """
     try:
         fields = _fields(content)
-    except (struct.error, KeyError):
+    except (struct.error, KeyError, OverflowError):
         return None
     (compression,) = fields.get(_COMPRESSION, (1,))[:1] or (1,)
     if compression in _COMPRESSIONS:
@@ -61,7 +61,7 @@ def extent_of_tiff(content: bytes) -> tuple[int, int, int] | None:
     """
     try:
         fields = _fields(content)
-    except (struct.error, KeyError):
+    except (struct.error, KeyError, OverflowError):
         return None
     width, height, across, down, samples, bits = (
         max(fields.get(tag, (0,)), default=0)
@@ -75,7 +75,7 @@ def _fields(content: bytes) -> dict[int, tuple[int, ...]]:
     """The first directory's fields that hold whole numbers; of one that stands twice, all of them.
 
     Raises:
-        struct.error, KeyError: that is not TIFF, or not whole.
+        struct.error, KeyError, OverflowError: that is not TIFF, or not whole.
     """
     order = {b"II": "<", b"MM": ">"}[content[:2]]
     version = struct.unpack_from(f"{order}H", content, 2)[0]

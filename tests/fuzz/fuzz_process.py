@@ -59,15 +59,19 @@ class Ended:
     after: dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Running:
-    """A command that has been started, with a descriptor that is readable once it has ended."""
+    """A command that has been started, with a descriptor that is readable once it has ended.
+
+    ``waited``: seconds that were waited for it, without those in which the machine stood still.
+    """
 
     folder: Path
     pid: int
     descriptor: int
     started: float
     follows: bool
+    waited: float = 0.0
 
 
 def load_libraries() -> None:
@@ -139,10 +143,15 @@ def _forked(folder: Path, prepare: object, *, follows: bool) -> Running:
 
 def wait_any(running: list[Running]) -> tuple[Running, Ended]:
     """The first that ends, by itself or by the clock; it is removed from the list."""
+    before = time.monotonic()
     while True:
         ready, _, _ = select.select([one.descriptor for one in running], [], [], 0.5)
+        now = time.monotonic()
+        tick, before = min(now - before, 1.0), now
         for one in running:
-            late = time.monotonic() - one.started > WALL_SECONDS
+            one.waited += tick
+        for one in running:
+            late = one.waited > WALL_SECONDS
             if one.descriptor in ready or late:
                 running.remove(one)
                 return one, _collected(one, late and one.descriptor not in ready)

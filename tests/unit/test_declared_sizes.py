@@ -119,6 +119,10 @@ BOMBS = {
         lambda: _archive(b"\x80\x02" + b"]" * 600_000 + b"a" * 599_999 + b"."),
         "more than 1000000 operations",
     ),
+    "a class of 400 000 letters": (
+        lambda: _archive(b"\x80\x02c" + b"a." * 200_000 + b"b\nx\n."),
+        "names a class by more than",
+    ),
     "bytearray(2^31 - 1)": (
         lambda: _archive(b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R."),
         "makes a bytearray",

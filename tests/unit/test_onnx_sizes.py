@@ -51,8 +51,17 @@ def _kept(count):
     return [*made, _node("Sum", *(f"c{i}" for i in range(count)))]
 
 
+def _joined():
+    """A constant joined to itself a thousand times, and that a thousand times."""
+    return [
+        _node("Concat", *["many"] * 1000, output="z", axis=0),
+        _node("Concat", *["z"] * 1000, axis=0),
+    ]
+
+
 SIDE = 32768
 MEMORY = {
+    "constants joined": (_joined(), ("many", np.zeros(1000, np.float32))),
     "ConstantOfShape": ([_node("ConstantOfShape", "shape")], ("shape", [SIDE, SIDE])),
     "ConstantOfShape by arithmetic": (
         [_node("Mul", "half", "two", output="s"), _node("ConstantOfShape", "s")],

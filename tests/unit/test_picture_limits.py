@@ -150,8 +150,39 @@ def test_data_made_to_take_time_are_refused(tmp_path, pixels):
     content = (tmp_path / "p.jpg").read_bytes()
     scan = content[content.rindex(b"\xff\xda") : -2]
     (tmp_path / "scans.jpg").write_bytes(content[:-2] + 600 * scan + content[-2:])
-    with pytest.raises(BadFile, match="hundreds of passes"):
+    with pytest.raises(BadFile, match="too many passes"):
         read_image(tmp_path / "scans.jpg")
+    # fewer of them over many pixels
+    frame = content.index(b"\xff\xc2")
+    large = content[: frame + 5] + struct.pack(">HH", 9500, 9500) + content[frame + 9 : -2]
+    (tmp_path / "scans.jpg").write_bytes(large + 60 * scan + content[-2:])
+    with pytest.raises(BadFile, match="too many passes"):
+        read_image(tmp_path / "scans.jpg")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"P7\nENDHDR\n",
+        b"P7\n#" + b"a" * 5000 + b"\nWIDTH 32000\nHEIGHT 32000\nENDHDR\n",
+        b"P5\n#" + b"a" * 5000 + b"\n32000 32000 255\n",
+        b"P4" + b" " * 5000 + b"32700 32700\n",
+        b"#?RADIANCE\n" + b"#\n" * 40_000 + b"\n-Y 32000 +X 32000\n",
+    ],
+)
+def test_a_head_of_text_that_tells_no_size_is_refused(tmp_path, content):
+    path = tmp_path / "picture"
+    path.write_bytes(content + bytes(1000))
+    with pytest.raises(BadFile, match="head does not say how many pixels"):
+        read_image(path)
+
+
+def test_offsets_beyond_any_memory_are_damage(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II+\0\x08\0\0\0" + struct.pack("<Q", 1 << 63) + bytes(100))
+    assert headers.declared_extent(path.read_bytes()) is None
+    with pytest.raises(BadFile, match="not an image, or damaged"):
+        read_image(path)
 
 
 def test_a_file_of_more_bytes_than_pixels_can_have_is_not_read(tmp_path):
