@@ -49,10 +49,14 @@ def test_output_below_a_file(name, call, commands, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_output_in_a_read_only_folder(name, call, commands, tmp_path, monkeypatch):
     # root may write anywhere, so the answer of the system is given here
-    def refuse(path: Path, exist_ok: bool) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+    opened = os.open
 
-    monkeypatch.setattr(Path, "touch", refuse)
+    def refuse(path, flags, *more, **options):
+        if flags & os.O_CREAT and Path(path).parent == tmp_path:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, flags, *more, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
     said = call(*commands[name], tmp_path / "new" / "x").fails(4, "cannot write", "Read-only")
     assert f"{tmp_path} takes no file" in said
     assert not (tmp_path / "new").exists()
