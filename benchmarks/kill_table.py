@@ -28,7 +28,7 @@ from typing import Any
 from kill_workplace import ROOT, Case, Workplace, cases
 from tabulate import tabulate
 
-from ssd_small.files import write_json
+from ssd_small.json_files import write_json
 from ssd_small.machine import commit_of, describe_machine
 
 #: of ten kills; the rest of the table is in the order of SIGNALS

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile, MissingRequirement, OutputError, SsdSmallError, UsageError
-from ..files import json_text, read_bytes, write_bytes
+from ..files import read_bytes, write_bytes
+from ..json_files import json_text
 from ..runtimes.plugin_library import check_fields, load_plugin
 from .precision import half_share
 

@@ -8,7 +8,8 @@ import onnx
 from onnx import ModelProto
 
 from ..artefacts.description import METADATA_KEY, Description
-from ..files import atomic_output, json_text
+from ..files import atomic_output
+from ..json_files import json_text
 
 
 def write_onnx(model: ModelProto, path: str | Path) -> None:

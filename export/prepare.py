@@ -11,7 +11,8 @@ from onnx import ModelProto, checker, shape_inference
 from ..artefacts.build_record import PrecisionCheck
 from ..artefacts.description import Description
 from ..artefacts.onnx_file import drop_function, graph_faults, is_inline, read_onnx
-from ..errors import BadFile, one_line
+from ..errors import BadFile
+from ..terminal import one_line
 from .decode_nms_node import append_decode_nms, restore_decode_nms, strip_decode_nms
 from .fold import fold_batch_norm
 from .onnx_file import set_description

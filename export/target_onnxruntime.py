@@ -19,7 +19,7 @@ from ..runtimes.onnxruntime import (
     is_text,
     reason_from_error,
 )
-from ..temporary import temporary_folder
+from ..system.temporary import temporary_folder
 from .build_sidecar import sidecar_from_build
 from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare

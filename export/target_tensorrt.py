@@ -28,14 +28,15 @@ from ..errors import (
     SsdSmallError,
     UsageError,
 )
-from ..files import check_writable, json_text, sha256_of, write_bytes
+from ..files import check_writable, sha256_of, write_bytes
+from ..json_files import json_text
 from ..pictures.preprocessing import Preprocessing
-from ..processes import command_of_child
 from ..requirements import EXTRA_OF_MODULE
 from ..runtimes.gpu import gpus
 from ..runtimes.plugin_library import PLUGIN_VERSION, find_plugin
 from ..runtimes.tensorrt_module import MODULES
-from ..temporary import temporary_folder
+from ..system.processes import command_of_child
+from ..system.temporary import temporary_folder
 from .build_child import RECORD_SEPARATOR
 from .build_sidecar import sidecar_from_build
 from .precision import check_receipt

@@ -14,7 +14,7 @@ from onnx import ModelProto
 from ..artefacts.description import Description
 from ..artefacts.tensors import HEADS, INPUT
 from ..errors import MissingRequirement
-from ..temporary import check_temporary_folder
+from ..system.temporary import check_temporary_folder
 from .decode_nms_node import append_decode_nms
 from .onnx_file import set_description
 from .opset import DEFAULT_OPSET, check_opset

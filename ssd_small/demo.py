@@ -16,10 +16,11 @@ from typing import Any
 from .datasets.digits import DigitsDataset
 from .errors import CheckFailed, Ended, SsdSmallError
 from .evaluation.limits import MAP_LIMIT
-from .files import write_bytes, write_json
+from .files import write_bytes
+from .json_files import write_json
 from .machine import describe_machine
 from .models.shipped import shipped_checkpoints
-from .processes import command_of_child
+from .system.processes import command_of_child
 
 #: networks with a checkpoint in the package, the baseline first
 NETWORKS = ("mobilenet_v1", "mobilenet_v1_s1l0")

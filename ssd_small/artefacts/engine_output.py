@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile
-from ..files import atomic_output, behind_links, check_writable, json_bytes, write_bytes
-from ..locks import held
+from ..files import atomic_output, behind_links, check_writable, write_bytes
+from ..json_files import json_bytes
+from ..system.locks import held
 from .record import read_record
 from .sidecar import (
     REPLACED,

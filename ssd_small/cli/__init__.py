@@ -22,10 +22,10 @@ from ..errors import (
     Note,
     SsdSmallError,
     UsageError,
-    one_line,
     reason_from_exception,
 )
 from ..pictures.remarks import mute_picture_libraries
+from ..terminal import one_line
 from .signals import end_at_once, heard_signals, interrupts_first, last_line, number_from_interrupt
 from .streams import open_standard_streams, shown_streams
 

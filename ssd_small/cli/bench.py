@@ -149,7 +149,7 @@ def _measure(
     settings: dict[str, Any],
 ) -> Iterator[Measurement]:
     from ..bench.run import bench_engine, bench_model
-    from ..temporary import temporary_folder
+    from ..system.temporary import temporary_folder
 
     for path in engines:
         note(f"measuring {path}")

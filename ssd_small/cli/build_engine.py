@@ -16,9 +16,9 @@ from ..artefacts.build_options import (
     Precision,
     Target,
 )
-from ..errors import BadFile, shown
+from ..errors import BadFile
+from ..terminal import drawing_stream, shown
 from .options import FILE, counted, json_option, print_json, say
-from .streams import drawing_stream
 
 if TYPE_CHECKING:
     from ..artefacts.sidecar import Sidecar

@@ -26,7 +26,8 @@ def command(output: Path, as_json: bool) -> None:
     Every command is printed, so that it can be repeated with other files. Exit 1 if an
     engine's mAP is not that of PyTorch.
     """
-    from ..files import check_writable, read_json
+    from ..files import check_writable
+    from ..json_files import read_json
     from ..requirements import require
 
     check_writable(output / "summary")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import BadFile, OutputError, SsdSmallError, UsageError, shown
-from ..files import json_text
+from ..errors import BadFile, OutputError, SsdSmallError, UsageError
+from ..json_files import json_text
+from ..terminal import shown
 from .config_file import config_option, experiment_from_option
 from .opening import open_detector
 from .options import (

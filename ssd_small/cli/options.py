@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..errors import one_line
-from ..files import json_text
-from .streams import drawing_stream
+from ..json_files import json_text
+from ..terminal import drawing_stream, one_line
 
 if TYPE_CHECKING:
     from ..postprocess import PostprocessParams

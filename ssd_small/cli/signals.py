@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ..errors import Ended
-from ..temporary import remove_own
+from ..system.temporary import remove_own
 
 #: Windows has no SIGHUP
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")

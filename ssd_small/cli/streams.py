@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO, cast
 
-from ..errors import shown
+from ..terminal import shown
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -136,8 +136,3 @@ def shown_streams() -> Iterator[None]:
             for guard in guards:
                 guard.flush()
             sys.stdout, sys.stderr = before
-
-
-def drawing_stream() -> TextIO:
-    """Standard error for who moves its cursor; what is drawn there must be our own words."""
-    return getattr(sys.stderr, "unguarded", sys.stderr)

@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
-from ..errors import BadFile, shown
+from ..errors import BadFile
 from ..files import read_bytes
+from ..terminal import shown
 
 #: far more than a configuration needs, few enough to be walked through and written out
 MOST_BYTES, MOST_DEPTH, MOST_VALUES = 1 << 18, 32, 20_000

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile
-from ..files import atomic_output, json_text, read_json
+from ..files import atomic_output
+from ..json_files import json_text, read_json
 from .coco import annotations_from_content
 from .object_sizes import are_fractions
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadFile, OutputError, UsageError
-from ..files import behind_links, write_json
+from ..files import behind_links
+from ..json_files import write_json
 from ..requirements import require
-from ..temporary import temporary_folder
+from ..system.temporary import temporary_folder
 from .coco_file import write_annotations
 from .digits_scenes import Scene, Split, draw_scene, load_material
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile, UsageError
-from ..files import json_text, state_of
+from ..files import state_of
+from ..json_files import json_text
 from .coco import Annotations, annotations_from_content, read_annotations
 from .findings import Findings
 from .voc import coco_from_voc_sets

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import OutputError, UsageError, shown
+from ..errors import OutputError, UsageError
 from ..files import write_bytes
 from ..pictures.reading import Image
 from ..requirements import require
+from ..terminal import shown
 
 if TYPE_CHECKING:
     from .picture_detections import PictureDetections

@@ -10,7 +10,7 @@ from ..evaluation.limits import HEAD_LIMITS
 from ..evaluation.proof import faults_from_heads, heads_difference
 from ..postprocess import Detections
 from ..runtimes.gpu import gpus
-from ..temporary import temporary_folder
+from ..system.temporary import temporary_folder
 from .environment import Finding
 
 if TYPE_CHECKING:

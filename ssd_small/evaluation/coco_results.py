@@ -12,7 +12,8 @@ from ..artefacts.description import Description
 from ..datasets.coco import Annotations
 from ..datasets.ids import key_from_id, shown
 from ..errors import BadFile, quoted
-from ..files import atomic_output, json_bytes, read_json
+from ..files import atomic_output
+from ..json_files import json_bytes, read_json
 from ..postprocess.detections import Detections
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from ..artefacts.description import Description
 from ..artefacts.sidecar import Sidecar, check_against_engine
 from ..artefacts.tensors import INPUT, output_names
-from ..errors import BadFile, one_line
+from ..errors import BadFile
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
+from ..terminal import one_line
 from .base import BatchingRuntime, FloatArray, HeadOutputs
 
 #: ``[ONNXRuntimeError] : 1 : FAIL : ``

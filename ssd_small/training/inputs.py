@@ -14,8 +14,8 @@ from ..datasets.picture_files import image_paths
 from ..datasets.sets import read_ground_truth, text_from_sets
 from ..errors import BadFile, UsageError, quoted
 from ..files import check_writable, read_bytes, state_of
-from ..locks import held
 from ..postprocess.params import MAX_CLASSES
+from ..system.locks import held
 from .dataset import DetectionDataset
 from .distributed import is_first_process
 from .job import TrainingJob

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..errors import BadFile, MissingRequirement, SsdSmallError, UsageError
 from ..pictures.remarks import mute_picture_libraries
-from ..processes import end_worker_with_parent
 from ..requirements import require
-from ..temporary import temporary_folder
+from ..system.processes import end_worker_with_parent
+from ..system.temporary import temporary_folder
 from .augment import Transform
 from .dataset import Sample
 from .matching import Targets, match

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
-from ..errors import shown
 from ..files import output_error
+from ..terminal import drawing_stream, shown
 
 _BAR = 1000
 
@@ -50,7 +50,7 @@ class Reporter:
                 if self.speaks:
                     click.echo(text, err=True)
             elif terminal:
-                click.echo(f"\r\033[K{text}", _drawing_stream())
+                click.echo(f"\r\033[K{text}", drawing_stream())
                 self.bar.render_progress()
         if self.path is not None:
             try:
@@ -68,13 +68,6 @@ class Reporter:
             self.bar.update(max(0, int(_BAR * min(share, 1.0)) - self.bar.pos), text)
 
 
-def _drawing_stream() -> TextIO:
-    """Standard error for who moves its cursor: behind the command line's guard, which lets no
-    such characters pass.
-    """
-    return getattr(sys.stderr, "unguarded", sys.stderr)
-
-
 @contextmanager
 def reporting(path: Path | None, *, speaks: bool = True) -> Iterator[Reporter]:
     """A reporter, with a bar where standard error is a terminal.
@@ -88,7 +81,7 @@ def reporting(path: Path | None, *, speaks: bool = True) -> Iterator[Reporter]:
         return
     bar: Any = click.progressbar(
         length=_BAR,
-        file=_drawing_stream(),
+        file=drawing_stream(),
         show_eta=False,
         item_show_func=lambda text: str(text or ""),
         bar_template="%(bar)s %(info)s",

@@ -15,12 +15,13 @@ from ..datasets.coco import Annotations
 from ..datasets.object_sizes import tiny_objects_line
 from ..datasets.picture_files import image_paths
 from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth
-from ..files import json_text, sha256_of, write_bytes, write_json
+from ..files import sha256_of, write_bytes
+from ..json_files import json_text, write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
 from ..postprocess import PostprocessParams
 from ..postprocess.protocol import params_from_preset, protocol_from_params, text_from_params
-from ..temporary import check_temporary_folder
+from ..system.temporary import check_temporary_folder
 from .configuration import configuration_from_job
 from .cpu import training_cpu
 from .dataset import DetectionDataset

@@ -87,7 +87,7 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        """There as long as a process trains: :mod:`ssd_small.locks`."""
+        """There as long as a process trains: :mod:`ssd_small.system.locks`."""
         return self.path / ".ssd-small-train.lock"
 
     @property

@@ -100,7 +100,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from engine_pairs import text_of_engine, write_engine
-from ssd_small.locks import LockHeld
+from ssd_small.system.locks import LockHeld
 path, own, until, done, refused = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), 0, 0
 until += time.monotonic()
 while time.monotonic() < until:

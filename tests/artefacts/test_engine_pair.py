@@ -18,7 +18,7 @@ from ssd_small import files
 from ssd_small.artefacts.engine_output import sole_builder
 from ssd_small.artefacts.sidecar import read_sidecar_file, sidecar_path
 from ssd_small.errors import BadFile, OutputError
-from ssd_small.locks import LockHeld
+from ssd_small.system.locks import LockHeld
 
 TESTS = Path(__file__).resolve().parents[1]
 

@@ -25,7 +25,7 @@ from ssd_small.datasets.coco_file import write_annotations
 from ssd_small.datasets.findings import Findings
 from ssd_small.datasets.object_sizes import check_pixels
 from ssd_small.errors import BadFile, SsdSmallError
-from ssd_small.files import json_text
+from ssd_small.json_files import json_text
 
 WIDTH, HEIGHT = 64, 48
 E_ACUTE, E_AND_ACCENT = "caf\u00e9", "cafe\u0301"

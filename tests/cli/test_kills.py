@@ -29,7 +29,7 @@ COMMAND = """
 import os, signal, sys, time, threading
 from pathlib import Path
 from ssd_small import cli
-from ssd_small.temporary import temporary_file, temporary_folder
+from ssd_small.system.temporary import temporary_file, temporary_folder
 
 def load(*_):
     with temporary_file(Path("out")), temporary_folder(Path("out")):
@@ -135,7 +135,7 @@ def test_a_child_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
                                         "time.sleep(60)\n")  # fmt: skip
     code = (
         "import subprocess, time\n"
-        "from ssd_small.processes import command_of_child\n"
+        "from ssd_small.system.processes import command_of_child\n"
         "subprocess.Popen(command_of_child('sleeps')); time.sleep(60)"
     )
     parent = subprocess.Popen(
@@ -155,7 +155,7 @@ def test_a_child_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
 
 def test_a_child_whose_parent_is_gone_already_does_not_begin(tmp_path: Path) -> None:
     (tmp_path / "begins.py").write_text("print('begun')")
-    command = [sys.executable, "-m", "ssd_small.processes", "1", "begins"]
+    command = [sys.executable, "-m", "ssd_small.system.processes", "1", "begins"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (137, "")
 

@@ -19,7 +19,7 @@ for module in ("torchvision", "pycocotools", "cv2"):
 
 from training_pictures import short_run, train_arguments  # noqa: E402
 
-from ssd_small.locks import held  # noqa: E402
+from ssd_small.system.locks import held  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -30,9 +30,9 @@ TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-
 
 @contextmanager
 def _training(
-    arguments: Iterable[object], launch: tuple[str, ...] = ()
+    arguments: Iterable[object], launch: tuple[str, ...] = (), until: str = "iteration 2 "
 ) -> Iterator[subprocess.Popen[str]]:
-    """A run that is past its second update; it is ended after the block."""
+    """A run that has said ``until``; it is ended after the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", *launch, "ssd_small", *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -44,8 +44,8 @@ def _training(
     assert process.stderr is not None
     with process:
         try:
-            while "iteration 2 " not in process.stderr.readline():
-                assert process.poll() is None
+            while until not in (line := process.stderr.readline()):
+                assert line, process.poll()
             yield process
         finally:
             with suppress(ProcessLookupError):
@@ -117,7 +117,8 @@ def test_a_killed_trainer_refuses_nobody_and_its_loaders_end(
         assert len(list(run.glob(".ssd-small-train.lock"))) == 1
         if resume:
             done = torch.load(run / "resume.pth", weights_only=True)["position"]["iteration"]
-            with _training_again(_long(data, run, "--workers", 2, "--resume"), done):
+            again = _long(data, run, "--workers", 2, "--resume")
+            with _training(again, until=f"resumed after iteration {done}"):
                 pass
         else:
             spawn(*short_run(data, run, workers=2)).fits()
@@ -131,25 +132,6 @@ def _lives(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except FileNotFoundError:
         return False
-
-
-@contextmanager
-def _training_again(arguments: Iterable[object], done: int) -> Iterator[None]:
-    """A run that goes on after update ``done``."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ssd_small", *map(str, arguments)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    with process:
-        try:
-            while f"resumed after iteration {done}" not in (line := process.stderr.readline()):
-                assert line, process.poll()
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_several_processes_of_one_run_hold_one_lock(

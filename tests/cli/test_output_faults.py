@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from full_disk import file_size_limit
 
-from ssd_small import files
+from ssd_small import files, json_files
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_ctrl_c_in_the_demo_lets_its_command_clean_up(tmp_path):
 def test_two_writers_of_one_file_do_not_mix(tmp_path):
     path = tmp_path / "x.json"
     values = [[number] * 5000 for number in range(8)]
-    threads = [threading.Thread(target=files.write_json, args=(path, v)) for v in values]
+    threads = [threading.Thread(target=json_files.write_json, args=(path, v)) for v in values]
     for thread in threads:
         thread.start()
     for thread in threads:

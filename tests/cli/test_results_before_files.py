@@ -18,8 +18,9 @@ import pytest
 from command_line import Outcome
 from full_disk import file_size_limit, on_small_disk
 
-from ssd_small import files, temporary
+from ssd_small import files
 from ssd_small.errors import OutputError
+from ssd_small.system import temporary
 
 Call = Callable[..., Outcome]
 

@@ -68,7 +68,7 @@ def pytest_terminal_summary(
     terminalreporter.line(tabulate(rows, headers))
     output = config.getoption("--record")
     if output is not None:
-        from ssd_small.files import write_json
+        from ssd_small.json_files import write_json
         from ssd_small.machine import commit_of, describe_machine
 
         what = "make test-lean: NVIDIA's lean runtimes on a CPU; nothing is executed on a GPU"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ssd_small.errors import BadFile
-from ssd_small.files import read_bytes, read_json
+from ssd_small.files import read_bytes
+from ssd_small.json_files import read_json
 
 
 def test_a_small_file_takes_no_memory_for_the_largest_that_is_allowed(tmp_path: Path) -> None:

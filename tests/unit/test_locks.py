@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ssd_small import locks
 from ssd_small.errors import Note, OutputError
-from ssd_small.locks import LockHeld, held, is_held
+from ssd_small.system import locks
+from ssd_small.system.locks import LockHeld, held, is_held
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no POSIX locks")
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no POSIX locks"
 _HOLDER = """
 import sys
 from pathlib import Path
-from ssd_small.locks import held
+from ssd_small.system.locks import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -33,7 +33,7 @@ with held(Path(sys.argv[1])):
 _PARENT = """
 import os, sys, time
 from pathlib import Path
-from ssd_small.locks import held
+from ssd_small.system.locks import held
 with held(Path(sys.argv[1])):
     child = os.fork()
     if child == 0:
@@ -46,7 +46,7 @@ with held(Path(sys.argv[1])):
 _LEAVING_CHILD = """
 import os, sys
 from pathlib import Path
-from ssd_small.locks import LockHeld, held
+from ssd_small.system.locks import LockHeld, held
 with held(Path(sys.argv[1])):
     reader, writer = os.pipe()
     child = os.fork()
@@ -169,7 +169,7 @@ def test_of_many_processes_one_holds_it(tmp_path: Path) -> None:
     program = """
 import sys, time
 from pathlib import Path
-from ssd_small.locks import LockHeld, held
+from ssd_small.system.locks import LockHeld, held
 root, until, inside = Path(sys.argv[1]), time.monotonic() + 1.5, 0
 while time.monotonic() < until:
     try:

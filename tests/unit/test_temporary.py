@@ -12,17 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from ssd_small import temporary
 from ssd_small.errors import OutputError
 from ssd_small.files import check_writable, write_bytes
-from ssd_small.temporary import remove_leftovers, remove_own, temporary_file, temporary_folder
+from ssd_small.system import temporary
+from ssd_small.system.temporary import (
+    remove_leftovers,
+    remove_own,
+    temporary_file,
+    temporary_folder,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from ssd_small.temporary import temporary_file, temporary_folder
+from ssd_small.system.temporary import temporary_file, temporary_folder
 folder = Path(sys.argv[1])
 with temporary_folder(folder) as made, temporary_file(folder) as file:
     (made / "content").touch()

@@ -12,10 +12,11 @@ import click
 import numpy as np
 import pytest
 
-from ssd_small.cli.streams import ShownText, drawing_stream, shown_streams
-from ssd_small.errors import BadFile, one_line, quoted, reason_from_exception, shown
+from ssd_small.cli.streams import ShownText, shown_streams
+from ssd_small.errors import BadFile, quoted, reason_from_exception
 from ssd_small.pictures import remarks
 from ssd_small.pictures.remarks import without_remarks
+from ssd_small.terminal import drawing_stream, one_line, shown
 
 #: a colour, a title, C1, DEL, bidirectional marks, separators, a byte that is no text
 HOSTILE = [

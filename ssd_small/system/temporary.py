@@ -23,7 +23,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from .errors import OutputError
+from ..errors import OutputError
 
 if sys.platform != "win32":
     import fcntl

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import Note, OutputError
+from ..errors import Note, OutputError
 
 if sys.platform != "win32":
     import fcntl
