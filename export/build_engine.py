@@ -87,7 +87,7 @@ def build_engine(
     """
     onnx_path, output = Path(onnx_path), Path(output)
     require("onnx", "building an engine")
-    from ..artefacts.onnx_file import weights_beside
+    from ..artefacts.onnx_weights import weights_beside
 
     check_built_files(output, options, [onnx_path, *weights_beside(onnx_path)])
     if options.target == "auto":

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, external_data_helper, numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 
 from ..errors import BadFile, SsdSmallError, reason_from_exception
-from ..files import not_a_file, read_bytes
+from ..files import read_bytes
 from .decode_nms import (
     DOMAIN,
     INPUTS,
@@ -26,10 +25,8 @@ from .decode_nms import (
 from .decode_nms_function import make_function
 from .description import Description
 from .onnx_sizes import check_declared, check_memory
+from .onnx_weights import MOST_BYTES, check_beside, read_weights
 from .tensors import DETECTIONS, HEADS, INPUT, output_names
-
-#: bytes of a file; protobuf itself takes no more
-_MOST_BYTES = 1 << 31
 
 
 def read_onnx(
@@ -102,13 +99,13 @@ def is_inline(model: ModelProto, description: Description) -> bool:
 
 def _parsed(path: Path) -> ModelProto:
     """A valid model with its weights, and without the body of DecodeNms."""
-    content = read_bytes(path, "an ONNX file written by 'ssd-small export'", _MOST_BYTES)
+    content = read_bytes(path, "an ONNX file written by 'ssd-small export'", MOST_BYTES)
     model = ModelProto()
     try:
         model.ParseFromString(content)
-        _check_beside(model, path)
+        check_beside(model, path)
         check_declared(model, path)
-        _read_weights(model, path)
+        read_weights(model, path)
         drop_function(model)
         onnx.checker.check_model(model)
         check_memory(model, path)
@@ -123,62 +120,6 @@ def _parsed(path: Path) -> ModelProto:
         reason = reason_from_exception(error) if str(error).strip() else "empty"
         raise BadFile(f"{path} is not a valid ONNX file ({reason}); export it again") from error
     return model
-
-
-def weights_beside(path: Path) -> list[Path]:
-    """The files beside an ONNX file that hold its weights; none where it is no such file."""
-    model = ModelProto()
-    try:
-        model.ParseFromString(read_bytes(path, "an ONNX file", _MOST_BYTES))
-    except Exception:  # who reads it in earnest says what is wrong
-        return []
-    return [path.parent / name for name in _locations(_external_tensors(model))]
-
-
-def _external_tensors(model: ModelProto) -> list[TensorProto]:
-    attributes = (a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))
-    every = (*model.graph.initializer, *attributes)
-    return [tensor for tensor in every if external_data_helper.uses_external_data(tensor)]
-
-
-def _locations(tensors: Iterable[TensorProto]) -> list[str]:
-    return sorted({e.value for t in tensors for e in t.external_data if e.key == "location"})
-
-
-def _check_beside(model: ModelProto, path: Path) -> None:
-    """Refuse weights in other files that are no files, or may not be read."""
-    for name in _locations(_external_tensors(model)):
-        try:
-            kind = not_a_file((path.parent / name).stat().st_mode)
-            if kind is not None:
-                raise OSError(errno.EINVAL, f"it is {kind}")
-            (path.parent / name).open("rb").close()
-        except FileNotFoundError as error:
-            raise BadFile(
-                f"{path} keeps its weights in another file, {name}, and {path.parent / name} does "
-                "not exist; put it there, beside the model, or save the model in one file"
-            ) from error
-        except OSError as error:
-            raise BadFile(
-                f"{path} keeps its weights in another file, and cannot read {path.parent / name}: "
-                f"{error.strerror}; make it readable, or save the model in one file"
-            ) from error
-        # as the caches of model hubs hold their files
-        if (path.parent / name).is_symlink():
-            raise BadFile(
-                f"{path} keeps its weights in another file, and {path.parent / name} is a symbolic "
-                "link, which onnx does not follow; copy the file itself there, or save the model "
-                "in one file"
-            )
-
-
-def _read_weights(model: ModelProto, path: Path) -> None:
-    """Take in the weights that a tool has put into files beside the model."""
-    for tensor in _external_tensors(model):
-        external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
-        # the data are in the tensor from here on
-        tensor.data_location = TensorProto.DEFAULT
-        del tensor.external_data[:]
 
 
 def _check_operator(model: ModelProto, description: Description, path: Path) -> None:

@@ -61,7 +61,7 @@ def engine_inputs(engine: Path | None) -> list[Path]:
 
     beside = [sidecar_path(engine)]
     if engine.suffix.lower() == ".onnx" and find_spec("onnx") is not None:
-        from .onnx_file import weights_beside
+        from .onnx_weights import weights_beside
 
         beside += weights_beside(engine)
     return [engine, *beside]
