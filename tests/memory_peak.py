@@ -25,6 +25,7 @@ def peak_of(work: Callable[[], object], *, seconds: int = 60) -> int:
             # the peak of the parent is not the child's
             with open("/proc/self/clear_refs", "w") as file:
                 file.write("5")
+            _use_one_thread()
             before = _status("VmHWM")
             work()
             os.write(sending, str(_status("VmHWM") - before).encode())
@@ -39,6 +40,14 @@ def peak_of(work: Callable[[], object], *, seconds: int = 60) -> int:
     _, status = os.waitpid(child, 0)
     assert status == 0, f"the work ended with {status} (14: it took more than {seconds} s)"
     return int(answer)
+
+
+def _use_one_thread() -> None:
+    """Threads that computing has left in the parent are not here, and would be waited for."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+    if (cv2 := sys.modules.get("cv2")) is not None:
+        cv2.setNumThreads(1)
 
 
 def _status(name: str) -> int:

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import importlib
 import os
-import resource
-import signal
 import socket
-import sys
 import tempfile
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from forked_command import run_forked
 
-from ssd_small.cli import _COMMANDS, main
+from ssd_small.cli import _COMMANDS
 
 pytestmark = pytest.mark.slow
 
@@ -111,38 +108,8 @@ def fine(engine, onnx_file, checkpoint, pictures, truth, saved, tmp_path) -> dic
     }
 
 
-def _spent() -> int:
-    """Seconds of a processor so far; a fork begins at 0, other systems may count on."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return int(used.ru_utime + used.ru_stime)
-
-
 def _run(arguments: list[str]) -> tuple[int, str]:
-    """Exit code of the command line in a fork of this process, -14 if endless; what it printed."""
-    with tempfile.TemporaryFile("w+") as said:
-        child = os.fork()
-        if child == 0:
-            code = 99
-            try:
-                os.dup2(said.fileno(), 1)
-                os.dup2(said.fileno(), 2)
-                sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
-                signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                signal.alarm(SECONDS)
-                resource.setrlimit(resource.RLIMIT_CPU, (_spent() + PROCESSOR_SECONDS,) * 2)
-                main(arguments)
-                code = 0
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else 98
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        _, status = os.waitpid(child, 0)
-        said.seek(0)
-        return os.waitstatus_to_exitcode(status), said.read()
+    return run_forked(arguments, seconds=SECONDS, processor_seconds=PROCESSOR_SECONDS)
 
 
 def test_every_command_has_its_base():
