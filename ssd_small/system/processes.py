@@ -1,6 +1,6 @@
 """Child processes that end with their parent, however it ends.
 
-``python -m ssd_small.processes PID MODULE ...`` runs a module as ``python -m`` does, as such a
+``python -m ssd_small.system.processes PID MODULE ...`` runs a module as ``python -m`` does, as such a
 child of the process PID.
 """
 

@@ -21,7 +21,8 @@ from sidecars import sidecar_for  # noqa: E402
 
 from ssd_small.artefacts.checkpoint import CheckpointRecord, write_checkpoint  # noqa: E402
 from ssd_small.artefacts.description import description_from_spec  # noqa: E402
-from ssd_small.files import sha256_of, write_json  # noqa: E402
+from ssd_small.files import sha256_of  # noqa: E402
+from ssd_small.json_files import write_json  # noqa: E402
 from ssd_small.models.checkpoint import model_from_checkpoint  # noqa: E402
 
 Call = Callable[..., Outcome]
