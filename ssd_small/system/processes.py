@@ -1,7 +1,7 @@
 """Child processes that end with their parent, however it ends.
 
-``python -m ssd_small.system.processes PID MODULE ...`` runs a module as ``python -m`` does, as such a
-child of the process PID.
+``python -m ssd_small.system.processes PID MODULE ...`` runs a module as ``python -m`` does, as such
+a child of the process PID.
 """
 
 from __future__ import annotations
