@@ -1,0 +1,134 @@
+"""``ssd-small parity``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import BadFile, CheckFailed
+from ..requirements import require
+from .options import (
+    FILE,
+    FOLDER,
+    Number,
+    batch_option,
+    cuda_graph_option,
+    json_option,
+    max_pixels_option,
+    note,
+    print_json,
+    progress_bar,
+    threads_option,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from ..parity.parity import Parity
+    from ..parity.pictures import Pictures
+
+
+@click.command()
+@click.argument("engine", type=FILE)
+@click.option(
+    "--against",
+    type=FILE,
+    help="Checkpoint, name of a shipped one, engine, ONNX file, or COCO result file (.json). "
+    "Default: the checkpoint whose hash the engine records, shipped or in its folder.",
+)
+@click.option("--annotations", type=FILE, help="Ground truth in COCO format.")
+@click.option("--images", type=FOLDER, required=True, help="Folder of the image files.")
+@click.option(
+    "--max-difference",
+    type=Number(0, 1),
+    default=0.001,
+    show_default=True,
+    help="Largest difference of AP that is equal.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["coco", "deploy"]),
+    help="Post-processing of both. Default: what the engine holds.",
+)
+@batch_option
+@workers_option
+@max_pixels_option
+@cuda_graph_option
+@threads_option
+@json_option
+def command(
+    engine: Path,
+    against: Path | None,
+    annotations: Path | None,
+    images: Path,
+    max_difference: float,
+    protocol: str | None,
+    batch: int | None,
+    workers: int | None,
+    cuda_graph: bool,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Show that ENGINE finds what the network it was made from finds, or where it does not.
+
+    Both run on the same pictures under the engine's post-processing. Exit 0 if they are equal, 1
+    if AP differs by more than the margin or, in fp32, a detection by more than rounding.
+    """
+    from ..parity.opening import (
+        Running,
+        find_reference,
+        open_engine_side,
+        open_reference_side,
+    )
+    from ..parity.parity import parity_of_sides
+    from .parity_text import print_parity
+
+    running = Running(batch, workers, threads, cuda_graph)
+    for module in ("cv2", *(["pycocotools"] if annotations is not None else [])):
+        require(module, "comparing detections")
+    with ExitStack() as opened:
+        judged = open_engine_side(engine, protocol, running)
+        opened.enter_context(judged.detector)
+        path = find_reference(judged) if against is None else against
+        reference = open_reference_side(path, judged, running)
+        opened.enter_context(reference.detector)
+        pictures = _pictures(annotations, images)
+        with progress_bar("parity", len(pictures)) as bar:
+            found = parity_of_sides(
+                reference,
+                judged,
+                pictures,
+                max_difference=max_difference,
+                progress=bar.update,
+            )
+    for line in found.notes:
+        note(f"note: {line}")
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_parity(found)
+    _end(found, len(pictures))
+
+
+def _pictures(annotations: Path | None, images: Path) -> Pictures:
+    from ..datasets.coco import read_annotations
+    from ..parity.pictures import pictures_of_annotations, pictures_of_folder
+
+    if annotations is None:
+        return pictures_of_folder(images)
+    return pictures_of_annotations(read_annotations(annotations), images)
+
+
+def _end(found: Parity, asked: int) -> None:
+    """Raise what the exit code tells."""
+    if found.why:
+        raise CheckFailed(f"the engine is different: {'; '.join(found.why)}")
+    if found.faults:
+        for line in found.faults[1:]:
+            note(f"  {line}")
+        raise BadFile(
+            f"{len(found.faults)} of {asked} images could not be read, the verdict is of the "
+            f"others; the first: {found.faults[0]}"
+        )

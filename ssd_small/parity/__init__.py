@@ -1,0 +1,1 @@
+"""Whether an engine finds what its network finds, and where it does not."""

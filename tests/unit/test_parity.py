@@ -1,0 +1,241 @@
+"""Two detectors on the same pictures: equal, different, and by what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from ssd_small.datasets.coco import annotations_from_content
+from ssd_small.errors import UsageError
+from ssd_small.parity.head_differences import HeadDifferences
+from ssd_small.parity.opening import (
+    Running,
+    find_reference,
+    open_engine_side,
+    open_reference_side,
+)
+from ssd_small.parity.parity import Parity, parity_of_sides
+from ssd_small.parity.pictures import Pictures, labels_of_reference
+
+if TYPE_CHECKING:
+    from detection_models import Models
+
+RUNNING = Running(threads=1)
+#: one for the annotations below, which fit nothing
+MARGIN = 0.001
+
+
+def pictures(annotated: bool = True, count: int = 2) -> Pictures:
+    from detection_models import noise
+
+    given = [noise(seed) for seed in range(count)]
+    names = [f"{seed}.png" for seed in range(count)]
+    box = {"category_id": 1, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}
+    content = {
+        "images": [
+            {"id": i, "file_name": name, "width": 80, "height": 60} for i, name in enumerate(names)
+        ],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "annotations": [{"id": i + 1, "image_id": i, **box} for i in range(count)],
+    }
+    truth = annotations_from_content(content, Path("truth.json")) if annotated else None
+    return Pictures(given, names, truth)
+
+
+def parity(engine: Path, reference: Path, of: Pictures, protocol: str | None = None) -> Parity:
+    judged = open_engine_side(engine, protocol, RUNNING)
+    with judged.detector:
+        other = open_reference_side(reference, judged, RUNNING)
+        with other.detector:
+            return parity_of_sides(other, judged, of, max_difference=MARGIN)
+
+
+def changed(source: Path, path: Path, weights: float = 1.0, **described: Any) -> Path:
+    """An ONNX file with one convolution scaled, or with other fields in its description."""
+    model = onnx.load(source)
+    convolution = [node for node in model.graph.node if node.op_type == "Conv"][5]
+    for tensor in model.graph.initializer:
+        if tensor.name == convolution.input[1]:
+            scaled = numpy_helper.to_array(tensor) * np.float32(weights)
+            tensor.CopyFrom(numpy_helper.from_array(scaled, tensor.name))
+    for entry in model.metadata_props:
+        if entry.key == "ssd_small":
+            told = json.loads(entry.value)
+            told["preprocessing"] |= described.pop("preprocessing", {})
+            entry.value = json.dumps(told | described)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["engine", "heads_engine", "onnx", "own"])
+def test_an_engine_is_equal_to_its_network(models: Models, kind: str) -> None:
+    found = parity(models.files[kind], models.files["checkpoint"], pictures())
+    assert (found.verdict, found.why) == ("equal", ())
+    counts = found.detections
+    assert counts["unexplained"] == 0
+    assert counts["matched"] > 50
+    assert 2 * counts["matched"] + counts["explained"] == counts["reference"] + counts["engine"]
+    assert found.heads is not None
+    assert len(found.heads) == 6
+    # float32 sums in another order; see HEAD_LIMITS
+    assert all(0 <= row["conf_p999"] <= row["conf_max"] < 1e-4 for row in found.heads)
+    assert found.heads[0]["conf_p999"] > 0
+    assert found.map is not None
+    assert found.map["difference"] == pytest.approx(0, abs=MARGIN)
+
+
+def test_weights_that_are_off_are_different(models: Models, tmp_path: Path) -> None:
+    damaged = changed(models.files["onnx"], tmp_path / "damaged.onnx", 2.0)
+    found = parity(damaged, models.files["checkpoint"], pictures())
+    assert found.verdict == "different"
+    assert found.detections["unexplained"] > 0
+    example = found.detections["examples"][0]
+    assert set(example) >= {"picture", "class", "box", "score", "reason"}
+    assert example["picture"] in ("0.png", "1.png")
+    assert not example["explained"]
+
+
+def test_another_mean_is_different_though_the_heads_would_be_equal(
+    models: Models, tmp_path: Path
+) -> None:
+    other = {"mean": [104.0, 117.0, 133.0]}
+    damaged = changed(models.files["onnx"], tmp_path / "mean.onnx", preprocessing=other)
+    found = parity(damaged, models.files["onnx"], pictures(annotated=False))
+    assert found.verdict == "different"
+    assert found.map is None
+    assert found.detections["unexplained"] > 0
+
+
+def test_classes_in_another_order_are_other_detections(models: Models, tmp_path: Path) -> None:
+    damaged = changed(models.files["onnx"], tmp_path / "labels.onnx", labels=["dog", "cat"])
+    found = parity(damaged, models.files["onnx"], pictures())
+    assert found.verdict == "different"
+    assert any("another order" in line for line in found.notes)
+    assert found.heads is not None
+    assert max(row["conf_max"] for row in found.heads) == 0  # the network is the same
+
+
+def test_both_run_under_the_engine_s_protocol(models: Models) -> None:
+    found = parity(models.files["own_engine"], models.files["engine"], pictures())
+    assert found.protocol["score_threshold"] == 0.9
+    assert found.reference["recorded"]["score_threshold"] == 0.01
+    assert found.verdict == "equal"
+    assert found.detections["reference"] == found.detections["engine"]
+
+
+def test_a_preset_takes_both_where_decode_nms_are_outside(models: Models) -> None:
+    found = parity(models.files["heads_engine"], models.files["heads"], pictures(), "coco")
+    assert found.protocol["name"] == "coco"
+    with pytest.raises(UsageError, match="decode \\+ NMS inside"):
+        parity(models.files["engine"], models.files["checkpoint"], pictures(), "coco")
+
+
+def test_where_no_heads_can_be_had_detections_are_matched_by_overlap(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ssd_small.parity.comparison.cut_runtime", lambda *given: None)
+    found = parity(models.files["engine"], models.files["onnx"], pictures())
+    assert found.heads is None
+    assert found.verdict == "equal"
+    assert found.detections["matched"] > 50
+    # the reference alone has heads
+    found = parity(models.files["engine"], models.files["heads"], pictures())
+    assert found.heads is None
+    assert found.detections["unexplained"] == 0
+    # the engine alone
+    found = parity(models.files["heads"], models.files["engine"], pictures())
+    assert found.detections["unexplained"] == 0
+
+
+def test_half_precision_is_within_its_limits(models: Models, tmp_path: Path) -> None:
+    from ssd_small.export.build_engine import build_engine
+
+    from ssd_small.artefacts.build_options import BuildOptions
+
+    engine = tmp_path / "half.engine"
+    build_engine(models.files["onnx"], engine, BuildOptions("onnxruntime", precision="fp16"))
+    found = parity(engine, models.files["checkpoint"], pictures())
+    assert found.engine["precision"] == "fp16"
+    assert found.detections["unexplained"] == 0
+    assert found.heads is not None
+    assert 1e-4 < max(row["conf_max"] for row in found.heads) < 0.03
+
+
+def test_the_reference_is_found_by_the_hash_of_the_weights(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    side = open_engine_side(models.files["engine"], None, RUNNING)
+    with side.detector:
+        assert find_reference(side) == models.files["checkpoint"]
+    alone = tmp_path / "alone.onnx"
+    alone.write_bytes(models.files["onnx"].read_bytes())
+    (tmp_path / "other.pth").write_bytes(b"other weights")
+    side = open_engine_side(alone, None, RUNNING)
+    with side.detector, pytest.raises(UsageError, match="pass .*against CHECKPOINT"):
+        find_reference(side)
+    (tmp_path / "weights.pt").write_bytes(models.files["checkpoint"].read_bytes())
+    with side.detector:
+        assert find_reference(side) == tmp_path / "weights.pt"
+
+
+def test_labels_are_matched_by_name_and_else_by_order(models: Models, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from ssd_small.artefacts.onnx_file import read_onnx
+
+    own = read_onnx(models.files["onnx"])[1]
+    assert labels_of_reference(own, replace(own, labels=("dog", "cat")))[0] == [0, 2, 1]
+    mapped, line = labels_of_reference(own, replace(own, labels=("cat", "cow")))
+    assert mapped == [0, 1, 2]
+    assert line is not None
+    assert "'dog' in the reference, 'cow' in the engine" in line
+
+
+def test_head_differences_are_shares_of_the_largest_value(models: Models) -> None:
+    from ssd_small.artefacts.onnx_file import read_onnx
+
+    description = read_onnx(models.files["onnx"])[1]
+    size = len(description.priors)
+    loc, conf = np.zeros((size, 4), np.float32), np.zeros((size, 3), np.float32)
+    loc[-1, 0], conf[0, 0] = 8, -4
+    differing = HeadDifferences(description)
+    moved = conf.copy()
+    moved[-1, 2] += 1
+    differing.add((loc, conf), (loc, moved))
+    rows = differing.to_list()
+    assert rows is not None
+    assert [row["level"] for row in rows] == list(range(6))
+    assert all(row["loc_max"] == 0 == row["loc_p999"] for row in rows)
+    assert [row["conf_max"] for row in rows] == [0, 0, 0, 0, 0, 0.25]
+    moved[0, 0] = np.nan
+    differing.add((loc, conf), (loc, moved))
+    rows = differing.to_list()
+    assert rows is not None
+    assert rows[0]["conf_max"] is None
+    assert rows[1]["conf_max"] == 0
+
+
+def test_a_percentile_is_at_most_a_hundredth_too_high(models: Models) -> None:
+    from ssd_small.artefacts.onnx_file import read_onnx
+
+    description = read_onnx(models.files["onnx"])[1]
+    size = len(description.priors)
+    rng = np.random.default_rng(0)
+    conf = rng.normal(0, 1, (size, 3)).astype(np.float32)
+    other = conf + rng.normal(0, 1e-3, conf.shape).astype(np.float32)
+    loc = np.zeros((size, 4), np.float32)
+    differing = HeadDifferences(description)
+    differing.add((loc, conf), (loc, other))
+    rows = differing.to_list()
+    assert rows is not None
+    first = 19 * 19 * 6
+    exact = np.quantile(np.abs(conf - other)[:first], 0.999, method="inverted_cdf")
+    told = rows[0]["conf_p999"] * np.abs(conf).max()
+    assert exact * 0.9999 <= told <= exact * 1.009
