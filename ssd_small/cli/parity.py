@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import BadFile, CheckFailed
+from ..errors import BadFile, CheckFailed, UsageError
 from ..requirements import require
 from .options import (
     FILE,
@@ -26,8 +27,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..parity.opening import Running
     from ..parity.parity import Parity
     from ..parity.pictures import Pictures
+    from ..parity.side import Side
 
 
 @click.command()
@@ -76,39 +79,32 @@ def command(
     Both run on the same pictures under the engine's post-processing. Exit 0 if they are equal, 1
     if AP differs by more than the margin or, in fp32, a detection by more than rounding.
     """
-    from ..parity.opening import (
-        Running,
-        find_reference,
-        open_engine_side,
-        open_reference_side,
-    )
-    from ..parity.parity import parity_of_sides
+    from ..parity.opening import Running, open_engine_side
+    from ..parity.self_consistency import self_consistency
     from .parity_text import print_parity
 
     running = Running(batch, workers, threads, cuda_graph)
+    if _is_result_file(against) and annotations is None:
+        raise UsageError(
+            f"--against {against}: a result file needs --annotations FILE, whose images its ids "
+            "are of"
+        )
     for module in ("cv2", *(["pycocotools"] if annotations is not None else [])):
         require(module, "comparing detections")
     with ExitStack() as opened:
         judged = open_engine_side(engine, protocol, running)
         opened.enter_context(judged.detector)
-        path = find_reference(judged) if against is None else against
-        reference = open_reference_side(path, judged, running)
-        opened.enter_context(reference.detector)
         pictures = _pictures(annotations, images)
-        with progress_bar("parity", len(pictures)) as bar:
-            found = parity_of_sides(
-                reference,
-                judged,
-                pictures,
-                max_difference=max_difference,
-                progress=bar.update,
-            )
+        compare = _against_file if _is_result_file(against) else _against_side
+        found = compare(against, judged, pictures, running, max_difference)
+        checks = self_consistency(judged, pictures, running)
+    found = replace(found, self_consistency=[one.to_dict() for one in checks])
     for line in found.notes:
         note(f"note: {line}")
     if as_json:
         print_json(found.to_dict())
     else:
-        print_parity(found)
+        print_parity(found, checks)
     _end(found, len(pictures))
 
 
@@ -119,6 +115,40 @@ def _pictures(annotations: Path | None, images: Path) -> Pictures:
     if annotations is None:
         return pictures_of_folder(images)
     return pictures_of_annotations(read_annotations(annotations), images)
+
+
+def _is_result_file(path: Path | None) -> bool:
+    return path is not None and path.suffix.lower() == ".json"
+
+
+def _against_side(
+    against: Path | None, engine: Side, pictures: Pictures, running: Running, margin: float
+) -> Parity:
+    """Against a network or an engine, which is found by its hash unless it is named."""
+    from ..parity.opening import find_reference, open_reference_side
+    from ..parity.parity import parity_of_sides
+
+    path = find_reference(engine) if against is None else against
+    reference = open_reference_side(path, engine, running)
+    with reference.detector, progress_bar("parity", len(pictures)) as bar:
+        return parity_of_sides(
+            reference, engine, pictures, max_difference=margin, progress=bar.update
+        )
+
+
+def _against_file(
+    against: Path | None, engine: Side, pictures: Pictures, running: Running, margin: float
+) -> Parity:
+    """Against a COCO result file."""
+    from ..parity.parity import parity_of_comparison
+    from ..parity.result_file import compare_with_file, read_result_file
+
+    assert against is not None
+    assert pictures.annotations is not None
+    file = read_result_file(against, pictures.annotations, engine.params.score_threshold)
+    with progress_bar("parity", len(pictures)) as bar:
+        compared = compare_with_file(file, engine, pictures, bar.update)
+    return parity_of_comparison(compared, file.to_dict(), engine, pictures, max_difference=margin)
 
 
 def _end(found: Parity, asked: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..postprocess import PostprocessParams
@@ -10,12 +11,13 @@ from .options import print_table, say
 
 if TYPE_CHECKING:
     from ..parity.parity import Parity
+    from ..parity.self_consistency import Consistency
 
 #: examples that are shown
 _SHOWN = 10
 
 
-def print_parity(found: Parity) -> None:
+def print_parity(found: Parity, checks: Sequence[Consistency]) -> None:
     """The verdict first, then what it rests on."""
     say(f"{found.verdict}: {'; '.join(found.why) or _agreement(found)}")
     for name, side in (("reference", found.reference), ("engine", found.engine)):
@@ -38,6 +40,11 @@ def print_parity(found: Parity) -> None:
             ["level", "loc max", "loc 99.9 %", "conf max", "conf 99.9 %"],
             ["right"] * 5,
         )
+    if checks:
+        say("")
+        say("the engine against itself:")
+    for one in checks:
+        say(f"  {one}")
 
 
 def _agreement(found: Parity) -> str:

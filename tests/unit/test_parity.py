@@ -178,7 +178,7 @@ def test_the_reference_is_found_by_the_hash_of_the_weights(
     alone.write_bytes(models.files["onnx"].read_bytes())
     (tmp_path / "other.pth").write_bytes(b"other weights")
     side = open_engine_side(alone, None, RUNNING)
-    with side.detector, pytest.raises(UsageError, match="pass .*against CHECKPOINT"):
+    with side.detector, pytest.raises(UsageError, match=r"pass .*against CHECKPOINT"):
         find_reference(side)
     (tmp_path / "weights.pt").write_bytes(models.files["checkpoint"].read_bytes())
     with side.detector:
@@ -239,3 +239,100 @@ def test_a_percentile_is_at_most_a_hundredth_too_high(models: Models) -> None:
     exact = np.quantile(np.abs(conf - other)[:first], 0.999, method="inverted_cdf")
     told = rows[0]["conf_p999"] * np.abs(conf).max()
     assert exact * 0.9999 <= told <= exact * 1.009
+
+
+def entries_of(kind: Path, of: Pictures, digits: int | None = None) -> list[dict[str, Any]]:
+    """COCO result entries of a detector, their numbers rounded as files have them."""
+    from ssd_small.detection.load import load
+    from ssd_small.evaluation.coco_results import results_from_detections
+
+    assert of.annotations is not None
+    with load(kind, threads=1) as detector:
+        outcomes = [outcome for outcome, _ in detector.outcomes(list(of.given))]
+        entries = [
+            entry
+            for outcome, image in zip(outcomes, of.annotations.images, strict=True)
+            for entry in results_from_detections(
+                outcome.detections, image, detector.description, (1, 2)
+            )
+        ]
+    if digits is not None:
+        for entry in entries:
+            entry["bbox"] = [round(v, digits) for v in entry["bbox"]]
+            entry["score"] = round(entry["score"], 2 + digits)
+    return entries
+
+
+@pytest.mark.parametrize("digits", [None, 1, 3])
+def test_a_result_file_of_the_same_network_is_equal(
+    models: Models, tmp_path: Path, digits: int | None
+) -> None:
+    found = against_file(models, tmp_path, entries_of(models.files["heads"], pictures(), digits))
+    assert found.verdict == "equal"
+    assert found.heads is None
+    assert found.reference["source"] == "COCO result file"
+    counts = found.detections
+    assert (counts["explained"], counts["unexplained"]) == (0, 0)
+    assert counts["matched"] == counts["engine"] == counts["reference"]
+
+
+def test_entries_that_have_moved_or_are_gone_are_real_differences(
+    models: Models, tmp_path: Path
+) -> None:
+    entries = entries_of(models.files["heads"], pictures())
+    entries[0]["bbox"][0] += 3
+    entries[1]["score"] *= 0.9
+    del entries[2]
+    found = against_file(models, tmp_path, entries)
+    assert found.verdict == "different"
+    # two that the engine does not give, and three of its own that the file has not
+    assert found.detections["unexplained"] == 5
+    by_side = [one["side"] for one in found.detections["examples"]]
+    assert (by_side.count("reference"), by_side.count("engine")) == (2, 3)
+
+
+def against_file(models: Models, folder: Path, entries: list[dict[str, Any]]) -> Parity:
+    from ssd_small.parity.parity import parity_of_comparison
+    from ssd_small.parity.result_file import compare_with_file, read_result_file
+
+    path, of = folder / "found.json", pictures()
+    path.write_text(json.dumps(entries))
+    assert of.annotations is not None
+    judged = open_engine_side(models.files["engine"], None, RUNNING)
+    with judged.detector:
+        file = read_result_file(path, of.annotations, judged.params.score_threshold)
+        compared = compare_with_file(file, judged, of)
+        return parity_of_comparison(compared, file.to_dict(), judged, of, max_difference=MARGIN)
+
+
+def test_an_engine_agrees_with_itself_and_a_fault_in_one_row_is_seen(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ssd_small.parity.self_consistency import self_consistency
+
+    side = open_engine_side(models.files["engine"], None, RUNNING)
+    with side.detector:
+        checks = {one.check: one for one in self_consistency(side, pictures(), RUNNING)}
+        assert set(checks) == {
+            "one_picture_in_every_row",
+            "rows_permuted",
+            "batch_against_one",
+            "repeats",
+            "threads",
+        }
+        assert checks["repeats"].compared == 50
+        assert checks["repeats"].identical
+        assert all(one.detections_changed == 0 for one in checks.values())
+        runtime = side.detector.runtime
+        infer = runtime.infer
+
+        def last_row_dark(images: np.ndarray) -> object:
+            changed = images.copy()
+            changed[-1] = 0 if len(images) > 1 else changed[-1]
+            return infer(changed)
+
+        monkeypatch.setattr(runtime, "infer", last_row_dark)
+        checks = {one.check: one for one in self_consistency(side, pictures(), RUNNING)}
+        wrong = {name for name, one in checks.items() if one.detections_changed}
+        assert wrong == {"one_picture_in_every_row", "rows_permuted", "batch_against_one"}
+        assert checks["repeats"].identical
