@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..artefacts.tensors import HEADS
 from ..detection.detector import Detector
+from ..requirements import require
 from ..runtimes import HeadOutputs, Runtime
 from .side import Side
 
@@ -101,12 +102,14 @@ def cut_runtime(side: Side, threads: int = 0) -> Runtime | None:
 
     None where the heads are its outputs anyway, where another tool has taken their names, and for
     an engine that ONNX Runtime does not run.
+
+    Raises:
+        MissingRequirement: onnx is not installed.
     """
     runtime = side.detector.runtime
     if not runtime.description.has_decode_nms or not runtime.name.startswith("onnxruntime"):
         return None
-    import onnx
-
+    onnx = require("onnx", "the heads of an engine with decode + NMS inside")
     from ..artefacts.onnx_file import read_onnx
     from ..runtimes.onnxruntime import OnnxRuntimeRuntime
 
