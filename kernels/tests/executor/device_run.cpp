@@ -83,6 +83,7 @@ std::size_t product(std::int32_t a, std::int32_t b, std::int32_t c) {
 struct Device {
   Call call;
   std::size_t element, loc_bytes, conf_bytes, prior_bytes, rows;
+  bool overlap = decode_nms_can_overlap();
   DeviceArray loc, conf, priors, num_detections, boxes, scores, labels, prior_indices, workspace;
 
   explicit Device(const ssd_small_device_run& run)
@@ -130,7 +131,8 @@ struct Device {
     return copy(run.prior_indices, prior_indices, rows * 4);
   }
   cudaError_t launch(cudaStream_t stream) const {
-    return launch_decode_nms(call.shape, call.params, inputs(), outputs(), scratch(), stream);
+    return launch_decode_nms(call.shape, call.params, inputs(), outputs(), scratch(),
+                             {stream, overlap});
   }
   bool fault(char* text, std::size_t size) const {
     return decode_nms_launch_fault(call.shape, call.params, inputs(), outputs(), scratch(), text,
