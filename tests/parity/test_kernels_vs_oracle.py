@@ -1,7 +1,8 @@
 """The CUDA kernels, run by the CPU executor or a GPU, give the oracle's bits.
 
 On the executor every run is also checked for races, divergent barriers, unwritten or
-out-of-bounds memory (a fault fails the run), under several orders of threads and blocks.
+out-of-bounds memory (a fault fails the run), under several orders of threads and blocks; with any
+seed but 0, blocks of two kernels overlap.
 """
 
 from __future__ import annotations

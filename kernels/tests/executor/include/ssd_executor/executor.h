@@ -1,15 +1,17 @@
 // The CPU executor of CUDA kernels: what a test sees.
 //
 // A .cu file compiled as C++ against the stand-in cuda_runtime.h runs here: one fiber per CUDA
-// thread, block after block. Compiled with -fsanitize=thread as well (and linked with this
-// library instead of libtsan), it is traced: each load and store is checked and counted. Compiled
-// with -fsanitize=address instead, AddressSanitizer checks it, local arrays too; barriers, warp
-// intrinsics and orders are checked as ever, but nothing is counted.
+// thread, block after block, but for kernels that may overlap (grids.h). Compiled with
+// -fsanitize=thread as well (and linked with this library instead of libtsan), it is traced: each
+// load and store is checked and counted. Compiled with -fsanitize=address instead,
+// AddressSanitizer checks it, local arrays too; barriers, warp intrinsics and orders are checked as
+// ever, but nothing is counted.
 //
 // Faults found: barriers and warp intrinsics that some thread misses or reaches elsewhere; reads
 // of shared memory nobody wrote in this block; races on shared and global memory; accesses
 // outside every buffer, misaligned ones, writes to read-only buffers, reads of buffer bytes that
-// were never written. Results that depend on the order of threads or blocks show when the seed
+// were never written; accesses of kernels that programmatic dependent launch lets overlap, where no
+// wait orders them. Results that depend on the order of threads or blocks show when the seed
 // changes.
 #pragma once
 
