@@ -5,9 +5,11 @@
 
 constexpr int kUnwritten = -1, kValue = 7;
 
-// Writes its cells after it has let the next kernel begin, or without doing so.
+// Writes its cells after it has let the next kernel begin, or without doing so. The barrier puts
+// the write into an epoch that may be newer than the next kernel's first.
 __global__ void produce_kernel(int* out, bool trigger) {
   if (trigger) cudaTriggerProgrammaticLaunchCompletion();
+  __syncthreads();
   out[blockIdx.x * blockDim.x + threadIdx.x] = kValue;
 }
 
@@ -36,6 +38,7 @@ __global__ void consume_kernel(const int* in, int* out, Wait wait) {
 // Reads its cells after it has let the next kernel begin.
 __global__ void read_late_kernel(const int* in, int* out) {
   cudaTriggerProgrammaticLaunchCompletion();
+  __syncthreads();
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
   out[i] = in[i];
 }

@@ -12,7 +12,7 @@
 namespace {
 
 constexpr unsigned kBlocks = 6, kThreads = 64, kCells = kBlocks * kThreads;
-constexpr std::uint64_t kSeeds = 24;  // 0, in order, and 23 in which blocks overlap
+constexpr std::uint64_t kSeeds = 80;  // 0, in order, and those in which blocks overlap
 int failures = 0;
 
 void expect(bool condition, const std::string& what) {
@@ -161,6 +161,10 @@ void wrong_ones_are_caught() {
   under_all_seeds("added before the wait", race + "own: ", kUnwritten, [] {
     run(kPlain, zero_kernel, 1, own());
     run(kDependent, count_kernel, kBlocks, own(), false);
+  });
+  under_all_seeds("all added before anything is zeroed", race + "own: ", kUnwritten, [] {
+    run(kPlain, zero_kernel, 1, own());
+    run(kDependent, count_kernel, 1, own(), false);
   });
   // the wait is for the kernel before, and that one did not wait for the first
   under_all_seeds("the one between does not wait", race + "in: ", kValue, [] {
