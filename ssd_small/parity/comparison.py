@@ -21,7 +21,7 @@ from .detection_differences import (
 )
 from .head_differences import HeadDifferences
 from .overlap_matching import differences_by_overlap
-from .pictures import Pictures, ids_of_labels, labels_of_reference
+from .pictures import Pictures, ids_of_both, labels_of_reference
 from .recording import Heads, cut_runtime, outcomes_with_heads
 from .side import Side
 
@@ -70,11 +70,9 @@ def compare_sides(
     """
     compared = Compared(notes=list(pictures.notes))
     pair = _Pair(reference, engine, compared.notes)
-    ids = []
-    for side in (reference, engine):
-        own, notes = ids_of_labels(pictures.annotations, side.description)
-        ids.append(own)
-        compared.notes += [line for line in notes if line not in compared.notes]
+    descriptions = reference.description, engine.description
+    ids, notes = ids_of_both(pictures.annotations, *descriptions)
+    compared.notes += notes
     differences = HeadDifferences(reference.description)
     for place, ours, theirs in _outcomes(reference, engine, pictures):
         (before, heads), (after, other_heads) = ours, theirs

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..artefacts.labels import default_labels
 from ..datasets.classes import match_classes
 from ..evaluation.evaluate import annotated_pictures
 from ..pictures.listing import list_images
@@ -81,13 +82,37 @@ def ids_of_labels(
     return match.ids, match.notes
 
 
+def ids_of_both(
+    annotations: Annotations | None, reference: Description, engine: Description
+) -> tuple[tuple[Sequence[int | None], Sequence[int | None]], Sequence[str]]:
+    """The category ids of both, see :func:`ids_of_labels`, and what is to be said of them.
+
+    A reference that names no classes has those of the annotations in their order, as everywhere;
+    where these are more or fewer, it has the engine's.
+    """
+    theirs, notes = ids_of_labels(annotations, engine)
+    if (
+        annotations is not None
+        and names_no_classes(reference)
+        and len(annotations.categories) != len(reference.labels) == len(engine.labels)
+    ):
+        line = "the reference names no classes, and was scored with the names of the engine"
+        return (theirs, theirs), (*notes, line)
+    ours, own_notes = ids_of_labels(annotations, reference)
+    return (ours, theirs), tuple(dict.fromkeys((*own_notes, *notes)))
+
+
+def names_no_classes(description: Description) -> bool:
+    """Whether the class names are those that a checkpoint without a record is given."""
+    return description.labels == default_labels(len(description.labels))
+
+
 def labels_of_reference(
     reference: Description, engine: Description
 ) -> tuple[Sequence[int], str | None]:
     """The reference's label for each column of the engine's conf, and a line if names differ.
 
-    By name where the two have the same names, else by order: a checkpoint that records no names
-    has made-up ones.
+    By name where the two have the same names, else by order.
     """
     background = engine.postprocess.background_label
     own = list(range(reference.num_classes))
@@ -97,6 +122,8 @@ def labels_of_reference(
         )
     same = background == reference.postprocess.background_label
     if not same or len({*reference.labels}) < len(reference.labels):
+        return own, None
+    if names_no_classes(reference):
         return own, None
     if {*reference.labels} != {*engine.labels}:
         first = next(

@@ -336,3 +336,24 @@ def test_an_engine_agrees_with_itself_and_a_fault_in_one_row_is_seen(
         wrong = {name for name, one in checks.items() if one.detections_changed}
         assert wrong == {"one_picture_in_every_row", "rows_permuted", "batch_against_one"}
         assert checks["repeats"].identical
+
+
+def test_a_reference_that_names_no_classes_has_the_engine_s_where_order_cannot_tell(
+    models: Models,
+) -> None:
+    from dataclasses import replace
+
+    from ssd_small.artefacts.onnx_file import read_onnx
+    from ssd_small.parity.pictures import ids_of_both
+
+    named = read_onnx(models.files["onnx"])[1]
+    nameless = replace(named, labels=("class 1", "class 2"))
+    truth = pictures().annotations
+    assert truth is not None
+    ids, _ = ids_of_both(truth, nameless, replace(named, labels=("dog", "cat")))
+    assert ids == ((1, 2), (2, 1))
+    more = replace(truth, categories=({"id": 0, "name": "bird"}, *truth.categories))
+    ids, notes = ids_of_both(more, nameless, named)
+    assert ids == ((1, 2), (1, 2))
+    assert any("names no classes" in line for line in notes)
+    assert labels_of_reference(nameless, named) == ([0, 1, 2], None)
