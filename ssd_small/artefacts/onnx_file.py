@@ -22,7 +22,7 @@ from .decode_nms import (
 )
 from .decode_nms_function import make_function
 from .description import Description
-from .tensors import DETECTIONS, HEADS, INPUT, output_names
+from .tensors import DETECTIONS, HEADS, INPUT, PREPROCESSING, input_of, output_names
 
 
 def read_onnx(
@@ -147,6 +147,8 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
     if is_inline(model, description):
         _check_suppression(model, description, path)
     _check_shapes(model, node, description, path)
+    if description.pictures is not None:
+        _check_preprocessing(model, description, path)
     if description.has_decode_nms:
         _check_priors(model, node, description, path)
 
@@ -189,10 +191,11 @@ def _check_shapes(
     model: ModelProto, node: NodeProto | None, description: Description, path: Path
 ) -> None:
     """Input and conf must have the size, priors and classes that the description lists."""
-    size, priors = description.preprocessing, len(description.priors)
+    priors = len(description.priors)
     conf = node.input[1] if node else HEADS[1]
+    images = input_of(description)
     expected = {
-        INPUT: [3, size.height, size.width],
+        INPUT: [side if isinstance(side, int) else 0 for side in images.shape[1:]],
         conf: [priors, description.num_classes],
     }
     if is_inline(model, description):
@@ -201,6 +204,11 @@ def _check_shapes(
         conf = DETECTIONS[1]
         rows = description.postprocess.max_detections(priors, description.num_classes)
         expected[conf] = [rows, 4]
+    kind = TensorProto.DataType.Name(model.graph.input[0].type.tensor_type.elem_type)
+    if kind != images.type:
+        raise BadFile(
+            f"{path} takes {INPUT} of type {kind}, but describes {images.type}; export it again"
+        )
     found = {name: _shape_of(model, name)[1:] for name in expected}
     if found != expected:
         what = "detections" if conf == DETECTIONS[1] else "priors and classes"
@@ -220,6 +228,20 @@ def _shape_of(model: ModelProto, name: str) -> list[int]:
         if dims:
             return [d.dim_value for d in dims]
     return []
+
+
+def _check_preprocessing(model: ModelProto, description: Description, path: Path) -> None:
+    """The mean and deviation inside must be those described, where a tool has not folded them."""
+    told = description.preprocessing
+    for name, values in zip(PREPROCESSING, (told.mean, told.std), strict=True):
+        inside = constant_of(model, name)
+        if inside is not None and not np.array_equal(
+            inside.ravel(), np.asarray(values, np.float32)
+        ):
+            raise BadFile(
+                f"{path} holds another {name.rpartition('/')[2]} of pixels than it describes; "
+                "export it again"
+            )
 
 
 def _check_priors(

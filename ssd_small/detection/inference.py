@@ -12,8 +12,10 @@ import numpy.typing as npt
 from ..errors import UsageError
 from ..postprocess import Detections, PostprocessParams, decode_nms
 from ..runtimes import HeadOutputs, Runtime
+from ..runtimes.base import Images
 
 if TYPE_CHECKING:
+    from ..artefacts.description import Description
     from ..postprocess.dispatch import Backend
 
 
@@ -77,10 +79,8 @@ class Inference:
         """The same with a lower or higher threshold; only where decode + NMS are outside."""
         return replace(self, params=replace(self.params, score_threshold=score_threshold))
 
-    def __call__(
-        self, images: npt.NDArray[np.float32], spent: Stopwatch | None = None
-    ) -> list[Detections]:
-        """Detect on preprocessed ``images [N, 3, H, W]``; one Detections per image.
+    def __call__(self, images: Images, spent: Stopwatch | None = None) -> list[Detections]:
+        """Detect on network input, see :meth:`Runtime.infer`; one Detections per image.
 
         ``spent`` takes the seconds of the two stages.
         """
@@ -105,6 +105,15 @@ class Inference:
             backend=self.backend,
             num_threads=self.threads,
         )
+
+
+def empty_input(description: Description, batch: int) -> Images:
+    """Black pictures as a network takes them; where any size goes, of the one it works in."""
+    size, pictures = description.preprocessing, description.pictures
+    if pictures is None:
+        return np.zeros((batch, 3, size.height, size.width), np.float32)
+    height, width = pictures.size or (size.height, size.width)
+    return np.zeros((batch, height, width, 3), np.uint8)
 
 
 def _short(value: object) -> str:

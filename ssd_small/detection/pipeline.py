@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..artefacts.description import Description
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.ahead import map_ahead
 from ..pictures.pixels import ColorOrder, pixels_from_picture
-from ..pictures.preprocessing import Preprocessing, input_from_image
+from ..pictures.preprocessing import PictureInput, input_from_image
 from ..pictures.reading import Image
 from ..postprocess import Detections
+from ..runtimes.base import Images
 from .inference import Inference, Stopwatch
 
 #: most threads that read pictures: the bound on pictures held rests on it
@@ -46,7 +47,7 @@ class _Prepared:
     """A picture on its way to the network; without an input it could not be read."""
 
     picture: Any
-    network_input: npt.NDArray[np.float32] | None = None
+    network_input: Images | None = None
     size: tuple[int, int] = (0, 0)
     pixels: Image | None = None
     error: SsdSmallError | None = None
@@ -80,7 +81,7 @@ def detect(
     """
     spent = spent or Stopwatch()
     workers = min(workers, MOST_WORKERS)
-    prepare = _preparation(inference.runtime.description.preprocessing, color, keep_pixels)
+    prepare = _preparation(inference.runtime.description, color, keep_pixels)
     window = 2 * batch_size + workers
     waiting: list[_Prepared] = []
     fault: Exception | None = None
@@ -96,6 +97,9 @@ def detect(
                 break
             spent.read += one.seconds[0]
             spent.preprocess += one.seconds[1]
+            if not _fits(one, waiting):
+                yield from _outcomes(inference, waiting, spent)
+                waiting = []
             waiting.append(one)
             if sum(each.error is None for each in waiting) == batch_size or _are_many(
                 waiting, batch_size
@@ -114,8 +118,16 @@ def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
     return len(waiting) >= 2 * batch_size
 
 
+def _fits(one: _Prepared, waiting: list[_Prepared]) -> bool:
+    """Whether a picture can go into one batch with others: a batch is of one size."""
+    if one.network_input is None:
+        return True
+    inputs = (each.network_input for each in waiting)
+    return all(a is None or a.shape == one.network_input.shape for a in inputs)
+
+
 def _preparation(
-    preprocessing: Preprocessing, color: ColorOrder, keep_pixels: bool
+    description: Description, color: ColorOrder, keep_pixels: bool
 ) -> Callable[[Any], _Prepared]:
     """What the threads do with a picture."""
 
@@ -123,16 +135,29 @@ def _preparation(
         started = time.perf_counter()
         try:
             pixels = pixels_from_picture(picture, color)
+            _check_size(pixels, description.pictures)
         except (BadFile, UsageError) as error:
             # a traceback would hold the pixels that nobody could use
             return _Prepared(picture, error=error.with_traceback(None))
         read = time.perf_counter()
-        network_input = input_from_image(pixels, preprocessing)
+        network_input: Images = pixels
+        if description.pictures is None:
+            network_input = input_from_image(pixels, description.preprocessing)
         seconds = (read - started, time.perf_counter() - read)
         kept = pixels if keep_pixels else None
         return _Prepared(picture, network_input, pixels.shape[:2], kept, seconds=seconds)
 
     return prepare
+
+
+def _check_size(pixels: Image, pictures: PictureInput | None) -> None:
+    """Refuse a picture of another size than the only one that a network takes."""
+    height, width = pixels.shape[:2]
+    if pictures is not None and not pictures.takes(height, width):
+        raise UsageError(
+            f"a picture of {width}x{height} pixels; this network takes pictures of "
+            f"{pictures.width}x{pictures.height} only: export it without --picture-size"
+        )
 
 
 def _outcomes(

@@ -56,6 +56,38 @@ class Preprocessing:
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
 
+@dataclass(frozen=True)
+class PictureInput:
+    """An input that takes pictures as they are: uint8 ``[N, height, width, 3]``, BGR.
+
+    Resizing, mean and standard deviation are inside the network then.
+
+    Attributes:
+        height, width: the one size that pictures may have, in pixels; None for any.
+    """
+
+    height: int | None = None
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        sides = (self.height, self.width)
+        if sides != (None, None) and not all(isinstance(v, int) and v > 0 for v in sides):
+            raise UsageError(f"{self}: expected a positive height and width, or neither")
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width; None for any."""
+        return None if self.height is None or self.width is None else (self.height, self.width)
+
+    def takes(self, height: int, width: int) -> bool:
+        """Whether a picture may have this size."""
+        return self.size in (None, (height, width))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values by field name."""
+        return {"type": "uint8", "layout": "NHWC", "color_order": "BGR"} | asdict(self)
+
+
 def input_from_image(image: Image, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
     """One image ``[H, W, 3]`` uint8 BGR as network input ``[3, height, width]`` float32."""
     cv2 = require("cv2", "preprocessing images")

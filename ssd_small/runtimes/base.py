@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..artefacts.description import Description
+from ..artefacts.tensors import input_of
 from ..errors import UsageError
 from ..postprocess.detections import Detections
 
 FloatArray = npt.NDArray[np.float32]
+#: what a network takes: ``[N, 3, H, W]`` float32, or pictures ``[N, H, W, 3]`` uint8
+Images = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +50,10 @@ class Runtime(Protocol):
     max_batch: int
     device: str
 
-    def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
-        """Run ``images [N, 3, H, W]``; N over ``max_batch`` is split.
+    def infer(self, images: Images) -> HeadOutputs | list[Detections]:
+        """Run ``images [N, 3, H, W]`` float32; N over ``max_batch`` is split.
+
+        Where ``description.pictures`` says so, pictures ``[N, H, W, 3]`` uint8 BGR instead.
 
         Returns:
             Head outputs, or one Detections per image where decode + NMS are inside.
@@ -84,7 +89,7 @@ class BatchingRuntime:
     device: str = "cpu"
     _closed: bool = False
 
-    def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+    def infer(self, images: Images) -> HeadOutputs | list[Detections]:
         """See :class:`Runtime`."""
         self._check_open()
         check_images(images, self.description)
@@ -92,11 +97,11 @@ class BatchingRuntime:
         parts = [self._infer_part(images[i : i + self.max_batch]) for i in starts]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
-    def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
-        """Run ``images [n, 3, H, W]``, ``min_batch <= n <= max_batch``."""
+    def infer_batch(self, images: Images) -> HeadOutputs | list[Detections]:
+        """Run what :meth:`infer` takes, ``min_batch <= n <= max_batch``."""
         raise NotImplementedError
 
-    def _infer_part(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+    def _infer_part(self, images: Images) -> HeadOutputs | list[Detections]:
         number = len(images)
         if number >= self.min_batch:
             return self.infer_batch(images)
@@ -137,17 +142,20 @@ def _joined(parts: Sequence[HeadOutputs | list[Detections]]) -> HeadOutputs | li
     return [one for part in parts if not isinstance(part, HeadOutputs) for one in part]
 
 
-def check_images(images: FloatArray, description: Description) -> None:
+def check_images(images: Images, description: Description) -> None:
     """Refuse input that does not fit the network.
 
     Raises:
         UsageError: wrong shape or type, or no image.
     """
-    expected = (3, description.preprocessing.height, description.preprocessing.width)
-    if images.ndim != 4 or images.shape[1:] != expected or images.dtype != np.float32:
+    expected = input_of(description, "N")
+    dtype = np.uint8 if expected.type == "UINT8" else np.float32
+    pairs = zip(images.shape[1:], expected.shape[1:], strict=False)
+    fits = images.ndim == 4 and all(side in (own, str(side)) for own, side in pairs)
+    if not fits or images.dtype != dtype:
         raise UsageError(
-            f"images are {images.dtype} {list(images.shape)}; expected float32 "
-            f"[N, {', '.join(map(str, expected))}]"
+            f"images are {images.dtype} {list(images.shape)}; expected {np.dtype(dtype)} "
+            f"[{', '.join(map(str, expected.shape))}]"
         )
     if not len(images):
         raise UsageError("a batch of 0 images; expected at least one")

@@ -8,11 +8,11 @@ from typing import Any
 
 from ..artefacts.description import Description
 from ..artefacts.sidecar import Sidecar, check_against_engine
-from ..artefacts.tensors import INPUT, output_names
+from ..artefacts.tensors import INPUT, input_of, output_names
 from ..errors import BadFile
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
-from .base import BatchingRuntime, FloatArray, HeadOutputs
+from .base import BatchingRuntime, HeadOutputs, Images
 
 #: ``[ONNXRuntimeError] : 1 : FAIL : ``
 _NUMBER = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -92,8 +92,12 @@ class OnnxRuntimeRuntime(BatchingRuntime):
     def _check_ends(self, source: str, teller: str) -> None:
         """Refuse a file whose input and outputs are not those it describes."""
         description = self.description
-        size = [3, description.preprocessing.height, description.preprocessing.width]
-        inputs = [i.shape[1:] for i in self._session.get_inputs()]
+        images = input_of(description)
+        size = [side if isinstance(side, int) else None for side in images.shape[1:]]
+        inputs = [
+            [side if isinstance(side, int) else None for side in i.shape[1:]]
+            for i in self._session.get_inputs()
+        ]
         outputs, expected = len(self._session.get_outputs()), len(output_names(description))
         if inputs != [size] or outputs != expected:
             raise BadFile(
@@ -101,7 +105,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
                 f"{expected}: build it again"
             )
 
-    def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+    def infer_batch(self, images: Images) -> HeadOutputs | list[Detections]:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""
         try:
             outputs = self._session.run(None, {INPUT: images})

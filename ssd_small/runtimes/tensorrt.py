@@ -16,7 +16,7 @@ from ..artefacts.tensors import INPUT, output_names
 from ..errors import UsageError
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
-from .base import BatchingRuntime, FloatArray, HeadOutputs
+from .base import BatchingRuntime, HeadOutputs, Images
 from .cuda_device import CudaDevice, GpuError, OutOfGpuMemory, open_device
 from .device_memory import DeviceMemory, Tensor
 from .tensorrt_engine import load_engine
@@ -24,11 +24,15 @@ from .tensorrt_module import MODULES, context_settings, logger
 
 #: bytes that an address of a tensor is a multiple of (``IExecutionContext::setTensorAddress``)
 ALIGNMENT = 256
+#: shapes of input that are kept ready at once; each has a context and a graph
+MOST_LANES = 64
+
+Shape = tuple[int, ...]
 
 
 @dataclass(eq=False)
 class _Lane:
-    """What executes one batch size; a captured graph forbids any change to its context."""
+    """What executes one shape of input; a captured graph forbids any change to its context."""
 
     context: Any
     graph: int | None = None
@@ -75,7 +79,7 @@ class TensorRtRuntime(BatchingRuntime):
         self._lock = threading.Lock()
         self._memory = DeviceMemory(self._device)
         self._outputs = output_names(self.description)
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: dict[Shape, _Lane] = {}
         self._tensors: dict[str, Tensor] = {}
         self._external: Any = None
         self._stream: int | None = None
@@ -93,9 +97,10 @@ class TensorRtRuntime(BatchingRuntime):
         size = max(256, int(self._engine.device_memory_size_v2))
         self._scratch, self._scratch_size = self._memory.block(size), size
         self._context_settings = context_settings(self._trt, self._engine)
+        # where pictures of any size go in, memory is for the largest
+        largest = tuple(self._engine.get_tensor_profile_shape(INPUT, 0)[2])
         for name in (INPUT, *self._outputs):
-            # the batch is the only dynamic dimension
-            shape = tuple(self._engine.get_tensor_shape(name))[1:]
+            shape = (largest if name == INPUT else tuple(self._engine.get_tensor_shape(name)))[1:]
             dtype = self._trt.nptype(self._engine.get_tensor_dtype(name))
             self._tensors[name] = self._memory.tensor(self.max_batch, shape, dtype)
 
@@ -104,34 +109,55 @@ class TensorRtRuntime(BatchingRuntime):
         """The vendor's engine object, while this runner is open."""
         return self._engine
 
-    def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+    def infer_batch(self, images: Images) -> HeadOutputs | list[Detections]:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`.
 
         Raises:
             GpuError: execution failed; the runner cannot be used any more.
         """
-        number = len(images)
+        number, shape = len(images), images.shape
+        self._check_shape(shape)
         with self._lock, self._device.active():
             self._check_open()
             assert self._stream is not None
-            np.copyto(self._tensors[INPUT].array[:number], images)
-            lane = self._lanes.get(number)
+            np.copyto(self._tensors[INPUT].first(shape), images)
+            lane = self._lanes.pop(shape, None)
             if lane is None:
+                while len(self._lanes) >= MOST_LANES:
+                    self._drop(self._lanes.pop(next(iter(self._lanes))))
                 # also executes this batch: the warm-up that capturing needs
-                self._lanes[number] = self._new_lane(number)
+                lane = self._new_lane(shape)
             elif lane.graph is not None:
                 self._device.launch(lane.graph, self._stream)
                 self._device.synchronize(self._stream)
             else:
-                self._execute(lane.context, number)
+                self._execute(lane.context, shape)
                 self._device.synchronize(self._stream)
-                self._capture(lane, number)
+                self._capture(lane, shape)
+            # the one used last stands last
+            self._lanes[shape] = lane
             arrays = [self._tensors[name].array[:number] for name in self._outputs]
             if self.description.has_decode_nms:
                 return detections_from_padded(*arrays)
             return HeadOutputs(*(np.array(array, np.float32) for array in arrays))
 
-    def enqueue(self, batch: int, addresses: Mapping[str, int], stream: int) -> None:
+    def _check_shape(self, shape: Shape) -> None:
+        """Refuse pictures larger than those the engine was built for."""
+        largest = self._tensors[INPUT].array.shape
+        if any(side > most for side, most in zip(shape[1:], largest[1:], strict=True)):
+            raise UsageError(
+                f"pictures of {shape[2]}x{shape[1]} pixels; this engine takes at most "
+                f"{largest[2]}x{largest[1]}: build it with --max-picture {shape[2]}x{shape[1]}"
+            )
+
+    def enqueue(
+        self,
+        batch: int,
+        addresses: Mapping[str, int],
+        stream: int,
+        *,
+        picture: tuple[int, int] | None = None,
+    ) -> None:
         """Enqueue one batch on memory and stream of the caller, without any copy.
 
         Nothing is synchronised. The runner's scratch memory is used: not while :meth:`infer`
@@ -144,6 +170,7 @@ class TensorRtRuntime(BatchingRuntime):
                 multiple of 256 bytes, which ``IExecutionContext::setTensorAddress`` asks for; a
                 picture inside a batch seldom is.
             stream: stream handle, such as ``torch.cuda.current_stream().cuda_stream``.
+            picture: height and width, for a network of pictures of any size.
 
         Raises:
             UsageError: a tensor is missing, unknown or not aligned, or the batch is out of range.
@@ -155,6 +182,7 @@ class TensorRtRuntime(BatchingRuntime):
                 f"enqueue: batch {batch} with tensors {', '.join(sorted(addresses))}; expected "
                 f"{self.min_batch} to {self.max_batch} with {', '.join(sorted(expected))}"
             )
+        shape = self._enqueued_shape(batch, picture)
         for name, address in addresses.items():
             if address % ALIGNMENT:
                 raise UsageError(
@@ -165,17 +193,36 @@ class TensorRtRuntime(BatchingRuntime):
             self._check_open()
             if self._external is None:
                 self._external = self._new_context()
-            self._bind(self._external, batch, addresses)
+            self._bind(self._external, shape, addresses)
             self._launch(self._external, stream)
 
-    def _new_lane(self, number: int) -> _Lane:
+    def _enqueued_shape(self, batch: int, picture: tuple[int, int] | None) -> Shape:
+        pictures = self.description.pictures
+        if (picture is not None) != (pictures is not None and pictures.size is None):
+            raise UsageError(
+                f"enqueue: picture {picture}; expected height and width for a network of pictures "
+                "of any size, and None for any other"
+            )
+        if picture is None:
+            return (batch, *self._tensors[INPUT].array.shape[1:])
+        shape = (batch, *picture, 3)
+        self._check_shape(shape)
+        return shape
+
+    def _new_lane(self, shape: Shape) -> _Lane:
         assert self._stream is not None
         lane = _Lane(self._new_context())
-        self._bind(lane.context, number, {n: t.device for n, t in self._tensors.items()})
-        self._execute(lane.context, number)
+        self._bind(lane.context, shape, {n: t.device for n, t in self._tensors.items()})
+        self._execute(lane.context, shape)
         self._device.synchronize(self._stream)
-        self._capture(lane, number)
+        self._capture(lane, shape)
         return lane
+
+    def _drop(self, lane: _Lane) -> None:
+        """Give the graph of a lane back; its context goes with the last name it has."""
+        if lane.graph is not None:
+            with suppress(GpuError):
+                self._device.destroy_graph(lane.graph)
 
     def _new_context(self) -> Any:
         context = self._engine.create_execution_context(self._context_settings)
@@ -188,8 +235,7 @@ class TensorRtRuntime(BatchingRuntime):
         context.set_device_memory(self._scratch, self._scratch_size)
         return context
 
-    def _bind(self, context: Any, number: int, addresses: Mapping[str, int]) -> None:
-        shape = (number, *self._tensors[INPUT].array.shape[1:])
+    def _bind(self, context: Any, shape: Shape, addresses: Mapping[str, int]) -> None:
         fine = context.set_input_shape(INPUT, shape)
         for name, address in addresses.items():
             fine = fine and context.set_tensor_address(name, address)
@@ -198,13 +244,14 @@ class TensorRtRuntime(BatchingRuntime):
         except RuntimeError:  # the bindings' word for an error, not for a missing shape
             fine = False
         if not fine:
-            raise GpuError(f"TensorRT refused a batch of {number}{self._log.last()}")
+            raise GpuError(f"TensorRT refused a batch of {shape[0]}{self._log.last()}")
 
-    def _execute(self, context: Any, number: int) -> None:
+    def _execute(self, context: Any, shape: Shape) -> None:
         """Enqueue upload, network and downloads of one batch."""
         assert self._stream is not None
-        images = self._tensors[INPUT]
-        self._device.upload(images.device, images.host, number * images.row, self._stream)
+        number, images = shape[0], self._tensors[INPUT]
+        size = images.first(shape).nbytes
+        self._device.upload(images.device, images.host, size, self._stream)
         self._launch(context, self._stream)
         for name in self._outputs:
             out = self._tensors[name]
@@ -217,7 +264,7 @@ class TensorRtRuntime(BatchingRuntime):
                 "see 'nvidia-smi' for the state of the GPU"
             )
 
-    def _capture(self, lane: _Lane, number: int) -> None:
+    def _capture(self, lane: _Lane, shape: Shape) -> None:
         """Capture what :meth:`_execute` enqueues; without a graph if that cannot be done.
 
         Raises:
@@ -231,7 +278,7 @@ class TensorRtRuntime(BatchingRuntime):
         if ready is not None and not ready(self._stream):
             return
         try:
-            lane.graph = self._captured(lane.context, number)
+            lane.graph = self._captured(lane.context, shape)
         except GpuError:
             # what is to be captured has just been executed: the batch is done, and the next goes
             # the same way. A device that is lost says so here.
@@ -239,11 +286,11 @@ class TensorRtRuntime(BatchingRuntime):
             self._log.last()
             self._device.synchronize(self._stream)
 
-    def _captured(self, context: Any, number: int) -> int:
+    def _captured(self, context: Any, shape: Shape) -> int:
         assert self._stream is not None
         self._device.begin_capture(self._stream)
         try:
-            self._execute(context, number)
+            self._execute(context, shape)
         except BaseException:
             # a capture that is left open would swallow everything that follows
             with suppress(GpuError):
@@ -268,9 +315,7 @@ class TensorRtRuntime(BatchingRuntime):
             with suppress(GpuError):
                 self._device.synchronize(self._stream)
         for lane in self._lanes.values():
-            if lane.graph is not None:
-                with suppress(GpuError):
-                    self._device.destroy_graph(lane.graph)
+            self._drop(lane)
         self._lanes.clear()
         self._external = None
         self._context_settings = self._engine = self._runtime = None
