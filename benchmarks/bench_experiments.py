@@ -22,7 +22,7 @@ from typing import Any
 
 from build_all_engines import build_both, run_command
 
-from ssd_small.files import write_json
+from ssd_small.json_files import write_json
 from ssd_small.machine import commit_of, describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]

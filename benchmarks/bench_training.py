@@ -36,7 +36,7 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.ssd import SSD
 
 from ssd_small.bench.timing import measure
-from ssd_small.files import write_json
+from ssd_small.json_files import write_json
 from ssd_small.machine import commit_of, describe_machine
 from ssd_small.models.priors import priors_from_spec
 from ssd_small.models.registry import get_spec, list_models

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ssd_small import list_models
-from ssd_small.files import write_json
+from ssd_small.json_files import write_json
 from ssd_small.machine import commit_of, describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -46,7 +46,8 @@ from ssd_small.datasets.coco import read_annotations
 from ssd_small.detection.detector import Detector
 from ssd_small.errors import UsageError
 from ssd_small.evaluation.evaluate import evaluate
-from ssd_small.files import read_json, write_bytes, write_json
+from ssd_small.files import write_bytes
+from ssd_small.json_files import read_json, write_json
 from ssd_small.machine import commit_of, describe_machine
 from ssd_small.models.checkpoint import model_from_checkpoint, read_state_dict, save_tensors
 from ssd_small.models.network import SsdNetwork

@@ -21,6 +21,7 @@ from typing import Any
 
 from ..errors import BadFile, MissingRequirement, OutputError, SsdSmallError, UsageError
 from ..files import read_bytes, write_bytes
+from ..json_files import json_text
 from ..runtimes.plugin_library import check_fields, load_plugin
 from .precision import half_share
 
@@ -58,7 +59,7 @@ class Job:
 
 def send(event: str, **values: Any) -> None:
     """One event for the parent; a parent that is gone ends this process."""
-    sys.stdout.write(f"{RECORD_SEPARATOR}{json.dumps({'event': event, **values})}\n")
+    sys.stdout.write(f"{RECORD_SEPARATOR}{json_text({'event': event, **values})}\n")
     sys.stdout.flush()
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from ..artefacts.build_options import BuildOptions, BuildProgress, Target
 from ..artefacts.description import Description
+from ..artefacts.engine_output import sidecars_written, sole_builder
 from ..artefacts.outputs import check_outputs
-from ..artefacts.sidecar import Sidecar, sidecar_path
+from ..artefacts.sidecar import Sidecar
 from ..errors import UsageError
 from ..files import check_writable
+from ..requirements import require
 
 
 def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> Target:
@@ -56,7 +58,7 @@ def check_built_files(output: Path, options: BuildOptions, inputs: Iterable[Path
     timings = [options.timing_cache] if options.timing_cache else []
     for path in timings:
         check_writable(path, "--timing-cache")
-    check_outputs([output, sidecar_path(output), *timings], inputs)
+    check_outputs([output, *sidecars_written(output), *timings], inputs)
 
 
 def build_engine(
@@ -80,17 +82,22 @@ def build_engine(
         BadFile: the ONNX file is not of this tool.
         MissingRequirement: the target is not installed or cannot run here.
         CheckFailed: the engine is not in the precision asked for.
-        OutputError: the engine or its sidecar cannot be written; said before the long work.
+        OutputError: the engine or its sidecar cannot be written, or another process builds it at
+            the moment; said before the long work.
     """
     onnx_path, output = Path(onnx_path), Path(output)
-    check_built_files(output, options, [onnx_path])
-    if options.target == "onnxruntime":
-        from .target_onnxruntime import build
+    require("onnx", "building an engine")
+    from ..artefacts.onnx_weights import weights_beside
 
-        return build(onnx_path, output, options, description)
+    check_built_files(output, options, [onnx_path, *weights_beside(onnx_path)])
     if options.target == "auto":
         raise UsageError("target auto: resolve_target() says what it stands for on this machine")
-    from .target_tensorrt import build as build_tensorrt
+    with sole_builder(output):
+        if options.target == "onnxruntime":
+            from .target_onnxruntime import build
 
-    told = progress or (lambda phase, share: None)
-    return build_tensorrt(onnx_path, output, options, told, description)
+            return build(onnx_path, output, options, description)
+        from .target_tensorrt import build as build_tensorrt
+
+        told = progress or (lambda phase, share: None)
+        return build_tensorrt(onnx_path, output, options, told, description)

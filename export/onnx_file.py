@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import onnx
@@ -10,6 +9,7 @@ from onnx import ModelProto
 
 from ..artefacts.description import METADATA_KEY, Description
 from ..files import atomic_output
+from ..json_files import json_text
 
 
 def write_onnx(model: ModelProto, path: str | Path) -> None:
@@ -20,7 +20,7 @@ def write_onnx(model: ModelProto, path: str | Path) -> None:
 
 def set_description(model: ModelProto, description: Description) -> None:
     """Store the description in the model's metadata."""
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(description.to_dict())})
+    onnx.helper.set_model_props(model, {METADATA_KEY: json_text(description.to_dict())})
     model.producer_name, model.producer_version = "ssd-small", description.tool_version
     model.doc_string = (
         f"{description.model}, {description.num_classes} classes, width {description.width:g}"

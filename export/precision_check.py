@@ -119,7 +119,7 @@ def _run(model: ModelProto, description: Description) -> Iterator[list[Any]]:
     """Outputs of a model for each test picture, one picture a batch."""
     ort = require("onnxruntime", "checking fp16 against fp32")
     settings = ort.SessionOptions()
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4  # what fails is told by the exception
     session = ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
     for picture in check_pictures(description.preprocessing):
         yield session.run(None, {session.get_inputs()[0].name: picture[None]})

@@ -10,8 +10,9 @@ from onnx import ModelProto, checker, shape_inference
 
 from ..artefacts.build_record import PrecisionCheck
 from ..artefacts.description import Description
-from ..artefacts.onnx_file import drop_function, is_inline, read_onnx
+from ..artefacts.onnx_file import drop_function, graph_faults, is_inline, read_onnx
 from ..errors import BadFile
+from ..terminal import one_line
 from .decode_nms_node import append_decode_nms, restore_decode_nms, strip_decode_nms
 from .fold import fold_batch_norm
 from .onnx_file import set_description
@@ -63,18 +64,19 @@ def prepare(
     try:
         shape_inference.infer_shapes(model)
     except shape_inference.InferenceError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(" ".join(str(error).split()))
         raise BadFile(f"{onnx_path} contradicts itself: {reason}; export it again") from error
-    if is_inline(model, description) and (heads or for_plugin or precision == "fp16"):
-        restore_decode_nms(model, description, onnx_path)
-    inside = description.has_decode_nms
-    if for_plugin and not inside:
-        raise BadFile(
-            f"{onnx_path} has no DecodeNms node (it was exported with --heads); export it "
-            "without --heads, or pass --heads to build an engine that ends in loc and conf"
-        )
-    heads = heads or not inside
-    return _prepared(model, description, precision, heads=heads, for_plugin=for_plugin)
+    with graph_faults(onnx_path):
+        if is_inline(model, description) and (heads or for_plugin or precision == "fp16"):
+            restore_decode_nms(model, description, onnx_path)
+        inside = description.has_decode_nms
+        if for_plugin and not inside:
+            raise BadFile(
+                f"{onnx_path} has no DecodeNms node (it was exported with --heads); export it "
+                "without --heads, or pass --heads to build an engine that ends in loc and conf"
+            )
+        heads = heads or not inside
+        return _prepared(model, description, precision, heads=heads, for_plugin=for_plugin)
 
 
 def plugin_onnx(

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import errno
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
-from ..artefacts.sidecar import Sidecar, engine_output
+from ..artefacts.engine_output import engine_output
+from ..artefacts.sidecar import Sidecar
 from ..errors import BadFile
 from ..requirements import require
-from ..runtimes.onnxruntime import advice_from_reason, is_text, reason_from_error
+from ..runtimes.onnxruntime import (
+    OnnxRuntimeRuntime,
+    advice_from_reason,
+    is_text,
+    reason_from_error,
+)
+from ..system.temporary import temporary_folder
 from .build_sidecar import sidecar_from_build
 from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare
@@ -41,6 +46,7 @@ def build(
     check_receipt(options.precision, receipt)
     with engine_output(output) as (temporary, write):
         _optimize(prepared.model, temporary, onnx_path)
+        OnnxRuntimeRuntime.from_built(temporary, prepared.description, onnx_path).try_once()
         sidecar = sidecar_from_build(
             onnx_path,
             output,
@@ -60,10 +66,10 @@ def _optimize(model: ModelProto, path: Path, source: Path) -> None:
     if is_text(path):
         _write_optimized(model, path, source)
         return
-    with tempfile.TemporaryDirectory(prefix="ssd-small-") as folder:
-        written = Path(folder) / "optimized"
+    with temporary_folder() as folder:
+        written = folder / "optimized"
         _write_optimized(model, written, source)
-        shutil.copyfile(written, path)
+        path.write_bytes(written.read_bytes())
 
 
 def _write_optimized(model: ModelProto, path: Path, source: Path) -> None:
@@ -72,15 +78,29 @@ def _write_optimized(model: ModelProto, path: Path, source: Path) -> None:
     # "all" would add layouts that fit this machine's processor only; they come at load time
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     settings.optimized_model_filepath = str(path)
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4  # what fails is told by the exception
+    content = model.SerializeToString()
     try:
-        ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
+        ort.InferenceSession(content, settings, ["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exception types are not public
         reason = reason_from_error(error)
         # what it says of a file that it cannot open, and of one that it cannot write to the end
         if any(word in reason.lower() for word in ("optimized", "errno", "serialization failed")):
-            raise OSError(errno.EIO, reason) from error
+            raise _write_fault(path, len(content), reason) from error
         raise BadFile(
             f"ONNX Runtime {ort.__version__} cannot build {source}: {reason}; "
             + advice_from_reason(reason, "export it again")
         ) from error
+
+
+def _write_fault(path: Path, size: int, reason: str) -> OSError:
+    """Why ONNX Runtime could not write a file, which it does not tell: ``size`` bytes are tried.
+
+    ``reason`` is what it says, for where the trial finds nothing.
+    """
+    try:
+        with path.open("ab") as file:
+            file.write(bytes(size))
+    except OSError as error:
+        return OSError(error.errno, error.strerror, str(path))
+    return OSError(errno.EIO, reason, str(path))

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -18,8 +17,9 @@ from ..artefacts.build_options import BuildOptions, BuildProgress, most_batch
 from ..artefacts.build_record import PluginFile, Receipt, name_from_path
 from ..artefacts.decode_nms_function import node_attributes
 from ..artefacts.description import Description
+from ..artefacts.engine_output import engine_output
 from ..artefacts.record import Fields
-from ..artefacts.sidecar import Sidecar, engine_output
+from ..artefacts.sidecar import Sidecar
 from ..errors import (
     BadFile,
     CheckFailed,
@@ -28,11 +28,14 @@ from ..errors import (
     SsdSmallError,
     UsageError,
 )
-from ..files import check_writable, sha256_of
+from ..files import check_writable, sha256_of, write_bytes
+from ..json_files import json_text
 from ..requirements import EXTRA_OF_MODULE
 from ..runtimes.gpu import gpus
 from ..runtimes.plugin_library import PLUGIN_VERSION, find_plugin
 from ..runtimes.tensorrt_module import MODULES
+from ..system.processes import command_of_child
+from ..system.temporary import temporary_folder
 from .build_child import RECORD_SEPARATOR
 from .build_sidecar import sidecar_from_build
 from .precision import check_receipt
@@ -71,10 +74,9 @@ def build(
     )
     _check_batch(prepared.description, options)
     with (
-        tempfile.TemporaryDirectory(prefix="ssd-small-") as name,
+        temporary_folder() as folder,
         engine_output(output) as (plan, write_sidecar),
     ):
-        folder = Path(name)
         job = _write_job(folder, prepared, plan, plugin, module, options)
         result = run_child(job, folder, module, progress, verbose=options.verbose)
         receipt = Receipt.from_fields(Fields(result["receipt"]))
@@ -155,13 +157,7 @@ def _write_job(
 ) -> Path:
     """The child's job file and ONNX file; see ``build_child.Job``."""
     onnx_file = folder / "network.onnx"
-    try:
-        onnx_file.write_bytes(prepared.model.SerializeToString())
-    except OSError as error:
-        raise OutputError(
-            f"cannot write the temporary file {onnx_file}: {error.strerror or error}; free space, "
-            "or set TMPDIR to a folder that has some"
-        ) from error
+    write_bytes(onnx_file, prepared.model.SerializeToString())
     devices = gpus().devices
     job = {
         "module": module,
@@ -179,7 +175,7 @@ def _write_job(
         "gpu": devices[0].capability if devices else None,
     }
     path = folder / "job.json"
-    path.write_text(json.dumps(job))
+    write_bytes(path, json_text(job).encode())
     return path
 
 
@@ -196,7 +192,7 @@ def run_child(
     result: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None
     with subprocess.Popen(
-        [sys.executable, "-m", "ssd_small.export.build_child", str(job)],
+        command_of_child("ssd_small.export.build_child", str(job)),
         cwd=folder,  # nothing in the caller's folder can shadow a module
         env=child_environment(module, folder / "lib"),
         stdin=subprocess.DEVNULL,
@@ -226,7 +222,7 @@ def run_child(
     if failure is not None:
         raise _reported(failure, log)
     if result is None or child.returncode != 0:
-        raise MissingRequirement(_died(child.returncode, module, log))
+        raise MissingRequirement(*_died(child.returncode, module, log))
     return result
 
 
@@ -262,10 +258,11 @@ def _vendor_libraries(module: str) -> list[Path]:
 def _reported(failure: Mapping[str, Any], log: deque[str]) -> SsdSmallError:
     kind: type[SsdSmallError] = _ERRORS[failure["kind"]]
     lines = [line for line in log if "[E]" in line or "[F]" in line]
-    return kind("\n  ".join([failure["message"], *lines]))
+    return kind(failure["message"], *(f"  {line}" for line in lines))
 
 
-def _died(code: int, module: str, log: deque[str]) -> str:
+def _died(code: int, module: str, log: deque[str]) -> list[str]:
+    """Message and details."""
     if code < 0:
         try:
             how = f"was ended by {signal.Signals(-code).name}"
@@ -276,4 +273,6 @@ def _died(code: int, module: str, log: deque[str]) -> str:
     else:
         how = f"ended with exit code {code}"
     text = f"the process that builds with {module} {how} before it was done; nothing was written"
-    return "\n  ".join([f"{text}. Its last lines:", *log]) if log else f"{text}; it said nothing"
+    if not log:
+        return [f"{text}; it said nothing"]
+    return [f"{text}. Its last lines:", *(f"  {line}" for line in log)]

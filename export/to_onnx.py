@@ -14,6 +14,7 @@ from onnx import ModelProto
 from ..artefacts.description import Description
 from ..artefacts.tensors import HEADS, INPUT
 from ..errors import MissingRequirement, UsageError
+from ..system.temporary import check_temporary_folder
 from .decode_nms_node import append_decode_nms
 from .onnx_file import set_description
 from .opset import DEFAULT_OPSET, check_opset
@@ -40,6 +41,7 @@ def onnx_from_network(
         MissingRequirement: the installed torch and onnxscript cannot write the network.
     """
     check_opset(opset)
+    check_temporary_folder()
     try:
         model = _trace(net, opset)
         _remove_traces(model)

@@ -62,6 +62,14 @@ LIBRARIES = (
         "from pip, ssd-small[nvcc], and name its nvidia/cu13/bin/nvcc in CUDACXX) and reinstall",
         needs_nvcc=True,
     ),
+    Library(
+        "ssd_small_plugin_dlopen",
+        (),
+        ("libssd_small_plugin_dlopen.so",),
+        "tools that only dlopen a plugin (Triton, DeepStream) do not find DecodeNms without it. To "
+        "have it, install a C++17 compiler and reinstall",
+        needs_nvcc=True,  # by itself, to the plugin that it hands over
+    ),
 )
 
 
@@ -73,7 +81,7 @@ class BuildPyWithNative(build_py):
         super().run()
         base = ROOT if self.editable_mode else Path(self.build_lib)
         build_dir = Path(self.get_finalized_command("build").build_temp) / "cmake"
-        nvcc = find_nvcc() if sys.platform == "linux" else None  # elsewhere CMake has no plugin
+        nvcc = find_nvcc() if _plugin_is_wanted() else None
         for library in LIBRARIES:
             if library.needs_nvcc and nvcc is None:
                 self.announce(f"{library.target} is left out: no nvcc. {library.without}", 2)
@@ -124,13 +132,27 @@ class PlatformWheel(bdist_wheel):
         return ("py3", "none", super().get_tag()[2])
 
 
+def _plugin_is_wanted() -> bool:
+    """Not where CMake has no plugin, nor with ``SSD_SMALL_PLUGIN_BUILD=0``."""
+    return sys.platform == "linux" and os.environ.get("SSD_SMALL_PLUGIN_BUILD", "1") != "0"
+
+
 def _build(library: Library, build_dir: Path, nvcc: str | None) -> Path:
     """Configure and build one library; returns its path."""
     cmake = _find_cmake()
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     build_dir.mkdir(parents=True, exist_ok=True)
     _run(
-        [cmake, "-S", ROOT, "-B", build_dir, *generator, "-DCMAKE_BUILD_TYPE=Release"]
+        [
+            cmake,
+            "-S",
+            ROOT,
+            "-B",
+            build_dir,
+            *generator,
+            "-DCMAKE_BUILD_TYPE=Release",
+            f"-DPython3_EXECUTABLE={sys.executable}",
+        ]
         + [f"-D{option}" for option in library.options]
         + ([f"-DSSD_SMALL_NVCC={nvcc}"] if library.needs_nvcc else [])
     )

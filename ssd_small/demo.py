@@ -7,7 +7,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from .datasets.digits import DigitsDataset
-from .errors import CheckFailed, SsdSmallError
+from .errors import CheckFailed, Ended, SsdSmallError
 from .evaluation.limits import MAP_LIMIT
-from .files import write_bytes, write_json
+from .files import write_bytes
+from .json_files import write_json
 from .machine import describe_machine
 from .models.shipped import shipped_checkpoints
+from .system.processes import command_of_child
 
 #: networks with a checkpoint in the package, the baseline first
 NETWORKS = ("mobilenet_v1", "mobilenet_v1_s1l0")
 #: pictures of the val split to draw, of different photographs
 SHOWN = (16, 31, 44, 70)
-#: seconds a command of the demo has to end by itself after Ctrl-C
+#: seconds a command of the demo has to end by itself after a signal
 _GRACE = 5.0
 
 
@@ -59,8 +60,9 @@ class _Shell:
         words = [_shown(a) for a in arguments]
         redirect = f" > {shlex.quote(_shown(save))}" if save else ""
         self._say(f"\n$ ssd-small {shlex.join(words)}{redirect}")
-        code, output = _run([sys.executable, "-m", "ssd_small", *map(str, arguments)])
+        code, output = _run(command_of_child("ssd_small", *map(str, arguments)))
         if code:
+            self._say(output.rstrip())
             failure = SsdSmallError(f"the demo stopped: 'ssd-small {words[0]}' failed, see above")
             failure.exit_code = code if code in (1, 2, 3, 4) else 1
             raise failure
@@ -72,21 +74,28 @@ class _Shell:
 
 
 def _run(command: Sequence[str]) -> tuple[int, str]:
-    """Exit code and standard output of a command, which may clean up after Ctrl-C.
+    """Exit code and standard output of a command, which may clean up after a signal.
 
-    A terminal sends Ctrl-C to the command too, which then says so itself; a command that it has
-    not reached gets it from here.
+    The signal may have reached it already, as Ctrl-C of a terminal does: a command heeds the first
+    alone.
+
+    Raises:
+        SystemExit: the two were told to end, and the command has said so.
     """
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             output, _ = process.communicate()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            number = interrupt.number if isinstance(interrupt, Ended) else signal.SIGINT
+            process.send_signal(number)
             try:
-                process.wait(_GRACE)
+                said = process.wait(_GRACE) == 128 + number
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGINT)
-                process.wait()
-            raise SystemExit(130) from None
+                process.kill()
+                raise interrupt from None
+            if said:
+                raise SystemExit(128 + number) from None
+            raise
         return process.returncode, output
 
 
@@ -111,8 +120,8 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:
     pictures = [data.val_images / f"{number:06d}.png" for number in SHOWN]
     shown = ("--score-threshold", "0.25", "--output", folder / "pictures")
     shell("detect", "--engine", best, *pictures, *shown)
-    write_json(folder / "summary.json", _report(outcomes))
     say("\n" + summary(outcomes))
+    write_json(folder / "summary.json", _report(outcomes))
     say(
         f"\n{time.perf_counter() - started:.0f} s; everything is in {folder}, pictures with boxes "
         f"in {folder / 'pictures'}"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from .errors import BadFile, OutputError
+from .system.temporary import temporary_file
 
 
 @contextmanager
@@ -29,20 +28,19 @@ def atomic_output(path: Path) -> Iterator[Path]:
     """
     check_writable(path)
     target = behind_links(path)
-    temporary = _temporary_in(target.parent)
+    own = [path, path.parent, target, target.parent]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        os.replace(temporary, target)
+        with temporary_file(target.parent) as temporary:
+            own.append(temporary)
+            yield temporary
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            os.replace(temporary, target)
     except OSError as error:
-        own = (temporary, path, path.parent, target, target.parent)
         if error.filename and Path(error.filename) not in own:
             raise
         raise output_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def behind_links(path: Path) -> Path:
@@ -73,18 +71,14 @@ def check_writable(path: Path, option: str = "--output") -> None:
         raise output_error(path, error) from error
     if not folder.is_dir():
         raise OutputError(f"cannot write {path}: {folder} is a file; choose another {option}")
-    trial = _temporary_in(folder)
     try:
-        trial.touch(exist_ok=False)
+        with temporary_file(folder):
+            pass
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {folder} takes no file ({error.strerror or error}); choose "
             f"another {option}"
         ) from error
-    finally:
-        # a read-only file system refuses to remove even what is not there
-        with suppress(OSError):
-            trial.unlink()
 
 
 def _check_replaceable(path: Path, target: Path, option: str) -> None:
@@ -116,16 +110,14 @@ def not_a_file(mode: int) -> str | None:
     return "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
 
 
-def _temporary_in(folder: Path) -> Path:
-    return folder / f".ssd-small-{secrets.token_hex(4)}.part"
-
-
 def output_error(path: Path, error: OSError | ValueError) -> OutputError:
     """The one-line form of a failed write; a ValueError is one of the name (a NUL in it)."""
     code, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
     too_long = code == errno.ENAMETOOLONG
     advice = "choose a shorter name" if too_long else "free space or choose another --output"
-    return OutputError(f"cannot write {path}: {reason}; {advice}")
+    fault = OutputError(f"cannot write {path}: {reason}; {advice}")
+    fault.path = path
+    return fault
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -134,70 +126,43 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON atomically."""
-    write_bytes(path, json_bytes(value))
-
-
-def json_bytes(value: Any) -> bytes:
-    """Indented JSON, as this package writes it."""
-    return (json.dumps(value, indent=2) + "\n").encode()
-
-
-def read_json(path: Path, expected: str) -> Any:
-    """Parse a JSON file; ``expected`` says what it should have been.
+def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
+    """Content of a file; ``expected`` says what it should have been, of ``most`` bytes.
 
     Raises:
-        BadFile: absent, unreadable or not JSON.
-    """
-    content = read_bytes(path, expected)
-    try:
-        # UTF-8, UTF-16 or UTF-32, with a byte order mark or without
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        fault = _json_fault(content, error)
-        raise BadFile(f"{path} is not JSON ({fault}); expected {expected}") from error
-
-
-def _json_fault(content: bytes, error: Exception) -> str:
-    """Why a file is not JSON, by what it most likely is."""
-    beginnings = {
-        b"\x1f\x8b": "it is compressed: unpack it with gunzip",
-        b"PK\x03\x04": "it is a zip archive: unpack it",
-        b"version https://git-lfs": "it is a pointer of Git LFS: fetch the file with git lfs pull",
-    }
-    for beginning, what in beginnings.items():
-        if content.startswith(beginning):
-            return what
-    if not content.strip():
-        return "it is empty"
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start} is not {error.encoding.upper()} text: save it as UTF-8"
-    if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
-        with suppress(ValueError, RecursionError):
-            lines = content.splitlines()
-            if len(lines) > 1 and all(isinstance(json.loads(line), dict) for line in lines[:2]):
-                return "it is JSON Lines, an object on each line: write one object"
-    if isinstance(error, RecursionError):
-        return "it is nested too deep"
-    return str(error)
-
-
-def read_bytes(path: Path, expected: str) -> bytes:
-    """Content of a file; ``expected`` says what it should have been.
-
-    Raises:
-        BadFile: absent, unreadable, or no regular file.
+        BadFile: absent, unreadable, larger, or no regular file.
     """
     try:
         with open_file(path) as stream:
-            return stream.read()
+            # a file that grows and a pipe have no size to ask for
+            size = os.fstat(stream.fileno()).st_size
+            content = b"" if most is not None and size > most else _read(stream, size, most)
+            if most is not None and max(size, len(content)) > most:
+                raise BadFile(
+                    f"{path} has more than {most} bytes; expected {expected} of at most that size"
+                )
+            return content
     except ValueError as error:  # a NUL in the name
         raise BadFile(f"cannot read {str(path)!r}: {error}; expected {expected}") from error
     except OSError as error:
         raise BadFile(
             f"cannot read {path}: {error.strerror or error}; expected {expected}"
         ) from error
+
+
+def _read(stream: BinaryIO, size: int, most: int | None) -> bytes:
+    """Everything, or a byte more than ``most``; ``size``: bytes that are expected."""
+    if most is None:
+        return stream.read()
+    # Python allocates what is asked for, however little there is: not ``most`` at once
+    content = stream.read(size + 1)
+    if len(content) <= size:
+        return content
+    parts, left = [content], most + 1 - len(content)
+    while left > 0 and (part := stream.read(min(left, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -256,10 +221,38 @@ def check_is_file(path: Path, expected: str, on_missing: str | None = None) -> N
         raise BadFile(f"{path} is {state}; expected {expected}")
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
+def state_of(path: Path) -> str:
+    """What is to be said of a path where something else was expected: "is not there"."""
+    try:
+        return f"is {not_a_file(path.stat().st_mode) or 'a file'}"
+    except FileNotFoundError:
+        return "is not there"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+
+
+def check_readable(path: Path) -> None:
+    """Read a file to its end, since libraries take for damage what the system refuses to give.
+
+    Raises:
+        OSError: the system's own reason.
+    """
     with open_file(path) as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
+        while stream.read(1 << 20):
+            pass
+
+
+def sha256_of(path: Path, advice: str = "expected a file that may be read") -> str:
+    """Hexadecimal SHA-256 of a file.
+
+    Raises:
+        BadFile: it cannot be read; ends with ``advice``.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open_file(path) as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise BadFile(f"cannot read {path}: {error.strerror or error}; {advice}") from error
     return digest.hexdigest()

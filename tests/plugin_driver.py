@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import plugin_libraries
@@ -35,13 +34,8 @@ NO_LOGGER, PLAIN, MIXED, VERSIONED, FOREIGN = range(5)
 class Library:
     """A plugin library under the stand-in."""
 
-    def __init__(self, driver: ctypes.CDLL, path: Path) -> None:
-        self.driver = driver
-        error = ctypes.create_string_buffer(512)
-        self.handle = driver.driver_open(str(path).encode(), error, 512)
-        if not self.handle:
-            raise OSError(error.value.decode())
-        self.set_logger(PLAIN)
+    def __init__(self, driver: ctypes.CDLL, handle: int) -> None:
+        self.driver, self.handle = driver, handle
 
     def set_logger(self, kind: int) -> None:
         self.driver.driver_set_logger(self.handle, kind)
@@ -188,11 +182,32 @@ def _longs(values: Sequence[int]) -> Any:
 
 @cache
 def open_library() -> Library:
+    """The plugin's host build, with a logger of TensorRT 10."""
+    driver = _open_driver()
+    error = ctypes.create_string_buffer(512)
+    path = plugin_libraries.host_library_path()
+    handle = driver.driver_open(str(path).encode(), error, 512)
+    if not handle:
+        raise OSError(error.value.decode())
+    library = Library(driver, handle)
+    library.set_logger(PLAIN)
+    return library
+
+
+def adopted(creator: int) -> Library:
+    """A creator at an address, as a registry has it."""
+    driver = _open_driver()
+    return Library(driver, driver.driver_adopt(creator))
+
+
+@cache
+def _open_driver() -> ctypes.CDLL:
     driver = ctypes.CDLL(str(plugin_libraries.build_directory() / "libssd_small_plugin_driver.so"))
     pointer, text = ctypes.c_void_p, ctypes.c_char_p
     collection = ctypes.POINTER(PluginFieldCollection)
     for name, result, arguments in (
         ("open", pointer, [text, text, ctypes.c_int32]),
+        ("adopt", pointer, [pointer]),
         ("set_logger", None, [pointer, ctypes.c_int32]),
         ("messages", text, [pointer]),
         ("clear_messages", None, [pointer]),
@@ -214,4 +229,4 @@ def open_library() -> Library:
     ):
         function = getattr(driver, f"driver_{name}")
         function.restype, function.argtypes = result, arguments
-    return Library(driver, plugin_libraries.host_library_path())
+    return driver

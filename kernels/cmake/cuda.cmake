@@ -5,10 +5,18 @@
 #
 # nvcc is called directly: CMake's CUDA language wants a whole toolkit, pip's compiler is a part.
 set(SSD_SMALL_NVCC "" CACHE FILEPATH "nvcc; empty: the one that kernels/cuda_compiler.py finds")
+set(SSD_SMALL_CUDA_ARCHITECTURES "" CACHE STRING "Compute capabilities to compile for, the lowest \
+of each front end also as PTX; empty: those of kernels/cuda_targets.json")
+set(SSD_SMALL_NVCC_FLAGS "" CACHE STRING "More arguments of nvcc, such as -ccbin;COMPILER")
+option(SSD_SMALL_STRICT_NVCC "A warning of nvcc is an error, as in kernels/check_kernels.py" OFF)
+
+find_package(Python3 COMPONENTS Interpreter REQUIRED)
+set(cuda_compiler ${CMAKE_CURRENT_SOURCE_DIR}/cuda_compiler.py)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
+  ${cuda_compiler} ${CMAKE_CURRENT_SOURCE_DIR}/cuda_targets.json)
 if(NOT SSD_SMALL_NVCC)
-  find_package(Python3 COMPONENTS Interpreter REQUIRED)
   # not cached: the next configuration looks again
-  execute_process(COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cuda_compiler.py
+  execute_process(COMMAND ${Python3_EXECUTABLE} ${cuda_compiler}
     OUTPUT_VARIABLE SSD_SMALL_NVCC OUTPUT_STRIP_TRAILING_WHITESPACE)
 endif()
 if(NOT SSD_SMALL_NVCC)
@@ -17,36 +25,23 @@ if(NOT SSD_SMALL_NVCC)
 endif()
 message(STATUS "nvcc: ${SSD_SMALL_NVCC}")
 
-# what kernels/check_kernels.py compiles for and with as well
-set(cuda_targets_file ${CMAKE_CURRENT_SOURCE_DIR}/cuda_targets.json)
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${cuda_targets_file})
-file(READ ${cuda_targets_file} cuda_targets)
-function(list_from_cuda_targets key result)
-  string(JSON count LENGTH "${cuda_targets}" ${key})
-  math(EXPR last "${count} - 1")
-  set(values)
-  foreach(index RANGE ${last})
-    string(JSON value GET "${cuda_targets}" ${key} ${index})
-    list(APPEND values ${value})
-  endforeach()
-  set(${result} ${values} PARENT_SCOPE)
-endfunction()
-
-set(SSD_SMALL_CUDA_ARCHITECTURES "" CACHE STRING "Compute capabilities to compile for; the last \
-one also as PTX; empty: those of kernels/cuda_targets.json")
-set(architectures ${SSD_SMALL_CUDA_ARCHITECTURES})
-if(NOT architectures)
-  list_from_cuda_targets(architectures architectures)
+set(how --arguments ${SSD_SMALL_NVCC})
+if(SSD_SMALL_CUDA_ARCHITECTURES)
+  list(APPEND how --architectures ${SSD_SMALL_CUDA_ARCHITECTURES})
 endif()
-set(nvcc_targets)
-foreach(arch IN LISTS architectures)
-  list(APPEND nvcc_targets -gencode=arch=compute_${arch},code=sm_${arch})
-endforeach()
-list(GET architectures -1 newest)
-list(APPEND nvcc_targets -gencode=arch=compute_${newest},code=compute_${newest})
+if(SSD_SMALL_STRICT_NVCC)
+  list(APPEND how --strict)
+endif()
+execute_process(COMMAND ${Python3_EXECUTABLE} ${cuda_compiler} ${how}
+  OUTPUT_VARIABLE nvcc_flags ERROR_VARIABLE nvcc_note RESULT_VARIABLE nvcc_status
+  OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_STRIP_TRAILING_WHITESPACE)
+if(NOT nvcc_status EQUAL 0)
+  message(FATAL_ERROR "${nvcc_note}")
+elseif(nvcc_note)
+  message(NOTICE "${nvcc_note}")  # one line, not wrapped
+endif()
 
-list_from_cuda_targets(nvcc_flags nvcc_flags)
-list(APPEND nvcc_flags -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off
+list(APPEND nvcc_flags ${SSD_SMALL_NVCC_FLAGS} -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off
   -I${CMAKE_CURRENT_SOURCE_DIR}/include)
 file(GLOB cuda_headers CONFIGURE_DEPENDS
   ${CMAKE_CURRENT_SOURCE_DIR}/src/*.cuh ${CMAKE_CURRENT_SOURCE_DIR}/include/ssd_small/*.h)
@@ -54,10 +49,10 @@ file(GLOB cuda_headers CONFIGURE_DEPENDS
 set(cuda_library ${CMAKE_CURRENT_BINARY_DIR}/libssd_small_cuda.a)
 add_custom_command(
   OUTPUT ${cuda_library}
-  COMMAND ${SSD_SMALL_NVCC} ${nvcc_flags} ${nvcc_targets} -lib
+  COMMAND ${SSD_SMALL_NVCC} ${nvcc_flags} -lib
     -o ${cuda_library} ${CMAKE_CURRENT_SOURCE_DIR}/src/decode_nms.cu
   DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/decode_nms.cu ${cuda_headers}
-  COMMENT "nvcc: decode+NMS kernels for ${architectures}"
+  COMMENT "nvcc: decode+NMS kernels"
   VERBATIM COMMAND_EXPAND_LISTS)
 add_custom_target(ssd_small_cuda_build DEPENDS ${cuda_library})
 add_library(ssd_small_cuda STATIC IMPORTED GLOBAL)

@@ -40,12 +40,10 @@ std::string describe(const DecodeNmsParams& params) {
 void log_launch_failure(cudaError_t status, const DecodeNmsShape& shape,
                         const DecodeNmsParams& params, const DecodeNmsInputs& inputs,
                         const DecodeNmsOutputs& outputs, const Workspace& workspace) noexcept {
-  try {
-    const std::string fault = decode_nms_launch_fault(shape, params, inputs, outputs, workspace);
-    log_error("launch failed: %s", fault.empty() ? cudaGetErrorString(status) : fault.c_str());
-  } catch (const std::bad_alloc&) {
-    log_error("launch failed: %s", cudaGetErrorString(status));
-  }
+  char fault[256];
+  const bool refused = decode_nms_launch_fault(shape, params, inputs, outputs, workspace, fault,
+                                               sizeof fault);
+  log_error("launch failed: %s", refused ? fault : cudaGetErrorString(status));
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // What TensorRT looks up in the library: the creator, and the way to its logger. All other symbols
 // are hidden and no TensorRT library is linked, so one file serves every TensorRT that speaks
-// IPluginV3 (10, 11, RTX), through registry.load_library(path), trtexec --staticPlugins, Triton
-// or DeepStream.
+// IPluginV3 (10, 11, RTX), through registry.load_library(path) or trtexec --dynamicPlugins. Loading
+// it registers nothing; register_on_load.cpp is for tools that only load.
 
 #include <cstdint>
 #include <new>
@@ -52,8 +52,9 @@ extern "C" {
 
 __attribute__((visibility("default"))) nvinfer1::IPluginCreatorInterface* const* getCreators(
     std::int32_t& count) {
-  static ssd_small::plugin::DecodeNmsCreator creator;
-  static nvinfer1::IPluginCreatorInterface* const creators[] = {&creator};
+  // never destroyed: a registry may hold it until after this library's own objects are gone
+  static auto* const creator = new ssd_small::plugin::DecodeNmsCreator;
+  static nvinfer1::IPluginCreatorInterface* const creators[] = {creator};
   count = 1;
   return creators;
 }

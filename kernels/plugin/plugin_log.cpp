@@ -6,8 +6,6 @@
 
 #include "plugin_log.h"
 
-#include <cxxabi.h>
-
 #include <atomic>
 #include <cstdarg>
 #include <cstddef>
@@ -31,15 +29,37 @@ constexpr int kSeverityError = 1;
 
 std::atomic<nvinfer1::ILoggerFinder*> logger_finder{nullptr};
 
+// What a type_info of a derived class holds, by the Itanium C++ ABI (2.9.4). Not every C++ library
+// has a header for it, and TensorRT's may be another than ours, so the kind is told by its name.
+constexpr char kOneBase[] = "N10__cxxabiv120__si_class_type_infoE";
+constexpr char kSeveralBases[] = "N10__cxxabiv121__vmi_class_type_infoE";
+struct OneBase {
+  const void* virtual_table;
+  const char* name;
+  const std::type_info* base;
+};
+struct SeveralBases {
+  const void* virtual_table;
+  const char* name;
+  unsigned flags;
+  unsigned count;
+  struct {
+    const std::type_info* type;
+    long offset_and_flags;
+  } bases[1];  // `count` of them
+};
+
 bool derives_from(const std::type_info* type, const char* name) {
   if (type == nullptr) return false;
   if (std::strcmp(type->name(), name) == 0) return true;
-  if (const auto* single = dynamic_cast<const abi::__si_class_type_info*>(type)) {
-    return derives_from(single->__base_type, name);
+  const char* kind = typeid(*type).name();
+  if (std::strcmp(kind, kOneBase) == 0) {
+    return derives_from(reinterpret_cast<const OneBase*>(type)->base, name);
   }
-  if (const auto* several = dynamic_cast<const abi::__vmi_class_type_info*>(type)) {
-    for (unsigned i = 0; i < several->__base_count; ++i) {
-      if (derives_from(several->__base_info[i].__base_type, name)) return true;
+  if (std::strcmp(kind, kSeveralBases) == 0) {
+    const auto* several = reinterpret_cast<const SeveralBases*>(type);
+    for (unsigned i = 0; i < several->count; ++i) {
+      if (derives_from(several->bases[i].type, name)) return true;
     }
   }
   return false;

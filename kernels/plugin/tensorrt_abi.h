@@ -2,24 +2,35 @@
 //
 // NVIDIA's pip packages bring no C++ headers. So this file declares, from the documented binary
 // interface (TensorRT 10 and 11, TensorRT for RTX 1.x), what the plugin needs: the order of the
-// virtual functions, the plain structures and the enum values. Where NVIDIA's headers are present
-// and SSD_SMALL_TENSORRT_HEADERS is not 0, they are used instead and the rest of the plugin source
-// does not change.
+// virtual functions, the plain structures and the enum values. Where NVIDIA's headers of TensorRT 10
+// or newer are present and SSD_SMALL_TENSORRT_HEADERS is not 0, they are used instead and the rest
+// of the plugin source does not change. Those of 8 and 9 have no IPluginV3, and those of TensorRT
+// for RTX call themselves 1: with these the declarations below are used as without any.
 //
 // Rules that keep the two interchangeable: no function may be added, removed or moved; all are
-// noexcept unless noted; values of enums are those of NVIDIA's headers.
+// noexcept unless noted; values of enums are those of NVIDIA's headers. tensorrt_layout.cpp holds
+// both to the same sizes, offsets and values.
 #pragma once
 
 #ifndef SSD_SMALL_TENSORRT_HEADERS
-#if __has_include(<NvInferRuntime.h>)
+#if __has_include(<NvInferRuntime.h>) && __has_include(<NvInferVersion.h>)
+#include <NvInferVersion.h>
+// a number, or from 10.11 on another macro that is one
+#if NV_TENSORRT_MAJOR >= 10
 #define SSD_SMALL_TENSORRT_HEADERS 1
-#else
+#endif
+#endif
+#ifndef SSD_SMALL_TENSORRT_HEADERS
 #define SSD_SMALL_TENSORRT_HEADERS 0
 #endif
 #endif
 
 #if SSD_SMALL_TENSORRT_HEADERS
 
+#include <NvInferVersion.h>
+#if NV_TENSORRT_MAJOR < 10
+#error "NvInferVersion.h is not of TensorRT 10 or newer: use -DSSD_SMALL_TENSORRT_HEADERS=OFF"
+#endif
 #include <NvInferRuntime.h>
 
 #else

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstdio>
 #include <utility>
 
 #include "decode_nms_merge.cuh"
@@ -234,20 +235,18 @@ cudaError_t launch_decode_nms(const DecodeNmsShape& shape, const DecodeNmsParams
              : launch_kernels<float>(shape, problem, most, stream);
 }
 
-std::string decode_nms_launch_fault(const DecodeNmsShape& shape, const DecodeNmsParams& params,
-                                    const DecodeNmsInputs& inputs,
-                                    const DecodeNmsOutputs& outputs,
-                                    const Workspace& workspace) {
+bool decode_nms_launch_fault(const DecodeNmsShape& shape, const DecodeNmsParams& params,
+                             const DecodeNmsInputs& inputs, const DecodeNmsOutputs& outputs,
+                             const Workspace& workspace, char* text, std::size_t size) {
   const Error error = check_launch(shape, params, inputs, outputs, workspace);
-  if (!error) return {};
-  char text[256];
-  format_error(error, text, sizeof text);
-  std::string fault = text;
-  if (error.status == Status::kWorkspaceTooSmall) {
+  if (!error) return false;
+  const int written = format_error(error, text, size);
+  if (error.status == Status::kWorkspaceTooSmall && written > 0 &&
+      static_cast<std::size_t>(written) < size) {
     const std::size_t needed = decode_nms_workspace_bytes(shape, params, workspace.list_bytes);
-    fault += " (" + std::to_string(needed) + ")";
+    std::snprintf(text + written, size - written, " (%zu)", needed);
   }
-  return fault;
+  return true;
 }
 
 }  // namespace ssd_small

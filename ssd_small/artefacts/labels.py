@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from ..configs.class_names import name_fault
 from ..errors import BadFile, quoted
 from ..files import read_bytes
+
+#: of a file of class names; a network has a thousand
+_MOST_BYTES = 1 << 24
 
 
 def default_labels(count: int) -> tuple[str, ...]:
@@ -22,7 +26,8 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         BadFile: unreadable, not text, or a name is missing, doubled or not printable.
     """
     try:
-        text = read_bytes(Path(path), "a text file with a class name per line").decode("utf-8-sig")
+        content = read_bytes(Path(path), "a text file with a class name per line", _MOST_BYTES)
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFile(f"{path} is not UTF-8 text; expected a class name per line") from error
     # str.splitlines would make two names of one that holds another end of a line
@@ -32,7 +37,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     for number, name in enumerate(names, 1):
         if fault := name_fault(name):
             raise BadFile(f"{path}: class name {quoted(name)} of line {number} {fault}")
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
     if doubled:
         raise BadFile(f"{path}: class name {quoted(doubled[0])} occurs twice; names must differ")
     return names

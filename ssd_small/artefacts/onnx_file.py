@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, external_data_helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from ..errors import BadFile
+from ..errors import BadFile, SsdSmallError, reason_from_exception
 from ..files import read_bytes
 from .decode_nms import (
     DOMAIN,
@@ -22,6 +24,8 @@ from .decode_nms import (
 )
 from .decode_nms_function import make_function
 from .description import Description
+from .onnx_sizes import check_declared, check_memory
+from .onnx_weights import MOST_BYTES, check_beside, read_weights
 from .tensors import DETECTIONS, HEADS, INPUT, PREPROCESSING, input_of, output_names
 
 
@@ -44,6 +48,31 @@ def read_onnx(
     """
     path = Path(path)
     model = _parsed(path)
+    with graph_faults(path):
+        return _checked(model, description, path)
+
+
+@contextmanager
+def graph_faults(path: Path) -> Iterator[None]:
+    """Turn what stumbles on a graph into :class:`BadFile`.
+
+    A file that parses can lack any input, attribute or name that a step looks at.
+    """
+    try:
+        yield
+    except (SsdSmallError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise BadFile(
+            f"{path} holds a graph that cannot be understood ({reason_from_exception(error)}); "
+            "export it again"
+        ) from error
+
+
+def _checked(
+    model: ModelProto, description: Description | None, path: Path
+) -> tuple[ModelProto, Description]:
+    """Model and description, if they fit each other."""
     if description is None:
         properties = {p.key: p.value for p in model.metadata_props}
         description = Description.from_metadata(properties, path)
@@ -70,52 +99,27 @@ def is_inline(model: ModelProto, description: Description) -> bool:
 
 def _parsed(path: Path) -> ModelProto:
     """A valid model with its weights, and without the body of DecodeNms."""
-    content = read_bytes(path, "an ONNX file written by 'ssd-small export'")
+    content = read_bytes(path, "an ONNX file written by 'ssd-small export'", MOST_BYTES)
     model = ModelProto()
     try:
         model.ParseFromString(content)
-        _read_weights(model, path)
+        check_beside(model, path)
+        check_declared(model, path)
+        read_weights(model, path)
         drop_function(model)
         onnx.checker.check_model(model)
+        check_memory(model, path)
     except BadFile:
         raise
+    except OSError as error:
+        raise BadFile(
+            f"cannot read the weights of {path}: {error.strerror or error}; expected them in a "
+            "file beside it"
+        ) from error
     except Exception as error:  # protobuf's and the checker's own exception types vary by version
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "empty"
+        reason = reason_from_exception(error) if str(error).strip() else "empty"
         raise BadFile(f"{path} is not a valid ONNX file ({reason}); export it again") from error
     return model
-
-
-def _read_weights(model: ModelProto, path: Path) -> None:
-    """Take in the weights that a tool has put into files beside the model."""
-    attributes = (a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))
-    every = (*model.graph.initializer, *attributes)
-    tensors = [tensor for tensor in every if external_data_helper.uses_external_data(tensor)]
-    names = {e.value for t in tensors for e in t.external_data if e.key == "location"}
-    for name in sorted(names):
-        if not (path.parent / name).is_file():
-            raise BadFile(
-                f"{path} keeps its weights in another file, {name}, and {path.parent / name} does "
-                "not exist; put it there, beside the model, or save the model in one file"
-            )
-        # as the caches of model hubs hold their files
-        if (path.parent / name).is_symlink():
-            raise BadFile(
-                f"{path} keeps its weights in another file, and {path.parent / name} is a symbolic "
-                "link, which onnx does not follow; copy the file itself there, or save the model "
-                "in one file"
-            )
-        try:
-            (path.parent / name).open("rb").close()
-        except OSError as error:
-            raise BadFile(
-                f"{path} keeps its weights in another file, and cannot read {path.parent / name}: "
-                f"{error.strerror}; make it readable, or save the model in one file"
-            ) from error
-    for tensor in tensors:
-        external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
-        # the data are in the tensor from here on
-        tensor.data_location = TensorProto.DEFAULT
-        del tensor.external_data[:]
 
 
 def _check_operator(model: ModelProto, description: Description, path: Path) -> None:

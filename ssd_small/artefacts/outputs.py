@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Hashable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import UsageError
@@ -50,6 +51,20 @@ def check_outputs(
             _check_beside_inputs(path, folder, option)
     for path in outputs:
         check_writable(path, option)
+
+
+def engine_inputs(engine: Path | None) -> list[Path]:
+    """What is read with an engine or ONNX file: its sidecar, or its weights in other files."""
+    if engine is None:
+        return []
+    from .sidecar import sidecar_path
+
+    beside = [sidecar_path(engine)]
+    if engine.suffix.lower() == ".onnx" and find_spec("onnx") is not None:
+        from .onnx_weights import weights_beside
+
+        beside += weights_beside(engine)
+    return [engine, *beside]
 
 
 def folder_with_inputs(output: Path, inputs: Iterable[Path | None]) -> Path | None:

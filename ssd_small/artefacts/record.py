@@ -78,13 +78,15 @@ def read_record(path: Path, expected: str) -> Any:
     Raises:
         BadFile: absent, unreadable, or not JSON.
     """
-    content = read_bytes(path, expected)
+    content = read_bytes(path, expected, _MOST_BYTES)
     try:
         return record_from_json(content)
     except ValueError as error:
         raise BadFile(f"{path} is not JSON ({error}); expected {expected}") from error
 
 
+#: of a file; prior boxes that are listed one by one take 2 MB
+_MOST_BYTES = 1 << 26
 #: fields that a version does not know; those inside a list are under their position in it
 Unknown = dict[Any, Any]
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from .._version import __version__
 from ..errors import BadFile, quoted
-from ..files import atomic_output, behind_links, check_is_file, json_bytes, sha256_of
+from ..files import check_is_file, read_bytes, sha256_of
 from .build_options import BuildOptions
 from .build_record import (
     BatchRange,
@@ -32,6 +33,11 @@ ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 #: as many as Linux follows
 _MOST_LINKS = 40
 
+#: field that holds the sidecar of the engine which is being replaced
+REPLACED = "replaces"
+#: engines that may be built while one is opened
+_MOST_LOOKS = 100
+_ENGINE = "an engine written by 'ssd-small build-engine'"
 _ADVICE = "build the engine again with 'ssd-small build-engine'"
 
 
@@ -148,36 +154,47 @@ def sidecar_path(engine: str | Path) -> Path:
 
 def find_sidecar(engine: str | Path) -> Path | None:
     """The sidecar beside an engine, or beside the file that the engine is a link to."""
+    return next(iter(find_sidecars(engine)), None)
+
+
+def find_sidecars(engine: str | Path) -> Iterator[Path]:
+    """The sidecars beside an engine and beside each file that it leads to; the first one counts."""
     engine = Path(engine)
     for _ in range(_MOST_LINKS):
         path = sidecar_path(engine)
         if path.is_file():
-            return path
+            yield path
         if not engine.is_symlink():
-            break
+            return
         engine = engine.parent / engine.readlink()
-    return None
 
 
-@contextmanager
-def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]]:
-    """Write an engine and its sidecar together, or neither.
+def records_from_sidecar(values: Any) -> list[Any]:
+    """What a sidecar tells of the engine, and of the one that this replaces, where it says so.
 
-    Yields a temporary path for the engine and a function that takes its sidecar; both files take
-    their places when the block ends well.
+    It does from just before an engine takes the place of another until just after, so that it fits
+    whichever lies there, and a build that is killed in between costs neither.
+    """
+    if not isinstance(values, dict) or REPLACED not in values:
+        return [values]
+    return [{k: v for k, v in values.items() if k != REPLACED}, values[REPLACED]]
+
+
+def record_of_engine(records: list[Any], engine: Path | bytes) -> Any | None:
+    """The one of some records that tells of an engine, a file or its content; None if none does.
 
     Raises:
-        OutputError: one of the two cannot be written; nothing is left behind and an older pair
-            stays whole.
+        OSError: the file cannot be read.
     """
-    # through a link the two belong to the file that it leads to, unless one lies beside the link
-    side_path = find_sidecar(path) or sidecar_path(behind_links(path))
-    with atomic_output(path) as engine, atomic_output(side_path) as side:
-
-        def take(sidecar: Sidecar) -> None:
-            side.write_bytes(json_bytes(sidecar.to_dict()))
-
-        yield engine, take
+    if isinstance(engine, bytes):
+        own = {"bytes": len(engine), "sha256": sha256(engine).hexdigest()}
+    else:
+        own = {"bytes": engine.stat().st_size, "sha256": sha256_of(engine)}
+    for record in records:
+        told = record.get("engine") if isinstance(record, dict) else None
+        if isinstance(told, dict) and own.items() <= told.items():
+            return record
+    return None
 
 
 def read_sidecar_file(path: str | Path) -> Sidecar:
@@ -186,8 +203,13 @@ def read_sidecar_file(path: str | Path) -> Sidecar:
     Raises:
         BadFile: absent, damaged, or of a newer format.
     """
-    values = read_record(Path(path), "a sidecar written by 'ssd-small build-engine'")
-    return Sidecar.from_dict(values, path)
+    path = Path(path)
+    records = records_from_sidecar(_values(path))
+    record = None
+    if len(records) > 1:
+        with suppress(OSError):
+            record = record_of_engine(records, path.with_suffix(""))
+    return Sidecar.from_dict(records[0] if record is None else record, path)
 
 
 def read_sidecar(engine: str | Path) -> Sidecar:
@@ -196,22 +218,54 @@ def read_sidecar(engine: str | Path) -> Sidecar:
     Raises:
         BadFile: the engine or the sidecar is absent, or they do not belong together.
     """
-    engine = Path(engine)
-    check_is_file(engine, "an engine written by 'ssd-small build-engine'")
-    path = find_sidecar(engine)
-    if path is None:
-        raise BadFile(
-            f"engine {engine} has no sidecar {sidecar_path(engine).name} beside it; keep the two "
-            "files together, or build the engine again with 'ssd-small build-engine'"
-        )
-    sidecar = read_sidecar_file(path)
-    own, told = (engine.stat().st_size, sha256_of(engine)), sidecar.engine
-    if own != (told.bytes, told.sha256):
-        raise BadFile(
-            f"engine {engine} is not the one its sidecar {path.name} describes (their size or "
-            "SHA-256 differ); build the engine again"
-        )
+    sidecar, _ = _read_pair(Path(engine), keeps=False)
     return sidecar
+
+
+def read_engine(engine: str | Path) -> tuple[Sidecar, bytes]:
+    """The same with the engine's content: the one that was checked, whoever replaces it since.
+
+    Raises:
+        BadFile: as :func:`read_sidecar`.
+    """
+    return _read_pair(Path(engine), keeps=True)
+
+
+def _read_pair(engine: Path, *, keeps: bool) -> tuple[Sidecar, bytes]:
+    """Sidecar and engine; no content unless it is to be kept."""
+    check_is_file(engine, _ENGINE)
+    before: Any = None
+    for _ in range(_MOST_LOOKS):
+        path = find_sidecar(engine)
+        if path is None:
+            raise BadFile(
+                f"engine {engine} has no sidecar {sidecar_path(engine).name} beside it; keep the "
+                "two files together, or build the engine again with 'ssd-small build-engine'"
+            )
+        # the sidecar first: of an engine that comes later it tells already
+        values = _values(path)
+        content = read_bytes(engine, _ENGINE) if keeps else b""
+        records = records_from_sidecar(values)
+        try:
+            record = record_of_engine(records, content if keeps else engine)
+        except OSError as error:
+            raise BadFile(
+                f"cannot read {engine}: {error.strerror or error}; expected {_ENGINE}"
+            ) from error
+        if record is not None:
+            return Sidecar.from_dict(record, path), content
+        Sidecar.from_dict(records[0], path)  # if it is damaged, that is what to say
+        if values == before:
+            break
+        before = values  # both may have been replaced between the two looks
+    raise BadFile(
+        f"engine {engine} is not the one its sidecar {sidecar_path(engine).name} describes (their "
+        "size or SHA-256 differ); build the engine again"
+    )
+
+
+def _values(path: Path) -> Any:
+    return read_record(path, "a sidecar written by 'ssd-small build-engine'")
 
 
 def check_against_engine(sidecar: Sidecar, metadata: Mapping[str, str], path: Path) -> None:

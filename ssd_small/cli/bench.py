@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from .options import (
     postprocess_options,
     print_json,
     print_table,
+    say,
     threads_option,
 )
 
@@ -100,17 +100,21 @@ def command(
     machine = describe_machine()
     # spelled out: PyTorch, ONNX Runtime and the native library each count cores their own way
     threads = threads or machine["cores"]
-    rows = [m.to_dict() for m in _measure(chosen, engines, params, threads, cuda_graph, kept)]
-    report = {
-        "machine": machine,
-        "threads": threads,
-        "unit": "milliseconds per image",
-        "results": rows,
-    }
-    if as_json:
-        print_json(report)
-    else:
-        _print(report)
+    rows: list[dict[str, Any]] = []
+    try:
+        for measured in _measure(chosen, engines, params, threads, cuda_graph, kept):
+            rows.append(measured.to_dict())
+    finally:  # what was measured before a later network failed took its time too
+        report = {
+            "machine": machine,
+            "threads": threads,
+            "unit": "milliseconds per image",
+            "results": rows,
+        }
+        if as_json and rows:
+            print_json(report)
+        elif rows:
+            _print(report)
 
 
 def _of_experiment(
@@ -145,31 +149,30 @@ def _measure(
     settings: dict[str, Any],
 ) -> Iterator[Measurement]:
     from ..bench.run import bench_engine, bench_model
+    from ..system.temporary import temporary_folder
 
     for path in engines:
         note(f"measuring {path}")
         yield from bench_engine(
             path, settings["batch"], settings["seconds"], threads, cuda_graph=cuda_graph
         )
-    with tempfile.TemporaryDirectory(prefix="ssd-small-bench-") as folder:
+    with temporary_folder() as folder:
         for spec in models:
             note(f"measuring {spec.name}")
-            yield from bench_model(spec, params, Path(folder), threads=threads, **settings)
+            yield from bench_model(spec, params, folder, threads=threads, **settings)
 
 
 def _print(report: dict[str, Any]) -> None:
     machine, rows = report["machine"], report["results"]
     packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
-    click.echo(
-        f"{machine['cpu']}, {report['threads']} threads, Python {machine['python']}, {packages}\n"
-        "milliseconds per image"
-    )
+    say(f"{machine['cpu']}, {report['threads']} threads, Python {machine['python']}, {packages}")
+    say("milliseconds per image")
     # engines come with parameters of their own
     for thresholds in dict.fromkeys(_thresholds(row["postprocess"]) for row in rows):
         models = dict.fromkeys(
             row["model"] for row in rows if _thresholds(row["postprocess"]) == thresholds
         )
-        click.echo(f"{', '.join(models)}: {thresholds}")
+        say(f"{', '.join(models)}: {thresholds}")
     click.echo()
     headers = "model|runtime|prec.|batch|network|p90|p99|decode+NMS|p90|p99|total|p90|p99|runs"
     print_table([_texts(row) for row in rows], [*headers.split("|"), "published"])

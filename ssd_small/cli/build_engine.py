@@ -17,7 +17,8 @@ from ..artefacts.build_options import (
     Target,
 )
 from ..errors import BadFile
-from .options import FILE, PictureSize, counted, json_option, print_json
+from ..terminal import drawing_stream, shown
+from .options import FILE, PictureSize, counted, json_option, print_json, say
 
 if TYPE_CHECKING:
     from ..artefacts.sidecar import Sidecar
@@ -124,7 +125,8 @@ def command(
     if as_json:
         print_json({"file": str(output), **sidecar.to_dict()})
     else:
-        click.echo("\n".join(_lines(output, sidecar)))
+        for line in _lines(output, sidecar):
+            say(line)
 
 
 def _lines(output: Path, sidecar: Sidecar) -> list[str]:
@@ -165,11 +167,12 @@ class _ProgressLine:
     def __call__(self, phase: str, share: float) -> None:
         if self._shown:
             elapsed = time.monotonic() - self._started
-            click.echo(f"\r\x1b[K{elapsed:6.1f} s  {share:4.0%}  {phase}", nl=False, err=True)
+            line = f"{elapsed:6.1f} s  {share:4.0%}  {shown(phase)}"
+            click.echo(f"\r\x1b[K{line}", drawing_stream(), nl=False)
 
     def __enter__(self) -> _ProgressLine:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._shown:
-            click.echo("\r\x1b[K", nl=False, err=True)
+            click.echo("\r\x1b[K", drawing_stream(), nl=False)

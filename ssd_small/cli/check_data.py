@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import BadFile, CheckFailed, UsageError
+from ..files import state_of
 from ..requirements import require
-from .options import FILE, FOLDER, json_option, note, print_json, progress_bar, sets_option
+from .options import (
+    FILE,
+    FOLDER,
+    json_option,
+    max_pixels_option,
+    note,
+    print_json,
+    progress_bar,
+    say,
+    sets_option,
+)
 
 if TYPE_CHECKING:
     from ..datasets.check import DataCheck
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--val-images", type=FOLDER, help="Folder of its image files.")
 @sets_option("--val-sets", "--val-annotations")
 @click.option("--fix", "fixed", type=FILE, help="Also write ANNOTATIONS put right, as COCO JSON.")
+@max_pixels_option
 @json_option
 def command(
     annotations: Path,
@@ -115,8 +126,7 @@ def _check(path: Path, images: Path | None, sets: Any, compare: bool) -> DataChe
     from ..datasets.sets import read_ground_truth
 
     if images is not None and not images.is_dir():
-        state = "is a file" if images.exists() else "is not there"
-        raise BadFile(f"{images} {state}; expected the folder of the pictures of {path}")
+        raise BadFile(f"{images} {state_of(images)}; expected the folder of the pictures of {path}")
     truth = read_ground_truth(path, sets or (), findings=Findings())
     with progress_bar(path.name, len(truth.images)) as bar:
         return check_data(truth, images or path, compare=compare, progress=bar.update)
@@ -124,13 +134,13 @@ def _check(path: Path, images: Path | None, sets: Any, compare: bool) -> DataChe
 
 def _print_report(annotations: Path, report: dict[str, Any]) -> None:
     """Counts, then a paragraph for each kind."""
-    click.echo(
+    say(
         f"{annotations}: {report['images']} images, {report['boxes']} boxes, "
         f"{report['categories']} categories"
     )
     sides = report["object_px"]
     if sides["median"] is not None:
-        click.echo(
+        say(
             f"objects at 300x300: median {sides['median']:g} px, one in ten below "
             f"{sides['p10']:g}, one in ten above {sides['p90']:g}"
         )
@@ -139,20 +149,14 @@ def _print_report(annotations: Path, report: dict[str, Any]) -> None:
             shown = len(one["examples"])
             # of a kind that is counted by another unit, such as boxes, one line says all
             more = f", the first {shown}" if one["count"] > shown > 1 else ""
-            click.echo(f"{title[:-1]}: {one['kind']}: {one['count']}{more}")
+            say(f"{title[:-1]}: {one['kind']}: {one['count']}{more}")
             for example in one["examples"]:
-                click.echo(f"  {example}")
+                say(f"  {example}")
 
 
 def _write(path: Path, check: DataCheck) -> None:
     from ..datasets.check import content_from_check
-    from ..files import write_bytes
+    from ..datasets.coco_file import write_annotations
 
-    content = content_from_check(check)
-    try:
-        text = json.dumps(content, allow_nan=False)
-    except ValueError:  # in a field of the tool's own, such as attributes
-        python_json = json.dumps(content)
-        text = json.dumps(json.loads(python_json, parse_constant=lambda name: None))
-    write_bytes(path, text.encode())
+    write_annotations(path, content_from_check(check))
     note(f"{path}: {len(check.images)} images, {len(check.boxes)} boxes")

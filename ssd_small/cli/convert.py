@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
-from .options import FILE, FOLDER, json_option, note, print_json
+from .options import FILE, FOLDER, json_option, max_pixels_option, note, print_json, say
 
 if TYPE_CHECKING:
     from ..datasets.coco_writer import Conversion
@@ -46,6 +46,7 @@ def conversion_options(command: Decorated) -> Decorated:
             click.option(
                 "--output", "-o", type=FILE, required=True, help="COCO-format JSON to write."
             ),
+            max_pixels_option,
             json_option,
         )
     ):
@@ -87,22 +88,20 @@ def convert(
     as_json: bool,
 ) -> None:
     """Convert ``source``, which is of ``kind``, to the file ``output``."""
-    import json
-
     from ..artefacts.labels import read_labels
     from ..artefacts.outputs import check_outputs
+    from ..datasets.coco_file import write_annotations
     from ..datasets.csv_boxes import coco_from_csv
     from ..datasets.voc import coco_from_voc
     from ..datasets.yolo import coco_from_yolo
-    from ..files import write_bytes
 
     if kind != "voc" and (zero_based or keep_difficult):
         option = "--zero-based" if zero_based else "--keep-difficult"
         raise UsageError(f"{option} is for --from voc, not {kind}; leave it out")
     if kind == "csv" and split is not None:
         raise UsageError("--split is for folders, not --from csv; leave it out")
-    # what a CSV file or a data.yaml names lies beside it, and is no JSON
-    named = source.is_file() and output.suffix.lower() != ".json"
+    # what a CSV file or a data.yaml names lies beside it, unless told otherwise, and is no JSON
+    named = images is None and source.is_file() and output.suffix.lower() != ".json"
     beside = source.parent if named else None
     check_outputs([output], [source, beside, images, labels])
     names = read_labels(labels) if labels else None
@@ -117,10 +116,10 @@ def convert(
         made = coco_from_yolo(source, split, names, images=images)
     else:
         made = coco_from_csv(source, names, images=images)
-    write_bytes(output, json.dumps(made.content).encode())
     notes = made.lines(kept_difficult=keep_difficult)
     for line in notes:
         note(f"note: {line}")
+    write_annotations(output, made.content)
     _report(made, output, notes, as_json=as_json)
 
 
@@ -140,7 +139,7 @@ def _report(made: Conversion, output: Path, notes: Sequence[str], *, as_json: bo
             }
         )
         return
-    click.echo(
+    say(
         f"{output}: {images} images, {objects} objects of {len(made.labels)} classes; "
         f"pass it with --images {made.images}"
     )

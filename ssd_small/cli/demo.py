@@ -26,7 +26,8 @@ def command(output: Path, as_json: bool) -> None:
     Every command is printed, so that it can be repeated with other files. Exit 1 if an
     engine's mAP is not that of PyTorch.
     """
-    from ..files import check_writable, read_json
+    from ..files import check_writable
+    from ..json_files import read_json
     from ..requirements import require
 
     check_writable(output / "summary")
@@ -42,8 +43,13 @@ def command(output: Path, as_json: bool) -> None:
 
     try:
         # with --json, standard output is the summary's alone
-        run_demo(output, note if as_json else click.echo)
+        run_demo(output, _note_lines if as_json else click.echo)
     except CheckFailed:
         report()
         raise
     report()
+
+
+def _note_lines(text: str) -> None:
+    for line in text.split("\n"):
+        note(line)

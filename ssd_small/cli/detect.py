@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import BadFile, UsageError
+from ..errors import BadFile, OutputError, SsdSmallError, UsageError
+from ..json_files import json_text
+from ..terminal import shown
 from .config_file import config_option, experiment_from_option
 from .opening import open_detector
 from .options import (
@@ -18,9 +19,11 @@ from .options import (
     batch_option,
     cuda_graph_option,
     json_option,
+    max_pixels_option,
     model_options,
     note,
     progress_bar,
+    say,
     score_threshold_option,
     threads_option,
     workers_option,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--output", "-o", type=FOLDER, help="Folder for pictures with boxes.")
 @batch_option
 @workers_option
+@max_pixels_option
 @cuda_graph_option
 @threads_option
 @json_option
@@ -61,9 +65,10 @@ def command(
 
     With --json each picture is one JSON object on a line of its own, written as soon as the
     picture is done; one that cannot be read is a line with "image" and "error", and "best_score"
-    is there where nothing has the score asked for.
+    is there where nothing has the score asked for. With --output "picture" is what was drawn, and
+    absent where it could not be written.
     """
-    from ..artefacts.sidecar import sidecar_path
+    from ..artefacts.outputs import engine_inputs
     from ..pictures.listing import list_images
     from ..requirements import require
 
@@ -78,19 +83,28 @@ def command(
     paths = listing.files
     if passed_over := listing.note():
         note(f"note: {passed_over}")
-    beside = sidecar_path(engine) if engine is not None else None
-    read = (engine, beside, network["weights"], network["labels"], config)
+    read = (*engine_inputs(engine), network["weights"], network["labels"], config)
     targets = _targets(paths, output, read)
     running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
     opened = open_detector(engine, network, None, threads, **running, experiment=experiment)
     with opened as detector:
-        unreadable = _detect(detector, paths, targets, dict(thresholds) or None, as_json)
-    if len(unreadable) == 1:
-        raise BadFile(unreadable[0])
-    if unreadable:
-        for error in unreadable:
-            note(f"  {error}")
-        raise BadFile(f"{len(unreadable)} of {len(paths)} images could not be read, see above")
+        faults = _detect(detector, paths, targets, dict(thresholds) or None, as_json)
+    _check_faults(faults, len(paths))
+
+
+def _check_faults(faults: Sequence[SsdSmallError], count: int) -> None:
+    """Refuse ``count`` images some of which could not be read, or not be drawn."""
+    if len(faults) == 1:
+        raise BadFile(faults[0].command_line)
+    for fault in faults:
+        note(f"  {fault.command_line}")
+    unwritten = sum(isinstance(fault, OutputError) for fault in faults)
+    kinds = {
+        "images could not be read": len(faults) - unwritten,
+        "pictures with boxes could not be written": unwritten,
+    }
+    if parts := [f"{number} of {count} {what}" for what, number in kinds.items() if number]:
+        raise BadFile(f"{' and '.join(parts)}, see above")
 
 
 def _detect(
@@ -99,17 +113,18 @@ def _detect(
     targets: list[Path],
     threshold: Mapping[str | None, float] | None,
     as_json: bool,
-) -> list[str]:
-    """Detect, print and draw picture by picture; what could not be read."""
-    unreadable: list[str] = []
+) -> list[SsdSmallError]:
+    """Detect, draw and print picture by picture; what could not be read, or not be written."""
+    faults: list[SsdSmallError] = []
+    lost: OSError | None = None
     full = 0
     lowest = detector.filter_from_threshold(threshold).lowest
     outcomes = detector.outcomes(paths, score_threshold=threshold, keep_pixels=bool(targets))
     with progress_bar("detect", len(paths)) as bar:
         for index, (outcome, found) in enumerate(outcomes):
             if outcome.error is not None:
+                faults.append(outcome.error)
                 message = outcome.error.command_line
-                unreadable.append(message)
                 entry: dict[str, Any] = {"image": found.image, "error": message}
             else:
                 entry = found.to_dict()
@@ -117,12 +132,18 @@ def _detect(
                 if not len(found) and len(outcome.detections):
                     entry["best_score"] = float(outcome.detections.scores.max())
                 if targets:
-                    _draw(outcome, found, targets[index])
-                    entry["picture"] = str(targets[index])
-            if as_json:
-                click.echo(json.dumps(entry))
-            elif outcome.error is None:
-                _print(entry)
+                    try:
+                        _draw(outcome, found, targets[index])
+                        entry["picture"] = str(targets[index])
+                    except OutputError as error:  # what was found is told all the same
+                        faults.append(error)
+            try:
+                if lost is None and (as_json or outcome.error is None):
+                    click.echo(json_text(entry)) if as_json else _print(entry)
+            except OSError as error:  # the pictures may lie on another disk, which is not full
+                if not targets:
+                    raise
+                lost = error
             bar.update(1)
     if full:
         note(
@@ -130,7 +151,9 @@ def _detect(
             f"(keep_topk {detector.params.keep_topk}), and may hold more: ask for higher scores, "
             "or export with --preset coco, which has no such limit"
         )
-    return unreadable
+    if lost is not None and not faults:
+        raise lost
+    return faults
 
 
 def _is_full(keep_topk: int, outcome: Outcome, lowest: float) -> bool:
@@ -172,18 +195,16 @@ def _targets(paths: Sequence[Path], output: Path | None, read: Sequence[Path | N
 
 
 def _print(entry: dict[str, Any]) -> None:
-    from ..artefacts.record import NO_LINE
-
-    # a name that is no text would stop a strict terminal
-    image, drawn = (click.format_filename(entry.get(key, "")) for key in ("image", "picture"))
+    names = (click.format_filename(entry.get(key, "")) for key in ("image", "picture"))
+    image, drawn = map(shown, names)
     place = f" -> {drawn}" if drawn else ""
     found = entry["detections"]
     best = f" (best score {entry['best_score']:.3f})" if "best_score" in entry else ""
-    click.echo(
+    say(
         f"{image} ({entry['width']}x{entry['height']}): {len(found)} "
         f"detection{'' if len(found) == 1 else 's'}{best}{place}"
     )
     for item in found:
         x1, y1, x2, y2 = item["box"]
-        name = NO_LINE.sub("?", item["name"])
-        click.echo(f"  {item['score']:.3f}  {name:<16} {x1:8.1f} {y1:8.1f} {x2:8.1f} {y2:8.1f}")
+        name = shown(item["name"])
+        say(f"  {item['score']:.3f}  {name:<16} {x1:8.1f} {y1:8.1f} {x2:8.1f} {y2:8.1f}")

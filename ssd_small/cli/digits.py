@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .options import FOLDER, json_option, print_json
+from .options import FOLDER, json_option, print_json, say
 
 
 @click.command()
@@ -26,7 +26,7 @@ def command(folder: Path, train_images: int, val_images: int, seed: int, as_json
         paths = {name: str(path) for name, path in asdict(made).items()}
         print_json({"pictures": counts, "seed": seed, **paths})
         return
-    click.echo(
+    say(
         f"{made.train_annotations}: {train_images} pictures, {made.val_annotations}: "
         f"{val_images} pictures"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .options import FILE, json_option, print_json
+from .options import FILE, json_option, print_json, say
 
 
 @click.command()
@@ -23,10 +23,11 @@ def command(engine: Path | None, run_test: bool, as_json: bool) -> None:
     from ..doctor.cuda_versions import examine_cuda_versions
     from ..doctor.engine import examine_engine
     from ..doctor.environment import examine
+    from ..doctor.other_tools import examine_other_tools
     from ..doctor.self_test import self_test
     from ..runtimes.gpu import gpus
 
-    findings = [*examine(), *examine_cuda_versions(gpus())]
+    findings = [*examine(), *examine_cuda_versions(gpus()), *examine_other_tools()]
     asked = examine_engine(engine) if engine else []
     tested = self_test() if run_test else []
     runnable = all(f.fine for f in asked if f.needed)
@@ -42,14 +43,14 @@ def command(engine: Path | None, run_test: bool, as_json: bool) -> None:
     else:
         for finding in (*findings, *asked, *tested):
             mark = "yes" if finding.fine else " no"
-            click.echo(f"{mark}  {finding.subject}: {finding.state}")
+            say(f"{mark}  {finding.subject}: {finding.state}")
             if finding.remedy:
-                click.echo(f"     -> {finding.remedy}")
+                say(f"     -> {finding.remedy}")
         if engine:
-            click.echo(f"{engine} {'can' if runnable else 'cannot'} run here")
+            say(f"{engine} {'can' if runnable else 'cannot'} run here")
         if run_test:
             state = "failed" if failed else "passed" if complete else "not done: no GPU"
-            click.echo(f"self-test {state}")
+            say(f"self-test {state}")
     if failed:
         sys.exit(1)
     if not runnable or not complete:

@@ -32,6 +32,7 @@ from .options import (
     batch_option,
     cuda_graph_option,
     json_option,
+    max_pixels_option,
     model_options,
     note,
     print_json,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
 @batch_option
 @workers_option
 @click.option("--save-detections", type=FILE, help="Also write the COCO result file.")
+@max_pixels_option
 @cuda_graph_option
 @threads_option
 @json_option
@@ -111,10 +113,9 @@ def command(
     Besides, AP of each class, and precision and recall at a score threshold. --json has every
     class. Objects that VOC marks difficult do not count.
     """
-    from ..artefacts.outputs import check_outputs
-    from ..artefacts.sidecar import sidecar_path
+    from ..artefacts.outputs import check_outputs, engine_inputs
     from ..datasets.sets import read_ground_truth
-    from ..files import write_json
+    from ..evaluation.coco_results import write_results
     from .eval_text import print_report
 
     sources = [engine, network["weights"] or network["model"], detections]
@@ -138,8 +139,7 @@ def command(
     if images is not None and sets is not None:
         raise UsageError("--images does not go with --sets, whose folder holds the images")
     if save_detections:
-        beside = sidecar_path(engine) if engine is not None else None
-        read = [annotations, images, detections, engine, beside, config]
+        read = [annotations, images, detections, *engine_inputs(engine), config]
         read += [network["weights"], network["labels"]]
         check_outputs([save_detections], read, "--save-detections")
     truth = read_ground_truth(annotations, sets or ())
@@ -166,12 +166,14 @@ def command(
             )
     report = report_from_scored(str(engine or detections or network["weights"] or config), scored)
     report = {"metric": metric, "sets": [":".join(one) for one in sets or ()], **report}
-    if save_detections:
-        write_json(save_detections, truth.results_as_in_file(scored.entries))
-    if as_json:
-        print_json(report)
-    else:
-        print_report(report, {name for name, _ in thresholds if name is not None})
+    try:
+        if as_json:
+            print_json(report)
+        else:
+            print_report(report, {name for name, _ in thresholds if name is not None})
+    finally:  # neither is lost with the other: each may lie on a disk that is full
+        if save_detections:
+            write_results(save_detections, scored.entries, truth)
     if scored.left_out:
         for error in scored.left_out[1:]:
             note(f"  {error}")

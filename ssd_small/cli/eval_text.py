@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import print_table
+from .options import print_table, say
 
 #: what a metric is called for people
 _METRICS = {
@@ -28,9 +28,9 @@ def print_report(report: dict[str, Any], named: Set[str]) -> None:
         named: classes that are in the table however many there are.
     """
     for line in (*_source(report), _truth(report)):
-        click.echo(line)
+        say(line)
     if report["metrics"] is None:
-        click.echo("no ground truth: nothing is scored")
+        say("no ground truth: nothing is scored")
         return
     texts = {name: _share(value) for name, value in report["metrics"].items()}
     click.echo(f"\n{_METRICS[report['metric']]}, from 0 to 1")
@@ -81,7 +81,7 @@ def _print_classes(report: dict[str, Any], named: Set[str]) -> None:
     point = report["operating_point"]
     own = point["score_threshold"] is None
     limit = "the last column" if own else f"{point['score_threshold']:g}"
-    click.echo(
+    say(
         f"Classes by AP; precision, recall and what follows: score > {limit}, IoU at least "
         f"{point['iou']:g}"
     )
@@ -108,7 +108,7 @@ def _print_classes(report: dict[str, Any], named: Set[str]) -> None:
         ["left", *["right"] * (len(columns) - 1)],
     )
     if rule:
-        click.echo(rule)
+        say(rule)
 
 
 def _shown(rows: list[dict[str, Any]], named: Set[str]) -> tuple[list[dict[str, Any]], str]:

@@ -22,6 +22,7 @@ from .options import (
     postprocess_options,
     postprocess_params,
     print_json,
+    say,
 )
 
 
@@ -149,7 +150,7 @@ def command(
     if as_json:
         print_json(result)
         return
-    click.echo(
+    say(
         f"{output}: {description.model}, {description.num_classes} classes, width "
         f"{description.width:g}, opset {opset}, {output.stat().st_size / 1e6:.1f} MB, outputs "
         + ", ".join(result["outputs"])  # type: ignore[arg-type]

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from .options import FILE, counted, json_option, print_json, print_table
+from ..errors import MissingRequirement
+from .options import FILE, counted, json_option, print_json, print_table, say
 
 
 @click.command()
@@ -22,17 +23,16 @@ def command(file: Path, as_json: bool) -> None:
     Network, class names, preprocessing, post-processing, inputs and outputs; of an engine also how
     it was built, and its layers where they can be read here.
     """
-    from ..artefacts.record import NO_LINE
     from ..doctor.inspection import inspect_file
 
     found = inspect_file(file)
     if as_json:
         print_json(found)
         return
-    lines = [(name, NO_LINE.sub("?", value)) for name, value in _lines(found)]
+    lines = list(_lines(found))
     width = max(len(name) for name, _ in lines) + 2
     for name, value in lines:
-        click.echo(f"{name + ':':<{width}}{value}")
+        say(f"{name + ':':<{width}}{value}")
     if found["tensors"]:
         rows = [
             [t["name"], t["mode"], t["type"], " ".join(map(str, t["shape"]))]
@@ -46,7 +46,7 @@ def command(file: Path, as_json: bool) -> None:
 def _print_layers(found: dict[str, Any]) -> None:
     layers = found["layers"]
     if layers is None:
-        click.echo(f"layers: not known here: {found['unknown']}")
+        say(f"layers: not known here: {found['unknown']}")
         return
     if isinstance(layers, list):
         kinds = (v.get("LayerType", "?") if isinstance(v, dict) else "not told" for v in layers)
@@ -96,6 +96,21 @@ def _build_lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "engine", f"{found['engine']['bytes']:,} bytes, sha256 {found['engine']['sha256']}"
     if found["plugin"]:
         yield "plugin", f"version {found['plugin']['version']}"
+        if found["target"] == "tensorrt":
+            yield from _lines_for_tools()
+
+
+def _lines_for_tools() -> Iterator[tuple[str, str]]:
+    """How other tools load the plugin that this engine needs, if it is installed here."""
+    from ..runtimes.plugin_library import find_plugin
+    from ..runtimes.plugin_tools import lines_for_tools
+
+    try:
+        plugin = find_plugin()
+    except MissingRequirement:
+        return
+    for tool, line in lines_for_tools(plugin).items():
+        yield f"plugin in {tool}", line
 
 
 def _shortened(names: list[str]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import quoted
+from ..json_files import json_text
+from ..terminal import drawing_stream, one_line
 
 if TYPE_CHECKING:
     from ..postprocess import PostprocessParams
@@ -84,8 +86,18 @@ class _SetList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return value if isinstance(value, tuple) else sets_from_text(str(value))
 
 
+class _AnyPath(click.Path):
+    """A name of at least a letter: ``-o "$UNSET"`` would mean the present folder otherwise."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or a usage error."""
+        if value == "":
+            self.fail("the name is empty; expected a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 # whether a path is a file or a folder is checked where it is read or written: exit 4, not 2
-FILE = FOLDER = click.Path(readable=False, path_type=Path)
+FILE = FOLDER = _AnyPath(readable=False, path_type=Path)
 WIDTH = Number(0, 4, min_open=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -107,6 +119,33 @@ workers_option = click.option(
     "--workers",
     type=click.IntRange(1, 16),
     help="Threads that read pictures. Default: what keeps the engine busy.",
+)
+
+
+def _set_max_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    """Let the limit hold for all that the command reads, in processes that it starts as well."""
+    if value is None or ctx.resilient_parsing:
+        return
+    from ..pictures.limits import ENVIRONMENT
+
+    before = os.environ.get(ENVIRONMENT)
+
+    def restore() -> None:
+        os.environ.pop(ENVIRONMENT)
+        if before is not None:
+            os.environ[ENVIRONMENT] = before
+
+    os.environ[ENVIRONMENT] = str(value)
+    ctx.call_on_close(restore)
+
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1, 2**30),
+    callback=_set_max_pixels,
+    expose_value=False,
+    help="Most pixels of a picture, which are decoded at once. Default: SSD_SMALL_MAX_PIXELS, else "
+    "268435456.",
 )
 
 
@@ -213,7 +252,12 @@ def postprocess_params(
 
 def print_json(value: Any) -> None:
     """JSON on standard output."""
-    click.echo(json.dumps(value, indent=2))
+    click.echo(json_text(value, indent=2))
+
+
+def say(line: str) -> None:
+    """A line on standard output; names in it stay on it, whatever they are made of."""
+    click.echo(one_line(line))
 
 
 def print_table(
@@ -222,6 +266,7 @@ def print_table(
     """An aligned table on standard output; ``align`` is left or right for each column."""
     from tabulate import tabulate
 
+    rows = [[one_line(v) if isinstance(v, str) else v for v in row] for row in rows]
     click.echo(tabulate(rows, headers=headers, floatfmt="", disable_numparse=True, colalign=align))
 
 
@@ -233,10 +278,10 @@ def counted(numbers: Mapping[str, int]) -> str:
 def progress_bar(label: str, count: int) -> Any:
     """A bar on standard error where that is a terminal, to be entered; else one nobody sees."""
     # click 8.1 knows no hidden bars
-    file = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    file = drawing_stream() if sys.stderr.isatty() else io.StringIO()
     return click.progressbar(length=count, label=label, file=file)
 
 
 def note(message: str) -> None:
     """A line on standard error."""
-    click.echo(message, err=True)
+    click.echo(one_line(message), err=True)

@@ -1,11 +1,15 @@
-"""Standard output and error whose loss changes no verdict."""
+"""Standard output and error: their loss changes no verdict, and a terminal shows what they say."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO, cast
+
+from ..terminal import shown
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -70,3 +74,65 @@ def _stream(own: TextIO | None, number: int, tolerated: type[OSError]) -> TextIO
 
 def _raw(stream: TextIO) -> object:
     return getattr(getattr(stream, "buffer", None), "raw", None)
+
+
+class ShownText(io.TextIOBase):
+    """A text stream that escapes what a terminal would obey; lines and tabs stay.
+
+    Everything that a command says passes here, so that no text from a file or a library is
+    forgotten. It has no ``buffer``, past which bytes would go.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.unguarded = stream
+
+    def write(self, text: str, /) -> int:
+        """Characters taken, as they were before they were escaped."""
+        self.unguarded.write(shown(text, keep="\n\t"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        if not self.unguarded.closed:
+            self.unguarded.flush()
+
+    def close(self) -> None:
+        """Leave the stream to whom it belongs."""
+
+    def fileno(self) -> int:
+        """Of the stream."""
+        return self.unguarded.fileno()
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self.unguarded.isatty()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Of the stream."""
+        return self.unguarded.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        """What becomes of characters that the encoding lacks."""
+        return self.unguarded.errors
+
+
+@contextmanager
+def shown_streams() -> Iterator[None]:
+    """Guard standard output and standard error by :class:`ShownText`."""
+    before = sys.stdout, sys.stderr
+    guards = tuple(cast(TextIO, ShownText(stream)) for stream in before)
+    sys.stdout, sys.stderr = guards
+    try:
+        yield
+    finally:
+        # who has put another stream there since then keeps it
+        if (sys.stdout, sys.stderr) == guards:
+            for guard in guards:
+                guard.flush()
+            sys.stdout, sys.stderr = before

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ..errors import UsageError
+from ..errors import Ended, UsageError
 from .config_file import config_option, experiment_from_option, train_options
 from .options import (
     FILE,
@@ -19,6 +19,7 @@ from .options import (
     Listed,
     Number,
     json_option,
+    max_pixels_option,
     print_json,
     sets_option,
     threads_option,
@@ -123,6 +124,7 @@ def _recipe_options(command: Decorated) -> Decorated:
               help="Processes that read and augment images.")  # fmt: skip
 @click.option("--skip-unreadable", type=click.IntRange(min=0), default=0, show_default=True,
               metavar="N", help="Go on without up to N images that cannot be read.")  # fmt: skip
+@max_pixels_option
 @threads_option
 @json_option
 @click.pass_context
@@ -191,4 +193,4 @@ def command(
     if report["stopped"] == signal.SIGINT:
         raise KeyboardInterrupt
     if report["stopped"]:
-        raise SystemExit(128 + int(report["stopped"]))
+        raise Ended(int(report["stopped"]))

@@ -18,6 +18,7 @@ import yaml
 
 from ..errors import BadFile
 from ..files import read_bytes
+from ..terminal import shown
 
 #: far more than a configuration needs, few enough to be walked through and written out
 MOST_BYTES, MOST_DEPTH, MOST_VALUES = 1 << 18, 32, 20_000
@@ -92,7 +93,12 @@ def yaml_from_mapping(values: Mapping[str, Any]) -> str:
 
     :func:`mapping_from_yaml` gives the same values back.
     """
-    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    options: dict[str, Any] = {"Dumper": _Dumper, "sort_keys": False, "width": 100}
+    text: str = yaml.dump(dict(values), allow_unicode=True, **options)
+    if shown(text, keep="\n") == text:
+        return text
+    # marks that turn the direction of writing count as printable in YAML
+    return str(yaml.dump(dict(values), allow_unicode=False, **options))
 
 
 class _Dumper(yaml.SafeDumper):

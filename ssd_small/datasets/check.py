@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -118,7 +119,7 @@ def content_from_check(check: DataCheck) -> dict[str, Any]:
             f"{check.annotations.path}: no image or no category is left that can be used, so that "
             f"nothing was written; {advice}"
         )
-    return coco_from_annotations(
+    content = coco_from_annotations(
         replace(
             check.annotations,
             images=tuple(check.images),
@@ -126,6 +127,16 @@ def content_from_check(check: DataCheck) -> dict[str, Any]:
             boxes=tuple(check.boxes),
         )
     )
+    return {name: _without_nan(value) for name, value in content.items()}
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON's null for numbers that are none, as fields of a tool's own may have them."""
+    if isinstance(value, dict):
+        return {name: _without_nan(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _note_similar(categories: Sequence[dict[str, Any]], findings: Findings) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from .check import DataCheck
-from .classes import near_match
+from .classes import NearNames
 from .findings import Findings
 from .near_duplicates import copies_between, copies_within
 from .picture_facts import PictureFacts
@@ -65,9 +65,10 @@ def find_missing_classes(train: DataCheck, val: DataCheck, findings: Findings) -
     scored = {str(category["name"]) for category in val.categories}
     ids = {category["id"]: str(category["name"]) for category in val.categories}
     counts = Counter(ids[box["category_id"]] for box in val.boxes)
+    unscored = NearNames(learned - scored)
     for name in sorted(scored - learned):
         line = f"category {name!r} of {names[1]} is not in {names[0]}"
-        if near := near_match(name, learned - scored):
+        if near := unscored.near(name):
             line += f" (did you mean {near!r}?)"
         if counts[name]:
             findings.lasting("class_not_learned", f"{line}; {counts[name]} boxes are of it")

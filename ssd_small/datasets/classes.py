@@ -19,6 +19,8 @@ from .coco import Annotations
 
 #: what to do about a network's names on the command line
 _ADVICE = "name the network's classes with --labels"
+#: letters of names that are compared for a hint, and of one such name
+_MOST_LETTERS, _LONGEST = 4_000_000, 200
 #: names that a message lists
 _SHOWN = 5
 
@@ -114,18 +116,39 @@ def match_classes(
     return ClassMatch(tuple(ids.get(composed(name)) for name in labels), notes=tuple(notes))
 
 
-def near_match(name: str, others: Collection[str]) -> str | None:
-    """The name that was most likely meant: equal but for case, blanks, ``_`` and ``-``; else alike.
+class NearNames:
+    """Which of some names was most likely meant by another, asked any number of times.
 
-    The only one there is, however it is spelled; None where nothing is near.
+    Names are compared letter by letter until that has cost as much as it may; from then on, only
+    those count that are equal but for case, blanks, ``_`` and ``-``.
     """
-    if len(others) == 1:
-        return next(iter(others))
-    loose = {loose_name(other): other for other in others}
-    if loose_name(name) in loose:
-        return loose[loose_name(name)]
-    alike = difflib.get_close_matches(loose_name(name), loose, n=1)
-    return loose[alike[0]] if alike else None
+
+    def __init__(self, others: Collection[str]) -> None:
+        self._only = next(iter(others)) if len(others) == 1 else None
+        self._loose = {loose_name(other): other for other in others}
+        self._left = _MOST_LETTERS
+        self._letters = sum(map(len, self._loose))
+
+    def near(self, name: str) -> str | None:
+        """Equal but for case, blanks, ``_`` and ``-``; else alike.
+
+        The only one there is, however it is spelled; None where nothing is near.
+        """
+        loose = loose_name(name)
+        if self._only is not None or loose in self._loose:
+            return self._only if self._only is not None else self._loose[loose]
+        # a comparison takes at least the letters of both, at most their product
+        self._left -= self._letters + len(loose) * len(self._loose)
+        if self._left < 0 or len(loose) > _LONGEST:
+            return None
+        short = [other for other in self._loose if len(other) <= _LONGEST]
+        alike = difflib.get_close_matches(loose, short, n=1)
+        return self._loose[alike[0]] if alike else None
+
+
+def near_match(name: str, others: Collection[str]) -> str | None:
+    """See :meth:`NearNames.near`; for one question."""
+    return NearNames(others).near(name)
 
 
 def _fault(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..configs.class_names import composed
 from ..errors import BadFile
-from ..files import read_json
+from ..json_files import read_json
 from .coco_boxes import read_boxes
 from .coco_lists import read_categories, read_images
 from .findings import Findings, FirstError

@@ -22,7 +22,7 @@ _BOX_KEYS = (
 #: where the address of a picture stands in files that leave out its name
 _URLS = ("coco_url", "absolute_url")
 #: no picture has more pixels a side; areas of sums stay numbers
-_LARGEST_SIDE = 2**31
+LARGEST_SIDE = 2**31
 _FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 
 
@@ -106,7 +106,7 @@ def size(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str, f
     for key in ("width", "height"):
         value = entry.get(key)
         number = number_from_value(value)
-        if number is None or not 0 < number < _LARGEST_SIDE:
+        if number is None or not 0 < number < LARGEST_SIDE:
             number = 0
         elif isinstance(value, str):
             findings.repaired("number_as_text", f"{where}: {key} is the text {shown(value)}")

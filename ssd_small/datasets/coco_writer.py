@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..configs.class_names import name_fault
+from ..configs.class_names import composed, name_fault
 from ..errors import BadFile, quoted
+from .coco_fields import LARGEST_SIDE
 from .source_files import inside
 
 
@@ -29,9 +30,10 @@ class Conversion:
         images: folder the file names are relative to.
         labels: class names.
         counts: objects by what was done to them: ``difficult`` (marked so), ``without_area`` (left
-            out for a side of zero or less), ``from_zero`` (a coordinate of 0, which pixels counted
-            from 1 do not have), ``swapped``, ``unclear_flags``, ``outlines``, ``keypoints``;
-            ``renamed``, ``misdeclared``: annotations of a picture; only what occurred.
+            out for a side of zero or less), ``outside`` (left out as well), ``from_zero`` (a
+            coordinate of 0, which pixels counted from 1 do not have), ``swapped``,
+            ``unclear_flags``, ``outlines``, ``keypoints``; ``renamed``, ``misdeclared``,
+            ``cut_sizes``: annotations of a picture; only what occurred.
         other: objects left out because their class is not among the labels, by class.
         notes: lines on pictures.
     """
@@ -47,6 +49,8 @@ class Conversion:
     FATES: ClassVar[Mapping[str, str]] = {
         "difficult": "objects marked difficult are iscrowd: not learned",
         "without_area": "objects without area were left out",
+        "outside": "objects wholly outside of their picture were left out",
+        "cut_sizes": "pictures have a part of a pixel in their annotated size: it was cut off",
         "from_zero": "objects start at 0; if the tool counts pixels from 0, pass --zero-based",
         "swapped": "objects had their corners swapped and were turned round",
         "unclear_flags": "objects have a difficult flag that says neither yes nor no: taken as no",
@@ -74,10 +78,16 @@ class CocoWriter:
 
     def __init__(self, labels: Sequence[str], root: Path) -> None:
         """Raises BadFile where a name cannot be one."""
-        self.labels, self.root = tuple(labels), root
+        self.labels, self.root = tuple(map(composed, labels)), root
         for name in self.labels:
             if fault := name_fault(name):
                 raise BadFile(f"{root}: class name {quoted(name)} {fault}; correct it")
+        if len(set(self.labels)) < len(self.labels):
+            doubled = next(name for name in self.labels if self.labels.count(name) > 1)
+            raise BadFile(
+                f"{root}: class name {quoted(doubled)} occurs twice among the labels; names must "
+                "differ"
+            )
         self._ids = {name: i for i, name in enumerate(self.labels, 1)}
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
@@ -88,8 +98,13 @@ class CocoWriter:
         """The image of the objects that follow.
 
         Raises:
-            BadFile: its name cannot be written.
+            BadFile: its name cannot be written, or no picture has this size.
         """
+        if not 1 <= min(width, height) <= max(width, height) < LARGEST_SIDE:
+            raise BadFile(
+                f"{file} is annotated as {width:g}x{height:g}; expected 1 to {LARGEST_SIDE - 1} "
+                "pixels a side: correct it"
+            )
         name = inside(file, self.root).as_posix()
         try:
             name.encode()
@@ -98,6 +113,7 @@ class CocoWriter:
                 f"the name of picture {quoted(name)} is not UTF-8, and JSON holds no other; rename "
                 "the file"
             ) from error
+        self.counts["cut_sizes"] += (width, height) != (int(width), int(height))
         self.images.append(
             {
                 "id": len(self.images) + 1,
@@ -111,17 +127,33 @@ class CocoWriter:
         self,
         name: str,
         corners: tuple[float, float, float, float],
+        where: object,
         *,
         crowd: bool = False,
         **flags: int,
     ) -> None:
-        """An object by x1, y1, x2, y2, the last two where it ends; left out if it has no area."""
+        """An object by x1, y1, x2, y2, the last two where it ends; left out if it has no area.
+
+        Raises:
+            BadFile: it reaches where no picture does; ``where`` says in which file and line.
+        """
         x1, y1, x2, y2 = corners
+        name = composed(name)
         if name not in self._ids:
             self.other[name] += 1
             return
-        if x2 <= x1 or y2 <= y1:
+        if max(map(abs, corners)) >= LARGEST_SIDE:
+            raise BadFile(
+                f"{where}: a box of {quoted(name)} has the coordinate "
+                f"{max(corners, key=abs):g}; expected pixels of the picture"
+            )
+        # the product may be nothing although the sides are not
+        if x2 <= x1 or y2 <= y1 or (x2 - x1) * (y2 - y1) <= 0:
             self.counts["without_area"] += 1
+            return
+        image = self.images[-1]
+        if x2 <= 0 or y2 <= 0 or x1 >= image["width"] or y1 >= image["height"]:
+            self.counts["outside"] += 1
             return
         self.annotations.append(
             {

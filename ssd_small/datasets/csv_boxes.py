@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..configs.class_names import composed, name_fault
 from ..errors import BadFile, quoted
 from ..pictures.listing import image_suffixes, is_image_name
 from ..pictures.sizes import size_of_boxes
@@ -110,7 +111,7 @@ def coco_from_csv(
                 x1, y1, x2, y2 = row.corners
                 corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
                 writer.counts["swapped"] += corners != row.corners
-                writer.add_object(row.label, corners)
+                writer.add_object(row.label, corners, row.where)
     if not writer.annotations:
         raise BadFile(
             f"{source}: no object of the labels {', '.join(names[:5])} (there are "
@@ -235,16 +236,18 @@ def _row(cells: Sequence[str], columns: Mapping[str, int], where: str) -> _Row:
     size = None
     if {"width", "height"} <= columns.keys():
         given = [_number(cells[columns[one]] or "0", one, where) for one in ("width", "height")]
-        size = (given[0], given[1]) if min(given) > 0 else None
+        size = (given[0], given[1]) if min(given) >= 1 else None
     sides = ("x2", "y2") if "x2" in columns else ("w", "h")
     texts = {name: cells[columns[name]] for name in ("x1", "y1", *sides)}
     if label.lower() in _BLANK and all(text.lower() in _BLANK for text in texts.values()):
         return _Row(where, image, size, None, "")
     if not label:
         raise BadFile(f"{where}: a box without label; {_EXPECTED}")
+    if fault := name_fault(label):
+        raise BadFile(f"{where}: class name {quoted(label)} {fault}; correct it")
     x1, y1, x2, y2 = (_number(text, name, where) for name, text in texts.items())
     corners = (x1, y1, x2, y2) if "x2" in texts else (x1, y1, x1 + x2, y1 + y2)
-    return _Row(where, image, size, corners, label)
+    return _Row(where, image, size, corners, composed(label))
 
 
 def _number(text: str, column: str, where: str) -> float:

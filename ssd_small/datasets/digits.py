@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,10 @@ import numpy as np
 
 from ..errors import BadFile, OutputError, UsageError
 from ..files import behind_links
+from ..json_files import write_json
 from ..requirements import require
+from ..system.temporary import temporary_folder
+from .coco_file import write_annotations
 from .digits_scenes import Scene, Split, draw_scene, load_material
 
 #: category ids are 1..10, in this order: the class index of a network, 0 being background
@@ -84,18 +85,12 @@ def make_digits(
     try:
         target = behind_links(directory)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.parent / f".{target.name}-{secrets.token_hex(4)}"
-        temporary.mkdir()
-    except OSError as error:
-        raise OutputError(f"cannot write {directory}: {error.strerror}") from error
-    try:
-        for split in _SPLITS:
-            _write_split(temporary, split, counts[split], seed, made_from)
-        os.replace(temporary, target)
+        with temporary_folder(target.parent) as temporary:
+            for split in _SPLITS:
+                _write_split(temporary, split, counts[split], seed, made_from)
+            os.replace(temporary, target)
     except OSError as error:
         raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return dataset
 
 
@@ -141,7 +136,11 @@ def _write_split(
         scenes.append((path.name, scene))
     coco = coco_from_scenes(scenes, f"handwritten digits on photographs, {split}")
     coco["info"] |= made_from
-    (directory / f"{split}.json").write_text(json.dumps(coco))
+    path = directory / f"{split}.json"
+    if scenes:
+        write_annotations(path, coco)
+    else:  # no command takes a set without pictures
+        write_json(path, coco)
 
 
 def coco_from_scenes(scenes: Iterable[tuple[str, Scene]], description: str) -> dict[str, Any]:

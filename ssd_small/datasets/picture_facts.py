@@ -16,6 +16,7 @@ from ..errors import BadFile
 from ..files import read_bytes
 from ..pictures.ahead import map_ahead
 from ..pictures.annotated import OtherPicture, read_annotated
+from ..pictures.limits import most_bytes, most_pixels
 from ..pictures.reading import Image, read_image
 from ..pictures.sizes import orientation_tag
 from .near_duplicates import Looks, looks_from_image
@@ -92,7 +93,8 @@ def _facts(image: dict[str, Any], *, folder: PictureFolder, compare: bool) -> Pi
     path, respelled = place.path, bool(place.how)
     size = (int(image["height"]), int(image["width"]))
     try:
-        digest = hashlib.blake2b(read_bytes(path, "an image file"), digest_size=16).digest()
+        content = read_bytes(path, "an image file", most_bytes(most_pixels()))
+        digest = hashlib.blake2b(content, digest_size=16).digest()
         pixels = _annotated(path, size)
         sizes: tuple[Size, ...] = (size,)
         if pixels is None or _size(pixels) != size:

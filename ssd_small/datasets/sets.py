@@ -12,7 +12,6 @@ File names are relative to the folder, so that it is the one images root of all 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile, UsageError
+from ..files import state_of
+from ..json_files import json_text
 from .coco import Annotations, annotations_from_content, read_annotations
 from .findings import Findings
 from .voc import coco_from_voc_sets
@@ -108,8 +109,9 @@ def read_sets(
     """Read and join sets, see :func:`read_ground_truth`; their ``path`` is ``folder``."""
     folder, sets = Path(folder), checked_sets(sets)
     if not folder.is_dir():
-        state = "is a file" if folder.exists() else "is not there"
-        raise BadFile(f"{folder} {state}; expected the folder that holds {text_from_sets(sets)}")
+        raise BadFile(
+            f"{folder} {state_of(folder)}; expected the folder that holds {text_from_sets(sets)}"
+        )
     found = [_layout(folder, year, split) for year, split in sets]
     if len(set(found)) > 1:
         raise BadFile(
@@ -235,5 +237,5 @@ def sha256_of_truth(truth: Annotations) -> str:
     """Hexadecimal SHA-256 of a ground truth: the same wherever its folder lies."""
     pictures = [[one[k] for k in ("id", "file_name", "width", "height")] for one in truth.images]
     boxes = [[box.get(key, 0) for key in _HASHED] for box in truth.boxes]
-    content = json.dumps([pictures, _classes(truth), boxes])
+    content = json_text([pictures, _classes(truth), boxes])
     return hashlib.sha256(content.encode()).hexdigest()

@@ -19,10 +19,17 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+#: of a text file: boxes of ten million objects
+_MOST_BYTES = 1 << 30
 
 
 def finite_number(text: str) -> float | None:
-    """The number that a text is; None for one that is none, or not finite."""
+    """The number that a text is; None for one that is none, or not finite.
+
+    Python's underscores and digits of other scripts are no tool's.
+    """
+    if not text.isascii() or "_" in text:
+        return None
     try:
         value = float(text)
     except ValueError:
@@ -75,15 +82,19 @@ def read_text(path: Path, expected: str) -> str:
     Raises:
         BadFile: it cannot be read or is no such text.
     """
-    content = read_bytes(path, expected)
+    content = read_bytes(path, expected, _MOST_BYTES)
     encoding = encoding_by_mark(content) or "utf-8"
     try:
-        return content.decode(encoding)
+        text = content.decode(encoding)
     except UnicodeError as error:
         raise BadFile(
             f"{path} is not {encoding.upper().removesuffix('-SIG')} text ({error}); save it as "
             "UTF-8"
         ) from error
+    # UTF-16 without its mark, or no text: no name of a file or class has it
+    if "\0" in text:
+        raise BadFile(f"{path} is not text (it holds NUL characters); expected {expected}")
+    return text
 
 
 def encoding_by_mark(content: bytes) -> str | None:

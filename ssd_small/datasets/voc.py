@@ -141,7 +141,7 @@ def _add(
 ) -> None:
     """An image and its objects."""
     width, height = picture.width, picture.height
-    if not min(width, height) > 0:  # some tools leave it out
+    if min(width, height) < 1:  # some tools leave it out
         height, width = size_of_boxes(file, [one.corners for one in picture.objects])
     writer.add_image(file, width, height)
     first = 0 if zero_based else 1
@@ -151,6 +151,7 @@ def _add(
         writer.add_object(
             item.name,
             (xmin - first, ymin - first, xmax, ymax),
+            picture.path,
             crowd=item.difficult and not keep_difficult,
             difficult=int(item.difficult),
         )

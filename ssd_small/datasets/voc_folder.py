@@ -15,6 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from ..configs.class_names import composed
 from ..errors import BadFile, quoted
+from ..files import state_of
 from ..pictures.listing import is_image_name
 from .source_files import entry_in, files_below, read_text
 
@@ -53,8 +54,9 @@ def voc_folder(root: Path, images: Path | None = None) -> VocFolder:
         BadFile: it holds no annotations.
     """
     if not root.is_dir():
-        state = "is a file" if root.exists() else "is not there"
-        raise BadFile(f"{root} {state}; expected a folder of VOC Annotations and their pictures")
+        raise BadFile(
+            f"{root} {state_of(root)}; expected a folder of VOC Annotations and their pictures"
+        )
     below = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
     annotations = next((below[name] for name in _ANNOTATIONS if name in below), None)
     if images is None:

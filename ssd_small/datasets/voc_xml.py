@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from ..configs.class_names import composed, name_fault
 from ..errors import BadFile, quoted
 from ..files import read_bytes
 from .source_files import encoding_by_mark, finite_number
@@ -18,6 +19,8 @@ _HEAD = re.compile(r"^\s*<\?xml[^>]*\?>")
 _MEANT = {"gb2312": "gb18030", "gbk": "gb18030"}
 #: encodings in which a declaration cannot be read byte by byte
 _WIDE = ("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32", "ucs-2", "ucs-4")
+#: of a file; an object takes 500
+_MOST_BYTES = 1 << 26
 _NO_SIZE = ("", "none", "null", "nan", "unknown", "unspecified")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _YES, _NO = ("true", "yes", "y"), ("false", "no", "n", "")
@@ -65,7 +68,7 @@ def read_voc(path: Path) -> VocPicture:
     Raises:
         BadFile: unreadable, not XML, or not a VOC annotation.
     """
-    text, misdeclared = _text_from_bytes(read_bytes(path, "a VOC annotation"), path)
+    text, misdeclared = _text_from_bytes(read_bytes(path, "a VOC annotation", _MOST_BYTES), path)
     if "<!ENTITY" in text:
         raise BadFile(f"{path} declares entities, which annotations do not need; remove them")
     try:
@@ -115,9 +118,11 @@ def _text_from_bytes(content: bytes, path: Path) -> tuple[str, bool]:
 
 
 def _object(item: ElementTree.Element) -> VocObject:
-    name = (item.findtext("name") or "").strip()
+    name = composed((item.findtext("name") or "").strip())
     if not name:
         raise ValueError("an <object> without <name>")
+    if fault := name_fault(name):
+        raise ValueError(f"class name {quoted(name)} {fault}")
     box = item.find("bndbox")
     x1, y1, x2, y2 = _around(item) if box is None else (_number(box, key) for key in _CORNERS)
     corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))

@@ -77,7 +77,7 @@ def coco_from_yolo(
         for (x1, y1, x2, y2), number in found:
             pixels = (x1 * width, y1 * height, x2 * width, y2 * height)
             rounded = tuple(round(value, _ROUNDING) for value in pixels)
-            writer.add_object(names[number], rounded)  # type: ignore[arg-type]
+            writer.add_object(names[number], rounded, path)  # type: ignore[arg-type]
     _refuse_nothing(source, writer, without)
     notes = list(pictures.notes)
     if without:

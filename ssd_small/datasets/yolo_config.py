@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..configs.class_names import name_fault
+from ..configs.class_names import composed, name_fault
 from ..configs.yaml_file import mapping_from_yaml
 from ..errors import BadFile, quoted
+from ..files import state_of
 from .source_files import files_below, read_text
 
 #: other names of a split
@@ -102,7 +103,7 @@ def yolo_config(source: Path, *, need_names: bool) -> YoloConfig:
     """
     if not source.exists():
         raise BadFile(
-            f"{source} is not there; expected a folder with YOLO labels, or its data.yaml"
+            f"{source} {state_of(source)}; expected a folder with YOLO labels, or its data.yaml"
         )
     folder = source if source.is_dir() else source.parent
     file = _description(folder) if source.is_dir() else source
@@ -224,9 +225,12 @@ def _names_in(path: Path) -> tuple[str, ...]:
 def _checked(names: Sequence[str], source: Path | None) -> tuple[str, ...]:
     if not names:
         raise BadFile(f"{source} names no class; expected a class name per line")
+    names = [*map(composed, names)]
+    before: set[str] = set()
     for number, name in enumerate(names):
         if fault := name_fault(name):
             raise BadFile(f"{source}: name {quoted(name)} of class {number} {fault}")
-        if name in names[:number]:
+        if name in before:
             raise BadFile(f"{source}: class name {quoted(name)} occurs twice; names must differ")
+        before.add(name)
     return tuple(names)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..configs.class_names import composed
 from ..errors import BadFile, quoted
-from .source_files import entry_in, files_below, inside, read_text
+from .source_files import entry_in, files_below, finite_number, inside, read_text
 
 _LABELS = "a file of YOLO labels"
 _EXPECTED = "expected class number, centre x, y, width and height"
@@ -28,6 +27,7 @@ class LabelFiles:
         """``folder`` holds the labels, ``images`` the pictures, ``elsewhere`` than the labels."""
         self._folder, self._images, self._elsewhere = folder, images, elsewhere
         self._listed: dict[Path, dict[str, Path]] = {}
+        self._inside: dict[Path, Path] = {}
         self._taken: dict[Path, Path] = {}
         self._far: dict[str, list[Path]] | None = None
 
@@ -63,11 +63,17 @@ class LabelFiles:
         if "images" in parts:
             last = len(parts) - 1 - parts[::-1].index("images")
             above = Path(*picture.parts[:last])
-            yield entry_in(above, "labels").joinpath(*picture.parts[last + 1 :])
+            yield self._labels_in(above).joinpath(*picture.parts[last + 1 :])
         below = inside(picture, self._images)
-        labels = entry_in(self._folder, "labels")
+        labels = self._labels_in(self._folder)
         yield from (picture, labels / below, self._folder / below)
         yield from (labels / below.name, self._folder / below.name)
+
+    def _labels_in(self, folder: Path) -> Path:
+        """The folder of labels in another, looked for once: it may hold all the pictures."""
+        if folder not in self._inside:
+            self._inside[folder] = entry_in(folder, "labels")
+        return self._inside[folder]
 
     def _file(self, place: Path) -> Path | None:
         return self._entries(place.parent).get(composed(place.stem))
@@ -96,9 +102,9 @@ def _begins_with_label(path: Path) -> bool:
     """Whether the first line is one of labels, as in neither a list of names nor a read-me."""
     try:
         words = next(iter(read_text(path, _LABELS).split("\n")), "").split()
-        return len([float(word) for word in words]) >= 5
-    except (BadFile, ValueError):
+    except BadFile:
         return False
+    return len(words) >= 5 and None not in map(finite_number, words)
 
 
 def objects_from_labels(
@@ -120,12 +126,10 @@ def objects_from_labels(
         if not words:
             continue
         where = f"{path}, line {number}"
-        try:
-            label, *values = (float(word) for word in words)
-            if not math.isfinite(label):
-                raise ValueError("a class that is no number")
-        except ValueError as error:
-            raise BadFile(f"{where}: {quoted(line)} is not a label; {_EXPECTED}") from error
+        numbers = [value for word in words if (value := finite_number(word)) is not None]
+        if len(numbers) < len(words):
+            raise BadFile(f"{where}: {quoted(line)} is not a label; {_EXPECTED}")
+        label, *values = numbers
         if label != int(label) or not 0 <= label < classes:
             raise BadFile(
                 f"{where}: class {words[0]} is not one of the {classes} classes, 0 to "
@@ -136,8 +140,6 @@ def objects_from_labels(
 
 def _corners(values: Sequence[float], where: str, keypoints: int, counts: Counter[str]) -> Corners:
     """x1, y1, x2, y2 as fractions; of an outline the box around it."""
-    if not all(math.isfinite(one) for one in values):
-        raise BadFile(f"{where}: a coordinate is not finite; correct it")
     count = len(values)
     is_outline = not keypoints and count >= 6 and count % 2 == 0
     if not is_outline and count not in (4, 4 + keypoints):

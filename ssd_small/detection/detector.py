@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
+from ..pictures.limits import check_max_pixels
 from ..pictures.pixels import ColorOrder, check_color, each_picture, is_path
 from .inference import Inference, Stopwatch, empty_input
 from .picture_detections import PictureDetections, picture_detections
@@ -38,6 +39,7 @@ class Detector:
         inference: network or engine, with its post-processing.
         max_batch: pictures per call of the engine; any number is split into such batches.
         workers: threads that read and resize pictures ahead of the engine.
+        max_pixels: most pixels of a file that are decoded; None: see :func:`ssd_small.load`.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Detector:
         max_batch: int | None = None,
         workers: int | None = None,
         backend: Backend = "auto",
+        max_pixels: int | None = None,
     ) -> None:
         """Put a runtime to use.
 
@@ -59,6 +62,7 @@ class Detector:
             max_batch: largest batch, at most what the runtime takes; default: that.
             workers: threads that read pictures; default: what keeps the runtime busy.
             backend: of decode + NMS outside of the engine, see :func:`ssd_small.decode_nms`.
+            max_pixels: of a picture's file, see :func:`ssd_small.load`.
 
         Raises:
             UsageError: other params than those inside the engine, or a number out of range.
@@ -66,6 +70,8 @@ class Detector:
         for name, number in (("max_batch", max_batch), ("workers", workers)):
             if number is not None and not (isinstance(number, (int, np.integer)) and number >= 1):
                 raise UsageError(f"{name} {number!r}: expected a whole number of at least 1")
+        check_max_pixels(max_pixels)
+        self.max_pixels = max_pixels
         own = params or runtime.description.postprocess
         self.inference = Inference(runtime, own, threads, backend)
         self.max_batch = min(max_batch or runtime.max_batch, runtime.max_batch)
@@ -212,6 +218,7 @@ class Detector:
             workers=0 if isinstance(pictures, list) and len(pictures) < 2 else self.workers,
             color=color,
             keep_pixels=keep_pixels,
+            max_pixels=self.max_pixels,
             spent=spent,
         )
         try:

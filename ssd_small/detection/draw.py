@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import colorsys
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError
-from ..files import atomic_output
+from ..errors import OutputError, UsageError
+from ..files import write_bytes
 from ..pictures.reading import Image
 from ..requirements import require
+from ..terminal import shown
 
 if TYPE_CHECKING:
     from .picture_detections import PictureDetections
@@ -21,6 +23,8 @@ Color = tuple[int, int, int]
 
 #: side in pixels up to which a picture is enlarged, if asked for, and lines get thicker beyond
 _LEGIBLE = 900
+#: letters of a class name in a picture
+_MOST_LETTERS = 60
 
 
 def label_color(label: int) -> Color:
@@ -60,10 +64,16 @@ def drawn(pixels: Image, found: PictureDetections, *, enlarge: bool = False) -> 
         corners = _corners(one.box * np.float32(factor), picture.size)
         color = label_color(one.label)
         draw.rectangle(corners, outline=color, fill=(*color, 28), width=round(2 * unit))
-        captions.append((corners, color, f"{one.name} {one.score:.2f}"))
+        captions.append((corners, color, f"{_drawn_name(one.name)} {one.score:.2f}"))
     for corners, color, text in captions:
         _caption(draw, font, corners, color, text, picture.size)
     return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+
+
+def _drawn_name(name: str) -> str:
+    """A name on one line, and no longer than a picture has room for; PIL refuses long texts."""
+    name = shown(name[:_MOST_LETTERS])
+    return name if len(name) < _MOST_LETTERS else f"{name[: _MOST_LETTERS - 3]}..."
 
 
 def _corners(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -105,9 +115,13 @@ def save_picture(pixels: Image, path: Path) -> None:
     kind = PilImage.registered_extensions().get(path.suffix.lower())
     if kind not in PilImage.SAVE:
         raise UsageError(f"{path}: no picture format ends in {path.suffix!r}; use .png or .jpg")
-    with atomic_output(path) as temporary:
-        picture = PilImage.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
-        try:
-            picture.save(temporary, format=kind, quality=92)
-        except ValueError as error:
-            raise UsageError(f"{path}: {error}; use .png or .jpg") from error
+    picture = PilImage.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
+    # PIL writing to a full disk tells an error number of its own
+    encoded = io.BytesIO()
+    try:
+        picture.save(encoded, format=kind, quality=92)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; use .png or .jpg") from error
+    except OSError as error:  # more pixels a side than the format has
+        raise OutputError(f"cannot write {path}: {error}; use .png") from error
+    write_bytes(path, encoded.getvalue())

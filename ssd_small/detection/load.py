@@ -36,6 +36,7 @@ def load(
     max_batch: int | None = None,
     workers: int | None = None,
     cuda_graph: bool = True,
+    max_pixels: int | None = None,
 ) -> Detector:
     """Open a detector.
 
@@ -56,6 +57,8 @@ def load(
             no limit.
         workers: threads that read pictures; default: what keeps the engine busy.
         cuda_graph: replay captured CUDA graphs (TensorRT).
+        max_pixels: most pixels of a picture's file, which says so before they are decoded; default:
+            the environment's ``SSD_SMALL_MAX_PIXELS``, else 2**28.
 
     Raises:
         BadFile: the file is absent, damaged or foreign.
@@ -75,7 +78,8 @@ def load(
         max_batch=max_batch,
     )
     try:
-        return Detector(runtime, params, threads=threads, max_batch=max_batch, workers=workers)
+        running: dict[str, Any] = {"max_batch": max_batch, "workers": workers}
+        return Detector(runtime, params, threads=threads, **running, max_pixels=max_pixels)
     except BaseException:
         runtime.close()
         raise

@@ -62,6 +62,7 @@ def detect(
     workers: int,
     color: ColorOrder = "BGR",
     keep_pixels: bool = False,
+    max_pixels: int | None = None,
     spent: Stopwatch | None = None,
 ) -> Iterator[Outcome]:
     """Detections of pictures, in their order, one by one.
@@ -77,11 +78,12 @@ def detect(
         workers: threads that read and preprocess; 0 for none.
         color: channel order of numpy arrays.
         keep_pixels: hand the decoded pictures over as well.
+        max_pixels: of a file, see :func:`~ssd_small.pictures.reading.read_image`.
         spent: takes the seconds of each stage.
     """
     spent = spent or Stopwatch()
     workers = min(workers, MOST_WORKERS)
-    prepare = _preparation(inference.runtime.description, color, keep_pixels)
+    prepare = _preparation(inference.runtime.description, color, keep_pixels, max_pixels)
     window = 2 * batch_size + workers
     waiting: list[_Prepared] = []
     fault: Exception | None = None
@@ -127,14 +129,14 @@ def _fits(one: _Prepared, waiting: list[_Prepared]) -> bool:
 
 
 def _preparation(
-    description: Description, color: ColorOrder, keep_pixels: bool
+    description: Description, color: ColorOrder, keep_pixels: bool, max_pixels: int | None
 ) -> Callable[[Any], _Prepared]:
     """What the threads do with a picture."""
 
     def prepare(picture: Any) -> _Prepared:
         started = time.perf_counter()
         try:
-            pixels = pixels_from_picture(picture, color)
+            pixels = pixels_from_picture(picture, color, max_pixels)
             _check_size(pixels, description.pictures)
         except (BadFile, UsageError) as error:
             # a traceback would hold the pixels that nobody could use

@@ -105,8 +105,9 @@ def thresholds_by_class(
     usual = _number(max(USUAL, own) if asked is None else asked, "", least, refusal)
     known = [composed(name) for name in names]
     named = {composed(k) if isinstance(k, str) else k: value for k, value in named.items()}
+    every = set(known)
     for name in named:
-        if name not in known:
+        if name not in every:
             raise UsageError(
                 f"--score-threshold names class {name!r}, which {holder} does not have; its "
                 f"classes are {', '.join(names[:20])}" + (", ..." if len(names) > 20 else "")

@@ -14,11 +14,11 @@ from ..artefacts.sidecar import (
     Sidecar,
     check_against_engine,
     find_sidecar,
-    read_sidecar,
+    read_engine,
     read_sidecar_file,
 )
 from ..artefacts.tensors import tensors_of
-from ..errors import BadFile, MissingRequirement
+from ..errors import BadFile, MissingRequirement, reason_from_exception
 from ..files import check_is_file, sha256_of
 from ..models.shipped import advice_on_missing, find_shipped
 from ..requirements import require
@@ -90,25 +90,28 @@ def _flat(sidecar: Sidecar) -> dict[str, Any]:
 
 
 def _from_engine(path: Path) -> dict[str, Any]:
-    sidecar = read_sidecar(path)
+    sidecar, content = read_engine(path)
     result = _told("engine", path, _flat(sidecar))
     try:
         if sidecar.target in MODULES:
-            return result | _from_tensorrt(path, sidecar)
+            return result | _from_tensorrt(path, sidecar, content)
         onnx = require("onnx", "reading the layers of this engine")
-        return result | _from_onnxruntime(onnx, path, sidecar)
+        return result | _from_onnxruntime(onnx, path, sidecar, content)
     except MissingRequirement as error:
         # the sidecar is known all the same
         return result | {"unknown": error.command_line}
 
 
-def _from_onnxruntime(onnx: Any, path: Path, sidecar: Sidecar) -> dict[str, Any]:
+def _from_onnxruntime(onnx: Any, path: Path, sidecar: Sidecar, content: bytes) -> dict[str, Any]:
     try:
-        model = onnx.load(path)
+        model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own exception types vary by version
         raise BadFile(
-            f"engine {path} is no ONNX model, as its sidecar says; build it again"
+            f"engine {path} is no ONNX model, as its sidecar says "
+            f"({reason_from_exception(error)}); build it again"
         ) from error
+    if not model.HasField("graph"):
+        raise BadFile(f"engine {path} holds no graph; build it again")
     check_against_engine(sidecar, {e.key: e.value for e in model.metadata_props}, path)
     return _from_model(onnx, model)
 
@@ -123,12 +126,11 @@ def _from_onnx_file(path: Path) -> dict[str, Any]:
 
 def _from_model(onnx: Any, model: Any) -> dict[str, Any]:
     """Inputs, outputs and node counts of an ONNX model."""
-    kind = onnx.TensorProto.DataType.Name
     tensors = [
         {
             "name": value.name,
             "mode": mode,
-            "type": kind(value.type.tensor_type.elem_type),
+            "type": _type_name(onnx, value.type.tensor_type.elem_type),
             "shape": [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim],
         }
         for mode, values in (("input", model.graph.input), ("output", model.graph.output))
@@ -136,6 +138,14 @@ def _from_model(onnx: Any, model: Any) -> dict[str, Any]:
     ]
     layers = Counter(node.op_type for node in model.graph.node)
     return {"tensors": tensors, "layers": dict(layers.most_common())}
+
+
+def _type_name(onnx: Any, number: int) -> str:
+    """Name of a type of elements; a file can hold any number."""
+    try:
+        return str(onnx.TensorProto.DataType.Name(number))
+    except ValueError:
+        return f"unknown ({number})"
 
 
 def _from_checkpoint(path: Path) -> dict[str, Any]:
@@ -157,11 +167,11 @@ def _from_checkpoint(path: Path) -> dict[str, Any]:
     )
 
 
-def _from_tensorrt(path: Path, sidecar: Sidecar) -> dict[str, Any]:
+def _from_tensorrt(path: Path, sidecar: Sidecar, content: bytes) -> dict[str, Any]:
     """What the engine inspector tells; needs the engine's GPU."""
     from ..runtimes.tensorrt import TensorRtRuntime
 
-    with TensorRtRuntime(path, sidecar, cuda_graph=False) as runtime:
+    with TensorRtRuntime(path, sidecar, cuda_graph=False, content=content) as runtime:
         trt, engine = importlib.import_module(MODULES[sidecar.target]), runtime.engine
         tensors = [
             {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +10,7 @@ from ..evaluation.limits import HEAD_LIMITS
 from ..evaluation.proof import faults_from_heads, heads_difference
 from ..postprocess import Detections
 from ..runtimes.gpu import gpus
+from ..system.temporary import temporary_folder
 from .environment import Finding
 
 if TYPE_CHECKING:
@@ -60,11 +59,11 @@ def self_test(seed: int = 0) -> list[Finding]:
         state = f"not executed: {gpus().fault or 'no GPU'}"
         remedy = "on a machine with an NVIDIA GPU and driver: ssd-small doctor --self-test"
         findings.append(Finding("TensorRT engine", False, state, remedy))
-    with tempfile.TemporaryDirectory(prefix="ssd-small-") as name:
-        onnx_path = Path(name) / "self-test.onnx"
+    with temporary_folder() as folder:
+        onnx_path = folder / "self-test.onnx"
         write_onnx(onnx_from_network(net, description), onnx_path)
         for heads in (True, False):
-            engine = Path(name) / f"{heads}.engine"
+            engine = folder / f"{heads}.engine"
             # 3 images over batches of at most 2: a full batch and a rest
             build_engine(onnx_path, engine, BuildOptions(target, max_batch=2, heads=heads))
             with open_engine(engine) as runtime:

@@ -12,7 +12,8 @@ from ..artefacts.description import Description
 from ..datasets.coco import Annotations
 from ..datasets.ids import key_from_id, shown
 from ..errors import BadFile, quoted
-from ..files import read_json
+from ..files import atomic_output
+from ..json_files import json_bytes, read_json
 from ..postprocess.detections import Detections
 
 
@@ -101,6 +102,19 @@ def read_results(path: str | Path, annotations: Annotations) -> Results:
         image = annotations.image_id(entry["image_id"])
         entries.append({**entry, "image_id": image, "category_id": category})
     return Results(entries, dict(left_out))
+
+
+def write_results(path: Path, results: Sequence[dict[str, Any]], annotations: Annotations) -> None:
+    """Write a COCO result file, with ids as the annotations spell them, and read it back.
+
+    Raises:
+        BadFile: an entry could not be scored again (a box that is not finite); the older file
+            stays.
+        OutputError: it cannot be written.
+    """
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(json_bytes(annotations.results_as_in_file(results)))
+        read_results(temporary, annotations)
 
 
 def _fault(entry: object, annotations: Annotations) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BadFile, UsageError
+from ..errors import BadFile, UsageError, quoted
 from ..files import write_bytes
 from .checkpoint_file import content_from_file
 from .containers import COUNTER, RECORD_KEY, StateDict, weights_from_content
@@ -134,7 +134,14 @@ def read_checkpoint(path: str | Path) -> tuple[StateDict, Any]:
     """
     shipped = find_shipped(path)
     path = shipped.path if shipped else Path(path)
-    return weights_from_content(content_from_file(path), path)
+    state, record = weights_from_content(content_from_file(path), path)
+    # which network it is of is read off shapes, and these have none
+    for key, value in state.items():
+        if value.is_nested:
+            raise BadFile(
+                f"checkpoint {path}: {quoted(key)} is a nested tensor; expected a plain tensor"
+            )
+    return state, record
 
 
 def cpu_state(state: Mapping[str, Tensor]) -> StateDict:
@@ -183,5 +190,6 @@ def _check_fit(
         raise BadFile(
             f"checkpoint {path} does not fit {net.spec.name} with {net.num_classes} classes and "
             f"width {net.width:g} ({len(lines)} keys differ); "
-            f"{misfit_hint(net, state, scope, advice)}\n" + "\n".join(lines)
+            f"{misfit_hint(net, state, scope, advice)}",
+            *lines,
         )

@@ -12,15 +12,17 @@ import pickle
 import re
 import stat
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import BadFile, quoted
-from ..files import not_a_file
+from ..errors import BadFile, quoted, reason_from_exception
+from ..files import check_readable, not_a_file, open_file, read_bytes
 from ..requirements import require
+from .declared_sizes import MOST_BYTES, MOST_HEADER, Oversized, check_checkpoint
 from .file_kinds import (
     HEAD,
     LEGACY,
@@ -101,11 +103,14 @@ def content_from_file(path: Path) -> object:
             raise refusal(path, *fault_from_folder(path))
         if (kind := not_a_file(mode)) is not None:
             raise refusal(path, f"it is {kind}", "expected a file")
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             head = stream.read(HEAD)
         if not is_safetensors(head):
+            if head.startswith((ZIP, LEGACY)):
+                _check_declared(path)
             fault = fault_from_zip(path) if head.startswith(ZIP) else fault_from_head(head)
             if fault is not None:
+                check_readable(path)
                 raise refusal(path, *fault)
             return _from_torch(path, head)
     except FileNotFoundError as error:
@@ -122,14 +127,38 @@ def refusal(path: Path, reason: str, advice: str = _EXPECTED) -> BadFile:
     return BadFile(f"cannot load checkpoint {path}: {reason}; {advice}")
 
 
-def _from_safetensors(path: Path) -> dict[str, Any]:
-    library = require("safetensors.torch", f"reading {path}")
+def _check_declared(path: Path) -> None:
+    """Refuse what declares more than it holds, before it is loaded; damage is told elsewhere."""
     try:
-        # by way of memory: tensors that are mapped would change with the file
-        tensors: dict[str, Any] = library.load(path.read_bytes())
+        with open_file(path) as stream:
+            check_checkpoint(stream, path.stat().st_size)
+    except Oversized as error:
+        raise refusal(path, str(error), "take the file that torch.save wrote") from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file can fail in any way
+        if isinstance(error, (zipfile.BadZipFile, NotImplementedError)):
+            return
+        check_readable(path)
+        raise refusal(path, "it is truncated or damaged", "fetch or write it again") from error
+
+
+def _from_safetensors(path: Path) -> dict[str, Any]:
+    size = path.stat().st_size
+    with open_file(path) as stream:
+        header = int.from_bytes(stream.read(8), "little")
+    if size > MOST_BYTES or header > MOST_HEADER:
+        what = f"it has {size} bytes, and at most {MOST_BYTES}"
+        if header > MOST_HEADER:
+            what = f"its header declares {header} bytes, and at most {MOST_HEADER}"
+        raise refusal(path, f"{what} are read", "fetch or write it again")
+    library = require("safetensors.torch", f"reading {path}")
+    # by way of memory: tensors that are mapped would change with the file
+    content = read_bytes(path, "a safetensors file", MOST_BYTES)
+    try:
+        tensors: dict[str, Any] = library.load(content)
     except Exception as error:  # the library's own types vary by version
-        said = " ".join(str(error).split())
-        reason = f"it is a damaged safetensors file ({said})"
+        reason = f"it is a damaged safetensors file ({reason_from_exception(error)})"
         raise refusal(path, reason, "fetch or write it again") from error
     return tensors
 
@@ -152,6 +181,7 @@ def _from_torch(path: Path, head: bytes) -> object:
     except OSError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way
+        check_readable(path)
         raise refusal(path, "it is truncated or damaged", "fetch or write it again") from error
 
 
@@ -219,7 +249,10 @@ def _foreign_fault(content: object, names: list[str]) -> tuple[str, str]:
             "where it was made: torch.save(net.state_dict(), path)",
         )
     if isinstance(content, Mapping):
-        weights = [key for key, value in content.items() if _has_tensors(value)]
+        # a pickle can name one dictionary any number of times
+        told = {id(value): value for value in content.values()}
+        holders = {name for name, value in told.items() if _has_tensors(value)}
+        weights = [key for key, value in content.items() if id(value) in holders]
         for key, value in content.items():
             if isinstance(value, StandIn) and value.name in names and not weights:
                 return (

@@ -36,6 +36,10 @@ _AVERAGE = re.compile(r"(?<![a-z])(ema|swa|avg|averaged?|shadow)(?![a-z])", re.I
 _NO_WEIGHTS = re.compile(r"optim|sched|scaler|momentum|grad|criterion|loss", re.IGNORECASE)
 #: dictionaries in dictionaries that are looked into
 _DEEPEST = 4
+#: state dicts of one file that are told apart
+_MOST_STATES = 64
+#: bytes of a tensor that may be a view of fewer
+_SMALL = 1 << 20
 #: characters of a key that are kept
 _LONGEST = 200
 #: entries of the file that a stopped training run goes on from
@@ -72,6 +76,12 @@ def weights_from_content(content: object, path: Path) -> tuple[StateDict, Any]:
     else:
         weights = _without_current(content)
     found = {name: _state_from(value, path, name) for name, value in _candidates(weights).items()}
+    if len(found) > _MOST_STATES:
+        raise refusal(
+            path,
+            f"it holds {len(found)} state dicts",
+            "save the one to use: torch.save(state_dict, path)",
+        )
     if not found:
         raise refusal(path, f"it holds no dictionary of tensors ({_told(weights)})")
     name = _chosen(found, path)
@@ -94,15 +104,26 @@ def _without_current(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return {key: value for key, value in content.items() if key != current}
 
 
-def _candidates(content: Mapping[Any, Any], depth: int = 0) -> dict[str, Mapping[Any, Any]]:
-    """The dictionaries that look like state dicts, by the names that lead to them."""
+def _candidates(
+    content: Mapping[Any, Any], depth: int = 0, seen: set[tuple[int, int]] | None = None
+) -> dict[str, Mapping[Any, Any]]:
+    """The dictionaries that look like state dicts, by the names that lead to them.
+
+    One that stands in several places of a depth is looked into once (``seen``): a small pickle can
+    name one any number of times, and in each of those again.
+    """
+    seen = set() if seen is None else seen
     own = any(_is_array(value) and "." in str(key) for key, value in content.items())
     found: dict[str, Mapping[Any, Any]] = {"": content} if own else {}
     if depth < _DEEPEST:
         for key, value in content.items():
-            if isinstance(value, Mapping) and not _NO_WEIGHTS.search(str(key)):
-                for name, inner in _candidates(value, depth + 1).items():
-                    found[f"{key}.{name}" if name else str(key)] = inner
+            place = (id(value), depth)
+            if not isinstance(value, Mapping) or place in seen:
+                continue
+            if not _NO_WEIGHTS.search(str(key)):
+                seen.add(place)
+                for name, inner in _candidates(value, depth + 1, seen).items():
+                    found[f"{_printable(key)}.{name}" if name else _printable(key)] = inner
     if not found and depth == 0 and content:
         # tensors under names that no network has: told as a misfit, key by key
         return {"": content} if all(isinstance(v, Tensor) for v in content.values()) else {}
@@ -121,6 +142,7 @@ def _state_from(content: Mapping[Any, Any], path: Path, name: str) -> StateDict:
     for given, value in content.items():
         key = _printable(given)
         if isinstance(value, Tensor):
+            _check_stored(key, value, path)
             state[key] = value
         elif "." in key and not isinstance(value, Mapping):
             kind = value.name if isinstance(value, StandIn) else type(value).__name__
@@ -132,6 +154,20 @@ def _state_from(content: Mapping[Any, Any], path: Path, name: str) -> StateDict:
                 + (": take the weights from before the quantisation" if quantised else "")
             )
     return state
+
+
+def _check_stored(key: str, value: Tensor, path: Path) -> None:
+    """Refuse a tensor of more numbers than are there: with strides of 0, a view has any size."""
+    if type(value) not in (Tensor, torch.nn.Parameter) or value.layout != torch.strided:
+        return
+    if value.is_meta or value.is_nested or value.is_quantized:
+        return
+    stored, declared = value.untyped_storage().nbytes(), value.numel() * value.element_size()
+    if declared > max(stored, _SMALL):
+        raise BadFile(
+            f"checkpoint {path}: {key} declares {list(value.shape)} numbers and {stored} bytes are "
+            "there; expected whole tensors: save .contiguous() ones"
+        )
 
 
 def _printable(key: object) -> str:
@@ -186,9 +222,8 @@ def _chosen(found: dict[str, StateDict], path: Path) -> str:
     names = list(found)
     ours = [name for name in names if any(_split(key)[0] is not None for key in found[name])]
     names = ours or names
-    for name in names[1:]:
-        if _equal(found[name], found[names[0]]):
-            names.remove(name)
+    first = found[names[0]]
+    names = [names[0], *(name for name in names[1:] if not _equal(found[name], first))]
     if len(names) == 1:
         return names[0]
     averages = [name for name in names if _AVERAGE.search(name)]

@@ -14,6 +14,8 @@ from .network import SsdNetwork
 from .registry import get_spec, known_models
 from .spec import ModelSpec
 
+#: classes of a network here, background among them: of the options and of weights
+MOST_CLASSES = 1024
 #: detectors and backbones of other projects, each by keys that it has
 _FAMILIES: Sequence[tuple[str, tuple[str, ...]]] = (
     ("torchvision's ssd300_vgg16", (r"backbone\.scale_weight", r"head\.classification_head\.")),
@@ -88,6 +90,10 @@ def misfit_hint(
         advice: what to do about other heads, where ``--num-classes`` is no option.
     """
     asked = len(differences(net, state, scope))
+    head = state.get("conf.0.weight")
+    anchors = net.spec.levels[0].num_anchors
+    if head is not None and head.ndim == 4 and head.shape[0] > MOST_CLASSES * anchors:
+        return f"it has heads of {head.shape[0]} channels; expected {MOST_CLASSES} classes at most"
     nearest, fewest, share = _nearest(net, state, scope)
     family = None if fewest == 0 else family_from_keys(state)
     if family is not None:
@@ -162,8 +168,7 @@ def num_classes_from_state(state: StateDict, spec: ModelSpec) -> int | None:
     if head is None or head.ndim != 4:
         return None
     classes, rest = divmod(head.shape[0], spec.levels[0].num_anchors)
-    # more than any network here is built for
-    return classes if 2 <= classes <= 1 << 16 and rest == 0 else None
+    return classes if 2 <= classes <= MOST_CLASSES and rest == 0 else None
 
 
 def width_from_state(state: StateDict, spec: ModelSpec) -> float | None:

@@ -34,7 +34,9 @@ class AnnotatedPicture:
         return os.fspath(self.path)
 
 
-def read_annotated(path: str | Path, size: tuple[float, float]) -> Image:
+def read_annotated(
+    path: str | Path, size: tuple[float, float], max_pixels: int | None = None
+) -> Image:
     """Decode the picture that was annotated as (height, width) ``size``: ``[H, W, 3]`` uint8 BGR.
 
     Annotation tools disagree on whether the EXIF orientation counts: some see the picture turned,
@@ -46,10 +48,10 @@ def read_annotated(path: str | Path, size: tuple[float, float]) -> Image:
         BadFile: see :func:`~ssd_small.pictures.reading.read_image`.
         OtherPicture: its aspect is not the annotated one.
     """
-    image = read_image(path)
+    image = read_image(path, max_pixels=max_pixels)
     if _has_size(image, size):
         return image
-    stored = read_image(path, apply_orientation=False)
+    stored = read_image(path, apply_orientation=False, max_pixels=max_pixels)
     if _has_size(stored, size):
         return stored
     for one in (image, stored):

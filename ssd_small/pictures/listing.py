@@ -82,7 +82,8 @@ def list_images(paths: str | Path | Sequence[str | Path]) -> Listing:
             continue
         inside = sorted(one for one in path.iterdir() if not one.name.startswith("."))
         found = [one for one in inside if is_image_name(one) and one.is_file()]
-        others = Counter(_kind(one) for one in inside if one not in set(found))
+        taken = set(found)
+        others = Counter(_kind(one) for one in inside if one not in taken)
         if not found:
             there = ", ".join(f"{count} {kind}" for kind, count in others.most_common(_NAMED))
             raise BadFile(

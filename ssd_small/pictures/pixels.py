@@ -61,7 +61,9 @@ def check_color(color: str) -> None:
         raise UsageError(f"color {color!r}: expected 'BGR' or 'RGB', the order of numpy arrays")
 
 
-def pixels_from_picture(picture: Any, color: ColorOrder = "BGR") -> Image:
+def pixels_from_picture(
+    picture: Any, color: ColorOrder = "BGR", max_pixels: int | None = None
+) -> Image:
     """The pixels of one picture, ``[H, W, 3]`` uint8 BGR.
 
     Grey is repeated, alpha dropped, and 16 bits (full range) are cut to 8, as in files.
@@ -74,15 +76,17 @@ def pixels_from_picture(picture: Any, color: ColorOrder = "BGR") -> Image:
             ``[3, H, W]`` (or 1 or 4 channels) of uint8.
         color: order of a numpy array's channels; PIL images and tensors are RGB whatever it says.
 
+        max_pixels: of a file, see :func:`~ssd_small.pictures.reading.read_image`.
+
     Raises:
         BadFile: the file is absent or not an image, or PIL cannot decode it.
         UsageError: another type, shape or range of values.
     """
     check_color(color)
     if isinstance(picture, AnnotatedPicture):
-        return read_annotated(picture.path, picture.size)
+        return read_annotated(picture.path, picture.size, max_pixels)
     if is_path(picture):
-        return read_image(Path(picture))
+        return read_image(Path(picture), max_pixels=max_pixels)
     if getattr(picture, "ndim", 0) == 4:
         raise UsageError(
             f"picture of shape {list(picture.shape)}: a batch among single pictures; pass the "
@@ -159,6 +163,8 @@ def _array_from_pil(picture: Any) -> npt.NDArray[Any]:
         return rgb
     except (OSError, SyntaxError) as error:  # the latter for damaged PNG and AVIF
         name = getattr(picture, "filename", "") or "picture"
+        if reason := getattr(error, "strerror", None):
+            raise BadFile(f"cannot read {name}: {reason}; expected an image file") from error
         raise BadFile(f"cannot decode {name}: {error}; expected an image file") from error
     except ValueError as error:
         raise UsageError(

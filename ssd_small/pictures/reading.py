@@ -12,6 +12,9 @@ import numpy.typing as npt
 from ..errors import BadFile, UsageError
 from ..files import read_bytes
 from ..requirements import require
+from .headers import declared_extent, fault_from_work
+from .limits import check_pixels, most_bytes, most_pixels
+from .remarks import without_remarks
 from .tiff import kind_of_tiff
 
 Image = npt.NDArray[np.uint8]
@@ -54,7 +57,9 @@ class AbsentPicture(BadFile):
     """There is no file."""
 
 
-def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
+def read_image(
+    path: str | Path, *, apply_orientation: bool = True, max_pixels: int | None = None
+) -> Image:
     """Decode an image file to ``[H, W, 3]`` uint8 BGR.
 
     Grayscale is repeated, alpha dropped, CMYK converted, 16 bits cut to 8 (see
@@ -62,19 +67,31 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
     ``cv2.imread`` does. Of an animation or of several pages the first is taken. A JPEG may lack its
     end marker, as long as nothing of the picture is missing.
 
+    Args:
+        path: of the file.
+        apply_orientation: turn it as its EXIF data say.
+        max_pixels: most that are decoded; default: see :mod:`ssd_small.pictures.limits`.
+
     Raises:
         AbsentPicture: there is no such file.
-        BadFile: empty, not an image, or one of floats or of few bits in 16.
+        BadFile: empty, not an image, one of floats or of few bits in 16, or of too many pixels,
+            which is seen before any is decoded.
     """
     cv2 = require("cv2", "reading images")
     if _is_absent(path):
         raise AbsentPicture(f"image {path} does not exist")
-    content = read_bytes(Path(path), "an image file")
+    most = most_pixels(max_pixels)
+    content = read_bytes(Path(path), "an image file", most_bytes(most))
+    if (extent := declared_extent(content)) is not None:
+        check_pixels(path, extent[0], extent[1], most, extent[2])
+    if (fault := fault_from_work(content)) is not None:
+        raise BadFile(f"cannot decode image {path}: {fault}; save it anew")
     flags = cv2.IMREAD_COLOR | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     flags |= cv2.IMREAD_ANYDEPTH if content.startswith(_WIDE) else 0
     silence_opencv(cv2)
     try:
-        image = _decoded(cv2, content, flags)
+        with without_remarks():
+            image = _decoded(cv2, content, flags)
     except cv2.error as error:
         large = "IMAGE_PIXELS" in str(error) or "memory" in str(error).lower()
         state = "it has too many pixels" if large else "OpenCV cannot decode it"
@@ -83,6 +100,7 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> Image:
         ) from error
     if image is None:
         raise BadFile(f"cannot decode image {path}: {_why_not(cv2, content)}")
+    check_pixels(path, image.shape[1], image.shape[0], most)  # a format not known to headers.py
     if image.ndim == 2:  # as OpenCV 5 returns PFM
         image = image[:, :, None].repeat(3, axis=2)
     if image.dtype not in (np.uint8, np.uint16):
@@ -153,7 +171,8 @@ def _why_not(cv2: Any, content: bytes) -> str:
         if begin[offset:].startswith(mark) and not cv2.haveImageWriter(f"picture{ending}"):
             return f"this OpenCV was built without {ending[1:].upper()}; convert it to JPEG or PNG"
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        with without_remarks():
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         image = None
     if image is not None:

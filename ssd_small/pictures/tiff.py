@@ -1,12 +1,27 @@
-"""What a TIFF file says of its samples: why a codec does not read them."""
+"""What a TIFF file says of its first picture: its size, and why a codec does not read it."""
 
 from __future__ import annotations
 
 import struct
 
 _BITS, _COMPRESSION, _SAMPLE_FORMAT = 258, 259, 339
-#: types of fields with whole numbers: bytes and how struct names them
-_WHOLE = {1: (1, "B"), 3: (2, "H"), 4: (4, "I"), 16: (8, "Q")}
+_WIDTH, _HEIGHT, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 277, 322, 323
+_TAGS = frozenset(
+    (_BITS, _COMPRESSION, _SAMPLE_FORMAT, _WIDTH, _HEIGHT, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT)
+)
+#: types of fields with whole numbers, signed ones too: bytes and how struct names them
+_WHOLE = {
+    1: (1, "B"),
+    3: (2, "H"),
+    4: (4, "I"),
+    16: (8, "Q"),
+    6: (1, "B"),
+    8: (2, "H"),
+    9: (4, "I"),
+    17: (8, "Q"),
+}
+#: entries of a directory that libtiff takes
+_MOST_ENTRIES = 4096
 _FORMATS = {1: "unsigned", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
 #: compressions that codecs are often built without
 _COMPRESSIONS = {
@@ -27,7 +42,7 @@ def kind_of_tiff(content: bytes) -> str | None:
     """
     try:
         fields = _fields(content)
-    except (struct.error, KeyError):
+    except (struct.error, KeyError, OverflowError):
         return None
     (compression,) = fields.get(_COMPRESSION, (1,))[:1] or (1,)
     if compression in _COMPRESSIONS:
@@ -39,11 +54,28 @@ def kind_of_tiff(content: bytes) -> str | None:
     return f"{bits}-bit {kind} samples"
 
 
+def extent_of_tiff(content: bytes) -> tuple[int, int, int] | None:
+    """Width, height and bytes of a pixel; a tile that is larger than the picture counts instead.
+
+    None where a file is no TIFF, or is damaged.
+    """
+    try:
+        fields = _fields(content)
+    except (struct.error, KeyError, OverflowError):
+        return None
+    width, height, across, down, samples, bits = (
+        max(fields.get(tag, (0,)), default=0)
+        for tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _SAMPLES, _BITS)
+    )
+    size = (across, down) if across * down > width * height else (width, height)
+    return (*size, max(samples, 1) * max(-(-bits // 8), 1))
+
+
 def _fields(content: bytes) -> dict[int, tuple[int, ...]]:
-    """The first directory's fields that hold whole numbers.
+    """The first directory's fields that hold whole numbers; of one that stands twice, all of them.
 
     Raises:
-        struct.error, KeyError: that is not TIFF, or not whole.
+        struct.error, KeyError, OverflowError: that is not TIFF, or not whole.
     """
     order = {b"II": "<", b"MM": ">"}[content[:2]]
     version = struct.unpack_from(f"{order}H", content, 2)[0]
@@ -53,13 +85,15 @@ def _fields(content: bytes) -> dict[int, tuple[int, ...]]:
     (entries,) = struct.unpack_from(f"{order}{count}", content, directory)
     first = directory + struct.calcsize(f"{order}{count}")
     fields: dict[int, tuple[int, ...]] = {}
-    for at in range(first, first + min(entries, 1000) * size, size):
+    inside = struct.calcsize(f"{order}{place}")
+    for at in range(first, first + min(entries, _MOST_ENTRIES) * size, size):
         tag, kind, number = struct.unpack_from(f"{order}HH{place}", content, at)
-        if kind not in _WHOLE or tag not in (_BITS, _COMPRESSION, _SAMPLE_FORMAT):
+        if kind not in _WHOLE or tag not in _TAGS:
             continue
         width, letter = _WHOLE[kind]
-        value = at + 4 + struct.calcsize(f"{order}{place}")
-        if number * width > struct.calcsize(f"{order}{place}"):
+        value = at + 4 + inside
+        if number * width > inside:
             (value,) = struct.unpack_from(f"{order}{place}", content, value)
-        fields[tag] = struct.unpack_from(f"{order}{min(number, 16)}{letter}", content, value)
+        found = struct.unpack_from(f"{order}{min(number, 16)}{letter}", content, value)
+        fields[tag] = (*fields.get(tag, ()), *found)
     return fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..artefacts.sidecar import read_sidecar
+from ..artefacts.sidecar import read_engine
 from ..errors import BadFile, UsageError
 from .base import HeadOutputs, Runtime
 
@@ -28,12 +28,12 @@ def open_engine(
         UsageError: a device that the engine is not for.
     """
     path = Path(path)
-    sidecar = read_sidecar(path)
+    sidecar, content = read_engine(path)
     if sidecar.target == "onnxruntime":
         from .onnxruntime import OnnxRuntimeRuntime
 
         _check_cpu(device, f"engine {path} is run by")
-        return OnnxRuntimeRuntime.from_engine(path, sidecar, threads)
+        return OnnxRuntimeRuntime.from_engine(path, sidecar, threads, content)
     if sidecar.target in ("tensorrt", "tensorrt-rtx"):
         from .cuda_device import open_device
         from .tensorrt import TensorRtRuntime
@@ -45,7 +45,7 @@ def open_engine(
                 "one for ONNX Runtime, which runs on the CPU"
             )
         gpu = open_device(index) if index is not None else None
-        return TensorRtRuntime(path, sidecar, cuda_graph=cuda_graph, device=gpu)
+        return TensorRtRuntime(path, sidecar, cuda_graph=cuda_graph, device=gpu, content=content)
     raise BadFile(
         f"engine {path} is for {sidecar.target!r}, which this version does not know; expected "
         "tensorrt, tensorrt-rtx or onnxruntime"

@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..artefacts.description import Description
 from ..artefacts.sidecar import Sidecar, check_against_engine
 from ..artefacts.tensors import INPUT, input_of, output_names
 from ..errors import BadFile
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
+from ..terminal import one_line
 from .base import BatchingRuntime, HeadOutputs, Images
 
 #: ``[ONNXRuntimeError] : 1 : FAIL : ``
@@ -45,15 +48,22 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         self._check_ends(source, teller)
 
     @classmethod
-    def from_engine(cls, path: Path, sidecar: Sidecar, threads: int = 0) -> OnnxRuntimeRuntime:
+    def from_engine(
+        cls, path: Path, sidecar: Sidecar, threads: int = 0, content: bytes | None = None
+    ) -> OnnxRuntimeRuntime:
         """Open what ``build-engine --target onnxruntime`` wrote.
+
+        Args:
+            path, sidecar: the engine.
+            threads: on the CPU; 0 for one per core.
+            content: of the engine, where it was read with its sidecar.
 
         Raises:
             BadFile: ONNX Runtime cannot load it, or it is not what its sidecar describes.
             MissingRequirement: ONNX Runtime is not installed.
         """
         built = f"engine {path} (built with {sidecar.target_version})"
-        session = _session(path, threads, built, "build it again")
+        session = _session(path if content is None else content, threads, built, "build it again")
         check_against_engine(sidecar, session.get_modelmeta().custom_metadata_map, path)
         return cls(
             session,
@@ -63,6 +73,32 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             source=f"engine {path}",
             teller="its sidecar describes",
         )
+
+    @classmethod
+    def from_built(cls, path: Path, description: Description, source: Path) -> OnnxRuntimeRuntime:
+        """Open what has just been built of the ONNX file ``source``, without a sidecar yet.
+
+        Raises:
+            BadFile: ONNX Runtime cannot load it, or it is not what the ONNX file describes.
+        """
+        return cls(
+            _session(path, 0, f"what it has built of {source}", "export it again"),
+            description,
+            precision="fp32",
+            max_batch=1,
+            source=str(source),
+            teller="its metadata describe",
+        )
+
+    def try_once(self) -> None:
+        """Run a black picture and close: a graph can be loaded that cannot be run.
+
+        Raises:
+            BadFile: it cannot.
+        """
+        size = self.description.preprocessing
+        with self:
+            self.infer(np.zeros((1, 3, size.height, size.width), np.float32))
 
     @classmethod
     def from_onnx(cls, path: Path, threads: int = 0, max_batch: int = 8) -> OnnxRuntimeRuntime:
@@ -135,7 +171,7 @@ def reason_from_error(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     told = _SOURCE.sub(" ", _NUMBER.sub("", lines[0]))
     told = _OPSET.sub(r"it reads operator sets up to opset \2, and this is in opset \1", told)
-    return " ".join(told.split())
+    return one_line(" ".join(told.split()))
 
 
 def _session(source: str | Path | bytes, threads: int, what: str, advice: str) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingRequirement
+from ..files import state_of
 
 #: names a library to use instead of the packaged one
 ENVIRONMENT = "SSD_SMALL_PLUGIN"
@@ -27,7 +28,7 @@ def find_plugin() -> Path:
         path = Path(named)
         if not path.is_file():
             raise MissingRequirement(
-                f"{ENVIRONMENT} names {path}, which does not exist; expected the path of "
+                f"{ENVIRONMENT} names {path}, which {state_of(path)}; expected the path of "
                 f"{FILE_NAME}, or leave {ENVIRONMENT} unset"
             )
         return path.resolve()

@@ -50,6 +50,7 @@ class TensorRtRuntime(BatchingRuntime):
         cuda_graph: after the first batch of each size, replay a captured CUDA graph (with
             cuda-python; pycuda has none). A size whose capture fails runs without.
         device: the GPU; None for the first.
+        content: of the engine, where it was read with its sidecar.
 
     Raises:
         MissingRequirement: no driver, GPU, TensorRT or plugin, or the engine is not for them.
@@ -63,6 +64,7 @@ class TensorRtRuntime(BatchingRuntime):
         *,
         cuda_graph: bool = True,
         device: CudaDevice | None = None,
+        content: bytes | None = None,
     ) -> None:
         self._closed = True
         trt = require(MODULES[sidecar.target], "running this engine")
@@ -86,13 +88,13 @@ class TensorRtRuntime(BatchingRuntime):
         self._closed = False
         try:
             with self._device.active():
-                self._open(path)
+                self._open(path, content)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, path: Path) -> None:
-        self._runtime, self._engine = load_engine(self._trt, self._log, path, self.sidecar)
+    def _open(self, path: Path, content: bytes | None) -> None:
+        self._runtime, self._engine = load_engine(self._trt, self._log, path, self.sidecar, content)
         self._stream = self._device.create_stream()
         size = max(256, int(self._engine.device_memory_size_v2))
         self._scratch, self._scratch_size = self._memory.block(size), size

@@ -13,13 +13,16 @@ from .plugin_library import load_plugin
 from .tensorrt_module import create_runtime, invalidity
 
 
-def load_engine(trt: Any, log: Any, path: Path, sidecar: Sidecar) -> tuple[Any, Any]:
+def load_engine(
+    trt: Any, log: Any, path: Path, sidecar: Sidecar, content: bytes | None = None
+) -> tuple[Any, Any]:
     """The vendor's runtime and engine objects; the engine must go before the runtime.
 
     Args:
         trt: the module ``tensorrt`` or ``tensorrt_rtx``.
         log: its logger, see :func:`~ssd_small.runtimes.tensorrt_module.logger`.
         path, sidecar: the engine.
+        content: of the engine, where it was read with its sidecar.
 
     Raises:
         MissingRequirement: no plugin, or the engine is not for this GPU or version.
@@ -28,7 +31,8 @@ def load_engine(trt: Any, log: Any, path: Path, sidecar: Sidecar) -> tuple[Any, 
     if sidecar.description.has_decode_nms:
         load_plugin(trt)
     runtime = create_runtime(trt, log)
-    content = read_bytes(path, "an engine written by 'ssd-small build-engine'")
+    if content is None:
+        content = read_bytes(path, "an engine written by 'ssd-small build-engine'")
     fault = invalidity(trt, runtime, content)
     if fault:
         raise MissingRequirement(f"engine {path} cannot run here: {fault}")

@@ -99,6 +99,15 @@ class Processes:
         return DistributedDataParallel(net)
 
 
+def is_first_process() -> bool:
+    """Whether this process will be the writer, told before the processes are joined."""
+    return not _has_partners() or os.environ["RANK"] == "0"
+
+
+def _has_partners() -> bool:
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
 @contextmanager
 def joined_processes(device: str = "auto") -> Iterator[Processes]:
     """Join the processes that torchrun started, or be the only one.
@@ -113,7 +122,7 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
     if device == "cuda" and not torch.cuda.is_available():
         raise MissingRequirement("--device cuda needs an NVIDIA GPU; pass --device cpu")
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+    if not _has_partners():
         yield Processes(torch.device("cuda", 0) if cuda else torch.device("cpu"))
         return
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile
-from ..files import atomic_output, read_bytes, write_bytes
+from ..files import read_bytes, write_bytes
 
 LOSSES = ("lr", "loss", "loc", "conf", "positives", "images_per_second")
 SCORES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
@@ -84,6 +85,8 @@ def draw_curves(history: History, path: Path, title: str) -> None:
         ImportError: there is no matplotlib.
         OutputError: the picture cannot be written.
     """
+    # where it may keep no cache it tells of a detour, on standard error
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -97,8 +100,10 @@ def draw_curves(history: History, path: Path, title: str) -> None:
     rate.set_ylabel("learning rate (grey)")
     _panel(panels[1], history, ("AP", "AP50", "AP_small", "AP_medium", "AP_large"), "precision")
     panels[1].set_xlabel("update")
-    with atomic_output(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+    # it is PIL that writes, and tells of a full disk an error number of its own
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format="png", dpi=100)
+    write_bytes(path, encoded.getvalue())
 
 
 def _panel(panel: Any, history: History, names: Sequence[str], ylabel: str) -> None:

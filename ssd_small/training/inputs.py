@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from ..artefacts.outputs import check_outputs, folder_with_inputs
@@ -11,16 +13,32 @@ from ..datasets.object_sizes import check_pixels
 from ..datasets.picture_files import image_paths
 from ..datasets.sets import read_ground_truth, text_from_sets
 from ..errors import BadFile, UsageError, quoted
-from ..files import check_writable
+from ..files import check_writable, read_bytes, state_of
 from ..postprocess.params import MAX_CLASSES
+from ..system.locks import held
 from .dataset import DetectionDataset
+from .distributed import is_first_process
 from .job import TrainingJob
 from .state import RunFolder
 
 
+@contextmanager
+def sole_writer(job: TrainingJob) -> Iterator[None]:
+    """Keep other trainers out of the folder of a run; of several processes, the first does.
+
+    Raises:
+        LockHeld: another process trains there. That is no matter of usage, but of the folder's
+            state: the same command is right a while later.
+        OutputError: the folder cannot be written.
+    """
+    folder = RunFolder(job.output)
+    check_writable(folder.resume)
+    with held(folder.lock) if is_first_process() else nullcontext():
+        yield
+
+
 def check_output(job: TrainingJob) -> None:
-    """Refuse a folder that cannot be written, holds another run, or inputs of this one."""
-    check_writable(job.output / "resume.pth")
+    """Refuse a folder that holds another run, or inputs of this one."""
     if job.resume:
         return
     folder = RunFolder(job.output)
@@ -38,6 +56,30 @@ def check_output(job: TrainingJob) -> None:
     read = [job.annotations, job.val_annotations, job.weights]
     pictures = [place / "any" for place in (job.images, job.val_images) if place is not None]
     check_outputs(folder.files, [*read, folder_with_inputs(job.output, [*read, *pictures])])
+    if not folder.record.exists():  # else they are of a run that ended before its first save
+        for kept in (folder.config, folder.history, folder.curves):
+            _refuse_foreign(kept)
+
+
+def check_labels(folder: RunFolder, labels: Sequence[str]) -> None:
+    """Refuse class names of somebody's own in the output folder, if the run's are others."""
+    if folder.labels.exists() and not (folder.record.exists() or folder.resume.exists()):
+        content = read_bytes(folder.labels, "class names")
+        if content != labels_content(labels):
+            _refuse_foreign(folder.labels)
+
+
+def labels_content(labels: Sequence[str]) -> bytes:
+    """``labels.txt`` of a run."""
+    return ("\n".join(labels) + "\n").encode()
+
+
+def _refuse_foreign(path: Path) -> None:
+    if path.exists():
+        raise UsageError(
+            f"{path.parent} holds {path.name} and no run; the training would replace it: move it, "
+            "or choose another --output"
+        )
 
 
 def check_inputs(job: TrainingJob) -> None:
@@ -53,7 +95,7 @@ def check_inputs(job: TrainingJob) -> None:
         ("--val-images", job.val_images, "the folder of its image files"),
     ):
         if path is not None and not path.exists():
-            raise BadFile(f"{path} is not there; expected {what}: pass {option} PATH")
+            raise BadFile(f"{path} {state_of(path)}; expected {what}: pass {option} PATH")
 
 
 def check_classes(data: DetectionDataset, source: Path) -> None:

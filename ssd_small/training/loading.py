@@ -6,15 +6,22 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..errors import BadFile, MissingRequirement, SsdSmallError, UsageError
+from ..pictures.remarks import mute_picture_libraries
 from ..requirements import require
+from ..system.processes import end_worker_with_parent
+from ..system.temporary import temporary_folder
 from .augment import Transform
 from .dataset import Sample
 from .matching import Targets, match
@@ -143,17 +150,23 @@ def _collate(examples: list[_Example | SsdSmallError]) -> _Batch | SsdSmallError
     return _Batch(sent, unreadable)
 
 
-def _start_worker(number: int) -> None:
+def _start_worker(folder: Path, number: int) -> None:
     """One thread per worker, since the processes are the parallelism; signals are the trainer's.
 
     Terminals, torchrun and batch systems signal the whole group, and the trainer needs its workers
-    to come to the end of an update.
+    to come to the end of an update. ``folder`` is for the sockets over which memory is handed on:
+    a killed worker would leave one of its own.
     """
+    process: Any = multiprocessing.current_process()
+    process._config["tempdir"] = str(folder)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _obey_the_next)
+    end_worker_with_parent()
     require("cv2", "augmenting pictures").setNumThreads(0)
+    # where processes are not forked, they do not have this from their trainer
+    mute_picture_libraries()
 
 
 def _obey_the_next(number: int, frame: FrameType | None) -> None:
@@ -206,7 +219,6 @@ def training_batches(
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=_collate,
-            worker_init_fn=_start_worker,
             pin_memory=pin_memory,
             # the loader seeds its workers from it; by default from the global one
             generator=torch.Generator().manual_seed(sampler.seed),
@@ -223,16 +235,20 @@ def _batches(
 ) -> Iterator[TrainingBatch]:
     seen: set[int] = set()
     try:
-        for batch in _received(loader):
-            if isinstance(batch, SsdSmallError):
-                raise batch
-            for index, error in batch.unreadable.items():
-                if index not in seen:
-                    seen.add(index)
-                    if len(seen) > skips:
-                        raise error
-                    skipped(index, error)
-            yield batch.tensors()
+        with ExitStack() as stack:
+            if loader.num_workers:
+                folder = stack.enter_context(temporary_folder())
+                loader.worker_init_fn = partial(_start_worker, folder)
+            for batch in _received(loader):
+                if isinstance(batch, SsdSmallError):
+                    raise batch
+                for index, error in batch.unreadable.items():
+                    if index not in seen:
+                        seen.add(index)
+                        if len(seen) > skips:
+                            raise error
+                        skipped(index, error)
+                yield batch.tensors()
         return
     except RuntimeError as fault:
         # torch names a worker that is gone in no other way

@@ -59,8 +59,11 @@ def load_optimizer_state(optimizer: Optimizer, recipe: Recipe, given: Mapping[st
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             # one that never had a gradient has no state
-            if optimizer.state.get(parameter):
-                _check_state(parameter, optimizer.state[parameter], recipe)
+            state = optimizer.state.get(parameter, {})
+            if not isinstance(state, Mapping):
+                raise TypeError(f"state of a parameter that is {type(state).__name__}")
+            if state:
+                _check_state(parameter, state, recipe)
 
 
 def _check_state(parameter: Parameter, state: Mapping[str, Any], recipe: Recipe) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ..files import output_error
+from ..terminal import drawing_stream, shown
 
 _BAR = 1000
 
@@ -42,22 +43,22 @@ class Reporter:
 
     def line(self, text: str, *, terminal: bool = True) -> None:
         """A line for the file, and for standard error unless a bar shows the like."""
-        if self.path is not None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                # names of files need not be text
-                with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                    file.write(text + "\n")
-            except OSError as error:
-                raise output_error(self.path, error) from error
+        text = shown(text)
         # a run does not end because nobody listens any more: the file has it
         with suppress(OSError):
             if self.bar is None:
                 if self.speaks:
                     click.echo(text, err=True)
             elif terminal:
-                click.echo(f"\r\033[K{text}", err=True)
+                click.echo(f"\r\033[K{text}", drawing_stream())
                 self.bar.render_progress()
+        if self.path is not None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(text + "\n")
+            except OSError as error:
+                raise output_error(self.path, error) from error
 
     def show(self, share: float, text: str) -> None:
         """On the bar, if there is one: the spent share of the budget, 0 to 1, and a few words."""
@@ -80,7 +81,7 @@ def reporting(path: Path | None, *, speaks: bool = True) -> Iterator[Reporter]:
         return
     bar: Any = click.progressbar(
         length=_BAR,
-        file=sys.stderr,
+        file=drawing_stream(),
         show_eta=False,
         item_show_func=lambda text: str(text or ""),
         bar_template="%(bar)s %(info)s",

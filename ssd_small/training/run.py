@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ..artefacts.checkpoint import CheckpointRecord, write_checkpoint
 from ..artefacts.description import description_from_spec
-from ..errors import Diverged
+from ..errors import Diverged, OutputError
 from .history import History
 from .matching import Targets
 from .schedule import progress_of
@@ -137,7 +138,14 @@ class Run:
                 "saved; expected finite ones: lower --lr, or limit the gradient with --clip-norm"
             )
         if self.learner.processes.writer:
-            save_state(self.learner, self.position, self.about, self.folder.resume, self.unknown)
+            try:
+                save_state(
+                    *(self.learner, self.position, self.about, self.folder.resume, self.unknown)
+                )
+            except OutputError:  # of the two files, the weights are the smaller one
+                with suppress(OutputError):
+                    self.save_checkpoint(self.folder.last)
+                raise
             self.save_checkpoint(self.folder.last)
 
     def save_checkpoint(self, path: Path) -> None:

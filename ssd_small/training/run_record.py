@@ -6,6 +6,7 @@ It is written before the first update of each session, so that an option given w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -218,7 +219,8 @@ def read_run_record(path: Path) -> RunRecord | None:
     Raises:
         BadFile: it cannot be read.
     """
-    if not path.exists():
+    # a link that leads nowhere or in circles is there, and its fault is said
+    if not os.path.lexists(path):
         return None
     return RunRecord.from_dict(read_record(path, "what 'ssd-small train' wrote of its run"), path)
 
@@ -249,7 +251,7 @@ def record_from_job(
             # they were read when the run began, and may have been removed or replaced since
             hashes["weights"] = before.sha256["weights"]
         else:
-            hashes["weights"] = _sha256_of(paths["weights"], "--weights")
+            hashes["weights"] = sha256_of(paths["weights"], "pass the right --weights")
     height, width = job.spec.input_size
     return RunRecord(
         job=replace(job, **paths),
@@ -258,15 +260,6 @@ def record_from_job(
         median_object_pixels=data.median_object_pixels(height, width),
         unknown={} if before is None else before.unknown,
     )
-
-
-def _sha256_of(path: Path, option: str) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise BadFile(
-            f"cannot read {path}: {error.strerror or error}; pass the right {option}"
-        ) from error
 
 
 def training_from_record(record: RunRecord, data: DetectionDataset) -> dict[str, Any]:

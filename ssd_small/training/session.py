@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -16,18 +15,28 @@ from ..datasets.coco import Annotations
 from ..datasets.object_sizes import tiny_objects_line
 from ..datasets.picture_files import image_paths
 from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth
-from ..files import sha256_of, write_bytes, write_json
+from ..files import sha256_of, write_bytes
+from ..json_files import json_text, write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
 from ..postprocess import PostprocessParams
 from ..postprocess.protocol import params_from_preset, protocol_from_params, text_from_params
+from ..system.temporary import check_temporary_folder
 from .configuration import configuration_from_job
 from .cpu import training_cpu
 from .dataset import DetectionDataset
 from .distributed import Processes, joined_processes
 from .evaluation import PROTOCOL, evaluate_network
 from .initialise import classes_line, initial_network
-from .inputs import check_classes, check_inputs, check_output, validation_from_job
+from .inputs import (
+    check_classes,
+    check_inputs,
+    check_labels,
+    check_output,
+    labels_content,
+    sole_writer,
+    validation_from_job,
+)
 from .job import TrainingJob
 from .pictures import PictureBatches
 from .recipe import Recipe, changed_for_random_weights
@@ -51,12 +60,15 @@ def run_training(job: TrainingJob) -> dict[str, Any]:
         BadFile: annotations, images, weights or resume file; says which.
         UsageError: options that do not go together, or another run's folder.
         Diverged: the loss is not finite.
-        OutputError: a file could not be written; older files stay whole.
+        OutputError: another process trains in the folder, or a file could not be written; older
+            files stay whole.
     """
-    check_output(job)
-    check_inputs(job)
-    with training_cpu(job.threads):
-        return _run(job)
+    with sole_writer(job):
+        check_output(job)
+        check_inputs(job)
+        check_temporary_folder()
+        with training_cpu(job.threads):
+            return _run(job)
 
 
 def _run(job: TrainingJob) -> dict[str, Any]:
@@ -69,6 +81,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     notes += [f"note: {line}" for line in said]
     data = DetectionDataset(truth, paths)
     check_classes(data, truth.path)
+    check_labels(folder, data.labels)
     val = validation_from_job(job, data, notes)
     for one in (truth, *([] if val is None else [val[0]])):
         if (summary := one.findings.summary) is not None:
@@ -100,7 +113,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
         ):
             batches.say = reporter.line
             if processes.writer:
-                write_bytes(run.folder.labels, ("\n".join(data.labels) + "\n").encode())
+                write_bytes(run.folder.labels, labels_content(data.labels))
                 write_json(run.folder.record, record.to_dict())
                 asked = configuration_from_job(record.job, data.num_classes)
                 write_bytes(run.folder.config, yaml_from_mapping(asked).encode())
@@ -209,7 +222,7 @@ def _introduce(
         f"{data.num_classes} classes, from "
         + (f"{of}{job.weights}" if job.weights else "random weights")
     )
-    reporter.line(f"recipe {json.dumps(job.recipe.to_dict())}")
+    reporter.line(f"recipe {json_text(job.recipe.to_dict())}")
     reporter.line(
         f"{data.report.images} images, {data.report.boxes} boxes, {run.batches.per_epoch} "
         f"iterations of {job.recipe.batch} an epoch"

@@ -8,6 +8,8 @@ seed and position, so no state of a random generator belongs to it.
 from __future__ import annotations
 
 import io
+import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -19,6 +21,8 @@ from ..artefacts.record import check_record, unknown_fields, with_unknown_fields
 from ..errors import BadFile, UsageError, quoted
 from ..files import read_bytes
 from ..models.checkpoint import save_tensors
+from ..models.declared_sizes import MOST_BYTES, check_checkpoint
+from ..models.weight_values import check_types
 from .initialise import substrings_from_scope
 from .optimizers import load_optimizer_state
 from .recipe import recipe_differences
@@ -82,8 +86,13 @@ class RunFolder:
         return self.path / "labels.txt"
 
     @property
+    def lock(self) -> Path:
+        """There as long as a process trains: :mod:`ssd_small.system.locks`."""
+        return self.path / ".ssd-small-train.lock"
+
+    @property
     def files(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All that it leaves."""
         checkpoints = (self.best, self.last, self.resume)
         told = (self.record, self.config, self.history, self.curves, self.log, self.labels)
         return checkpoints + told
@@ -176,14 +185,17 @@ def load_state(
             "same data and nothing that differs, or choose another --output"
         )
     try:
+        # torch would cast what is no weight, with a remark on standard error
+        check_types(learner.net.state_dict(), content["net"], path)
         learner.net.load_state_dict(content["net"])
         load_optimizer_state(learner.optimizer, learner.recipe, content["optimizer"])
         learner.scaler.load_state_dict(content["scaler"])
         if learner.ema is not None:
+            check_types(learner.ema.state_dict(), content["ema"], path)
             learner.ema.load_state_dict(content["ema"])
         position = Position(**{one.name: content["position"][one.name] for one in fields(Position)})
         _check_position(position)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # tensors of other kinds fail in torch in many ways
         raise BadFile(_damaged(path)) from error
     return position, unknown_fields(_without_tensors(content), _head(learner, position, about))
 
@@ -206,16 +218,20 @@ def scope_from_state(path: Path) -> str:
 
 def _check_position(position: Position) -> None:
     numbers = (position.iteration, position.seconds, *position.window)
-    if not all(value >= 0 for value in numbers) or len(position.window) != 4:
-        raise ValueError("a position before the begin")
+    if not all(0 <= value < math.inf for value in numbers) or len(position.window) != 4:
+        raise ValueError("a position before the begin or without end")
     if type(position.iteration) is not int or not isinstance(position.best, float | None):
         raise TypeError("position")
 
 
 def _read(path: Path) -> dict[str, Any]:
-    encoded = read_bytes(path, "the resume file of a run that was stopped")
+    encoded = read_bytes(path, "the resume file of a run that was stopped", MOST_BYTES)
     try:
-        content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
+        check_checkpoint(io.BytesIO(encoded), len(encoded))
+        with warnings.catch_warnings():
+            # torch's remarks about odd tensors, which are refused
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail in any way
         raise BadFile(_damaged(path)) from error
     check_record(_without_tensors(content), "resume file", RESUME_FORMAT, path, _ADVICE)

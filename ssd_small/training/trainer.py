@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..errors import BadFile, MissingRequirement, OutputError
+from ..errors import BadFile, Diverged, MissingRequirement, OutputError
 from ..models.network import SsdNetwork
 from .history import SCORES, draw_curves
 from .matching import Targets
@@ -86,7 +86,11 @@ def train(
                     break
                 loop.between(reason)
         return loop.finish()
-    except OutputError:
+    except OutputError as error:
+        if error.path not in (run.folder.resume, run.folder.last):
+            # no room for a log or curves; what replaces older weights may still have some
+            with suppress(OutputError, Diverged):
+                run.save()
         raise
     except (BadFile, MissingRequirement):
         # a picture, a loader or a partner: the updates before that are not to blame
@@ -250,11 +254,12 @@ class _Loop:
         scores = {name: metrics.get(name) for name in SCORES}
         # the position's clock stands still: it is the same in all processes
         seconds = time.monotonic() - self.offset
-        run.history.add(iteration=position.iteration, epoch=run.epochs, seconds=seconds, **scores)
         achieved = scores["AP"] or 0.0
         better = position.best is None or achieved > position.best
         texts = (f"{n} {'-' if v is None else f'{v:.4f}'}" for n, v in scores.items())
+        # before any file of them, which a full disk may refuse
         self.reporter.line(f"{self._where()}  {'  '.join(texts)}{'  best' if better else ''}")
+        run.history.add(iteration=position.iteration, epoch=run.epochs, seconds=seconds, **scores)
         if better:
             run.save_checkpoint(run.folder.best)
             position.best = achieved

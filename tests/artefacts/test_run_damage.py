@@ -102,3 +102,29 @@ def test_a_damaged_resume_file_is_refused(
             if done.code not in (2, 4) or len(lines) != 1 or len(lines[0]) > 600:
                 faults.append(f"{damage}: exit {done.code} {done.err[-200:]}")
     assert not faults, f"{len(faults)}:\n" + "\n".join(faults[:40])
+
+
+@pytest.mark.parametrize("kind", ["inf", "sparse", "complex", "no state"])
+def test_a_resume_file_of_other_values_is_refused(
+    kind: str, call: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    pytest.importorskip("pycocotools")
+    pytest.importorskip("cv2")
+    run = RUNS["1"]
+    content = torch.load(run / "resume.pth", weights_only=True)
+    if kind == "inf":
+        content["position"]["seconds"] = float("inf")
+    elif kind == "complex":
+        counter = "base.0.conv.1.num_batches_tracked"
+        content["net"][counter] = content["net"][counter].to(torch.complex64)
+    elif kind == "no state":
+        content["optimizer"]["state"][0] = 0
+    else:
+        state = next(iter(content["optimizer"]["state"].values()))
+        state["momentum_buffer"] = state["momentum_buffer"].to_sparse()
+    torch.save(content, tmp_path / "resume.pth")
+    (tmp_path / "run.json").write_bytes((run / "run.json").read_bytes())
+    data = ("--annotations", run / "truth.json", "--images", run)
+    done = call("train", "--resume", "--output", tmp_path, *data)
+    done.fails(4, "resume.pth")
+    assert len(done.err.splitlines()) == 1

@@ -37,7 +37,8 @@ from ssd_small.artefacts.description import Description, description_from_spec  
 from ssd_small.configs.network import FeatureList, NetworkConfig  # noqa: E402
 from ssd_small.doctor.inspection import inspect_file  # noqa: E402
 from ssd_small.evaluation.limits import HEAD_LIMITS  # noqa: E402
-from ssd_small.files import sha256_of, write_json  # noqa: E402
+from ssd_small.files import sha256_of  # noqa: E402
+from ssd_small.json_files import write_json  # noqa: E402
 from ssd_small.models.from_config import spec_from_config  # noqa: E402
 from ssd_small.models.network import SsdNetwork, create_model  # noqa: E402
 from ssd_small.models.spec import ModelSpec  # noqa: E402

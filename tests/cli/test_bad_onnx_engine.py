@@ -255,3 +255,30 @@ def test_options_that_do_not_go_with_the_engine(call, engine, pictures):
 
 def test_a_batch_larger_than_the_engine_takes_is_cut(call, engine, pictures):
     call("detect", "--engine", engine, pictures, "--batch", "1000", "--json").fits()
+
+
+def test_a_graph_that_would_take_gigabytes_is_neither_built_nor_run(
+    call, onnx_file, pictures, tmp_path
+):
+    import numpy as np
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(onnx_file)
+    shape = numpy_helper.from_array(np.array([32768, 32768]), "huge_shape")
+    model.graph.initializer.append(shape)
+    huge = helper.make_node("ConstantOfShape", ["huge_shape"], ["huge"])
+    least = helper.make_node("ReduceMax", ["huge"], ["huge_max"], keepdims=0)
+    scaled = helper.make_node("Add", ["images", "huge_max"], ["huge_images"])
+    for node in model.graph.node:
+        node.input[:] = ["huge_images" if name == "images" else name for name in node.input]
+    nodes = [huge, least, scaled, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    path = tmp_path / "huge.onnx"
+    onnx.save(model, path)
+    build = ("build-engine", path, "--target", "onnxruntime", "-o", tmp_path / "x.engine")
+    words = ("would have 42", "bytes in use at its ConstantOfShape node")
+    for command in (build, ("detect", "--engine", path, pictures), ("inspect", path)):
+        call(*command).fails(4, *words)
+    assert not (tmp_path / "x.engine").exists()

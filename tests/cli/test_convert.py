@@ -108,6 +108,31 @@ def test_notes_are_said_and_in_json(call: Any, pictures: Path) -> None:
     assert done.err == "note: 1 of 2 pictures have no label file: no objects\n"
 
 
+def test_what_lies_outside_is_left_out_and_said(call: Any, pictures: Path) -> None:
+    path = csv(pictures.parent)
+    path.write_text(path.read_text() + "images/a.jpg,100000,200000,300000,400000,cat\n")
+    done = call("convert", "--from", "csv", path, "-o", pictures / "o.json", "--json")
+    assert done.fits().json["notes"] == ["1 objects wholly outside of their picture were left out"]
+
+
+@pytest.mark.parametrize("number", ["1_0", "\uff11", "\u0661"])
+def test_numbers_of_python_alone_are_none(call: Any, pictures: Path, number: str) -> None:
+    path = pictures.parent / "boxes.csv"
+    path.write_text(f"images/a.jpg,1,2,30,{number},cat\n", encoding="utf-8")
+    call("convert", "--from", "csv", path, "-o", pictures / "o.json").fails(4, "boxes.csv")
+
+
+def test_a_file_beside_a_csv_may_be_written_where_pictures_lie_elsewhere(
+    call: Any, pictures: Path
+) -> None:
+    path = csv(pictures.parent)
+    output = pictures.parent / "outfile"
+    output.touch()
+    call("convert", "--from", "csv", path, "-o", output).fails(2, "would overwrite")
+    path.write_text(path.read_text().replace("images/", ""))
+    call("convert", "--from", "csv", path, "--images", pictures, "-o", output).fits()
+
+
 def test_a_file_that_is_refused_leaves_no_output(call: Any, pictures: Path) -> None:
     output = pictures / "o.json"
     source = csv(pictures.parent)

@@ -152,3 +152,34 @@ def test_check_data_keeps_what_links_of_its_folder_lead_to(
     kept(store, annotations)
     for output in (store, *_names(annotations)):
         call("check-data", annotations, "--images", folder, "--fix", output).fails(2, "--fix")
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "config.yml", "history.csv", "curves.png"])
+def test_train_keeps_what_no_run_has_written(name, call, pictures, truth, saved, tmp_path, kept):
+    pytest.importorskip("torchvision")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / name).write_text("mine\n")
+    kept(run / name)
+    call(
+        *("train", "--model", "mobilenet_v1", "--images", pictures, "--output", run),
+        *("--annotations", saved(truth), "--iterations", 1),
+    ).fails(2, name, "would replace it")
+    assert [path.name for path in run.iterdir() if not path.name.startswith(".")] == [name]
+
+
+def test_weights_beside_an_onnx_file_are_inputs(
+    call, onnx_file, pictures, truth, saved, tmp_path, kept
+):
+    onnx = pytest.importorskip("onnx")
+    path, data = tmp_path / "q.onnx", tmp_path / "q.data"
+    onnx.save_model(
+        onnx.load(onnx_file), path, save_as_external_data=True, location="q.data",
+        size_threshold=0,
+    )  # fmt: skip
+    (tmp_path / "linked").symlink_to(data)
+    kept(path, data)
+    scored = ("eval", "--engine", path, "--annotations", saved(truth), "--images", pictures)
+    for output in (data, tmp_path / "linked"):
+        call("build-engine", path, "-o", output).fails(2, "would overwrite an input", "q.data")
+        call(*scored, "--save-detections", output).fails(2, "would overwrite", "q.data")

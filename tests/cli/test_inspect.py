@@ -21,7 +21,8 @@ from sidecars import sidecar_for  # noqa: E402
 
 from ssd_small.artefacts.checkpoint import CheckpointRecord, write_checkpoint  # noqa: E402
 from ssd_small.artefacts.description import description_from_spec  # noqa: E402
-from ssd_small.files import sha256_of, write_json  # noqa: E402
+from ssd_small.files import sha256_of  # noqa: E402
+from ssd_small.json_files import write_json  # noqa: E402
 from ssd_small.models.checkpoint import model_from_checkpoint  # noqa: E402
 
 Call = Callable[..., Outcome]
@@ -340,3 +341,26 @@ def test_the_sidecar_of_an_engine_for_another_machine_is_told(
     told = call("inspect", tmp_path / "x.json", "--json").fits().json
     assert (told["target"], told["compute_capabilities"]) == ("tensorrt-rtx", ["8.6"])
     assert told["tensors"][0]["shape"] == ["1..4", 3, 300, 300]
+
+
+def test_an_engine_of_tensorrt_says_how_other_tools_load_its_plugin(
+    call: Call, onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ssd_small.artefacts.build_options import BuildOptions
+    from ssd_small.artefacts.build_record import PluginFile
+    from ssd_small.artefacts.onnx_file import read_onnx
+
+    plugin = tmp_path / "libssd_small_plugin.so"
+    monkeypatch.setenv("SSD_SMALL_PLUGIN", str(plugin))
+    description = read_onnx(onnx_file)[1]
+    named = PluginFile(plugin.name, "0" * 64, "1")
+    for target, told in (("tensorrt", True), ("tensorrt-rtx", False)):
+        values = {"target": target, "options": BuildOptions(target), "plugin": named}
+        sidecar = sidecar_for(description, compute_capabilities=("8.6",), **values)
+        write_json(tmp_path / "x.json", sidecar.to_dict())
+        plugin.touch()
+        text = call("inspect", tmp_path / "x.json").fits().out
+        assert (f"--dynamicPlugins={plugin}" in text) == told
+        assert (f"custom-lib-path={tmp_path / 'libssd_small_plugin_dlopen.so'}" in text) == told
+        plugin.unlink()
+        assert "--dynamicPlugins" not in call("inspect", tmp_path / "x.json").fits().out

@@ -93,3 +93,13 @@ def test_the_size_of_a_pipe_is_not_waited_for(tmp_path):
     mkfifo(tmp_path / "a.png")
     with pytest.raises(BadFile, match="not a file but a device or pipe"):
         shown_size(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("option", ["-o", "--engine", "--labels", "--config"])
+def test_an_empty_name_is_not_the_present_folder(call, tmp_path, monkeypatch, option):
+    """What a shell makes of ``-o "$UNSET"``."""
+    monkeypatch.chdir(tmp_path)
+    call("detect", "p.png", "--weights", "digits/mobilenet_v1", option, "").fails(
+        2, "name is empty"
+    )
+    assert not list(tmp_path.iterdir())

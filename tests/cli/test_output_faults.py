@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from full_disk import file_size_limit
 
-from ssd_small import files
+from ssd_small import files, json_files
 
 
 @pytest.fixture
@@ -49,10 +49,14 @@ def test_output_below_a_file(name, call, commands, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_output_in_a_read_only_folder(name, call, commands, tmp_path, monkeypatch):
     # root may write anywhere, so the answer of the system is given here
-    def refuse(path: Path, exist_ok: bool) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+    opened = os.open
 
-    monkeypatch.setattr(Path, "touch", refuse)
+    def refuse(path, flags, *more, **options):
+        if flags & os.O_CREAT and Path(path).parent == tmp_path:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, flags, *more, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
     said = call(*commands[name], tmp_path / "new" / "x").fails(4, "cannot write", "Read-only")
     assert f"{tmp_path} takes no file" in said
     assert not (tmp_path / "new").exists()
@@ -194,16 +198,16 @@ def test_ctrl_c_ends_with_its_exit_code_wherever_it_came_from(tmp_path):
     assert done.stderr.strip() == "ssd-small: interrupted; nothing half-written was left"
 
 
-def test_ctrl_c_in_the_demo_lets_its_command_clean_up(tmp_path, monkeypatch):
+def test_ctrl_c_in_the_demo_lets_its_command_clean_up(tmp_path):
     from ssd_small import demo
 
     witness = tmp_path / "cleaned"
     code = (
         "import pathlib, sys, time\n"
         "try: time.sleep(60)\n"
-        f"except KeyboardInterrupt: time.sleep(.5); pathlib.Path({str(witness)!r}).touch()"
+        f"except KeyboardInterrupt: time.sleep(.5); pathlib.Path({str(witness)!r}).touch()\n"
+        "sys.exit(130)"
     )
-    monkeypatch.setattr(demo, "_GRACE", 0.1)
     timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(SystemExit) as end:
@@ -215,7 +219,7 @@ def test_ctrl_c_in_the_demo_lets_its_command_clean_up(tmp_path, monkeypatch):
 def test_two_writers_of_one_file_do_not_mix(tmp_path):
     path = tmp_path / "x.json"
     values = [[number] * 5000 for number in range(8)]
-    threads = [threading.Thread(target=files.write_json, args=(path, v)) for v in values]
+    threads = [threading.Thread(target=json_files.write_json, args=(path, v)) for v in values]
     for thread in threads:
         thread.start()
     for thread in threads:

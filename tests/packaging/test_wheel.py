@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = "ssd_small/_native/libssd_small_plugin.so"
+REGISTERS_ON_LOAD = "ssd_small/_native/libssd_small_plugin_dlopen.so"
 TRT_TESTS = ROOT / "tests" / "trt"
 
 
@@ -44,6 +45,7 @@ def test_it_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     assert {name.rpartition("/")[2] for name in native} <= {
         "libssd_small.so",
         "libssd_small_plugin.so",
+        "libssd_small_plugin_dlopen.so",
     }
 
 
@@ -99,15 +101,21 @@ def plugin(unpacked: Path) -> Path:
 
 
 def test_the_plugin_is_shipped_where_there_is_an_nvcc(unpacked: Path) -> None:
-    assert (unpacked / PLUGIN).is_file() == (find_nvcc() is not None)
+    for file in (PLUGIN, REGISTERS_ON_LOAD):
+        assert (unpacked / file).is_file() == (find_nvcc() is not None)
 
 
-def test_the_plugin_in_it_exports_its_two_entry_points(plugin: Path) -> None:
+def exported_by(library: Path) -> set[str]:
     done = subprocess.run(
-        ["nm", "-D", "--defined-only", plugin], capture_output=True, text=True, check=True
+        ["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True
     )
-    symbols = {line.split()[-1] for line in done.stdout.splitlines()}
-    assert symbols == {"getCreators", "setLoggerFinder", "ssd_small_plugin_cuda_version"}
+    return {line.split()[-1] for line in done.stdout.splitlines()}
+
+
+def test_the_plugin_in_it_exports_its_entry_points(plugin: Path) -> None:
+    entry_points = {"getCreators", "setLoggerFinder", "ssd_small_plugin_cuda_version"}
+    assert exported_by(plugin) == entry_points
+    assert exported_by(plugin.with_name(Path(REGISTERS_ON_LOAD).name)) == set()
 
 
 @pytest.mark.trt
@@ -117,6 +125,19 @@ def test_the_registry_of_tensorrt_rtx_loads_the_plugin_in_it(plugin: Path, unpac
     report = run_unpacked(unpacked, TRT_TESTS / "plain_create.py", plugin)
     assert report["BUILD"]["name"] == report["RUNTIME"]["name"] == ["DecodeNms", "1", ""]
     assert report["refused"] is True
+
+
+@pytest.mark.trt
+def test_loading_the_other_file_in_it_registers_the_plugin(plugin: Path, unpacked: Path) -> None:
+    """Found by where it lies; the plugin alone registers nothing."""
+    pytest.importorskip("tensorrt_rtx")
+    code = (
+        "import ctypes, json, sys, tensorrt_rtx as trt; ctypes.CDLL(sys.argv[1]); "
+        "names = [c.name for c in trt.get_plugin_registry().all_creators]; "
+        "print(json.dumps(names.count('DecodeNms')))"
+    )
+    assert run_unpacked(unpacked, "-c", code, plugin) == 0
+    assert run_unpacked(unpacked, "-c", code, unpacked / REGISTERS_ON_LOAD) == 1
 
 
 @pytest.mark.trt

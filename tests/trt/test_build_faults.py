@@ -106,7 +106,7 @@ def test_a_plugin_that_is_absent_foreign_or_of_another_version_is_named(
     )
     (tmp_path / "text.so").write_text("not a library")
     for file, text in (
-        ("absent.so", r"names \S+absent\.so, which does not exist"),
+        ("absent.so", r"names \S+absent\.so, which is not there"),
         ("text.so", r"text\.so is not the plugin library of ssd-small"),
         ("other.so", r"provides DecodeNms version 7; this version of ssd-small needs version 1"),
     ):

@@ -1,7 +1,7 @@
 """Which CUDA package a runner takes, and pycuda's calls on a stand-in; no GPU, not executed here.
 
 pycuda is not installed where these tests run: that its own functions are called so is read from
-its documentation, not proven.
+its sources (test_pycuda_sources.py), not executed.
 """
 
 from __future__ import annotations

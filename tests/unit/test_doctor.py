@@ -151,7 +151,7 @@ def test_a_plugin_that_is_named_but_absent_can_be_taken_back(
 ) -> None:
     monkeypatch.setenv("SSD_SMALL_PLUGIN", str(tmp_path / "absent.so"))
     finding = doctor.plugin_finding()
-    assert "does not exist" in finding.state
+    assert "which is not there" in finding.state
     assert (finding.fine, finding.remedy) == (False, "unset SSD_SMALL_PLUGIN")
 
 

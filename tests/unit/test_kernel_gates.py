@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import check_kernels as gates
+import compiled_code as code
 import pytest
+from compiled_code import Arithmetic
 
 REPORT = """\
 ptxas info    : Compiling entry function '_ZN9ssd_small6device12score_kernelIfEEvNS0_7ProblemE' for 'sm_80'
@@ -14,10 +16,10 @@ ptxas info    : Used {registers} registers, used 1 barriers, {shared} bytes smem
 
 
 def test_a_report_becomes_numbers() -> None:
-    text = REPORT.format(stack=0, stores=0, registers=32, shared=16)
+    text = REPORT.format(stack=0, stores=0, registers=32, shared=0)
     (kernel,) = gates.kernels_from_ptxas(text)
     assert (kernel.name, kernel.head_type, kernel.architecture) == ("score_kernel", "float", 80)
-    assert (kernel.registers, kernel.shared_bytes) == (32, 16)
+    assert (kernel.registers, kernel.shared_bytes) == (32, 0)
     assert kernel.faults() == []
 
 
@@ -31,13 +33,19 @@ def test_a_report_becomes_numbers() -> None:
     ],
 )
 def test_a_broken_gate_is_named(changed: dict[str, int], said: str) -> None:
-    values = {"stack": 0, "stores": 0, "registers": 32, "shared": 16} | changed
+    values = {"stack": 0, "stores": 0, "registers": 32, "shared": 0} | changed
     (kernel,) = gates.kernels_from_ptxas(REPORT.format(**values))
     assert any(said in fault for fault in kernel.faults())
 
 
+def test_a_kernel_without_a_budget_is_named() -> None:
+    text = REPORT.format(stack=0, stores=0, registers=1, shared=0).replace("score_k", "other_k")
+    (kernel,) = gates.kernels_from_ptxas(text)
+    assert any("no budget" in fault for fault in kernel.faults())
+
+
 def test_a_report_that_is_not_understood_is_refused() -> None:
-    broken = REPORT.format(stack=0, stores=0, registers=32, shared=16).replace("Used", "Uses")
+    broken = REPORT.format(stack=0, stores=0, registers=32, shared=0).replace("Used", "Uses")
     with pytest.raises(ValueError, match="not understood"):
         gates.kernels_from_ptxas(broken)
 
@@ -47,17 +55,70 @@ def test_only_wide_copies_of_conf_count() -> None:
     wide = "ld.global.v4.u32 {...}\nst.shared.v4.u32 [...]"
     narrow = "ld.global.f32 %f1\nst.shared.f32 [...]\nld.global.v4.f32 {...}"
     ptx = entry.format(name="a", body=wide) + entry.format(name="b", body=narrow)
-    assert gates.wide_copies_from_ptx(ptx) == {"score_kernel_a": 1, "score_kernel_b": 0}
+    assert code.wide_copies_from_ptx(ptx) == {"score_kernel_a": 1, "score_kernel_b": 0}
 
 
 def test_only_wide_copies_count_in_machine_code_of_each_architecture() -> None:
     wide = "LDG.E.128.SYS R8, [R4] ;\nSTS.128 [R7], R8 ;"
     narrow = "LDG.E.128.SYS R8, [R4] ;\nLDG.E R2, [R4] ;\nSTS [R7], R2 ;"
-    code = "\tcode for sm_{arch}\n\tFunction : score_kernel_a\n{body}\nFunction : merge_b\n" + wide
-    sass = code.format(arch=75, body=wide) + code.format(arch=120, body=narrow)
-    copies = gates.wide_copies_from_sass(sass)
+    shape = "\tcode for sm_{arch}\n\tFunction : score_kernel_a\n{body}\nFunction : merge_b\n" + wide
+    sass = shape.format(arch=75, body=wide) + shape.format(arch=120, body=narrow)
+    copies = code.wide_copies_from_sass(sass)
     assert copies == {"score_kernel_a sm_75": 1, "score_kernel_a sm_120": 0}
-    (fault,) = gates.faults_of_copies(copies, 2, "machine code")
+    (fault,) = code.faults_of_copies(copies, 2, "machine code")
     assert fault.startswith("score_kernel_a sm_120: conf is not read by 16-byte loads")
-    (fault,) = gates.faults_of_copies(copies, 4, "machine code")
+    (fault,) = code.faults_of_copies(copies, 4, "machine code")
     assert "2 instances in the machine code, expected 4" in fault
+
+
+ENTRY = ".visible .entry score_kernel_a(\n)\n{{\n{body}\n}}\n"
+ROUNDED = """\
+    sub.rn.f32 %f1, %f2, %f3;
+    add.rn.f32 %f1, %f2, %f3;
+    mul.rn.f32 %f4, %f1, %f3;
+    div.rn.f32 %f4, %f1, %f3;
+    mad.lo.s32 %r1, %r2, %r3, %r4;
+    add.s32 %r1, %r2, %r3;
+"""
+
+
+def test_one_rounding_per_operation_is_no_fault() -> None:
+    assert code.faults_of_ptx(ENTRY.format(body=ROUNDED), "compute_75") == []
+    assert code.arithmetic_from_ptx(ENTRY.format(body=ROUNDED)) == {
+        "score_kernel_a": Arithmetic(additions=2, multiplications=1)
+    }
+
+
+@pytest.mark.parametrize(
+    "loose",
+    [
+        "fma.rn.f32",
+        "mad.rn.f32",
+        "fma.rn.f16x2",
+        "add.rn.ftz.f32",
+        "ex2.approx.ftz.f32",
+        "div.approx.f32",
+        "add.f32",
+        "mul.f32",
+    ],
+)
+def test_what_may_round_otherwise_is_named(loose: str) -> None:
+    ptx = ENTRY.format(body=f"{ROUNDED}    {loose} %f1, %f2, %f3, %f4;")
+    (fault,) = code.faults_of_ptx(ptx, "compute_100")
+    assert fault.startswith(f"score_kernel_a: {loose} in the PTX of compute_100, expected")
+
+
+@pytest.mark.parametrize(
+    ("additions", "multiplications", "contracted"),
+    [(2, 1, False), (3, 1, False), (1, 1, True), (2, 0, True), (1, 0, True)],
+)
+def test_machine_code_that_lost_an_operation_is_named(
+    additions: int, multiplications: int, contracted: bool
+) -> None:
+    body = "FADD R1, R2, R3 ;\n" * additions + "FMUL R1, R2, R3 ;\n" * multiplications
+    # what a division is made of counts for nothing
+    body += "FADD.FTZ R1, -R1, -RZ ;\nFFMA R1, R2, R3, R4 ;\n"
+    found = code.arithmetic_from_sass(f"\tcode for sm_75\n\tFunction : score_kernel_a\n{body}")
+    expected = {75: {"score_kernel_a": Arithmetic(additions=2, multiplications=1)}}
+    faults = code.faults_of_arithmetic(found, expected)
+    assert ["were contracted" in fault for fault in faults] == [True] * contracted

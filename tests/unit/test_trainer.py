@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -225,6 +227,26 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path: Path) -> Non
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pth")} == before
     assert not list(tmp_path.glob(".ssd-small-*"))
     assert train_noise(tmp_path, resume=True).position.iteration == 6
+
+
+@pytest.mark.parametrize("lost", ["history.csv", "resume.pth"])
+def test_where_one_file_has_no_room_the_others_are_kept(
+    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that is full loses no weights, and a resume file that is too large no smaller one."""
+    replace = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if target.name == lost:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OutputError, match=rf"{lost}: No space left on device"):
+        train_noise(tmp_path)
+    kept = {"history.csv", "resume.pth", "last.pth"} - {lost}
+    assert kept <= {path.name for path in tmp_path.iterdir()}
+    assert not list(tmp_path.glob(".ssd-small-*"))
 
 
 def test_a_loss_that_is_no_number_names_the_images_and_changes_nothing(tmp_path: Path) -> None:

@@ -174,3 +174,11 @@ def test_written_values_are_read_back_by_us_and_by_others(tmp_path: Path) -> Non
 def test_names_of_files_that_are_no_utf_8_survive(tmp_path: Path) -> None:
     name = b"/pictures/\xff\xe4".decode("utf-8", "surrogateescape")
     assert read(tmp_path, yaml_from_mapping({"images": name})) == {"images": name}
+
+
+def test_what_a_terminal_would_obey_is_written_escaped_and_read_back(tmp_path: Path) -> None:
+    values = {"output": "a\u202eb\x1b[31m\n", "labels": ["größe\u2066"]}
+    text = yaml_from_mapping(values)
+    assert all(line.isprintable() for line in text.splitlines())
+    (tmp_path / "x.yml").write_text(text)
+    assert mapping_from_yaml(tmp_path / "x.yml", "a mapping") == values

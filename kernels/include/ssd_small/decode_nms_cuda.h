@@ -7,7 +7,6 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
-#include <string>
 
 #include "ssd_small/decode_nms.h"
 
@@ -42,10 +41,12 @@ cudaError_t launch_decode_nms(const DecodeNmsShape& shape, const DecodeNmsParams
                               const DecodeNmsInputs& inputs, const DecodeNmsOutputs& outputs,
                               const Workspace& workspace, cudaStream_t stream);
 
-// What is wrong with the arguments of a launch: one line that names the value received and the
-// one expected; empty if nothing is. A pure function: no state, no CUDA call.
-std::string decode_nms_launch_fault(const DecodeNmsShape& shape, const DecodeNmsParams& params,
-                                    const DecodeNmsInputs& inputs,
-                                    const DecodeNmsOutputs& outputs, const Workspace& workspace);
+// What is wrong with the arguments of a launch: writes one line that names the value received and
+// the one expected (256 bytes hold each) and returns true; false if nothing is wrong. A pure
+// function: no state, no CUDA call. No C++ string: nvcc's host compiler and the caller's may have
+// different C++ libraries.
+bool decode_nms_launch_fault(const DecodeNmsShape& shape, const DecodeNmsParams& params,
+                             const DecodeNmsInputs& inputs, const DecodeNmsOutputs& outputs,
+                             const Workspace& workspace, char* text, std::size_t size);
 
 }  // namespace ssd_small

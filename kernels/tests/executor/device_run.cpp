@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <string>
 
 #include "from_structs.h"
 #include "ssd_small/decode_nms_cuda.h"
@@ -133,8 +132,9 @@ struct Device {
   cudaError_t launch(cudaStream_t stream) const {
     return launch_decode_nms(call.shape, call.params, inputs(), outputs(), scratch(), stream);
   }
-  std::string fault() const {
-    return decode_nms_launch_fault(call.shape, call.params, inputs(), outputs(), scratch());
+  bool fault(char* text, std::size_t size) const {
+    return decode_nms_launch_fault(call.shape, call.params, inputs(), outputs(), scratch(), text,
+                                   size);
   }
 };
 
@@ -183,9 +183,9 @@ EXPORTED int ssd_small_device_decode_nms(const ssd_small_device_run* run, char* 
   cudaError_t error = device.upload(*run);
   if (error == cudaSuccess) error = run_once(*run, device);
   if (error == cudaSuccess) error = device.download(*run);
-  std::string reason = device.fault();
-  if (reason.empty()) reason = cudaGetErrorName(error);
-  std::snprintf(message, message_bytes, "%s", reason.c_str());
+  if (!device.fault(message, message_bytes)) {
+    std::snprintf(message, message_bytes, "%s", cudaGetErrorName(error));
+  }
   return error;
 }
 

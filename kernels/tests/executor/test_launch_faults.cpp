@@ -48,12 +48,17 @@ void expect(bool condition, const std::string& what) {
   std::printf("FAILED: %s\n", what.c_str());
 }
 
+std::string launch_fault(const Call& call) {
+  char text[256];
+  return decode_nms_launch_fault(call.shape, call.params, call.inputs, call.outputs,
+                                 call.workspace, text, sizeof text) ? text : "";
+}
+
 void refused(const std::string& text, const std::function<void(Call&)>& spoil) {
   Call call = valid_call();
   spoil(call);
   ssd_executor_reset();
-  const std::string fault = decode_nms_launch_fault(call.shape, call.params, call.inputs,
-                                                    call.outputs, call.workspace);
+  const std::string fault = launch_fault(call);
   const cudaError_t error = launch_decode_nms(call.shape, call.params, call.inputs, call.outputs,
                                               call.workspace, nullptr);
   expect(error == cudaErrorInvalidValue, text + ": error code " + std::to_string(error));
@@ -115,8 +120,7 @@ void refuses_what_cannot_work() {
 
 void accepts_what_works() {
   Call call = valid_call();
-  expect(decode_nms_launch_fault(call.shape, call.params, call.inputs, call.outputs,
-                                 call.workspace).empty(), "a valid call has no fault");
+  expect(launch_fault(call).empty(), "a valid call has no fault");
   expect(launch_decode_nms(call.shape, call.params, call.inputs, call.outputs, call.workspace,
                            nullptr) == cudaSuccess, "a valid call runs");
   expect(arrays.ints[0] > 0, "and finds something");

@@ -124,6 +124,14 @@ Library* driver_open(const char* path, char* error, std::int32_t error_size) {
   return library.release();
 }
 
+// A creator that somebody else has, such as TensorRT's registry; its logger is not ours to set.
+Library* driver_adopt(void* creator) {
+  auto library = std::make_unique<Library>();
+  library->creator = static_cast<nvinfer1::IPluginCreatorV3One*>(
+      static_cast<nvinfer1::IPluginCreatorInterface*>(creator));
+  return library.release();
+}
+
 // 0 takes the finder back; 1 TensorRT 10; 2 the same, logger with two bases; 3 the versioned
 // interfaces; 4 an object of no known type.
 void driver_set_logger(Library* library, std::int32_t kind) {

@@ -30,7 +30,8 @@ inline unsigned short ssd_executor_half_from_float(float x) {
   return static_cast<unsigned short>(sign | ((r - (112u << 23)) >> 13));
 }
 
-struct __half {
+// default visibility, or kernels of this type have no name in faults
+struct __attribute__((visibility("default"))) __half {
   unsigned short bits;
   __half() = default;
   explicit __half(float x) : bits(ssd_executor_half_from_float(x)) {}

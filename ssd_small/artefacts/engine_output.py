@@ -1,0 +1,137 @@
+"""Writing an engine and its sidecar so that there is a pair at every moment.
+
+No system call replaces two files at once, and the plan must stay what other tools load. So the
+sidecar changes first, to one that tells of both engines, the new one and the one it replaces; then
+the engine; then the sidecar again, to tell of the new one alone. Whatever ends a build in between
+leaves an engine that its sidecar tells of (:func:`.sidecar.records_from_sidecar`), and the next
+build tidies up. Of one output there is one builder at a time: a lock, from before the long work to
+the end, since one of two would be for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadFile
+from ..files import atomic_output, behind_links, check_writable, write_bytes
+from ..json_files import json_bytes
+from ..system.locks import held
+from .record import read_record
+from .sidecar import (
+    REPLACED,
+    Sidecar,
+    find_sidecars,
+    record_of_engine,
+    records_from_sidecar,
+    sidecar_path,
+)
+
+#: the engine that this thread has locked
+_locked: ContextVar[Path | None] = ContextVar("_locked", default=None)
+
+
+@contextmanager
+def sole_builder(path: Path) -> Iterator[None]:
+    """Keep other builders off the engine ``path``, by whatever name, for the length of the block.
+
+    Raises:
+        LockHeld: one is at work on it. That is no matter of usage, but of the moment: the same
+            command is right a while later.
+        OutputError: it cannot be written.
+    """
+    check_writable(path)
+    target = behind_links(path)
+    if _locked.get() == target:
+        yield
+        return
+    # as long for any name: one that is nearly too long would be so with a prefix
+    name = f".ssd-small-{sha256(os.fsencode(target.name)).hexdigest()[:16]}.lock"
+    with held(target.parent / name, path):
+        token = _locked.set(target)
+        try:
+            yield
+        finally:
+            _locked.reset(token)
+
+
+def sidecars_written(path: Path) -> list[Path]:
+    """The sidecars that are written with the engine ``path``.
+
+    Through a link the two belong to the file that it leads to. A sidecar that lies beside either
+    of them tells of the engine under that name, and is replaced as well.
+    """
+    found = {behind_links(one): one for one in find_sidecars(path)}
+    return list(found.values()) or [sidecar_path(behind_links(path))]
+
+
+@contextmanager
+def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]]:
+    """Write an engine and its sidecar together, or neither.
+
+    Yields a temporary path for the engine and a function that takes its sidecar; both files take
+    their places when the block ends well.
+
+    Raises:
+        LockHeld: see :func:`sole_builder`.
+        OutputError: one of the two cannot be written; nothing is left behind and an older pair
+            stays whole.
+    """
+    with sole_builder(path):
+        sides = sidecars_written(path)
+        before = {side: _content(side) for side in sides}
+        try:
+            with ExitStack() as outputs:
+                # they take their places in the opposite order; what needs space is written before
+                after = [outputs.enter_context(atomic_output(side)) for side in sides]
+                engine = outputs.enter_context(atomic_output(path))
+                between = [outputs.enter_context(atomic_output(side)) for side in sides]
+
+                def take(sidecar: Sidecar) -> None:
+                    own = sidecar.to_dict()
+                    for side, last, first in zip(sides, after, between, strict=True):
+                        old = _record_in_place(path, side)
+                        last.write_bytes(json_bytes(own))
+                        both = own if old is None else own | {REPLACED: old}
+                        first.write_bytes(json_bytes(both))
+
+                yield engine, take
+        except BaseException:
+            for side, content in before.items():
+                with suppress(OSError, BadFile):
+                    _put_back(path, side, content)
+            raise
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _record_in_place(path: Path, side_path: Path) -> Any | None:
+    """What the sidecar there tells of the engine there; None if it does not."""
+    with suppress(OSError, BadFile):
+        records = records_from_sidecar(read_record(side_path, "a sidecar"))
+        return record_of_engine(records, path)
+    return None
+
+
+def _put_back(path: Path, side_path: Path, before: bytes | None) -> None:
+    """The sidecar of before, if it has changed and the engine that it told of has not."""
+    now = _content(side_path)
+    if now is None or now == before:
+        return
+    records = records_from_sidecar(read_record(side_path, "a sidecar"))
+    if path.exists() and record_of_engine(records[:1], path) is not None:
+        return
+    if before is None:
+        behind_links(side_path).unlink()
+    else:
+        write_bytes(side_path, before)
