@@ -14,15 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..artefacts.tensors import INPUT, PREPROCESSING, input_of
+from ..artefacts.tensors import BOUNDARY, INPUT, PREPROCESSING, input_of
 from ..errors import BadFile, UsageError
 from .unused import drop_unused
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
 
-#: the tensor where preprocessing ends and the network begins
-BOUNDARY = "network_input"
 _MEAN, _STD = PREPROCESSING
 _ORDER, _BATCH, _SIDES = "pictures/order", "pictures/batch", "pictures/sides"
 

@@ -110,8 +110,14 @@ class BuildOptions:
         return {"min": (1, 1), "opt": self.opt_picture or (usual[0], usual[1]), "max": largest}
 
     def _check_pictures(self) -> None:
+        from ..pictures.preprocessing import MOST_INPUT_PIXELS  # not before it is needed: numpy
+
         height, width = self.pictures["opt"]
         most = self.pictures["max"]
+        if min(most) < 1 or most[0] * most[1] > MOST_INPUT_PIXELS:
+            raise UsageError(
+                f"max-picture {most[1]}x{most[0]}: expected 1 to {MOST_INPUT_PIXELS} pixels"
+            )
         if not (1 <= height <= most[0] and 1 <= width <= most[1]):
             raise UsageError(
                 f"opt-picture {width}x{height}: expected at most the max-picture, "

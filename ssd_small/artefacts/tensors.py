@@ -12,6 +12,8 @@ INPUT = "images"
 HEADS = ("loc", "conf")
 #: constants inside a network that takes pictures
 PREPROCESSING = ("pictures/mean", "pictures/std")
+#: the tensor where preprocessing ends and the network begins, in a network that takes pictures
+BOUNDARY = "network_input"
 #: outputs of the DecodeNms operator
 DETECTIONS = ("num_detections", "boxes", "scores", "labels", "prior_indices")
 

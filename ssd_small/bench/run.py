@@ -19,7 +19,7 @@ from ..models.spec import ModelSpec
 from ..postprocess import PostprocessParams
 from ..runtimes import HeadOutputs, open_engine
 from ..runtimes.base import check_batch
-from .synthetic import detector_heads, picture_input
+from .synthetic import detector_heads, network_input
 from .timing import Timing, measure
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def bench_inference(inference: Inference, batch: int, seconds: float) -> Measure
     """
     runtime = inference.runtime
     description = runtime.description
-    size = description.preprocessing
-    images = picture_input(batch, size.height, size.width)
+    images = network_input(description, batch)
     if inference.is_bound:
         kept = [len(found) for found in inference(images)]
         network, total = measure([lambda: runtime.infer(images)], seconds)
@@ -115,7 +114,8 @@ def reference_runtime(description: Description, threads: int = 0) -> TorchRuntim
     """
     spec = replace(spec_from_description(description), preprocessing=description.preprocessing)
     net, _ = random_network(spec, num_classes=description.num_classes, width=description.width)
-    return torch_runtime(net, description.with_decode_nms(False), threads=threads, max_batch=64)
+    plain = replace(description.with_decode_nms(False), pictures=None)
+    return torch_runtime(net, plain, threads=threads, max_batch=64)
 
 
 def bench_engine(

@@ -13,7 +13,8 @@ import numpy as np
 from ..errors import UsageError
 from ..pictures.limits import check_max_pixels
 from ..pictures.pixels import ColorOrder, check_color, each_picture, is_path
-from .inference import Inference, Stopwatch, empty_input
+from ..runtimes.base import empty_input
+from .inference import Inference, Stopwatch
 from .picture_detections import PictureDetections, picture_detections
 from .pipeline import MOST_WORKERS, Outcome, detect
 from .thresholds import ScoreFilter, ScoreThreshold, score_filter

@@ -15,7 +15,6 @@ from ..runtimes import HeadOutputs, Runtime
 from ..runtimes.base import Images
 
 if TYPE_CHECKING:
-    from ..artefacts.description import Description
     from ..postprocess.dispatch import Backend
 
 
@@ -105,15 +104,6 @@ class Inference:
             backend=self.backend,
             num_threads=self.threads,
         )
-
-
-def empty_input(description: Description, batch: int) -> Images:
-    """Black pictures as a network takes them; where any size goes, of the one it works in."""
-    size, pictures = description.preprocessing, description.pictures
-    if pictures is None:
-        return np.zeros((batch, 3, size.height, size.width), np.float32)
-    height, width = pictures.size or (size.height, size.width)
-    return np.zeros((batch, height, width, 3), np.uint8)
 
 
 def _short(value: object) -> str:

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..artefacts.description import Description
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.ahead import map_ahead
 from ..pictures.pixels import ColorOrder, pixels_from_picture
-from ..pictures.preprocessing import PictureInput, input_from_image
+from ..pictures.preprocessing import MOST_INPUT_PIXELS, input_from_image
 from ..pictures.reading import Image
 from ..postprocess import Detections
-from ..runtimes.base import Images
+from ..runtimes.base import Images, Runtime
 from .inference import Inference, Stopwatch
 
 #: most threads that read pictures: the bound on pictures held rests on it
@@ -83,7 +82,7 @@ def detect(
     """
     spent = spent or Stopwatch()
     workers = min(workers, MOST_WORKERS)
-    prepare = _preparation(inference.runtime.description, color, keep_pixels, max_pixels)
+    prepare = _preparation(inference.runtime, color, keep_pixels, max_pixels)
     window = 2 * batch_size + workers
     waiting: list[_Prepared] = []
     fault: Exception | None = None
@@ -121,23 +120,29 @@ def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
 
 
 def _fits(one: _Prepared, waiting: list[_Prepared]) -> bool:
-    """Whether a picture can go into one batch with others: a batch is of one size."""
-    if one.network_input is None:
+    """Whether a picture can go into one batch with others.
+
+    A batch is of one size; of pictures as they are it has no more pixels than one may have.
+    """
+    own = one.network_input
+    others = [each.network_input for each in waiting if each.network_input is not None]
+    if own is None or not others:
         return True
-    inputs = (each.network_input for each in waiting)
-    return all(a is None or a.shape == one.network_input.shape for a in inputs)
+    fits = own.dtype != np.uint8 or (len(others) + 1) * own.size <= 3 * MOST_INPUT_PIXELS
+    return fits and others[0].shape == own.shape
 
 
 def _preparation(
-    description: Description, color: ColorOrder, keep_pixels: bool, max_pixels: int | None
+    runtime: Runtime, color: ColorOrder, keep_pixels: bool, max_pixels: int | None
 ) -> Callable[[Any], _Prepared]:
     """What the threads do with a picture."""
+    description = runtime.description
 
     def prepare(picture: Any) -> _Prepared:
         started = time.perf_counter()
         try:
             pixels = pixels_from_picture(picture, color, max_pixels)
-            _check_size(pixels, description.pictures)
+            runtime.check_picture(*pixels.shape[:2])
         except (BadFile, UsageError) as error:
             # a traceback would hold the pixels that nobody could use
             return _Prepared(picture, error=error.with_traceback(None))
@@ -150,16 +155,6 @@ def _preparation(
         return _Prepared(picture, network_input, pixels.shape[:2], kept, seconds=seconds)
 
     return prepare
-
-
-def _check_size(pixels: Image, pictures: PictureInput | None) -> None:
-    """Refuse a picture of another size than the only one that a network takes."""
-    height, width = pixels.shape[:2]
-    if pictures is not None and not pictures.takes(height, width):
-        raise UsageError(
-            f"a picture of {width}x{height} pixels; this network takes pictures of "
-            f"{pictures.width}x{pictures.height} only: export it without --picture-size"
-        )
 
 
 def _outcomes(

@@ -85,8 +85,10 @@ def _opening(path: Path) -> Finding:
     """The way that every command takes, with an empty picture at its end."""
     try:
         with load(path) as detector:
-            size = detector.runtime.description.preprocessing
-            detector(np.zeros((size.height, size.width, 3), np.uint8))
+            description = detector.runtime.description
+            size, pictures = description.preprocessing, description.pictures
+            sides = (pictures and pictures.size) or (size.height, size.width)
+            detector(np.zeros((*sides, 3), np.uint8))
             state = f"{detector.runtime.name} opens it and runs it on an empty picture"
     except MissingRequirement as error:
         line = error.command_line

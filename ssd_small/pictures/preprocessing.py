@@ -16,6 +16,9 @@ COLOR_ORDERS = ("BGR", "RGB")
 INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "lanczos4")
 #: of means and, with its inverse, of stds: whatever is made of a pixel then fits float32
 _MOST = 1e6
+#: pixels that a network of pictures takes at once, of all in a batch together, as 8192 x 8192: with
+#: float32 made of them and laid out in planes they are 1.8 GB
+MOST_INPUT_PIXELS = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,38 @@ class PictureInput:
     def __post_init__(self) -> None:
         sides = (self.height, self.width)
         if sides != (None, None) and not all(isinstance(v, int) and v > 0 for v in sides):
-            raise UsageError(f"{self}: expected a positive height and width, or neither")
+            raise UsageError(
+                f"pictures of {self.width}x{self.height} pixels: expected a positive height and "
+                "width, or neither"
+            )
+        if self.height and self.width and self.height * self.width > MOST_INPUT_PIXELS:
+            raise UsageError(
+                f"pictures of {self.width}x{self.height} pixels: a network takes at most "
+                f"{MOST_INPUT_PIXELS} pixels at once; scale them down"
+            )
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width; None for any."""
         return None if self.height is None or self.width is None else (self.height, self.width)
 
-    def takes(self, height: int, width: int) -> bool:
-        """Whether a picture may have this size."""
-        return self.size in (None, (height, width))
+    def check(self, height: int, width: int) -> None:
+        """Refuse a picture of a size that the network does not take.
+
+        Raises:
+            UsageError: says which it takes.
+        """
+        if self.size not in (None, (height, width)):
+            raise UsageError(
+                f"a picture of {width}x{height} pixels; this network takes pictures of "
+                f"{self.width}x{self.height} only: export it without --picture-size"
+            )
+        if height * width > MOST_INPUT_PIXELS:
+            raise UsageError(
+                f"a picture of {width}x{height} pixels; a network of pictures takes at most "
+                f"{MOST_INPUT_PIXELS} pixels at once: scale it down, or export the network "
+                "without --input uint8"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values by field name."""

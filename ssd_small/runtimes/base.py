@@ -62,6 +62,13 @@ class Runtime(Protocol):
             UsageError: wrong shape or type, no image, or closed.
         """
 
+    def check_picture(self, height: int, width: int) -> None:
+        """Refuse a picture of a size that the network cannot be given.
+
+        Raises:
+            UsageError: says which it takes; never where pictures are resized before it.
+        """
+
     def close(self) -> None:
         """Free the engine; calling twice is harmless."""
 
@@ -93,9 +100,16 @@ class BatchingRuntime:
         """See :class:`Runtime`."""
         self._check_open()
         check_images(images, self.description)
+        if self.description.pictures is not None:
+            self.check_picture(*images.shape[1:3])
         starts = range(0, len(images), self.max_batch)
         parts = [self._infer_part(images[i : i + self.max_batch]) for i in starts]
         return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def check_picture(self, height: int, width: int) -> None:
+        """See :class:`Runtime`."""
+        if self.description.pictures is not None:
+            self.description.pictures.check(height, width)
 
     def infer_batch(self, images: Images) -> HeadOutputs | list[Detections]:
         """Run what :meth:`infer` takes, ``min_batch <= n <= max_batch``."""
@@ -172,3 +186,12 @@ def check_batch(count: int, max_batch: int) -> None:
             f"a batch of {count} images; this engine takes 1 to {max_batch}: use a smaller "
             "batch or build with a larger --max-batch"
         )
+
+
+def empty_input(description: Description, batch: int) -> Images:
+    """Black pictures as a network takes them; where any size goes, of the one it works in."""
+    size, pictures = description.preprocessing, description.pictures
+    if pictures is None:
+        return np.zeros((batch, 3, size.height, size.width), np.float32)
+    height, width = pictures.size or (size.height, size.width)
+    return np.zeros((batch, height, width, 3), np.uint8)

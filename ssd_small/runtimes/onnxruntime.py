@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..artefacts.description import Description
 from ..artefacts.sidecar import Sidecar, check_against_engine
 from ..artefacts.tensors import INPUT, input_of, output_names
@@ -15,7 +13,7 @@ from ..errors import BadFile
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from ..terminal import one_line
-from .base import BatchingRuntime, HeadOutputs, Images
+from .base import BatchingRuntime, HeadOutputs, Images, empty_input
 
 #: ``[ONNXRuntimeError] : 1 : FAIL : ``
 _NUMBER = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -23,6 +21,8 @@ _NUMBER = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE = re.compile(
     r"[\w./-]*\.(?:cc|cpp|h):\d+ (?:(?:[\w<>&*:]+ )*?[\w<>:]*::~?\w+\([^()]*\)(?: const)?|\w+) "
 )
+#: ONNX's types as ONNX Runtime calls them
+_KINDS = {"FLOAT": "tensor(float)", "UINT8": "tensor(uint8)"}
 _OPSET = re.compile(r"ONNX Runtime only \*guarantees\*.*Opset (\d+) is under.* till opset (\d+).*")
 
 
@@ -96,9 +96,8 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         Raises:
             BadFile: it cannot.
         """
-        size = self.description.preprocessing
         with self:
-            self.infer(np.zeros((1, 3, size.height, size.width), np.float32))
+            self.infer(empty_input(self.description, 1))
 
     @classmethod
     def from_onnx(cls, path: Path, threads: int = 0, max_batch: int = 8) -> OnnxRuntimeRuntime:
@@ -129,9 +128,9 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         """Refuse a file whose input and outputs are not those it describes."""
         description = self.description
         images = input_of(description)
-        size = [side if isinstance(side, int) else None for side in images.shape[1:]]
+        size = [_KINDS[images.type], *(s if isinstance(s, int) else None for s in images.shape[1:])]
         inputs = [
-            [side if isinstance(side, int) else None for side in i.shape[1:]]
+            [i.type, *(side if isinstance(side, int) else None for side in i.shape[1:])]
             for i in self._session.get_inputs()
         ]
         outputs, expected = len(self._session.get_outputs()), len(output_names(description))

@@ -106,7 +106,6 @@ class TensorRtRuntime(BatchingRuntime):
             GpuError: execution failed; the runner cannot be used any more.
         """
         number, shape = len(images), images.shape
-        self._check_shape(shape)
         with self._lock, self._device.active():
             self._check_open()
             assert self._lanes is not None
@@ -117,13 +116,16 @@ class TensorRtRuntime(BatchingRuntime):
                 return detections_from_padded(*arrays)
             return HeadOutputs(*(np.array(array, np.float32) for array in arrays))
 
-    def _check_shape(self, shape: Shape) -> None:
-        """Refuse pictures larger than those the engine was built for."""
-        largest = self._tensors[INPUT].array.shape
-        if any(side > most for side, most in zip(shape[1:], largest[1:], strict=True)):
+    def check_picture(self, height: int, width: int) -> None:
+        """See :class:`~ssd_small.runtimes.base.Runtime`; the engine was built for a largest one."""
+        super().check_picture(height, width)
+        if self.description.pictures is None:
+            return
+        _, most_height, most_width, _ = self._tensors[INPUT].array.shape
+        if height > most_height or width > most_width:
             raise UsageError(
-                f"pictures of {shape[2]}x{shape[1]} pixels; this engine takes at most "
-                f"{largest[2]}x{largest[1]}: build it with --max-picture {shape[2]}x{shape[1]}"
+                f"a picture of {width}x{height} pixels; this engine takes at most "
+                f"{most_width}x{most_height}: build it with --max-picture {width}x{height}"
             )
 
     def enqueue(
@@ -183,7 +185,7 @@ class TensorRtRuntime(BatchingRuntime):
         if picture is None:
             return (batch, *self._tensors[INPUT].array.shape[1:])
         shape = (batch, *picture, 3)
-        self._check_shape(shape)
+        self.check_picture(*picture)
         return shape
 
     def close(self) -> None:
