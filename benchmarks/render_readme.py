@@ -345,6 +345,31 @@ def kill_table() -> str:
     return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], 1)}"
 
 
+def picture_input() -> str:
+    """`benchmarks/bench_picture_input.py`."""
+    report = result("picture_input")
+    rows = []
+    for one in report["sets"]:
+        plain, pictures = one["AP"]
+        times, upload = one["ms_per_picture"], one["upload_bytes"]
+        rows.append(
+            [
+                *(one["set"], f"`{one['weights']}`", one["pictures"]),
+                "x".join(map(str, one["picture_size"])),
+                *(f"{one['scores']:,}".replace(",", " "), f"{one['within_0.02']:.1%}"),
+                *(f"{one['median']:.4f}", f"{one['largest']:.4f}"),
+                *(f"{plain:.4f}", f"{pictures - plain:+.5f}"),
+                *(f"{size:,}".replace(",", " ") for size in upload),
+                *(f"{times[k]:.1f}" for k in ("preprocess", "network", "network_of_pictures")),
+            ]
+        )
+    headers = (
+        "set|network|pictures|size|scores > 0.01|within 0.02|median|largest|AP|AP with uint8|"
+        "bytes float32|bytes uint8|preprocess ms|net ms|uint8 net ms"
+    )
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], 1)}"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "demo": demo,
@@ -358,6 +383,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "experiments": experiments,
     "damaged_input": damaged_input,
     "kill_table": kill_table,
+    "picture_input": picture_input,
 }
 
 
