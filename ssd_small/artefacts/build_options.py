@@ -110,11 +110,14 @@ class BuildOptions:
         return {"min": (1, 1), "opt": self.opt_picture or (usual[0], usual[1]), "max": largest}
 
     def _check_pictures(self) -> None:
-        from ..pictures.preprocessing import MOST_INPUT_PIXELS  # not before it is needed: numpy
+        from ..pictures.preprocessing import (
+            MOST_INPUT_PIXELS,
+            is_too_large,
+        )  # not before it is needed: numpy
 
         height, width = self.pictures["opt"]
         most = self.pictures["max"]
-        if min(most) < 1 or most[0] * most[1] > MOST_INPUT_PIXELS:
+        if min(most) < 1 or is_too_large(*most):
             raise UsageError(
                 f"max-picture {most[1]}x{most[0]}: expected 1 to {MOST_INPUT_PIXELS} pixels"
             )

@@ -113,6 +113,11 @@ class Description:
         for name in self.labels:
             if fault := name_fault(name):
                 raise ValueError(f"labels: {quoted(name)} {fault}")
+        if self.pictures is not None and self.preprocessing.interpolation != "linear":
+            raise ValueError(
+                f"interpolation: got {self.preprocessing.interpolation}, expected linear, which is "
+                "how pictures are resized inside"
+            )
         if not np.isfinite(self.priors).all():
             raise ValueError("prior boxes are not finite")
         if self.network is not None:

@@ -235,17 +235,24 @@ def _shape_of(model: ModelProto, name: str) -> list[int]:
 
 
 def _check_preprocessing(model: ModelProto, description: Description, path: Path) -> None:
-    """The mean and deviation inside must be those described, where a tool has not folded them."""
+    """What is done to pictures inside must be what is described, where a tool has not folded it."""
     told = description.preprocessing
-    for name, values in zip(PREPROCESSING, (told.mean, told.std), strict=True):
-        inside = constant_of(model, name)
-        if inside is not None and not np.array_equal(
-            inside.ravel(), np.asarray(values, np.float32)
-        ):
-            raise BadFile(
-                f"{path} holds another {name.rpartition('/')[2]} of pixels than it describes; "
-                "export it again"
-            )
+    mean, std, order, height, width = PREPROCESSING
+    values: dict[str, Any] = {mean: told.mean, std: told.std, height: told.height}
+    values |= {width: told.width, order: [2, 1, 0]}
+    found = {name: constant_of(model, name) for name in values}
+    differing = [
+        name
+        for name, inside in found.items()
+        if inside is not None
+        and not np.array_equal(inside.ravel(), np.ravel(np.float32(values[name])))
+    ]
+    # only there where channels are put into another order
+    if found[mean] is not None and (found[order] is not None) != (told.color_order == "RGB"):
+        differing.append(order)
+    if differing:
+        what = ", ".join(PREPROCESSING[name] for name in differing)
+        raise BadFile(f"{path} makes other {what} of pictures than it describes; export it again")
 
 
 def _check_priors(

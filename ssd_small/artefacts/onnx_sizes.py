@@ -35,7 +35,7 @@ _LIVE, _LIVE_PER_PIXEL, _MOST_LIVE = 1 << 29, 4096, 4 << 30
 #: bytes beside it for each pixel of a picture that is resized inside: float32 of it, and the same
 #: laid out in planes, are 24
 _LIVE_PER_RESIZED = 32
-#: of a picture that a network takes as it is: no other form of it takes more memory
+#: of the largest picture, a square, by which networks of any size are measured
 _LARGEST_SIDE = math.isqrt(MOST_INPUT_PIXELS)
 #: operators whose output may be of a size that shapes do not tell: it is no larger than an input
 _CUTTING = frozenset(

@@ -10,8 +10,14 @@ from .description import Description
 
 INPUT = "images"
 HEADS = ("loc", "conf")
-#: constants inside a network that takes pictures
-PREPROCESSING = ("pictures/mean", "pictures/std")
+#: constants inside a network that takes pictures, and what they are
+PREPROCESSING = {
+    "pictures/mean": "means",
+    "pictures/std": "deviations",
+    "pictures/order": "order of channels",
+    "pictures/rows/half": "height",
+    "pictures/columns/half": "width",
+}
 #: the tensor where preprocessing ends and the network begins, in a network that takes pictures
 BOUNDARY = "network_input"
 #: outputs of the DecodeNms operator

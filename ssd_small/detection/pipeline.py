@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.ahead import map_ahead
-from ..pictures.pixels import ColorOrder, pixels_from_picture
+from ..pictures.pixels import ColorOrder, is_path, pixels_from_picture
 from ..pictures.preprocessing import MOST_INPUT_PIXELS, input_from_image
 from ..pictures.reading import Image
 from ..postprocess import Detections
@@ -142,7 +142,7 @@ def _preparation(
         started = time.perf_counter()
         try:
             pixels = pixels_from_picture(picture, color, max_pixels)
-            runtime.check_picture(*pixels.shape[:2])
+            _check_size(runtime, picture, pixels)
         except (BadFile, UsageError) as error:
             # a traceback would hold the pixels that nobody could use
             return _Prepared(picture, error=error.with_traceback(None))
@@ -155,6 +155,17 @@ def _preparation(
         return _Prepared(picture, network_input, pixels.shape[:2], kept, seconds=seconds)
 
     return prepare
+
+
+def _check_size(runtime: Runtime, picture: Any, pixels: Image) -> None:
+    """Refuse a picture of a size that the network does not take, by its name if it has one."""
+    try:
+        runtime.check_picture(*pixels.shape[:2])
+    except UsageError as error:
+        file = getattr(picture, "path", picture)
+        if not is_path(file):
+            raise
+        raise BadFile(f"image {file}: {error.command_line}") from None
 
 
 def _outcomes(

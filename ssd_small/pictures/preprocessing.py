@@ -19,6 +19,13 @@ _MOST = 1e6
 #: pixels that a network of pictures takes at once, of all in a batch together, as 8192 x 8192: with
 #: float32 made of them and laid out in planes they are 1.8 GB
 MOST_INPUT_PIXELS = 1 << 26
+#: and of a side: rows are chosen before columns, twice as many as the network has
+MOST_INPUT_SIDE = 1 << 16
+
+
+def is_too_large(height: int, width: int) -> bool:
+    """Whether a network of pictures cannot take one of this size."""
+    return height * width > MOST_INPUT_PIXELS or max(height, width) > MOST_INPUT_SIDE
 
 
 @dataclass(frozen=True)
@@ -79,10 +86,10 @@ class PictureInput:
                 f"pictures of {self.width}x{self.height} pixels: expected a positive height and "
                 "width, or neither"
             )
-        if self.height and self.width and self.height * self.width > MOST_INPUT_PIXELS:
+        if self.height and self.width and is_too_large(self.height, self.width):
             raise UsageError(
                 f"pictures of {self.width}x{self.height} pixels: a network takes at most "
-                f"{MOST_INPUT_PIXELS} pixels at once; scale them down"
+                f"{MOST_INPUT_PIXELS} pixels at once, {MOST_INPUT_SIDE} of a side; scale them down"
             )
 
     @property
@@ -101,11 +108,11 @@ class PictureInput:
                 f"a picture of {width}x{height} pixels; this network takes pictures of "
                 f"{self.width}x{self.height} only: export it without --picture-size"
             )
-        if height * width > MOST_INPUT_PIXELS:
+        if is_too_large(height, width):
             raise UsageError(
                 f"a picture of {width}x{height} pixels; a network of pictures takes at most "
-                f"{MOST_INPUT_PIXELS} pixels at once: scale it down, or export the network "
-                "without --input uint8"
+                f"{MOST_INPUT_PIXELS} pixels, {MOST_INPUT_SIDE} of a side: scale it down, or "
+                "export the network without --input uint8"
             )
 
     def to_dict(self) -> dict[str, Any]:
