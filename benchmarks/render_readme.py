@@ -364,7 +364,7 @@ def picture_input() -> str:
             ]
         )
     headers = (
-        "set|network|pictures|size|scores > 0.01|within 0.02|median|largest|AP|AP with uint8|"
+        "set|network|pictures|first is|scores > 0.01|within 0.02|median|largest|AP|difference|"
         "bytes float32|bytes uint8|preprocess ms|net ms|uint8 net ms"
     )
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], 1)}"
