@@ -142,7 +142,8 @@ def _preparation(
         started = time.perf_counter()
         try:
             pixels = pixels_from_picture(picture, color, max_pixels)
-            _check_size(runtime, picture, pixels)
+            if description.pictures is not None:
+                _check_size(runtime, picture, pixels)
         except (BadFile, UsageError) as error:
             # a traceback would hold the pixels that nobody could use
             return _Prepared(picture, error=error.with_traceback(None))
