@@ -147,13 +147,17 @@ def _resized(
     row_weights = _reshaped(add, "rows", row_weights, [2, -1, 1, 1])
     across = _summed(add, "across", add("Mul", "products", chosen, column_weights), axis=3)
     # [N, 2, height, width, 3]; 4 of its 19 bits are cut off, and 16 of the 26 that then come
-    shorter = add("Floor", "cut", add("Mul", "sixteenth", across, add.constant("4 bits", 2.0**-4)))
+    shorter = add(
+        "Floor", "cut", add("Mul", "sixteenth", across, add.constant("sixteenth/by", 2.0**-4))
+    )
     down = add("Mul", "lines", shorter, row_weights)
-    down = add("Floor", "shorter", add("Mul", "shifted", down, add.constant("16 bits", 2.0**-16)))
+    down = add(
+        "Floor", "shorter", add("Mul", "shifted", down, add.constant("shifted/by", 2.0**-16))
+    )
     down = _summed(add, "down", down, axis=1)
     # in quarters of a grey level; rounded to whole ones
-    half = add("Add", "half", down, add.constant("two", 2.0))
-    return add("Floor", "levels", add("Mul", "quarter", half, add.constant("2 bits", 0.25)))
+    half = add("Add", "half", down, add.constant("half/by", 2.0))
+    return add("Floor", "levels", add("Mul", "quarter", half, add.constant("quarter/by", 0.25)))
 
 
 def _reshaped(add: _Steps, one: str, values: str, form: list[int]) -> str:

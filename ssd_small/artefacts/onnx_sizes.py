@@ -32,8 +32,8 @@ MOST_NODES = 50_000
 #: bytes that are in use at once, whatever the input; beside it for each of the input's pixels, of
 #: which the networks here take a thousand; and of all together
 _LIVE, _LIVE_PER_PIXEL, _MOST_LIVE = 1 << 29, 4096, 4 << 30
-#: bytes beside it for each pixel of a picture that is resized inside: float32 of it, and the same
-#: laid out in planes, are 24
+#: bytes beside it for each pixel of a picture that is resized inside: float32 of it are 12, and the
+#: rows that are chosen of it, before the columns, may be as many again
 _LIVE_PER_RESIZED = 32
 #: of the largest picture, a square, by which networks of any size are measured
 _LARGEST_SIDE = math.isqrt(MOST_INPUT_PIXELS)

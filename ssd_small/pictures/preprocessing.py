@@ -17,7 +17,7 @@ INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "lanczos4")
 #: of means and, with its inverse, of stds: whatever is made of a pixel then fits float32
 _MOST = 1e6
 #: pixels that a network of pictures takes at once, of all in a batch together, as 8192 x 8192: with
-#: float32 made of them and laid out in planes they are 1.8 GB
+#: float32 made of them they are 1 GB
 MOST_INPUT_PIXELS = 1 << 26
 #: and of a side: rows are chosen before columns, twice as many as the network has
 MOST_INPUT_SIDE = 1 << 16

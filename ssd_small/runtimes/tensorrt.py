@@ -151,7 +151,8 @@ class TensorRtRuntime(BatchingRuntime):
             picture: height and width, for a network of pictures of any size.
 
         Raises:
-            UsageError: a tensor is missing, unknown or not aligned, or the batch is out of range.
+            UsageError: a tensor is missing, unknown or not aligned, the batch is out of range, or a
+                picture is too large, missing or not expected.
             GpuError: TensorRT refused.
         """
         expected = {INPUT, *self._outputs}
@@ -160,6 +161,7 @@ class TensorRtRuntime(BatchingRuntime):
                 f"enqueue: batch {batch} with tensors {', '.join(sorted(addresses))}; expected "
                 f"{self.min_batch} to {self.max_batch} with {', '.join(sorted(expected))}"
             )
+        self._check_open()
         shape = self._enqueued_shape(batch, picture)
         for name, address in addresses.items():
             if address % ALIGNMENT:

@@ -148,6 +148,9 @@ def test_the_callers_memory_takes_a_picture_of_the_size_that_is_said(
         runner.enqueue(2, addresses, stream)
     with pytest.raises(UsageError, match="a picture of 60x401 pixels"):
         runner.enqueue(2, addresses, stream, picture=(401, 60))
+    runner.close()
+    with pytest.raises(UsageError, match="closed"):
+        runner.enqueue(2, addresses, stream, picture=(40, 60))
     for address in addresses.values():
         cuda.cudaFree(address)
     cuda.cudaStreamDestroy(stream)

@@ -50,7 +50,7 @@ def _model(description: Description, opset: int = 19) -> onnx.ModelProto:
         [helper.make_node("Identity", [INPUT], ["loc"])], "g", *map(list, zip(ends))
     )
     opsets = [helper.make_opsetid("", opset)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     prepend_preprocessing(model, description)
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -108,7 +108,7 @@ def test_weights_at_the_ends_of_rows_are_of_one_pixel() -> None:
     assert row[2] == 34
 
 
-@pytest.mark.parametrize("opset", [17, 18, 19, 20])
+@pytest.mark.parametrize("opset", [18, 19, 25])
 def test_each_operator_set_has_the_operators(opset: int) -> None:
     model = _model(_description(Preprocessing(30, 40), PictureInput()), opset)
     assert _run(model, _noise(50, 60)).shape == (1, 3, 30, 40)
