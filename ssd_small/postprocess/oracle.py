@@ -83,6 +83,21 @@ def decode_nms_image(
     )
 
 
+def candidates_of_image(loc: FloatArray, conf: FloatArray, params: PostprocessParams) -> int:
+    """How many (prior, class) of one image enter NMS, whose cost they decide.
+
+    Args:
+        loc: ``[P, 4]`` float32 box offsets.
+        conf: ``[P, C]`` float32 logits.
+        params: parameters; ``pre_nms_topk`` cuts each class.
+    """
+    finite = np.isfinite(loc).all(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        candidate = (_scores(conf, params) > np.float32(params.score_threshold)) & finite
+    counts = candidate.sum(axis=0)
+    return int(np.minimum(counts, params.pre_nms_topk or len(conf)).sum())
+
+
 def iou_scale_and_offset(pixel_offset: float) -> tuple[np.float32, np.float32]:
     """Scale of the boxes and offset of widths and heights with which IoU is computed.
 
