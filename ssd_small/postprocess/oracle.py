@@ -26,7 +26,7 @@ from .params import PostprocessParams
 FloatArray = npt.NDArray[np.float32]
 
 
-def _scores(conf: FloatArray, params: PostprocessParams) -> FloatArray:
+def scores_from_conf(conf: FloatArray, params: PostprocessParams) -> FloatArray:
     """Scores ``[P, C]``; the background column is NaN, which passes no threshold."""
     if params.activation == "softmax":
         scores = softmax_f32(conf)
@@ -52,7 +52,7 @@ def decode_nms_image(
     """
     if len(priors) == 0:
         return Detections.empty()
-    scores = _scores(conf, params)
+    scores = scores_from_conf(conf, params)
     boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
     finite = np.isfinite(boxes).all(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
@@ -93,7 +93,7 @@ def candidates_of_image(loc: FloatArray, conf: FloatArray, params: PostprocessPa
     """
     finite = np.isfinite(loc).all(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        candidate = (_scores(conf, params) > np.float32(params.score_threshold)) & finite
+        candidate = (scores_from_conf(conf, params) > np.float32(params.score_threshold)) & finite
     counts = candidate.sum(axis=0)
     return int(np.minimum(counts, params.pre_nms_topk or len(conf)).sum())
 
