@@ -186,7 +186,7 @@ class _Way:
             return iou_one_to_many(self._boxes[prior] * scale, boxes, float(offset))
 
     def _exceeds(self, prior: int, others: Sequence[int]) -> npt.NDArray[np.bool_]:
-        return self._overlaps(prior, others) > np.float32(self._params.iou_threshold)
+        return np.asarray(self._overlaps(prior, others) > np.float32(self._params.iou_threshold))
 
     def _suppressor(self, prior: int, kept: list[int], column: FloatArray) -> dict[str, Any] | None:
         """The best kept box of higher score that a candidate overlaps too much, if there is one."""
