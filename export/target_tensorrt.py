@@ -31,9 +31,9 @@ from ..errors import (
 from ..files import check_writable, sha256_of, write_bytes
 from ..json_files import json_text
 from ..requirements import EXTRA_OF_MODULE
-from ..runtimes.gpu import gpus
 from ..runtimes.plugin_library import PLUGIN_VERSION, find_plugin
 from ..runtimes.tensorrt_module import MODULES
+from ..system.gpu import gpus
 from ..system.processes import command_of_child
 from ..system.temporary import temporary_folder
 from .build_child import RECORD_SEPARATOR

@@ -12,8 +12,8 @@ from ..artefacts.sidecar import Sidecar, find_sidecar, read_sidecar
 from ..detection.load import load
 from ..errors import MissingRequirement
 from ..requirements import require
-from ..runtimes.gpu import gpus
 from ..runtimes.tensorrt_module import MODULES
+from ..system.gpu import gpus
 from .cuda_versions import CUDA_PACKAGE, PLUGIN, examine_cuda_versions
 from .environment import Finding, package_finding, plugin_finding
 

@@ -284,7 +284,7 @@ def test_cuda_python_takes_our_arguments(call: str, arguments: tuple[int, ...]) 
     """Without a driver each call reaches CUDA and comes back with its error, no TypeError."""
     runtime = pytest.importorskip("cuda.bindings.runtime")
     from ssd_small.runtimes.cuda_device import GpuError, _PythonCuda
-    from ssd_small.runtimes.gpu import gpus
+    from ssd_small.system.gpu import gpus
 
     if gpus().devices:
         pytest.skip("not executed here: there is a GPU, to which made-up handles would do harm")
