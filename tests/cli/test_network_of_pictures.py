@@ -20,7 +20,7 @@ import ssd_small  # noqa: E402
 Call = Callable[..., Outcome]
 #: width and height of pictures, which alternate
 SIZES = ((320, 240), (300, 300), (200, 400))
-pytestmark = pytest.mark.usefixtures("traced_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("traced_once")]
 
 
 @pytest.fixture
