@@ -17,6 +17,8 @@ Nms = Callable[[FloatArray, FloatArray], Detections]
 
 #: boxes at random, and in how many groups that overlap
 _BOXES, _GROUPS = 96, 12
+#: of an interval, until a threshold is known to four digits
+_HALVINGS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +59,37 @@ def nms_rules(nms: Nms, params: PostprocessParams, shape: tuple[int, ...]) -> Nm
     boxes, scores = probe.at_random()
     theirs, ours = nms(boxes, scores), probe.expected(boxes, scores)
     labels = _labels(theirs, ours, shape[1])
-    faults = []
+    faults: list[str] = []
     # of boxes at random none is within rounding of a threshold
     if _keys(NmsRules(labels=labels).with_our_labels(theirs)) != _keys(ours):
-        faults.append(f"{len(theirs)} of {_BOXES} boxes at random are kept, {len(ours)} expected")
+        faults += _threshold_faults(nms, probe)
+        if not faults:
+            of = min(_BOXES, shape[0])
+            faults.append(f"of {of} boxes at random {len(theirs)} are kept, not {len(ours)}")
     if not faults:
         faults += _tie_faults(nms, probe)
     return NmsRules(tuple(faults), labels)
+
+
+def _threshold_faults(nms: Nms, probe: _Probe) -> Iterator[str]:
+    """Thresholds of what is executed, where they are not those that are told."""
+    params = probe.params
+    for name, told, boxes_of in (
+        ("score_threshold", params.score_threshold, probe.of_score),
+        ("iou_threshold", params.iou_threshold, probe.of_iou),
+    ):
+        low, high = 0.0, 1.0
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            given = boxes_of(middle)
+            if given is None:
+                break
+            # a score is kept above its threshold, a second box below its
+            above = (len(nms(*given)) > 0) if name == "score_threshold" else len(nms(*given)) == 1
+            low, high = (low, middle) if above else (middle, high)
+        else:
+            if low > 0.0 and high < 1.0 and abs(high - told) > 1e-3 * max(told, 1e-3):
+                yield f"{name} {high:.4g}, where {told:g} is told"
 
 
 def _tie_faults(nms: Nms, probe: _Probe) -> Iterator[str]:
@@ -136,6 +162,26 @@ class _Probe:
         if label is None:
             return None
         scores[0, label] = np.float32(self.params.score_threshold)
+        return boxes, scores
+
+    def of_score(self, score: float) -> tuple[FloatArray, FloatArray] | None:
+        """One box of a score; None where scores are no shares."""
+        label = self._label()
+        if label is None or self.params.activation == "none":
+            return None
+        boxes, scores = self._nothing()
+        boxes[0] = (0.25, 0.25, 0.5, 0.5)
+        scores[0, label] = score
+        return boxes, scores
+
+    def of_iou(self, iou: float) -> tuple[FloatArray, FloatArray] | None:
+        """Two boxes of an IoU, so large that a pixel more or less does not count."""
+        label = self._label()
+        if label is None or self.priors < 2:
+            return None
+        boxes, scores = self._nothing()
+        boxes[0], boxes[1] = (0, 0, 1000, 1000), (0, 0, 1000 * iou, 1000)
+        scores[:2, label] = (self.high - (self.high - self.low) / 100, self.high / 2 + self.low / 2)
         return boxes, scores
 
     def iou_tie(self) -> tuple[FloatArray, FloatArray] | None:
