@@ -1,6 +1,6 @@
 """Plant the classic faults in engines and write down which stage is named, and what it costs.
 
-    python benchmarks/attribution_table.py [--images 30] [--output benchmarks/results/attribution.json]
+    python benchmarks/attribution_table.py [--images 30] [--output attribution.json]
 
 The digits data and the shipped network of width 0.25, engines of ONNX Runtime against PyTorch.
 """

@@ -78,7 +78,7 @@ def side_stages(side: Side, params: PostprocessParams, threads: int = 0) -> Side
         params: of decode + NMS.
         threads: of ONNX Runtime, where it is an engine of ONNX; 0 for one per core.
     """
-    description = side.detector.description
+    description = side.description
     path = Path(side.path)
     model = None if side.source == "checkpoint" else model_from_file(path)
     graph = None if model is None else graph_from_model(model, description, threads)

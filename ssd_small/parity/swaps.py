@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from ..datasets.coco import Annotations
 from ..errors import UsageError
+from ..pictures.reading import Image
 from ..postprocess import Detections
-from .comparison import Naming, changed, mean_ap, namings, same, with_background
+from .changed_detections import Naming, changed, mean_ap, namings, same, with_background
 from .head_stages import HEAD_STAGES, HeadStages, detections_from_heads
 from .picture_stages import (
     PICTURE_STAGES,
@@ -30,6 +31,8 @@ STAGES = (*PICTURE_STAGES, "network", *HEAD_STAGES)
 GREY_LEVELS = 1.0
 
 FloatArray = npt.NDArray[np.float32]
+#: network input ``[3, height, width]``, and with a stage swapped, by stage, where it is another
+Prepared = tuple[FloatArray, dict[str, FloatArray]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class StageCost:
         map_change: COCO's AP with the engine's stage, less that without it; None without
             annotations.
         detections_changed: how many detections it changes, see
-            :func:`~ssd_small.parity.comparison.changed`.
+            :func:`~ssd_small.parity.changed_detections.changed`.
         reason: what the engine does otherwise, where that can be said in a line.
     """
 
@@ -115,11 +118,7 @@ class _Swap:
 
 
 class Swaps:
-    """Every stage swapped, picture by picture.
-
-    Attributes:
-        number: of pictures so far.
-    """
+    """Every stage swapped, picture by picture."""
 
     def __init__(
         self,
@@ -130,7 +129,6 @@ class Swaps:
         *,
         turned: bool,
     ) -> None:
-        self.number = 0
         self._turned = turned
         self._base, self._other, self._names = base, other, names
         self._sees = (base.pictures(readers[0]), other.pictures(readers[1]))
@@ -173,11 +171,11 @@ class Swaps:
         )
         return cls(a, b, namings(first, second, annotations), readers, turned=turned)
 
-    def add(self, pictures: Sequence[Any]) -> None:
-        """Take some pictures through everything."""
+    def add(self, pictures: Sequence[Prepared]) -> None:
+        """Take some pictures, see :meth:`prepared`, through everything."""
         base, other = self._base, self._other
         assert base.heads is not None
-        inputs, swapped = zip(*map(self._inputs, pictures), strict=True)
+        inputs, swapped = zip(*pictures, strict=True)
         loc, conf = base.heads(np.stack(inputs))
         theirs = None if other.heads is None else other.heads(np.stack(inputs))
         ends = self._ends_seen(loc, conf, theirs)
@@ -204,17 +202,24 @@ class Swaps:
                 else found
             )
             self._add(stage, found, other_found)
-        self.number += len(pictures)
 
-    def _inputs(self, picture: Any) -> tuple[FloatArray, dict[str, FloatArray]]:
+    def decoded(self, picture: Any) -> tuple[Image, Image]:
+        """The pixels of a picture as either side decodes it; one array where they do it alike.
+
+        Raises:
+            BadFile, UsageError: it cannot be read.
+        """
+        mine, theirs = self._sees
+        pixels = mine.read(picture)
+        return pixels, pixels if theirs.read is mine.read else theirs.read(picture)
+
+    def prepared(self, pixels: Image, other_pixels: Image) -> Prepared:
         """Network input of a picture, and what it is with one stage swapped, where it differs."""
         mine, theirs = self._sees
         own = dict.fromkeys(PICTURE_STAGES, mine)
-        pixels = mine.read(picture)
         levels = mine.levels(pixels)
         usual = network_input(levels, own)
         found: dict[str, FloatArray] = {}
-        other_pixels = pixels if theirs.read is mine.read else theirs.read(picture)
         changed_levels = {
             "decode_file": levels if other_pixels is pixels else mine.levels(other_pixels),
             "resize": theirs.levels(pixels),
@@ -283,7 +288,7 @@ class Swaps:
                 reasons[stage] = f"{told}pixels differ by up to {most:g} grey levels"
         if self._ends is not None:
             reasons |= head_reasons(*self._ends[::step])
-        if self._base.description.labels != self._other.description.labels:
+        if self._names[0].ids != self._names[1].ids:
             reasons.setdefault("labels", "other names, or in another order")
         before = _Before()
         return [

@@ -7,32 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import planted_faults as faults
 import pytest
-from planted import Graph, Record, plant, write_engine, write_source
+from attribution_bench import Bench, side_from
+from planted import plant, write_engine
 from planted_faults import FAULTS, Fault, told
+from ssd_small.export.decode_nms_node import inlined
+from ssd_small.export.onnx_file import write_onnx
 
-from ssd_small.artefacts.description import Description
-from ssd_small.datasets.coco import Annotations, read_annotations
-from ssd_small.datasets.digits import make_digits
-from ssd_small.datasets.picture_files import image_paths
-from ssd_small.detection.detector import Detector
+from ssd_small.artefacts.onnx_file import read_onnx
 from ssd_small.detection.load import load
 from ssd_small.errors import UsageError
 from ssd_small.parity.attribution import STAGES, StageCost, attribute
+from ssd_small.parity.engine_graph import graph_from_model
 from ssd_small.parity.side import Side
 from ssd_small.postprocess import PostprocessParams
-from ssd_small.runtimes import HeadOutputs
 
 #: an export and three builds; each test is short
 pytestmark = pytest.mark.slow
 
-WEIGHTS = "digits/mobilenet_v1_s1l0"
-PICTURES = 3
 #: what is said of a fault in a graph, which leaves node and sidecar as they are
 EXECUTED = {
     "mean, 20 levels off in the graph": ("(123.94, 136.78, 143.68), not (103.94, 116.78, 123.68)"),
@@ -44,71 +40,6 @@ EXECUTED = {
     "IoU `>=` for `>`": "an IoU equal to iou_threshold suppresses: >= in the place of >",
     "score `>=` for `>`": "a score equal to score_threshold is kept: >= in the place of >",
 }
-
-
-class Bench:
-    """The reference, working engines, and pictures with their annotations."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.annotations, self.pictures = _digits(folder / "digits")
-        self.source = write_source(WEIGHTS, folder / "plain.onnx")
-        self.engine = write_engine(self.source, folder / "plain.engine")
-        self.coco = write_engine(self.source, folder / "coco.engine", PostprocessParams.coco())
-        self.reference = side_from(load(WEIGHTS, threads=1), WEIGHTS, source="checkpoint")
-        _remember_heads(self.reference.detector)
-
-    @property
-    def description(self) -> Description:
-        return self.reference.description
-
-    def costs(self, engine: Side, **options: Any) -> list[StageCost]:
-        """What the stages of an engine cost, and that the list is in order."""
-        options = {"reference": self.reference, "annotations": self.annotations} | options
-        found = attribute(engine=engine, pictures=self.pictures, threads=1, **options)
-        assert {one.stage for one in found} == set(STAGES)
-        ranks = [(one.map_cost or 0.0, one.detections_changed) for one in found]
-        assert ranks == sorted(ranks, reverse=True)
-        return found
-
-    def recording(self, params: PostprocessParams) -> Side:
-        """The reference, with other parameters in its file."""
-        described = replace(self.description, postprocess=params)
-        return replace(self.reference, description=described, params=params)
-
-    def planted(self, record: Record | None = None, graph: Graph | None = None) -> list[StageCost]:
-        """What the stages of the plain engine cost with faults."""
-        return self.costs(self.faulty(self.engine, record, graph))
-
-    def faulty(
-        self, source: Path, record: Record | None = None, graph: Graph | None = None
-    ) -> Side:
-        target = plant(source, self.folder / "faulty.engine", record=record, graph=graph)
-        return side_from(load(target, threads=1), target)
-
-
-def _digits(folder: Path) -> tuple[Annotations, list[Path]]:
-    make_digits(folder, train_images=0, val_images=PICTURES, seed=0)
-    annotations = read_annotations(folder / "val.json")
-    return annotations, image_paths(annotations, folder / "val")
-
-
-def _remember_heads(detector: Detector) -> None:
-    """Heads of an input are computed once, however many engines are compared with them."""
-    infer, known = detector.runtime.infer, {}
-
-    def remembered(images: Any) -> HeadOutputs:
-        key = images.tobytes()
-        if key not in known:
-            known[key] = infer(images)
-        return known[key]
-
-    detector.runtime.infer = remembered  # type: ignore[method-assign]
-
-
-def side_from(detector: Detector, path: Path | str, **values: Any) -> Side:
-    given = {"source": "engine", "description": detector.description, "params": detector.params}
-    return Side(detector, path=str(path), **(given | values))
 
 
 @pytest.fixture(scope="module")
@@ -321,3 +252,27 @@ def test_only_the_first_pictures_are_taken_where_asked(bench: Bench) -> None:
     costs = bench.costs(faulty, most_pictures=2, progress=seen.append)
     assert sum(seen) == 2
     assert 0 < costs[0].detections_changed < bench.costs(faulty)[0].detections_changed
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_with_its_boxes(bench: Bench) -> None:
+    faulty = bench.faulty(bench.engine, faults.labels_off_by_one)
+    pictures = [bench.folder / "absent.png", *bench.pictures[1:]]
+    costs = attribute(bench.reference, faulty, pictures, bench.annotations, threads=1)
+    annotations = replace(bench.annotations, images=bench.annotations.images[1:])
+    kept = {image["id"] for image in annotations.images}
+    boxes = tuple(box for box in annotations.boxes if box["image_id"] in kept)
+    annotations = replace(annotations, boxes=boxes)
+    assert costs == attribute(bench.reference, faulty, pictures[1:], annotations, threads=1)
+
+
+def test_standard_operators_in_the_place_of_the_node_are_taken_apart_as_well(
+    bench: Bench,
+) -> None:
+    model, _ = read_onnx(bench.source)
+    path = bench.folder / "inline.onnx"
+    write_onnx(inlined(model), path)
+    engine = side_from(load(path, threads=1), path, source="ONNX file")
+    assert _named(bench.costs(engine)) == []
+    graph = graph_from_model(inlined(model), engine.description, 1)
+    assert graph is not None
+    assert None not in (graph.activation, graph.boxes, graph.nms)
