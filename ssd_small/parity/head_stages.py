@@ -204,18 +204,22 @@ def detections_from_heads(
     )
     priors = chosen["priors"].priors
     if nms.rest is not None:
-        found = nms.rest(loc, conf)
-    elif activation.activation is None and decoding.boxes is None and nms.nms is None:
-        found = decode_nms(loc[None], conf[None], priors, params)[0]
-    else:
+        return _renamed(nms.rest(loc, conf), names)
+    is_ours = activation.activation is None and decoding.boxes is None
+    ours = decode_nms(loc[None], conf[None], priors, params)[0] if is_ours else None
+    if ours is None or nms.nms is not None:
+        own, decode = activation.activation, decoding.boxes
         unmasked = replace(params, background_label=-1)
-        own = activation.activation
         scores = scores_from_conf(conf, unmasked) if own is None else own(conf)
-        decode = decoding.boxes
         boxes = (
             boxes_xyxy_from_loc(loc, priors, params.variances) if decode is None else decode(loc)
         )
-        found = _kept(boxes, scores, params, nms)
+        ours = _kept(boxes, scores, params, nms, ours)
+    return _renamed(ours, names)
+
+
+def _renamed(found: Detections, names: HeadStages) -> Detections:
+    """The labels that a side gives for the columns of the scores."""
     moved = None if names.rules is None else names.rules.labels
     if moved is None:
         return found
@@ -223,14 +227,25 @@ def detections_from_heads(
 
 
 def _kept(
-    boxes: FloatArray, scores: FloatArray, params: PostprocessParams, nms: HeadStages
+    boxes: FloatArray,
+    scores: FloatArray,
+    params: PostprocessParams,
+    nms: HeadStages,
+    ours: Detections | None,
 ) -> Detections:
-    """What NMS keeps: an engine's own where it is more than rounding that tells it from ours."""
-    masked = scores
+    """What NMS keeps: an engine's own where it is more than rounding that tells it from ours.
+
+    Args:
+        boxes, scores: of all priors, ``[P, 4]`` and ``[P, C]``.
+        params: of ours.
+        nms: the side whose NMS it is.
+        ours: what ours keeps, where it is known.
+    """
+    masked = scores.copy()
     if 0 <= params.background_label < scores.shape[1]:
-        masked = scores.copy()
         masked[:, params.background_label] = np.nan
-    ours = detections_from_scores(boxes, masked, params)
+    if ours is None:
+        ours = detections_from_scores(boxes, masked, params)
     if nms.nms is None or nms.rules is None:
         return ours
     theirs = nms.rules.with_our_labels(nms.nms(boxes, scores))
