@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from ..artefacts.description import Description
 from ..evaluation.intervals import intervals_from_heads
-from ..evaluation.limits import BOX_ROUNDING, SCORE_ROUNDING
 from ..evaluation.proof import faults_of_detections
 from ..postprocess import Detections, PostprocessParams, decode_nms
 from ..postprocess.boxes import boxes_xyxy_from_loc
 from ..postprocess.detections import detections_from_padded
 from ..postprocess.oracle import detections_from_scores, scores_from_conf
-from ..postprocess.params import ScoreActivation
-from .cuts import Kind, Piece
+from .cuts import Piece
 from .engine_graph import EngineGraph
+from .executed import activation_name, activation_of, cxcywh, decoding_of
 from .nms_rules import NmsRules, nms_rules
 
 FloatArray = npt.NDArray[np.float32]
 
 HEAD_STAGES = ("activation", "decode_boxes", "priors", "labels", "nms")
-#: of scores and boxes, relative to 1, where ONNX Runtime's exponential is not ours
-_ROUNDING = 10 * max(SCORE_ROUNDING, BOX_ROUNDING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,26 +76,31 @@ def head_stages(
         rest = graph.rest
         return replace(told, rest=lambda loc, conf: _detections(rest, loc, conf))
     nms, decode = graph.nms, graph.boxes
-    activation = _activation(graph.activation, conf)
+    activation = activation_of(graph.activation)
     # what a half-precision engine rounds on the way is its network's
     kind = None if graph.activation is None else graph.activation.takes[0]
     conf = conf.astype(kind or conf.dtype).astype(np.float32)
-    name = _activation_name(activation, conf, params)
+    name = activation_name(activation, conf, params)
     boxes = _boxes_of(decode)
-    priors, variances = _decoding(boxes, told)
-    known = replace(params, activation=name or params.activation, variances=variances)
-    is_ours = _is_ours(boxes, priors, variances, decode.takes[0])
+    decoding = decoding_of(boxes, told.priors, params.variances, decode.takes[0])
 
     def kept(boxes: FloatArray, scores: FloatArray) -> Detections:
         return _detections(nms, boxes, scores)
 
+    rules = nms_rules(kept, params, conf.shape)
+    known = replace(
+        params,
+        activation=name or params.activation,
+        variances=decoding.variances,
+        background_label=rules.background,
+    )
     return HeadStages(
         known,
-        priors,
+        decoding.priors,
         activation=None if name else activation,
-        boxes=None if is_ours else boxes,
+        boxes=decoding.boxes,
         nms=kept,
-        rules=nms_rules(kept, params, conf.shape),
+        rules=rules,
     )
 
 
@@ -107,79 +108,8 @@ def _detections(piece: Piece, *arrays: FloatArray) -> Detections:
     return detections_from_padded(*piece(*(array[None] for array in arrays)))[0]
 
 
-def _activation(piece: Piece | None, conf: FloatArray) -> Callable[[FloatArray], FloatArray]:
-    if piece is None:
-        return lambda conf: conf
-    part = piece
-
-    def scores(conf: FloatArray) -> FloatArray:
-        found = np.asarray(part(conf[None])[0][0], np.float32)
-        return found if found.shape == conf.shape else np.ascontiguousarray(found.T)
-
-    return scores
-
-
-def _activation_name(
-    activation: Callable[[FloatArray], FloatArray], conf: FloatArray, params: PostprocessParams
-) -> ScoreActivation | None:
-    """The activation of ours that an engine's is; None for another."""
-    found = activation(conf)
-    every: tuple[ScoreActivation, ...] = get_args(ScoreActivation)
-    for name in sorted(every, key=lambda name: name != params.activation):
-        expected = scores_from_conf(conf, replace(params, activation=name, background_label=-1))
-        if np.allclose(found, expected, rtol=_ROUNDING, atol=_ROUNDING):
-            return name
-    return None
-
-
 def _boxes_of(piece: Piece) -> Callable[[FloatArray], FloatArray]:
     return lambda loc: np.asarray(piece(loc[None])[0][0], np.float32)
-
-
-def _decoding(
-    boxes: Callable[[FloatArray], FloatArray], told: HeadStages
-) -> tuple[FloatArray, tuple[float, float]]:
-    """Priors and variances of what decodes: seen by the answer to 0 and to 1.
-
-    With offsets of 0 the box is the prior; with offsets of 1 its centre has moved by the first
-    variance of its size, and its size has grown by a factor of ``exp`` of the second.
-    """
-    priors, variances = told.priors, told.params.variances
-    still = _cxcywh(boxes(np.zeros_like(priors)))
-    if np.abs(still - priors).max() > _ROUNDING:
-        priors = still.astype(np.float32)
-    moved = _cxcywh(boxes(np.ones_like(priors)))
-    large = still[:, 2:].min(axis=1) > 0.05  # the ratio of small ones is all rounding
-    rows = np.flatnonzero(large) if large.any() else np.arange(len(still))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        centre = np.median((moved - still)[rows, :2] / still[rows, 2:])
-        size = np.median(np.log(moved[rows, 2:] / still[rows, 2:]))
-    found = (float(centre), float(size))
-    if not all(np.isfinite(v) and v > 0 for v in found):
-        return priors, variances
-    if np.allclose(found, variances, rtol=1e-3):
-        return priors, variances
-    return priors, found
-
-
-def _cxcywh(boxes: FloatArray) -> npt.NDArray[np.float64]:
-    corners = boxes.astype(np.float64)
-    return np.concatenate(
-        [(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], axis=1
-    )
-
-
-def _is_ours(
-    boxes: Callable[[FloatArray], FloatArray],
-    priors: FloatArray,
-    variances: tuple[float, float],
-    kind: Kind,
-) -> bool:
-    """Whether an engine decodes as we do, with these priors and variances."""
-    loc = np.random.default_rng(0).normal(0, 2, priors.shape).astype(kind).astype(np.float32)
-    expected = boxes_xyxy_from_loc(loc, priors, variances)
-    scale = np.maximum(np.abs(expected), 1)
-    return bool((np.abs(boxes(loc) - expected) <= 1e-3 * scale).all())
 
 
 def detections_from_heads(
@@ -241,19 +171,30 @@ def _kept(
         nms: the side whose NMS it is.
         ours: what ours keeps, where it is known.
     """
-    masked = scores.copy()
-    if 0 <= params.background_label < scores.shape[1]:
-        masked[:, params.background_label] = np.nan
+    masked = _masked(scores, params)
     if ours is None:
         ours = detections_from_scores(boxes, masked, params)
     if nms.nms is None or nms.rules is None:
         return ours
     theirs = nms.rules.with_our_labels(nms.nms(boxes, scores))
-    if _keys(theirs) == _keys(ours):
+    alike = ours
+    if nms.params.background_label != params.background_label:  # which is a fault of the labels
+        params = replace(params, background_label=nms.params.background_label)
+        masked = _masked(scores, params)
+        alike = detections_from_scores(boxes, masked, params)
+    if _keys(theirs) == _keys(alike):
         return ours
     if nms.rules.is_told and _is_rounding(theirs, boxes, masked, params):
         return ours
     return theirs
+
+
+def _masked(scores: FloatArray, params: PostprocessParams) -> FloatArray:
+    """Scores without those of the background."""
+    masked: FloatArray = scores.copy()
+    if 0 <= params.background_label < scores.shape[1]:
+        masked[:, params.background_label] = np.nan
+    return masked
 
 
 def _keys(found: Detections) -> set[tuple[int, int]]:
@@ -268,7 +209,7 @@ def _is_rounding(
     intervals = intervals_from_heads(
         np.zeros_like(boxes),
         scores,
-        _cxcywh(boxes),
+        cxcywh(boxes),
         as_heads,
         loc_error=0.0,
         conf_error=0.0,

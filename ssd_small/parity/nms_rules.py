@@ -28,10 +28,12 @@ class NmsRules:
     Attributes:
         faults: what it does otherwise than its parameters say, a line each.
         labels: ``[C]`` the label that it gives for each column of the scores; None: the column.
+        background: the class that it never detects; -1 for none.
     """
 
     faults: tuple[str, ...] = ()
     labels: npt.NDArray[np.intp] | None = None
+    background: int = 0
 
     @property
     def is_told(self) -> bool:
@@ -55,20 +57,25 @@ def nms_rules(nms: Nms, params: PostprocessParams, shape: tuple[int, ...]) -> Nm
         params: that it says it has.
         shape: P and C.
     """
-    probe = _Probe(params, shape)
-    boxes, scores = probe.at_random()
-    theirs, ours = nms(boxes, scores), probe.expected(boxes, scores)
-    labels = _labels(theirs, ours, shape[1])
-    faults: list[str] = []
-    # of boxes at random none is within rounding of a threshold
-    if _keys(NmsRules(labels=labels).with_our_labels(theirs)) != _keys(ours):
-        faults += _threshold_faults(nms, probe)
-        if not faults:
-            of = min(_BOXES, shape[0])
-            faults.append(f"of {of} boxes at random {len(theirs)} are kept, not {len(ours)}")
-    if not faults:
-        faults += _tie_faults(nms, probe)
-    return NmsRules(tuple(faults), labels)
+    boxes, scores = _Probe(params, shape).at_random()
+    theirs = nms(boxes, scores)
+    labels, found = None, params
+    for background in dict.fromkeys([params.background_label, -1, *range(shape[1])]):
+        tried = replace(params, background_label=background)
+        ours = _Probe(tried, shape).expected(boxes, scores)
+        labels = _labels(theirs, ours, shape[1])
+        # of boxes at random none is within rounding of a threshold
+        if _keys(NmsRules(labels=labels).with_our_labels(theirs)) == _keys(ours):
+            found = tried
+            break
+    else:
+        ours = _Probe(params, shape).expected(boxes, scores)
+        labels = _labels(theirs, ours, shape[1])
+        faults = [*_threshold_faults(nms, _Probe(params, shape))]
+        told = f"of {min(_BOXES, shape[0])} boxes at random {len(theirs)} are kept, not {len(ours)}"
+        return NmsRules(tuple(faults or [told]), labels, params.background_label)
+    ties = _tie_faults(nms, _Probe(found, shape))
+    return NmsRules(tuple(ties), labels, found.background_label)
 
 
 def _threshold_faults(nms: Nms, probe: _Probe) -> Iterator[str]:
@@ -106,11 +113,20 @@ def _keys(found: Detections) -> set[tuple[int, int]]:
 
 def _labels(theirs: Detections, ours: Detections, classes: int) -> npt.NDArray[np.intp] | None:
     """The label that they give where ours is i, for each i; None where it is i for all."""
-    given = dict(zip(theirs.prior_indices.tolist(), theirs.labels.tolist(), strict=True))
+    given = {
+        (prior, score): label
+        for prior, score, label in zip(
+            theirs.prior_indices.tolist(),
+            theirs.scores.tolist(),
+            theirs.labels.tolist(),
+            strict=True,
+        )
+    }
+    columns = zip(
+        ours.labels.tolist(), ours.prior_indices.tolist(), ours.scores.tolist(), strict=True
+    )
     pairs = {
-        (label, given[prior])
-        for label, prior in zip(ours.labels.tolist(), ours.prior_indices.tolist(), strict=True)
-        if prior in given
+        (column, given[prior, score]) for column, prior, score in columns if (prior, score) in given
     }
     mapping = dict(pairs)
     if len(mapping) != len(pairs) or all(a == b for a, b in pairs):

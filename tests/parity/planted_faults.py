@@ -233,6 +233,36 @@ def label_off_by_one(model: ModelProto) -> None:
     model.graph.node.append(helper.make_node("Add", ["planted_labels", one.name], ["labels"]))
 
 
+def clipped_boxes(model: ModelProto) -> None:
+    """Boxes end at the edge of the picture before NMS."""
+    boxes = next(n for n in model.graph.node if n.op_type == "Concat" and BODY in n.output[0])
+    for value in (0, 1):
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(value), f"edge_{value}"))
+    clip = helper.make_node("Clip", [boxes.output[0], "edge_0", "edge_1"], ["planted_clipped"])
+    splice(model, boxes.output[0], [clip], "planted_clipped")
+
+
+def half_the_logits(model: ModelProto) -> None:
+    """Softmax of half the logits, as with a temperature of 2."""
+    softmax = next(n for n in model.graph.node if n.op_type == "Softmax")
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "planted_half"))
+    mul = helper.make_node("Mul", [softmax.input[0], "planted_half"], ["planted_logits"])
+    splice(model, softmax.input[0], [mul], "planted_logits")
+
+
+def last_class_for_background(classes: int) -> Graph:
+    """The last class is never detected, and the background is."""
+
+    def change(model: ModelProto) -> None:
+        for tensor in list(model.graph.initializer):
+            value = numpy_helper.to_array(tensor)
+            if value.dtype == np.bool_ and value.size == classes:
+                last = np.arange(classes).reshape(value.shape) != classes - 1
+                initializer(model, tensor.name, lambda value, last=last: last)
+
+    return change
+
+
 def unclipped(description: Any) -> Any:
     """Prior boxes ``[P, 4]`` of a description as they are before they are clipped."""
     return replace(description, clip="none").priors

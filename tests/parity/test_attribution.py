@@ -13,7 +13,7 @@ import numpy as np
 import planted_faults as faults
 import pytest
 from attribution_bench import Bench, side_from
-from planted import plant, write_engine
+from planted import Graph, plant, write_engine
 from planted_faults import FAULTS, Fault, told
 from ssd_small.export.decode_nms_node import inlined
 from ssd_small.export.onnx_file import write_onnx
@@ -74,6 +74,22 @@ def test_a_planted_fault_is_named_and_nothing_else(bench: Bench, fault: Fault) -
     assert (first.reason is None) == (fault.stage == "network")
     assert EXECUTED.get(fault.name) in (None, first.reason)
     assert first.detections_changed > 0 or ">= in the place of >" in str(first.reason)
+
+
+@pytest.mark.parametrize(
+    ("stage", "graph", "reason"),
+    [
+        ("decode_boxes", faults.clipped_boxes, "boxes are computed in another way"),
+        ("activation", faults.half_the_logits, "an activation of its own"),
+        ("labels", faults.last_class_for_background(11), "background 10, not 0"),
+    ],
+    ids=["boxes", "activation", "background"],
+)
+def test_what_no_parameter_could_say_is_named(
+    bench: Bench, stage: str, graph: Graph, reason: str
+) -> None:
+    costs = bench.planted(graph=graph)
+    assert (_named(costs), costs[0].reason) == ([stage], reason)
 
 
 def test_priors_that_are_not_clipped_are_named(bench: Bench) -> None:
