@@ -378,6 +378,47 @@ def kill_table() -> str:
     return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], 1)}"
 
 
+def picture_input() -> str:
+    """`benchmarks/bench_picture_input.py`."""
+    report = result("picture_input")
+    rows = []
+    for one in report["sets"]:
+        plain, pictures = one["AP"]
+        times, upload = one["ms_per_picture"], one["upload_bytes"]
+        rows.append(
+            [
+                *(one["set"], f"`{one['weights']}`", one["pictures"]),
+                "x".join(map(str, one["picture_size"])),
+                *(f"{one['scores']:,}".replace(",", " "), f"{one['within_0.02']:.1%}"),
+                *(f"{one['median']:.4f}", f"{one['largest']:.4f}"),
+                *(f"{plain:.4f}", f"{pictures - plain:+.5f}"),
+                *(f"{size:,}".replace(",", " ") for size in upload),
+                *(f"{times[k]:.1f}" for k in ("preprocess", "network", "network_of_pictures")),
+            ]
+        )
+    headers = (
+        "set|network|pictures|first is|scores > 0.01|within 0.02|median|largest|AP|difference|"
+        "bytes float32|bytes uint8|preprocess ms|net ms|uint8 net ms"
+    )
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], 1)}"
+
+
+def attribution() -> str:
+    """`benchmarks/attribution_table.py`."""
+    report = result("attribution")
+    rows = []
+    for row in report["faults"]:
+        named = [
+            f"`{one['stage']}` {one['map_change']:+.4f}, {one['detections_changed']}"
+            for one in row["named"]
+        ]
+        told = "; ".join(one["reason"] for one in row["named"] if one["reason"])
+        rows.append([row["fault"], "; ".join(named) or "-", told])
+    said = f"`{report['network']}` on {report['images']} pictures of digits."
+    headers = "planted|named, AP, detections changed|in words"
+    return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], report['threads'])}"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "demo": demo,
@@ -392,6 +433,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "experiments": experiments,
     "damaged_input": damaged_input,
     "kill_table": kill_table,
+    "picture_input": picture_input,
+    "attribution": attribution,
 }
 
 

@@ -16,6 +16,7 @@ from ..terminal import one_line
 from .decode_nms_node import append_decode_nms, restore_decode_nms, strip_decode_nms
 from .fold import fold_batch_norm
 from .onnx_file import set_description
+from .picture_input import prepend_preprocessing, strip_preprocessing
 from .precision import NORM_OPERATORS, half_heads
 from .precision_check import compare_precisions, nodes_beyond_half
 
@@ -109,9 +110,13 @@ def _prepared(
     if heads or precision == "fp16":
         strip_decode_nms(model)
     if precision == "fp16":
+        if description.pictures is not None:
+            strip_preprocessing(model, description, "the network")
         model, check = _halved(model, description, half_outputs=not heads)
         if not heads:
             append_decode_nms(model, description.postprocess, description.priors)
+        if description.pictures is not None:
+            prepend_preprocessing(model, description)
     description = description.with_decode_nms(not heads)
     set_description(model, description)
     if for_plugin:

@@ -131,9 +131,29 @@ def _against_side(
     path = find_reference(engine) if against is None else against
     reference = open_reference_side(path, engine, running)
     with reference.detector, progress_bar("parity", len(pictures)) as bar:
-        return parity_of_sides(
+        found = parity_of_sides(
             reference, engine, pictures, max_difference=margin, progress=bar.update
         )
+        return _attributed(found, reference, engine, pictures, running)
+
+
+def _attributed(
+    found: Parity, reference: Side, engine: Side, pictures: Pictures, running: Running
+) -> Parity:
+    """With what each stage costs, where the two can be taken apart."""
+    from ..parity.attribution import attribute
+
+    with progress_bar("stages", len(pictures)) as bar:
+        try:
+            costs = attribute(
+                *(reference, engine, pictures.given, pictures.annotations),
+                threads=running.threads,
+                progress=bar.update,
+            )
+        except UsageError as error:
+            line = f"no stages could be exchanged: {error.command_line}"
+            return replace(found, notes=(*found.notes, line))
+    return replace(found, attribution=[one.to_dict() for one in costs])
 
 
 def _against_file(

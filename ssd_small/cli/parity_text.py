@@ -40,6 +40,9 @@ def print_parity(found: Parity, checks: Sequence[Consistency]) -> None:
             ["level", "loc max", "loc 99.9 %", "conf max", "conf 99.9 %"],
             ["right"] * 5,
         )
+    if found.attribution is not None:
+        say("")
+        _print_stages(found.attribution)
     if checks:
         say("")
         say("the engine against itself:")
@@ -101,6 +104,25 @@ def _print_detections(found: Parity) -> None:
     ]
     if rows:
         print_table(rows, ["picture", "class", "score", "only in", "by", "why"])
+
+
+def _print_stages(stages: Sequence[dict[str, Any]]) -> None:
+    """Those that change anything."""
+    rows = [
+        [
+            one["stage"],
+            "" if one["map_cost"] is None else f"{one['map_cost']:.5f}",
+            one["detections_changed"],
+            one.get("reason") or "",
+        ]
+        for one in stages
+        if one["map_cost"] or one["detections_changed"] or one.get("reason")
+    ]
+    if not rows:
+        say("stages taken from the engine one at a time: none changes a detection")
+        return
+    say("what each stage of the engine does to the reference:")
+    print_table(rows, ["stage", "AP", "detections", "why"], ["left", "right", "right", "left"])
 
 
 def _share(value: float | None) -> str:

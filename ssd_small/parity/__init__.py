@@ -1,1 +1,1 @@
-"""Whether an engine finds what its network finds, and where it does not."""
+"""Whether an engine finds what its reference finds, and where not."""

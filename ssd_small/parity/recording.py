@@ -16,6 +16,7 @@ from ..artefacts.tensors import HEADS
 from ..detection.detector import Detector
 from ..requirements import require
 from ..runtimes import HeadOutputs, Runtime
+from ..runtimes.base import Images
 from .side import Side
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class _Recording:
         self.max_batch = runtime.max_batch
         self.heads: deque[Heads | None] = deque()
 
-    def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+    def infer(self, images: Images) -> HeadOutputs | list[Detections]:
         """See :class:`~ssd_small.runtimes.Runtime`."""
         outputs = self._runtime.infer(images)
         heads = outputs
@@ -56,6 +57,10 @@ class _Recording:
         else:
             self.heads += [None] * len(images)
         return outputs
+
+    def check_picture(self, height: int, width: int) -> None:
+        """See :class:`~ssd_small.runtimes.Runtime`."""
+        self._runtime.check_picture(height, width)
 
     def close(self) -> None:
         """The two runtimes are freed by who opened them."""

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..detection.load import open_runtime
-from ..errors import BadFile
+from ..errors import BadFile, UsageError
 from ..pictures.pixels import pixels_from_picture
 from ..pictures.preprocessing import input_from_image
+from ..runtimes.base import Images
 
 if TYPE_CHECKING:
     from ..postprocess import Detections
@@ -92,21 +92,27 @@ def self_consistency(engine: Side, pictures: Pictures, running: Running) -> list
     return checks
 
 
-def _inputs(engine: Side, given: Sequence[Any], rows: int) -> npt.NDArray[np.float32]:
-    """Network inputs ``[n, 3, H, W]`` of the first pictures; of as many rows, or none."""
-    found: list[npt.NDArray[np.float32]] = []
+def _inputs(engine: Side, given: Sequence[Any], rows: int) -> Images:
+    """What the engine takes of the first pictures, in as many rows, or none."""
+    found: list[Images] = []
     for picture in given:
         if len(found) == rows:
             break
-        with suppress(BadFile):
-            pixels = pixels_from_picture(picture, "BGR", engine.detector.max_pixels)
-            found.append(input_from_image(pixels, engine.description.preprocessing))
+        with suppress(BadFile, UsageError):
+            one: Images = pixels_from_picture(picture, "BGR", engine.detector.max_pixels)
+            if engine.description.pictures is not None:
+                engine.detector.runtime.check_picture(*one.shape[:2])
+            else:
+                one = input_from_image(one, engine.description.preprocessing)
+            # a batch is of one size
+            if not found or found[0].shape == one.shape:
+                found.append(one)
     if not found:
         return np.zeros((0, 3, 1, 1), np.float32)
     return np.stack([found[i % len(found)] for i in range(rows)])
 
 
-def _threaded(engine: Side, running: Running, images: npt.NDArray[np.float32]) -> list[Detections]:
+def _threaded(engine: Side, running: Running, images: Images) -> list[Detections]:
     """Each picture alone, by the engine opened with another number of threads."""
     threads = _THREADS if running.threads != _THREADS else _THREADS + 1
     runtime = open_runtime(Path(engine.path), threads=threads, max_batch=running.batch)

@@ -40,6 +40,7 @@ class TensorIOMode(IntEnum):
 class DataType(IntEnum):
     FLOAT = 0
     INT32 = 3
+    UINT8 = 5
 
 
 class EngineValidity(IntEnum):
@@ -92,7 +93,8 @@ class Context:
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._unchanging()
         low, _, high = self._engine.get_tensor_profile_shape(name, 0)
-        if tuple(shape[1:]) != tuple(low[1:]) or not low[0] <= shape[0] <= high[0]:
+        bounds = zip(low, shape, high, strict=True)
+        if not all(least <= side <= most for least, side, most in bounds):
             self._engine.logger.log(ILogger.ERROR, f"shape {shape} is outside the profile")
             return False
         self._shape, self._flushed = tuple(shape), False
@@ -130,7 +132,8 @@ class Context:
         return bool(status == OK)
 
     def _run(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
-        images = self._array(addresses["images"], shape, np.float32).copy()
+        kind = self._engine.module.nptype(self._engine.get_tensor_dtype("images"))
+        images = self._array(addresses["images"], shape, kind).copy()
         # the network may write to its scratch memory
         ctypes.memset(self._scratch, 0xCD, self._engine.device_memory_size_v2)
         for name, value in zip(self._engine.names[1:], self._engine._infer(images), strict=True):
@@ -211,16 +214,24 @@ class Engine:
     def get_tensor_dtype(self, name: str) -> DataType:
         kind = self._values[self.names.index(name)].type.tensor_type.elem_type
         types = onnx.TensorProto
-        return {types.FLOAT: DataType.FLOAT, types.INT32: DataType.INT32}[kind]
+        return {
+            types.FLOAT: DataType.FLOAT,
+            types.INT32: DataType.INT32,
+            types.UINT8: DataType.UINT8,
+        }[kind]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         dims = self._values[self.names.index(name)].type.tensor_type.shape.dim
-        return (-1, *(dim.dim_value for dim in dims[1:]))
+        return (-1, *(dim.dim_value or -1 for dim in dims[1:]))
 
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
         assert profile_index == 0
         rest = self.get_tensor_shape(name)[1:]
-        return [(n, *rest) for n in self._batches]
+        sides = (1, self.module.largest_side, self.module.largest_side)
+        return [
+            (n, *(side if one == -1 else one for one in rest))
+            for n, side in zip(self._batches, sides, strict=True)
+        ]
 
     def create_engine_inspector(self) -> EngineInspector:
         return EngineInspector(self._nodes)
@@ -255,6 +266,8 @@ class TensorRt:
         self.cuda, self.batches = cuda, batches
         self.rename: dict[str, str] = {}
         self.capturable = True
+        #: of pictures, where an engine takes any size
+        self.largest_side = 400
         self.host_code = False
         self.fail_execution = False
         self.max_contexts = 100
@@ -288,4 +301,5 @@ class TensorRt:
         self.Runtime = Runtime
 
     def nptype(self, trt_type: DataType) -> Any:
-        return {DataType.FLOAT: np.float32, DataType.INT32: np.int32}[trt_type]
+        kinds = {DataType.FLOAT: np.float32, DataType.INT32: np.int32, DataType.UINT8: np.uint8}
+        return kinds[trt_type]

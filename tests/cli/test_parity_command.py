@@ -44,7 +44,9 @@ def test_an_engine_is_equal_to_the_checkpoint_that_does_not_say_what_it_is_of(
     assert [one["name"] for one in report["map"]["classes"]] == ["cat", "dog"]
     assert report["detections"]["unexplained"] == 0
     assert [row["level"] for row in report["heads"]] == list(range(6))
-    assert report["attribution"] is None
+    assert len(report["attribution"]) == 11
+    assert {one["map_cost"] for one in report["attribution"]} == {0}
+    assert {one["detections_changed"] for one in report["attribution"]} == {0}
     assert report["first_layer"] is None
     text = parity("--annotations", annotations).fits().out
     assert text.startswith("equal: ")
@@ -78,7 +80,7 @@ def test_a_result_file_needs_annotations_and_is_compared_with_them(
     call("eval", "--engine", engine, *given).fits()
     report = parity("--annotations", annotations, "--json", against=found).fits().json
     assert report["verdict"] == "equal"
-    assert report["heads"] is None
+    assert (report["heads"], report["attribution"]) == (None, None)
     found.write_text(json.dumps(json.loads(found.read_text())[1:]))
     parity("--annotations", annotations, against=found).fails(1, "the engine is different")
 
@@ -129,3 +131,4 @@ def test_the_reference_is_found_and_a_convolution_five_percent_off_is_told(
     assert outcome.json["verdict"] == "different"
     assert outcome.json["detections"]["unexplained"] > 0
     assert max(row["conf_max"] for row in outcome.json["heads"]) > 1e-3
+    assert outcome.json["attribution"][0]["stage"] == "network"
