@@ -110,8 +110,9 @@ def command(
 ) -> None:
     """Score detections with the COCO metric, small objects in front, or with Pascal VOC's.
 
-    Besides, AP of each class, and precision and recall at a score threshold. --json has every
-    class. Objects that VOC marks difficult do not count.
+    Besides, AP and recall by the size of objects, AP of each class, and precision and recall where
+    F1 is best, or at --score-threshold. --json has every class. Objects that VOC marks difficult do
+    not count.
     """
     from ..artefacts.outputs import check_outputs, engine_inputs
     from ..datasets.sets import read_ground_truth
@@ -153,7 +154,7 @@ def command(
     if detections is not None:
         scored = scored_from_file(detections, truth, asked, metric)
     else:
-        scorers = ["pycocotools"] if metric == "coco" and truth.annotated else []
+        scorers = ["hotcoco"] if metric == "coco" and truth.annotated else []
         for module in ("cv2", *scorers):
             require(module, "evaluating")
         running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
@@ -223,7 +224,12 @@ def _score_detector(
     errors = (*outcome.unreadable.values(), *outcome.skipped.values())
     left_out = tuple(error.command_line for error in errors)
     found, scores = outcome.results, outcome.scores
-    return Scored(about, found, scores, thresholds, outcome.annotations, left_out)
+    least = detector.params.score_threshold
+    return Scored(
+        *(about, found, scores, thresholds, asked is not None, least),
+        truth=outcome.annotations,
+        left_out=left_out,
+    )
 
 
 def _run(

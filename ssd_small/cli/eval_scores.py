@@ -20,13 +20,17 @@ Asked = dict[str | None, float] | None
 class Scored(NamedTuple):
     """Detections and their scores, with what the report says of where they come from.
 
-    ``truth`` is what was scored, ``left_out`` why other images were not, a line each.
+    ``thresholds`` are those asked for, or (``asked`` False) the usual ones; ``least`` is the one
+    with which the detections were made. ``truth`` is what was scored, ``left_out`` why other images
+    were not, a line each.
     """
 
     about: dict[str, Any]
     entries: list[dict[str, Any]]
     scores: Scores | None
     thresholds: list[float]
+    asked: bool
+    least: float
     truth: Annotations
     left_out: tuple[str, ...] = ()
 
@@ -76,7 +80,7 @@ def scored_from_file(path: Path, truth: Annotations, asked: Asked, metric: Metri
     about: dict[str, Any] = {"protocol": None, "unreadable": [], "skipped": []}
     about["detections_left_out"] = sum(left_out.values())
     scores = scorer_from_metric(metric)(truth, entries)
-    return Scored(about, entries, scores, thresholds, truth)
+    return Scored(about, entries, scores, thresholds, asked is not None, 0.0, truth)
 
 
 def thresholds_of_categories(asked: Asked, truth: Annotations, own: float | None) -> list[float]:
@@ -121,5 +125,25 @@ def report_from_scored(source: str, scored: Scored) -> dict[str, Any]:
         "metrics": scores and scores.metrics,
         "detections": len(scored.entries),
         "classes": [one.to_dict() for one in scores.classes] if scores else [],
-        "operating_point": scores and scores.operating_point(scored.thresholds),
+        "by_size": [one.to_dict() for one in scores.by_size] if scores else [],
+        "operating_point": scores and _operating_point(scores, scored),
     }
+
+
+def _operating_point(scores: Scores, scored: Scored) -> dict[str, Any]:
+    """Precision, recall and F1 at the thresholds asked for, else where F1 is best (``by``).
+
+    ``classes`` are thresholds by class name: the ones asked for, else those of each class' own best
+    F1, None where no detection of it is right; ``by_class`` has the counts of each at the threshold
+    of all. Where nothing is right at all, that is the usual one.
+    """
+    thresholds, by = scored.thresholds, "--score-threshold"
+    best = None if scored.asked else scores.best_thresholds(scored.least)
+    if best is not None:
+        by = "usual" if best.overall is None else "best F1"
+        thresholds = thresholds if best.overall is None else [best.overall] * len(thresholds)
+    point = scores.operating_point(thresholds)
+    by_class = point.pop("classes")
+    own = {one["name"]: one["score_threshold"] for one in by_class}
+    classes = own if best is None else best.by_class
+    return {**point, "by": by, "classes": classes, "by_class": by_class}

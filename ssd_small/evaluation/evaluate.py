@@ -30,14 +30,16 @@ Metric = Literal["coco", "voc07", "voc12"]
 _Scorer = Callable[[Annotations, Sequence[dict[str, Any]]], Scores]
 
 
-def scorer_from_metric(metric: Metric) -> _Scorer:
+def scorer_from_metric(metric: Metric, input_size: tuple[int, int] | None = None) -> _Scorer:
     """What scores COCO result entries against annotations by a metric.
+
+    ``input_size`` is the height and width of the network's input; see :func:`.score.score`.
 
     Raises:
         UsageError: there is no such metric.
     """
     if metric == "coco":
-        return score
+        return partial(score, input_size=input_size)
     if metric not in get_args(Metric):
         raise UsageError(f"metric {metric!r}: expected one of {', '.join(get_args(Metric))}")
     return partial(voc_score, interpolation=metric)
@@ -106,8 +108,9 @@ def evaluate(
         UsageError: there is no such metric.
         ValueError: another number of pictures than of entries.
     """
-    scorer = scorer_from_metric(metric)
     description = detector.description
+    size = (description.preprocessing.height, description.preprocessing.width)
+    scorer = scorer_from_metric(metric, size)
     check_pixels(annotations)
     match = match_classes(annotations, description.labels)
     notes = [*match.notes]
