@@ -28,6 +28,7 @@ from ..pictures.preprocessing import Preprocessing
 from ..postprocess import PostprocessParams
 from ..postprocess.params import MAX_CLASSES
 from .labels import default_labels
+from .operating_point import OperatingPoint
 from .parts import (
     Levels,
     levels_from_fields,
@@ -61,6 +62,7 @@ class Description:
         clip: which prior coordinates are clamped.
         has_decode_nms: whether decode + NMS are inside (five outputs) or not (loc and conf).
         network: what the network is, if this version has no name for it; None for a named one.
+        operating_point: score thresholds that an evaluation has found; None if none has.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
@@ -76,6 +78,7 @@ class Description:
     clip: str
     has_decode_nms: bool
     network: NetworkConfig | None = None
+    operating_point: OperatingPoint | None = None
     tool_version: str = __version__
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -158,6 +161,8 @@ class Description:
         }
         if self.network is not None:
             own["network"] = network_config_to_dict(self.network)
+        if self.operating_point is not None:
+            own["operating_point"] = self.operating_point.to_dict()
         return with_unknown_fields(own, self.unknown)
 
     @classmethod
@@ -184,6 +189,9 @@ class Description:
                 clip=fields.text("clip", ("all", "size", "none")),
                 has_decode_nms=fields.flag("has_decode_nms"),
                 network=_network_from_fields(fields, source),
+                operating_point=OperatingPoint.from_fields(fields.fields("operating_point"))
+                if "operating_point" in fields
+                else None,
                 tool_version=fields.text("tool_version"),
             )
             if known["format"] != description._oldest_format:

@@ -35,8 +35,13 @@ class Scored(NamedTuple):
     left_out: tuple[str, ...] = ()
 
 
-def check_result_file(protocol: str | None, box_convention: str) -> None:
+def check_result_file(protocol: str | None, box_convention: str, save_point: bool) -> None:
     """Refuse what cannot be done to detections that are made already."""
+    if save_point:
+        raise UsageError(
+            "--save-operating-point does not go with --detections, which do not say what they are "
+            "of; pass --engine or --weights"
+        )
     if protocol is not None or box_convention != "exclusive":
         option = "--box-convention inclusive" if protocol is None else "--protocol"
         raise UsageError(
@@ -46,12 +51,17 @@ def check_result_file(protocol: str | None, box_convention: str) -> None:
 
 
 def check_test_set(
-    truth: Annotations, detections: Path | None, saved: Path | None, min_map: float | None
+    truth: Annotations,
+    detections: Path | None,
+    saved: Path | None,
+    min_map: float | None,
+    save_point: bool,
 ) -> None:
     """Refuse to score what has no ground truth; say that it is not scored."""
-    if min_map is not None:
+    if min_map is not None or save_point:
+        option = "--save-operating-point" if min_map is None else "--min-map"
         raise UsageError(
-            f"--min-map does not go with {truth.path}, which has no list annotations (a test set)"
+            f"{option} does not go with {truth.path}, which has no list annotations (a test set)"
         )
     if detections is not None or saved is None:
         raise BadFile(

@@ -222,7 +222,7 @@ def test_the_text_is_for_people(score_file):
     )
     assert re.split(r" {2,}", columns) == wanted.split("|")
     dog = next(line for line in shown.splitlines() if line.startswith("dog"))
-    assert dog.split() == ["dog", "0", "1", "-", "-", "0.000", "-", "0", "1", "0"]
+    assert dog.split() == ["dog", "0", "1", "-", "-", "0.000", "-", "0", "1", "0", "-"]
     assert len({len(line) for line in shown.splitlines()[-5:]}) == 1  # aligned to the right
 
 
