@@ -125,6 +125,7 @@ def command(
     from ..artefacts.outputs import check_outputs, engine_inputs
     from ..datasets.sets import read_ground_truth
     from ..evaluation.coco_results import write_results
+    from ..evaluation.columns import results_from_columns
     from .eval_text import print_report
 
     sources = [engine, network["weights"] or network["model"], detections]
@@ -154,7 +155,7 @@ def command(
     target = None
     if save_operating_point:
         target = point_target(engine, network["weights"], thresholds)
-    truth = read_ground_truth(annotations, sets or ())
+    truth = read_ground_truth(annotations, sets or (), boxes_alone=True)
     if not truth.annotated:
         check_test_set(truth, detections, save_detections, min_map, save_operating_point)
     if truth.dropped:
@@ -163,7 +164,8 @@ def command(
         note(f"note: {annotations}: {summary}")
     asked = dict(thresholds) or None
     if detections is not None:
-        scored = scored_from_file(detections, truth, asked, metric)
+        keep = save_detections is not None
+        scored = scored_from_file(detections, truth, asked, metric, keep)
     else:
         scorers = ["hotcoco"] if metric == "coco" and truth.annotated else []
         for module in ("cv2", *scorers):
@@ -186,7 +188,7 @@ def command(
             print_report(report, {name for name, _ in thresholds if name is not None})
     finally:  # neither is lost with the other: each may lie on a disk that is full
         if save_detections:
-            write_results(save_detections, scored.entries, truth)
+            write_results(save_detections, results_from_columns(scored.entries), truth)
     if scored.left_out:
         for error in scored.left_out[1:]:
             note(f"  {error}")

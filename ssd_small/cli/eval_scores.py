@@ -10,6 +10,7 @@ from .options import note
 
 if TYPE_CHECKING:
     from ..datasets.coco import Annotations
+    from ..evaluation.columns import Found
     from ..evaluation.evaluate import Metric
     from ..evaluation.score import Scores
 
@@ -26,7 +27,7 @@ class Scored(NamedTuple):
     """
 
     about: dict[str, Any]
-    entries: list[dict[str, Any]]
+    entries: Found
     scores: Scores | None
     thresholds: list[float]
     asked: bool
@@ -71,16 +72,20 @@ def check_test_set(
     note(f"note: {truth.path} has no list annotations (a test set): nothing is scored")
 
 
-def scored_from_file(path: Path, truth: Annotations, asked: Asked, metric: Metric) -> Scored:
-    """A COCO result file, scored."""
+def scored_from_file(
+    path: Path, truth: Annotations, asked: Asked, metric: Metric, keep: bool
+) -> Scored:
+    """A COCO result file, scored; ``keep``: its entries whole, to be written again."""
     from ..datasets.object_sizes import check_pixels, check_result_pixels
-    from ..evaluation.coco_results import read_results
+    from ..evaluation.coco_results import read_columns, read_results
+    from ..evaluation.columns import columns_from_results
     from ..evaluation.evaluate import scorer_from_metric
 
     thresholds = thresholds_of_categories(asked, truth, None)
     check_pixels(truth)
-    entries, left_out = read_results(path, truth)
-    check_result_pixels(path, entries)
+    entries: Found
+    entries, left_out = read_results(path, truth) if keep else read_columns(path, truth)
+    check_result_pixels(path, columns_from_results(entries).boxes_xywh)
     if left_out:
         note(
             f"note: {sum(left_out.values())} detections of categories that {truth.path} lacks "

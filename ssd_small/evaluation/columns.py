@@ -50,6 +50,16 @@ def columns_from_results(results: Found) -> ResultColumns:
     )
 
 
+def results_from_columns(results: Found) -> Sequence[dict[str, Any]]:
+    """The entries of columns; entries are given back as they are."""
+    if not isinstance(results, ResultColumns):
+        return results
+    columns = (results.image_ids, results.category_ids, results.boxes_xywh, results.scores)
+    names = ("image_id", "category_id", "bbox", "score")
+    rows = zip(*(one.tolist() for one in columns), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 @dataclass(frozen=True, eq=False)
 class TruthColumns:
     """Ground truth; images and categories by their place in the order of their ids.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +20,7 @@ from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.annotated import AnnotatedPicture, OtherPicture
 from ..pictures.reading import AbsentPicture
 from .coco_results import results_from_detections
+from .columns import Found
 from .score import Scores, score
 from .voc_score import voc_score
 
@@ -27,7 +28,7 @@ from .voc_score import voc_score
 Metric = Literal["coco", "voc07", "voc12"]
 
 
-_Scorer = Callable[[Annotations, Sequence[dict[str, Any]]], Scores]
+_Scorer = Callable[[Annotations, Found], Scores]
 
 
 def scorer_from_metric(metric: Metric, input_size: tuple[int, int] | None = None) -> _Scorer:
