@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,7 @@ def main() -> None:
     equal = all(one == numbers["pycocotools"] for one in numbers.values())
     result = {
         "machine": describe_machine(),
+        "versions": {name: version(name) for name in ("hotcoco", "msgspec", "pycocotools")},
         "commit": commit_of(ROOT),
         "images": options.images,
         "classes": CLASSES,
