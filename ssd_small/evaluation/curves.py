@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,23 @@ def coco_curves(
     Raises:
         MissingRequirement: hotcoco is missing.
     """
+    evaluation = hotcoco_evaluation(truth, found, factors)
+    evaluation.params.area_rng = [list(one) for one in areas]
+    evaluation.params.area_rng_lbl = [str(a) for a in range(len(areas))]
+    evaluation.params.max_dets = list(most)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return np.asarray(evaluation.eval["precision"]), np.asarray(evaluation.eval["recall"])
+
+
+def hotcoco_evaluation(
+    truth: TruthColumns, found: ResultColumns, factors: Floats | None = None
+) -> Any:
+    """hotcoco's ``COCOeval``, not run, with images and categories by their places.
+
+    Raises:
+        MissingRequirement: hotcoco is missing.
+    """
     hotcoco = require("hotcoco", "scoring")
     # ids of its own, since those of a file may be beyond what a float holds
     size = {"file_name": "", "width": 1, "height": 1}
@@ -59,10 +77,4 @@ def coco_curves(
     detections = boxes.load_res(np.column_stack([of, found.boxes_xywh, found.scores, kinds]))
     if factors is not None and len(found):
         detections.update_anns(ids=np.arange(1, len(theirs) + 1), area=theirs)
-    evaluation = hotcoco.COCOeval(boxes, detections, "bbox")
-    evaluation.params.area_rng = [list(one) for one in areas]
-    evaluation.params.area_rng_lbl = [str(a) for a in range(len(areas))]
-    evaluation.params.max_dets = list(most)
-    evaluation.evaluate()
-    evaluation.accumulate()
-    return np.asarray(evaluation.eval["precision"]), np.asarray(evaluation.eval["recall"])
+    return hotcoco.COCOeval(boxes, detections, "bbox")

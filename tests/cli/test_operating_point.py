@@ -177,3 +177,26 @@ def test_where_nothing_is_right_nothing_is_saved(call, pictures, saved, truth, o
     outcome = call("eval", "--engine", own_engine, "--save-operating-point", *where)
     outcome.fails(1, "no detection is right")
     assert side.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("score_threshold", "0.5"),
+        ("score_threshold", 1e39),
+        ("f1", 1.5),
+        ("precision", None),
+        ("classes", [0.5]),
+        ("classes", {"cat": "0.5"}),
+    ],
+)
+def test_a_damaged_point_is_refused(call, own_engine, pictures, field, value):
+    side = own_engine.with_name(own_engine.name + ".json")
+    content = json.loads(side.read_text())
+    point = {"score_threshold": 0.5, "precision": 1, "recall": 1, "f1": 1, "classes": {"cat": None}}
+    for changed, code in (({}, 0), ({field: value}, 4)):
+        content["description"]["operating_point"] = point | changed
+        side.write_text(json.dumps(content))
+        outcome = call("detect", "--engine", own_engine, pictures / "a.jpg")
+        assert outcome.code == code
+    assert f"operating_point.{field}" in outcome.err
