@@ -63,10 +63,11 @@ def error_kinds(annotations: Annotations, results: Found) -> list[ErrorKind]:
 def confusion_matrix(
     annotations: Annotations, results: Found, threshold: float
 ) -> npt.NDArray[np.int64]:
-    """``[C + 1, C + 1]`` objects of a class (rows), by what they were found as (columns), at IoU 0.5.
+    """``[C + 1, C + 1]`` objects by class (rows) and by what they were found as (columns).
 
     The last column is of objects that nothing found, the last row of detections that found nothing;
-    classes in the order of their ids, detections with scores above ``threshold``, as float32.
+    classes in the order of their ids, detections with scores above ``threshold``, as float32. An
+    object is found at an IoU of 0.5.
 
     Raises:
         MissingRequirement: hotcoco is missing.

@@ -92,6 +92,7 @@ def test_a_checkpoint_keeps_its_tensors_and_the_hash_it_is_known_by(
     assert own.stat().st_mode & 0o777 == 0o640
     told = call("inspect", own, "--json").fits().json
     assert told["weights"] == origin == f"sha256:{digest(checkpoint)}"
+    assert "in use:       score > " in call("inspect", own).fits().out
     with ssd_small.load(own, threads=1) as detector:
         point = detector.description.operating_point
         assert point is not None
