@@ -169,12 +169,14 @@ def kernels() -> str:
             f"{case['density']}, {case['preset']}",
             f"{case['conf_bytes_ratio']:.3f}",
             f"{case['bytes_ratio']:.3f}",
+            f"{case['modelled_us']['H100']['graph_overlapping']:.0f}",
             *(f"{case['modelled_us'][gpu]['graph']:.0f}" for gpu in gpus),
         ]
         for case in result("decode_nms_kernels")["cases"]
         if case["density"] != "empty"
     ]
-    return table(rows, "network|heads, preset|conf read|all bytes / minimum|" + "|".join(gpus))
+    columns = "network|heads, preset|conf read|all bytes / minimum|H100, overlapping: at least|"
+    return table(rows, columns + "|".join(gpus))
 
 
 def decode_nms() -> str:
