@@ -1,0 +1,1 @@
+"""Whether an engine finds what its reference finds, and where not."""
