@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,10 @@ from ..errors import BadFile
 from ..terminal import one_line
 from .decode_nms_node import append_decode_nms, restore_decode_nms, strip_decode_nms
 from .fold import fold_batch_norm
+from .kept_nodes import check_named_nodes, nodes_to_keep
 from .onnx_file import set_description
 from .precision import NORM_OPERATORS, half_heads
-from .precision_check import compare_precisions, nodes_beyond_half
+from .precision_check import check_verdict, compare_precisions, given_inputs, nodes_beyond_half
 
 if TYPE_CHECKING:
     from ..artefacts.build_options import Precision
@@ -45,6 +47,8 @@ def prepare(
     heads: bool,
     for_plugin: bool,
     description: Description | None = None,
+    keep_fp: Sequence[str] = (),
+    check_images: Path | None = None,
 ) -> Prepared:
     """Read an ONNX file and turn it into what a target builds from.
 
@@ -54,12 +58,17 @@ def prepare(
         heads: leave decode + NMS out; so it is where the file has none.
         for_plugin: leave the DecodeNms node to a plugin: no function body.
         description: see :func:`~ssd_small.artefacts.onnx_file.read_onnx`.
+        keep_fp: names of nodes that stay in float32.
+        check_images: folder of pictures to check half precision on.
 
     Raises:
-        BadFile: not a file of this tool, or without DecodeNms where the plugin is to serve it.
-        CheckFailed: the network cannot be had in half precision.
+        BadFile: not a file of this tool, or without DecodeNms where the plugin is to serve it; a
+            picture cannot be read.
+        CheckFailed: the network cannot be had in half precision, or is wrong in it on the pictures.
+        UsageError: a node to be kept that the file has not.
     """
     model, description = read_onnx(onnx_path, description)
+    check_named_nodes(model, keep_fp, onnx_path)
     try:
         shape_inference.infer_shapes(model)
     except shape_inference.InferenceError as error:
@@ -75,7 +84,15 @@ def prepare(
                 "without --heads, or pass --heads to build an engine that ends in loc and conf"
             )
         heads = heads or not inside
-        return _prepared(model, description, precision, heads=heads, for_plugin=for_plugin)
+        return _prepared(
+            model,
+            description,
+            precision,
+            heads=heads,
+            for_plugin=for_plugin,
+            keep_fp=keep_fp,
+            check_images=check_images,
+        )
 
 
 def plugin_onnx(
@@ -104,12 +121,14 @@ def _prepared(
     *,
     heads: bool,
     for_plugin: bool,
+    keep_fp: Sequence[str] = (),
+    check_images: Path | None = None,
 ) -> Prepared:
     check = None
     if heads or precision == "fp16":
         strip_decode_nms(model)
     if precision == "fp16":
-        model, check = _halved(model, description, half_outputs=not heads)
+        model, check = _halved(model, description, keep_fp, check_images, half_outputs=not heads)
         if not heads:
             append_decode_nms(model, description.postprocess, description.priors)
     description = description.with_decode_nms(not heads)
@@ -121,13 +140,23 @@ def _prepared(
 
 
 def _halved(
-    model: ModelProto, description: Description, *, half_outputs: bool
+    model: ModelProto,
+    description: Description,
+    keep_fp: Sequence[str],
+    check_images: Path | None,
+    *,
+    half_outputs: bool,
 ) -> tuple[ModelProto, PrecisionCheck]:
+    given = given_inputs(check_images, description.preprocessing) if check_images else []
+    asked = set(nodes_to_keep(model, keep_fp))
     folded = ModelProto()
     folded.CopyFrom(model)
     fold_batch_norm(folded)
     norm = {node.name for node in folded.graph.node if node.op_type in NORM_OPERATORS}
-    kept = [name for name in nodes_beyond_half(folded, description) if name not in norm]
+    asked &= {node.name for node in folded.graph.node}
+    kept = sorted((asked | set(nodes_beyond_half(folded, description, given))) - norm)
     half = half_heads(folded, kept, half_outputs=half_outputs)
-    comparison = compare_precisions(model, half, description)
+    comparison = compare_precisions(model, half, description, given)
+    if check_images:
+        check_verdict(comparison, check_images)
     return half, replace(comparison, kept_fp32=tuple(kept))

@@ -72,6 +72,8 @@ def build(
         heads=options.heads,
         for_plugin=plugin is not None,
         description=description,
+        keep_fp=options.keep_fp,
+        check_images=options.check_images,
     )
     _check_batch(options.max_batch, prepared.description.preprocessing)
     with (
