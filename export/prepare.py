@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from onnx import ModelProto, checker, shape_inference
 
 from ..artefacts.build_record import PrecisionCheck
+from ..artefacts.decode_nms_body import check_inlined
 from ..artefacts.description import Description
 from ..artefacts.onnx_file import drop_function, graph_faults, is_inline, read_onnx
 from ..errors import BadFile
@@ -75,6 +76,8 @@ def prepare(
         reason = one_line(" ".join(str(error).split()))
         raise BadFile(f"{onnx_path} contradicts itself: {reason}; export it again") from error
     with graph_faults(onnx_path):
+        if is_inline(model, description):
+            check_inlined(model, description, onnx_path)
         if is_inline(model, description) and (heads or for_plugin or precision == "fp16"):
             restore_decode_nms(model, description, onnx_path)
         inside = description.has_decode_nms
