@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def build(
         temporary_folder() as folder,
         engine_output(output) as (plan, write_sidecar),
     ):
-        job = _write_job(folder, prepared, plan, plugin, module, options)
+        job = _write_job(folder, prepared, plan, plugin, options)
         result = run_child(job, folder, module, progress, verbose=options.verbose)
         receipt = Receipt.from_fields(Fields(result["receipt"]))
         check_receipt(options.precision, receipt)
@@ -125,21 +125,42 @@ def _write_job(
     prepared: Prepared,
     plan: Path,
     plugin: Path | None,
-    module: str,
     options: BuildOptions,
+) -> Path:
+    """The child's job for a whole network."""
+    preprocessing = prepared.description.preprocessing
+    return write_job(
+        folder,
+        prepared.model.SerializeToString(),
+        plan,
+        [3, preprocessing.height, preprocessing.width],
+        options,
+        plugin=plugin,
+        attributes=list(node_attributes(prepared.description.postprocess)),
+    )
+
+
+def write_job(
+    folder: Path,
+    model: bytes,
+    plan: Path,
+    input_shape: list[int],
+    options: BuildOptions,
+    *,
+    plugin: Path | None = None,
+    attributes: Sequence[str] = (),
 ) -> Path:
     """The child's job file and ONNX file; see ``build_child.Job``."""
     onnx_file = folder / "network.onnx"
-    write_bytes(onnx_file, prepared.model.SerializeToString())
+    write_bytes(onnx_file, model)
     devices = gpus().devices
-    preprocessing = prepared.description.preprocessing
     job = {
-        "module": module,
+        "module": MODULES[options.target],
         "onnx": str(onnx_file),
         "plan": str(plan.absolute()),
         "plugin": str(plugin) if plugin else None,
-        "attributes": list(node_attributes(prepared.description.postprocess)),
-        "input_shape": [3, preprocessing.height, preprocessing.width],
+        "attributes": list(attributes),
+        "input_shape": input_shape,
         "batch": options.batch,
         "options": options.to_dict()
         | {

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from ..pictures.pixels import pixels_from_picture
 from ..pictures.preprocessing import input_from_image
 from ..requirements import require
 from .graph_cuts import cut_model, is_weighted, shared_cuts
+from .layer_errors import NOT_FINITE, LayerError, Search
 
 Array = npt.NDArray[Any]
 #: takes inputs by name, gives the outputs in the model's order
@@ -35,67 +35,8 @@ Opener = Callable[[ModelProto], Run]
 MOST_PICTURES = 4
 #: parts that may look wrong in a whole and right in each layer, before the search gives up
 _FALSE_TRAILS = 3
-#: JSON knows no infinity: the error of a layer that gives NaN or infinity
-NOT_FINITE = float(np.finfo(np.float32).max)
-
-
-@dataclass(frozen=True)
-class LayerError:
-    """How far an engine is off behind a layer.
-
-    Attributes:
-        name: of the node in the ONNX file; of nodes that an engine runs as one, of the convolution.
-        operator: its operator in ONNX.
-        error: largest difference of the layer's output from the reference's, as a share of that
-            output's largest absolute value; ``NOT_FINITE`` where the engine gives NaN or infinity.
-        growth: the error as a multiple of what it was before, or of one rounding if it was less.
-    """
-
-    name: str
-    operator: str
-    error: float
-    growth: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values by field name."""
-        return asdict(self)
-
-    def text(self) -> str:
-        """Error and growth for people."""
-        if self.error == NOT_FINITE:
-            return "NaN or infinity"
-        return f"error {self.error:.2g}, {self.growth:.3g} times the one before"
-
-
-@dataclass(frozen=True)
-class Search:
-    """What a search for the first layer found.
-
-    Attributes:
-        first: the layer; None if each that was tried is within rounding.
-        layers: those that were looked at, in the order of the network.
-        cuts: how many times the network was cut.
-        places: at how many places it could have been.
-    """
-
-    first: LayerError | None
-    layers: tuple[LayerError, ...]
-    cuts: int
-    places: int
-
-    def lines(self) -> list[str]:
-        """For people: the layers in the order in which the error appears."""
-        if not self.places:
-            return ["layers: the two graphs have no tensor in common, so none can be compared"]
-        told = f"layers ({self.cuts} cuts of {self.places} places)"
-        if self.first is None:
-            return [f"{told}: each within rounding of the reference"]
-        names = max(len(one.name) for one in self.layers)
-        return [f"{told}: the first that moved is {self.first.name}"] + [
-            f"  {one.name:<{names}}  {one.operator:<10} {one.text()}"
-            + ("  <-" if one == self.first else "")
-            for one in self.layers
-        ]
+#: operators that move values and compute none
+_JOINING = ("Cast", "Concat", "Flatten", "Identity", "Reshape", "Transpose", "Unsqueeze", "Squeeze")
 
 
 def search_from_graphs(
@@ -103,7 +44,7 @@ def search_from_graphs(
     engine: ModelProto,
     description: Description,
     pictures: Sequence[Any],
-    open_model: Opener | None = None,
+    open_engine: Opener | None = None,
 ) -> Search:
     """Find the first layer of an engine that differs from its reference by more than rounding.
 
@@ -114,13 +55,14 @@ def search_from_graphs(
         description: how a picture becomes the input of both.
         pictures: see :func:`~ssd_small.pictures.pixels.pixels_from_picture`; the first
             ``MOST_PICTURES`` are taken.
-        open_model: what executes the parts; default: ONNX Runtime on the CPU.
+        open_engine: what executes parts of the engine; default: ONNX Runtime on the CPU, which
+            the reference's are executed with.
     """
     inputs = [
         input_from_image(pixels_from_picture(one), description.preprocessing)[None]
         for one in pictures[:MOST_PICTURES]
     ]
-    return _Searcher(reference, engine, inputs, open_model or run_from_model).search()
+    return _Searcher(reference, engine, inputs, open_engine or run_from_model).search()
 
 
 def precision_of(model: ModelProto) -> str:
@@ -147,10 +89,10 @@ class _Searcher:
         reference: ModelProto,
         engine: ModelProto,
         inputs: Sequence[Array],
-        open_model: Opener,
+        open_engine: Opener,
     ) -> None:
         self.reference, self.engine, self.inputs = reference, engine, inputs
-        self.open_model = open_model
+        self.open_engine = open_engine
         #: cut 0 is the input
         self.cuts = shared_cuts(reference, engine)
         start = self.cuts[0]
@@ -164,11 +106,26 @@ class _Searcher:
 
     def search(self) -> Search:
         last = len(self.cuts) - 1
-        found = self._first(0, last) if last and self.inputs else None
+        found = None
+        if last and self.inputs:
+            apart = self._last_apart()
+            found = self._first(0, apart)
+            if found is None and apart < last:
+                found = self._first(apart, last)
         layers = {at: self._layer(at) for at in sorted(self.errors) if at}
         return Search(
             None if found is None else layers[found], tuple(layers.values()), self.steps, last
         )
+
+    def _last_apart(self) -> int:
+        """The cut after which tensors are but joined: one of few values counts by itself there.
+
+        In a joined one it is measured by the largest value of all, and may be lost in it.
+        """
+        apart = len(self.cuts) - 1
+        while apart > 1 and self.cuts[apart].node.op_type in _JOINING:
+            apart -= 1
+        return apart
 
     def _first(self, start: int, last: int) -> int | None:
         """The cut behind the first layer that moved."""
@@ -201,7 +158,8 @@ class _Searcher:
     def _step(self, low: int, middle: int, high: int) -> tuple[float, float]:
         """Errors of the two halves as shares of what rounding may do."""
         self.steps += 1
-        self._look_at(middle)
+        for place in (low, middle):
+            self._look_at(place)
         left, right = self._parts([(low, middle), (middle, high)])
         return left / self._allowed(low, middle), right / self._allowed(middle, high)
 
@@ -214,26 +172,33 @@ class _Searcher:
         return error / self._allowed(low, high)
 
     def _look_at(self, place: int) -> None:
-        """Measure the engine as it is at a cut."""
+        """Measure the engine as it is behind the layer before a cut."""
         if place in self.errors:
             return
         cut = self.cuts[place]
-        expected = self.open_model(cut_model(self.reference, cut.reference))
+        expected = run_from_model(cut_model(self.reference, cut.reference))
         starts = [(self.cuts[0].engine[0], int(TensorProto.FLOAT))]
-        own = self.open_model(cut_model(self.engine, cut.engine, starts))
+        own = self.open_engine(cut_model(self.engine, cut.engine, starts))
+        fresh = [at for at, name in enumerate(cut.engine) if name not in self._given(place)]
         worst = 0.0
         for images in self.inputs:
             outputs = own({self.cuts[0].engine[0]: images})
             self.types.update((n, v.dtype) for n, v in zip(cut.engine, outputs, strict=True))
-            worst = max(worst, error_of(outputs, expected({self.cuts[0].reference[0]: images})))
+            right = expected({self.cuts[0].reference[0]: images})
+            pairs = ([values[at] for at in fresh] for values in (outputs, right))
+            worst = max(worst, error_of(*pairs))
         self.errors[place] = worst
+
+    def _given(self, place: int) -> tuple[str, ...]:
+        """What passes the cut before."""
+        return self.cuts[place - 1].engine
 
     def _parts(self, bounds: Sequence[tuple[int, int]]) -> list[float]:
         """Errors of parts of the engine that start from what the reference has."""
         needed = sorted({place for pair in bounds for place in pair})
         names = list(dict.fromkeys(n for place in needed for n in self.cuts[place].reference))
         images_name = self.cuts[0].reference[0]
-        expected = self.open_model(
+        expected = run_from_model(
             cut_model(self.reference, [name for name in names if name != images_name])
         )
         parts = [self._part(low, high) for low, high in bounds]
@@ -257,7 +222,7 @@ class _Searcher:
         given, wanted = self.cuts[low].engine, self.cuts[high].engine
         fresh = [at for at, name in enumerate(wanted) if name not in given]
         starts = [(n, helper.np_dtype_to_tensor_dtype(self.types[n])) for n in given]
-        return self.open_model(cut_model(self.engine, [wanted[at] for at in fresh], starts)), fresh
+        return self.open_engine(cut_model(self.engine, [wanted[at] for at in fresh], starts)), fresh
 
     def _layer(self, place: int) -> LayerError:
         node = self.cuts[place].node
