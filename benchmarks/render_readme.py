@@ -169,12 +169,14 @@ def kernels() -> str:
             f"{case['density']}, {case['preset']}",
             f"{case['conf_bytes_ratio']:.3f}",
             f"{case['bytes_ratio']:.3f}",
+            f"{case['modelled_us']['H100']['graph_overlapping']:.0f}",
             *(f"{case['modelled_us'][gpu]['graph']:.0f}" for gpu in gpus),
         ]
         for case in result("decode_nms_kernels")["cases"]
         if case["density"] != "empty"
     ]
-    return table(rows, "network|heads, preset|conf read|all bytes / minimum|" + "|".join(gpus))
+    columns = "network|heads, preset|conf read|all bytes / minimum|H100, overlapping: at least|"
+    return table(rows, columns + "|".join(gpus))
 
 
 def decode_nms() -> str:
@@ -345,6 +347,31 @@ def kill_table() -> str:
     return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], 1)}"
 
 
+def picture_input() -> str:
+    """`benchmarks/bench_picture_input.py`."""
+    report = result("picture_input")
+    rows = []
+    for one in report["sets"]:
+        plain, pictures = one["AP"]
+        times, upload = one["ms_per_picture"], one["upload_bytes"]
+        rows.append(
+            [
+                *(one["set"], f"`{one['weights']}`", one["pictures"]),
+                "x".join(map(str, one["picture_size"])),
+                *(f"{one['scores']:,}".replace(",", " "), f"{one['within_0.02']:.1%}"),
+                *(f"{one['median']:.4f}", f"{one['largest']:.4f}"),
+                *(f"{plain:.4f}", f"{pictures - plain:+.5f}"),
+                *(f"{size:,}".replace(",", " ") for size in upload),
+                *(f"{times[k]:.1f}" for k in ("preprocess", "network", "network_of_pictures")),
+            ]
+        )
+    headers = (
+        "set|network|pictures|first is|scores > 0.01|within 0.02|median|largest|AP|difference|"
+        "bytes float32|bytes uint8|preprocess ms|net ms|uint8 net ms"
+    )
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], 1)}"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "demo": demo,
@@ -358,6 +385,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "experiments": experiments,
     "damaged_input": damaged_input,
     "kill_table": kill_table,
+    "picture_input": picture_input,
 }
 
 

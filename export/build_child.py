@@ -42,8 +42,7 @@ class Job:
         plan: file to write.
         plugin: plugin library; None for an engine that ends in the heads.
         attributes: names of the attributes of the DecodeNms node.
-        input_shape: ``[3, H, W]``.
-        batch: smallest, optimal and largest batch.
+        input_shapes: smallest, optimal and largest shape of the input.
         options: build options by field name.
         gpu: compute capability of the GPU of this machine, if it has one.
     """
@@ -53,8 +52,7 @@ class Job:
     plan: str
     plugin: str | None
     attributes: list[str]
-    input_shape: list[int]
-    batch: dict[str, int]
+    input_shapes: list[list[int]]
     options: dict[str, Any]
     gpu: str | None
 
@@ -90,8 +88,7 @@ def build(job: Job) -> dict[str, Any]:
     config = builder.create_builder_config()
     capabilities = _configure(trt, config, job)
     profile = builder.create_optimization_profile()
-    shapes = [[job.batch[which], *job.input_shape] for which in ("min", "opt", "max")]
-    profile.set_shape(network.get_input(0).name, *shapes)
+    profile.set_shape(network.get_input(0).name, *job.input_shapes)
     config.add_optimization_profile(profile)
     monitor = _monitor(trt)
     config.progress_monitor = monitor

@@ -29,7 +29,7 @@ def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> 
     """
     if target != "auto":
         return target
-    from ..runtimes.gpu import gpus
+    from ..system.gpu import gpus
 
     if not gpus().devices:
         return "tensorrt-rtx" if compute_capabilities else "onnxruntime"

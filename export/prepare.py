@@ -19,6 +19,7 @@ from .decode_nms_node import append_decode_nms, restore_decode_nms, strip_decode
 from .fold import fold_batch_norm
 from .kept_nodes import check_named_nodes, nodes_to_keep
 from .onnx_file import set_description
+from .picture_input import prepend_preprocessing, strip_preprocessing
 from .precision import NORM_OPERATORS, half_heads
 from .precision_check import check_verdict, compare_precisions, given_inputs, nodes_beyond_half
 
@@ -131,9 +132,13 @@ def _prepared(
     if heads or precision == "fp16":
         strip_decode_nms(model)
     if precision == "fp16":
+        if description.pictures is not None:
+            strip_preprocessing(model, description, "the network")
         model, check = _halved(model, description, keep_fp, check_images, half_outputs=not heads)
         if not heads:
             append_decode_nms(model, description.postprocess, description.priors)
+        if description.pictures is not None:
+            prepend_preprocessing(model, description)
     description = description.with_decode_nms(not heads)
     set_description(model, description)
     if for_plugin:

@@ -30,11 +30,10 @@ from ..errors import (
 )
 from ..files import check_writable, sha256_of, write_bytes
 from ..json_files import json_text
-from ..pictures.preprocessing import Preprocessing
 from ..requirements import EXTRA_OF_MODULE
-from ..runtimes.gpu import gpus
 from ..runtimes.plugin_library import PLUGIN_VERSION, find_plugin
 from ..runtimes.tensorrt_module import MODULES
+from ..system.gpu import gpus
 from ..system.processes import command_of_child
 from ..system.temporary import temporary_folder
 from .build_child import RECORD_SEPARATOR
@@ -75,7 +74,7 @@ def build(
         keep_fp=options.keep_fp,
         check_images=options.check_images,
     )
-    _check_batch(options.max_batch, prepared.description.preprocessing)
+    _check_batch(prepared.description, options)
     with (
         temporary_folder() as folder,
         engine_output(output) as (plan, write_sidecar),
@@ -102,13 +101,43 @@ def build(
     return sidecar
 
 
-def _check_batch(max_batch: int, size: Preprocessing) -> None:
-    most = most_batch(size.height, size.width)
-    if max_batch > most:
+def _check_batch(description: Description, options: BuildOptions) -> None:
+    _, height, width = _sides(description, options)["max"]
+    most = most_batch(height, width)
+    if options.max_batch > most:
         raise UsageError(
-            f"max-batch {max_batch}: expected 1 to {most} with an input of "
-            f"{size.height}x{size.width}"
+            f"max-batch {options.max_batch}: expected 1 to {most} with an input of {height}x{width}"
         )
+
+
+def _sides(description: Description, options: BuildOptions) -> dict[str, tuple[int, int, int]]:
+    """Smallest, optimal and largest (channels, height, width) of the input.
+
+    Raises:
+        UsageError: sizes of pictures, where the network does not take any.
+    """
+    size, pictures = description.preprocessing, description.pictures
+    asked = [n for n in ("opt_picture", "max_picture") if getattr(options, n) is not None]
+    fixed = (size.height, size.width) if pictures is None else pictures.size
+    if fixed is None:
+        return {which: (3, *sides) for which, sides in options.pictures.items()}
+    if asked:
+        raise UsageError(
+            f"--{asked[0].replace('_', '-')} goes with a network of pictures of any size (export "
+            f"--input uint8); this one takes {fixed[1]}x{fixed[0]} only"
+        )
+    return dict.fromkeys(("min", "opt", "max"), (3, *fixed))
+
+
+def _shapes(description: Description, options: BuildOptions) -> list[list[int]]:
+    """Smallest, optimal and largest shape of the input."""
+    shapes = []
+    for which, (channels, height, width) in _sides(description, options).items():
+        of_one = [channels, height, width]
+        if description.pictures is not None:
+            of_one = [height, width, channels]
+        shapes.append([options.batch[which], *of_one])
+    return shapes
 
 
 def _require_module(module: str, target: str) -> None:
@@ -128,12 +157,11 @@ def _write_job(
     options: BuildOptions,
 ) -> Path:
     """The child's job for a whole network."""
-    preprocessing = prepared.description.preprocessing
     return write_job(
         folder,
         prepared.model.SerializeToString(),
         plan,
-        [3, preprocessing.height, preprocessing.width],
+        _shapes(prepared.description, options),
         options,
         plugin=plugin,
         attributes=list(node_attributes(prepared.description.postprocess)),
@@ -144,7 +172,7 @@ def write_job(
     folder: Path,
     model: bytes,
     plan: Path,
-    input_shape: list[int],
+    input_shapes: list[list[int]],
     options: BuildOptions,
     *,
     plugin: Path | None = None,
@@ -160,8 +188,7 @@ def write_job(
         "plan": str(plan.absolute()),
         "plugin": str(plugin) if plugin else None,
         "attributes": list(attributes),
-        "input_shape": input_shape,
-        "batch": options.batch,
+        "input_shapes": input_shapes,
         "options": options.to_dict()
         | {
             "timing_cache_path": str(options.timing_cache.absolute())

@@ -13,11 +13,12 @@ from onnx import ModelProto
 
 from ..artefacts.description import Description
 from ..artefacts.tensors import HEADS, INPUT
-from ..errors import MissingRequirement
+from ..errors import MissingRequirement, UsageError
 from ..system.temporary import check_temporary_folder
 from .decode_nms_node import append_decode_nms
 from .onnx_file import set_description
 from .opset import DEFAULT_OPSET, check_opset
+from .picture_input import prepend_preprocessing
 from .plain_shapes import plain_shapes
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ def onnx_from_network(
 ) -> ModelProto:
     """Trace a network to ONNX with a dynamic batch dimension.
 
-    Input ``images [batch, 3, H, W]`` float32. Outputs ``loc [batch, P, 4]`` and
+    Input ``images [batch, 3, H, W]`` float32, or with ``description.pictures`` the pictures
+    themselves, see :mod:`.picture_input`. Outputs ``loc [batch, P, 4]`` and
     ``conf [batch, P, C]`` (logits), or with ``description.has_decode_nms`` the five outputs of
     the DecodeNms operator.
 
     Raises:
-        UsageError: the operator set is none of those of :mod:`.opset`.
+        UsageError: the operator set is none of those of :mod:`.opset`, or pictures are not to be
+            resized linearly.
         MissingRequirement: the installed torch and onnxscript cannot write the network.
     """
     check_opset(opset)
@@ -45,9 +48,11 @@ def onnx_from_network(
         plain_shapes(model)
         if description.has_decode_nms:
             append_decode_nms(model, description.postprocess, description.priors)
+        if description.pictures is not None:
+            prepend_preprocessing(model, description)
         set_description(model, description)
         onnx.checker.check_model(model, full_check=True)
-    except MemoryError:
+    except (MemoryError, UsageError):
         raise
     except Exception as error:  # torch's and onnxscript's exception types vary by version
         raise _cannot_export(error, opset) from error

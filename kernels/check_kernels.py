@@ -3,7 +3,8 @@
 
 Every .cu compiles without a warning for each architecture that the plugin is built for; no kernel
 spills or uses a local-memory stack; registers and static shared memory stay within their budgets;
-the kernel that reads conf does so with 16-byte loads, and no operation is contracted into another,
+the kernel that reads conf does so with 16-byte loads, no operation is contracted into another, and
+kernels that may overlap wait for each other (sm_90 and newer; older ones hold no such instruction),
 in the PTX of each of nvcc's front ends and, where there is a cuobjdump, in each architecture's
 machine code. pip has all of it: the extra ``nvcc`` of this package.
 
@@ -37,16 +38,23 @@ from cuda_compiler import (
 KERNELS = Path(__file__).resolve().parent
 FLAGS = (*NVCC_FLAGS, *STRICT_FLAGS, "-I", "include")
 #: registers per thread: 64 let an SM hold 1024 threads, all that sm_75 has
-REGISTER_BUDGET = {"score_kernel": 64, "suppress_kernel": 64, "merge_kernel": 64, "rank_kernel": 48}
+REGISTER_BUDGET = {
+    "clear_kernel": 16,
+    "score_kernel": 64,
+    "suppress_kernel": 64,
+    "merge_kernel": 64,
+    "rank_kernel": 48,
+}
 #: static bytes per block: 48 KiB without opting in, on every architecture; half of an SM's 64 KiB
 #: (sm_75) where two blocks are to share it; the score kernel's tile is dynamic
 SHARED_BUDGET = {
+    "clear_kernel": 0,
     "score_kernel": 0,
     "suppress_kernel": 32 << 10,
     "merge_kernel": 48 << 10,
     "rank_kernel": 1 << 10,
 }
-INSTANCES = 2 * len(REGISTER_BUDGET)  # for float and for half
+INSTANCES = 2 * len(REGISTER_BUDGET) - 1  # for float and for half; clear_kernel knows neither
 
 
 @dataclass(frozen=True)
@@ -91,14 +99,14 @@ def kernels_from_ptxas(report: str) -> list[Kernel]:
     kernels = []
     for match in pattern.finditer(report):
         symbol = match["symbol"]
-        name = re.search(r"\d((?:[a-z]+_)+kernel)I(f|6__half)", symbol)
+        name = re.search(r"\d((?:[a-z]+_)+kernel)(?:I(f|6__half)|E)", symbol)
         if name is None:
             raise ValueError(f"a kernel without a name: {symbol}")
         shared = re.search(r"(\d+) bytes smem", match["rest"])
         kernels.append(
             Kernel(
                 name=name[1],
-                head_type="float" if name[2] == "f" else "half",
+                head_type={"f": "float", "6__half": "half", None: "any"}[name[2]],
                 architecture=int(match["arch"]),
                 registers=int(match["registers"]),
                 shared_bytes=int(shared[1]) if shared else 0,
@@ -158,6 +166,7 @@ def ptx_faults(nvcc: str, source: Path, targets: CudaTargets) -> list[str]:
         ptx, where = ptx_of(nvcc, source, architecture), f"compute_{architecture}"
         faults += code.faults_of_copies(code.wide_copies_from_ptx(ptx), 2, f"PTX of {where}")
         faults += code.faults_of_ptx(ptx, where)
+        faults += code.order_faults_of_ptx(ptx, architecture)
     return faults
 
 
@@ -171,6 +180,7 @@ def object_faults(nvcc: str, source: Path, target: Path, targets: CudaTargets,
         front_end_of(lowest): code.arithmetic_from_ptx(ptx_of(nvcc, source, lowest))
         for lowest in targets.ptx
     }
+    faults += code.order_faults_of_sass(sass)
     found = code.arithmetic_from_sass(sass)
     if len(found) != INSTANCES * count:
         faults.append(f"{len(found)} kernels in the machine code, expected {INSTANCES * count}")
@@ -230,8 +240,11 @@ def main() -> int:
     else:
         print(table(kernels))
         ptx = ", ".join(f"compute_{number}" for number in targets.ptx)
-        print(f"checked: 16-byte copies of conf and no contraction in the PTX of {ptx}")
-        print("checked: both, and the PTX shipped, in the machine code of each architecture"
+        print(
+            "checked: 16-byte copies of conf, no contraction and the order of kernels in the PTX "
+            f"of {ptx}"
+        )
+        print("checked: all three, and the PTX shipped, in the machine code of each architecture"
               if cuobjdump else "machine code: not checked, no cuobjdump "
               "(pip install 'ssd-small[nvcc]')")  # fmt: skip
     if targets.left_out:

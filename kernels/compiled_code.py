@@ -1,9 +1,9 @@
 """What nvcc made of the kernels, read from PTX and from machine code as cuobjdump prints it.
 
-The gates of check_kernels.py on instructions: 16-byte copies of conf, and one rounding per
-operation. The PTX decides the latter for every GPU, whatever compiles it: ptxas and the driver
-contract a multiplication and an addition only where neither names its rounding, so each has to
-say .rn. Machine code shows that they keep to it.
+The gates of check_kernels.py on instructions: 16-byte copies of conf, one rounding per operation,
+and the order of kernels that may overlap. The PTX decides rounding for every GPU, whatever compiles
+it: ptxas and the driver contract a multiplication and an addition only where neither names its
+rounding, so each has to say .rn. Machine code shows that they keep to it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,58 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 CONF_KERNEL = "score_kernel"
+#: kernels may overlap from this architecture on; older machine code has no such instructions
+OVERLAP_SINCE = 90
 #: of 32-bit floats: contracted, flushed to zero, of less than full precision, or free to become so
 _LOOSE = re.compile(
     r"\b(?:(?:fma|mad)[\w.]*\.f(?:16|32|64)(?:x2)?|[\w.]+\.ftz[\w.]*|[\w.]+\.approx[\w.]*"
     r"|(?:add|sub|mul|div|rcp|sqrt)\.f32)\b"
+)
+
+
+@dataclass(frozen=True)
+class OrderRule:
+    """Where a kernel waits for the one before and lets the next one begin: decode_nms_order.cuh."""
+
+    waits: bool = True
+    lets_begin: bool = True
+    reads_before: bool = False
+
+
+ORDER_RULES = {
+    "clear_kernel": OrderRule(waits=False),
+    "score_kernel": OrderRule(reads_before=True),  # conf, which none of the kernels writes
+    "suppress_kernel": OrderRule(),
+    "merge_kernel": OrderRule(lets_begin=False),
+    "rank_kernel": OrderRule(lets_begin=False),
+}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Instructions, as patterns: of PTX or of machine code."""
+
+    wait: str
+    let_begin: str
+    read: str
+    write: str
+    leave: str
+
+
+#: of global memory, or of what may be global memory
+PTX = Dialect(
+    wait=r"\bgriddepcontrol\.wait\b",
+    let_begin=r"\bgriddepcontrol\.launch_dependents\b",
+    read=r"\bld\.(?!param|shared|local|const)",
+    write=r"\b(?:st\.(?!shared|local)|(?:atom|red)\.(?!shared))",
+    leave=r"\b(?:ret|exit);",
+)
+SASS = Dialect(
+    wait=r"\bACQBULK\b",
+    let_begin=r"\bPREEXIT\b",
+    read=r"\bLDG?\.E\b",
+    write=r"\b(?:STG?\.E|ATOM(?:G\b|\.E)|RED(?:G\b|\.E))",
+    leave=r"\bEXIT\b",
 )
 
 
@@ -133,3 +181,54 @@ def faults_of_arithmetic(
                 "were contracted"
             )
     return faults
+
+
+def faults_of_order(symbol: str, text: str, dialect: Dialect, architecture: int) -> list[str]:
+    """Where one kernel waits otherwise than ``ORDER_RULES`` say.
+
+    Args:
+        text: its instructions; they are held to their order in it, which is that of execution as
+            far as the wait, with nothing but the loop that copies conf in between.
+        architecture: what it was compiled for.
+    """
+    name = re.search(r"(?<=\d)(?:[a-z]+_)+kernel", symbol)
+    where = f"{symbol} {architecture}"
+    if name is None or name[0] not in ORDER_RULES:
+        return [f"{where}: no rule; add it to ORDER_RULES"]
+    rule, begin = ORDER_RULES[name[0]], re.search(dialect.let_begin, text)
+    waits = list(re.finditer(dialect.wait, text))
+    may_overlap = architecture >= OVERLAP_SINCE
+    faults = []
+    if len(waits) != (rule.waits and may_overlap):
+        faults.append(f"{where}: waits {len(waits)} times for the kernel before")
+    if (begin is not None) != (rule.lets_begin and may_overlap):
+        faults.append(f"{where}: {'lets' if begin else 'does not let'} the next kernel begin")
+    if not waits:
+        return faults
+    before = text[: waits[0].start()]
+    if begin is not None and begin.start() < waits[0].start():
+        faults.append(f"{where}: lets the next kernel begin before it has waited")
+    forbidden = {"writes": dialect.write, "ends": dialect.leave}
+    if not rule.reads_before:
+        forbidden["reads"] = dialect.read
+    faults += [f"{where}: {what} before it has waited" for what, pattern in forbidden.items()
+               if re.search(pattern, before)]  # fmt: skip
+    return faults
+
+
+def order_faults_of_ptx(ptx: str, architecture: int) -> list[str]:
+    """Faults of the order of kernels in PTX."""
+    return [
+        fault
+        for symbol, entry in entries_of_ptx(ptx)
+        for fault in faults_of_order(symbol, entry, PTX, architecture)
+    ]
+
+
+def order_faults_of_sass(sass: str) -> list[str]:
+    """The same in machine code, each architecture's."""
+    return [
+        fault
+        for architecture, symbol, function in functions_of_sass(sass)
+        for fault in faults_of_order(symbol, function, SASS, architecture)
+    ]

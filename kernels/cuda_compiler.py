@@ -27,7 +27,8 @@ _TARGETS = json.loads(Path(__file__).with_name("cuda_targets.json").read_text())
 #: compute capabilities times ten, each with machine code. GPUs between them run the one below of
 #: the same generation: 8.8 that of 8.7, 10.3 that of 10.0, 12.1 that of 12.0
 ARCHITECTURES: tuple[int, ...] = tuple(_TARGETS["architectures"])
-#: where each of nvcc's front ends begins: from there on it makes the same PTX of these kernels
+#: where each of nvcc's front ends begins: from there on it makes the same PTX of these kernels, but
+#: for the order of those that may overlap, which 90 and above write down
 FRONT_ENDS: tuple[int, ...] = tuple(_TARGETS["front_ends"])
 #: -fmad=false: one rounding per operation, or the bits differ from the other backends'
 NVCC_FLAGS: tuple[str, ...] = tuple(_TARGETS["nvcc_flags"])

@@ -221,6 +221,19 @@ def check_is_file(path: Path, expected: str, on_missing: str | None = None) -> N
         raise BadFile(f"{path} is {state}; expected {expected}")
 
 
+def check_is_readable(path: Path, expected: str) -> None:
+    """Refuse a file that cannot be opened, where something else is wrong too, by the true reason.
+
+    Raises:
+        BadFile: the system's reason.
+    """
+    try:
+        open_file(path).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadFile(f"cannot read {path}: {reason}; expected {expected}") from error
+
+
 def state_of(path: Path) -> str:
     """What is to be said of a path where something else was expected: "is not there"."""
     try:

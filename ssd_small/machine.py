@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
+from .system.gpu import gpus
 
 _PACKAGES = ("numpy", "torch", "torchvision", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, system and package versions, JSON-ready."""
+    """Processor, cores, GPUs and driver, system and package versions, JSON-ready."""
+    found = gpus()
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
+        "gpus": [{"name": gpu.name, "capability": gpu.capability} for gpu in found.devices],
+        "driver": found.driver,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "ssd-small": __version__,

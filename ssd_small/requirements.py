@@ -23,7 +23,7 @@ EXTRA_OF_MODULE = {
     "cv2": "images",
     "PIL": "images",
     "imagehash": "check",
-    "scipy": "check",
+    "scipy": "bench",
     "matplotlib": "train",
     "sklearn": "demo",
     "skimage": "demo",

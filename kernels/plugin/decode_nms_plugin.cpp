@@ -74,7 +74,12 @@ nvinfer1::IPluginV3* DecodeNmsPlugin::clone() noexcept {
 }
 
 nvinfer1::IPluginV3* DecodeNmsPlugin::attachToContext(nvinfer1::IPluginResourceContext*) noexcept {
-  return clone();  // nothing of a context is used; each gets an object of its own
+  // nothing of a context is used, but each gets an object of its own
+  auto* attached = static_cast<DecodeNmsPlugin*>(clone());
+  // asked here, where the context's device is the current one, and not in enqueue: that is timed,
+  // and may be captured
+  if (attached != nullptr) attached->overlap_ = decode_nms_can_overlap();
+  return attached;
 }
 
 std::int32_t DecodeNmsPlugin::configurePlugin(const DynamicPluginTensorDesc* in,
@@ -169,7 +174,8 @@ std::int32_t DecodeNmsPlugin::enqueue(const PluginTensorDesc* in, const PluginTe
       static_cast<std::int32_t*>(outputs[4])};
   // TensorRT gives what getWorkspaceSize asked for the profile's largest batch: never less
   const Workspace scratch = {workspace, decode_nms_workspace_bytes(shape, params_)};
-  const cudaError_t status = launch_decode_nms(shape, params_, heads, results, scratch, stream);
+  const cudaError_t status = launch_decode_nms(shape, params_, heads, results, scratch,
+                                               {stream, overlap_});
   if (status == cudaSuccess) return 0;
   log_launch_failure(status, shape, params_, heads, results, scratch);
   return kFailure;

@@ -85,6 +85,7 @@ class DecodeNmsPlugin final : public nvinfer1::IPluginV3,
 
  private:
   DecodeNmsParams params_;
+  bool overlap_ = false;  // of a plugin attached to a context: decode_nms_can_overlap()
   std::string description_;  // every parameter, exactly: also the key of the timing cache
   FieldArray fields_;
   nvinfer1::PluginFieldCollection collection_;

@@ -1,5 +1,7 @@
-// Launcher of the decode+NMS kernels: three kernels and one memset for a whole batch.
+// Launcher of the decode+NMS kernels: four for a whole batch, whose ends and beginnings overlap
+// where the device can (decode_nms_order.cuh).
 //
+//   clear     the lists are empty
 //   score     one read of conf: candidates into a list per (image, class)
 //   suppress  selection, sort and greedy NMS per (image, class); a list that overflowed (only
 //             where the workspace has no room for every prior) is read from conf again
@@ -45,6 +47,7 @@ Problem describe(const DecodeNmsShape& shape, const DecodeNmsParams& params) {
   problem.num_priors = static_cast<unsigned>(shape.num_priors);
   problem.num_classes = static_cast<unsigned>(shape.num_classes);
   problem.num_rows = static_cast<unsigned>(std::int64_t{shape.batch} * shape.num_priors);
+  problem.num_pairs = static_cast<unsigned>(std::int64_t{shape.batch} * shape.num_classes);
   problem.background = params.background_label < 0 ? UINT_MAX
                                                    : static_cast<unsigned>(params.background_label);
   problem.pre_nms_topk = no_cut_if_zero(params.pre_nms_topk);
@@ -149,37 +152,59 @@ Error check_launch(const DecodeNmsShape& shape, const DecodeNmsParams& params,
   return check_workspace(workspace.bytes, needed);
 }
 
+struct LaunchSize {
+  dim3 grid;
+  unsigned threads;
+  std::size_t shared_bytes = 0;
+};
+
 template <class Kernel>
-cudaError_t launch(Kernel kernel, dim3 grid, unsigned threads, std::size_t shared_bytes,
-                   cudaStream_t stream, const Problem& problem) {
+cudaError_t launch(Kernel kernel, const LaunchSize& size, const LaunchQueue& queue,
+                   const Problem& problem) {
   cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = shared_bytes;
-  config.stream = stream;
+  config.gridDim = size.grid;
+  config.blockDim = dim3(size.threads);
+  config.dynamicSmemBytes = size.shared_bytes;
+  config.stream = queue.stream;
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  if (queue.overlap) {
+    config.attrs = &overlap;
+    config.numAttrs = 1;
+    const cudaError_t error = cudaLaunchKernelEx(&config, kernel, problem);
+    if (error != cudaErrorNotSupported) return error;
+    cudaGetLastError();  // taken back: plainly launched, the kernels are right as well
+    config.numAttrs = 0;
+  }
   return cudaLaunchKernelEx(&config, kernel, problem);
 }
 
 template <class T>
 cudaError_t launch_kernels(const DecodeNmsShape& shape, const Problem& problem,
-                           std::int64_t most_detections, cudaStream_t stream) {
+                           std::int64_t most_detections, const LaunchQueue& queue) {
   const auto batch = static_cast<unsigned>(shape.batch);
-  const unsigned pairs = batch * problem.num_classes;
+  const unsigned pairs = problem.num_pairs;
   const unsigned tiles = (problem.num_rows - 1) / problem.rows_per_tile + 1;
   const std::size_t tile_bytes =
       std::size_t{problem.rows_per_tile} * problem.num_classes * sizeof(T) + kAlignment;
-  cudaError_t error = launch(device::score_kernel<T>, dim3(tiles), device::kScoreThreads,
-                             tile_bytes, stream, problem);
+  // plainly: after everything that the stream holds, whoever enqueued it
+  const dim3 clear_grid((pairs - 1) / device::kClearThreads + 1);
+  cudaError_t error = launch(device::clear_kernel, {clear_grid, device::kClearThreads},
+                             {queue.stream, false}, problem);
   if (error != cudaSuccess) return error;
-  error = launch(device::suppress_kernel<T>, dim3(pairs), device::kSuppressThreads, 0, stream,
+  error = launch(device::score_kernel<T>, {dim3(tiles), device::kScoreThreads, tile_bytes}, queue,
+                 problem);
+  if (error != cudaSuccess) return error;
+  error = launch(device::suppress_kernel<T>, {dim3(pairs), device::kSuppressThreads}, queue,
                  problem);
   if (error != cudaSuccess) return error;
   const unsigned helpers = std::min(64u, problem.max_detections / 4096 + 1);
   if (most_detections <= kMaxSorted) {
-    return launch(device::merge_kernel<T>, dim3(batch, helpers), device::kMergeThreads, 0,
-                  stream, problem);
+    return launch(device::merge_kernel<T>, {dim3(batch, helpers), device::kMergeThreads}, queue,
+                  problem);
   }
-  return launch(device::rank_kernel<T>, dim3(pairs, helpers), device::kRankThreads, 0, stream,
+  return launch(device::rank_kernel<T>, {dim3(pairs, helpers), device::kRankThreads}, queue,
                 problem);
 }
 
@@ -215,24 +240,33 @@ std::size_t decode_nms_workspace_bytes(const DecodeNmsShape& shape, const Decode
   return carve(shape, {nullptr, 0, list_bytes}, &problem);
 }
 
+bool decode_nms_can_overlap() {
+  constexpr int kOldestDriver = 12030, kOldestCode = 90;
+  int driver = 0;
+  cudaFuncAttributes attributes{};
+  // of all kernels: they are compiled together
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver < kOldestDriver ||
+      cudaFuncGetAttributes(&attributes, device::clear_kernel) != cudaSuccess) {
+    cudaGetLastError();
+    return false;
+  }
+  return attributes.ptxVersion >= kOldestCode;
+}
+
 cudaError_t launch_decode_nms(const DecodeNmsShape& shape, const DecodeNmsParams& params,
                               const DecodeNmsInputs& inputs, const DecodeNmsOutputs& outputs,
-                              const Workspace& workspace, cudaStream_t stream) {
+                              const Workspace& workspace, const LaunchQueue& queue) {
   if (check_launch(shape, params, inputs, outputs, workspace)) return cudaErrorInvalidValue;
   if (shape.batch == 0) return cudaSuccess;
-  if (is_empty(shape, params)) return clear_outputs(shape, outputs, stream);
+  if (is_empty(shape, params)) return clear_outputs(shape, outputs, queue.stream);
   Problem problem = describe(shape, params);
   carve(shape, workspace, &problem);
   problem.inputs = inputs;
   problem.outputs = outputs;
-  const std::size_t count_bytes =
-      static_cast<std::size_t>(shape.batch) * problem.num_classes * sizeof(unsigned);
-  const cudaError_t error = cudaMemsetAsync(problem.counts, 0, count_bytes, stream);
-  if (error != cudaSuccess) return error;
   const std::int64_t most = max_detections(params, shape.num_priors, shape.num_classes);
   return shape.head_type == HeadType::kHalf
-             ? launch_kernels<__half>(shape, problem, most, stream)
-             : launch_kernels<float>(shape, problem, most, stream);
+             ? launch_kernels<__half>(shape, problem, most, queue)
+             : launch_kernels<float>(shape, problem, most, queue);
 }
 
 bool decode_nms_launch_fault(const DecodeNmsShape& shape, const DecodeNmsParams& params,

@@ -28,7 +28,8 @@ struct Problem {
   Box* kept_boxes;        // [N * C, kept_capacity] scaled, or nullptr
   float2* row_stats;      // [N * P] maximum and sum of softmax rows, or nullptr; NaN: no candidate
   // problem
-  unsigned num_rows;  // N * P
+  unsigned num_rows;   // N * P
+  unsigned num_pairs;  // N * C
   unsigned num_priors;
   unsigned num_classes;
   unsigned background;  // num_classes or more if there is none

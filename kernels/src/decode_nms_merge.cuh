@@ -4,6 +4,7 @@
 // boxes, finds each one's place by binary search in the lists of the other classes.
 #pragma once
 
+#include "decode_nms_order.cuh"
 #include "decode_nms_select.cuh"
 
 namespace ssd_small {
@@ -82,6 +83,7 @@ __device__ inline unsigned total_kept(const Problem& problem, unsigned image,
 template <class T>
 __global__ void __launch_bounds__(kMergeThreads) merge_kernel(const Problem problem) {
   __shared__ MergeScratch scratch;
+  wait_for_previous_kernel();
   const unsigned image = blockIdx.x;
   const unsigned total = total_kept(problem, image, &scratch.total, kMergeThreads);
   const unsigned num = min(total, problem.keep_topk);
@@ -127,6 +129,7 @@ __device__ inline unsigned greater_keys(const OrderKey* keys, unsigned count, Or
 template <class T>
 __global__ void __launch_bounds__(kRankThreads) rank_kernel(const Problem problem) {
   __shared__ unsigned long long shared_total;
+  wait_for_previous_kernel();
   const unsigned image = blockIdx.x / problem.num_classes;
   const unsigned label = blockIdx.x % problem.num_classes;
   const unsigned lane = threadIdx.x % kWarpSize;

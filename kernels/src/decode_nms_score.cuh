@@ -1,7 +1,7 @@
 // Kernel 1: reads conf once, finds the candidates and appends each to the list of its class.
 #pragma once
 
-#include "decode_nms_device.cuh"
+#include "decode_nms_order.cuh"
 
 // conf tile of score_kernel; at global scope, where every runtime finds it
 extern __shared__ __align__(16) unsigned char shared_memory[];
@@ -130,6 +130,8 @@ __global__ void __launch_bounds__(kScoreThreads) score_kernel(const Problem prob
   const T* conf = static_cast<const T*>(problem.inputs.conf) +
                   static_cast<std::size_t>(first) * problem.num_classes;
   const T* tile = load_tile(conf, rows * problem.num_classes);
+  wait_for_previous_kernel();
+  let_next_kernel_begin();
   __syncthreads();
   const unsigned lane = threadIdx.x % kWarpSize;
   for (unsigned r = threadIdx.x / kWarpSize; r < rows; r += kScoreWarps) {

@@ -142,6 +142,8 @@ __device__ inline void suppress_chunk(const Problem& problem, SuppressScratch& s
 template <class T>
 __global__ void __launch_bounds__(kSuppressThreads) suppress_kernel(const Problem problem) {
   __shared__ SuppressScratch scratch;
+  wait_for_previous_kernel();
+  let_next_kernel_begin();
   Progress progress{blockIdx.x, 0};
   const unsigned image = blockIdx.x / problem.num_classes;
   const unsigned label = blockIdx.x % problem.num_classes;

@@ -24,6 +24,9 @@ def most_batch(height: int, width: int) -> int:
 #: for the input of the published networks; a larger input is held to its own limit when it is built
 MOST_BATCH = most_batch(300, 300)
 
+#: height and width of pictures that engines are tuned for and take at most, unless told otherwise
+OPT_PICTURE, MAX_PICTURE = (1080, 1920), (2160, 3840)
+
 #: the builder's highest effort
 MOST_OPTIMIZATION_LEVEL = 5
 
@@ -49,6 +52,8 @@ class BuildOptions:
         check_images: folder of pictures that fp16 is checked on; None for synthetic ones.
         min_batch: smallest batch the engine takes.
         opt_batch: batch the engine is tuned for; None for the largest.
+        opt_picture, max_picture: height and width of pictures that an engine which takes them as
+            they are is tuned for, and takes at most; None for ``OPT_PICTURE`` and ``MAX_PICTURE``.
         compute_capabilities: GPU architectures such as ``"8.6"`` (tensorrt-rtx).
         optimization_level: effort of the builder, 0 to ``MOST_OPTIMIZATION_LEVEL``; None for its
             default.
@@ -74,6 +79,8 @@ class BuildOptions:
     version_compatible: bool = False
     tf32: bool = False
     verbose: bool = False
+    opt_picture: tuple[int, int] | None = None
+    max_picture: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         # each once, in the order given
@@ -91,6 +98,7 @@ class BuildOptions:
                 f"batch range {self.min_batch}, {self.batch['opt']}, {self.max_batch}: expected "
                 "1 <= min-batch <= opt-batch <= max-batch"
             )
+        self._check_pictures()
         for capability in self.compute_capabilities:
             if not re.fullmatch(r"[1-9]\d*\.\d", capability):
                 raise UsageError(f"compute capability {quoted(capability)}: expected the form 8.6")
@@ -110,6 +118,31 @@ class BuildOptions:
                         f"--{_option(name)} does not go with --precision fp32, where nothing is "
                         "rounded to less; leave it out, or add --precision fp16"
                     )
+
+    @property
+    def pictures(self) -> dict[str, tuple[int, int]]:
+        """Smallest, optimal and largest (height, width) of an engine's pictures."""
+        largest = self.max_picture or MAX_PICTURE
+        usual = tuple(map(min, OPT_PICTURE, largest))
+        return {"min": (1, 1), "opt": self.opt_picture or (usual[0], usual[1]), "max": largest}
+
+    def _check_pictures(self) -> None:
+        from ..pictures.preprocessing import (
+            MOST_INPUT_PIXELS,
+            is_too_large,
+        )  # not before it is needed: numpy
+
+        height, width = self.pictures["opt"]
+        most = self.pictures["max"]
+        if min(most) < 1 or is_too_large(*most):
+            raise UsageError(
+                f"max-picture {most[1]}x{most[0]}: expected 1 to {MOST_INPUT_PIXELS} pixels"
+            )
+        if not (1 <= height <= most[0] and 1 <= width <= most[1]):
+            raise UsageError(
+                f"opt-picture {width}x{height}: expected at most the max-picture, "
+                f"{most[1]}x{most[0]}"
+            )
 
     def _check_target(self) -> None:
         if self.target == "onnxruntime":
@@ -149,6 +182,12 @@ class BuildOptions:
         def whole(name: str) -> int | None:
             return fields.integer(name, 0, most) if name in fields else None
 
+        def size(name: str) -> tuple[int, int] | None:
+            if name not in fields:
+                return None
+            height, width = fields.integers(name, 1, most, count=2)
+            return height, width
+
         return cls(
             target=fields.text("target"),  # type: ignore[arg-type]
             precision=fields.text("precision"),  # type: ignore[arg-type]
@@ -165,6 +204,8 @@ class BuildOptions:
             version_compatible=fields.flag("version_compatible"),
             tf32=fields.flag("tf32"),
             verbose=fields.flag("verbose"),
+            opt_picture=size("opt_picture"),
+            max_picture=size("max_picture"),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -178,11 +219,17 @@ class BuildOptions:
         for name in _HALF_ONLY:
             if not values[name]:
                 del values[name]
+        for name in ("opt_picture", "max_picture"):
+            size = values.pop(name)
+            if size is not None:
+                values[name] = list(size)
         return values
 
 
 _HALF_ONLY = ("keep_fp", "check_images")
 _TENSORRT_ONLY = (
+    "opt_picture",
+    "max_picture",
     "compute_capabilities",
     "optimization_level",
     "timing_cache",

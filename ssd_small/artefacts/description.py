@@ -24,7 +24,7 @@ from ..models.priors import priors_from_levels
 from ..models.registry import get_spec, known_models
 from ..models.shapes import levels_from_spec
 from ..models.spec import ListedLevel, ModelSpec
-from ..pictures.preprocessing import Preprocessing
+from ..pictures.preprocessing import PictureInput, Preprocessing
 from ..postprocess import PostprocessParams
 from ..postprocess.params import MAX_CLASSES
 from .labels import default_labels
@@ -32,6 +32,7 @@ from .parts import (
     Levels,
     levels_from_fields,
     levels_to_list,
+    pictures_from_fields,
     postprocess_from_fields,
     preprocessing_from_fields,
 )
@@ -39,8 +40,8 @@ from .record import Fields, check_record, unknown_fields, with_unknown_fields
 from .strict_json import record_from_json
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
-#: of 1 can read is written as 1: 2 is for prior boxes that are listed
-DESCRIPTION_FORMAT = 2
+#: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures
+DESCRIPTION_FORMAT = 3
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
 
@@ -61,6 +62,8 @@ class Description:
         clip: which prior coordinates are clamped.
         has_decode_nms: whether decode + NMS are inside (five outputs) or not (loc and conf).
         network: what the network is, if this version has no name for it; None for a named one.
+        pictures: the input, if it takes pictures as they are and ``preprocessing`` is inside; None
+            for an input of preprocessed float32.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
@@ -76,6 +79,7 @@ class Description:
     clip: str
     has_decode_nms: bool
     network: NetworkConfig | None = None
+    pictures: PictureInput | None = None
     tool_version: str = __version__
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -109,6 +113,11 @@ class Description:
         for name in self.labels:
             if fault := name_fault(name):
                 raise ValueError(f"labels: {quoted(name)} {fault}")
+        if self.pictures is not None and self.preprocessing.interpolation != "linear":
+            raise ValueError(
+                f"interpolation: got {self.preprocessing.interpolation}, expected linear, which is "
+                "how pictures are resized inside"
+            )
         if not np.isfinite(self.priors).all():
             raise ValueError("prior boxes are not finite")
         if self.network is not None:
@@ -138,6 +147,8 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
+        if self.pictures is not None:
+            return 3
         return 2 if any(isinstance(level, ListedLevel) for level, _ in self.levels) else 1
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,6 +169,8 @@ class Description:
         }
         if self.network is not None:
             own["network"] = network_config_to_dict(self.network)
+        if self.pictures is not None:
+            own["input"] = self.pictures.to_dict()
         return with_unknown_fields(own, self.unknown)
 
     @classmethod
@@ -184,6 +197,9 @@ class Description:
                 clip=fields.text("clip", ("all", "size", "none")),
                 has_decode_nms=fields.flag("has_decode_nms"),
                 network=_network_from_fields(fields, source),
+                pictures=pictures_from_fields(fields.fields("input"))
+                if "input" in fields
+                else None,
                 tool_version=fields.text("tool_version"),
             )
             if known["format"] != description._oldest_format:

@@ -65,9 +65,14 @@ def sidecars_written(path: Path) -> list[Path]:
 
     Through a link the two belong to the file that it leads to. A sidecar that lies beside either
     of them tells of the engine under that name, and is replaced as well.
+
+    Raises:
+        OutputError: there can be none: with ``.json`` the name may be too long.
     """
+    own = sidecar_path(behind_links(path))
+    check_writable(own)
     found = {behind_links(one): one for one in find_sidecars(path)}
-    return list(found.values()) or [sidecar_path(behind_links(path))]
+    return list(found.values()) or [own]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import FunctionProto, ModelProto, NodeProto, numpy_helper
+from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from ..errors import BadFile, SsdSmallError, reason_from_exception
 from ..files import read_bytes
@@ -27,7 +27,7 @@ from .decode_nms_function import make_function
 from .description import Description
 from .onnx_sizes import check_declared, check_memory
 from .onnx_weights import MOST_BYTES, check_beside, read_weights
-from .tensors import DETECTIONS, HEADS, INPUT, output_names
+from .tensors import DETECTIONS, HEADS, INPUT, PREPROCESSING, input_of, output_names
 
 
 def read_onnx(
@@ -158,6 +158,8 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
     if is_inline(model, description):
         _check_suppression(model, description, path)
     _check_shapes(model, node, description, path)
+    if description.pictures is not None:
+        _check_preprocessing(model, description, path)
     if description.has_decode_nms:
         _check_priors(model, node, description, path)
 
@@ -200,10 +202,11 @@ def _check_shapes(
     model: ModelProto, node: NodeProto | None, description: Description, path: Path
 ) -> None:
     """Input and conf must have the size, priors and classes that the description lists."""
-    size, priors = description.preprocessing, len(description.priors)
+    priors = len(description.priors)
     conf = node.input[1] if node else HEADS[1]
+    images = input_of(description)
     expected = {
-        INPUT: [3, size.height, size.width],
+        INPUT: [side if isinstance(side, int) else 0 for side in images.shape[1:]],
         conf: [priors, description.num_classes],
     }
     if is_inline(model, description):
@@ -212,6 +215,11 @@ def _check_shapes(
         conf = DETECTIONS[1]
         rows = description.postprocess.max_detections(priors, description.num_classes)
         expected[conf] = [rows, 4]
+    kind = TensorProto.DataType.Name(model.graph.input[0].type.tensor_type.elem_type)
+    if kind != images.type:
+        raise BadFile(
+            f"{path} takes {INPUT} of type {kind}, but describes {images.type}; export it again"
+        )
     found = {name: _shape_of(model, name)[1:] for name in expected}
     if found != expected:
         what = "detections" if conf == DETECTIONS[1] else "priors and classes"
@@ -231,6 +239,27 @@ def _shape_of(model: ModelProto, name: str) -> list[int]:
         if dims:
             return [d.dim_value for d in dims]
     return []
+
+
+def _check_preprocessing(model: ModelProto, description: Description, path: Path) -> None:
+    """What is done to pictures inside must be what is described, where a tool has not folded it."""
+    told = description.preprocessing
+    mean, std, order, height, width = PREPROCESSING
+    values: dict[str, Any] = {mean: told.mean, std: told.std, height: told.height}
+    values |= {width: told.width, order: [2, 1, 0]}
+    found = {name: constant_of(model, name) for name in values}
+    differing = [
+        name
+        for name, inside in found.items()
+        if inside is not None
+        and not np.array_equal(inside.ravel(), np.ravel(np.float32(values[name])))
+    ]
+    # only there where channels are put into another order
+    if found[mean] is not None and (found[order] is not None) != (told.color_order == "RGB"):
+        differing.append(order)
+    if differing:
+        what = ", ".join(PREPROCESSING[name] for name in differing)
+        raise BadFile(f"{path} makes other {what} of pictures than it describes; export it again")
 
 
 def _check_priors(

@@ -23,14 +23,20 @@ from onnx import (
 )
 
 from ..errors import BadFile
+from ..pictures.preprocessing import MOST_INPUT_PIXELS
 from .decode_nms import DOMAIN, OP_TYPE
-from .tensors import INPUT
+from .tensors import BOUNDARY, INPUT
 
 #: nodes of a graph; the largest network here has about 1500
 MOST_NODES = 50_000
 #: bytes that are in use at once, whatever the input; beside it for each of the input's pixels, of
 #: which the networks here take a thousand; and of all together
 _LIVE, _LIVE_PER_PIXEL, _MOST_LIVE = 1 << 29, 4096, 4 << 30
+#: bytes beside it for each pixel of a picture that is resized inside: float32 of it are 12, and the
+#: rows that are chosen of it, before the columns, may be as many again
+_LIVE_PER_RESIZED = 32
+#: of the largest picture, a square, by which networks of any size are measured
+_LARGEST_SIDE = math.isqrt(MOST_INPUT_PIXELS)
 #: operators whose output may be of a size that shapes do not tell: it is no larger than an input
 _CUTTING = frozenset(
     (
@@ -48,9 +54,13 @@ _FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data
 _COMPLEX = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 
 
-def most_live_bytes(height: int, width: int) -> int:
-    """Bytes that a network for pictures of this size may have in use at once, for one picture."""
-    return min(_LIVE + _LIVE_PER_PIXEL * height * width, _MOST_LIVE)
+def most_live_bytes(height: int, width: int, resized: int = 0) -> int:
+    """Bytes that a network for pictures of this size may have in use at once, for one picture.
+
+    ``resized``: pixels of the picture, where it is resized to that size inside.
+    """
+    live = _LIVE + _LIVE_PER_PIXEL * height * width + _LIVE_PER_RESIZED * resized
+    return min(live, _MOST_LIVE)
 
 
 def check_declared(model: ModelProto, path: Path) -> None:
@@ -144,8 +154,12 @@ def check_memory(model: ModelProto, path: Path) -> None:
         BadFile: says by which node, or of which node it cannot be told.
     """
     height, width = _input_size(model)
-    most = most_live_bytes(height, width)
     sizes = _sizes(model, path)
+    most = most_live_bytes(height, width)
+    if _takes_pictures(model):
+        # what is resized to is of [3, height, width] float32
+        inside = (sizes.get(BOUNDARY) or 0) // 12
+        most = most_live_bytes(inside, 1, height * width)
     last_use = {name: number for number, node in enumerate(model.graph.node) for name in node.input}
     ends = {output.name for output in model.graph.output}
     varying = {INPUT}
@@ -192,12 +206,23 @@ def _most_from_inputs(node: NodeProto, sizes: dict[str, int | None]) -> int | No
 
 
 def _input_size(model: ModelProto) -> tuple[int, int]:
-    """(height, width) that the input declares; 0 where it does not."""
+    """(height, width) that the input declares; 0 where it does not.
+
+    Of pictures of any size those of the largest that is taken.
+    """
     for one in model.graph.input:
         dims = [dim.dim_value for dim in one.type.tensor_type.shape.dim]
         if one.name == INPUT and len(dims) == 4:
+            if _takes_pictures(model):
+                return max(dims[1], 0) or _LARGEST_SIDE, max(dims[2], 0) or _LARGEST_SIDE
             return max(dims[2], 0), max(dims[3], 0)
     return 0, 0
+
+
+def _takes_pictures(model: ModelProto) -> bool:
+    """Whether the input is of pictures as they are, ``[N, H, W, 3]`` uint8."""
+    kinds = [one.type.tensor_type.elem_type for one in model.graph.input if one.name == INPUT]
+    return kinds == [TensorProto.UINT8]
 
 
 def _sizes(model: ModelProto, path: Path) -> dict[str, int | None]:
@@ -206,9 +231,11 @@ def _sizes(model: ModelProto, path: Path) -> dict[str, int | None]:
     graph = inferred.graph
     graph.node.extend(model.graph.node)
     graph.input.extend(model.graph.input)
-    for dim in (d for value in graph.input for d in value.type.tensor_type.shape.dim):
-        if not dim.HasField("dim_value"):
-            dim.dim_value = 1
+    sides = (1, *_input_size(model)) if _takes_pictures(model) else ()
+    for value in graph.input:
+        for place, dim in enumerate(value.type.tensor_type.shape.dim):
+            if not dim.HasField("dim_value"):
+                dim.dim_value = sides[place] if place < len(sides) else 1
     declared = {value.name for value in graph.input}
     for tensor in model.graph.initializer:
         if math.prod(tensor.dims) <= _MOST_IN_SHAPE:

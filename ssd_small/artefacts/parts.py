@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from ..models.spec import AnyLevel, Level, ListedLevel
-from ..pictures.preprocessing import COLOR_ORDERS, INTERPOLATIONS, Preprocessing
+from ..pictures.preprocessing import (
+    COLOR_ORDERS,
+    INTERPOLATIONS,
+    PictureInput,
+    Preprocessing,
+)
 from ..postprocess.params import ACTIVATIONS, MAX_PRIORS, PostprocessParams
 from .record import Fields
 
@@ -26,6 +31,19 @@ def preprocessing_from_fields(fields: Fields) -> Preprocessing:
         std=fields.numbers("std", _LEAST, _MOST, 3),  # type: ignore[arg-type]
         interpolation=fields.text("interpolation", INTERPOLATIONS),  # type: ignore[arg-type]
     )
+
+
+def pictures_from_fields(fields: Fields) -> PictureInput:
+    """An input that takes pictures as they are; ValueError for what cannot be meant."""
+    for name, value in PictureInput().to_dict().items():
+        if value is not None:
+            fields.text(name, (value,))
+    sides = {
+        name: fields.integer(name, 1, MOST_SIDE) for name in ("height", "width") if name in fields
+    }
+    if len(sides) == 1:
+        raise ValueError(f"{next(iter(sides))}: got one without the other, expected both or none")
+    return PictureInput(**sides)
 
 
 def postprocess_from_fields(fields: Fields) -> PostprocessParams:

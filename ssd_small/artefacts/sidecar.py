@@ -11,7 +11,7 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import BadFile, quoted
-from ..files import check_is_file, read_bytes, sha256_of
+from ..files import check_is_file, check_is_readable, read_bytes, sha256_of
 from .build_options import BuildOptions
 from .build_record import (
     BatchRange,
@@ -238,6 +238,7 @@ def _read_pair(engine: Path, *, keeps: bool) -> tuple[Sidecar, bytes]:
     for _ in range(_MOST_LOOKS):
         path = find_sidecar(engine)
         if path is None:
+            check_is_readable(engine, _ENGINE)
             raise BadFile(
                 f"engine {engine} has no sidecar {sidecar_path(engine).name} beside it; keep the "
                 "two files together, or build the engine again with 'ssd-small build-engine'"
@@ -285,8 +286,11 @@ def check_against_engine(sidecar: Sidecar, metadata: Mapping[str, str], path: Pa
         return
     own, told = Description.from_metadata(metadata, path), sidecar.description
     names = ["model", "num_classes", "width", "weights", "has_decode_nms", "levels", "clip"]
+    names.append("pictures")
     if own.has_decode_nms:
         names.append("postprocess")
+    if own.pictures is not None:
+        names.append("preprocessing")
     differing = [name for name in names if getattr(own, name) != getattr(told, name)]
     first, second = own.preprocessing, told.preprocessing
     if (first.height, first.width) != (second.height, second.width):

@@ -10,6 +10,16 @@ from .description import Description
 
 INPUT = "images"
 HEADS = ("loc", "conf")
+#: constants inside a network that takes pictures, and what they are
+PREPROCESSING = {
+    "pictures/mean": "means",
+    "pictures/std": "deviations",
+    "pictures/order": "order of channels",
+    "pictures/rows/half": "height",
+    "pictures/columns/half": "width",
+}
+#: the tensor where preprocessing ends and the network begins, in a network that takes pictures
+BOUNDARY = "network_input"
 #: outputs of the DecodeNms operator
 DETECTIONS = ("num_detections", "boxes", "scores", "labels", "prior_indices")
 
@@ -21,8 +31,8 @@ class Tensor:
     Attributes:
         name: as in the file.
         mode: ``input`` or ``output``.
-        type: ``FLOAT``, ``FLOAT16`` or ``INT32``, as ONNX names them.
-        shape: dimensions; the batch is ``"batch"`` where it may vary.
+        type: ``FLOAT``, ``FLOAT16``, ``INT32`` or ``UINT8``, as ONNX names them.
+        shape: dimensions; ``"batch"``, ``"height"`` and ``"width"`` where they may vary.
     """
 
     name: str
@@ -40,9 +50,17 @@ def output_names(description: Description) -> tuple[str, ...]:
     return DETECTIONS if description.has_decode_nms else HEADS
 
 
+def input_of(description: Description, batch: int | str = "batch") -> Tensor:
+    """The input of a network as this package writes it."""
+    size, pictures = description.preprocessing, description.pictures
+    if pictures is None:
+        return Tensor(INPUT, "input", "FLOAT", (batch, 3, size.height, size.width))
+    sides = pictures.size or ("height", "width")
+    return Tensor(INPUT, "input", "UINT8", (batch, *sides, 3))
+
+
 def tensors_of(description: Description, batch: int | str = "batch") -> Sequence[Tensor]:
     """Input and outputs of a network as this package writes them."""
-    size = description.preprocessing
     priors, classes = len(description.priors), description.num_classes
     rows = description.postprocess.max_detections(priors, classes)
     outputs: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -54,8 +72,7 @@ def tensors_of(description: Description, batch: int | str = "batch") -> Sequence
         "labels": ("INT32", (rows,)),
         "prior_indices": ("INT32", (rows,)),
     }
-    images = Tensor(INPUT, "input", "FLOAT", (batch, 3, size.height, size.width))
-    return [images] + [
+    return [input_of(description, batch)] + [
         Tensor(name, "output", kind, (batch, *shape))
         for name, (kind, shape) in ((n, outputs[n]) for n in output_names(description))
     ]

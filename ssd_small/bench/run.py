@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,20 +11,28 @@ import numpy as np
 
 from ..artefacts.description import Description, description_from_spec, spec_from_description
 from ..artefacts.network import random_network
+from ..detection.detector import usual_workers
 from ..detection.inference import Inference
 from ..detection.load import open_built, torch_runtime
 from ..errors import MissingRequirement, UsageError
 from ..models.registry import get_spec, list_models
 from ..models.spec import ModelSpec
 from ..postprocess import PostprocessParams
-from ..runtimes import HeadOutputs, open_engine
+from ..postprocess.oracle import candidates_of_image
+from ..runtimes import HeadOutputs, Runtime, open_engine
 from ..runtimes.base import check_batch
-from .synthetic import detector_heads, picture_input
+from .ledger import Ledger, ledger_of_pictures
+from .same_outputs import SameOutputs
+from .synthetic import detector_heads, network_input
 from .timing import Timing, measure
 
 if TYPE_CHECKING:
     from ..artefacts.build_options import Precision
     from ..runtimes.torch import TorchRuntime
+
+
+#: COCO's 80 and the background: what published times are of
+FULL_CLASSES = 81
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,11 @@ class Measurement:
         decode_nms: post-processing of the heads; None where it is inside the engine.
         total: both, run one after the other.
         detections: per image, what the timed post-processing kept.
+        candidates: per image, (prior, class) that entered NMS; None where it is inside the engine.
         params: of that post-processing.
+        compared: timed runs whose outputs were those of the untimed one, to the bit.
+        engine: file that was measured; None for a network that was made for it.
+        ledger: where the time of real pictures goes; None without any.
     """
 
     model: str
@@ -47,28 +59,48 @@ class Measurement:
     decode_nms: Timing | None
     total: Timing
     detections: float
+    candidates: float | None
     params: PostprocessParams
+    published_ms: float | None
+    compared: int
+    engine: str | None = None
+    ledger: Ledger | None = None
+
+    @property
+    def spread(self) -> float:
+        """How far parts of this measurement differ, see :class:`.timing.Timing`."""
+        return self.total.spread
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, with the published milliseconds beside ours."""
-        known = self.model in list_models()
-        published = get_spec(self.model).published if known else None
+        """JSON-ready; durations of single runs too, for comparing it with another."""
         return {
             "model": self.model,
             "runtime": self.runtime,
             "precision": self.precision,
             "batch": self.batch,
+            "engine": self.engine,
             "network_ms": self.network.to_dict(),
             "decode_nms_ms": self.decode_nms.to_dict() if self.decode_nms else None,
             "total_ms": self.total.to_dict(),
             "images_per_second": round(1e3 / self.total.median, 3),
             "detections_per_image": self.detections,
+            "candidates_per_image": self.candidates,
             "postprocess": self.params.to_dict(),
-            "published_ms": published.milliseconds if published else None,
+            "published_ms": self.published_ms,
+            "runs_compared": self.compared,
+            "ledger": self.ledger.to_dict() if self.ledger else None,
+            "samples_ms": [round(value, 4) for value in self.total.samples],
         }
 
 
-def bench_inference(inference: Inference, batch: int, seconds: float) -> Measurement:
+def bench_inference(
+    inference: Inference,
+    batch: int,
+    seconds: float,
+    *,
+    engine: Path | None = None,
+    pictures: Pictures | None = None,
+) -> Measurement:
     """Time a network or engine.
 
     A network without decode + NMS inside is followed by decode + NMS of synthetic heads of the
@@ -78,32 +110,73 @@ def bench_inference(inference: Inference, batch: int, seconds: float) -> Measure
     Args:
         inference: network or engine with its post-processing.
         batch: images per call.
-        seconds: how long to measure after the warm-up.
+        seconds: how long to measure after the warm-up; as long again for the ledger.
+        engine: the file it is of.
+        pictures: what to make the ledger of.
+
+    Raises:
+        CheckFailed: outputs of timed runs differ from those of the untimed one.
     """
     runtime = inference.runtime
     description = runtime.description
-    size = description.preprocessing
-    images = picture_input(batch, size.height, size.width)
-    if inference.is_bound:
-        kept = [len(found) for found in inference(images)]
-        network, total = measure([lambda: runtime.infer(images)], seconds)
-        decode = None
-    else:
+    images = network_input(description, batch)
+    stages: list[Callable[[], object]] = [lambda: runtime.infer(images)]
+    candidates = None
+    if not inference.is_bound:
         heads = HeadOutputs(*detector_heads(description.priors, description.num_classes, batch))
-        stages = [lambda: runtime.infer(images), lambda: inference.postprocess(heads)]
-        network, decode, total = measure(stages, seconds)
-        kept = [len(found) for found in inference.postprocess(heads)]
+        stages.append(lambda: inference.postprocess(heads))
+        pairs = zip(heads.loc, heads.conf, strict=True)
+        counts = [candidates_of_image(loc, conf, inference.params) for loc, conf in pairs]
+        candidates = float(np.mean(counts))
+    untimed = [stage() for stage in stages]
+    kept: Any = untimed[-1]
+    check = SameOutputs(untimed, f"{description.model} ({runtime.name})")
+    network, *decode, total = measure(stages, seconds, observe=check)
+    if inference.is_bound:
+        total = network
     return Measurement(
         model=description.model,
         runtime=runtime.name,
         precision=runtime.precision,
         batch=batch,
         network=network.per(batch),
-        decode_nms=decode.per(batch) if decode else None,
+        decode_nms=decode[0].per(batch) if decode else None,
         total=total.per(batch),
-        detections=float(np.mean(kept)),
+        detections=float(np.mean([len(found) for found in kept])),
+        candidates=candidates,
         params=inference.params,
+        published_ms=_published_ms(description),
+        compared=check.compared,
+        engine=None if engine is None else str(engine),
+        ledger=pictures.ledger(inference, batch, seconds) if pictures else None,
     )
+
+
+def _published_ms(description: Description) -> float | None:
+    """The published milliseconds, which are of the network at full width with COCO's classes."""
+    if description.model not in list_models() or description.width != 1:
+        return None
+    published = get_spec(description.model).published
+    full = published is not None and description.num_classes == FULL_CLASSES
+    return published.milliseconds if published and full else None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Real pictures to make ledgers of.
+
+    Attributes:
+        paths: of the files.
+        workers: threads that read ahead where the stages overlap; None for what ``detect`` takes.
+    """
+
+    paths: tuple[Path, ...]
+    workers: int | None
+
+    def ledger(self, inference: Inference, batch: int, seconds: float) -> Ledger:
+        """See :func:`.ledger.ledger_of_pictures`."""
+        workers = self.workers or usual_workers(inference.runtime)
+        return ledger_of_pictures(inference, self.paths, seconds, batch=batch, workers=workers)
 
 
 def reference_runtime(description: Description, threads: int = 0) -> TorchRuntime:
@@ -115,45 +188,68 @@ def reference_runtime(description: Description, threads: int = 0) -> TorchRuntim
     """
     spec = replace(spec_from_description(description), preprocessing=description.preprocessing)
     net, _ = random_network(spec, num_classes=description.num_classes, width=description.width)
-    return torch_runtime(net, description.with_decode_nms(False), threads=threads, max_batch=64)
+    plain = replace(description.with_decode_nms(False), pictures=None)
+    return torch_runtime(net, plain, threads=threads, max_batch=64)
 
 
-def bench_engine(
-    path: str | Path, batch: int, seconds: float, threads: int = 0, *, cuda_graph: bool = True
-) -> Iterator[Measurement]:
+@dataclass(frozen=True)
+class Plan:
+    """How networks are measured.
+
+    Attributes:
+        batches: images per call, one measurement for each.
+        seconds: for PyTorch and the engine together, at each batch.
+        threads: CPU threads; 0 for one per core.
+        pictures: what to make ledgers of; None for none.
+    """
+
+    batches: tuple[int, ...] = (1,)
+    seconds: float = 10.0
+    threads: int = 0
+    pictures: Pictures | None = None
+
+    def measurements(
+        self, runtime: Runtime, params: PostprocessParams, engine: Path | None, share: float
+    ) -> Iterator[Measurement]:
+        """One for each batch; ``share`` of the seconds is spent on this runtime."""
+        inference = Inference(runtime, params, self.threads)
+        for batch in self.batches:
+            yield bench_inference(
+                inference, batch, self.seconds * share, engine=engine, pictures=self.pictures
+            )
+
+
+def bench_engine(path: str | Path, plan: Plan, *, cuda_graph: bool = True) -> Iterator[Measurement]:
     """Time an engine, and PyTorch on a network of the same size before it, where that is here.
 
     Args:
         path: engine, or ONNX file of ``ssd-small export``.
-        batch: images per call.
-        seconds: for both together.
-        threads: CPU threads; 0 for one per core.
+        plan: how.
         cuda_graph: replay captured graphs (TensorRT).
     """
-    opened = open_built(Path(path), threads=threads, cuda_graph=cuda_graph, max_batch=batch)
-    with opened as engine:
-        check_batch(batch, engine.max_batch)
+    path, most = Path(path), max(plan.batches)
+    with open_built(path, threads=plan.threads, cuda_graph=cuda_graph, max_batch=most) as engine:
+        check_batch(most, engine.max_batch)
         params = engine.description.postprocess
         try:
-            reference = reference_runtime(engine.description, threads)
+            reference = reference_runtime(engine.description, plan.threads)
         except (UsageError, MissingRequirement):
-            yield bench_inference(Inference(engine, params, threads), batch, seconds)
+            yield from plan.measurements(engine, params, path, 1)
             return
         with reference:
-            yield bench_inference(Inference(reference, params, threads), batch, seconds / 2)
-        yield bench_inference(Inference(engine, params, threads), batch, seconds / 2)
+            # random weights find nothing in pictures: the ledger is the engine's
+            yield from replace(plan, pictures=None).measurements(reference, params, None, 0.5)
+        yield from plan.measurements(engine, params, path, 0.5)
 
 
 def bench_model(
     network: str | ModelSpec,
     params: PostprocessParams,
     folder: str | Path,
+    plan: Plan,
     *,
     precision: Precision = "fp32",
-    batch: int = 1,
-    seconds: float = 10.0,
-    threads: int = 0,
-    num_classes: int = 81,
+    num_classes: int = FULL_CLASSES,
     width: float = 1.0,
 ) -> Iterator[Measurement]:
     """Time a network with random weights in PyTorch, then as the embedded default's engine.
@@ -162,10 +258,8 @@ def bench_model(
         network: name of the network, or its spec.
         params: post-processing.
         folder: where the ONNX file and engine are written.
+        plan: how.
         precision: of the engine; PyTorch is fp32.
-        batch: images per call.
-        seconds: for both together.
-        threads: CPU threads; 0 for one per core.
         num_classes: classes including background.
         width: channel multiplier.
     """
@@ -176,13 +270,14 @@ def bench_model(
 
     spec = get_spec(network) if isinstance(network, str) else network
     description = description_from_spec(spec, num_classes, width, params=params)
-    with reference_runtime(description, threads) as reference:
+    with reference_runtime(description, plan.threads) as reference:
         onnx_path, engine_path = (
             Path(folder) / f"{spec.name}.{kind}" for kind in ("onnx", "engine")
         )
         write_onnx(onnx_from_network(reference.net, description), onnx_path)
-        yield bench_inference(Inference(reference, params, threads), batch, seconds / 2)
-    options = BuildOptions(target="onnxruntime", precision=precision, max_batch=batch, heads=True)
+        yield from plan.measurements(reference, params, None, 0.5)
+    most = max(plan.batches)
+    options = BuildOptions(target="onnxruntime", precision=precision, max_batch=most, heads=True)
     build_engine(onnx_path, engine_path, options)
-    with open_engine(engine_path, threads) as engine:
-        yield bench_inference(Inference(engine, params, threads), batch, seconds / 2)
+    with open_engine(engine_path, plan.threads) as engine:
+        yield from plan.measurements(engine, params, None, 0.5)

@@ -5,8 +5,14 @@ The number of candidates decides what NMS costs, so neither zeros nor noise will
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from ..artefacts.description import Description
+    from ..runtimes.base import Images
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -41,6 +47,20 @@ def detector_heads(
             loc[image, near, 2:] = np.log(np.maximum(target[:, 2:], 1e-3) / own[:, 2:]) / 0.2
             conf[image, near, rng.integers(1, num_classes)] += rng.uniform(6, 11, len(near))
     return loc, conf
+
+
+def network_input(description: Description, batch: int, seed: int = 0) -> Images:
+    """Pictures as a network takes them, preprocessed or not; see :func:`picture_input`.
+
+    Where pictures of any size go, they are of the size that the network works in.
+    """
+    size, pictures = description.preprocessing, description.pictures
+    height, width = (pictures and pictures.size) or (size.height, size.width)
+    images = picture_input(batch, height, width, seed)
+    if pictures is None:
+        return images
+    # from -110..130 to pixels
+    return np.ascontiguousarray((images + 110).astype(np.uint8).transpose(0, 2, 3, 1))
 
 
 def picture_input(batch: int, height: int, width: int, seed: int = 0) -> FloatArray:

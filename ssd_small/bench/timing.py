@@ -1,14 +1,19 @@
-"""The one timer: warm up, repeat for a while, report the median and the tail."""
+"""The one timer: warm up, repeat for a while, report the median, the tail and the spread."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
+#: consecutive parts of a measurement, whose medians tell how steady the machine was
+PARTS = 5
+#: durations of a measurement that are kept for comparing it with another
+KEPT = 400
 
 
 @dataclass(frozen=True)
@@ -16,32 +21,58 @@ class Timing:
     """Milliseconds of repeated runs.
 
     Attributes:
-        median, p90, p99: percentiles; with few runs p99 is close to the maximum.
+        median, p90, p99, p999: percentiles (50, 90, 99, 99.9); with few runs the last ones are
+            close to the maximum.
         runs: how many were counted.
+        spread: largest median of :data:`PARTS` consecutive parts over the smallest, less 1: what
+            the machine alone changed.
+        samples: the durations in the order of time, evenly chosen where they are more than
+            :data:`KEPT`.
     """
 
     median: float
     p90: float
     p99: float
+    p999: float
     runs: int
+    spread: float
+    samples: tuple[float, ...]
 
     @classmethod
-    def from_seconds(cls, samples: Sequence[float]) -> Timing:
-        """Percentiles of durations in seconds."""
-        median, p90, p99 = np.percentile(np.asarray(samples) * 1e3, (50, 90, 99)).tolist()
-        return cls(median, p90, p99, len(samples))
+    def from_seconds(cls, seconds: Sequence[float]) -> Timing:
+        """Percentiles of durations in seconds, in the order of time."""
+        values = np.asarray(seconds) * 1e3
+        median, p90, p99, p999 = np.percentile(values, (50, 90, 99, 99.9)).tolist()
+        medians = [np.median(part) for part in np.array_split(values, min(PARTS, len(values)))]
+        chosen = np.linspace(0, len(values) - 1, min(KEPT, len(values))).round().astype(int)
+        spread = float(max(medians) / min(medians) - 1) if min(medians) > 0 else 0.0
+        samples = tuple(values[chosen].tolist())
+        return cls(median, p90, p99, p999, len(values), spread, samples)
 
     def per(self, count: int) -> Timing:
         """The same per item of a batch."""
-        return Timing(self.median / count, self.p90 / count, self.p99 / count, self.runs)
+        return replace(
+            self,
+            median=self.median / count,
+            p90=self.p90 / count,
+            p99=self.p99 / count,
+            p999=self.p999 / count,
+            samples=tuple(value / count for value in self.samples),
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, rounded to a tenth of a microsecond."""
-        return {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        """JSON-ready without the samples, rounded to a tenth of a microsecond."""
+        names = ("median", "p90", "p99", "p999", "spread")
+        return {name: round(getattr(self, name), 4) for name in names} | {"runs": self.runs}
 
 
 def measure(
-    stages: Sequence[Callable[[], object]], seconds: float, *, warm_up: int = 2, least: int = 3
+    stages: Sequence[Callable[[], object]],
+    seconds: float,
+    *,
+    warm_up: int = 2,
+    least: int = 3,
+    observe: Callable[[list[object]], None] = lambda results: None,
 ) -> list[Timing]:
     """Time a sequence of stages run one after the other.
 
@@ -49,24 +80,28 @@ def measure(
         stages: called in order, once per run.
         seconds: how long to repeat; at least ``least`` runs are made.
         warm_up: runs that are not counted.
+        observe: given what the stages of a counted run returned, between the runs and outside of
+            the times.
 
     Returns:
         A timing per stage, and one of the whole at the end.
     """
     samples: list[list[float]] = []
 
-    def run() -> None:
+    def run() -> list[object]:
+        results: list[object] = []
         marks = [time.perf_counter()]
         for stage in stages:
-            stage()
+            results.append(stage())
             marks.append(time.perf_counter())
         samples.append([b - a for a, b in pairwise(marks)])
+        return results
 
     for _ in range(warm_up):
         run()
     samples.clear()
     started = time.perf_counter()
     while len(samples) < least or time.perf_counter() - started < seconds:
-        run()
+        observe(run())
     per_stage = [Timing.from_seconds(column) for column in zip(*samples, strict=True)]
     return [*per_stage, Timing.from_seconds([sum(row) for row in samples])]

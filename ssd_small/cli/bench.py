@@ -16,23 +16,28 @@ from .config_file import (
 )
 from .options import (
     FILE,
+    FOLDER,
     WIDTH,
+    Listed,
     Number,
     cuda_graph_option,
     json_option,
     note,
     postprocess_options,
     print_json,
-    print_table,
-    say,
     threads_option,
+    workers_option,
 )
 
 if TYPE_CHECKING:
-    from ..bench.run import Measurement
+    from ..bench.against import Change
+    from ..bench.run import Measurement, Pictures, Plan
     from ..configs.experiment import Experiment
     from ..models.spec import ModelSpec
     from ..postprocess import PostprocessParams
+
+#: images per call of the network, which are all in memory at once
+MOST_BATCH = 64
 
 
 @click.command()
@@ -47,13 +52,32 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of the engines made for --model; PyTorch runs fp32.",
 )
-@click.option("--batch", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option(
+    "--batch",
+    "batches",
+    type=Listed(int),
+    default="1",
+    show_default=True,
+    help="Images per call, 1 to 64; several with commas (1,2,4,8) for throughput against latency.",
+)
 @click.option(
     "--seconds",
     type=Number(0),
     default=10.0,
     show_default=True,
-    help="Measuring time per network; three runs are made at least.",
+    help="Measuring time per network and batch; three runs are made at least.",
+)
+@click.option(
+    "--images",
+    type=FOLDER,
+    help="Also where the time of these pictures goes, stage by stage; the first 64 are taken.",
+)
+@workers_option
+@click.option(
+    "--against",
+    type=FILE,
+    help="Report of 'bench --json' to compare with: exit 1 if this run is slower, 2 if the two "
+    "cannot be compared.",
 )
 @click.option("--num-classes", type=click.IntRange(2, 1024), help="Default: --config's, else 81.")
 @click.option("--width", type=WIDTH, help="Default: --config's, else 1.")
@@ -70,19 +94,44 @@ def command(
     preset: str | None,
     threads: int,
     cuda_graph: bool,
+    batches: tuple[int, ...],
+    images: Path | None,
+    workers: int | None,
+    against: Path | None,
     **settings: Any,
 ) -> None:
     """Measure inference time per network, PyTorch beside the engine.
 
     Without --model or --engine all six networks run, with random weights and the embedded
     default as engine. Decode + NMS is timed on synthetic heads of a busy scene. Times are
-    milliseconds per image; reading and resizing pictures is not included.
+    milliseconds per image; reading and resizing pictures is not included, but for --images, which
+    has a table of its own. Outputs of timed runs are compared with those of an untimed one: exit 1
+    if they differ.
     """
+    from ..bench.against import (
+        changes_of_reports,
+        check_alike,
+        check_comparable,
+        check_not_slower,
+    )
+    from ..bench.disturbance import Watch
+    from ..bench.gpu_clocks import gpu_clocks, held_back_line
+    from ..bench.run import Plan
     from ..machine import describe_machine
     from ..models.registry import get_spec, list_models
     from ..requirements import require
+    from .bench_text import print_report
     from .options import postprocess_params
 
+    for batch in batches:
+        if not 1 <= batch <= MOST_BATCH:
+            raise UsageError(f"--batch {batch}: expected 1 to {MOST_BATCH}")
+    if workers is not None and images is None:
+        raise UsageError("--workers goes with --images, whose files they read")
+    if images is not None and not engines:
+        raise UsageError("--images goes with --engine: random weights find nothing in pictures")
+    old = _old_report(against)
+    pictures = _pictures(images, workers)
     experiment = experiment_from_option(config)
     if experiment is not None:
         chosen, own = _of_experiment(experiment, models, engines, settings)
@@ -96,25 +145,67 @@ def command(
         for module in ("torch", "onnx", "onnxscript", "onnxruntime"):
             require(module, "benchmarking networks")
     params = postprocess_params(own, preset, **settings)
-    kept = {k: settings[k] for k in ("batch", "seconds", "num_classes", "width", "precision")}
     machine = describe_machine()
     # spelled out: PyTorch, ONNX Runtime and the native library each count cores their own way
     threads = threads or machine["cores"]
-    rows: list[dict[str, Any]] = []
+    if old is not None:
+        check_alike(old, machine, threads)
+    plan = Plan(tuple(dict.fromkeys(batches)), settings["seconds"], threads, pictures)
+    kept = {k: settings[k] for k in ("num_classes", "width", "precision")}
+    measured: list[Measurement] = []
+    changes: list[Change] = []
+    watch = Watch()
     try:
-        for measured in _measure(chosen, engines, params, threads, cuda_graph, kept):
-            rows.append(measured.to_dict())
+        for one in _measure(chosen, engines, params, plan, cuda_graph, kept):
+            measured.append(one)
     finally:  # what was measured before a later network failed took its time too
-        report = {
-            "machine": machine,
-            "threads": threads,
-            "unit": "milliseconds per image",
-            "results": rows,
-        }
-        if as_json and rows:
-            print_json(report)
-        elif rows:
-            _print(report)
+        if measured:
+            seen, clocks = watch.seen(), gpu_clocks()
+            report: dict[str, Any] = {
+                "machine": machine,
+                "threads": threads,
+                "disturbance": seen.to_dict(),
+                "clocks": clocks,
+                "unit": "milliseconds per image",
+                "results": [one.to_dict() for one in measured],
+            }
+            if old is not None:
+                changes = changes_of_reports(old, report)
+                told = [one.to_dict() for one in changes]
+                report["against"] = {"file": str(against), "changes": told}
+            if as_json:
+                print_json(report)
+            else:
+                print_report(report)
+            spread = max(one.spread for one in measured)
+            for line in (seen.line(spread, threads), held_back_line(clocks)):
+                if line is not None:
+                    note(f"note: {line}")
+    if old is not None:
+        check_comparable(old, report)
+    check_not_slower(changes, str(against))
+
+
+def _old_report(path: Path | None) -> dict[str, Any] | None:
+    """The run to compare with, read before anything is measured."""
+    if path is None:
+        return None
+    from ..bench.against import read_report
+    from ..requirements import require
+
+    require("scipy.stats", "comparing two runs (bench --against)")
+    return read_report(path)
+
+
+def _pictures(folder: Path | None, workers: int | None) -> Pictures | None:
+    if folder is None:
+        return None
+    from ..bench.run import Pictures
+    from ..pictures.listing import list_images
+    from ..requirements import require
+
+    require("cv2", "reading pictures")
+    return Pictures(list_images(folder).files, workers)
 
 
 def _of_experiment(
@@ -144,7 +235,7 @@ def _measure(
     models: tuple[ModelSpec, ...],
     engines: tuple[Path, ...],
     params: PostprocessParams,
-    threads: int,
+    plan: Plan,
     cuda_graph: bool,
     settings: dict[str, Any],
 ) -> Iterator[Measurement]:
@@ -153,57 +244,8 @@ def _measure(
 
     for path in engines:
         note(f"measuring {path}")
-        yield from bench_engine(
-            path, settings["batch"], settings["seconds"], threads, cuda_graph=cuda_graph
-        )
+        yield from bench_engine(path, plan, cuda_graph=cuda_graph)
     with temporary_folder() as folder:
         for spec in models:
             note(f"measuring {spec.name}")
-            yield from bench_model(spec, params, folder, threads=threads, **settings)
-
-
-def _print(report: dict[str, Any]) -> None:
-    machine, rows = report["machine"], report["results"]
-    packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
-    say(f"{machine['cpu']}, {report['threads']} threads, Python {machine['python']}, {packages}")
-    say("milliseconds per image")
-    # engines come with parameters of their own
-    for thresholds in dict.fromkeys(_thresholds(row["postprocess"]) for row in rows):
-        models = dict.fromkeys(
-            row["model"] for row in rows if _thresholds(row["postprocess"]) == thresholds
-        )
-        say(f"{', '.join(models)}: {thresholds}")
-    click.echo()
-    headers = "model|runtime|prec.|batch|network|p90|p99|decode+NMS|p90|p99|total|p90|p99|runs"
-    print_table([_texts(row) for row in rows], [*headers.split("|"), "published"])
-    click.echo(
-        "\npublished: fp32, batch 16, on a GPU that is not named; compare networks with each "
-        "other, not with it"
-    )
-
-
-def _thresholds(params: dict[str, Any]) -> str:
-    """The parameters on which the cost of decode + NMS depends."""
-    from ..postprocess import PostprocessParams
-    from ..postprocess.protocol import text_from_params
-
-    return text_from_params(PostprocessParams.from_dict(params))
-
-
-def _texts(row: dict[str, Any]) -> list[str]:
-    def three(timing: dict[str, Any] | None) -> list[str]:
-        if timing is None:
-            return ["inside", "", ""]
-        return [f"{timing[k]:.2f}" for k in ("median", "p90", "p99")]
-
-    return [
-        row["model"],
-        row["runtime"],
-        row["precision"],
-        str(row["batch"]),
-        *three(row["network_ms"]),
-        *three(row["decode_nms_ms"]),
-        *three(row["total_ms"]),
-        str(row["total_ms"]["runs"]),
-        "-" if row["published_ms"] is None else f"{row['published_ms']:.1f}",
-    ]
+            yield from bench_model(spec, params, folder, plan, **settings)

@@ -18,7 +18,7 @@ from ..artefacts.build_options import (
 )
 from ..errors import BadFile
 from ..terminal import drawing_stream, shown
-from .options import FILE, FOLDER, counted, json_option, print_json, say
+from .options import FILE, FOLDER, PictureSize, counted, json_option, print_json, say
 
 if TYPE_CHECKING:
     from ..artefacts.sidecar import Sidecar
@@ -62,6 +62,12 @@ class _SeveralValues(click.Command):
 @click.option("--min-batch", type=BATCH, default=BuildOptions.min_batch, show_default=True)
 @click.option("--opt-batch", type=BATCH, help="Tuned for; default: --max-batch.")
 @click.option("--max-batch", type=BATCH, default=BuildOptions.max_batch, show_default=True)
+@click.option(
+    "--opt-picture",
+    type=PictureSize(),
+    help="Of a network of pictures (export --input uint8): the size to be tuned for.",
+)
+@click.option("--max-picture", type=PictureSize(), help="Its largest width and height.")
 @click.option("--heads", is_flag=True, help="Leave decode + NMS to the native library.")
 @click.option(
     "--keep-fp",

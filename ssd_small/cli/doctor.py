@@ -25,7 +25,7 @@ def command(engine: Path | None, run_test: bool, as_json: bool) -> None:
     from ..doctor.environment import examine
     from ..doctor.other_tools import examine_other_tools
     from ..doctor.self_test import self_test
-    from ..runtimes.gpu import gpus
+    from ..system.gpu import gpus
 
     findings = [*examine(), *examine_cuda_versions(gpus()), *examine_other_tools()]
     asked = examine_engine(engine) if engine else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +15,7 @@ from .config_file import config_option, experiment_from_option
 from .opening import load_network
 from .options import (
     FILE,
+    PictureSize,
     json_option,
     model_options,
     note,
@@ -46,6 +48,19 @@ from .options import (
     show_default=True,
     help="fp16 goes with --plugin-only; otherwise it is chosen in build-engine.",
 )
+@click.option(
+    "--input",
+    "input_type",
+    type=click.Choice(["float32", "uint8"]),
+    default="float32",
+    show_default=True,
+    help="uint8: pictures [N, H, W, 3], BGR; resizing, mean and deviation are in the network.",
+)
+@click.option(
+    "--picture-size",
+    type=PictureSize(),
+    help="The one size of pictures, for --input uint8; default: any size.",
+)
 @click.option("--random-weights", is_flag=True, help="Export without a checkpoint (for timing).")
 @click.option(
     "--opset",
@@ -67,6 +82,8 @@ def command(
     inline: bool,
     plugin_only: bool,
     precision: Precision,
+    input_type: str,
+    picture_size: tuple[int, int] | None,
     random_weights: bool,
     opset: int,
     as_json: bool,
@@ -77,7 +94,8 @@ def command(
 
     The last node is ssd_small.DecodeNms; its body of standard operators lets ONNX Runtime
     execute it, with --inline other runtimes too; TensorRT replaces it by the plugin. Labels,
-    preprocessing and post-processing parameters travel in the file's metadata.
+    preprocessing and post-processing parameters travel in the file's metadata. With --input uint8
+    the file takes pictures as they are, of any size, and resizes and normalises them itself.
     """
     from ..artefacts.outputs import check_outputs
     from ..requirements import require
@@ -90,6 +108,10 @@ def command(
         raise UsageError(
             "--precision fp16 goes with --plugin-only; for an engine, pass it to build-engine"
         )
+    if picture_size is not None and input_type != "uint8":
+        raise UsageError(
+            "--picture-size goes with --input uint8; a network of float32 takes its own size only"
+        )
     check_outputs([output], [weights, labels, config])
     for module in ("torch", "onnx", "onnxscript"):
         require(module, "exporting")
@@ -100,6 +122,10 @@ def command(
     )
     params = postprocess_params(description.postprocess, preset, **given)
     description = description.with_decode_nms(not heads, params)
+    if input_type == "uint8":
+        from ..pictures.preprocessing import PictureInput
+
+        description = replace(description, pictures=PictureInput(*picture_size or ()))
     from ..export.onnx_file import write_onnx
     from ..export.to_onnx import onnx_from_network
 

@@ -67,7 +67,7 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
             f"{found['model']}, {found['num_classes']} classes, width {found['width']:g}",
         )
         yield "classes", _shortened(found["labels"])
-        yield "input", _input(found["preprocessing"])
+        yield "input", _input(found)
         inside = "inside" if found["has_decode_nms"] else "outside"
         # a newer version may have added parameters
         known = {one.name for one in fields(PostprocessParams)}
@@ -118,9 +118,18 @@ def _shortened(names: list[str]) -> str:
     return f"{shown}, ... ({len(names)})" if len(names) > 12 else shown
 
 
-def _input(values: dict[str, Any]) -> str:
+def _input(found: dict[str, Any]) -> str:
+    """What the network takes, and what is made of it before it or inside."""
+    taken, values = found.get("input"), found["preprocessing"]
     mean, std = (", ".join(f"{v:g}" for v in values[name]) for name in ("mean", "std"))
-    return (
+    made = (
         f"{values['width']}x{values['height']} pixels ({values['interpolation']}), "
         f"{values['color_order']}, minus ({mean}), divided by ({std})"
+    )
+    if taken is None:
+        return made
+    size = f"{taken['width']}x{taken['height']} pixels" if taken["width"] else "any size"
+    return (
+        f"pictures as they are, {taken['type']} {taken['layout']} {taken['color_order']}, {size}; "
+        f"inside made to {made}"
     )

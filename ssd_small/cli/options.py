@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..errors import quoted
 from ..json_files import json_text
 from ..terminal import drawing_stream, one_line
 
@@ -195,6 +197,23 @@ def model_options(command: Decorated) -> Decorated:
     ):
         command = option(command)
     return command
+
+
+class PictureSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """``1920x1080``, width first as cameras name it; (height, width) in pixels."""
+
+    name = "WIDTHxHEIGHT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """The two numbers, or a usage error."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", value)
+        if found is None:
+            self.fail(f"{quoted(value)} is no size; expected one such as 1920x1080", param, ctx)
+        return int(found[2]), int(found[1])
 
 
 def postprocess_options(command: Decorated) -> Decorated:

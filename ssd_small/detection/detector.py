@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import UsageError
 from ..pictures.limits import check_max_pixels
 from ..pictures.pixels import ColorOrder, check_color, each_picture, is_path
+from ..runtimes.base import empty_input
 from .inference import Inference, Stopwatch
 from .picture_detections import PictureDetections, picture_detections
 from .pipeline import MOST_WORKERS, Outcome, detect
@@ -232,9 +233,8 @@ class Detector:
     def warmup(self) -> None:
         """Run empty input through the engine: what it sets up on first use is set up then."""
         self._check_open()
-        size = (3, self.preprocessing.height, self.preprocessing.width)
         for batch in sorted({1, self.max_batch}):
-            self.inference(np.zeros((batch, *size), np.float32))
+            self.inference(empty_input(self.description, batch))
 
     def close(self) -> None:
         """Free the engine; calling twice is harmless."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..errors import UsageError
 from ..postprocess import Detections, PostprocessParams, decode_nms
 from ..runtimes import HeadOutputs, Runtime
+from ..runtimes.base import Images
 
 if TYPE_CHECKING:
     from ..postprocess.dispatch import Backend
@@ -77,10 +78,8 @@ class Inference:
         """The same with a lower or higher threshold; only where decode + NMS are outside."""
         return replace(self, params=replace(self.params, score_threshold=score_threshold))
 
-    def __call__(
-        self, images: npt.NDArray[np.float32], spent: Stopwatch | None = None
-    ) -> list[Detections]:
-        """Detect on preprocessed ``images [N, 3, H, W]``; one Detections per image.
+    def __call__(self, images: Images, spent: Stopwatch | None = None) -> list[Detections]:
+        """Detect on network input, see :meth:`Runtime.infer`; one Detections per image.
 
         ``spent`` takes the seconds of the two stages.
         """

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.ahead import map_ahead
-from ..pictures.pixels import ColorOrder, pixels_from_picture
-from ..pictures.preprocessing import Preprocessing, input_from_image
+from ..pictures.pixels import ColorOrder, is_path, pixels_from_picture
+from ..pictures.preprocessing import MOST_INPUT_PIXELS, input_from_image
 from ..pictures.reading import Image
 from ..postprocess import Detections
+from ..runtimes.base import Images, Runtime
 from .inference import Inference, Stopwatch
 
 #: most threads that read pictures: the bound on pictures held rests on it
@@ -46,7 +46,7 @@ class _Prepared:
     """A picture on its way to the network; without an input it could not be read."""
 
     picture: Any
-    network_input: npt.NDArray[np.float32] | None = None
+    network_input: Images | None = None
     size: tuple[int, int] = (0, 0)
     pixels: Image | None = None
     error: SsdSmallError | None = None
@@ -82,8 +82,7 @@ def detect(
     """
     spent = spent or Stopwatch()
     workers = min(workers, MOST_WORKERS)
-    preprocessing = inference.runtime.description.preprocessing
-    prepare = _preparation(preprocessing, color, keep_pixels, max_pixels)
+    prepare = _preparation(inference.runtime, color, keep_pixels, max_pixels)
     window = 2 * batch_size + workers
     waiting: list[_Prepared] = []
     fault: Exception | None = None
@@ -99,6 +98,9 @@ def detect(
                 break
             spent.read += one.seconds[0]
             spent.preprocess += one.seconds[1]
+            if not _fits(one, waiting):
+                yield from _outcomes(inference, waiting, spent)
+                waiting = []
             waiting.append(one)
             if sum(each.error is None for each in waiting) == batch_size or _are_many(
                 waiting, batch_size
@@ -117,25 +119,54 @@ def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
     return len(waiting) >= 2 * batch_size
 
 
+def _fits(one: _Prepared, waiting: list[_Prepared]) -> bool:
+    """Whether a picture can go into one batch with others.
+
+    A batch is of one size; of pictures as they are it has no more pixels than one may have.
+    """
+    own = one.network_input
+    others = [each.network_input for each in waiting if each.network_input is not None]
+    if own is None or not others:
+        return True
+    fits = own.dtype != np.uint8 or (len(others) + 1) * own.size <= 3 * MOST_INPUT_PIXELS
+    return fits and others[0].shape == own.shape
+
+
 def _preparation(
-    preprocessing: Preprocessing, color: ColorOrder, keep_pixels: bool, max_pixels: int | None
+    runtime: Runtime, color: ColorOrder, keep_pixels: bool, max_pixels: int | None
 ) -> Callable[[Any], _Prepared]:
     """What the threads do with a picture."""
+    description = runtime.description
 
     def prepare(picture: Any) -> _Prepared:
         started = time.perf_counter()
         try:
             pixels = pixels_from_picture(picture, color, max_pixels)
+            if description.pictures is not None:
+                _check_size(runtime, picture, pixels)
         except (BadFile, UsageError) as error:
             # a traceback would hold the pixels that nobody could use
             return _Prepared(picture, error=error.with_traceback(None))
         read = time.perf_counter()
-        network_input = input_from_image(pixels, preprocessing)
+        network_input: Images = pixels
+        if description.pictures is None:
+            network_input = input_from_image(pixels, description.preprocessing)
         seconds = (read - started, time.perf_counter() - read)
         kept = pixels if keep_pixels else None
         return _Prepared(picture, network_input, pixels.shape[:2], kept, seconds=seconds)
 
     return prepare
+
+
+def _check_size(runtime: Runtime, picture: Any, pixels: Image) -> None:
+    """Refuse a picture of a size that the network does not take, by its name if it has one."""
+    try:
+        runtime.check_picture(*pixels.shape[:2])
+    except UsageError as error:
+        file = getattr(picture, "path", picture)
+        if not is_path(file):
+            raise
+        raise BadFile(f"image {file}: {error.command_line}") from None
 
 
 def _outcomes(

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator
 from importlib import metadata
 
 from ..errors import MissingRequirement
-from ..runtimes.gpu import Gpus
 from ..runtimes.plugin_library import cuda_of_plugin, find_plugin
 from ..runtimes.tensorrt_module import MODULES, cuda_major_of_package
+from ..system.gpu import Gpus
 from .environment import Finding
 
 PLUGIN, CUDA_PACKAGE = "TensorRT plugin", "cuda-bindings"

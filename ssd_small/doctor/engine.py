@@ -12,8 +12,8 @@ from ..artefacts.sidecar import Sidecar, find_sidecar, read_sidecar
 from ..detection.load import load
 from ..errors import MissingRequirement
 from ..requirements import require
-from ..runtimes.gpu import gpus
 from ..runtimes.tensorrt_module import MODULES
+from ..system.gpu import gpus
 from .cuda_versions import CUDA_PACKAGE, PLUGIN, examine_cuda_versions
 from .environment import Finding, package_finding, plugin_finding
 
@@ -85,8 +85,10 @@ def _opening(path: Path) -> Finding:
     """The way that every command takes, with an empty picture at its end."""
     try:
         with load(path) as detector:
-            size = detector.runtime.description.preprocessing
-            detector(np.zeros((size.height, size.width, 3), np.uint8))
+            description = detector.runtime.description
+            size, pictures = description.preprocessing, description.pictures
+            sides = (pictures and pictures.size) or (size.height, size.width)
+            detector(np.zeros((*sides, 3), np.uint8))
             state = f"{detector.runtime.name} opens it and runs it on an empty picture"
     except MissingRequirement as error:
         line = error.command_line

@@ -15,9 +15,9 @@ from .._version import __version__
 from ..errors import SsdSmallError
 from ..postprocess import native
 from ..requirements import EXTRA_OF_MODULE
-from ..runtimes.gpu import Gpus, gpus
 from ..runtimes.plugin_library import ENVIRONMENT, PLUGIN_VERSION, find_plugin, load_plugin
 from ..runtimes.tensorrt_module import MODULES
+from ..system.gpu import Gpus, gpus
 from .exercises import EXERCISES, Wrong, exercise_native_library
 
 

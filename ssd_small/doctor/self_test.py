@@ -9,7 +9,7 @@ import numpy as np
 from ..evaluation.limits import HEAD_LIMITS
 from ..evaluation.proof import faults_from_heads, heads_difference
 from ..postprocess import Detections
-from ..runtimes.gpu import gpus
+from ..system.gpu import gpus
 from ..system.temporary import temporary_folder
 from .environment import Finding
 

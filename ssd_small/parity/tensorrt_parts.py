@@ -63,7 +63,7 @@ def plan_from_part(
     plan = folder / "part.plan"
     # the only profile is that of the first input; the others have no other shape either
     first = list(shapes[typed.graph.input[0].name])
-    job = write_job(folder, typed.SerializeToString(), plan, first[1:], options)
+    job = write_job(folder, typed.SerializeToString(), plan, [first] * 3, options)
     run_child(job, folder, MODULES[options.target], lambda phase, share: None)
     return plan
 

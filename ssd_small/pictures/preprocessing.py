@@ -16,6 +16,16 @@ COLOR_ORDERS = ("BGR", "RGB")
 INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "lanczos4")
 #: of means and, with its inverse, of stds: whatever is made of a pixel then fits float32
 _MOST = 1e6
+#: pixels that a network of pictures takes at once, of all in a batch together, as 8192 x 8192: with
+#: float32 made of them they are 1 GB
+MOST_INPUT_PIXELS = 1 << 26
+#: and of a side: rows are chosen before columns, twice as many as the network has
+MOST_INPUT_SIDE = 1 << 16
+
+
+def is_too_large(height: int, width: int) -> bool:
+    """Whether a network of pictures cannot take one of this size."""
+    return height * width > MOST_INPUT_PIXELS or max(height, width) > MOST_INPUT_SIDE
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,60 @@ class Preprocessing:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values by field name."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+
+@dataclass(frozen=True)
+class PictureInput:
+    """An input that takes pictures as they are: uint8 ``[N, height, width, 3]``, BGR.
+
+    Resizing, mean and standard deviation are inside the network then.
+
+    Attributes:
+        height, width: the one size that pictures may have, in pixels; None for any.
+    """
+
+    height: int | None = None
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        sides = (self.height, self.width)
+        if sides != (None, None) and not all(isinstance(v, int) and v > 0 for v in sides):
+            raise UsageError(
+                f"pictures of {self.width}x{self.height} pixels: expected a positive height and "
+                "width, or neither"
+            )
+        if self.height and self.width and is_too_large(self.height, self.width):
+            raise UsageError(
+                f"pictures of {self.width}x{self.height} pixels: a network takes at most "
+                f"{MOST_INPUT_PIXELS} pixels at once, {MOST_INPUT_SIDE} of a side; scale them down"
+            )
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width; None for any."""
+        return None if self.height is None or self.width is None else (self.height, self.width)
+
+    def check(self, height: int, width: int) -> None:
+        """Refuse a picture of a size that the network does not take.
+
+        Raises:
+            UsageError: says which it takes.
+        """
+        if self.size not in (None, (height, width)):
+            raise UsageError(
+                f"a picture of {width}x{height} pixels; this network takes pictures of "
+                f"{self.width}x{self.height} only: export it without --picture-size"
+            )
+        if is_too_large(height, width):
+            raise UsageError(
+                f"a picture of {width}x{height} pixels; a network of pictures takes at most "
+                f"{MOST_INPUT_PIXELS} pixels, {MOST_INPUT_SIDE} of a side: scale it down, or "
+                "export the network without --input uint8"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values by field name."""
+        return {"type": "uint8", "layout": "NHWC", "color_order": "BGR"} | asdict(self)
 
 
 def input_from_image(image: Image, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:

@@ -77,11 +77,39 @@ def read_image(
         BadFile: empty, not an image, one of floats or of few bits in 16, or of too many pixels,
             which is seen before any is decoded.
     """
-    cv2 = require("cv2", "reading images")
+    require("cv2", "reading images")
+    content = bytes_of_image(path, max_pixels)
+    return image_from_bytes(
+        content, path, apply_orientation=apply_orientation, max_pixels=max_pixels
+    )
+
+
+def bytes_of_image(path: str | Path, max_pixels: int | None = None) -> bytes:
+    """What an image file holds; the first half of :func:`read_image`.
+
+    Raises:
+        AbsentPicture: there is no such file.
+        BadFile: it cannot be read, or is larger than a picture of so many pixels may be.
+    """
     if _is_absent(path):
         raise AbsentPicture(f"image {path} does not exist")
+    return read_bytes(Path(path), "an image file", most_bytes(most_pixels(max_pixels)))
+
+
+def image_from_bytes(
+    content: bytes,
+    path: str | Path,
+    *,
+    apply_orientation: bool = True,
+    max_pixels: int | None = None,
+) -> Image:
+    """Decode what an image file holds; the second half of :func:`read_image`.
+
+    Raises:
+        BadFile: see there; ``path`` is for the message.
+    """
+    cv2 = require("cv2", "reading images")
     most = most_pixels(max_pixels)
-    content = read_bytes(Path(path), "an image file", most_bytes(most))
     if (extent := declared_extent(content)) is not None:
         check_pixels(path, extent[0], extent[1], most, extent[2])
     if (fault := fault_from_work(content)) is not None:

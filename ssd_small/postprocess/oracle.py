@@ -26,7 +26,7 @@ from .params import PostprocessParams
 FloatArray = npt.NDArray[np.float32]
 
 
-def _scores(conf: FloatArray, params: PostprocessParams) -> FloatArray:
+def scores_from_conf(conf: FloatArray, params: PostprocessParams) -> FloatArray:
     """Scores ``[P, C]``; the background column is NaN, which passes no threshold."""
     if params.activation == "softmax":
         scores = softmax_f32(conf)
@@ -52,7 +52,7 @@ def decode_nms_image(
     """
     if len(priors) == 0:
         return Detections.empty()
-    scores = _scores(conf, params)
+    scores = scores_from_conf(conf, params)
     boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
     finite = np.isfinite(boxes).all(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
@@ -81,6 +81,21 @@ def decode_nms_image(
     return Detections(
         boxes[prior], score[order] + np.float32(0), label_of[order], prior.astype(np.int32)
     )
+
+
+def candidates_of_image(loc: FloatArray, conf: FloatArray, params: PostprocessParams) -> int:
+    """How many (prior, class) of one image enter NMS, whose cost they decide.
+
+    Args:
+        loc: ``[P, 4]`` float32 box offsets.
+        conf: ``[P, C]`` float32 logits.
+        params: parameters; ``pre_nms_topk`` cuts each class.
+    """
+    finite = np.isfinite(loc).all(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        candidate = (scores_from_conf(conf, params) > np.float32(params.score_threshold)) & finite
+    counts = candidate.sum(axis=0)
+    return int(np.minimum(counts, params.pre_nms_topk or len(conf)).sum())
 
 
 def iou_scale_and_offset(pixel_offset: float) -> tuple[np.float32, np.float32]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..artefacts.description import Description
+from ..artefacts.tensors import input_of
 from ..errors import UsageError
 from ..postprocess.detections import Detections
 
 FloatArray = npt.NDArray[np.float32]
+#: what a network takes: ``[N, 3, H, W]`` float32, or pictures ``[N, H, W, 3]`` uint8
+Images = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +50,23 @@ class Runtime(Protocol):
     max_batch: int
     device: str
 
-    def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
-        """Run ``images [N, 3, H, W]``; N over ``max_batch`` is split.
+    def infer(self, images: Images) -> HeadOutputs | list[Detections]:
+        """Run ``images [N, 3, H, W]`` float32; N over ``max_batch`` is split.
+
+        Where ``description.pictures`` says so, pictures ``[N, H, W, 3]`` uint8 BGR instead.
 
         Returns:
             Head outputs, or one Detections per image where decode + NMS are inside.
 
         Raises:
             UsageError: wrong shape or type, no image, or closed.
+        """
+
+    def check_picture(self, height: int, width: int) -> None:
+        """Refuse a picture of a size that the network cannot be given.
+
+        Raises:
+            UsageError: says which it takes; never where pictures are resized before it.
         """
 
     def close(self) -> None:
@@ -84,19 +96,26 @@ class BatchingRuntime:
     device: str = "cpu"
     _closed: bool = False
 
-    def infer(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+    def infer(self, images: Images) -> HeadOutputs | list[Detections]:
         """See :class:`Runtime`."""
         self._check_open()
         check_images(images, self.description)
+        if self.description.pictures is not None:
+            self.check_picture(*images.shape[1:3])
         starts = range(0, len(images), self.max_batch)
         parts = [self._infer_part(images[i : i + self.max_batch]) for i in starts]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
-    def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
-        """Run ``images [n, 3, H, W]``, ``min_batch <= n <= max_batch``."""
+    def check_picture(self, height: int, width: int) -> None:
+        """See :class:`Runtime`."""
+        if self.description.pictures is not None:
+            self.description.pictures.check(height, width)
+
+    def infer_batch(self, images: Images) -> HeadOutputs | list[Detections]:
+        """Run what :meth:`infer` takes, ``min_batch <= n <= max_batch``."""
         raise NotImplementedError
 
-    def _infer_part(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+    def _infer_part(self, images: Images) -> HeadOutputs | list[Detections]:
         number = len(images)
         if number >= self.min_batch:
             return self.infer_batch(images)
@@ -137,17 +156,20 @@ def _joined(parts: Sequence[HeadOutputs | list[Detections]]) -> HeadOutputs | li
     return [one for part in parts if not isinstance(part, HeadOutputs) for one in part]
 
 
-def check_images(images: FloatArray, description: Description) -> None:
+def check_images(images: Images, description: Description) -> None:
     """Refuse input that does not fit the network.
 
     Raises:
         UsageError: wrong shape or type, or no image.
     """
-    expected = (3, description.preprocessing.height, description.preprocessing.width)
-    if images.ndim != 4 or images.shape[1:] != expected or images.dtype != np.float32:
+    expected = input_of(description, "N")
+    dtype = np.uint8 if expected.type == "UINT8" else np.float32
+    pairs = zip(images.shape[1:], expected.shape[1:], strict=False)
+    fits = images.ndim == 4 and all(side in (own, str(side)) for own, side in pairs)
+    if not fits or images.dtype != dtype:
         raise UsageError(
-            f"images are {images.dtype} {list(images.shape)}; expected float32 "
-            f"[N, {', '.join(map(str, expected))}]"
+            f"images are {images.dtype} {list(images.shape)}; expected {np.dtype(dtype)} "
+            f"[{', '.join(map(str, expected.shape))}]"
         )
     if not len(images):
         raise UsageError("a batch of 0 images; expected at least one")
@@ -164,3 +186,12 @@ def check_batch(count: int, max_batch: int) -> None:
             f"a batch of {count} images; this engine takes 1 to {max_batch}: use a smaller "
             "batch or build with a larger --max-batch"
         )
+
+
+def empty_input(description: Description, batch: int) -> Images:
+    """Black pictures as a network takes them; where any size goes, of the one it works in."""
+    size, pictures = description.preprocessing, description.pictures
+    if pictures is None:
+        return np.zeros((batch, 3, size.height, size.width), np.float32)
+    height, width = pictures.size or (size.height, size.width)
+    return np.zeros((batch, height, width, 3), np.uint8)

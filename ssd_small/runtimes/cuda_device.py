@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingRequirement, UsageError
-from .gpu import gpus
+from ..system.gpu import gpus
 
 #: names the package to use: cuda-python or pycuda
 ENVIRONMENT = "SSD_SMALL_CUDA"

@@ -29,6 +29,10 @@ class Tensor:
     host: int
     array: npt.NDArray[Any]
 
+    def first(self, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """The beginning of the host memory as an array of another shape."""
+        return self.array.reshape(-1)[: math.prod(shape)].reshape(shape)
+
 
 class DeviceMemory:
     """What was allocated, to be given back in one go. Sizes are in bytes."""

@@ -6,16 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..artefacts.description import Description
 from ..artefacts.sidecar import Sidecar, check_against_engine
-from ..artefacts.tensors import INPUT, output_names
+from ..artefacts.tensors import INPUT, input_of, output_names
 from ..errors import BadFile
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from ..terminal import one_line
-from .base import BatchingRuntime, FloatArray, HeadOutputs
+from .base import BatchingRuntime, HeadOutputs, Images, empty_input
 
 #: ``[ONNXRuntimeError] : 1 : FAIL : ``
 _NUMBER = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -23,6 +21,8 @@ _NUMBER = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE = re.compile(
     r"[\w./-]*\.(?:cc|cpp|h):\d+ (?:(?:[\w<>&*:]+ )*?[\w<>:]*::~?\w+\([^()]*\)(?: const)?|\w+) "
 )
+#: ONNX's types as ONNX Runtime calls them
+_KINDS = {"FLOAT": "tensor(float)", "UINT8": "tensor(uint8)"}
 _OPSET = re.compile(r"ONNX Runtime only \*guarantees\*.*Opset (\d+) is under.* till opset (\d+).*")
 
 
@@ -96,9 +96,8 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         Raises:
             BadFile: it cannot.
         """
-        size = self.description.preprocessing
         with self:
-            self.infer(np.zeros((1, 3, size.height, size.width), np.float32))
+            self.infer(empty_input(self.description, 1))
 
     @classmethod
     def from_onnx(cls, path: Path, threads: int = 0, max_batch: int = 8) -> OnnxRuntimeRuntime:
@@ -128,8 +127,12 @@ class OnnxRuntimeRuntime(BatchingRuntime):
     def _check_ends(self, source: str, teller: str) -> None:
         """Refuse a file whose input and outputs are not those it describes."""
         description = self.description
-        size = [3, description.preprocessing.height, description.preprocessing.width]
-        inputs = [i.shape[1:] for i in self._session.get_inputs()]
+        images = input_of(description)
+        size = [_KINDS[images.type], *(s if isinstance(s, int) else None for s in images.shape[1:])]
+        inputs = [
+            [i.type, *(side if isinstance(side, int) else None for side in i.shape[1:])]
+            for i in self._session.get_inputs()
+        ]
         outputs, expected = len(self._session.get_outputs()), len(output_names(description))
         if inputs != [size] or outputs != expected:
             raise BadFile(
@@ -137,7 +140,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
                 f"{expected}: build it again"
             )
 
-    def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+    def infer_batch(self, images: Images) -> HeadOutputs | list[Detections]:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""
         try:
             outputs = self._session.run(None, {INPUT: images})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,15 @@ from ..artefacts.tensors import INPUT, output_names
 from ..errors import UsageError
 from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
-from .base import BatchingRuntime, FloatArray, HeadOutputs
-from .cuda_device import CudaDevice, GpuError, OutOfGpuMemory, open_device
+from .base import BatchingRuntime, HeadOutputs, Images
+from .cuda_device import CudaDevice, GpuError, open_device
 from .device_memory import DeviceMemory, Tensor
 from .tensorrt_engine import load_engine
-from .tensorrt_module import MODULES, context_settings, logger
+from .tensorrt_lanes import Contexts, Lanes, Shape
+from .tensorrt_module import MODULES, logger
 
 #: bytes that an address of a tensor is a multiple of (``IExecutionContext::setTensorAddress``)
 ALIGNMENT = 256
-
-
-@dataclass(eq=False)
-class _Lane:
-    """What executes one batch size; a captured graph forbids any change to its context."""
-
-    context: Any
-    graph: int | None = None
-    #: a capture of it failed: executed without a graph from then on
-    plain: bool = False
 
 
 class TensorRtRuntime(BatchingRuntime):
@@ -77,7 +67,8 @@ class TensorRtRuntime(BatchingRuntime):
         self._lock = threading.Lock()
         self._memory = DeviceMemory(self._device)
         self._outputs = output_names(self.description)
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: Lanes | None = None
+        self._contexts: Contexts | None = None
         self._tensors: dict[str, Tensor] = {}
         self._external: Any = None
         self._stream: int | None = None
@@ -92,48 +83,59 @@ class TensorRtRuntime(BatchingRuntime):
     def _open(self, path: Path, content: bytes | None) -> None:
         self._runtime, self._engine = load_engine(self._trt, self._log, path, self.sidecar, content)
         self._stream = self._device.create_stream()
-        size = max(256, int(self._engine.device_memory_size_v2))
-        self._scratch, self._scratch_size = self._memory.block(size), size
-        self._context_settings = context_settings(self._trt, self._engine)
+        self._contexts = Contexts(self._trt, self._engine, self._log, self._memory)
+        # where pictures of any size go in, memory is for the largest
+        largest = tuple(self._engine.get_tensor_profile_shape(INPUT, 0)[2])
         for name in (INPUT, *self._outputs):
-            # the batch is the only dynamic dimension
-            shape = tuple(self._engine.get_tensor_shape(name))[1:]
+            shape = (largest if name == INPUT else tuple(self._engine.get_tensor_shape(name)))[1:]
             dtype = self._trt.nptype(self._engine.get_tensor_dtype(name))
             self._tensors[name] = self._memory.tensor(self.max_batch, shape, dtype)
+        self._lanes = Lanes(
+            self._contexts, self._device, self._tensors, self._stream, cuda_graph=self.cuda_graph
+        )
 
     @property
     def engine(self) -> Any:
         """The vendor's engine object, while this runner is open."""
         return self._engine
 
-    def infer_batch(self, images: FloatArray) -> HeadOutputs | list[Detections]:
+    def infer_batch(self, images: Images) -> HeadOutputs | list[Detections]:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`.
 
         Raises:
             GpuError: execution failed; the runner cannot be used any more.
         """
-        number = len(images)
+        number, shape = len(images), images.shape
         with self._lock, self._device.active():
             self._check_open()
-            assert self._stream is not None
-            np.copyto(self._tensors[INPUT].array[:number], images)
-            lane = self._lanes.get(number)
-            if lane is None:
-                # also executes this batch: the warm-up that capturing needs
-                self._lanes[number] = self._new_lane(number)
-            elif lane.graph is not None:
-                self._device.launch(lane.graph, self._stream)
-                self._device.synchronize(self._stream)
-            else:
-                self._execute(lane.context, number)
-                self._device.synchronize(self._stream)
-                self._capture(lane, number)
+            assert self._lanes is not None
+            np.copyto(self._tensors[INPUT].first(shape), images)
+            self._lanes.run(shape)
             arrays = [self._tensors[name].array[:number] for name in self._outputs]
             if self.description.has_decode_nms:
                 return detections_from_padded(*arrays)
             return HeadOutputs(*(np.array(array, np.float32) for array in arrays))
 
-    def enqueue(self, batch: int, addresses: Mapping[str, int], stream: int) -> None:
+    def check_picture(self, height: int, width: int) -> None:
+        """See :class:`~ssd_small.runtimes.base.Runtime`; the engine was built for a largest one."""
+        super().check_picture(height, width)
+        if self.description.pictures is None:
+            return
+        _, most_height, most_width, _ = self._tensors[INPUT].array.shape
+        if height > most_height or width > most_width:
+            raise UsageError(
+                f"a picture of {width}x{height} pixels; this engine takes at most "
+                f"{most_width}x{most_height}: build it with --max-picture {width}x{height}"
+            )
+
+    def enqueue(
+        self,
+        batch: int,
+        addresses: Mapping[str, int],
+        stream: int,
+        *,
+        picture: tuple[int, int] | None = None,
+    ) -> None:
         """Enqueue one batch on memory and stream of the caller, without any copy.
 
         Nothing is synchronised. The runner's scratch memory is used: not while :meth:`infer`
@@ -146,9 +148,11 @@ class TensorRtRuntime(BatchingRuntime):
                 multiple of 256 bytes, which ``IExecutionContext::setTensorAddress`` asks for; a
                 picture inside a batch seldom is.
             stream: stream handle, such as ``torch.cuda.current_stream().cuda_stream``.
+            picture: height and width, for a network of pictures of any size.
 
         Raises:
-            UsageError: a tensor is missing, unknown or not aligned, or the batch is out of range.
+            UsageError: a tensor is missing, unknown or not aligned, the batch is out of range, or a
+                picture is too large, missing or not expected.
             GpuError: TensorRT refused.
         """
         expected = {INPUT, *self._outputs}
@@ -157,6 +161,8 @@ class TensorRtRuntime(BatchingRuntime):
                 f"enqueue: batch {batch} with tensors {', '.join(sorted(addresses))}; expected "
                 f"{self.min_batch} to {self.max_batch} with {', '.join(sorted(expected))}"
             )
+        self._check_open()
+        shape = self._enqueued_shape(batch, picture)
         for name, address in addresses.items():
             if address % ALIGNMENT:
                 raise UsageError(
@@ -165,93 +171,24 @@ class TensorRtRuntime(BatchingRuntime):
                 )
         with self._lock, self._device.active():
             self._check_open()
+            assert self._contexts is not None
             if self._external is None:
-                self._external = self._new_context()
-            self._bind(self._external, batch, addresses)
-            self._launch(self._external, stream)
+                self._external = self._contexts.new()
+            self._contexts.bind(self._external, shape, addresses)
+            self._contexts.launch(self._external, stream)
 
-    def _new_lane(self, number: int) -> _Lane:
-        assert self._stream is not None
-        lane = _Lane(self._new_context())
-        self._bind(lane.context, number, {n: t.device for n, t in self._tensors.items()})
-        self._execute(lane.context, number)
-        self._device.synchronize(self._stream)
-        self._capture(lane, number)
-        return lane
-
-    def _new_context(self) -> Any:
-        context = self._engine.create_execution_context(self._context_settings)
-        if context is None:
-            raise OutOfGpuMemory(
-                f"no execution context{self._log.last()}; free GPU memory, or build the engine "
-                "with a smaller --max-batch"
+    def _enqueued_shape(self, batch: int, picture: tuple[int, int] | None) -> Shape:
+        pictures = self.description.pictures
+        if (picture is not None) != (pictures is not None and pictures.size is None):
+            raise UsageError(
+                f"enqueue: picture {picture}; expected height and width for a network of pictures "
+                "of any size, and None for any other"
             )
-        # contexts run one after the other, so they share their scratch memory
-        context.set_device_memory(self._scratch, self._scratch_size)
-        return context
-
-    def _bind(self, context: Any, number: int, addresses: Mapping[str, int]) -> None:
-        shape = (number, *self._tensors[INPUT].array.shape[1:])
-        fine = context.set_input_shape(INPUT, shape)
-        for name, address in addresses.items():
-            fine = fine and context.set_tensor_address(name, address)
-        try:
-            fine = fine and not context.infer_shapes()
-        except RuntimeError:  # the bindings' word for an error, not for a missing shape
-            fine = False
-        if not fine:
-            raise GpuError(f"TensorRT refused a batch of {number}{self._log.last()}")
-
-    def _execute(self, context: Any, number: int) -> None:
-        """Enqueue upload, network and downloads of one batch."""
-        assert self._stream is not None
-        images = self._tensors[INPUT]
-        self._device.upload(images.device, images.host, number * images.row, self._stream)
-        self._launch(context, self._stream)
-        for name in self._outputs:
-            out = self._tensors[name]
-            self._device.download(out.host, out.device, number * out.row, self._stream)
-
-    def _launch(self, context: Any, stream: int) -> None:
-        if not context.execute_async_v3(stream):
-            raise GpuError(
-                f"TensorRT could not execute the engine{self._log.last()}; open it again, or "
-                "see 'nvidia-smi' for the state of the GPU"
-            )
-
-    def _capture(self, lane: _Lane, number: int) -> None:
-        """Capture what :meth:`_execute` enqueues; without a graph if that cannot be done.
-
-        Raises:
-            GpuError: the GPU does not answer after a capture that failed.
-        """
-        if lane.plain or not self.cuda_graph:
-            return
-        assert self._stream is not None
-        # TensorRT-RTX may still be compiling for this shape: the next batch tries again
-        ready = getattr(lane.context, "is_stream_capturable", None)
-        if ready is not None and not ready(self._stream):
-            return
-        try:
-            lane.graph = self._captured(lane.context, number)
-        except GpuError:
-            # what is to be captured has just been executed: the batch is done, and the next goes
-            # the same way. A device that is lost says so here.
-            lane.plain = True
-            self._log.last()
-            self._device.synchronize(self._stream)
-
-    def _captured(self, context: Any, number: int) -> int:
-        assert self._stream is not None
-        self._device.begin_capture(self._stream)
-        try:
-            self._execute(context, number)
-        except BaseException:
-            # a capture that is left open would swallow everything that follows
-            with suppress(GpuError):
-                self._device.destroy_graph(self._device.end_capture(self._stream))
-            raise
-        return self._device.end_capture(self._stream)
+        if picture is None:
+            return (batch, *self._tensors[INPUT].array.shape[1:])
+        shape = (batch, *picture, 3)
+        self.check_picture(*picture)
+        return shape
 
     def close(self) -> None:
         """Free the engine; calling twice is harmless, and so is a GPU that is gone."""
@@ -269,13 +206,10 @@ class TensorRtRuntime(BatchingRuntime):
         if self._stream is not None:
             with suppress(GpuError):
                 self._device.synchronize(self._stream)
-        for lane in self._lanes.values():
-            if lane.graph is not None:
-                with suppress(GpuError):
-                    self._device.destroy_graph(lane.graph)
-        self._lanes.clear()
-        self._external = None
-        self._context_settings = self._engine = self._runtime = None
+        if self._lanes is not None:
+            self._lanes.close()
+        self._external = self._lanes = self._contexts = None
+        self._engine = self._runtime = None
         self._tensors.clear()
         self._memory.free()
         if self._stream is not None:

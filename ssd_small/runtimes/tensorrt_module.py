@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from ..errors import MissingRequirement
-from .gpu import gpus
+from ..system.gpu import gpus
 
 #: importable module of each flavour
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}

@@ -6,7 +6,7 @@ import torch
 
 from ..artefacts.description import Description, description_from_spec
 from ..models.network import SsdNetwork
-from .base import BatchingRuntime, FloatArray, HeadOutputs
+from .base import BatchingRuntime, HeadOutputs, Images
 
 
 class TorchRuntime(BatchingRuntime):
@@ -25,7 +25,7 @@ class TorchRuntime(BatchingRuntime):
         self.max_batch = max_batch
         self.device = str(net.priors.device)
 
-    def infer_batch(self, images: FloatArray) -> HeadOutputs:
+    def infer_batch(self, images: Images) -> HeadOutputs:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""
         with torch.inference_mode():
             loc, conf = self.net(torch.from_numpy(images).to(self.net.priors.device))

@@ -21,6 +21,9 @@ EXAMPLES = Path(__file__).with_name("data")
 FORMAT_1 = EXAMPLES / "format-1"
 #: files of a network without a name
 UNNAMED = EXAMPLES / "description-format-2"
+#: files of a network that takes pictures as they are
+OF_PICTURES = EXAMPLES / "description-format-3"
+_FOLDERS = {FORMAT_1: "", UNNAMED: "unnamed/", OF_PICTURES: "pictures/"}
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class Form:
 
     @property
     def name(self) -> str:
-        """Its file, and where it is of a network without a name."""
-        return self.file if self.folder == FORMAT_1 else f"unnamed/{self.file}"
+        """Its file, and where it is of a network without a name, or of pictures."""
+        return f"{_FOLDERS[self.folder]}{self.file}"
 
     def said(self) -> dict[str, Any]:
         """What the example says of itself; not to be changed."""
@@ -127,4 +130,11 @@ FORMS = {
 UNNAMED_FORMS = {
     form.name: form
     for form in (replace(FORMS[name], folder=UNNAMED) for name in ("record.pth", "heads.onnx"))
+}
+
+PICTURE_FORMS = {
+    form.name: form
+    for form in (
+        replace(FORMS[name], folder=OF_PICTURES) for name in ("heads.onnx", "heads.fp16.engine")
+    )
 }

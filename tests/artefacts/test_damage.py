@@ -22,14 +22,14 @@ from command_line import PREFIX, Outcome
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from described_files import FORMAT_1, FORMS, UNNAMED_FORMS, Form
+from described_files import FORMAT_1, FORMS, PICTURE_FORMS, UNNAMED_FORMS, Form
 from record_damage import REMOVED, Damage, Place, damages
 
 from ssd_small.artefacts.strict_json import record_from_json
 
 pytestmark = pytest.mark.slow
 
-ALL_FORMS = FORMS | UNNAMED_FORMS
+ALL_FORMS = FORMS | UNNAMED_FORMS | PICTURE_FORMS
 #: changes of a field that are tried with inspect, and of those the share tried with detect
 DRAWN, DETECTED = 3, 0.15
 #: those that take more than 3 s of processor time
@@ -94,6 +94,9 @@ MEANT: dict[str, dict[str, str]] = {
     # levels and clip are compared with those of the network that is described
     "unnamed/record.pth": MEANINGS | OUTSIDE | {"network": "another one with the same priors"},
     "unnamed/heads.onnx": MEANINGS | OUTSIDE,
+    # what is done to pictures is inside, and compared
+    "pictures/heads.onnx": OUTSIDE | PRIORS,
+    "pictures/heads.fp16.engine": OUTSIDE,
 }
 
 

@@ -3,12 +3,13 @@
     python tests/artefacts/write_examples.py tests/artefacts/data/format-1
     python tests/artefacts/write_examples.py tests/artefacts/data/run-format-2 run
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-2 network
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-3 pictures
 
 A folder is written once and never again: a new format gets a folder of its own beside the old
-ones, with a run alone, or a network without a name, where only that is new. ``expected.json`` in
-it says what each file says of itself (as ``ssd-small inspect --json``) and what its network finds
-in ``picture.png``. The network is chosen so that disturbed outputs find the same: no rounding
-decides.
+ones, with a run alone, a network without a name, or one that takes pictures, where only that is
+new. ``expected.json`` in it says what each file says of itself (as ``ssd-small inspect --json``)
+and what its network finds in ``picture.png``. The network is chosen so that disturbed outputs find
+the same: no rounding decides.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from ssd_small.json_files import write_json  # noqa: E402
 from ssd_small.models.from_config import spec_from_config  # noqa: E402
 from ssd_small.models.network import SsdNetwork, create_model  # noqa: E402
 from ssd_small.models.spec import ModelSpec  # noqa: E402
-from ssd_small.pictures.preprocessing import input_from_image  # noqa: E402
+from ssd_small.pictures.preprocessing import PictureInput, input_from_image  # noqa: E402
 from ssd_small.postprocess import decode_nms  # noqa: E402
 from ssd_small.runtimes import HeadOutputs  # noqa: E402
 from ssd_small.runtimes.torch import TorchRuntime  # noqa: E402
@@ -162,6 +163,23 @@ def write_network(folder: Path, net: SsdNetwork, description: Description) -> It
     yield engine.name
 
 
+def write_network_of_pictures(
+    folder: Path, net: SsdNetwork, description: Description
+) -> Iterator[str]:
+    """Names of the files of a network that takes pictures as they are, each as soon as it is there.
+
+    The ONNX file takes any size, the engine that of the picture.
+    """
+    for name, size in (("heads.onnx", ()), ("fixed.onnx", (300, 300))):
+        described = replace(description, pictures=PictureInput(*size))
+        write_onnx(onnx_from_network(net, described), folder / name)
+    yield "heads.onnx"
+    engine = folder / "heads.fp16.engine"
+    build_engine(folder / "fixed.onnx", engine, BuildOptions("onnxruntime", "fp16"))
+    (folder / "fixed.onnx").unlink()
+    yield engine.name
+
+
 def write_files(folder: Path, net: SsdNetwork, description: Description) -> Iterator[str]:
     """Names of the files, each as soon as it is there."""
     data = {"annotations": {"file": "train.json", "sha256": "0" * 64}, "images": 40, "boxes": 90}
@@ -232,8 +250,8 @@ def main(folder: Path, what: str = "all") -> None:
     net, description, heads = safe_network(picture, model)
     largest = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
     expected: dict[str, Any] = {"largest": largest, "inspect": {}, "detections": {}}
-    write = write_network if what == "network" else write_files
-    for name in write(folder, net, description):
+    write = {"network": write_network, "pictures": write_network_of_pictures}
+    for name in write.get(what, write_files)(folder, net, description):
         told = inspect_file(folder / name)
         expected["inspect"][name] = told | {"file": name}
         if name in DETECTORS:

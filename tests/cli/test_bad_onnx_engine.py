@@ -53,7 +53,7 @@ CHANGES = {
     "other attribute value": (_other_threshold, "not the parameters"),
     "damaged description": (_damaged, "damaged description"),
     "list as description": (_a_list, "damaged description"),
-    "format": (lambda m: _described(m, format=3), "format 3"),
+    "format": (lambda m: _described(m, format=9), "format 9"),
     "classes": (lambda m: _described(m, num_classes=9), "labels for 9 classes"),
     "no levels": (lambda m: _described(m, levels=[]), "incompletely"),
     "width": (lambda m: _described(m, width="x"), "incompletely"),

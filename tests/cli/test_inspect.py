@@ -19,13 +19,23 @@ pytest.importorskip("onnxruntime")
 
 from sidecars import sidecar_for  # noqa: E402
 
-from ssd_small.artefacts.checkpoint import CheckpointRecord, write_checkpoint  # noqa: E402
-from ssd_small.artefacts.description import description_from_spec  # noqa: E402
+from ssd_small.artefacts.checkpoint import (  # noqa: E402
+    CHECKPOINT_FORMAT,
+    CheckpointRecord,
+    write_checkpoint,
+)
+from ssd_small.artefacts.description import (  # noqa: E402
+    DESCRIPTION_FORMAT,
+    description_from_spec,
+)
+from ssd_small.artefacts.sidecar import SIDECAR_FORMAT  # noqa: E402
 from ssd_small.files import sha256_of  # noqa: E402
 from ssd_small.json_files import write_json  # noqa: E402
 from ssd_small.models.checkpoint import model_from_checkpoint  # noqa: E402
 
 Call = Callable[..., Outcome]
+#: than any format of this version
+NEWER = max(CHECKPOINT_FORMAT, DESCRIPTION_FORMAT, SIDECAR_FORMAT) + 1
 KINDS = ("checkpoint", "onnx", "engine", "sidecar")
 #: what every file of ours says
 ALL = (
@@ -199,7 +209,7 @@ def test_a_file_cannot_write_lines_of_its_own(call: Call, files: dict[str, Path]
 
 
 def _newer(record: dict[str, Any]) -> None:
-    record["format"] = 3
+    record["format"] = NEWER
     # what this version cannot know: other fields, and none of its own
     record["network"] = record.pop("description", record.get("model"))
 
@@ -225,7 +235,7 @@ def test_a_newer_major_format_is_refused_by_every_command(
         calls.append(("build-engine", file, "--target", "onnxruntime", "-o", new))
     for one in calls:
         done = call(*one)
-        line = done.fails(4, file.name, "written by a newer ssd-small", "format 3", "update")
+        line = done.fails(4, file.name, "written by a newer ssd-small", f"format {NEWER}", "update")
         if one[0] not in ("bench", "doctor"):  # they say what they are about to do
             assert (done.err.splitlines(), done.out) == ([line], "")
     assert not new.exists()
@@ -235,7 +245,9 @@ def test_a_newer_major_format_is_refused_by_every_command(
 def test_a_newer_description_inside_is_refused_too(
     kind: str, call: Call, files: dict[str, Path]
 ) -> None:
-    _change(kind, files[kind], lambda record: record.get("description", record).update(format=3))
+    _change(
+        kind, files[kind], lambda record: record.get("description", record).update(format=NEWER)
+    )
     call("inspect", files[kind]).fails(4, "written by a newer ssd-small", "its description is of")
 
 

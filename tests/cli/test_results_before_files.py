@@ -110,7 +110,7 @@ def test_bench_prints_what_it_has_measured_before_a_network_failed(
 ) -> None:
     from ssd_small.bench import run
 
-    measured = next(iter(run.bench_engine(engine, 1, 0.01, 1)))
+    measured = next(iter(run.bench_engine(engine, run.Plan(seconds=0.01, threads=1))))
     fault = OutputError("the disk is full")
 
     def bench(*arguments: object, **options: object) -> Any:

@@ -13,7 +13,14 @@ from fuzz_case import GOOD, Case, Place
 from fuzz_values import ODD_NUMBERS, ODD_TEXTS, damaged_bytes, damaged_json
 from onnx import TensorProto, helper, numpy_helper
 
-_ENGINES = ("detections.fp32.engine", "heads.fp16.engine")
+#: files of a network that takes pictures as they are
+_OF_PICTURES = GOOD.with_name("description-format-3")
+_ENGINES = (
+    GOOD / "detections.fp32.engine",
+    GOOD / "heads.fp16.engine",
+    _OF_PICTURES / "heads.fp16.engine",
+)
+_FILES = (GOOD / "detections.onnx", GOOD / "heads.onnx", _OF_PICTURES / "heads.onnx")
 _OPERATORS = ("Conv", "Relu", "Reshape", "Concat", "Loop", "If", "NonMaxSuppression", "Nothing")
 
 
@@ -123,7 +130,7 @@ def _frame(rng: random.Random, model: onnx.ModelProto) -> str:
 
 
 def _onnx_bytes(rng: random.Random) -> tuple[bytes, str]:
-    good = GOOD / rng.choice(["detections.onnx", "heads.onnx"])
+    good = rng.choice(_FILES)
     if rng.random() < 0.15:
         return damaged_bytes(rng, good.read_bytes(), head=300)
     model = onnx.load(good)
@@ -178,33 +185,33 @@ def _read_by(rng: random.Random, place: Place, path: str) -> tuple[str, ...]:
 
 def engine(rng: random.Random, place: Place) -> Case:
     """An engine of ONNX Runtime, or the plan of TensorRT, that its sidecar vouches for or not."""
-    name = rng.choice(_ENGINES)
+    file = rng.choice(_ENGINES)
     if rng.random() < 0.25:
-        name = "detections.tensorrt-rtx.engine"
+        file = GOOD / "detections.tensorrt-rtx.engine"
         good = rng.choice([b"ftrt", b"ptrt\0\0\0\0", b""]) + rng.randbytes(5000)
     else:
-        good = (GOOD / name).read_bytes()
-    if rng.random() < 0.5 and name in _ENGINES:
+        good = file.read_bytes()
+    if rng.random() < 0.5 and file in _ENGINES:
         model = onnx.load_from_string(good)
         what = rng.choice((_tensor, _node, _frame))(rng, model)
         data = model.SerializeToString()
     else:
         data, what = damaged_bytes(rng, good, head=300)
-    path = place.write(name, data)
-    record = json.loads((GOOD / f"{name}.json").read_text())
+    path = place.write(file.name, data)
+    record = json.loads(file.with_name(f"{file.name}.json").read_text())
     if rng.random() < 0.8:
         record["engine"]["sha256"] = hashlib.sha256(data).hexdigest()
         what = f"vouched for, {what}"
-    place.write(f"{name}.json", json.dumps(record))
+    place.write(f"{file.name}.json", json.dumps(record))
     return Case(what, _read_by(rng, place, path))
 
 
 def sidecar(rng: random.Random, place: Place) -> Case:
     """A sidecar with any field of any type beside a good engine."""
-    name = rng.choice(_ENGINES)
-    path = place.copy(GOOD / name)
-    text, what = damaged_json(rng, json.loads((GOOD / f"{name}.json").read_text()))
-    beside = place.write(f"{name}.json", text)
+    file = rng.choice(_ENGINES)
+    path = place.copy(file)
+    text, what = damaged_json(rng, json.loads(file.with_name(f"{file.name}.json").read_text()))
+    beside = place.write(f"{file.name}.json", text)
     if rng.random() < 0.15:
         return Case(what, ("inspect", beside, *rng.choice([(), ("--json",)])))
     return Case(what, _read_by(rng, place, path))

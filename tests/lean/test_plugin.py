@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from plugin_fields import FIELD_NAMES
 
-from ssd_small.runtimes.gpu import gpus
+from ssd_small.system.gpu import gpus
 
 pytestmark = [pytest.mark.slow, pytest.mark.trt]
 

@@ -32,6 +32,7 @@ class Run(ctypes.Structure):
         ("max_detections", ctypes.c_int32),
         ("shift", ctypes.c_int32),
         ("graph", ctypes.c_int32),
+        ("plain", ctypes.c_int32),
         ("list_bytes", ctypes.c_uint64),
         ("num_detections", ctypes.c_void_p),
         ("boxes", ctypes.c_void_p),
@@ -110,12 +111,16 @@ class KernelLibrary:
         seed: int = 0,
         shift: int = 0,
         graph: bool = False,
+        plain: bool = False,
         extra_rows: int = 0,
         list_bytes: int = 0,
     ) -> Padded:
-        """Run once; on the executor any fault fails. ``list_bytes``: 0 takes the default."""
+        """Run once; on the executor any fault fails.
+
+        ``plain``: no kernel overlaps another. ``list_bytes``: 0 takes the default.
+        """
         run, outputs, _keep = self._prepare(loc, conf, priors, params, extra_rows)
-        run.shift, run.graph, run.list_bytes = shift, int(graph), list_bytes
+        run.shift, run.graph, run.plain, run.list_bytes = shift, int(graph), int(plain), list_bytes
         if self.kind == "executor":
             self._library.ssd_executor_reset()
             self._library.ssd_executor_seed(seed)

@@ -1,7 +1,8 @@
 """The CUDA kernels, run by the CPU executor or a GPU, give the oracle's bits.
 
 On the executor every run is also checked for races, divergent barriers, unwritten or
-out-of-bounds memory (a fault fails the run), under several orders of threads and blocks.
+out-of-bounds memory (a fault fails the run), under several orders of threads and blocks; with any
+seed but 0, blocks of two kernels overlap.
 """
 
 from __future__ import annotations
@@ -149,8 +150,20 @@ def test_results_do_not_depend_on_any_order(kernels: KernelLibrary) -> None:
     check(kernels, loc, conf, priors, PostprocessParams(), tuple(range(8)))
 
 
-def test_a_captured_graph_gives_the_same(kernels: KernelLibrary) -> None:
+@pytest.mark.parametrize("plain", [False, True], ids=["overlapping", "plain"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_kernels_that_may_overlap_give_the_same_as_plain_launches(
+    kernels: KernelLibrary, plain: bool, dtype: Any
+) -> None:
+    loc, conf, priors = random_heads(3, 300, 9)
+    for params in (PostprocessParams(), PostprocessParams(keep_topk=0, pre_nms_topk=0)):
+        check(kernels, loc.astype(dtype), conf.astype(dtype), priors, params, tuple(range(4)),
+              plain=plain)  # fmt: skip
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["overlapping", "plain"])
+def test_a_captured_graph_gives_the_same(kernels: KernelLibrary, plain: bool) -> None:
     if kernels.kind == "executor":
         pytest.skip("not executed here: graphs need a GPU")
     loc, conf, priors = random_heads(2, 400, 21)
-    check(kernels, loc, conf, priors, PostprocessParams(), (0,), graph=True)
+    check(kernels, loc, conf, priors, PostprocessParams(), (0,), graph=True, plain=plain)

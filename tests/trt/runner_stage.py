@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from ssd_small.artefacts.build_record import EngineFile
 from ssd_small.artefacts.description import description_from_spec
 from ssd_small.artefacts.sidecar import Sidecar
 from ssd_small.files import sha256_of
+from ssd_small.pictures.preprocessing import PictureInput
 from ssd_small.postprocess.detections import detections_from_padded
 from ssd_small.runtimes import HeadOutputs
 
@@ -33,13 +34,15 @@ class Stage:
 def make_stage(kind: str, folder: Path) -> Stage:
     """A mobilenet of 32 channels at most; the "plan" is its ONNX file.
 
-    ``kind``: detections or heads.
+    ``kind``: detections or heads; or pictures, of any size, with heads.
     """
     torch.manual_seed(0)
     net = create_model("mobilenet_v1", CLASSES, 0.03)
     description = description_from_spec(
         net.spec, CLASSES, net.width, has_decode_nms=kind == "detections"
     )
+    if kind == "pictures":
+        description = replace(description, pictures=PictureInput())
     path = folder / "x.engine"
     path.write_bytes(onnx_from_network(net, description).SerializeToString())
     sidecar = sidecar_for(

@@ -41,6 +41,7 @@ class DataType(IntEnum):
     FLOAT = 0
     HALF = 1
     INT32 = 3
+    UINT8 = 5
 
 
 class EngineValidity(IntEnum):
@@ -93,7 +94,8 @@ class Context:
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._unchanging()
         low, _, high = self._engine.get_tensor_profile_shape(name, 0)
-        if tuple(shape[1:]) != tuple(low[1:]) or not low[0] <= shape[0] <= high[0]:
+        bounds = zip(low, shape, high, strict=True)
+        if not all(least <= side <= most for least, side, most in bounds):
             self._engine.logger.log(ILogger.ERROR, f"shape {shape} is outside the profile")
             return False
         self._shapes[name], self._flushed = tuple(shape), False
@@ -219,17 +221,25 @@ class Engine:
     def get_tensor_dtype(self, name: str) -> DataType:
         kind = self._values[self.names.index(name)].type.tensor_type.elem_type
         types = onnx.TensorProto
-        half = {types.FLOAT16: DataType.HALF}
-        return {types.FLOAT: DataType.FLOAT, types.INT32: DataType.INT32, **half}[kind]
+        return {
+            types.FLOAT: DataType.FLOAT,
+            types.FLOAT16: DataType.HALF,
+            types.INT32: DataType.INT32,
+            types.UINT8: DataType.UINT8,
+        }[kind]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         dims = self._values[self.names.index(name)].type.tensor_type.shape.dim
-        return (-1, *(dim.dim_value for dim in dims[1:]))
+        return (-1, *(dim.dim_value or -1 for dim in dims[1:]))
 
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
         assert profile_index == 0
         rest = self.get_tensor_shape(name)[1:]
-        return [(n, *rest) for n in self._batches]
+        sides = (1, self.module.largest_side, self.module.largest_side)
+        return [
+            (n, *(side if one == -1 else one for one in rest))
+            for n, side in zip(self._batches, sides, strict=True)
+        ]
 
     def create_engine_inspector(self) -> EngineInspector:
         return EngineInspector(self._nodes)
@@ -264,6 +274,8 @@ class TensorRt:
         self.cuda, self.batches = cuda, batches
         self.rename: dict[str, str] = {}
         self.capturable = True
+        #: of pictures, where an engine takes any size
+        self.largest_side = 400
         self.host_code = False
         self.fail_execution = False
         self.max_contexts = 100
@@ -297,5 +309,10 @@ class TensorRt:
         self.Runtime = Runtime
 
     def nptype(self, trt_type: DataType) -> Any:
-        half = {DataType.HALF: np.float16}
-        return {DataType.FLOAT: np.float32, DataType.INT32: np.int32, **half}[trt_type]
+        kinds = {
+            DataType.FLOAT: np.float32,
+            DataType.HALF: np.float16,
+            DataType.INT32: np.int32,
+            DataType.UINT8: np.uint8,
+        }
+        return kinds[trt_type]

@@ -204,7 +204,7 @@ def test_doctor_says_what_is_missing_to_run_an_engine(
     tmp_path: Path,
     needs_rtx: None,
 ) -> None:
-    from ssd_small.runtimes.gpu import gpus
+    from ssd_small.system.gpu import gpus
 
     if gpus().devices:
         pytest.skip("not executed here: there is a GPU")

@@ -23,7 +23,7 @@ from ssd_small.runtimes.cuda_device import (
     _PythonCuda,
     open_device,
 )
-from ssd_small.runtimes.gpu import Gpu, Gpus
+from ssd_small.system.gpu import Gpu, Gpus
 
 
 class _Context:

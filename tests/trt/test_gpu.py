@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ssd_small
-from ssd_small.runtimes.gpu import gpus
+from ssd_small.system.gpu import gpus
 
 pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")

@@ -18,7 +18,7 @@ from engine_checks import built, make_network
 from tensorrt_double import TensorRt
 
 from ssd_small.postprocess.detections import Detections
-from ssd_small.runtimes import gpu
+from ssd_small.system import gpu
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("traced_once")]
 

@@ -25,6 +25,7 @@ import ssd_small.doctor.inspection as inspection
 import ssd_small.runtimes.plugin_library as plugin_library
 import ssd_small.runtimes.tensorrt as runner
 import ssd_small.runtimes.tensorrt_engine as tensorrt_engine
+import ssd_small.runtimes.tensorrt_lanes as tensorrt_lanes
 import ssd_small.runtimes.tensorrt_module as tensorrt_module
 
 #: method or attribute -> (class that has it, names of the parameters we pass)
@@ -131,6 +132,7 @@ SOURCES = (
     plugin_library,
     runner,
     tensorrt_engine,
+    tensorrt_lanes,
     tensorrt_module,
 )
 
@@ -282,7 +284,7 @@ def test_cuda_python_takes_our_arguments(call: str, arguments: tuple[int, ...]) 
     """Without a driver each call reaches CUDA and comes back with its error, no TypeError."""
     runtime = pytest.importorskip("cuda.bindings.runtime")
     from ssd_small.runtimes.cuda_device import GpuError, _PythonCuda
-    from ssd_small.runtimes.gpu import gpus
+    from ssd_small.system.gpu import gpus
 
     if gpus().devices:
         pytest.skip("not executed here: there is a GPU, to which made-up handles would do harm")

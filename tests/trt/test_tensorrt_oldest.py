@@ -42,7 +42,7 @@ GUARDS = {
     "set_execution_context_allocation_strategy": _LAZY_KERNELS,
     "dynamic_shapes_kernel_specialization_strategy": _LAZY_KERNELS,
     "is_stream_capturable": (
-        "ssd_small/runtimes/tensorrt.py",
+        "ssd_small/runtimes/tensorrt_lanes.py",
         'getattr(lane.context, "is_stream_capturable"',
     ),
     "REQUIRE_USER_ALLOCATION": (

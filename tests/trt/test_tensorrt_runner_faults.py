@@ -24,8 +24,8 @@ from ssd_small.bench.synthetic import picture_input
 from ssd_small.errors import BadFile, MissingRequirement, UsageError
 from ssd_small.runtimes import cuda_device, tensorrt_module
 from ssd_small.runtimes.cuda_device import GpuError, OutOfGpuMemory, _PythonCuda
-from ssd_small.runtimes.gpu import Gpus
 from ssd_small.runtimes.tensorrt import TensorRtRuntime
+from ssd_small.system.gpu import Gpus
 
 
 def test_wrong_tensor_names_are_a_bad_file(

@@ -20,8 +20,8 @@ from ssd_small.artefacts.sidecar import Sidecar
 from ssd_small.doctor import cuda_versions, engine
 from ssd_small.doctor import environment as doctor
 from ssd_small.models.registry import get_spec
-from ssd_small.runtimes.gpu import Gpu, Gpus
 from ssd_small.runtimes.plugin_library import cuda_of_plugin
+from ssd_small.system.gpu import Gpu, Gpus
 
 GPU = Gpu(0, "NVIDIA A10", "8.6", 24 << 30)
 

@@ -122,3 +122,74 @@ def test_machine_code_that_lost_an_operation_is_named(
     expected = {75: {"score_kernel_a": Arithmetic(additions=2, multiplications=1)}}
     faults = code.faults_of_arithmetic(found, expected)
     assert ["were contracted" in fault for fault in faults] == [True] * contracted
+
+
+def test_a_kernel_of_no_head_type_is_understood() -> None:
+    text = REPORT.format(stack=0, stores=0, registers=8, shared=0)
+    text = text.replace("12score_kernelIfEEvNS0", "12clear_kernelENS0")
+    (kernel,) = gates.kernels_from_ptxas(text)
+    assert (kernel.name, kernel.head_type) == ("clear_kernel", "any")
+    assert kernel.faults() == []
+
+
+WAIT, BEGIN = "griddepcontrol.wait;\n", "griddepcontrol.launch_dependents;\n"
+READ, WRITE, ADD = "ld.global.nc.u32 %r1;\n", "st.global.f32 [%r1];\n", "atom.global.add.u32 %r1;\n"
+OWN = "ld.param.u64 %r1;\nst.shared.u32 [%r1];\n"
+
+
+def order_faults(kernel: str, body: str, architecture: int) -> list[str]:
+    entry = f".visible .entry _ZN6device12{kernel}(\n)\n{{\n{body}ret;\n}}\n"
+    return code.order_faults_of_ptx(entry, architecture)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "body"),
+    [
+        ("clear_kernel", BEGIN + WRITE),
+        ("score_kernel", OWN + READ + WAIT + BEGIN + ADD),
+        ("suppress_kernel", OWN + WAIT + BEGIN + READ + WRITE),
+        ("merge_kernel", WAIT + READ + WRITE),
+        ("rank_kernel", WAIT + READ + WRITE),
+    ],
+)
+def test_a_kernel_waits_where_it_may_overlap_another(kernel: str, body: str) -> None:
+    assert order_faults(kernel, body, 90) == []
+    assert order_faults(kernel, body, 75)  # the instruction is not known there
+    older = body.replace(WAIT, "").replace(BEGIN, "")
+    assert order_faults(kernel, older, 75) == []
+    assert order_faults(kernel, older, 100)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "body", "said"),
+    [
+        ("merge_kernel", READ + WRITE, "waits 0 times"),
+        ("clear_kernel", WAIT + BEGIN + WRITE, "waits 1 times"),
+        ("merge_kernel", WAIT + BEGIN + READ + WRITE, "lets the next kernel begin"),
+        ("suppress_kernel", WAIT + READ + WRITE, "does not let the next kernel begin"),
+        ("suppress_kernel", BEGIN + WAIT + READ, "lets the next kernel begin before it has waited"),
+        ("suppress_kernel", READ + WAIT + BEGIN, "reads before it has waited"),
+        ("suppress_kernel", "ld.f32 %f1;\n" + WAIT + BEGIN, "reads before it has waited"),
+        ("score_kernel", WRITE + WAIT + BEGIN, "writes before it has waited"),
+        ("score_kernel", ADD + WAIT + BEGIN, "writes before it has waited"),
+        ("merge_kernel", "@%p1 ret;\n" + WAIT + READ, "ends before it has waited"),
+        ("other_kernel", WAIT, "no rule"),
+    ],
+)
+def test_a_kernel_out_of_order_is_named(kernel: str, body: str, said: str) -> None:
+    faults = order_faults(kernel, body, 90)
+    assert any(said in fault and kernel in fault for fault in faults), faults
+
+
+def test_machine_code_out_of_order_is_named() -> None:
+    rows = "PREEXIT ;\nACQBULK ;\nLDG.E R1 ;\nEXIT ;\n"
+    sass = f"\tcode for sm_90\n\tFunction : _Z15suppress_kernelIfE\n{rows}"
+    (fault,) = code.order_faults_of_sass(sass)
+    assert "lets the next kernel begin before it has waited" in fault
+    right = sass.replace("PREEXIT ;\nACQBULK ;\n", "ACQBULK ;\nPREEXIT ;\n")
+    assert code.order_faults_of_sass(right) == []
+    assert code.order_faults_of_sass(right.replace("sm_90", "sm_89"))
+    early = right.replace("ACQBULK", "@P0 EXIT ;\nLDG.E R2 ;\nREDG.E.ADD R2 ;\nACQBULK")
+    assert [fault.split(": ")[1] for fault in code.order_faults_of_sass(early)] == [
+        f"{what} before it has waited" for what in ("writes", "ends", "reads")
+    ]

@@ -30,7 +30,7 @@ from ssd_small.errors import CheckFailed, Note, UsageError
 from ssd_small.evaluation.limits import HEAD_LIMITS
 from ssd_small.models.registry import get_spec
 from ssd_small.pictures.preprocessing import Preprocessing
-from ssd_small.runtimes import gpu
+from ssd_small.system import gpu
 
 rng = np.random.default_rng(0)
 

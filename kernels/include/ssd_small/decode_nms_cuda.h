@@ -32,6 +32,20 @@ struct Workspace {
 std::size_t decode_nms_workspace_bytes(const DecodeNmsShape& shape, const DecodeNmsParams& params,
                                        std::size_t list_bytes = kListBytes);
 
+// Where work is enqueued.
+struct LaunchQueue {
+  cudaStream_t stream = nullptr;
+  bool overlap = false;  // as decode_nms_can_overlap() says: ends and beginnings of kernels overlap
+};
+
+// Whether the kernels of a launch may overlap on the current device (programmatic dependent
+// launch): the code that it loads was compiled for compute capability 9.0 or newer, so that it
+// holds the waits (compiled at load from older PTX it does not, whatever the device), and the
+// driver is of CUDA 12.3 or newer, which captures such launches into graphs. False where that
+// cannot be told. To be asked once for a device, not for each launch, and not while a stream is
+// captured: it may load the kernels.
+bool decode_nms_can_overlap();
+
 // Enqueues decode + NMS of a batch. Every pointer is a device pointer; loc, priors, boxes and
 // workspace are best aligned to 16 bytes (workspace must be).
 //
@@ -39,7 +53,7 @@ std::size_t decode_nms_workspace_bytes(const DecodeNmsShape& shape, const Decode
 // decode_nms_launch_fault() says why), else what the runtime returned.
 cudaError_t launch_decode_nms(const DecodeNmsShape& shape, const DecodeNmsParams& params,
                               const DecodeNmsInputs& inputs, const DecodeNmsOutputs& outputs,
-                              const Workspace& workspace, cudaStream_t stream);
+                              const Workspace& workspace, const LaunchQueue& queue);
 
 // What is wrong with the arguments of a launch: writes one line that names the value received and
 // the one expected (256 bytes hold each) and returns true; false if nothing is wrong. A pure

@@ -1,5 +1,6 @@
 #include "cells.h"
 
+#include "grids.h"
 #include "state.h"
 
 namespace ssd_executor {
@@ -7,16 +8,24 @@ namespace {
 
 bool ordered(const Touch& before, std::uint32_t since) {
   if (before.epoch < since) return true;
-  if (before.epoch < machine.block_epoch) return false;  // another block of this launch
+  const Owner owner = owner_of(before.epoch);
+  if (owner.position != machine.launched->position) return true;  // see touch_in_chain()
+  if (owner.block != machine.block_number) return false;  // another block of this launch
   if (before.epoch < machine.epoch) return true;         // a barrier since
   const unsigned me = machine.current->linear;
   if (before.thread == me) return true;
   return before.thread / kWarp == me / kWarp && before.warp_epoch < machine.warp_epoch[me / kWarp];
 }
 
+// Whether an epoch of this chain is no other block's of this launch.
+bool is_own(std::uint32_t epoch) {
+  const Owner owner = owner_of(epoch);
+  return owner.position != machine.launched->position || owner.block == machine.block_number;
+}
+
 // The thread that read the cell and is not ordered before a write by the current one.
 bool read_conflict(const Cell& cell, std::uint32_t since) {
-  if (cell.first_read >= since && cell.first_read < machine.block_epoch) return true;
+  if (cell.first_read >= since && !is_own(cell.first_read)) return true;
   if (cell.read.epoch != machine.epoch || cell.read.epoch < since) return false;
   if (!ordered(cell.read, since)) return true;
   if (cell.other_warp_reader != kNobody) return true;  // it or read.thread is not in this warp
@@ -28,7 +37,10 @@ bool read_conflict(const Cell& cell, std::uint32_t since) {
 void note_read(Cell& cell, std::uint32_t since) {
   const unsigned me = machine.current->linear;
   const std::uint32_t warp_epoch = machine.warp_epoch[me / kWarp];
-  if (cell.first_read < since) cell.first_read = machine.epoch;
+  if (cell.first_read < since ||
+      owner_of(cell.first_read).position != machine.launched->position) {
+    cell.first_read = machine.epoch;
+  }
   if (cell.read.epoch != machine.epoch) {
     cell.read = {machine.epoch, warp_epoch, static_cast<std::uint16_t>(me)};
     cell.second_reader = cell.other_warp_reader = kNobody;
@@ -55,6 +67,33 @@ bool touch(Cell& cell, Access access, std::uint32_t since) {
   if (access == Access::kWrite) cell.write = now;
   if (access == Access::kAtomic) cell.atomic = now;
   return race;
+}
+
+bool touch_in_chain(ChainTouch& touched, Access access) {
+  constexpr unsigned kReadBit = 1, kWriteBit = 2, kAtomicBit = 4, kAfterWait = 3;
+  const unsigned mine = machine.launched->position;
+  if (touched.chain != chain_number()) touched = {0, chain_number()};
+  const unsigned conflicting = access == Access::kRead    ? kWriteBit | kAtomicBit
+                               : access == Access::kWrite ? kReadBit | kWriteBit | kAtomicBit
+                                                          : kReadBit | kWriteBit;
+  bool conflict = false;
+  for (unsigned other = 0; touched.bits >> 8 * other != 0 && other < kMaxChain; ++other) {
+    const unsigned bits = static_cast<unsigned>(touched.bits >> 8 * other & 0xff);
+    if (other == mine || bits == 0) continue;
+    // the later of two is ordered after the earlier one by its own wait, and by nothing else
+    const bool before = bits & conflicting, after = bits >> kAfterWait & conflicting;
+    if (other < mine) {
+      const bool ordered = machine.current->waited && other >= known_complete_from(mine);
+      conflict |= !ordered && (before || after);
+    } else {
+      conflict |= before || (after && mine < known_complete_from(other));
+    }
+  }
+  const unsigned bit = access == Access::kRead    ? kReadBit
+                       : access == Access::kWrite ? kWriteBit
+                                                  : kAtomicBit;
+  touched.bits |= std::uint64_t{bit} << (8 * mine + (machine.current->waited ? kAfterWait : 0u));
+  return conflict;
 }
 
 }  // namespace ssd_executor

@@ -64,6 +64,7 @@ void complete_barrier() {
   const Thread* elsewhere = nullptr;
   const Thread* gone = nullptr;
   int any = 0, all = 1, count = 0;
+  bool waited = false;
   for (unsigned i = 0; i < machine.num_threads; ++i) {
     Thread& thread = *pool.threads[i];
     if (thread.status != Status::kAtBarrier) {
@@ -75,6 +76,7 @@ void complete_barrier() {
     if (thread.site.line != first->site.line || thread.barrier_op != first->barrier_op) {
       elsewhere = &thread;
     }
+    waited |= thread.waited;
     any |= thread.predicate != 0;
     all &= thread.predicate != 0;
     count += thread.predicate != 0;
@@ -88,13 +90,14 @@ void complete_barrier() {
           " waits at " + site_name(first->site));
   }
   for (Thread* thread : waiting) {
+    thread->waited = waited;  // what one thread waited for, the barrier shows to all
     const BarrierOp op = thread->barrier_op;
     thread->result = static_cast<std::uint64_t>(op == BarrierOp::kOr    ? any
                                                 : op == BarrierOp::kAnd ? all
                                                                         : count);
   }
   pool.at_barrier = 0;
-  ++machine.epoch;
+  next_epoch();
   make_all_ready(waiting);
 }
 

@@ -83,6 +83,7 @@ std::size_t product(std::int32_t a, std::int32_t b, std::int32_t c) {
 struct Device {
   Call call;
   std::size_t element, loc_bytes, conf_bytes, prior_bytes, rows;
+  bool overlap;
   DeviceArray loc, conf, priors, num_detections, boxes, scores, labels, prior_indices, workspace;
 
   explicit Device(const ssd_small_device_run& run)
@@ -93,6 +94,7 @@ struct Device {
                    element),
         prior_bytes(product(call.shape.num_priors, 4, 4)),
         rows(product(call.shape.batch, run.max_detections, 1)),
+        overlap(!run.plain && decode_nms_can_overlap()),
         loc("loc", loc_bytes, run.shift * element, Content::kInput),
         conf("conf", conf_bytes, run.shift * element, Content::kInput),
         priors("priors", prior_bytes, run.shift ? 4 : 0, Content::kInput),
@@ -130,7 +132,8 @@ struct Device {
     return copy(run.prior_indices, prior_indices, rows * 4);
   }
   cudaError_t launch(cudaStream_t stream) const {
-    return launch_decode_nms(call.shape, call.params, inputs(), outputs(), scratch(), stream);
+    return launch_decode_nms(call.shape, call.params, inputs(), outputs(), scratch(),
+                             {stream, overlap});
   }
   bool fault(char* text, std::size_t size) const {
     return decode_nms_launch_fault(call.shape, call.params, inputs(), outputs(), scratch(), text,

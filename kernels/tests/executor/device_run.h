@@ -18,6 +18,7 @@ struct ssd_small_device_run {
   int32_t max_detections;
   int32_t shift;  // elements by which loc and conf are moved off their alignment
   int32_t graph;  // launches by replaying a captured graph
+  int32_t plain;  // kernels do not overlap, also where the device lets them
   uint64_t list_bytes;  // bound of the candidate lists in the workspace; 0: the default
   // outputs, host arrays as well
   int32_t* num_detections;

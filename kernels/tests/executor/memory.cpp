@@ -1,17 +1,12 @@
-// Memory of the executor: which buffer or shared memory an access touches, and whether it may.
-#include <link.h>
-
+// Global memory of the executor: which buffer an access touches, and whether it may.
 #include <algorithm>
 #include <map>
 #include <memory>
 
-#include "address_sanitizer.h"
 #include "cells.h"
+#include "grids.h"
 #include "ssd_executor/executor.h"
 #include "state.h"
-
-// dynamic shared memory: what kernels see as `extern __shared__ unsigned char shared_memory[]`
-alignas(128) thread_local unsigned char shared_memory[232448];
 
 namespace ssd_executor {
 namespace {
@@ -24,40 +19,11 @@ struct Buffer {
   Zeroed<std::uint32_t> read_sectors, written_sectors;  // block that touched the sector last
   Zeroed<std::uint8_t> written;                         // kUnwritten buffers only
   Zeroed<Cell> cells;                                   // writable buffers only
+  Zeroed<ChainTouch> chain;                             // the same granules
 };
 std::vector<std::unique_ptr<Buffer>> buffers;
 Buffer* recent = nullptr;
 std::map<std::string, ssd_executor_traffic_t> retired;  // traffic of buffers that are gone
-
-struct Range {
-  std::uintptr_t begin = 0, end = 0;
-  bool holds(std::uintptr_t a) const { return a >= begin && a < end; }
-};
-Range static_shared, dynamic_shared;  // thread_local storage of the kernel's module
-std::vector<Range> modules;           // constants
-Zeroed<Cell> static_cells, dynamic_cells;
-
-const char* verb(Access access) {
-  return access == Access::kRead ? "reads" : access == Access::kWrite ? "writes" : "updates";
-}
-
-void shared_access(std::uintptr_t offset, Zeroed<Cell>& cells, const char* space,
-                   std::size_t bytes, Access access) {
-  for (std::size_t i = 0; i < bytes; ++i) {
-    Cell& cell = cells.data[offset + i];
-    if (access != Access::kWrite && cell.write.epoch < machine.block_epoch &&
-        cell.atomic.epoch < machine.block_epoch) {
-      fault(std::string(verb(access)) + " unwritten " + space + " shared memory at byte " +
-            std::to_string(offset + i));
-      access = Access::kWrite;  // say it once
-    }
-    if (touch(cell, access, machine.block_epoch)) {
-      fault(std::string("race on ") + space + " shared memory: " + verb(access) + " byte " +
-            std::to_string(offset + i) + ", which another thread uses with no barrier between");
-      return;
-    }
-  }
-}
 
 Buffer* find_buffer(std::uintptr_t address) {
   if (recent && address >= recent->begin && address < recent->end) return recent;
@@ -113,6 +79,11 @@ void global_access(Buffer& buffer, std::uintptr_t address, std::size_t bytes, Ac
   }
   if (!buffer.cells.data) return;
   for (std::size_t granule = offset / 4; granule <= (offset + bytes - 1) / 4; ++granule) {
+    if (touch_in_chain(buffer.chain.data[granule], access)) {
+      fault("race between kernels on " + buffer.name + ": " + verb(access) + " byte " +
+            std::to_string(offset) + ", which a kernel that may run at the same time uses");
+      return;
+    }
     if (touch(buffer.cells.data[granule], access, machine.launch_epoch)) {
       fault("race on " + buffer.name + ": " + verb(access) + " byte " + std::to_string(offset) +
             ", which another thread or block uses with no barrier between");
@@ -138,30 +109,11 @@ void unknown_access(std::uintptr_t address, Access access) {
   abandon();
 }
 
-int find_module(dl_phdr_info* info, std::size_t, void* kernel) {
-  bool mine = false;
-  for (int i = 0; i < info->dlpi_phnum; ++i) {
-    const auto& header = info->dlpi_phdr[i];
-    const std::uintptr_t begin = info->dlpi_addr + header.p_vaddr;
-    const Range range{begin, begin + header.p_memsz};
-    if (header.p_type != PT_LOAD) continue;
-    mine |= range.holds(reinterpret_cast<std::uintptr_t>(kernel));
-  }
-  if (!mine) return 0;
-  modules.clear();
-  for (int i = 0; i < info->dlpi_phnum; ++i) {
-    const auto& header = info->dlpi_phdr[i];
-    const std::uintptr_t begin = info->dlpi_addr + header.p_vaddr;
-    if (header.p_type == PT_LOAD) modules.push_back({begin, begin + header.p_memsz});
-    if (header.p_type == PT_TLS && info->dlpi_tls_data) {
-      static_shared.begin = reinterpret_cast<std::uintptr_t>(info->dlpi_tls_data);
-      static_shared.end = static_shared.begin + header.p_memsz;
-    }
-  }
-  return 1;
-}
-
 }  // namespace
+
+const char* verb(Access access) {
+  return access == Access::kRead ? "reads" : access == Access::kWrite ? "writes" : "updates";
+}
 
 void check(const void* pointer, std::size_t bytes, Access access, bool aligned) {
   if (!machine.running || !machine.current || machine.inside) return;
@@ -173,56 +125,11 @@ void check(const void* pointer, std::size_t bytes, Access access, bool aligned) 
     fault(std::string(verb(access)) + " " + std::to_string(bytes) + " bytes, misaligned");
     abandon();
   }
-  if (dynamic_shared.holds(address)) {
-    return shared_access(address - dynamic_shared.begin, dynamic_cells, "dynamic", bytes, access);
-  }
-  if (static_shared.holds(address)) {
-    const auto whole = reinterpret_cast<std::uintptr_t>(shared_memory);
-    if (address >= whole && address < whole + sizeof shared_memory) {
-      fault(std::string(verb(access)) + " dynamic shared memory at byte " +
-            std::to_string(address - whole) + ", the launch gave " +
-            std::to_string(dynamic_shared.end - dynamic_shared.begin));
-      abandon();
-    }
-    return shared_access(address - static_shared.begin, static_cells, "static", bytes, access);
-  }
+  if (check_shared(address, bytes, access)) return;
   if (p >= machine.arguments && p < machine.arguments + machine.argument_bytes) return;
   if (Buffer* buffer = find_buffer(address)) return global_access(*buffer, address, bytes, access);
-  if (access == Access::kRead) {
-    for (const Range& module : modules) {
-      if (module.holds(address)) return;
-    }
-  }
+  if (access == Access::kRead && is_in_module(address)) return;
   unknown_access(address, access);
-}
-
-void memory_launch(const void* kernel, std::size_t dynamic_shared_bytes) {
-  shared_memory[0] = 0;  // the thread's copy exists from here on
-  static_shared = {};
-  dl_iterate_phdr(find_module, const_cast<void*>(kernel));
-  const auto dynamic = reinterpret_cast<std::uintptr_t>(shared_memory);
-  dynamic_shared = {dynamic, dynamic + dynamic_shared_bytes};
-  allow(shared_memory, dynamic_shared_bytes);
-  forbid(shared_memory + dynamic_shared_bytes, sizeof shared_memory - dynamic_shared_bytes);
-  if (static_cells.count != static_shared.end - static_shared.begin) {
-    static_cells.reset(static_shared.end - static_shared.begin);
-  }
-  if (!dynamic_cells.data) dynamic_cells.reset(sizeof shared_memory);
-}
-
-void memory_block() {
-  // 0xff everywhere: NaN as a float, -1 as an integer
-  const auto poison = [](std::uintptr_t begin, std::uintptr_t end) {
-    std::memset(reinterpret_cast<void*>(begin), 0xff, end - begin);
-  };
-  const auto whole = reinterpret_cast<std::uintptr_t>(shared_memory);
-  poison(dynamic_shared.begin, dynamic_shared.end);
-  if (static_shared.holds(whole)) {  // shared_memory lies within: poison what is round it
-    poison(static_shared.begin, whole);
-    poison(whole + sizeof shared_memory, static_shared.end);
-  } else {
-    poison(static_shared.begin, static_shared.end);
-  }
 }
 
 void memory_reset() {
@@ -230,8 +137,6 @@ void memory_reset() {
   retired.clear();
   recent = nullptr;
 }
-
-std::size_t shared_bytes() { return dynamic_shared.end - dynamic_shared.begin; }
 
 void note_memset(void* to, std::size_t bytes) {
   Buffer* buffer = find_buffer(reinterpret_cast<std::uintptr_t>(to));
@@ -249,6 +154,7 @@ using namespace ssd_executor;
 
 EXPORTED void ssd_executor_add_buffer(const char* name, const void* data, std::size_t bytes,
                                       int flags) {
+  finish_launches();
   if (bytes == 0) return;
   auto buffer = std::make_unique<Buffer>();
   buffer->name = name;
@@ -258,11 +164,15 @@ EXPORTED void ssd_executor_add_buffer(const char* name, const void* data, std::s
   buffer->read_sectors.reset(bytes / 32 + 2);
   buffer->written_sectors.reset(bytes / 32 + 2);
   if (flags & SSD_EXECUTOR_UNWRITTEN) buffer->written.reset(bytes);
-  if (!(flags & SSD_EXECUTOR_READ_ONLY)) buffer->cells.reset(bytes / 4 + 2);
+  if (!(flags & SSD_EXECUTOR_READ_ONLY)) {
+    buffer->cells.reset(bytes / 4 + 2);
+    buffer->chain.reset(bytes / 4 + 2);
+  }
   buffers.push_back(std::move(buffer));
 }
 
 EXPORTED void ssd_executor_remove_buffer(const void* data) {
+  finish_launches();
   const auto begin = reinterpret_cast<std::uintptr_t>(data);
   recent = nullptr;
   for (const auto& buffer : buffers) {
@@ -274,6 +184,7 @@ EXPORTED void ssd_executor_remove_buffer(const void* data) {
 }
 
 EXPORTED int ssd_executor_traffic(const char* name, ssd_executor_traffic_t* traffic) {
+  finish_launches();
   for (const auto& buffer : buffers) {
     if (buffer->name != name) continue;
     *traffic = buffer->traffic;

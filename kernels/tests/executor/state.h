@@ -15,7 +15,7 @@ namespace ssd_executor {
 constexpr unsigned kMaxThreads = 1024;
 constexpr unsigned kWarp = 32;
 
-enum class Status { kReady, kAtBarrier, kAtCollective, kExited };
+enum class Status { kReady, kAtBarrier, kAtCollective, kAtGridWait, kExited };
 
 struct Thread {
   Fiber fiber;
@@ -30,11 +30,16 @@ struct Thread {
   std::uint64_t value = 0;
   int source_lane = -1;
   std::uint64_t result = 0;
+  bool waited = false;  // for the kernel before: by itself, or a barrier passed it on
 };
 
-// The kernel that runs, and where it is.
+struct Grid;  // a kernel that was launched (grids.h)
+
+// The block that runs, of which kernel, and where it is.
 struct Machine {
   bool running = false;
+  Grid* launched = nullptr;
+  bool triggered = false;  // it has let the next kernel start
   std::string kernel;
   dim3 grid, block;
   unsigned num_threads = 0;
@@ -44,7 +49,7 @@ struct Machine {
   bool inside = false;  // the executor's own code runs: no access of the kernel's
   const char* stack_low = nullptr;  // of the current thread
   const char* stack_high = nullptr;
-  // Epochs grow by one at each block barrier and are never used twice.
+  // Epochs change at each block barrier and are never used twice.
   std::uint32_t epoch = 1, block_epoch = 1, launch_epoch = 1;
   std::uint32_t warp_epoch[kMaxThreads / kWarp] = {};  // grow at each whole-warp collective
   const char* arguments = nullptr;
@@ -59,7 +64,7 @@ struct Inside {
   ~Inside() { machine.inside = false; }
 };
 
-// The fibers, and which of them can run.
+// The fibers of the block that runs, and which of them can run.
 struct Pool {
   std::vector<std::unique_ptr<Thread>> threads;
   std::vector<Thread*> ready;  // ring buffer of runnable threads
@@ -68,11 +73,17 @@ struct Pool {
   void (*call)(const void*, const void*) = nullptr;
   const void* kernel = nullptr;
   unsigned exited = 0, at_barrier = 0;
-  bool stuck = false;      // threads are left in mid-kernel
   bool abandoned = false;  // after a fatal fault
+  bool held = false;       // the block was stopped where it let the next kernel start
 };
 extern Pool pool;
 
+// Gives the pool the threads of a block that begins, all runnable.
+void begin_pool();
+// Runs them until all have exited or none can go on.
+void run_pool();
+// Makes a thread forget what it was in the middle of.
+void drop(Thread& thread);
 // Marks a thread as runnable.
 void make_ready(Thread& thread);
 // The same for several, in an order that depends on the seed.
@@ -83,11 +94,16 @@ void leave();
 void complete_barrier();
 // Nothing can run, and not all threads have exited: says why.
 void describe_stuck();
+// Gives the block that runs an epoch that was never used.
+void next_epoch();
 // Notes a fault: "kernel k, block (x,y,z), thread (x,y,z): what".
 void fault(const std::string& what);
 // Ends the launch after a fault that a device does not survive either. Frames of the current
 // thread are dropped, not unwound: no object that owns memory may be left on its stack.
 [[noreturn]] void abandon();
+// Writes down a launch, and begins the random numbers that follow from the seed and it.
+void note_launch(const std::string& what);
+std::string kernel_name(const void* kernel);
 std::string thread_name(const Thread& thread);
 std::string site_name(Site site);
 std::uint64_t random_bits();
@@ -98,11 +114,12 @@ void shuffle_order(std::vector<T>& items) {
   for (std::size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[random_bits() % i]);
 }
 
-// Memory: start of a launch (finds the shared memory of the kernel's module) and of a block.
-void memory_launch(const void* kernel, std::size_t dynamic_shared_bytes);
-void memory_block();
-void memory_reset();
+// Memory: the shared memory of a kernel's module becomes what accesses are held against, and that
+// of a block becomes unwritten.
+void shared_memory_enter(const void* kernel, std::size_t dynamic_bytes);
+void shared_memory_begin_block();
 std::size_t shared_bytes();
+void memory_reset();
 void note_memset(void* to, std::size_t bytes);
 
 }  // namespace ssd_executor

@@ -60,7 +60,7 @@ void refused(const std::string& text, const std::function<void(Call&)>& spoil) {
   ssd_executor_reset();
   const std::string fault = launch_fault(call);
   const cudaError_t error = launch_decode_nms(call.shape, call.params, call.inputs, call.outputs,
-                                              call.workspace, nullptr);
+                                              call.workspace, {});
   expect(error == cudaErrorInvalidValue, text + ": error code " + std::to_string(error));
   expect(fault.find(text) != std::string::npos, "'" + text + "' not in '" + fault + "'");
   expect(ssd_executor_launch_count() == 0, text + ": something was launched");
@@ -122,12 +122,12 @@ void accepts_what_works() {
   Call call = valid_call();
   expect(launch_fault(call).empty(), "a valid call has no fault");
   expect(launch_decode_nms(call.shape, call.params, call.inputs, call.outputs, call.workspace,
-                           nullptr) == cudaSuccess, "a valid call runs");
+                           {}) == cudaSuccess, "a valid call runs");
   expect(arrays.ints[0] > 0, "and finds something");
   // nothing to do needs no workspace, and null arrays are no fault where they hold nothing
   call.shape.batch = 0;
   expect(decode_nms_workspace_bytes(call.shape, call.params) == 0, "no batch, no workspace");
-  expect(launch_decode_nms(call.shape, call.params, {}, {}, {}, nullptr) == cudaSuccess,
+  expect(launch_decode_nms(call.shape, call.params, {}, {}, {}, {}) == cudaSuccess,
          "no batch, no pointers");
 }
 

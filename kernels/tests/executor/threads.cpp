@@ -1,13 +1,12 @@
-// Threads of the executor: blocks, launches, who runs next, faults.
+// Threads of the executor: those of a block, who runs next, faults.
 #include <dlfcn.h>
 #include <cxxabi.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <deque>
 #include <memory>
-#include <mutex>
 
+#include "grids.h"
 #include "ssd_executor/executor.h"
 #include "state.h"
 
@@ -21,7 +20,6 @@ namespace {
 std::uint64_t seed_value = 0, random_state = 0;
 std::vector<std::string> faults, launches;
 int fault_total = 0;
-std::mutex launch_mutex;
 
 // The thread whose turn it is; becomes the current one.
 Fiber& take_next() {
@@ -47,24 +45,18 @@ void fiber_body() {
   }
 }
 
-void prepare_pool(unsigned num_threads) {
-  while (pool.threads.size() < num_threads) {
-    pool.threads.push_back(std::make_unique<Thread>());
-    prepare_fiber(pool.threads.back()->fiber, fiber_body);
-  }
-  if (pool.stuck) {
-    // drops what the last launch left
-    for (auto& thread : pool.threads) prepare_fiber(thread->fiber, fiber_body);
-    pool.stuck = false;
-  }
-  pool.ready.resize(std::max<std::size_t>(pool.ready.size(), num_threads));
+std::string triple(unsigned x, unsigned y, unsigned z) {
+  return "(" + std::to_string(x) + "," + std::to_string(y) + "," + std::to_string(z) + ")";
 }
 
-void run_block(unsigned x, unsigned y, unsigned z) {
-  machine.block_index = {x, y, z};
-  machine.block_epoch = ++machine.epoch;
-  ++machine.block_number;
-  memory_block();
+}  // namespace
+
+void begin_pool() {
+  while (pool.threads.size() < machine.num_threads) {
+    pool.threads.push_back(std::make_unique<Thread>());
+    drop(*pool.threads.back());
+  }
+  pool.ready.resize(std::max<std::size_t>(pool.ready.size(), machine.num_threads));
   pool.exited = pool.at_barrier = 0;
   pool.head = pool.count = 0;
   static std::vector<Thread*> all;
@@ -72,18 +64,20 @@ void run_block(unsigned x, unsigned y, unsigned z) {
   for (unsigned i = 0; i < machine.num_threads; ++i) {
     Thread& thread = *pool.threads[i];
     thread.linear = i;
+    thread.waited = false;
     thread.index = {i % machine.block.x, i / machine.block.x % machine.block.y,
                     i / (machine.block.x * machine.block.y)};
     all.push_back(&thread);
   }
   make_all_ready(all);
+}
+
+void run_pool() {
   switch_fiber(pool.scheduler, take_next());
   machine.current = nullptr;
-  if (pool.exited != machine.num_threads) {
-    if (!pool.abandoned) describe_stuck();
-    pool.stuck = true;
-  }
 }
+
+void drop(Thread& thread) { prepare_fiber(thread.fiber, fiber_body); }
 
 std::string kernel_name(const void* kernel) {
   Dl_info info{};
@@ -97,11 +91,10 @@ std::string kernel_name(const void* kernel) {
   return name;
 }
 
-std::string triple(unsigned x, unsigned y, unsigned z) {
-  return "(" + std::to_string(x) + "," + std::to_string(y) + "," + std::to_string(z) + ")";
+void note_launch(const std::string& what) {
+  launches.push_back(what);
+  random_state = seed_value * 0x2545f4914f6cdd1dull + launches.size();
 }
-
-}  // namespace
 
 void make_ready(Thread& thread) {
   thread.status = Status::kReady;
@@ -165,48 +158,14 @@ unsigned coordinate(Coordinate which, int axis) {
 }
 int lane_index() { return static_cast<int>(machine.current->linear % kWarp); }
 
-cudaError_t launch(const LaunchRequest& request) {
-  const std::lock_guard<std::mutex> guard(launch_mutex);
-  const std::uint64_t threads = std::uint64_t{request.block.x} * request.block.y * request.block.z;
-  const std::uint64_t blocks = std::uint64_t{request.grid.x} * request.grid.y * request.grid.z;
-  if (threads == 0 || threads > kMaxThreads || blocks == 0 || blocks >= 1ull << 31 ||
-      request.grid.y > 65535 || request.grid.z > 65535 || request.dynamic_shared_bytes > 232448) {
-    return cudaErrorInvalidConfiguration;
-  }
-  machine.kernel = kernel_name(request.kernel);
-  machine.grid = request.grid;
-  machine.block = request.block;
-  machine.num_threads = static_cast<unsigned>(threads);
-  machine.arguments = static_cast<const char*>(request.arguments);
-  machine.argument_bytes = request.argument_bytes;
-  pool.call = request.call;
-  pool.kernel = request.kernel;
-  pool.abandoned = false;
-  prepare_pool(machine.num_threads);
-  memory_launch(request.kernel, request.dynamic_shared_bytes);
-  launches.push_back(machine.kernel + " " + std::to_string(blocks) + " " +
-                     std::to_string(threads) + " " + std::to_string(shared_bytes()));
-  random_state = seed_value * 0x2545f4914f6cdd1dull + launches.size();
-  machine.launch_epoch = ++machine.epoch;
-  std::vector<std::uint32_t> order(blocks);
-  for (std::uint64_t i = 0; i < blocks; ++i) order[i] = static_cast<std::uint32_t>(i);
-  shuffle_order(order);
-  machine.running = true;
-  for (const std::uint32_t block : order) {
-    run_block(block % request.grid.x, block / request.grid.x % request.grid.y,
-              block / (request.grid.x * request.grid.y));
-    if (pool.stuck) break;
-  }
-  machine.running = false;
-  return pool.stuck ? cudaErrorLaunchFailure : cudaSuccess;
-}
-
 }  // namespace ssd_executor
 
 using namespace ssd_executor;
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 EXPORTED void ssd_executor_reset() {
+  finish_launches();
+  take_failure();
   faults.clear();
   launches.clear();
   fault_total = 0;
@@ -214,8 +173,12 @@ EXPORTED void ssd_executor_reset() {
   memory_reset();
 }
 EXPORTED void ssd_executor_seed(std::uint64_t seed) { seed_value = seed; }
-EXPORTED int ssd_executor_fault_count() { return fault_total; }
+EXPORTED int ssd_executor_fault_count() {
+  finish_launches();
+  return fault_total;
+}
 EXPORTED const char* ssd_executor_fault(int i) {
+  finish_launches();
   return i >= 0 && i < static_cast<int>(faults.size()) ? faults[i].c_str() : nullptr;
 }
 EXPORTED int ssd_executor_launch_count() { return static_cast<int>(launches.size()); }
@@ -224,6 +187,7 @@ EXPORTED const char* ssd_executor_launch(int i) {
 }
 
 EXPORTED cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) {
+  finish_launches();
   std::memset(to, value, bytes);
   launches.push_back("memset 0 0 0");
   note_memset(to, bytes);

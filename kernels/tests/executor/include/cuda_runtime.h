@@ -64,10 +64,20 @@ constexpr ssd_executor::Triple<ssd_executor::Coordinate::kBlockSize> blockDim{};
 constexpr ssd_executor::Triple<ssd_executor::Coordinate::kGridSize> gridDim{};
 
 // ---- launches ----------------------------------------------------------------------------
+enum cudaLaunchAttributeID { cudaLaunchAttributeProgrammaticStreamSerialization = 6 };
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  union {
+    char padding[64];
+    int programmaticStreamSerializationAllowed;
+  } val;
+};
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   std::size_t dynamicSmemBytes = 0;
   cudaStream_t stream = nullptr;
+  cudaLaunchAttribute* attrs = nullptr;
+  unsigned numAttrs = 0;
 };
 
 namespace ssd_executor {
@@ -75,26 +85,38 @@ struct LaunchRequest {
   const void* kernel;
   dim3 grid, block;
   std::size_t dynamic_shared_bytes;
-  const void* arguments;  // read by the kernel's prologue, no part of any buffer
+  const void* arguments;  // copied; read by the kernel's prologue, no part of any buffer
   std::size_t argument_bytes;
   void (*call)(const void* kernel, const void* arguments);
+  bool dependent = false;  // may overlap the kernel before it
 };
 cudaError_t launch(const LaunchRequest& request);
+cudaError_t launch_with(const cudaLaunchConfig_t& config, LaunchRequest request);
+void wait_for_previous_grid();
+void trigger_next_grid();
 }  // namespace ssd_executor
 
 template <class... Expected, class... Actual>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Expected...),
                                Actual&&... actual) {
   using Pack = std::tuple<std::decay_t<Expected>...>;
-  const Pack pack(std::forward<Actual>(actual)...);
   const auto call = [](const void* function, const void* arguments) {
     std::apply(reinterpret_cast<void (*)(Expected...)>(const_cast<void*>(function)),
                *static_cast<const Pack*>(arguments));
   };
-  return ssd_executor::launch({reinterpret_cast<const void*>(kernel), config->gridDim,
-                               config->blockDim, config->dynamicSmemBytes, &pack, sizeof pack,
-                               call});
+  ssd_executor::LaunchRequest request{};
+  request.kernel = reinterpret_cast<const void*>(kernel);
+  request.grid = config->gridDim;
+  request.block = config->blockDim;
+  request.dynamic_shared_bytes = config->dynamicSmemBytes;
+  const Pack pack(std::forward<Actual>(actual)...);
+  request.arguments = &pack;
+  request.argument_bytes = sizeof(Pack);
+  request.call = call;
+  return ssd_executor::launch_with(*config, request);
 }
+inline void cudaGridDependencySynchronize() { ssd_executor::wait_for_previous_grid(); }
+inline void cudaTriggerProgrammaticLaunchCompletion() { ssd_executor::trigger_next_grid(); }
 
 // ---- arithmetic --------------------------------------------------------------------------
 template <class To, class From>
