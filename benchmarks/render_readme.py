@@ -372,6 +372,22 @@ def picture_input() -> str:
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], 1)}"
 
 
+def attribution() -> str:
+    """`benchmarks/attribution_table.py`."""
+    report = result("attribution")
+    rows = []
+    for row in report["faults"]:
+        named = [
+            f"`{one['stage']}` {one['map_change']:+.4f}, {one['detections_changed']}"
+            for one in row["named"]
+        ]
+        told = "; ".join(one["reason"] for one in row["named"] if one["reason"])
+        rows.append([row["fault"], "; ".join(named) or "-", told])
+    said = f"`{report['network']}` on {report['images']} pictures of digits."
+    headers = "planted|named, AP, detections changed|in words"
+    return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], report['threads'])}"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "demo": demo,
@@ -386,6 +402,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "damaged_input": damaged_input,
     "kill_table": kill_table,
     "picture_input": picture_input,
+    "attribution": attribution,
 }
 
 

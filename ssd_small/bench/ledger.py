@@ -21,7 +21,7 @@ from ..runtimes.base import Images
 from .same_outputs import SameOutputs
 from .timing import Timing
 
-#: in the order of the way. Networks of pictures resize inside: what is left of it is making a batch.
+#: in the order of the way. Networks of pictures resize inside, and what is left is making a batch.
 #: Copies to and from a GPU are part of the network's time where there is one
 STAGES = ("read", "decode", "resize", "network", "decode_nms")
 #: pictures of a folder that are taken, the first of its listing

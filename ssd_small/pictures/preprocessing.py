@@ -122,11 +122,25 @@ class PictureInput:
 
 def input_from_image(image: Image, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
     """One image ``[H, W, 3]`` uint8 BGR as network input ``[3, height, width]`` float32."""
+    return input_from_levels(levels_from_image(image, preprocessing), preprocessing)
+
+
+def levels_from_image(image: Image, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
+    """One image ``[H, W, 3]`` uint8 BGR in the size of the input, ``[height, width, 3]`` BGR.
+
+    Float32 grey levels, 0 to 255.
+    """
     cv2 = require("cv2", "preprocessing images")
     method = getattr(cv2, f"INTER_{preprocessing.interpolation.upper()}")
     size = (preprocessing.width, preprocessing.height)
-    resized = cv2.resize(image, size, interpolation=method).astype(np.float32)
+    return np.asarray(cv2.resize(image, size, interpolation=method), np.float32)
+
+
+def input_from_levels(
+    levels: npt.NDArray[np.float32], preprocessing: Preprocessing
+) -> npt.NDArray[np.float32]:
+    """Network input ``[3, height, width]`` of grey levels ``[height, width, 3]`` BGR."""
     if preprocessing.color_order == "RGB":
-        resized = resized[:, :, ::-1]
+        levels = levels[:, :, ::-1]
     mean, std = (np.asarray(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
-    return np.ascontiguousarray(((resized - mean) / std).transpose(2, 0, 1))
+    return np.ascontiguousarray(((levels - mean) / std).transpose(2, 0, 1))

@@ -52,8 +52,20 @@ def decode_nms_image(
     """
     if len(priors) == 0:
         return Detections.empty()
-    scores = scores_from_conf(conf, params)
     boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
+    return detections_from_scores(boxes, scores_from_conf(conf, params), params)
+
+
+def detections_from_scores(
+    boxes: FloatArray, scores: FloatArray, params: PostprocessParams
+) -> Detections:
+    """Candidates and NMS of one image whose boxes are decoded: points 2 to 4 of the contract.
+
+    Args:
+        boxes: ``[P, 4]`` float32 (x1, y1, x2, y2), unit square.
+        scores: ``[P, C]`` float32, after the activation; NaN for what must never win.
+        params: parameters; activation and variances are not looked at.
+    """
     finite = np.isfinite(boxes).all(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         candidate = (scores > np.float32(params.score_threshold)) & finite

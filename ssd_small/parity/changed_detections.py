@@ -1,0 +1,119 @@
+"""How much two results of one data set differ: in mAP, and in single detections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..artefacts.description import Description
+from ..datasets.classes import match_classes
+from ..datasets.coco import Annotations
+from ..evaluation.coco_results import results_from_detections
+from ..evaluation.score import score
+from ..postprocess import Detections
+from ..postprocess.boxes import iou_one_to_many
+
+#: IoU of one object found twice, and of one found in the same place: COCO's least and strictest
+SAME_OBJECT, SAME_PLACE = 0.5, 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Naming:
+    """What the labels of a side mean.
+
+    Attributes:
+        description: with the labels and the background.
+        ids: category id of each detectable label in the annotations; without these, numbers that
+            two sides share by name.
+    """
+
+    description: Description
+    ids: tuple[int | None, ...]
+
+    def categories(self, found: Detections) -> npt.NDArray[np.int64]:
+        """Category of each detection, -1 for none."""
+        background = self.description.postprocess.background_label
+        of_label = np.full(self.description.num_classes, -1, np.int64)
+        detectable = [i for i in range(len(of_label)) if i != background]
+        of_label[detectable] = [-1 if one is None else one for one in self.ids]
+        known = (found.labels >= 0) & (found.labels < len(of_label))
+        return np.where(known, of_label[np.where(known, found.labels, 0)], -1)
+
+
+def namings(
+    first: Description, second: Description, annotations: Annotations | None
+) -> tuple[Naming, Naming]:
+    """The names of two sides; without annotations by name, or by place where names differ.
+
+    Raises:
+        BadFile: the categories of the annotations are not the classes of a side.
+    """
+    if annotations is not None:
+        ids = [match_classes(annotations, one.labels).ids for one in (first, second)]
+        return Naming(first, ids[0]), Naming(second, ids[1])
+    number = {name: i for i, name in enumerate(first.labels)}
+    own = tuple(range(len(first.labels)))
+    by_name = set(first.labels) == set(second.labels) and len(number) == len(own)
+    other = tuple(number[name] for name in second.labels) if by_name else own
+    return Naming(first, own), Naming(second, other)
+
+
+def mean_ap(found: Sequence[Detections], naming: Naming, annotations: Annotations) -> float | None:
+    """COCO's AP of detections, one per picture of the annotations; None without ground truth."""
+    entries = []
+    description = naming.description
+    for one, image in zip(found, annotations.images, strict=True):
+        known = naming.categories(one) >= 0
+        entries += results_from_detections(one[known], image, description, naming.ids)
+    return score(annotations, entries).metrics["AP"]
+
+
+def changed(first: Detections, second: Detections, names: tuple[Naming, Naming]) -> int:
+    """How many detections of one picture are not the same in two results.
+
+    Two are the same if they are of one class and overlap by :data:`SAME_PLACE`. A detection whose
+    partner (of the same class, by prior, else the one that overlaps it most, at least by
+    :data:`SAME_OBJECT`) is elsewhere counts once, as does one without a partner.
+    """
+    classes = [naming.categories(one) for naming, one in zip(names, (first, second), strict=True)]
+    keys = [
+        list(zip(of.tolist(), one.prior_indices.tolist(), strict=True))
+        for of, one in zip(classes, (first, second), strict=True)
+    ]
+    places = {key: i for i, key in enumerate(keys[1])}
+    pairs = [(i, places.pop(key)) for i, key in enumerate(keys[0]) if key in places]
+    differing = sum(_iou(first, i, second, j) < SAME_PLACE for i, j in pairs)
+    taken = ({i for i, _ in pairs}, {j for _, j in pairs})
+    left = [i for i in range(len(first)) if i not in taken[0]]
+    others = np.array([j for j in range(len(second)) if j not in taken[1]], np.intp)
+    for i in left:
+        of_class = others[classes[1][others] == classes[0][i]]
+        overlaps = iou_one_to_many(first.boxes[i], second.boxes[of_class])
+        if not len(of_class) or not overlaps.max() >= SAME_OBJECT:
+            differing += 1
+            continue
+        best = int(np.argmax(overlaps))
+        differing += bool(overlaps[best] < SAME_PLACE)
+        others = others[others != of_class[best]]
+    return int(differing) + len(others)
+
+
+def _iou(first: Detections, i: int, second: Detections, j: int) -> float:
+    if np.array_equal(first.boxes[i], second.boxes[j]):
+        return 1.0
+    return float(iou_one_to_many(first.boxes[i], second.boxes[j : j + 1])[0])
+
+
+def same(first: Detections, second: Detections) -> bool:
+    """Whether two results are the same to the last bit."""
+    names = ("boxes", "scores", "labels", "prior_indices")
+    return all(np.array_equal(getattr(first, n), getattr(second, n)) for n in names)
+
+
+def with_background(description: Description, background_label: int) -> Description:
+    """The same names with this background, which decode + NMS has."""
+    params = replace(description.postprocess, background_label=background_label)
+    return replace(description, postprocess=params)

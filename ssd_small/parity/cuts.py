@@ -1,0 +1,171 @@
+"""Pieces of an ONNX graph, cut out to be executed by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+
+from ..errors import BadFile
+from ..requirements import require
+from ..runtimes.onnxruntime import reason_from_error
+
+#: dimensions of a tensor, None for one that may vary
+Shape = Sequence[int | None]
+Kind = np.dtype[Any]
+
+
+class Piece:
+    """A part of a graph, executed with ONNX Runtime on the CPU.
+
+    Attributes:
+        inputs: names of what it takes.
+        outputs: names of what it gives.
+        takes: numpy type of each input.
+        types: numpy type of each output.
+    """
+
+    def __init__(
+        self,
+        model: ModelProto,
+        inputs: Mapping[str, tuple[Kind, Shape]],
+        outputs: Sequence[str],
+        threads: int = 0,
+    ) -> None:
+        """Cut a piece out.
+
+        Args:
+            model: without functions; left as it is.
+            inputs: type and shape of each tensor where the piece begins.
+            outputs: tensors where it ends.
+            threads: on the CPU; 0 for one per core.
+
+        Raises:
+            BadFile: there is no such piece: an output needs more than the inputs.
+            MissingRequirement: ONNX Runtime is not installed.
+        """
+        ort = require("onnxruntime", "taking an engine apart")
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.log_severity_level = 4  # what fails is told by the exception
+        content = cut_model(model, inputs, outputs).SerializeToString()
+        try:
+            self._session = ort.InferenceSession(content, settings, ["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exception types are not public
+            raise BadFile(
+                f"ONNX Runtime {ort.__version__} cannot run the part of the engine from "
+                f"{', '.join(inputs)} to {', '.join(outputs)}: {reason_from_error(error)}; "
+                "expected a graph that 'ssd-small build-engine' wrote: build it again"
+            ) from error
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.takes = [np.dtype(kind) for kind, _ in inputs.values()]
+        self.types: list[Kind] = [_TYPES[value.type] for value in self._session.get_outputs()]
+
+    def __call__(self, *arrays: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Outputs for the inputs, in their order; the inputs are cast to what it takes."""
+        cast = (a.astype(kind, copy=False) for a, kind in zip(arrays, self.takes, strict=True))
+        given = dict(zip(self.inputs, cast, strict=True))
+        try:
+            found: list[npt.NDArray[Any]] = self._session.run(list(self.outputs), given)
+        except Exception as error:  # ONNX Runtime's exception types are not public
+            raise BadFile(
+                f"the part of the engine from {', '.join(self.inputs)} to "
+                f"{', '.join(self.outputs)} fails: {reason_from_error(error)}; build it again"
+            ) from error
+        return found
+
+
+_TYPES: dict[str, Kind] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(double)": np.dtype(np.float64),
+    "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(int32)": np.dtype(np.int32),
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(bool)": np.dtype(np.bool_),
+}
+
+
+def cut_model(
+    model: ModelProto,
+    inputs: Mapping[str, tuple[Kind, Shape]],
+    outputs: Sequence[str],
+) -> ModelProto:
+    """The part of a model between some tensors; the types of the outputs are inferred on loading.
+
+    Args:
+        model: left as it is.
+        inputs: type and shape of each tensor where the part begins.
+        outputs: tensors where it ends.
+    """
+    needed = set(outputs)
+    kept: list[NodeProto] = []
+    for node in reversed(model.graph.node):  # sorted: what makes a tensor stands before its reader
+        if needed.intersection(set(node.output) - set(inputs)):
+            needed.update(node.input)
+            kept.append(node)
+    cut = ModelProto(ir_version=model.ir_version)
+    cut.opset_import.extend(model.opset_import)
+    cut.graph.name = "part"
+    cut.graph.node.extend(reversed(kept))
+    cut.graph.initializer.extend(
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.name in needed and tensor.name not in inputs
+    )
+    for name, (kind, shape) in inputs.items():
+        code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+        dims = [f"{name}_{i}" if size is None else size for i, size in enumerate(shape)]
+        cut.graph.input.append(helper.make_tensor_value_info(name, code, dims))
+    cut.graph.output.extend(ValueInfoProto(name=name) for name in outputs)
+    return cut
+
+
+def last_own_tensor(model: ModelProto, start: str, others: Collection[str]) -> str:
+    """The last tensor through which everything goes that the outputs learn of ``start``.
+
+    It depends on nothing but ``start`` and constants. So the scores are found from ``conf`` and
+    the boxes from ``loc``, whatever the nodes between are called and do.
+
+    Args:
+        model: without functions.
+        start: name of a tensor.
+        others: further tensors on which the one looked for must not depend.
+    """
+    readers: dict[str, list[NodeProto]] = {}
+    for node in model.graph.node:
+        # the shape of a tensor is no value of it
+        for name in set(node.input) if node.op_type != "Shape" else ():
+            readers.setdefault(name, []).append(node)
+    outputs = {value.name for value in model.graph.output}
+    foreign = {name for other in others for name in [other, *_reached(readers, other, frozenset())]}
+    own = set(_reached(readers, start, frozenset())) - foreign
+    for node in reversed(model.graph.node):  # sorted: the last one first
+        for name in own.intersection(node.output):
+            if outputs.isdisjoint(_reached(readers, start, frozenset([name]))):
+                return name
+    return start
+
+
+def _reached(
+    readers: Mapping[str, Sequence[NodeProto]], start: str, closed: Collection[str]
+) -> Iterator[str]:
+    """What is computed from a tensor, but not through the closed ones; nearest first."""
+    waiting, seen = [start], {start, *closed}
+    while waiting:
+        name = waiting.pop(0)
+        for node in readers.get(name, ()):
+            for output in node.output:
+                if output and output not in seen:
+                    seen.add(output)
+                    waiting.append(output)
+                    yield output
+
+
+def element_type(value: ValueInfoProto) -> Kind:
+    """Numpy type of a graph's input or output."""
+    kind = value.type.tensor_type.elem_type
+    return np.dtype(helper.tensor_dtype_to_np_dtype(kind or TensorProto.FLOAT))
