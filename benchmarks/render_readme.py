@@ -419,6 +419,36 @@ def attribution() -> str:
     return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], report['threads'])}"
 
 
+def evaluation() -> str:
+    """What `benchmarks/bench_evaluation.py` measured."""
+    report = result("evaluation")
+    names = {
+        "pycocotools": "pycocotools: COCO, loadRes, COCOeval",
+        "ours": "the same numbers with ssd_small",
+        "command": "`ssd-small eval --detections`, its whole report",
+    }
+    first = report["pycocotools"]
+    rows = [
+        [
+            name,
+            f"{report[key]['cpu_seconds']:.1f}",
+            f"{first['cpu_seconds'] / report[key]['cpu_seconds']:.0f}",
+            report[key]["peak_mb"],
+            f"{first['peak_mb'] / report[key]['peak_mb']:.1f}",
+        ]
+        for key, name in names.items()
+    ]
+    same = "all twelve numbers and AP of each class equal" if report["equal"] else "not equal"
+    said = (
+        f"{report['images']} pictures, {report['classes']} classes, {report['boxes']} boxes "
+        f"({report['truth_mb']} MB), {report['detections']} detections ({report['found_mb']} MB), "
+        f"made from a seed; {same}. {report['machine']['cpu']}, Python "
+        f"{report['machine']['python']}, hotcoco {report['versions']['hotcoco']}, pycocotools "
+        f"{report['versions']['pycocotools']}."
+    )
+    return f"{table(rows, 'from files to numbers|CPU s|times faster|MB|times less')}\n\n{said}"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "demo": demo,
@@ -435,6 +465,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "kill_table": kill_table,
     "picture_input": picture_input,
     "attribution": attribution,
+    "evaluation": evaluation,
 }
 
 

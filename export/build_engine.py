@@ -13,6 +13,7 @@ from ..artefacts.outputs import check_outputs
 from ..artefacts.sidecar import Sidecar
 from ..errors import UsageError
 from ..files import check_writable
+from ..pictures.listing import list_images
 from ..requirements import require
 
 
@@ -54,10 +55,13 @@ def check_built_files(output: Path, options: BuildOptions, inputs: Iterable[Path
 
     Raises:
         UsageError, OutputError: see :func:`~ssd_small.artefacts.outputs.check_outputs`.
+        BadFile: the folder of pictures holds none.
     """
     timings = [options.timing_cache] if options.timing_cache else []
     for path in timings:
         check_writable(path, "--timing-cache")
+    if options.check_images is not None:
+        inputs = [*inputs, *list_images(options.check_images).files]
     check_outputs([output, *sidecars_written(output), *timings], inputs)
 
 
@@ -78,7 +82,8 @@ def build_engine(
         description: of the network, where such a tool has dropped the file's own.
 
     Raises:
-        UsageError: what is to be written is the ONNX file, by whatever name.
+        UsageError: what is to be written is the ONNX file, by whatever name; a node to be kept in
+            fp32 that the file has not.
         BadFile: the ONNX file is not of this tool.
         MissingRequirement: the target is not installed or cannot run here.
         CheckFailed: the engine is not in the precision asked for.

@@ -1,9 +1,10 @@
-"""What half precision does to a network, measured on the CPU without any data."""
+"""What half precision does to a network, measured on the CPU, without data or on a user's."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from ..errors import CheckFailed
 from ..evaluation.differences import compare_detections
 from ..evaluation.intervals import intervals_from_heads
 from ..evaluation.limits import HEAD_LIMITS
-from ..pictures.preprocessing import Preprocessing
+from ..pictures.listing import list_images
+from ..pictures.pixels import pixels_from_picture
+from ..pictures.preprocessing import Preprocessing, input_from_image
 from ..postprocess import decode_nms
 from ..postprocess.detections import Detections
 from ..requirements import require
@@ -26,6 +29,8 @@ FloatArray = npt.NDArray[np.float32]
 
 #: pictures a network is tried on: an even one, smooth shapes, and noise over the full range
 PICTURES = 3
+#: most pictures of a user's folder that are tried
+MOST_GIVEN = 32
 #: what the largest value seen must leave to the largest half, 65504
 HEADROOM = 4.0
 
@@ -44,10 +49,25 @@ def check_pictures(preprocessing: Preprocessing) -> FloatArray:
     return np.ascontiguousarray(((pictures.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2))
 
 
-def nodes_beyond_half(model: ModelProto, description: Description) -> list[str]:
+def given_inputs(folder: Path, preprocessing: Preprocessing) -> list[FloatArray]:
+    """Network inputs ``[3, H, W]`` of pictures in a folder: ``MOST_GIVEN``, evenly over the list.
+
+    Raises:
+        BadFile: the folder holds no picture, or one that cannot be read.
+    """
+    files = list_images(folder).files
+    count = min(len(files), MOST_GIVEN)
+    chosen = [files[i * len(files) // count] for i in range(count)]
+    return [input_from_image(pixels_from_picture(path), preprocessing) for path in chosen]
+
+
+def nodes_beyond_half(
+    model: ModelProto, description: Description, given: Iterable[FloatArray] = ()
+) -> list[str]:
     """Names of nodes that read or write values near or beyond the largest half.
 
-    The float32 model runs on :func:`check_pictures`; a tensor counts from a quarter of 65504.
+    The float32 model runs on :func:`check_pictures` and the given inputs; a tensor counts from a
+    quarter of 65504.
 
     Raises:
         CheckFailed: the outputs themselves are beyond half.
@@ -69,7 +89,7 @@ def nodes_beyond_half(model: ModelProto, description: Description) -> list[str]:
         )
         graph.output.append(helper.make_tensor_value_info(f"{name}/largest", TensorProto.FLOAT, []))
     largest = np.zeros(len(names), np.float32)
-    for outputs in _run(probe, description):
+    for outputs in _run(probe, [*check_pictures(description.preprocessing), *given]):
         largest = np.maximum(largest, np.asarray(outputs[len(heads) :], np.float32))
     limit = float(np.finfo(np.float16).max)
     beyond = {n for n, v in zip(names, largest, strict=True) if not v <= limit / HEADROOM}
@@ -82,21 +102,26 @@ def nodes_beyond_half(model: ModelProto, description: Description) -> list[str]:
 
 
 def compare_precisions(
-    single: ModelProto, half: ModelProto, description: Description
+    single: ModelProto,
+    half: ModelProto,
+    description: Description,
+    given: Sequence[FloatArray] = (),
 ) -> PrecisionCheck:
     """Heads and detections of a half model against its float32 source, on the CPU.
 
     A detection that only one of them has is explained if a difference of the heads as large as
     the one measured, or as the limit for half precision where that is less, may bring it about.
-    So none is unexplained while the heads are within their limit and decode + NMS is right.
+    So none is unexplained while the heads are within their limit and decode + NMS is right. The
+    given inputs are tried instead of :func:`check_pictures` if there are any.
 
     Returns:
         Maximum and mean absolute difference of ``loc`` and ``conf``, the largest absolute
         value of each in float32, how many detections (label, prior) only one of them has
         (``flipped``), and how many of those the difference of the heads does not explain.
     """
-    reference = list(_run(single, description))
-    tried = list(_run(half, description))
+    pictures = given or list(check_pictures(description.preprocessing))
+    reference = list(_run(single, pictures))
+    tried = list(_run(half, pictures))
     if not all(np.isfinite(b).all() for outputs in tried for b in outputs):
         raise CheckFailed("the fp16 network gives NaN or infinity; build with --precision fp32")
     errors, allowed = [], []
@@ -112,16 +137,39 @@ def compare_precisions(
     unexplained = _unexplained(before, after, reference, description, *allowed)
     found = FlippedDetections(sum(map(len, before)), flipped, unexplained)
     loc, conf = errors
-    return PrecisionCheck(PICTURES, loc, conf, found)
+    return PrecisionCheck(
+        len(pictures),
+        loc,
+        conf,
+        found,
+        images="given" if given else "synthetic",
+        verdict="different" if unexplained else "equal",
+    )
 
 
-def _run(model: ModelProto, description: Description) -> Iterator[list[Any]]:
-    """Outputs of a model for each test picture, one picture a batch."""
+def check_verdict(check: PrecisionCheck, folder: Path) -> None:
+    """Refuse what a user's pictures show to be wrong.
+
+    Raises:
+        CheckFailed: a detection that only one precision has is not explained by the heads.
+    """
+    if check.verdict == "different":
+        found = check.detections
+        raise CheckFailed(
+            f"fp16 and fp32 are different on {check.pictures} pictures of {folder}: "
+            f"{found.flipped} detections differ of {found.fp32}, and {found.unexplained} of them "
+            "by more than the rounding of half precision may do; nothing was written: keep layers "
+            "in fp32 with --keep-fp NAME, or build with --precision fp32"
+        )
+
+
+def _run(model: ModelProto, pictures: Iterable[FloatArray]) -> Iterator[list[Any]]:
+    """Outputs of a model for each picture, one picture a batch."""
     ort = require("onnxruntime", "checking fp16 against fp32")
     settings = ort.SessionOptions()
     settings.log_severity_level = 4  # what fails is told by the exception
     session = ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
-    for picture in check_pictures(description.preprocessing):
+    for picture in pictures:
         yield session.run(None, {session.get_inputs()[0].name: picture[None]})
 
 

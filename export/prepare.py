@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,16 +10,18 @@ from typing import TYPE_CHECKING
 from onnx import ModelProto, checker, shape_inference
 
 from ..artefacts.build_record import PrecisionCheck
+from ..artefacts.decode_nms_body import check_inlined
 from ..artefacts.description import Description
 from ..artefacts.onnx_file import drop_function, graph_faults, is_inline, read_onnx
 from ..errors import BadFile
 from ..terminal import one_line
 from .decode_nms_node import append_decode_nms, restore_decode_nms, strip_decode_nms
 from .fold import fold_batch_norm
+from .kept_nodes import check_named_nodes, nodes_to_keep
 from .onnx_file import set_description
 from .picture_input import prepend_preprocessing, strip_preprocessing
 from .precision import NORM_OPERATORS, half_heads
-from .precision_check import compare_precisions, nodes_beyond_half
+from .precision_check import check_verdict, compare_precisions, given_inputs, nodes_beyond_half
 
 if TYPE_CHECKING:
     from ..artefacts.build_options import Precision
@@ -46,6 +49,8 @@ def prepare(
     heads: bool,
     for_plugin: bool,
     description: Description | None = None,
+    keep_fp: Sequence[str] = (),
+    check_images: Path | None = None,
 ) -> Prepared:
     """Read an ONNX file and turn it into what a target builds from.
 
@@ -55,18 +60,25 @@ def prepare(
         heads: leave decode + NMS out; so it is where the file has none.
         for_plugin: leave the DecodeNms node to a plugin: no function body.
         description: see :func:`~ssd_small.artefacts.onnx_file.read_onnx`.
+        keep_fp: names of nodes that stay in float32.
+        check_images: folder of pictures to check half precision on.
 
     Raises:
-        BadFile: not a file of this tool, or without DecodeNms where the plugin is to serve it.
-        CheckFailed: the network cannot be had in half precision.
+        BadFile: not a file of this tool, or without DecodeNms where the plugin is to serve it; a
+            picture cannot be read.
+        CheckFailed: the network cannot be had in half precision, or is wrong in it on the pictures.
+        UsageError: a node to be kept that the file has not.
     """
     model, description = read_onnx(onnx_path, description)
+    check_named_nodes(model, keep_fp, onnx_path)
     try:
         shape_inference.infer_shapes(model)
     except shape_inference.InferenceError as error:
         reason = one_line(" ".join(str(error).split()))
         raise BadFile(f"{onnx_path} contradicts itself: {reason}; export it again") from error
     with graph_faults(onnx_path):
+        if is_inline(model, description):
+            check_inlined(model, description, onnx_path)
         if is_inline(model, description) and (heads or for_plugin or precision == "fp16"):
             restore_decode_nms(model, description, onnx_path)
         inside = description.has_decode_nms
@@ -76,7 +88,15 @@ def prepare(
                 "without --heads, or pass --heads to build an engine that ends in loc and conf"
             )
         heads = heads or not inside
-        return _prepared(model, description, precision, heads=heads, for_plugin=for_plugin)
+        return _prepared(
+            model,
+            description,
+            precision,
+            heads=heads,
+            for_plugin=for_plugin,
+            keep_fp=keep_fp,
+            check_images=check_images,
+        )
 
 
 def plugin_onnx(
@@ -105,6 +125,8 @@ def _prepared(
     *,
     heads: bool,
     for_plugin: bool,
+    keep_fp: Sequence[str] = (),
+    check_images: Path | None = None,
 ) -> Prepared:
     check = None
     if heads or precision == "fp16":
@@ -112,7 +134,7 @@ def _prepared(
     if precision == "fp16":
         if description.pictures is not None:
             strip_preprocessing(model, description, "the network")
-        model, check = _halved(model, description, half_outputs=not heads)
+        model, check = _halved(model, description, keep_fp, check_images, half_outputs=not heads)
         if not heads:
             append_decode_nms(model, description.postprocess, description.priors)
         if description.pictures is not None:
@@ -126,13 +148,23 @@ def _prepared(
 
 
 def _halved(
-    model: ModelProto, description: Description, *, half_outputs: bool
+    model: ModelProto,
+    description: Description,
+    keep_fp: Sequence[str],
+    check_images: Path | None,
+    *,
+    half_outputs: bool,
 ) -> tuple[ModelProto, PrecisionCheck]:
+    given = given_inputs(check_images, description.preprocessing) if check_images else []
+    asked = set(nodes_to_keep(model, keep_fp))
     folded = ModelProto()
     folded.CopyFrom(model)
     fold_batch_norm(folded)
     norm = {node.name for node in folded.graph.node if node.op_type in NORM_OPERATORS}
-    kept = [name for name in nodes_beyond_half(folded, description) if name not in norm]
+    asked &= {node.name for node in folded.graph.node}
+    kept = sorted((asked | set(nodes_beyond_half(folded, description, given))) - norm)
     half = half_heads(folded, kept, half_outputs=half_outputs)
-    comparison = compare_precisions(model, half, description)
+    comparison = compare_precisions(model, half, description, given)
+    if check_images:
+        check_verdict(comparison, check_images)
     return half, replace(comparison, kept_fp32=tuple(kept))

@@ -41,6 +41,8 @@ def build(
         heads=options.heads,
         for_plugin=False,
         description=description,
+        keep_fp=options.keep_fp,
+        check_images=options.check_images,
     )
     receipt = receipt_of_onnx(prepared.model)
     check_receipt(options.precision, receipt)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -71,13 +71,15 @@ def build(
         heads=options.heads,
         for_plugin=plugin is not None,
         description=description,
+        keep_fp=options.keep_fp,
+        check_images=options.check_images,
     )
     _check_batch(prepared.description, options)
     with (
         temporary_folder() as folder,
         engine_output(output) as (plan, write_sidecar),
     ):
-        job = _write_job(folder, prepared, plan, plugin, module, options)
+        job = _write_job(folder, prepared, plan, plugin, options)
         result = run_child(job, folder, module, progress, verbose=options.verbose)
         receipt = Receipt.from_fields(Fields(result["receipt"]))
         check_receipt(options.precision, receipt)
@@ -152,20 +154,41 @@ def _write_job(
     prepared: Prepared,
     plan: Path,
     plugin: Path | None,
-    module: str,
     options: BuildOptions,
+) -> Path:
+    """The child's job for a whole network."""
+    return write_job(
+        folder,
+        prepared.model.SerializeToString(),
+        plan,
+        _shapes(prepared.description, options),
+        options,
+        plugin=plugin,
+        attributes=list(node_attributes(prepared.description.postprocess)),
+    )
+
+
+def write_job(
+    folder: Path,
+    model: bytes,
+    plan: Path,
+    input_shapes: list[list[int]],
+    options: BuildOptions,
+    *,
+    plugin: Path | None = None,
+    attributes: Sequence[str] = (),
 ) -> Path:
     """The child's job file and ONNX file; see ``build_child.Job``."""
     onnx_file = folder / "network.onnx"
-    write_bytes(onnx_file, prepared.model.SerializeToString())
+    write_bytes(onnx_file, model)
     devices = gpus().devices
     job = {
-        "module": module,
+        "module": MODULES[options.target],
         "onnx": str(onnx_file),
         "plan": str(plan.absolute()),
         "plugin": str(plugin) if plugin else None,
-        "attributes": list(node_attributes(prepared.description.postprocess)),
-        "input_shapes": _shapes(prepared.description, options),
+        "attributes": list(attributes),
+        "input_shapes": input_shapes,
         "options": options.to_dict()
         | {
             "timing_cache_path": str(options.timing_cache.absolute())

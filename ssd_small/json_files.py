@@ -60,7 +60,16 @@ def read_json(path: Path, expected: str) -> Any:
     Raises:
         BadFile: absent, unreadable or not JSON.
     """
-    content = read_bytes(path, expected, _MOST_JSON)
+    return value_from_json(read_json_bytes(path, expected), path, expected)
+
+
+def read_json_bytes(path: Path, expected: str) -> bytes:
+    """The content of a JSON file, not parsed; see :func:`read_json`."""
+    return read_bytes(path, expected, _MOST_JSON)
+
+
+def value_from_json(content: bytes, path: Path, expected: str) -> Any:
+    """Parse the content of a JSON file; see :func:`read_json`."""
     try:
         # UTF-8, UTF-16 or UTF-32, with a byte order mark or without
         return json.loads(content)

@@ -19,7 +19,7 @@ from ssd_small.cli import main
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
-    ["cv2", "onnx", "onnxruntime", "PIL.Image", "pycocotools.mask", "torchvision", "ssd_small.cli"]
+    ["cv2", "onnx", "onnxruntime", "PIL.Image", "hotcoco", "torchvision", "ssd_small.cli"]
 )
 
 

@@ -41,13 +41,15 @@ BuildProgress = Callable[[str, float], None]
 class BuildOptions:
     """How to build an engine.
 
-    All but the first four are for the TensorRT targets.
+    All but the first six are for the TensorRT targets.
 
     Attributes:
         target: runtime the engine is for.
         precision: fp32, or fp16 with L2Norm, decoding and scores in fp32.
         max_batch: largest batch the engine takes, at most ``MOST_BATCH``.
         heads: leave decode + NMS out, for the native library to do.
+        keep_fp: names of nodes of the ONNX file that stay in fp32 where the precision is less.
+        check_images: folder of pictures that fp16 is checked on; None for synthetic ones.
         min_batch: smallest batch the engine takes.
         opt_batch: batch the engine is tuned for; None for the largest.
         opt_picture, max_picture: height and width of pictures that an engine which takes them as
@@ -66,6 +68,8 @@ class BuildOptions:
     precision: Precision = "fp32"
     max_batch: int = 8
     heads: bool = False
+    keep_fp: tuple[str, ...] = ()
+    check_images: Path | None = None
     min_batch: int = 1
     opt_batch: int | None = None
     compute_capabilities: tuple[str, ...] = ()
@@ -82,6 +86,9 @@ class BuildOptions:
         # each once, in the order given
         capabilities = tuple(dict.fromkeys(self.compute_capabilities))
         object.__setattr__(self, "compute_capabilities", capabilities)
+        object.__setattr__(self, "keep_fp", tuple(dict.fromkeys(self.keep_fp)))
+        if self.check_images is not None:
+            object.__setattr__(self, "check_images", Path(self.check_images))
         if self.timing_cache is not None:
             object.__setattr__(self, "timing_cache", Path(self.timing_cache))
         if not 1 <= self.max_batch <= MOST_BATCH:
@@ -100,7 +107,17 @@ class BuildOptions:
             raise UsageError(f"optimization-level {level}: expected 0 to {MOST_OPTIMIZATION_LEVEL}")
         if self.workspace is not None and not 1 <= self.workspace <= MOST_WORKSPACE:
             raise UsageError(f"workspace {self.workspace} MiB: expected 1 to {MOST_WORKSPACE}")
+        self._check_precision()
         self._check_target()
+
+    def _check_precision(self) -> None:
+        if self.precision == "fp32":
+            for name in _HALF_ONLY:
+                if getattr(self, name):
+                    raise UsageError(
+                        f"--{_option(name)} does not go with --precision fp32, where nothing is "
+                        "rounded to less; leave it out, or add --precision fp16"
+                    )
 
     @property
     def pictures(self) -> dict[str, tuple[int, int]]:
@@ -176,6 +193,8 @@ class BuildOptions:
             precision=fields.text("precision"),  # type: ignore[arg-type]
             max_batch=fields.integer("max_batch", 1, most),
             heads=fields.flag("heads"),
+            keep_fp=fields.texts("keep_fp") if "keep_fp" in fields else (),
+            check_images=Path(fields.text("check_images")) if "check_images" in fields else None,
             min_batch=fields.integer("min_batch", 1, most),
             opt_batch=whole("opt_batch"),
             compute_capabilities=fields.texts("compute_capabilities"),
@@ -190,11 +209,16 @@ class BuildOptions:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values by field name."""
+        """JSON-ready values by field name; what half precision alone has where it was asked for."""
         values = asdict(self) | {
+            "keep_fp": list(self.keep_fp),
+            "check_images": name_from_path(self.check_images) if self.check_images else None,
             "compute_capabilities": list(self.compute_capabilities),
             "timing_cache": name_from_path(self.timing_cache) if self.timing_cache else None,
         }
+        for name in _HALF_ONLY:
+            if not values[name]:
+                del values[name]
         for name in ("opt_picture", "max_picture"):
             size = values.pop(name)
             if size is not None:
@@ -202,6 +226,7 @@ class BuildOptions:
         return values
 
 
+_HALF_ONLY = ("keep_fp", "check_images")
 _TENSORRT_ONLY = (
     "opt_picture",
     "max_picture",

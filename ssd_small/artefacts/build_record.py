@@ -158,13 +158,16 @@ class FlippedDetections:
 
 @dataclass(frozen=True)
 class PrecisionCheck:
-    """fp16 against fp32 on synthetic pictures, measured on the CPU before the build.
+    """fp16 against fp32, measured on the CPU before the build.
 
     Attributes:
         pictures: how many.
         loc, conf: of the heads.
         detections: of the two.
-        kept_fp32: names of nodes left in single precision against overflow.
+        kept_fp32: names of nodes left in single precision, against overflow or as asked.
+        images: ``synthetic``, or ``given`` for the user's.
+        verdict: ``equal`` if the difference of the heads explains all that only one of the two has
+            detected, else ``different``; None in files of before there was one.
     """
 
     pictures: int
@@ -172,10 +175,15 @@ class PrecisionCheck:
     conf: HeadError
     detections: FlippedDetections
     kept_fp32: tuple[str, ...] = ()
+    images: str = "synthetic"
+    verdict: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return asdict(self) | {"kept_fp32": list(self.kept_fp32)}
+        """JSON-ready form; without what a file of before does not say."""
+        values = asdict(self) | {"kept_fp32": list(self.kept_fp32)}
+        if self.verdict is None:
+            del values["images"], values["verdict"]
+        return values
 
     @classmethod
     def from_fields(cls, fields: Fields) -> PrecisionCheck:
@@ -186,6 +194,8 @@ class PrecisionCheck:
             HeadError.from_fields(fields.fields("conf")),
             FlippedDetections.from_fields(fields.fields("detections")),
             fields.texts("kept_fp32"),
+            fields.text("images", ("synthetic", "given")) if "images" in fields else "synthetic",
+            fields.text("verdict", ("equal", "different")) if "verdict" in fields else None,
         )
 
 

@@ -7,13 +7,14 @@ record, as the published ones are, load where the model is named.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..errors import BadFile
+from ..errors import BadFile, quoted
 from ..models.shapes import levels_from_spec
 from ..models.spec import ModelSpec
 from ..requirements import require
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 CHECKPOINT_FORMAT = 1
 #: ``Description.weights`` inside a checkpoint, which cannot hold its own hash
 OWN_WEIGHTS = "of this file"
+_HASH = re.compile("sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class CheckpointRecord:
         description: the network, its labels, preprocessing and post-processing.
         recipe: hyper-parameters it was trained with, JSON values; empty if it was not trained here.
         training: on what it was trained and how far, JSON values.
+        origin: hash of the file (``sha256:...``) before an operating point was written into it,
+            which what was built from it names; None if none was.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
@@ -43,6 +47,7 @@ class CheckpointRecord:
     description: Description
     recipe: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    origin: str | None = None
     tool_version: str = __version__
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -55,6 +60,8 @@ class CheckpointRecord:
             "recipe": dict(self.recipe),
             "training": dict(self.training),
         }
+        if self.origin is not None:
+            own["origin"] = self.origin
         return with_unknown_fields(own, self.unknown)
 
     @classmethod
@@ -72,10 +79,13 @@ class CheckpointRecord:
                 description=Description.from_dict(fields.mapping("description"), source),
                 recipe=fields.mapping("recipe"),
                 training=fields.mapping("training"),
+                origin=fields.text("origin") if "origin" in fields else None,
                 tool_version=fields.text("tool_version"),
             )
             if record.description.has_decode_nms:
                 raise ValueError("has_decode_nms: got True, expected False for weights alone")
+            if record.origin is not None and not _HASH.fullmatch(record.origin):
+                raise ValueError(f"origin: got {quoted(record.origin)}, expected sha256:...")
             if record.description.num_classes < 2:
                 raise ValueError("num_classes: got 1, expected background and at least one more")
         except ValueError as error:

@@ -28,6 +28,7 @@ from ..pictures.preprocessing import PictureInput, Preprocessing
 from ..postprocess import PostprocessParams
 from ..postprocess.params import MAX_CLASSES
 from .labels import default_labels
+from .operating_point import OperatingPoint
 from .parts import (
     Levels,
     levels_from_fields,
@@ -64,6 +65,7 @@ class Description:
         network: what the network is, if this version has no name for it; None for a named one.
         pictures: the input, if it takes pictures as they are and ``preprocessing`` is inside; None
             for an input of preprocessed float32.
+        operating_point: score thresholds that an evaluation has found; None if none has.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
@@ -80,6 +82,7 @@ class Description:
     has_decode_nms: bool
     network: NetworkConfig | None = None
     pictures: PictureInput | None = None
+    operating_point: OperatingPoint | None = None
     tool_version: str = __version__
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -171,6 +174,8 @@ class Description:
             own["network"] = network_config_to_dict(self.network)
         if self.pictures is not None:
             own["input"] = self.pictures.to_dict()
+        if self.operating_point is not None:
+            own["operating_point"] = self.operating_point.to_dict()
         return with_unknown_fields(own, self.unknown)
 
     @classmethod
@@ -199,6 +204,9 @@ class Description:
                 network=_network_from_fields(fields, source),
                 pictures=pictures_from_fields(fields.fields("input"))
                 if "input" in fields
+                else None,
+                operating_point=OperatingPoint.from_fields(fields.fields("operating_point"))
+                if "operating_point" in fields
                 else None,
                 tool_version=fields.text("tool_version"),
             )

@@ -13,7 +13,7 @@ _EXPECTED = "what 'ssd-small inspect --json' printed, or a sidecar"
 #: fields of a description; around them 'ssd-small inspect --json' tells of the file
 _FIELDS = (
     *("tool_version", "model", "num_classes", "width", "labels", "weights", "preprocessing"),
-    *("postprocess", "levels", "clip", "has_decode_nms", "network"),
+    *("postprocess", "levels", "clip", "has_decode_nms", "network", "operating_point"),
 )
 
 

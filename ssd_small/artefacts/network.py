@@ -52,6 +52,12 @@ class OpenedCheckpoint:
         return self.shipped.name if self.shipped is not None else f"checkpoint {self.path}"
 
     @property
+    def weights_hash(self) -> str:
+        """``sha256:`` and that of the file, before an operating point was written into it."""
+        own = None if self.record is None else self.record.origin
+        return own or f"sha256:{sha256_of(self.path)}"
+
+    @property
     def model(self) -> str | None:
         """Name of its network, if it says so."""
         if self.shipped is not None:
@@ -146,7 +152,7 @@ def network_from_checkpoint(
     from ..models.checkpoint import model_from_state
 
     net = model_from_state(spec, opened.state, path, num_classes, width)
-    origin, names = f"sha256:{sha256_of(path)}", labels_from(labels)
+    origin, names = opened.weights_hash, labels_from(labels)
     if record is None:
         return net, description_from_spec(
             net.spec, net.num_classes, net.width, labels=names, weights=origin

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from ..errors import BadFile, SsdSmallError, reason_from_exception
 from ..files import read_bytes
@@ -22,6 +22,7 @@ from .decode_nms import (
     params_from_node,
     same_params,
 )
+from .decode_nms_body import check_body
 from .decode_nms_function import make_function
 from .description import Description
 from .onnx_sizes import check_declared, check_memory
@@ -36,7 +37,7 @@ def read_onnx(
 
     Other tools may have rewritten the file: weights that lie beside it are read, and the body of
     DecodeNms is written anew from the node, since converters drop it or leave it in another
-    operator set than the rest.
+    operator set than the rest. A body that does something else than the node says is refused.
 
     Args:
         path: of the ONNX file.
@@ -44,12 +45,12 @@ def read_onnx(
 
     Raises:
         BadFile: absent, truncated, not of this tool, of another version of the operator, or
-            another network than is described.
+            another network or decode + NMS than is described.
     """
     path = Path(path)
-    model = _parsed(path)
+    model, bodies = _parsed(path)
     with graph_faults(path):
-        return _checked(model, description, path)
+        return _checked(model, bodies, description, path)
 
 
 @contextmanager
@@ -70,7 +71,10 @@ def graph_faults(path: Path) -> Iterator[None]:
 
 
 def _checked(
-    model: ModelProto, description: Description | None, path: Path
+    model: ModelProto,
+    bodies: Sequence[FunctionProto],
+    description: Description | None,
+    path: Path,
 ) -> tuple[ModelProto, Description]:
     """Model and description, if they fit each other."""
     if description is None:
@@ -80,6 +84,8 @@ def _checked(
         description = description.with_decode_nms(_outputs(model) == list(DETECTIONS))
     _check_operator(model, description, path)
     if find_decode_nms(model) is not None:
+        for body in bodies:
+            check_body(body, description, path)
         opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
         params, priors = description.postprocess, description.priors
         model.functions.append(make_function(params, len(priors), description.num_classes, opset))
@@ -97,8 +103,8 @@ def is_inline(model: ModelProto, description: Description) -> bool:
     return description.has_decode_nms and find_decode_nms(model) is None
 
 
-def _parsed(path: Path) -> ModelProto:
-    """A valid model with its weights, and without the body of DecodeNms."""
+def _parsed(path: Path) -> tuple[ModelProto, Sequence[FunctionProto]]:
+    """A valid model with its weights and without functions, and the DecodeNms bodies it had."""
     content = read_bytes(path, "an ONNX file written by 'ssd-small export'", MOST_BYTES)
     model = ModelProto()
     try:
@@ -106,6 +112,7 @@ def _parsed(path: Path) -> ModelProto:
         check_beside(model, path)
         check_declared(model, path)
         read_weights(model, path)
+        bodies = [one for one in model.functions if (one.domain, one.name) == (DOMAIN, OP_TYPE)]
         drop_function(model)
         onnx.checker.check_model(model)
         check_memory(model, path)
@@ -119,7 +126,7 @@ def _parsed(path: Path) -> ModelProto:
     except Exception as error:  # protobuf's and the checker's own exception types vary by version
         reason = reason_from_exception(error) if str(error).strip() else "empty"
         raise BadFile(f"{path} is not a valid ONNX file ({reason}); export it again") from error
-    return model
+    return model, bodies
 
 
 def _check_operator(model: ModelProto, description: Description, path: Path) -> None:

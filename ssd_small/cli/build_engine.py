@@ -18,7 +18,7 @@ from ..artefacts.build_options import (
 )
 from ..errors import BadFile
 from ..terminal import drawing_stream, shown
-from .options import FILE, PictureSize, counted, json_option, print_json, say
+from .options import FILE, FOLDER, PictureSize, counted, json_option, print_json, say
 
 if TYPE_CHECKING:
     from ..artefacts.sidecar import Sidecar
@@ -69,6 +69,17 @@ class _SeveralValues(click.Command):
 )
 @click.option("--max-picture", type=PictureSize(), help="Its largest width and height.")
 @click.option("--heads", is_flag=True, help="Leave decode + NMS to the native library.")
+@click.option(
+    "--keep-fp",
+    multiple=True,
+    metavar="NODE",
+    help="Node of X.onnx that stays in fp32 with --precision fp16; repeatable.",
+)
+@click.option(
+    "--check-images",
+    type=FOLDER,
+    help="Check fp16 on up to 32 of these pictures; exit 1 if detections differ beyond rounding.",
+)
 @click.option(
     "--compute-capability",
     "compute_capabilities",
@@ -146,14 +157,15 @@ def _lines(output: Path, sidecar: Sidecar) -> list[str]:
     if check:
         loc, conf, found = check.loc, check.conf, check.detections
         lines.append(
-            f"fp16 against fp32 on {check.pictures} synthetic pictures (CPU): "
+            f"fp16 against fp32 on {check.pictures} {check.images} pictures (CPU): "
             f"loc max {loc.max_error:.2g}, mean {loc.mean_error:.2g}; "
             f"conf max {conf.max_error:.2g}, mean {conf.mean_error:.2g}; "
             f"{found.flipped} detections differ of {found.fp32}, "
-            f"{found.unexplained} of them unexplained by the heads"
+            f"{found.unexplained} of them unexplained by the heads: {check.verdict}"
         )
         if check.kept_fp32:
-            lines.append(f"kept in fp32 against overflow: {', '.join(check.kept_fp32)}")
+            why = "against overflow" + (" or as asked" if sidecar.options.keep_fp else "")
+            lines.append(f"kept in fp32 {why}: {', '.join(check.kept_fp32)}")
     return lines
 
 

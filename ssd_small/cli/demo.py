@@ -31,7 +31,7 @@ def command(output: Path, as_json: bool) -> None:
     from ..requirements import require
 
     check_writable(output / "summary")
-    for module in ("torch", "onnx", "onnxscript", "onnxruntime", "pycocotools", "cv2", "PIL"):
+    for module in ("torch", "onnx", "onnxscript", "onnxruntime", "hotcoco", "cv2", "PIL"):
         require(module, "the demo")
     for module in ("sklearn", "skimage"):
         require(module, "the demo's data set")

@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 @click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine', or its ONNX file.")
 @model_options
 @config_option
-@score_threshold_option("Show scores above")
+@score_threshold_option(
+    "Show scores above",
+    "what 'eval --save-operating-point' has saved, else 0.5, or the engine's own where that is "
+    "larger.",
+)
 @click.option("--output", "-o", type=FOLDER, help="Folder for pictures with boxes.")
 @batch_option
 @workers_option

@@ -15,6 +15,7 @@ from .config_file import (
     data_from_experiment,
     experiment_from_option,
 )
+from .eval_point import point_target, save_point
 from .eval_scores import (
     Asked,
     Scored,
@@ -79,11 +80,17 @@ if TYPE_CHECKING:
     show_default=True,
     help="inclusive: the network learned x2 = x + w - 1 (the published checkpoints did).",
 )
-@score_threshold_option("Precision and recall of detections with scores above")
+@score_threshold_option("Precision and recall of detections with scores above", "where F1 is best.")
 @click.option("--min-map", type=Number(0, 1), help="Exit 1 if AP is lower.")
 @batch_option
 @workers_option
 @click.option("--save-detections", type=FILE, help="Also write the COCO result file.")
+@click.option(
+    "--save-operating-point",
+    is_flag=True,
+    help="Write the thresholds of best F1 (or --score-threshold) into the engine's sidecar or the "
+    "checkpoint; 'load' and 'detect' then default to the one of all classes.",
+)
 @max_pixels_option
 @cuda_graph_option
 @threads_option
@@ -103,6 +110,7 @@ def command(
     batch: int | None,
     workers: int | None,
     save_detections: Path | None,
+    save_operating_point: bool,
     cuda_graph: bool,
     threads: int,
     as_json: bool,
@@ -110,12 +118,14 @@ def command(
 ) -> None:
     """Score detections with the COCO metric, small objects in front, or with Pascal VOC's.
 
-    Besides, AP of each class, and precision and recall at a score threshold. --json has every
-    class. Objects that VOC marks difficult do not count.
+    Besides, AP and recall by the size of objects, AP of each class, and precision and recall where
+    F1 is best, or at --score-threshold. --json has every class. Objects that VOC marks difficult do
+    not count.
     """
     from ..artefacts.outputs import check_outputs, engine_inputs
     from ..datasets.sets import read_ground_truth
     from ..evaluation.coco_results import write_results
+    from ..evaluation.columns import results_from_columns
     from .eval_text import print_report
 
     sources = [engine, network["weights"] or network["model"], detections]
@@ -133,7 +143,7 @@ def command(
     if annotations is None:
         raise UsageError("no ground truth: pass --annotations FILE")
     if detections is not None:
-        check_result_file(protocol, box_convention)
+        check_result_file(protocol, box_convention, save_operating_point)
     elif images is None and sets is None:
         raise UsageError("--images DIR is needed to run a network; it holds the image files")
     if images is not None and sets is not None:
@@ -142,18 +152,22 @@ def command(
         read = [annotations, images, detections, *engine_inputs(engine), config]
         read += [network["weights"], network["labels"]]
         check_outputs([save_detections], read, "--save-detections")
-    truth = read_ground_truth(annotations, sets or ())
+    target = None
+    if save_operating_point:
+        target = point_target(engine, network["weights"], thresholds)
+    truth = read_ground_truth(annotations, sets or (), boxes_alone=True)
     if not truth.annotated:
-        check_test_set(truth, detections, save_detections, min_map)
+        check_test_set(truth, detections, save_detections, min_map, save_operating_point)
     if truth.dropped:
         note(f"note: {truth.dropped} boxes without area in {annotations} were left out")
     if (summary := truth.findings.summary) is not None:
         note(f"note: {annotations}: {summary}")
     asked = dict(thresholds) or None
     if detections is not None:
-        scored = scored_from_file(detections, truth, asked, metric)
+        keep = save_detections is not None
+        scored = scored_from_file(detections, truth, asked, metric, keep)
     else:
-        scorers = ["pycocotools"] if metric == "coco" and truth.annotated else []
+        scorers = ["hotcoco"] if metric == "coco" and truth.annotated else []
         for module in ("cv2", *scorers):
             require(module, "evaluating")
         running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
@@ -164,6 +178,7 @@ def command(
             scored = _score_detector(
                 detector, truth, images or annotations, box_convention, asked, metric
             )
+            description = detector.description
     report = report_from_scored(str(engine or detections or network["weights"] or config), scored)
     report = {"metric": metric, "sets": [":".join(one) for one in sets or ()], **report}
     try:
@@ -173,7 +188,7 @@ def command(
             print_report(report, {name for name, _ in thresholds if name is not None})
     finally:  # neither is lost with the other: each may lie on a disk that is full
         if save_detections:
-            write_results(save_detections, scored.entries, truth)
+            write_results(save_detections, results_from_columns(scored.entries), truth)
     if scored.left_out:
         for error in scored.left_out[1:]:
             note(f"  {error}")
@@ -181,6 +196,8 @@ def command(
             f"{len(scored.left_out)} of {len(truth.images)} images could not be read, the results "
             f"are of the others; the first: {scored.left_out[0]}"
         )
+    if target is not None:
+        save_point(target, report["operating_point"], description)
     if min_map is not None and (achieved := report["metrics"]["AP"] or 0.0) < min_map:
         raise CheckFailed(f"AP {achieved:.4f} is below --min-map {min_map:g}")
 
@@ -223,7 +240,12 @@ def _score_detector(
     errors = (*outcome.unreadable.values(), *outcome.skipped.values())
     left_out = tuple(error.command_line for error in errors)
     found, scores = outcome.results, outcome.scores
-    return Scored(about, found, scores, thresholds, outcome.annotations, left_out)
+    least = detector.params.score_threshold
+    return Scored(
+        *(about, found, scores, thresholds, asked is not None, least),
+        truth=outcome.annotations,
+        left_out=left_out,
+    )
 
 
 def _run(

@@ -10,6 +10,7 @@ from .options import note
 
 if TYPE_CHECKING:
     from ..datasets.coco import Annotations
+    from ..evaluation.columns import Found
     from ..evaluation.evaluate import Metric
     from ..evaluation.score import Scores
 
@@ -20,19 +21,28 @@ Asked = dict[str | None, float] | None
 class Scored(NamedTuple):
     """Detections and their scores, with what the report says of where they come from.
 
-    ``truth`` is what was scored, ``left_out`` why other images were not, a line each.
+    ``thresholds`` are those asked for, or (``asked`` False) the usual ones; ``least`` is the one
+    with which the detections were made. ``truth`` is what was scored, ``left_out`` why other images
+    were not, a line each.
     """
 
     about: dict[str, Any]
-    entries: list[dict[str, Any]]
+    entries: Found
     scores: Scores | None
     thresholds: list[float]
+    asked: bool
+    least: float
     truth: Annotations
     left_out: tuple[str, ...] = ()
 
 
-def check_result_file(protocol: str | None, box_convention: str) -> None:
+def check_result_file(protocol: str | None, box_convention: str, save_point: bool) -> None:
     """Refuse what cannot be done to detections that are made already."""
+    if save_point:
+        raise UsageError(
+            "--save-operating-point does not go with --detections, which do not say what they are "
+            "of; pass --engine or --weights"
+        )
     if protocol is not None or box_convention != "exclusive":
         option = "--box-convention inclusive" if protocol is None else "--protocol"
         raise UsageError(
@@ -42,12 +52,17 @@ def check_result_file(protocol: str | None, box_convention: str) -> None:
 
 
 def check_test_set(
-    truth: Annotations, detections: Path | None, saved: Path | None, min_map: float | None
+    truth: Annotations,
+    detections: Path | None,
+    saved: Path | None,
+    min_map: float | None,
+    save_point: bool,
 ) -> None:
     """Refuse to score what has no ground truth; say that it is not scored."""
-    if min_map is not None:
+    if min_map is not None or save_point:
+        option = "--save-operating-point" if min_map is None else "--min-map"
         raise UsageError(
-            f"--min-map does not go with {truth.path}, which has no list annotations (a test set)"
+            f"{option} does not go with {truth.path}, which has no list annotations (a test set)"
         )
     if detections is not None or saved is None:
         raise BadFile(
@@ -57,16 +72,20 @@ def check_test_set(
     note(f"note: {truth.path} has no list annotations (a test set): nothing is scored")
 
 
-def scored_from_file(path: Path, truth: Annotations, asked: Asked, metric: Metric) -> Scored:
-    """A COCO result file, scored."""
+def scored_from_file(
+    path: Path, truth: Annotations, asked: Asked, metric: Metric, keep: bool
+) -> Scored:
+    """A COCO result file, scored; ``keep``: its entries whole, to be written again."""
     from ..datasets.object_sizes import check_pixels, check_result_pixels
-    from ..evaluation.coco_results import read_results
+    from ..evaluation.coco_results import read_columns, read_results
+    from ..evaluation.columns import columns_from_results
     from ..evaluation.evaluate import scorer_from_metric
 
     thresholds = thresholds_of_categories(asked, truth, None)
     check_pixels(truth)
-    entries, left_out = read_results(path, truth)
-    check_result_pixels(path, entries)
+    entries: Found
+    entries, left_out = read_results(path, truth) if keep else read_columns(path, truth)
+    check_result_pixels(path, columns_from_results(entries).boxes_xywh)
     if left_out:
         note(
             f"note: {sum(left_out.values())} detections of categories that {truth.path} lacks "
@@ -76,7 +95,7 @@ def scored_from_file(path: Path, truth: Annotations, asked: Asked, metric: Metri
     about: dict[str, Any] = {"protocol": None, "unreadable": [], "skipped": []}
     about["detections_left_out"] = sum(left_out.values())
     scores = scorer_from_metric(metric)(truth, entries)
-    return Scored(about, entries, scores, thresholds, truth)
+    return Scored(about, entries, scores, thresholds, asked is not None, 0.0, truth)
 
 
 def thresholds_of_categories(asked: Asked, truth: Annotations, own: float | None) -> list[float]:
@@ -121,5 +140,25 @@ def report_from_scored(source: str, scored: Scored) -> dict[str, Any]:
         "metrics": scores and scores.metrics,
         "detections": len(scored.entries),
         "classes": [one.to_dict() for one in scores.classes] if scores else [],
-        "operating_point": scores and scores.operating_point(scored.thresholds),
+        "by_size": [one.to_dict() for one in scores.by_size] if scores else [],
+        "operating_point": scores and _operating_point(scores, scored),
     }
+
+
+def _operating_point(scores: Scores, scored: Scored) -> dict[str, Any]:
+    """Precision, recall and F1 at the thresholds asked for, else where F1 is best (``by``).
+
+    ``classes`` are thresholds by class name: the ones asked for, else those of each class' own best
+    F1, None where no detection of it is right; ``by_class`` has the counts of each at the threshold
+    of all. Where nothing is right at all, that is the usual one.
+    """
+    thresholds, by = scored.thresholds, "--score-threshold"
+    best = None if scored.asked else scores.best_thresholds(scored.least)
+    if best is not None:
+        by = "usual" if best.overall is None else "best F1"
+        thresholds = thresholds if best.overall is None else [best.overall] * len(thresholds)
+    point = scores.operating_point(thresholds)
+    by_class = point.pop("classes")
+    own = {one["name"]: one["score_threshold"] for one in by_class}
+    classes = own if best is None else best.by_class
+    return {**point, "by": by, "classes": classes, "by_class": by_class}

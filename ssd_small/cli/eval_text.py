@@ -40,6 +40,7 @@ def print_report(report: dict[str, Any], named: Set[str]) -> None:
         if names:
             print_table([[texts[name] for name in names]], names)
             click.echo()
+    _print_sizes(report["by_size"])
     _print_classes(report, named)
 
 
@@ -76,18 +77,44 @@ def _truth(report: dict[str, Any]) -> str:
     )
 
 
+def _print_sizes(rows: Sequence[dict[str, Any]]) -> None:
+    """A line per size of objects, small first, at the picture's and at the network's scale."""
+    if not rows:
+        return
+    click.echo("By size: square root of the area in pixels, 100 detections of a class and picture")
+    names = {"picture": "in the picture", "network": "at the network's input"}
+    scales = list(dict.fromkeys(row["at"] for row in rows))
+    by_size: dict[str, list[str]] = {}
+    for row in rows:
+        size = f"{row['from_px']} to {row['to_px']}" if row["to_px"] else f"from {row['from_px']}"
+        cells = by_size.setdefault(size, [])
+        cells += [str(row["boxes"]), _share(row["ap"]), _share(row["recall"])]
+    columns = ["pixels"]
+    for scale in scales:
+        columns += [f"boxes {names[scale]}", "AP", "recall"]
+    table = [[size, *cells] for size, cells in by_size.items()]
+    print_table(table, columns, ["left", *["right"] * (len(columns) - 1)])
+    click.echo()
+
+
 def _print_classes(report: dict[str, Any], named: Set[str]) -> None:
     """A line per class, by AP from high to low, those without ground truth last."""
     point = report["operating_point"]
     own = point["score_threshold"] is None
     limit = "the last column" if own else f"{point['score_threshold']:g}"
+    best = point["by"] == "best F1"
+    if best:
+        limit += f", where F1 is best ({_share(point['f1'])})"
     say(
         f"Classes by AP; precision, recall and what follows: score > {limit}, IoU at least "
         f"{point['iou']:g}"
     )
     # the sort is stable: equal ones stay in the order of the categories
     rows = sorted(
-        ({**one, **at} for one, at in zip(report["classes"], point["classes"], strict=True)),
+        (
+            {**one, **at, "best": point["classes"][one["name"]] if best else None}
+            for one, at in zip(report["classes"], point["by_class"], strict=True)
+        ),
         key=lambda row: -1.0 if row["AP"] is None else row["AP"],
         reverse=True,
     )
@@ -98,12 +125,14 @@ def _print_classes(report: dict[str, Any], named: Set[str]) -> None:
         "detections": report["detections"],
         **report["metrics"],
         **point,
+        "best": point["score_threshold"],
     }
     aps = [name for name in ("AP", "AP50") if name in report["metrics"]]
     counts = ["precision", "recall", "true pos.", "false pos.", "missed"]
-    columns = ["class", "boxes", "detections", *aps, *counts, *(["score >"] if own else [])]
+    last = {"score >": "score_threshold"} if own else {"best F1 at >": "best"} if best else {}
+    columns = ["class", "boxes", "detections", *aps, *counts, *last]
     print_table(
-        [_texts(row, aps, own) for row in (*shown, total)],
+        [_texts(row, aps, list(last.values())) for row in (*shown, total)],
         columns,
         ["left", *["right"] * (len(columns) - 1)],
     )
@@ -135,18 +164,18 @@ def _shown(rows: list[dict[str, Any]], named: Set[str]) -> tuple[list[dict[str, 
     )
 
 
-def _texts(row: dict[str, Any], aps: Sequence[str], own: bool) -> list[str]:
-    """Cells of a class; ``own``: its threshold in the last one."""
+def _texts(row: dict[str, Any], aps: Sequence[str], last: Sequence[str]) -> list[str]:
+    """Cells of a class; ``last``: which of its thresholds is in the last one."""
     shares = [_share(row[name]) for name in (*aps, "precision", "recall")]
     counts = [str(row[name]) for name in ("true_positives", "false_positives", "missed")]
-    threshold = row["score_threshold"]
+    thresholds = [row[name] for name in last]
     return [
         row["name"],
         str(row["boxes"]),
         str(row["detections"]),
         *shares,
         *counts,
-        *(["" if threshold is None else f"{threshold:g}"] if own else []),
+        *("-" if threshold is None else f"{threshold:g}" for threshold in thresholds),
     ]
 
 

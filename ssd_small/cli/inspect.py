@@ -74,6 +74,8 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         told = {name: value for name, value in found["postprocess"].items() if name in known}
         params = PostprocessParams.from_dict(told)
         yield "decode + NMS", f"{inside}; {params.activation}, {text_from_params(params)}"
+        if (point := found.get("operating_point")) is not None:
+            yield "in use", f"score > {point['score_threshold']:g}, F1 {point['f1']:.3f} at IoU 0.5"
     yield "weights", found["weights"]
     if found["kind"] == "checkpoint":
         yield "state dict", f"{found['state_dict']} tensors, {found['parameters']:,} values"

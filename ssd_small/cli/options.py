@@ -160,16 +160,15 @@ def sets_option(name: str, annotations: str) -> Callable[[Decorated], Decorated]
     )
 
 
-def score_threshold_option(of: str) -> Callable[[Decorated], Decorated]:
-    """--score-threshold; ``of`` says what it does in the help text."""
+def score_threshold_option(of: str, default: str) -> Callable[[Decorated], Decorated]:
+    """--score-threshold; ``of`` and ``default`` say in the help text what it does."""
     return click.option(
         "--score-threshold",
         "thresholds",
         type=_Threshold(),
         multiple=True,
         metavar="N|NAME=N",
-        help=f"{of}; NAME=N for one class; repeatable. Default: 0.5, or the engine's own where "
-        "that is larger.",
+        help=f"{of}; NAME=N for one class; repeatable. Default: {default}",
     )
 
 

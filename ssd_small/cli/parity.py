@@ -89,7 +89,7 @@ def command(
             f"--against {against}: a result file needs --annotations FILE, whose images its ids "
             "are of"
         )
-    for module in ("cv2", *(["pycocotools"] if annotations is not None else [])):
+    for module in ("cv2", *(["hotcoco"] if annotations is not None else [])):
         require(module, "comparing detections")
     with ExitStack() as opened:
         judged = open_engine_side(engine, protocol, running)

@@ -184,7 +184,7 @@ def command(
         raise UsageError("nowhere to write: pass --output FOLDER (or output: in --config)")
     job = job_from_options(output, given, resume=resume)
     if job.val_annotations is not None:
-        require("pycocotools", "evaluating")
+        require("hotcoco", "evaluating")
     if not resume:
         check_outputs(RunFolder(output).files, [config])
     report = run_training(job)

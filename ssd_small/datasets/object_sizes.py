@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,16 @@ TINY = 8.0
 
 def are_fractions(boxes: Sequence[dict[str, Any]]) -> bool:
     """Whether no box of a file reaches about a pixel: they are fractions of their pictures."""
-    return bool(boxes) and all(
+    return bool(boxes) and _are_fractions(box["bbox"] for box in boxes)
+
+
+def _are_fractions(boxes_xywh: Iterable[Sequence[float]]) -> bool:
+    return all(
         min(x, y) >= -_OVERHANG
         # a side may be all of the picture, and lose to rounding
         and max(w, h) <= 1.01
         and max(x + w, y + h) <= 1 + _OVERHANG
-        for x, y, w, h in (box["bbox"] for box in boxes)
+        for x, y, w, h in boxes_xywh
     )
 
 
@@ -39,11 +43,11 @@ def check_pixels(annotations: Annotations) -> None:
         raise BadFile(_fractions_line(annotations.path, annotations.boxes[0]["bbox"], advice))
 
 
-def check_result_pixels(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    """As :func:`check_pixels`, of the entries of a COCO result file."""
-    if are_fractions(results):
+def check_result_pixels(path: Path, boxes_xywh: npt.NDArray[np.float64]) -> None:
+    """As :func:`check_pixels`, of the boxes ``[D, 4]`` of a COCO result file."""
+    if len(boxes_xywh) and _are_fractions(boxes_xywh):
         advice = "multiply them by width and height"
-        raise BadFile(_fractions_line(path, results[0]["bbox"], advice))
+        raise BadFile(_fractions_line(path, boxes_xywh[0].tolist(), advice))
 
 
 def _fractions_line(path: Path, bbox: Sequence[float], advice: str) -> str:

@@ -132,7 +132,8 @@ class Detector:
                 iterable of these, or a batch with a dimension more.
             score_threshold: only scores greater than this: a number, or numbers by class name
                 (``{"Platelets": 0.2}``; the others keep the default, or the value of the key
-                None). Default: the larger of 0.5 and the detector's own threshold.
+                None). Default: that of the operating point which ``eval --save-operating-point``
+                has saved, else 0.5; or the detector's own threshold where that is larger.
             color: channel order of numpy arrays, ``"BGR"`` (as OpenCV reads them) or ``"RGB"``;
                 PIL images and tensors are RGB whatever it says.
 

@@ -50,7 +50,8 @@ def score_filter(
 
     Args:
         threshold: a number, or numbers by class name; classes that are not named keep the
-            default (or that of the key None). None for the default: the larger of 0.5 and ``own``.
+            default (or that of the key None). None for the default: that of the description's
+            operating point, 0.5 if it has none, or ``own`` where that is larger.
         description: names the classes.
         own: threshold with which decode + NMS run.
         is_bound: decode + NMS are inside the engine, where nothing under ``own`` comes out.
@@ -59,12 +60,14 @@ def score_filter(
         UsageError: an unknown class, not a finite number, or one below ``own`` of a bound engine.
     """
     background = description.postprocess.background_label
+    point = description.operating_point
     detectable = [label for label in range(description.num_classes) if label != background]
     by_label = np.full(description.num_classes, np.inf, np.float32)
     by_label[detectable] = thresholds_by_class(
         threshold,
         [description.label_name(label) for label in detectable],
         own,
+        usual=USUAL if point is None else point.score_threshold,
         holder="this network",
         refusal="with which decode + NMS were built into this engine: it gives nothing under that; "
         f"ask for {own:g} or more, or export the network with a lower score threshold"
@@ -79,6 +82,7 @@ def thresholds_by_class(
     names: Sequence[str],
     own: float,
     *,
+    usual: float = USUAL,
     holder: str,
     refusal: str | None = None,
 ) -> list[float]:
@@ -88,6 +92,7 @@ def thresholds_by_class(
         threshold: see :func:`score_filter`.
         names: class names; equal ones have one threshold.
         own: threshold with which the scores came about.
+        usual: default, if that is not larger.
         holder: what has these classes, for messages.
         refusal: why nothing under ``own`` can be asked for and what to do, told after the two
             numbers; None where it can.
@@ -102,7 +107,7 @@ def thresholds_by_class(
         named[None] = threshold
     least = own if refusal is not None else -math.inf
     asked = named.pop(None, None)
-    usual = _number(max(USUAL, own) if asked is None else asked, "", least, refusal)
+    default = _number(max(usual, own) if asked is None else asked, "", least, refusal)
     known = [composed(name) for name in names]
     named = {composed(k) if isinstance(k, str) else k: value for k, value in named.items()}
     every = set(known)
@@ -113,7 +118,7 @@ def thresholds_by_class(
                 f"classes are {', '.join(names[:20])}" + (", ..." if len(names) > 20 else "")
             )
     numbers = {name: _number(v, f" of {name}", least, refusal) for name, v in named.items()}
-    return [numbers.get(name, usual) for name in known]
+    return [numbers.get(name, default) for name in known]
 
 
 def _number(value: object, of: str, least: float, refusal: str | None) -> float:

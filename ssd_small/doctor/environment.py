@@ -60,7 +60,8 @@ _DISTRIBUTIONS = (
     "cuda-bindings",
     "pycuda",
     "opencv-python-headless",
-    "pycocotools",
+    "hotcoco",
+    "msgspec",
 )
 
 

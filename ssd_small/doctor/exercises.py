@@ -60,9 +60,15 @@ def _opencv() -> None:
     _expect(cv2.imdecode(encoded, cv2.IMREAD_COLOR).tolist(), picture.tolist())
 
 
-def _pycocotools() -> None:
-    mask = importlib.import_module("pycocotools.mask")
-    _expect(int(mask.area(mask.encode(np.ones((2, 3), np.uint8, order="F")))), 6)
+def _hotcoco() -> None:
+    hotcoco = importlib.import_module("hotcoco")
+    picture, kind = {"id": 1, "file_name": "", "width": 9, "height": 9}, {"id": 1, "name": "a"}
+    boxes = hotcoco.COCO.from_arrays([picture], [kind], [1], [1], np.array([[0, 0, 2.0, 3]]))
+    _expect(boxes.load_res(np.array([[1, 0, 0, 2.0, 3, 0.5, 1]])).load_anns([1])[0]["area"], 6.0)
+
+
+def _msgspec() -> None:
+    _expect(importlib.import_module("msgspec.json").decode(b"[1, 2.5]", type=list[float]), [1, 2.5])
 
 
 def _tensorrt(module: str) -> Callable[[], None]:
@@ -95,7 +101,8 @@ EXERCISES: dict[str, Callable[[], None]] = {
     "cuda-bindings": _cuda_bindings,
     "pycuda": _pycuda,
     "opencv-python-headless": _opencv,
-    "pycocotools": _pycocotools,
+    "hotcoco": _hotcoco,
+    "msgspec": _msgspec,
 }
 
 

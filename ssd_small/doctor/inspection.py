@@ -19,7 +19,7 @@ from ..artefacts.sidecar import (
 )
 from ..artefacts.tensors import tensors_of
 from ..errors import BadFile, MissingRequirement, reason_from_exception
-from ..files import check_is_file, sha256_of
+from ..files import check_is_file
 from ..models.shipped import advice_on_missing, find_shipped
 from ..requirements import require
 from ..runtimes.tensorrt_module import MODULES
@@ -154,7 +154,7 @@ def _from_checkpoint(path: Path) -> dict[str, Any]:
 
     opened = open_checkpoint(path)
     state, record = opened.state, opened.record
-    weights = f"sha256:{sha256_of(path)}"
+    weights = opened.weights_hash
     size = {"state_dict": len(state), "parameters": sum(v.numel() for v in state.values())}
     if record is None:
         plain = dict.fromkeys(_UNSAID) | {"weights": weights, "tensors": [], "format": 0}

@@ -13,8 +13,12 @@ from ..datasets.coco import Annotations
 from ..datasets.ids import key_from_id, shown
 from ..errors import BadFile, quoted
 from ..files import atomic_output
-from ..json_files import json_bytes, read_json
+from ..json_files import json_bytes, read_json, read_json_bytes, value_from_json
 from ..postprocess.detections import Detections
+from ..requirements import require
+from .columns import ResultColumns, columns_from_results
+
+_EXPECTED = "COCO detection results"
 
 
 def results_from_detections(
@@ -80,7 +84,36 @@ def read_results(path: str | Path, annotations: Annotations) -> Results:
         BadFile: not a result file, or an entry is in error; says which and why.
     """
     path = Path(path)
-    content = read_json(path, "COCO detection results")
+    return _results_from_content(read_json(path, _EXPECTED), path, annotations)
+
+
+class ReadColumns(NamedTuple):
+    """As :class:`Results`, its entries as columns."""
+
+    columns: ResultColumns
+    left_out: dict[str, int]
+
+
+def read_columns(path: str | Path, annotations: Annotations) -> ReadColumns:
+    """As :func:`read_results`, for a metric: in a tenth of the time where every entry is plain.
+
+    Raises:
+        BadFile: as there.
+        MissingRequirement: msgspec is missing.
+    """
+    path = Path(path)
+    require("msgspec", "scoring")
+    from .typed_results import plain_columns
+
+    content = read_json_bytes(path, _EXPECTED)
+    if (columns := plain_columns(content, annotations)) is not None:
+        return ReadColumns(columns, {})
+    value = value_from_json(content, path, _EXPECTED)
+    results = _results_from_content(value, path, annotations)
+    return ReadColumns(columns_from_results(results.entries), results.left_out)
+
+
+def _results_from_content(content: object, path: Path, annotations: Annotations) -> Results:
     if not isinstance(content, list):
         what = ""
         if isinstance(content, dict):

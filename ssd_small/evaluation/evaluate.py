@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +20,7 @@ from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.annotated import AnnotatedPicture, OtherPicture
 from ..pictures.reading import AbsentPicture
 from .coco_results import results_from_detections
+from .columns import Found
 from .score import Scores, score
 from .voc_score import voc_score
 
@@ -27,17 +28,19 @@ from .voc_score import voc_score
 Metric = Literal["coco", "voc07", "voc12"]
 
 
-_Scorer = Callable[[Annotations, Sequence[dict[str, Any]]], Scores]
+_Scorer = Callable[[Annotations, Found], Scores]
 
 
-def scorer_from_metric(metric: Metric) -> _Scorer:
+def scorer_from_metric(metric: Metric, input_size: tuple[int, int] | None = None) -> _Scorer:
     """What scores COCO result entries against annotations by a metric.
+
+    ``input_size`` is the height and width of the network's input; see :func:`.score.score`.
 
     Raises:
         UsageError: there is no such metric.
     """
     if metric == "coco":
-        return score
+        return partial(score, input_size=input_size)
     if metric not in get_args(Metric):
         raise UsageError(f"metric {metric!r}: expected one of {', '.join(get_args(Metric))}")
     return partial(voc_score, interpolation=metric)
@@ -106,8 +109,9 @@ def evaluate(
         UsageError: there is no such metric.
         ValueError: another number of pictures than of entries.
     """
-    scorer = scorer_from_metric(metric)
     description = detector.description
+    size = (description.preprocessing.height, description.preprocessing.width)
+    scorer = scorer_from_metric(metric, size)
     check_pixels(annotations)
     match = match_classes(annotations, description.labels)
     notes = [*match.notes]

@@ -65,6 +65,12 @@ class Counts:
         boxes = self.true_positives + self.missed
         return self.true_positives / boxes if boxes else None
 
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of precision and recall; None without detections and ground truth."""
+        both = 2 * self.true_positives + self.false_positives + self.missed
+        return 2 * self.true_positives / both if both else None
+
     def __add__(self, other: Counts) -> Counts:
         return Counts(
             self.true_positives + other.true_positives,
@@ -77,6 +83,7 @@ class Counts:
         return {
             "precision": self.precision,
             "recall": self.recall,
+            "f1": self.f1,
             "true_positives": self.true_positives,
             "false_positives": self.false_positives,
             "missed": self.missed,
@@ -86,7 +93,7 @@ class Counts:
 def operating_point(
     names: Sequence[str], matches: Sequence[Matches], thresholds: Sequence[float]
 ) -> dict[str, Any]:
-    """Precision, recall and counts at :data:`IOU`, JSON-ready.
+    """Precision, recall, F1 and counts at :data:`IOU`, JSON-ready.
 
     Args:
         names, matches: of the classes.
@@ -107,3 +114,57 @@ def operating_point(
             for name, number, one in zip(names, thresholds, counts, strict=True)
         ],
     }
+
+
+@dataclass(frozen=True)
+class BestThresholds:
+    """Score thresholds of highest F1 at :data:`IOU`; None where nothing is right.
+
+    Attributes:
+        overall: of all classes together, their boxes counted as one set.
+        by_class: of each class by itself, by its name; classes of one name count as one.
+    """
+
+    overall: float | None
+    by_class: dict[str, float | None]
+
+
+def best_thresholds(
+    names: Sequence[str], matches: Sequence[Matches], least: float
+) -> BestThresholds:
+    """The thresholds of highest F1 of classes with these names and matches.
+
+    ``least`` is the threshold with which the scores came about; none is lower.
+    """
+    of_name: dict[str, list[Matches]] = {}
+    for name, one in zip(names, matches, strict=True):
+        of_name.setdefault(name, []).append(one)
+    by_class = {name: best_threshold(some, least) for name, some in of_name.items()}
+    return BestThresholds(best_threshold(matches, least), by_class)
+
+
+def best_threshold(matches: Sequence[Matches], least: float) -> float | None:
+    """The score threshold of highest F1, of equal ones the highest; None: nothing is right.
+
+    It lies midway between the lowest score that is kept and the next one, or ``least``, so that no
+    rounding of scores changes what is kept.
+    """
+    scores = np.concatenate([np.zeros(0, np.float32), *(one.scores for one in matches)])
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    right, wrong = (
+        np.cumsum(np.concatenate([np.zeros(0, bool), *some])[order])
+        for some in ([one.right for one in matches], [one.wrong for one in matches])
+    )
+    boxes = sum(one.boxes for one in matches)
+    # equal scores are kept or left out together
+    last = np.flatnonzero(np.append(scores[:-1] > scores[1:], True)) if len(scores) else order
+    f1 = 2 * right[last] / np.maximum(right[last] + wrong[last] + boxes, 1)
+    if not f1.any():
+        return None
+    kept = int(last[f1.argmax()])
+    below = min(least, float(scores[kept]) - 1) if least >= scores[kept] else least
+    if kept + 1 < len(scores):
+        below = float(scores[kept + 1])
+    middle = np.float32((float(scores[kept]) + below) / 2)
+    return float(middle) if middle < scores[kept] else below

@@ -1,28 +1,33 @@
-"""The COCO metric of a list of results; the scoring is pycocotools', in a single run."""
+"""The COCO metric of results: the twelve numbers, of each class, and by the size of objects."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ..datasets.coco import Annotations
-from ..requirements import require
-from .operating_point import IOU, Matches, operating_point
+from .columns import (
+    Floats,
+    Found,
+    ResultColumns,
+    TruthColumns,
+    columns_from_annotations,
+    columns_from_results,
+)
+from .curves import IOUS, coco_curves, mean_of_known
+from .matching import MOST, matches_by_class
+from .operating_point import IOU, BestThresholds, Matches, best_thresholds, operating_point
+from .sizes import SizeScore, area_factors, size_areas, sizes_from_curves
 
 #: the twelve numbers, in pycocotools' order
 METRICS = (
     *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
     *("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large"),
 )
-#: detections of a class and image that count, the best ones
-_MOST = 100
+#: areas in square pixels, both ends included, as COCO has them: all, small, medium, large
+_AREAS = [[0.0, 1e5**2], [0.0, 32.0**2], [32.0**2, 96.0**2], [96.0**2, 1e5**2]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +54,15 @@ class ClassScore:
         return self.aps["AP"]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        counts = {"boxes": self.boxes, "detections": self.detections}
-        return {"name": self.name, **self.aps, **counts}
+        """JSON-ready form; ``ap`` and ``ap50`` whatever the metric, VOC's AP being both."""
+        return {
+            "name": self.name,
+            **self.aps,
+            "ap": self.ap,
+            "ap50": self.aps.get("AP50", self.ap),
+            "boxes": self.boxes,
+            "detections": self.detections,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +73,22 @@ class Scores:
         metrics: the twelve COCO numbers, or VOC's ``AP``, 0 to 1; None where there is no ground
             truth (of that size).
         classes: each category, in the order of their ids.
+        by_size: of objects of one size each, small first; none for VOC's metric.
     """
 
     metrics: dict[str, float | None]
     classes: tuple[ClassScore, ...]
+    by_size: tuple[SizeScore, ...] = ()
 
     def operating_point(self, thresholds: Sequence[float]) -> dict[str, Any]:
         """Precision and recall at a score threshold per class; see :func:`operating_point`."""
         names = [one.name for one in self.classes]
         return operating_point(names, [one.matches for one in self.classes], thresholds)
+
+    def best_thresholds(self, least: float) -> BestThresholds:
+        """The score thresholds of highest F1; see :func:`best_thresholds`."""
+        names = [one.name for one in self.classes]
+        return best_thresholds(names, [one.matches for one in self.classes], least)
 
     @property
     def surplus(self) -> int:
@@ -78,89 +96,62 @@ class Scores:
         return sum(one.detections - len(one.matches.scores) for one in self.classes)
 
 
-def score(annotations: Annotations, results: Sequence[dict[str, Any]]) -> Scores:
-    """COCO's metric of result entries (:func:`ssd_small.evaluation.coco_results.read_results`).
+def score(
+    annotations: Annotations, results: Found, input_size: tuple[int, int] | None = None
+) -> Scores:
+    """COCO's metric of result entries (:mod:`ssd_small.evaluation.coco_results`).
+
+    Args:
+        annotations: ground truth.
+        results: entries, or their columns; ids as the annotations have them.
+        input_size: height and width of the network's input, where it is known: ``by_size`` has
+            rows at its scale too.
 
     Raises:
-        MissingRequirement: pycocotools is missing.
+        MissingRequirement: hotcoco is missing.
     """
-    require("pycocotools", "scoring")
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+    truth, found = columns_from_annotations(annotations), columns_from_results(results)
+    precision, recall = coco_curves(truth, found, [*_AREAS, *size_areas()], [1, 10, MOST])
+    # [T, R, K, A, M] -> [T, R, K, A] at the most detections
+    by_size = sizes_from_curves(
+        precision[:, :, :, len(_AREAS) :, -1], recall[:, :, len(_AREAS) :, -1], truth, None
+    )
+    if input_size is not None:
+        at_input = coco_curves(truth, found, size_areas(), [MOST], area_factors(truth, input_size))
+        by_size += sizes_from_curves(at_input[0][..., -1], at_input[1][..., -1], truth, input_size)
+    classes = _classes(annotations, truth, found, precision[:, :, :, 0, -1])
+    return Scores(_metrics(precision, recall), classes, by_size)
 
-    def indexed(boxes: Sequence[dict[str, Any]]) -> Any:
-        data = COCO()
-        data.dataset = {
-            "images": list(annotations.images),
-            "categories": list(annotations.categories),
-            "annotations": list(boxes),
-        }
-        data.createIndex()
-        return data
 
-    found = [
-        {**entry, "id": i + 1, "iscrowd": 0, "area": entry["bbox"][2] * entry["bbox"][3]}
-        for i, entry in enumerate(results)
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(indexed(annotations.boxes), indexed(found), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    metrics = {
-        name: None if value < 0 else float(value)
-        for name, value in zip(METRICS, evaluation.stats, strict=True)
-    }
-    return Scores(metrics, _classes(evaluation, annotations, results))
+def _metrics(precision: Floats, recall: Floats) -> dict[str, float | None]:
+    """The twelve numbers, each the mean of the same elements as in cocoeval.py (summarize)."""
+    steps = IOUS.tolist()
+    half, three_quarters = steps.index(IOU), steps.index(0.75)
+    by_area = range(1, len(_AREAS))
+    values = (
+        mean_of_known(precision[:, :, :, 0, -1]),
+        *(mean_of_known(precision[t, :, :, 0, -1]) for t in (half, three_quarters)),
+        *(mean_of_known(precision[:, :, :, a, -1]) for a in by_area),
+        *(mean_of_known(recall[:, :, 0, m]) for m in range(recall.shape[-1])),
+        *(mean_of_known(recall[:, :, a, -1]) for a in by_area),
+    )
+    return dict(zip(METRICS, values, strict=True))
 
 
 def _classes(
-    evaluation: Any, annotations: Annotations, results: Sequence[dict[str, Any]]
+    annotations: Annotations, truth: TruthColumns, found: ResultColumns, precision: Floats
 ) -> tuple[ClassScore, ...]:
-    """Each class of an evaluation that has been accumulated."""
-    params = evaluation.params
+    """Each class; ``precision`` is ``[T, R, K]`` of objects of all sizes."""
     names = {category["id"]: str(category["name"]) for category in annotations.categories}
-    detections = Counter(entry["category_id"] for entry in results)
-    at_iou = int(np.flatnonzero(params.iouThrs == IOU)[0])
-    area = params.areaRngLbl.index("all")
-    # [T, R, K, A, M] -> [T, R, K]: IoU, recall, class; -1 without ground truth
-    precision = evaluation.eval["precision"][:, :, :, area, params.maxDets.index(_MOST)]
-    images = len(params.imgIds)
+    detections = Counter(found.category_ids.tolist())
+    half = IOUS.tolist().index(IOU)
     classes = []
-    for k, key in enumerate(params.catIds):
-        # evalImgs is the flat list [K, A, I], None where an image has nothing of the class
-        first = (k * len(params.areaRng) + area) * images
-        entries = [e for e in evaluation.evalImgs[first : first + images] if e is not None]
-        matches = _matches(entries, at_iou)
-        classes.append(
-            ClassScore(
-                names[key],
-                {"AP": _mean(precision[:, :, k]), "AP50": _mean(precision[at_iou, :, k])},
-                matches.boxes,
-                detections[key],
-                matches,
-            )
-        )
+    for k, (key, matches) in enumerate(
+        zip(truth.category_ids.tolist(), matches_by_class(truth, found), strict=True)
+    ):
+        aps = {
+            "AP": mean_of_known(precision[:, :, k]),
+            "AP50": mean_of_known(precision[half, :, k]),
+        }
+        classes.append(ClassScore(names[key], aps, matches.boxes, detections[key], matches))
     return tuple(classes)
-
-
-def _mean(precision: npt.NDArray[np.float64]) -> float | None:
-    known = precision[precision > -1]
-    return float(np.mean(known)) if known.size else None
-
-
-def _matches(entries: Sequence[dict[str, Any]], at_iou: int) -> Matches:
-    """Matches of one class from pycocotools' entries of the images.
-
-    ``dtMatches`` and ``dtIgnore`` are ``[T, D]``, the id of the box that a detection matches (0 for
-    none) and whether that counts; ``gtIgnore`` is ``[G]``.
-    """
-    none = np.zeros(0, bool)
-    matched = np.concatenate([none, *(entry["dtMatches"][at_iou] > 0 for entry in entries)])
-    counts = np.concatenate([none, *(entry["dtIgnore"][at_iou] == 0 for entry in entries)])
-    return Matches(
-        np.array([score for entry in entries for score in entry["dtScores"]], np.float32),
-        matched & counts,
-        ~matched & counts,
-        sum(int(np.count_nonzero(entry["gtIgnore"] == 0)) for entry in entries),
-    )

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..datasets.coco import Annotations
+from .columns import Found, results_from_columns
 from .operating_point import IOU, Matches
 from .score import ClassScore, Scores
 
@@ -26,9 +27,7 @@ Interpolation = Literal["voc07", "voc12"]
 _POINTS = 11
 
 
-def voc_score(
-    annotations: Annotations, results: Sequence[dict[str, Any]], interpolation: Interpolation
-) -> Scores:
+def voc_score(annotations: Annotations, results: Found, interpolation: Interpolation) -> Scores:
     """Score COCO result entries by the rule of VOC.
 
     Detections of a class go by descending score, equal ones by the order of the pictures and then
@@ -49,7 +48,7 @@ def voc_score(
     found: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for box in annotations.boxes:
         boxes[box["category_id"], box["image_id"]].append(box)
-    for entry in results:
+    for entry in results_from_columns(results):
         found[entry["category_id"]].append(entry)
     classes = []
     for category in annotations.categories:

@@ -83,7 +83,7 @@ def _are_same(one: dict[str, Any], other: dict[str, Any], loc: float, conf: floa
 
 @pytest.mark.parametrize("folder", [pytest.param(f, id=f.name) for f in WITH_RUN])
 def test_a_run_of_then_goes_on(folder: Path, call: Callable[..., Outcome], tmp_path: Path) -> None:
-    pytest.importorskip("pycocotools")
+    pytest.importorskip("hotcoco")
     run = Path(shutil.copytree(folder / RUN, tmp_path / "run"))
     # the pictures lie elsewhere now, which is no other run
     places = ("--annotations", run / "truth.json", "--images", run)

@@ -80,7 +80,7 @@ def test_a_damaged_resume_file_is_refused(
     run: Path, call: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     """Of what decides how a run goes on, nothing may be another thing than it was."""
-    pytest.importorskip("pycocotools")
+    pytest.importorskip("hotcoco")
     pytest.importorskip("cv2")
     content = torch.load(run / "resume.pth", weights_only=True)
     head = {name: content[name] for name in ("format", "about", "position")}
@@ -108,7 +108,7 @@ def test_a_damaged_resume_file_is_refused(
 def test_a_resume_file_of_other_values_is_refused(
     kind: str, call: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    pytest.importorskip("pycocotools")
+    pytest.importorskip("hotcoco")
     pytest.importorskip("cv2")
     run = RUNS["1"]
     content = torch.load(run / "resume.pth", weights_only=True)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-pytest.importorskip("pycocotools")
+pytest.importorskip("hotcoco")
 
 NAN, INFINITE = float("nan"), float("inf")
 BOX = [5, 5, 20, 20]

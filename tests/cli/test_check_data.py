@@ -330,7 +330,7 @@ def _damaged_without_loss(content: Content, folder: Path) -> None:
 def test_eval_gives_the_numbers_of_the_good_file(
     call: Call, good: tuple[Content, Path], tmp_path: Path
 ) -> None:
-    pytest.importorskip("pycocotools")
+    pytest.importorskip("hotcoco")
     content, folder = good
     results = [
         {"image_id": b["image_id"], "category_id": b["category_id"], "score": 0.5 + i / 100,

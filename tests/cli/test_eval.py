@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from itertools import pairwise
 
 import pytest
 
-pytest.importorskip("pycocotools")
+pytest.importorskip("hotcoco")
 
 BOX = [5, 5, 20, 20]
 MODEL = ("--model", "mobilenet_v1")
@@ -89,7 +90,7 @@ def test_an_engine_keeps_its_own_parameters_and_says_so(evaluate, call, checkpoi
     assert report["protocol"]["name"] == "the file's own"
     assert report["protocol"]["keep_topk"] == 17
     # nothing under its own threshold comes out of it
-    assert report["operating_point"]["score_threshold"] == 0.6
+    assert report["operating_point"]["score_threshold"] >= 0.6
     shown = evaluate("--engine", path, "--score-threshold", "0.7").fits().out
     assert "protocol the file's own: score > 0.6" in shown
     assert "score > 0.7" in shown
@@ -108,6 +109,7 @@ def test_saved_detections_score_as_the_network_did(evaluate, call, engine, saved
     assert (read["protocol"], run["protocol"]["name"]) == (None, "deploy")
     for key in ("metrics", "classes", "operating_point", "detections", "boxes"):
         assert read[key] == run[key], key
+    assert read["by_size"] == [row for row in run["by_size"] if row["at"] == "picture"]
     point = read["operating_point"]
     above = point["true_positives"] + point["false_positives"]
     assert above == sum(score > scores[len(scores) // 2] for score in scores) > 0
@@ -137,21 +139,55 @@ def test_classes_and_operating_point(score_file, truth):
     crowd = {"id": 2, "image_id": 2, "category_id": 7, "bbox": BOX, "area": 400, "iscrowd": 1}
     truth["annotations"].append(crowd)
     entries = [(1, 7, BOX, 0.9), (1, 7, BOX, 0.5), (2, 7, BOX, 0.8), (1, 9, BOX, 0.6)]
-    report = json.loads(score_file(entries, "--json").fits().out)
+    report = json.loads(score_file(entries, "--json", "--score-threshold", 0.5).fits().out)
     assert (report["boxes"], report["crowds"], report["detections"]) == (2, 1, 4)
     cat, dog = report["classes"]
-    assert list(cat) == ["name", "AP", "AP50", "boxes", "detections"]
+    assert list(cat) == ["name", "AP", "AP50", "ap", "ap50", "boxes", "detections"]
     assert (cat["name"], cat["AP50"], cat["boxes"], cat["detections"]) == (
         *("cat", pytest.approx(1), 1, 3),
     )
     assert (dog["AP"], dog["boxes"], dog["detections"]) == (None, 0, 1)
     point = report["operating_point"]
-    found = ["precision", "recall", "true_positives", "false_positives", "missed"]
-    assert list(point) == ["score_threshold", "iou", *found, "classes"]
-    assert [point[key] for key in ("score_threshold", "iou", *found)] == [0.5, 0.5, 0.5, 1, 1, 1, 0]
+    found = ["precision", "recall", "f1", "true_positives", "false_positives", "missed"]
+    assert list(point) == ["score_threshold", "iou", *found, "by", "classes", "by_class"]
+    assert (point["score_threshold"], point["iou"], point["by"]) == (0.5, 0.5, "--score-threshold")
+    assert [point[key] for key in found] == [0.5, 1, 2 / 3, 1, 1, 0]
     # the duplicate's score is not greater than 0.5; the crowd's detection counts neither way
-    assert [point["classes"][0][key] for key in found] == [1, 1, 1, 0, 0]
-    assert [point["classes"][1][key] for key in found] == [0, None, 0, 1, 0]
+    assert [point["by_class"][0][key] for key in found] == [1, 1, 1, 1, 0, 0]
+    assert [point["by_class"][1][key] for key in found] == [0, None, 0, 0, 1, 0]
+    assert point["classes"] == {"cat": 0.5, "dog": 0.5}
+
+
+def test_without_a_threshold_it_is_the_one_of_best_f1(score_file):
+    entries = [(1, 7, BOX, 0.75), (2, 9, BOX, 0.6), (1, 7, BOX, 0.5)]
+    point = json.loads(score_file(entries, "--json").fits().out)["operating_point"]
+    assert (point["by"], point["precision"], point["recall"], point["f1"]) == ("best F1", 1, 1, 1)
+    # midway between what is kept and what is not
+    assert point["score_threshold"] == pytest.approx(0.675)
+    assert point["classes"] == {"cat": 0.625, "dog": None}
+    shown = score_file(entries).fits().out
+    assert "score > 0.675, where F1 is best (1.000), IoU at least 0.5" in shown
+    nothing = json.loads(score_file([(1, 9, BOX, 0.9)], "--json").fits().out)["operating_point"]
+    assert (nothing["by"], nothing["score_threshold"], nothing["f1"]) == ("usual", 0.5, 0)
+    assert nothing["classes"] == {"cat": None, "dog": None}
+
+
+def test_objects_are_scored_by_their_size(score_file, evaluate, engine):
+    rows = json.loads(score_file([(1, 7, BOX, 0.9)], "--json").fits().out)["by_size"]
+    edges = [0, 8, 16, 32, 64, 96, None]
+    sizes = [(row["from_px"], row["to_px"], row["at"]) for row in rows]
+    assert sizes == [(*pair, "picture") for pair in pairwise(edges)]
+    # the object is 20 pixels a side
+    assert [row["boxes"] for row in rows] == [0, 0, 1, 0, 0, 0]
+    assert [row["ap"] for row in rows] == [None, None, pytest.approx(1), None, None, None]
+    assert [row["recall"] for row in rows] == [None, None, 1, None, None, None]
+    at_input = json.loads(evaluate("--engine", engine, "--json").fits().out)["by_size"][6:]
+    assert [row["at"] for row in at_input] == ["network"] * 6
+    # 80x60 becomes 300x300: 20 pixels are 87
+    assert [row["boxes"] for row in at_input] == [0, 0, 0, 0, 1, 0]
+    shown = evaluate("--engine", engine).fits().out
+    assert "boxes in the picture" in shown
+    assert "boxes at the network's input" in shown
 
 
 def test_a_threshold_of_one_class(score_file):
@@ -159,8 +195,8 @@ def test_a_threshold_of_one_class(score_file):
     asked = ("--score-threshold", "0.55", "--score-threshold", "dog=0.7")
     point = json.loads(score_file(entries, *asked, "--json").fits().out)["operating_point"]
     assert point["score_threshold"] is None
-    assert [one["score_threshold"] for one in point["classes"]] == [0.55, 0.7]
-    assert [one["false_positives"] for one in point["classes"]] == [0, 0]
+    assert point["classes"] == {"cat": 0.55, "dog": 0.7}
+    assert [one["false_positives"] for one in point["by_class"]] == [0, 0]
     assert "score >" in score_file(entries, *asked).fits().out.splitlines()[-5]
     score_file(entries, "--score-threshold", "cow=0.7").fails(2, "'cow'", "cat, dog")
     score_file(entries, "--score-threshold", "cat=x").fails(2, "--score-threshold")
@@ -181,10 +217,12 @@ def test_the_text_is_for_people(score_file):
     # the one without ground truth comes last
     assert _names(shown) == ["cat", "dog", "all"]
     columns = next(line for line in shown.splitlines() if line.startswith("class"))
-    wanted = "class|boxes|detections|AP|AP50|precision|recall|true pos.|false pos.|missed"
+    wanted = (
+        "class|boxes|detections|AP|AP50|precision|recall|true pos.|false pos.|missed|best F1 at >"
+    )
     assert re.split(r" {2,}", columns) == wanted.split("|")
     dog = next(line for line in shown.splitlines() if line.startswith("dog"))
-    assert dog.split() == ["dog", "0", "1", "-", "-", "0.000", "-", "0", "1", "0"]
+    assert dog.split() == ["dog", "0", "1", "-", "-", "0.000", "-", "0", "1", "0", "-"]
     assert len({len(line) for line in shown.splitlines()[-5:]}) == 1  # aligned to the right
 
 

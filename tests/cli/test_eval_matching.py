@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-pytest.importorskip("pycocotools")
+pytest.importorskip("hotcoco")
 
 BOX = [5, 5, 20, 20]
 

@@ -218,7 +218,7 @@ def _newer(record: dict[str, Any]) -> None:
 def test_a_newer_major_format_is_refused_by_every_command(
     kind: str, call: Call, files: dict[str, Path], pictures: Path, saved: Any, truth: Any
 ) -> None:
-    pytest.importorskip("pycocotools")
+    pytest.importorskip("hotcoco")
     file = files[kind]
     _change(kind, file, _newer)
     new = file.with_name("new")

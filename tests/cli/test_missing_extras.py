@@ -59,9 +59,9 @@ def test_missing_extra(module, extra, arguments, without, onnx_file, engine, pic
     assert not (tmp_path / "new").exists()
 
 
-def test_missing_pycocotools(without, engine, pictures, truth, saved):
+def test_missing_hotcoco(without, engine, pictures, truth, saved):
     arguments = ("--annotations", saved(truth), "--images", pictures)
-    without(["pycocotools"], "eval", "--engine", engine, *arguments).fails(3, "ssd-small[eval]")
+    without(["hotcoco"], "eval", "--engine", engine, *arguments).fails(3, "ssd-small[eval]")
 
 
 def test_ctrl_c_while_an_extension_module_loads_is_no_missing_package(monkeypatch, tmp_path):
@@ -78,7 +78,7 @@ def test_ctrl_c_while_an_extension_module_loads_is_no_missing_package(monkeypatc
 
 
 def test_base_install_lists_models_and_helps_at_once(without, spawn):
-    heavy = ["torch", "onnx", "onnxruntime", "cv2", "PIL", "pycocotools", "sklearn", "skimage"]
+    heavy = ["torch", "onnx", "onnxruntime", "cv2", "PIL", "hotcoco", "sklearn", "skimage"]
     assert "mobilenet_v1_s1l0" in without(heavy, "models").fits().out
     times = []
     for _ in range(3):

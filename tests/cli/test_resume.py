@@ -13,7 +13,7 @@ import pytest
 from command_line import Outcome
 
 torch = pytest.importorskip("torch", reason="needs torch")
-for module in ("torchvision", "pycocotools", "cv2"):
+for module in ("torchvision", "hotcoco", "cv2"):
     pytest.importorskip(module, reason=f"needs {module}")
 
 from training_pictures import short_run, write_pictures  # noqa: E402

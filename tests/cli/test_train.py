@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 pytest.importorskip("torchvision", reason="needs torchvision")
-pytest.importorskip("pycocotools", reason="needs pycocotools")
+pytest.importorskip("hotcoco", reason="needs hotcoco")
 pytest.importorskip("cv2", reason="needs OpenCV")
 
 from training_pictures import (  # noqa: E402

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
-for module in ("torchvision", "pycocotools", "cv2"):
+for module in ("torchvision", "hotcoco", "cv2"):
     pytest.importorskip(module, reason=f"needs {module}")
 
 from training_pictures import (  # noqa: E402

@@ -15,7 +15,7 @@ from ssd_small.postprocess import native
 PACKAGE = Path(ssd_small.__file__).resolve().parent
 
 pytest.importorskip("cv2")
-pytest.importorskip("pycocotools")
+pytest.importorskip("hotcoco")
 
 
 def files_entered(work: Callable[[], object]) -> list[str]:

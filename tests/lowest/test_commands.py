@@ -18,7 +18,7 @@ from command_line import Outcome
 
 pytestmark = pytest.mark.slow
 
-for module in ("torch", "onnxscript", "onnxruntime", "cv2", "pycocotools"):
+for module in ("torch", "onnxscript", "onnxruntime", "cv2", "hotcoco"):
     pytest.importorskip(module, reason=f"needs {module}")
 
 SHIPPED = "digits/mobilenet_v1_s1l0"

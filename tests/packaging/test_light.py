@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cv2", "pycocotools", "PIL")
+HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cv2", "hotcoco", "PIL")
 
 
 def run(code: str) -> str:

@@ -79,7 +79,7 @@ def cells(tmp_path: Path) -> Path:
 
 
 def test_runs_of_the_table_are_stopped_resumed_and_collected(cells: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pycocotools", reason="needs pycocotools")
+    pytest.importorskip("hotcoco", reason="needs hotcoco")
 
     def run(*options: object) -> None:
         script = ROOT / "benchmarks" / "train_bccd.py"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-for module in ("torch", "cv2", "pycocotools", "onnxruntime"):
+for module in ("torch", "cv2", "hotcoco", "onnxruntime"):
     pytest.importorskip(module, reason=f"needs {module}")
 
 from click.testing import CliRunner  # noqa: E402

@@ -39,6 +39,7 @@ class TensorIOMode(IntEnum):
 
 class DataType(IntEnum):
     FLOAT = 0
+    HALF = 1
     INT32 = 3
     UINT8 = 5
 
@@ -76,7 +77,7 @@ class Context:
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._cuda = engine, engine.module.cuda
-        self._shape: tuple[int, ...] | None = None
+        self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._scratch = 0
         self._flushed = False
@@ -97,7 +98,7 @@ class Context:
         if not all(least <= side <= most for least, side, most in bounds):
             self._engine.logger.log(ILogger.ERROR, f"shape {shape} is outside the profile")
             return False
-        self._shape, self._flushed = tuple(shape), False
+        self._shapes[name], self._flushed = tuple(shape), False
         return True
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
@@ -108,7 +109,7 @@ class Context:
         return True
 
     def infer_shapes(self) -> list[str]:
-        return [] if self._shape else ["images"]
+        return [name for name in self._engine.inputs if name not in self._shapes]
 
     def is_stream_capturable(self, stream: int) -> bool:
         return self._engine.module.capturable
@@ -118,7 +119,7 @@ class Context:
         if self._engine.module.fail_execution:
             self._engine.logger.log(ILogger.ERROR, "enqueue failed\nsecond line")
             return False
-        if not self._shape or set(self._addresses) != set(self._engine.names):
+        if self.infer_shapes() or set(self._addresses) != set(self._engine.names):
             raise Misuse("executed before shapes and addresses were set")
         if not self._scratch:
             raise Misuse("executed without device memory")
@@ -127,16 +128,20 @@ class Context:
             raise Misuse("captured before a warm-up in this shape")
         self._captured = self._captured or capturing
         self._flushed = True
-        shape, addresses = self._shape, dict(self._addresses)
-        status = self._cuda.enqueue(stream_handle, lambda: self._run(shape, addresses))
+        shapes, addresses = dict(self._shapes), dict(self._addresses)
+        status = self._cuda.enqueue(stream_handle, lambda: self._run(shapes, addresses))
         return bool(status == OK)
 
-    def _run(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
-        kind = self._engine.module.nptype(self._engine.get_tensor_dtype("images"))
-        images = self._array(addresses["images"], shape, kind).copy()
+    def _run(self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int]) -> None:
+        nptype, kind = self._engine.module.nptype, self._engine.get_tensor_dtype
+        feeds = {
+            name: self._array(addresses[name], shape, nptype(kind(name))).copy()
+            for name, shape in shapes.items()
+        }
         # the network may write to its scratch memory
         ctypes.memset(self._scratch, 0xCD, self._engine.device_memory_size_v2)
-        for name, value in zip(self._engine.names[1:], self._engine._infer(images), strict=True):
+        outputs = self._engine.names[len(self._engine.inputs) :]
+        for name, value in zip(outputs, self._engine._infer(feeds), strict=True):
             self._array(addresses[name], value.shape, value.dtype)[...] = value
 
     def _array(self, pointer: int, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -186,6 +191,7 @@ class Engine:
         self._values = [*model.graph.input, *model.graph.output]
         self._nodes = [node.name for node in model.graph.node]
         self.names = [module.rename.get(v.name, v.name) for v in self._values]
+        self.inputs = self.names[: len(model.graph.input)]
         self.num_io_tensors = len(self.names)
         stored = {entry.key: entry.value for entry in model.metadata_props}
         self._batches = tuple(json.loads(stored.get(BATCHES, "null")) or module.batches)
@@ -196,8 +202,10 @@ class Engine:
             model.SerializeToString(), settings, ["CPUExecutionProvider"]
         )
 
-    def _infer(self, images: np.ndarray) -> list[np.ndarray]:
-        outputs = self.session.run(None, {"images": images})
+    def _infer(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        own = [value.name for value in self._values]
+        given = {own[self.names.index(name)]: value for name, value in feeds.items()}
+        outputs = self.session.run(None, given)
         if self.module.distort is not None:
             outputs[:2] = self.module.distort(*outputs[:2])
         if self._plugin is None:
@@ -208,14 +216,14 @@ class Engine:
         return self.names[index]
 
     def get_tensor_mode(self, name: str) -> TensorIOMode:
-        first = self.names.index(name) == 0
-        return TensorIOMode.INPUT if first else TensorIOMode.OUTPUT
+        return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> DataType:
         kind = self._values[self.names.index(name)].type.tensor_type.elem_type
         types = onnx.TensorProto
         return {
             types.FLOAT: DataType.FLOAT,
+            types.FLOAT16: DataType.HALF,
             types.INT32: DataType.INT32,
             types.UINT8: DataType.UINT8,
         }[kind]
@@ -301,5 +309,10 @@ class TensorRt:
         self.Runtime = Runtime
 
     def nptype(self, trt_type: DataType) -> Any:
-        kinds = {DataType.FLOAT: np.float32, DataType.INT32: np.int32, DataType.UINT8: np.uint8}
+        kinds = {
+            DataType.FLOAT: np.float32,
+            DataType.HALF: np.float16,
+            DataType.INT32: np.int32,
+            DataType.UINT8: np.uint8,
+        }
         return kinds[trt_type]

@@ -133,7 +133,7 @@ def test_a_repaired_file_has_nothing_to_repair(changes: list[Any]) -> None:
 @settings(deadline=None)
 def test_what_was_read_can_be_scored_and_learned(changes: list[Any]) -> None:
     """Without warnings too, of overflow above all."""
-    pytest.importorskip("pycocotools")
+    pytest.importorskip("hotcoco")
     pytest.importorskip("torch")
     from ssd_small.evaluation.score import score
     from ssd_small.evaluation.voc_score import voc_score

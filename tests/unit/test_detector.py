@@ -175,7 +175,7 @@ def test_two_detectors_in_two_threads_find_what_one_finds(models: Models) -> Non
 
 
 def test_evaluation_scores_what_the_detector_finds(models: Models, tmp_path: Path) -> None:
-    pytest.importorskip("pycocotools")
+    pytest.importorskip("hotcoco")
     images = [
         {"id": seed, "file_name": f"{seed}.png", "width": 80, "height": 60} for seed in (1, 2)
     ]

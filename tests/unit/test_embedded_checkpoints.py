@@ -84,7 +84,7 @@ def test_the_network_and_labels_come_with_the_name() -> None:
 
 @pytest.mark.parametrize(("model", "least"), [("mobilenet_v1", 0.1), ("mobilenet_v1_s1l0", 0.35)])
 def test_it_finds_digits_it_has_not_seen(model: str, least: float) -> None:
-    pytest.importorskip("pycocotools", reason="needs pycocotools")
+    pytest.importorskip("hotcoco", reason="needs hotcoco")
     for module in ("cv2", "sklearn", "skimage"):
         pytest.importorskip(module, reason=f"needs {module}")
     import numpy as np

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
-pytest.importorskip("pycocotools", reason="needs pycocotools")
+pytest.importorskip("hotcoco", reason="needs hotcoco")
 pytest.importorskip("cv2", reason="needs OpenCV")
 
 from ssd_small.datasets.coco import Annotations  # noqa: E402

@@ -1,0 +1,183 @@
+"""Whether what an ONNX file computes as decode + NMS is what it says of it.
+
+The DecodeNms node has attributes, which TensorRT's plugin takes, and a function body, which every
+other runtime executes. Both must be one thing. A body that is not word for word the one that is
+written for the attributes may be of an older version, or have been rewritten by another tool: such
+a body is executed on made heads beside the right one, and its detections are what counts.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import (
+    FunctionProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    inliner,
+    numpy_helper,
+)
+
+from ..errors import BadFile
+from ..requirements import require
+from .decode_nms import DOMAIN, INPUTS, OP_TYPE, VERSION
+from .decode_nms_function import make_function, node_attributes
+from .description import Description
+from .onnx_sizes import check_memory
+from .tensors import DETECTIONS, HEADS, INPUT
+from .trial_heads import trial_heads
+
+#: rounding of boxes and scores between two orders of the same operations, some ten of 2**-24
+_ROUNDING = 2.0**-20
+
+Array = npt.NDArray[Any]
+
+
+def check_body(body: FunctionProto, description: Description, path: Path) -> None:
+    """Refuse a function body that does something else than the attributes of its node.
+
+    A body that ONNX Runtime cannot execute is let pass: readers here write it anew.
+
+    Raises:
+        BadFile: it gives other detections.
+    """
+    params, priors = description.postprocess, description.priors
+    opset = next((o.version for o in body.opset_import if o.domain in ("", "ai.onnx")), None)
+    if opset is None:
+        return
+    right = make_function(params, len(priors), description.num_classes, opset)
+    if right.SerializeToString(deterministic=True) == body.SerializeToString(deterministic=True):
+        return
+    told = f"{path} contradicts itself: the function body of its {OP_TYPE} node"
+    activation = _activation(body)
+    if activation != params.activation:
+        raise BadFile(
+            f"{told} has the activation {activation}, and its attributes say {params.activation}; "
+            "export it again"
+        )
+    if _differ(
+        _model_of_body(body, description), _model_of_body(right, description), description, path
+    ):
+        raise BadFile(f"{told} gives other detections than its attributes say; export it again")
+
+
+def check_inlined(model: ModelProto, description: Description, path: Path) -> None:
+    """Refuse standard operators between heads and detections that do not do what is described.
+
+    Graphs whose heads have lost their names, or that another tool has turned to half, which rounds
+    thresholds, are let pass.
+
+    Raises:
+        BadFile: they give other detections.
+    """
+    nodes = _nodes_behind_heads(model)
+    half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    if nodes is None or half:
+        return
+    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    size = len(description.priors), description.num_classes
+    right = make_function(description.postprocess, *size, opset)
+    read = {name for node in nodes for name in node.input}
+    weights = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    own = _model_from_nodes(nodes, weights, description, opset)
+    if _differ(own, _model_of_body(right, description), description, path):
+        raise BadFile(
+            f"{path} contradicts itself: its operators behind {' and '.join(HEADS)} give other "
+            "detections than the parameters it describes; export it again"
+        )
+
+
+def _activation(body: FunctionProto) -> str:
+    operators = {node.op_type for node in body.node}
+    return next((name for name in ("softmax", "sigmoid") if name.title() in operators), "none")
+
+
+def _nodes_behind_heads(model: ModelProto) -> list[NodeProto] | None:
+    """What leads from the heads to the detections; None where it needs anything else."""
+    needed, nodes = set(DETECTIONS), []
+    for node in reversed(model.graph.node):  # sorted: what makes a tensor stands before its reader
+        if needed.intersection(node.output) and not set(HEADS).intersection(node.output):
+            needed.update(node.input)
+            nodes.append(node)
+    made = {name for node in model.graph.node for name in node.output}
+    if INPUT in needed or not made.issuperset(HEADS):
+        return None
+    return nodes[::-1]
+
+
+def _model_of_body(body: FunctionProto, description: Description) -> ModelProto:
+    """A model that is the node with a body, which is put in its place."""
+    attributes = node_attributes(description.postprocess)
+    node = helper.make_node(OP_TYPE, INPUTS, DETECTIONS, domain=DOMAIN, **attributes)
+    priors = numpy_helper.from_array(description.priors, INPUTS[2])
+    opset = next(o.version for o in body.opset_import if o.domain in ("", "ai.onnx"))
+    return _model_from_nodes([node], [priors], description, opset, body)
+
+
+def _model_from_nodes(
+    nodes: list[NodeProto],
+    weights: list[TensorProto],
+    description: Description,
+    opset: int,
+    *functions: FunctionProto,
+) -> ModelProto:
+    """A model from ``images [N, P, 4 + C]``, which are loc and conf side by side, to detections."""
+    classes, priors = description.num_classes, len(description.priors)
+    parts = numpy_helper.from_array(np.array([4, classes], np.int64), "parts")
+    shape: list[str | int | None] = ["N", priors, 4 + classes]
+    graph = helper.make_graph(
+        [helper.make_node("Split", [INPUT, "parts"], HEADS, axis=-1), *nodes],
+        "trial",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)],
+        [ValueInfoProto(name=name) for name in DETECTIONS],
+        [parts, *weights],
+    )
+    operators = [helper.make_opsetid("", opset)]
+    operators += [helper.make_opsetid(DOMAIN, VERSION)] if functions else []
+    return helper.make_model(
+        graph, opset_imports=operators, functions=list(functions), ir_version=8
+    )
+
+
+def _differ(own: ModelProto, right: ModelProto, description: Description, path: Path) -> bool:
+    """Whether two models give different detections of made heads."""
+    heads = trial_heads(description)
+    found, expected = (_outputs(model, heads, path) for model in (own, right))
+    if found is None or expected is None:
+        return False
+    same = all(np.array_equal(found[i], expected[i]) for i in (0, 3, 4))
+    return not same or not all(
+        found[i].shape == expected[i].shape
+        and np.allclose(found[i], expected[i], rtol=_ROUNDING, atol=_ROUNDING)
+        for i in (1, 2)
+    )
+
+
+def _outputs(model: ModelProto, heads: Array, path: Path) -> list[Array] | None:
+    """Detections of a model; None where it cannot be executed.
+
+    Raises:
+        BadFile: it would take more memory than a network here needs.
+    """
+    if find_spec("onnxruntime") is None:
+        return None
+    ort = require("onnxruntime", "comparing decode + NMS with its parameters")
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 4  # what fails is told by the exception
+    try:
+        flat = inliner.inline_local_functions(model)
+    except Exception:  # its types vary by version
+        return None
+    check_memory(flat, path)
+    try:
+        session = ort.InferenceSession(flat.SerializeToString(), settings, ["CPUExecutionProvider"])
+        return list(session.run(None, {INPUT: heads}))
+    except Exception:  # ONNX Runtime's exception types are not public
+        return None

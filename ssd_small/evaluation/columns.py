@@ -1,0 +1,102 @@
+"""Ground truth and results as arrays, a row per box: what the metric is fed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..datasets.coco import Annotations
+
+Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ResultColumns:
+    """COCO result entries.
+
+    Attributes:
+        image_ids, category_ids: ``[D]``, as the annotations have them.
+        boxes_xywh: ``[D, 4]`` in pixels.
+        scores: ``[D]``.
+    """
+
+    image_ids: Numbers
+    category_ids: Numbers
+    boxes_xywh: Floats
+    scores: Floats
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+#: result entries: a list of them, or their columns
+Found = Sequence[dict[str, Any]] | ResultColumns
+
+
+def columns_from_results(results: Found) -> ResultColumns:
+    """The columns of result entries; columns are given back as they are."""
+    if isinstance(results, ResultColumns):
+        return results
+    return ResultColumns(
+        np.array([one["image_id"] for one in results], np.int64),
+        np.array([one["category_id"] for one in results], np.int64),
+        np.array([one["bbox"] for one in results], np.float64).reshape(-1, 4),
+        np.array([one["score"] for one in results], np.float64),
+    )
+
+
+def results_from_columns(results: Found) -> Sequence[dict[str, Any]]:
+    """The entries of columns; entries are given back as they are."""
+    if not isinstance(results, ResultColumns):
+        return results
+    columns = (results.image_ids, results.category_ids, results.boxes_xywh, results.scores)
+    names = ("image_id", "category_id", "bbox", "score")
+    rows = zip(*(one.tolist() for one in columns), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@dataclass(frozen=True, eq=False)
+class TruthColumns:
+    """Ground truth; images and categories by their place in the order of their ids.
+
+    Attributes:
+        images, categories: ``[B]``, of each box.
+        boxes_xywh: ``[B, 4]`` in pixels.
+        areas: ``[B]`` in square pixels, the object's own.
+        crowds: ``[B]`` bool.
+        image_ids: ``[I]``, ascending.
+        category_ids: ``[C]``, ascending.
+        image_sizes: ``[I, 2]``, height and width in pixels.
+    """
+
+    images: Numbers
+    categories: Numbers
+    boxes_xywh: Floats
+    areas: Floats
+    crowds: npt.NDArray[np.bool_]
+    image_ids: Numbers
+    category_ids: Numbers
+    image_sizes: Floats
+
+
+def columns_from_annotations(annotations: Annotations) -> TruthColumns:
+    """The columns of ground truth, in the order of its boxes."""
+    boxes = annotations.boxes
+    images = sorted(annotations.images, key=lambda one: one["id"])
+    image_ids = np.array([one["id"] for one in images], np.int64)
+    category_ids = np.array(sorted(one["id"] for one in annotations.categories), np.int64)
+    return TruthColumns(
+        np.searchsorted(image_ids, np.array([one["image_id"] for one in boxes], np.int64)),
+        np.searchsorted(category_ids, np.array([one["category_id"] for one in boxes], np.int64)),
+        np.array([one["bbox"] for one in boxes], np.float64).reshape(-1, 4),
+        np.array([one["area"] for one in boxes], np.float64),
+        np.array([bool(one["iscrowd"]) for one in boxes], bool),
+        image_ids,
+        category_ids,
+        np.array([(one["height"], one["width"]) for one in images], np.float64).reshape(-1, 2),
+    )

@@ -1,0 +1,81 @@
+"""The small-object scorecard: average precision and recall by the size of objects."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from .columns import Floats, TruthColumns
+from .curves import mean_of_known
+
+#: sides in pixels where a size begins, which ends at the next one; the last has no end
+EDGES: tuple[int, ...] = (0, 8, 16, 32, 64, 96)
+
+
+@dataclass(frozen=True)
+class SizeScore:
+    """What the metric says of the objects of one size, with 100 detections of a class and image.
+
+    Attributes:
+        from_px, to_px: from_px squared <= area < to_px squared; None: no limit.
+        at: ``picture``, sizes as annotated; ``network``, once the picture is the network's input.
+        ap, recall: means over IoU 0.50 to 0.95 and the classes; None without such objects.
+        boxes: such objects, crowds left out.
+    """
+
+    from_px: int
+    to_px: int | None
+    at: Literal["picture", "network"]
+    ap: float | None
+    recall: float | None
+    boxes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return asdict(self)
+
+
+def size_areas() -> list[list[float]]:
+    """The range of areas of each size in square pixels, both ends included."""
+    lows = [float(edge**2) for edge in EDGES]
+    return [
+        [low, high]
+        for low, high in zip(lows, [*np.nextafter(lows[1:], 0.0).tolist(), np.inf], strict=True)
+    ]
+
+
+def area_factors(truth: TruthColumns, input_size: tuple[int, int]) -> Floats:
+    """``[I]`` by which areas grow when each image is stretched to the network's height, width."""
+    factors: Floats = (np.array(input_size, np.float64) / truth.image_sizes).prod(axis=1)
+    return factors
+
+
+def sizes_from_curves(
+    precision: Floats, recall: Floats, truth: TruthColumns, input_size: tuple[int, int] | None
+) -> tuple[SizeScore, ...]:
+    """A row per size.
+
+    Args:
+        precision, recall: ``[T, R, K, S]`` and ``[T, K, S]`` at the areas of :func:`size_areas`.
+        truth: ground truth.
+        input_size: height and width of the network's input; None: sizes as annotated.
+    """
+    areas = truth.areas
+    if input_size is not None:
+        areas = areas * area_factors(truth, input_size)[truth.images]
+    areas = areas[~truth.crowds]
+    rows = []
+    for place, (low, high) in enumerate(size_areas()):
+        rows.append(
+            SizeScore(
+                EDGES[place],
+                EDGES[place + 1] if place + 1 < len(EDGES) else None,
+                "picture" if input_size is None else "network",
+                mean_of_known(precision[..., place]),
+                mean_of_known(recall[..., place]),
+                int(np.count_nonzero((areas >= low) & (areas <= high))),
+            )
+        )
+    return tuple(rows)

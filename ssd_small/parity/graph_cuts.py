@@ -1,0 +1,174 @@
+"""Where two graphs of one network can be cut alike, and the networks that such cuts leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper
+
+#: where pictures have become the network's input, in engines that take pictures
+NETWORK_INPUT = "network_input"
+#: what ONNX Runtime and its converter to half put before and behind the name of a tensor whose
+#: type they change
+_PREFIXES, _SUFFIXES = ("InsertedPrecisionFreeCast_", "InsertedCast_"), ("_cast_to_fp16", "_cast")
+#: of several nodes that an engine runs as one, the one that has the weights gives the name
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place between nodes, by the tensors that pass it: what comes later needs no others.
+
+    Attributes:
+        reference: names of the tensors in the reference; outputs of the network among them from
+            where they are made on.
+        engine: the same tensors in the engine.
+        nodes: of the reference between the cut before this one and this one.
+    """
+
+    reference: tuple[str, ...]
+    engine: tuple[str, ...]
+    nodes: tuple[NodeProto, ...]
+
+    @property
+    def node(self) -> NodeProto:
+        """The node that the layer before this cut is called by."""
+        return next((node for node in self.nodes if is_weighted(node)), self.nodes[0])
+
+
+def is_weighted(node: NodeProto) -> bool:
+    """Whether an operator sums products with weights."""
+    return node.op_type in _WEIGHTED
+
+
+def shared_cuts(reference: ModelProto, engine: ModelProto) -> list[Cut]:
+    """The cuts that both graphs have, from the input, which is the first, on to the outputs.
+
+    Tools fold and fuse nodes and change types on the way to an engine, but what a fused group
+    ends in keeps its name, but for what they put before or behind it, or its node does.
+
+    Args:
+        reference: of a network; its nodes are sorted.
+        engine: another graph of the same network, whatever follows its outputs.
+    """
+    known = _tensors_by_name(reference, engine)
+    images = reference.graph.input[0].name
+    cuts = [Cut((images,), (known[images],), ())]
+    group: list[NodeProto] = []
+    for node, passing in _passing(reference):
+        group.append(node)
+        names = [known.get(name) for name in passing]
+        if passing and all(names):
+            found = tuple(name for name in names if name is not None)
+            cuts.append(Cut(passing, found, tuple(group)))
+            group = []
+    return cuts
+
+
+def _passing(model: ModelProto) -> Iterator[tuple[NodeProto, tuple[str, ...]]]:
+    """Each node that computes on pictures, and the tensors that pass the place behind it."""
+    graph = model.graph
+    outputs = {output.name for output in graph.output}
+    varying = {graph.input[0].name}
+    nodes = []
+    for node in graph.node:
+        if varying.intersection(node.input):
+            varying.update(node.output)
+            nodes.append(node)
+    readers: dict[str, int] = dict.fromkeys(outputs, 1)
+    for node in nodes:
+        for name in node.input:
+            readers[name] = readers.get(name, 0) + 1
+    alive: dict[str, None] = {graph.input[0].name: None}
+    for node in nodes:
+        for name in node.input:
+            readers[name] -= 1
+            if name in alive and not readers[name]:
+                del alive[name]
+        alive.update((name, None) for name in node.output if readers.get(name))
+        yield node, tuple(alive)
+
+
+def _tensors_by_name(reference: ModelProto, engine: ModelProto) -> dict[str, str]:
+    """What the tensors of the reference are called in the engine, as far as they are there."""
+    made = {name for node in engine.graph.node for name in node.output}
+    images = reference.graph.input[0].name
+    found = {images: NETWORK_INPUT if NETWORK_INPUT in made else engine.graph.input[0].name}
+    by_node = {node.name: node.output[0] for node in engine.graph.node if node.name}
+    readers: dict[str, list[NodeProto]] = {}
+    for node in reference.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in reference.graph.node:
+        for name in node.output:
+            same = next((one for one in _spellings(name) if one in made), None)
+            if same is not None:
+                found[name] = same
+        if node.name in by_node and node.output[0] not in found:
+            end = _end_of_group(node, readers, by_node)
+            found.setdefault(end, by_node[node.name])
+    return found
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """A tensor as the engine may call it, what has been rounded last of all first."""
+    for prefix in _PREFIXES:
+        yield prefix + name
+    yield name
+    for suffix in _SUFFIXES:
+        yield name + suffix
+
+
+def _end_of_group(
+    node: NodeProto, readers: dict[str, list[NodeProto]], by_node: dict[str, str]
+) -> str:
+    """The tensor in which a node ends together with those behind it that the engine has not."""
+    behind = readers.get(node.output[0], [])
+    while len(behind) == 1 and behind[0].name not in by_node:
+        node = behind[0]
+        behind = readers.get(node.output[0], [])
+    end: str = node.output[0]
+    return end
+
+
+def cut_model(
+    model: ModelProto, outputs: Sequence[str], inputs: Iterable[tuple[str, int]] = ()
+) -> ModelProto:
+    """The part of a model that leads to some tensors.
+
+    Args:
+        model: left as it is.
+        outputs: names of the tensors, which become the outputs in this order.
+        inputs: names and ONNX types of the tensors it starts from; none for the model's own input.
+    """
+    graph = model.graph
+    given = dict(inputs)
+    needed = set(outputs) - set(given)
+    made_by = {name: node for node in graph.node for name in node.output}
+    stack = [name for name in outputs if name not in given]
+    taken: set[int] = set()
+    while stack:
+        node = made_by.get(stack.pop())
+        if node is None or id(node) in taken:
+            continue
+        taken.add(id(node))
+        fresh = [name for name in node.input if name and name not in given]
+        needed.update(fresh)
+        stack += fresh
+    nodes = [node for node in graph.node if id(node) in taken]
+    own = [value for value in graph.input if value.name in needed]
+    part = helper.make_graph(
+        nodes,
+        graph.name,
+        [*own, *(helper.make_tensor_value_info(n, kind, None) for n, kind in given.items())],
+        # without a type: the runtime infers it
+        [ValueInfoProto(name=name) for name in outputs],
+        [tensor for tensor in graph.initializer if tensor.name in needed],
+    )
+    return helper.make_model(
+        part,
+        opset_imports=list(model.opset_import),
+        ir_version=model.ir_version,
+        functions=list(model.functions),
+    )

@@ -1,0 +1,94 @@
+"""The graphs that a search for the first layer compares, from what was opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from onnx import ModelProto
+
+from ..artefacts.onnx_file import read_onnx
+from ..artefacts.sidecar import Sidecar, find_sidecar, read_engine
+from ..artefacts.tensors import HEADS
+from ..export.prepare import prepare
+from ..files import sha256_of
+from ..requirements import require
+from .first_layer import search_from_graphs
+from .graph_cuts import cut_model
+from .layer_errors import Search
+
+if TYPE_CHECKING:
+    from ..detection.detector import Detector
+
+
+def search_from_detectors(
+    reference: Detector,
+    reference_path: str | Path,
+    engine: Detector,
+    engine_path: str | Path,
+    pictures: Sequence[Any],
+) -> Search | None:
+    """Look for the first layer of an opened engine that differs from its opened reference.
+
+    Args:
+        reference, engine: the two detectors.
+        reference_path, engine_path: what they were opened from.
+        pictures: see :func:`~.first_layer.search_from_graphs`.
+
+    Returns:
+        None where one of the two has no graph to be had: a plan of TensorRT whose ONNX file does
+        not lie beside it any more. With it the parts are built for the GPU at hand.
+
+    Raises:
+        MissingRequirement: onnx, ONNX Runtime, or what exports a PyTorch network is missing.
+    """
+    require("onnx", "comparing layers")
+    require("onnxruntime", "comparing layers")
+    own = graph_from_detector(engine, engine_path)
+    other = graph_from_detector(reference, reference_path) if own is not None else None
+    if own is None or other is None:
+        return None
+    sidecar = getattr(engine.runtime, "sidecar", None)
+    if sidecar is None:
+        return search_from_graphs(other, own, reference.description, pictures)
+    from .tensorrt_parts import TensorRtParts
+
+    parts = TensorRtParts(sidecar.options)
+    return search_from_graphs(other, own, reference.description, pictures, parts)
+
+
+def graph_from_detector(detector: Detector, path: str | Path) -> ModelProto | None:
+    """The graph of a detector from its input to ``loc`` and ``conf``; None if it is not to be had.
+
+    That of a TensorRT plan is what its builder was given, made again of the ONNX file. A network in
+    PyTorch is exported as ``ssd-small export`` does, so that its nodes have the names that they
+    have there.
+    """
+    net = getattr(detector.runtime, "net", None)
+    if net is not None:
+        require("onnxscript", "comparing layers")
+        from ..export.to_onnx import onnx_from_network
+
+        return onnx_from_network(net.cpu(), detector.description.with_decode_nms(False))
+    path = Path(path)
+    if find_sidecar(path) is None:
+        model, _ = read_onnx(path)
+    else:
+        sidecar, content = read_engine(path)
+        if sidecar.target != "onnxruntime":
+            return _graph_of_plan(path, sidecar)
+        model = onnx.load_model_from_string(content)
+    made = {name for node in model.graph.node for name in node.output}
+    # an optimiser of another tool may have renamed the heads; the graph is then cut as it is
+    return cut_model(model, HEADS) if made.issuperset(HEADS) else model
+
+
+def _graph_of_plan(path: Path, sidecar: Sidecar) -> ModelProto | None:
+    source = path.parent / sidecar.onnx.file
+    if not source.is_file() or sha256_of(source) != sidecar.onnx.sha256:
+        return None
+    keep = sidecar.options.keep_fp
+    precision = sidecar.options.precision
+    return prepare(source, precision, heads=True, for_plugin=False, keep_fp=keep).model
