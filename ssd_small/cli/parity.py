@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import BadFile, CheckFailed, UsageError
+from ..errors import BadFile, CheckFailed, MissingRequirement, UsageError
 from ..requirements import require
 from .options import (
     FILE,
@@ -134,7 +134,30 @@ def _against_side(
         found = parity_of_sides(
             reference, engine, pictures, max_difference=margin, progress=bar.update
         )
-        return _attributed(found, reference, engine, pictures, running)
+        found = _attributed(found, reference, engine, pictures, running)
+        return _with_first_layer(found, reference, engine, pictures) if found.why else found
+
+
+def _with_first_layer(found: Parity, reference: Side, engine: Side, pictures: Pictures) -> Parity:
+    """With the first layer that moved, where the two have graphs to be had."""
+    from ..parity.first_layer import MOST_PICTURES
+    from ..parity.heads_graphs import search_from_detectors
+
+    readable = pictures.readable(MOST_PICTURES)
+    sides = (reference.detector, reference.path, engine.detector, engine.path)
+    try:
+        search = search_from_detectors(*sides, readable)
+    except (BadFile, MissingRequirement, UsageError) as error:
+        line = f"no layers could be compared: {error.command_line}"
+        return replace(found, notes=(*found.notes, line))
+    if search is None:
+        return found
+    first = search.first
+    return replace(
+        found,
+        first_layer=None if first is None else first.to_dict(),
+        layers=tuple(search.lines()),
+    )
 
 
 def _attributed(

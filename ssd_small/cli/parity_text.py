@@ -43,6 +43,10 @@ def print_parity(found: Parity, checks: Sequence[Consistency]) -> None:
     if found.attribution is not None:
         say("")
         _print_stages(found.attribution)
+    if found.layers:
+        say("")
+    for line in found.layers:
+        say(line)
     if checks:
         say("")
         say("the engine against itself:")

@@ -33,6 +33,7 @@ class Parity:
         attribution: what each stage costs; None against a result file.
         first_layer: the first layer that moved; None if none did.
         self_consistency: what the engine makes of the same pictures in other batches.
+        layers: lines for people, the layers in the order in which the error appears.
         notes: a line for each thing a user should know.
         faults: a line for each picture that could not be read.
     """
@@ -49,6 +50,7 @@ class Parity:
     attribution: list[dict[str, Any]] | None = None
     first_layer: dict[str, Any] | None = None
     self_consistency: list[dict[str, Any]] | None = None
+    layers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     faults: tuple[str, ...] = field(default=())
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artefacts.labels import default_labels
 from ..datasets.classes import match_classes
+from ..errors import BadFile, UsageError
 from ..evaluation.evaluate import annotated_pictures
 from ..pictures.listing import list_images
+from ..pictures.pixels import pixels_from_picture
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
@@ -35,6 +38,17 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.given)
+
+    def readable(self, most: int) -> list[Any]:
+        """The first pictures that can be read, as they were given."""
+        found: list[Any] = []
+        for picture in self.given:
+            if len(found) == most:
+                break
+            with suppress(BadFile, UsageError):
+                pixels_from_picture(picture)
+                found.append(picture)
+        return found
 
     def size(self, place: int, decoded: tuple[int, int]) -> tuple[float, float]:
         """Height and width in pixels: as annotated, else as decoded."""

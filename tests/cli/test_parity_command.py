@@ -120,7 +120,8 @@ def test_the_reference_is_found_and_a_convolution_five_percent_off_is_told(
     # 100 detections and more whose scores are far apart: float32 changes none of them
     assert report["map"]["difference"] == pytest.approx(0, abs=1e-6)
     model = onnx.load("a.onnx")
-    kernel = next(n for n in model.graph.node if n.op_type == "Conv" and "5" in n.name).input[1]
+    convolution = [node for node in model.graph.node if node.op_type == "Conv"][5]
+    kernel = convolution.input[1]
     for tensor in model.graph.initializer:
         if tensor.name == kernel:
             scaled = onnx.numpy_helper.to_array(tensor) * np.float32(1.05)
@@ -132,3 +133,4 @@ def test_the_reference_is_found_and_a_convolution_five_percent_off_is_told(
     assert outcome.json["detections"]["unexplained"] > 0
     assert max(row["conf_max"] for row in outcome.json["heads"]) > 1e-3
     assert outcome.json["attribution"][0]["stage"] == "network"
+    assert outcome.json["first_layer"]["name"] == convolution.name
