@@ -39,6 +39,7 @@ _COMMANDS = {
     "eval": "Score detections with the COCO metric.",
     "parity": "Show that an engine finds what its network finds.",
     "detect": "Detect objects in pictures.",
+    "explain": "Say why an object was found or missed.",
     "check-data": "Find what train and eval would stumble on in a data set.",
     "convert": "Convert Pascal VOC, YOLO or CSV annotations to COCO format.",
     "convert-voc": "Convert Pascal VOC annotations to COCO format.",

@@ -71,6 +71,7 @@ def explain_object(
     box: Sequence[float],
     size: tuple[int, int],
     label: int | None = None,
+    thresholds: FloatArray | None = None,
 ) -> Explanation:
     """Follow an object through decode + NMS.
 
@@ -82,8 +83,12 @@ def explain_object(
         box: of the object, (x, y, width, height) in pixels of the picture.
         size: height and width of the picture in pixels.
         label: class index of the conf column that it is of; None for whichever scores best.
+        thresholds: ``[C]`` float32, what scores must exceed to be shown; None for that of
+            ``params``. A lower one of ``params`` decides what enters NMS.
     """
-    return _Way(loc, conf, description, params, box, size, label).explanation()
+    if thresholds is None:
+        thresholds = np.full(conf.shape[1], params.score_threshold, np.float32)
+    return _Way(loc, conf, description, params, box, size, label, thresholds).explanation()
 
 
 class _Way:
@@ -98,11 +103,14 @@ class _Way:
         box: Sequence[float],
         size: tuple[int, int],
         label: int | None,
+        thresholds: FloatArray,
     ) -> None:
+        self._thresholds = thresholds
         self._description, self._params, self._size = description, params, size
         self._loc, self._conf, self._asked = loc, conf, label
         height, width = size
         x, y, w, h = box
+        self._sides = (w / width, h / height)
         self._target = np.array(
             [x / width, y / height, (x + w) / width, (y + h) / height], np.float32
         )
@@ -124,6 +132,7 @@ class _Way:
 
     def explanation(self) -> Explanation:
         kept = decode_nms_image(self._loc, self._conf, self._description.priors, self._params)
+        kept = kept[kept.scores > self._thresholds[kept.labels]]
         found = self._on_object(kept)
         if found is not None:
             return self._told("found", int(kept.prior_indices[found]), int(kept.labels[found]))
@@ -136,7 +145,7 @@ class _Way:
             return self._told("no prior", closest, int(self._labels[closest]), rule)
         best = int(near[self._scores[near].argmax()])
         label = int(self._labels[best])
-        threshold = np.float32(self._params.score_threshold)
+        threshold = max(self._thresholds[label], np.float32(self._params.score_threshold))
         if not self._scores[best] > threshold:
             rule = {"rule": "score_threshold", "threshold": float(threshold)}
             return self._told("below threshold", best, label, rule)
@@ -221,7 +230,7 @@ class _Way:
     ) -> Explanation:
         scores = scores_from_conf(self._conf[prior : prior + 1], self._params)[0]
         level, (rows, columns) = self._level(prior)
-        wide, high = self._target[2:] - self._target[:2]
+        wide, high = self._sides
         size = self._description.preprocessing
         names = self._description.labels
         background = self._description.postprocess.background_label
@@ -235,8 +244,8 @@ class _Way:
             label=label,
             name=names[position] if position < len(names) else str(label),
             prior_iou=float(self._prior_ious[prior]),
-            object_px=(float(wide * size.width), float(high * size.height)),
-            object_cells=(float(wide * columns), float(high * rows)),
+            object_px=(wide * size.width, high * size.height),
+            object_cells=(wide * columns, high * rows),
             by=by or {},
         )
 

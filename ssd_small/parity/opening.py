@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..artefacts.description import spec_from_description
+from ..artefacts.network import network_from_checkpoint, open_checkpoint
 from ..artefacts.sidecar import find_sidecar
 from ..detection.detector import Detector
 from ..detection.load import open_runtime, torch_runtime
@@ -100,6 +101,11 @@ def open_reference_side(path: Path, engine: Side, running: Running) -> Side:
     return Side(detector, described, str(path), source, params)
 
 
+def side_from_detector(detector: Detector, path: Path) -> Side:
+    """A side of what is open already; ``path`` is what it was opened from."""
+    return Side(detector, detector.description, str(path), _source(path), detector.params)
+
+
 def _without_decode_nms(runtime: Runtime, path: Path, source: Source, running: Running) -> Runtime:
     """The same network ending in its heads, or itself where that cannot be had."""
     from .recording import cut_runtime
@@ -117,8 +123,6 @@ def _without_decode_nms(runtime: Runtime, path: Path, source: Source, running: R
 
 
 def _checkpoint(path: Path, engine: Description, running: Running) -> Runtime:
-    from ..artefacts.network import network_from_checkpoint, open_checkpoint
-
     spec = None
     with suppress(BadFile):  # said again, and better, when the network is built
         if open_checkpoint(path).spec is None:
@@ -155,9 +159,15 @@ def find_reference(engine: Side) -> Path:
     for shipped in shipped_checkpoints():
         if sha256_of(shipped.path) == wanted:
             return Path(shipped.name)
-    for path in _candidates(Path(engine.path)):
+    candidates = list(_candidates(Path(engine.path)))
+    for path in candidates:
         with suppress(OSError, BadFile):
             if sha256_of(path) == wanted:
+                return path
+    # one that an operating point was saved in is another file with the same weights, and says so
+    for path in candidates:
+        with suppress(OSError, BadFile):
+            if open_checkpoint(path).weights_hash == recorded:
                 return path
     raise UsageError(
         f"no checkpoint with the weights of {engine.path} (SHA-256 {wanted[:12]}...) in its folder "

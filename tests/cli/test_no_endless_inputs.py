@@ -41,6 +41,7 @@ BASES: dict[str, tuple[str, ...]] = {
         *("--images", "{pictures}"),
     ),
     "detect": ("--engine", "{engine}", "{picture}"),
+    "explain": ("{picture}", "--engine", "{engine}", "--box", "1,1,9,9"),
     "check-data": ("{truth}", "--images", "{pictures}"),
     "convert": ("--from", "csv", "{csv}", "-o", "{out}"),
     "convert-voc": ("--folder", "{pictures}", "-o", "{out}"),
@@ -54,6 +55,8 @@ BESIDE: dict[tuple[str, str], tuple[str, ...]] = {
     ("detect", "weights"): ("{picture}",),
     ("detect", "config"): ("{picture}", "--weights", "{weights}"),
     ("detect", "images"): ("--engine", "{engine}"),
+    ("explain", "weights"): ("{picture}", "--box", "1,1,9,9"),
+    ("explain", "config"): ("{picture}", "--box", "1,1,9,9", "--weights", "{weights}"),
     ("eval", "weights"): ("--annotations", "{truth}", "--images", "{pictures}"),
     ("eval", "config"): (
         *("--annotations", "{truth}", "--images", "{pictures}"),

@@ -26,6 +26,8 @@ COMMANDS = {
     "detect weights": "detect --weights {} PICTURES",
     "detect labels": "detect --model mobilenet_v1 --weights WEIGHTS --labels {} PICTURES",
     "detect config": "detect --config {} PICTURES",
+    "explain picture": "explain {} --engine ENGINE --box 1,1,9,9",
+    "explain engine": "explain PICTURES --engine {} --box 1,1,9,9",
     "eval engine": "eval --engine {} --annotations TRUTH --images PICTURES",
     "eval annotations": "eval --engine ENGINE --annotations {} --images PICTURES",
     "eval detections": "eval --annotations TRUTH --detections {}",

@@ -16,6 +16,7 @@ _LONG = {"--iterations", "--epochs", "--minutes", "--seconds", "--train-images",
 BASES: dict[str, tuple[str, ...]] = {
     "models": ("models",),
     "detect": ("detect", "--engine", "in/e.engine", "in/picture.png"),
+    "explain": ("explain", "in/picture.png", "--engine", "in/e.engine", "--box", "4,4,20,20"),
     "eval": ("eval", "--annotations", "in/d/truth.json", "--detections", "in/found.json"),
     "parity": (
         *("parity", "in/e.engine", "--against", "in/e.engine", "--images", "in/picture.png"),
