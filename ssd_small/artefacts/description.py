@@ -12,13 +12,8 @@ import numpy.typing as npt
 
 from .._version import __version__
 from ..configs.class_names import name_fault
-from ..configs.network import (
-    NETWORK_KEYS,
-    NetworkConfig,
-    network_config_from_dict,
-    network_config_to_dict,
-)
-from ..errors import BadFile, UsageError, quoted
+from ..configs.network import NetworkConfig, network_config_to_dict
+from ..errors import BadFile, quoted
 from ..models.from_config import spec_from_config
 from ..models.priors import priors_from_levels
 from ..models.registry import get_spec, known_models
@@ -27,12 +22,13 @@ from ..models.spec import ListedLevel, ModelSpec
 from ..pictures.preprocessing import PictureInput, Preprocessing
 from ..postprocess import PostprocessParams
 from ..postprocess.params import MAX_CLASSES
-from .labels import default_labels
+from .labels import check_labels, default_labels
 from .operating_point import OperatingPoint
 from .parts import (
     Levels,
     levels_from_fields,
     levels_to_list,
+    network_from_fields,
     pictures_from_fields,
     postprocess_from_fields,
     preprocessing_from_fields,
@@ -201,7 +197,7 @@ class Description:
                 levels=levels_from_fields(fields.records("levels")),
                 clip=fields.text("clip", ("all", "size", "none")),
                 has_decode_nms=fields.flag("has_decode_nms"),
-                network=_network_from_fields(fields, source),
+                network=network_from_fields(fields, source),
                 pictures=pictures_from_fields(fields.fields("input"))
                 if "input" in fields
                 else None,
@@ -242,21 +238,6 @@ class Description:
                 f"{source} holds a damaged description ({error}); export it again"
             ) from error
         return cls.from_dict(values, source)
-
-
-def _network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | None:
-    if "network" not in fields:
-        return None
-    values = fields.mapping("network")
-    known = {key: value for key, value in values.items() if key in NETWORK_KEYS}
-    missing = [key for key in NETWORK_KEYS if key not in known]
-    if missing:
-        raise ValueError(f"network.{missing[0]} is missing")
-    config = network_config_from_dict(known, source, "network")
-    # a file of people's may say "1" for 1, a record may not
-    if network_config_to_dict(config) != known:
-        raise ValueError("network: got a value of another type, expected what was written")
-    return config
 
 
 def spec_from_description(description: Description) -> ModelSpec:
@@ -311,16 +292,3 @@ def _network_of(spec: ModelSpec) -> NetworkConfig | None:
         return None
     # a spec that was changed by hand is not what it was made from
     return spec.config if spec_from_config(spec.config) == spec else None
-
-
-def check_labels(names: Sequence[str], num_classes: int, background_label: int) -> None:
-    """Refuse a number of class names that does not fit, with UsageError."""
-    detectable = num_classes - (background_label >= 0)
-    if len(names) != detectable:
-        raise UsageError(
-            f"{len(names)} labels for {num_classes} classes; expected {detectable}, one name per "
-            "class without the background"
-        )
-    for name in names:
-        if fault := name_fault(name):
-            raise UsageError(f"class name {quoted(name)} {fault}; expected text in one line")

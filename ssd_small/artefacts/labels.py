@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..configs.class_names import name_fault
-from ..errors import BadFile, quoted
+from ..errors import BadFile, UsageError, quoted
 from ..files import read_bytes
 
 #: of a file of class names; a network has a thousand
@@ -41,3 +42,16 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     if doubled:
         raise BadFile(f"{path}: class name {quoted(doubled[0])} occurs twice; names must differ")
     return names
+
+
+def check_labels(names: Sequence[str], num_classes: int, background_label: int) -> None:
+    """Refuse a number of class names that does not fit, with UsageError."""
+    detectable = num_classes - (background_label >= 0)
+    if len(names) != detectable:
+        raise UsageError(
+            f"{len(names)} labels for {num_classes} classes; expected {detectable}, one name per "
+            "class without the background"
+        )
+    for name in names:
+        if fault := name_fault(name):
+            raise UsageError(f"class name {quoted(name)} {fault}; expected text in one line")

@@ -16,11 +16,10 @@ from ..requirements import require
 from .checkpoint import CheckpointRecord, check_against_spec
 from .description import (
     Description,
-    check_labels,
     description_from_spec,
     spec_from_description,
 )
-from .labels import read_labels
+from .labels import check_labels, read_labels
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,7 +1,15 @@
-"""The parts of a description, read strictly: preprocessing, post-processing, prior levels."""
+"""The parts of a description, read strictly: preprocessing, decode + NMS, priors, network."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from ..configs.network import (
+    NETWORK_KEYS,
+    NetworkConfig,
+    network_config_from_dict,
+    network_config_to_dict,
+)
 from ..models.spec import AnyLevel, Level, ListedLevel
 from ..pictures.preprocessing import (
     COLOR_ORDERS,
@@ -103,3 +111,19 @@ def _level_to_dict(level: AnyLevel) -> dict[str, object]:
         "sizes": [float(size) for size in level.sizes],
         "aspect_ratios": [float(ratio) for ratio in level.aspect_ratios],
     }
+
+
+def network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | None:
+    """The network of a description that has no name for it; ValueError for what cannot be meant."""
+    if "network" not in fields:
+        return None
+    values = fields.mapping("network")
+    known = {key: value for key, value in values.items() if key in NETWORK_KEYS}
+    missing = [key for key in NETWORK_KEYS if key not in known]
+    if missing:
+        raise ValueError(f"network.{missing[0]} is missing")
+    config = network_config_from_dict(known, source, "network")
+    # a file of people's may say "1" for 1, a record may not
+    if network_config_to_dict(config) != known:
+        raise ValueError("network: got a value of another type, expected what was written")
+    return config

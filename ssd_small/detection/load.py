@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artefacts.description import Description, check_labels
+from ..artefacts.description import Description
+from ..artefacts.labels import check_labels
 from ..artefacts.network import Labels, labels_from, network_from_checkpoint
 from ..artefacts.sidecar import ENGINE_SUFFIXES, find_sidecar
 from ..errors import BadFile, MissingRequirement, UsageError

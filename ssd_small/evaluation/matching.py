@@ -1,9 +1,10 @@
-"""Which detections are right at one IoU, by COCO's rule (cocoeval.py's evaluateImg), as arrays."""
+"""Which detections are right, by COCO's rule (cocoeval.py's evaluateImg), as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import groupby, pairwise
 from operator import itemgetter
 
 import numpy as np
@@ -12,23 +13,107 @@ import numpy.typing as npt
 from .columns import Floats, Numbers, ResultColumns, TruthColumns
 from .operating_point import IOU, Matches
 
+Flags = npt.NDArray[np.bool_]
+
 #: detections of a class and image that count, the best ones
 MOST = 100
-#: objects of a larger area do not count, as COCO's range "all" has it
-_LARGEST_AREA = 1e5**2
+#: areas in square pixels, both ends included, as cocoeval.py (Params) has them
+AREAS = {
+    "all": (0.0, 1e5**2),
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e5**2),
+}
+#: a match needs a little less than an IoU of 1, as cocoeval.py has it
+_BELOW_ONE = 1 - 1e-10
 #: pairs of a detection and an object that are held at a time
 _PAIRS = 1 << 21
 
 
 def matches_by_class(truth: TruthColumns, found: ResultColumns) -> list[Matches]:
-    """The matches of each class, in the order of the ids.
+    """The matches of each class at an IoU of 0.5, in the order of the ids."""
+    ranked = ranked_from_results(truth, found, IOU)
+    ignored = ranked.ignored(AREAS["all"])
+    right, wrong = ranked.right_and_wrong(ignored, IOU, AREAS["all"])
+    scores = ranked.scores.astype(np.float32)
+    numbers = np.bincount(truth.categories[~ignored], minlength=len(truth.category_ids))
+    return [
+        Matches(scores[rows], right[rows], wrong[rows], int(number))
+        for rows, number in zip(ranked.classes(), numbers, strict=True)
+    ]
 
-    The detections of a class and image go by descending score, equal ones in their order. Each
-    takes the object of its class that it overlaps most (of equal ones the last) among those not
-    taken; only one that finds none takes what does not count (a crowd, whose IoU is the share of
-    the detection inside it, and which can be taken again).
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Detections that count by class and image, the best first, and what they may take.
+
+    Attributes:
+        truth: the objects.
+        group: ``[D]`` class and image of each detection, ascending: class times I plus image.
+        scores: ``[D]``.
+        areas: ``[D]`` of the detections in square pixels.
+        rows, objects, ious: ``[K]`` pairs of a detection and an object of its class and image that
+            overlap enough, by their places; rows ascend, and of a row the objects.
     """
-    classes, images = len(truth.category_ids), len(truth.image_ids)
+
+    truth: TruthColumns
+    group: Numbers
+    scores: Floats
+    areas: Floats
+    rows: Numbers
+    objects: Numbers
+    ious: Floats
+
+    @property
+    def images(self) -> Numbers:
+        """``[D]`` image of each detection."""
+        return self.group % len(self.truth.image_ids)
+
+    def classes(self) -> list[slice]:
+        """The detections of each class."""
+        bounds = np.arange(len(self.truth.category_ids) + 1) * len(self.truth.image_ids)
+        ends = np.searchsorted(self.group, bounds).tolist()
+        return [slice(a, b) for a, b in pairwise(ends)]
+
+    def ignored(self, area: tuple[float, float]) -> Flags:
+        """``[B]`` objects that do not count in a range of areas."""
+        low, high = area
+        return self.truth.crowds | (self.truth.areas < low) | (self.truth.areas > high)
+
+    def right_and_wrong(
+        self, ignored: Flags, iou: float, area: tuple[float, float]
+    ) -> tuple[Flags, Flags]:
+        """``[D]`` whether a detection takes an object that counts; whether it is wrong.
+
+        The detections of a class and image go by descending score, equal ones in their order. Each
+        takes the object of its class that it overlaps most (of equal ones the last) among those
+        not taken; only one that finds none takes what does not count (a crowd, whose IoU is the
+        share of the detection inside it, and which can be taken again), and is neither.
+
+        Args:
+            ignored: ``[B]``, see :meth:`ignored`.
+            iou: least one of a match, not below the one that the pairs have.
+            area: of a detection that takes nothing and is wrong.
+        """
+        near = np.flatnonzero(self.ious >= min(iou, _BELOW_ONE))
+        # of each detection those that do not count last, else in their order
+        near = near[np.lexsort((ignored[self.objects[near]], self.rows[near]))]
+        pairs = (one[near].tolist() for one in (self.rows, self.objects, self.ious))
+        right, passed = np.zeros((2, len(self.group)), bool)
+        taken: set[int] = set()
+        for row, own in groupby(zip(*pairs, strict=True), itemgetter(0)):
+            choice = _choice(own, ignored, self.truth.crowds, taken)
+            if choice is not None:
+                taken.add(choice)
+                (passed if ignored[choice] else right)[row] = True
+        # a detection that takes nothing counts if an object of its size would
+        low, high = area
+        return right, ~right & ~passed & (self.areas >= low) & (self.areas <= high)
+
+
+def ranked_from_results(truth: TruthColumns, found: ResultColumns, iou: float) -> Ranked:
+    """The detections that count, with the objects that they overlap by an IoU or more."""
+    images = len(truth.image_ids)
     group = np.searchsorted(truth.category_ids, found.category_ids) * images
     group += np.searchsorted(truth.image_ids, found.image_ids)
     order = np.lexsort((-found.scores, group))  # stable
@@ -36,40 +121,28 @@ def matches_by_class(truth: TruthColumns, found: ResultColumns) -> list[Matches]
     best = np.arange(len(group)) - np.searchsorted(group, group) < MOST
     group, order = group[best], order[best]
     boxes = found.boxes_xywh[order]
-    ignored = truth.crowds | (truth.areas > _LARGEST_AREA)
-    right, passed = _taken(truth, ignored, group, boxes)
-    # a detection that takes nothing counts if an object of its size would
-    areas = boxes[:, 2] * boxes[:, 3]
-    wrong = ~right & ~passed & (areas >= 0) & (areas <= _LARGEST_AREA)
-    scores = found.scores[order].astype(np.float32)
-    numbers = np.bincount(truth.categories[~ignored], minlength=classes)
-    ends = np.searchsorted(group, np.arange(classes + 1) * images)
-    return [
-        Matches(scores[a:b], right[a:b], wrong[a:b], int(number))
-        for a, b, number in zip(ends[:-1], ends[1:], numbers, strict=True)
-    ]
+    pairs = _near(truth, group, boxes, min(iou, _BELOW_ONE))
+    return Ranked(truth, group, found.scores[order], boxes[:, 2] * boxes[:, 3], *pairs)
 
 
-def _taken(
-    truth: TruthColumns, ignored: npt.NDArray[np.bool_], group: Numbers, boxes: Floats
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """``[D]`` whether a detection takes an object that counts; whether one that does not.
+def _near(
+    truth: TruthColumns, group: Numbers, boxes: Floats, least: float
+) -> tuple[Numbers, Numbers, Floats]:
+    """Pairs ``[K]`` of detections and objects of their class and image, and their IoU.
 
     Args:
         truth: the objects.
-        ignored: ``[B]``, those that do not count.
         group: ``[D]``, class and image of each detection, ascending.
         boxes: ``[D, 4]``, the detections.
+        least: IoU.
     """
     of_object = truth.categories * len(truth.image_ids) + truth.images
-    # within a group those that do not count last, else in their order
-    order = np.lexsort((ignored, of_object))
-    of_object, ignored, crowds = of_object[order], ignored[order], truth.crowds[order]
+    order = np.argsort(of_object, kind="stable")
+    of_object = of_object[order]
     first = np.searchsorted(of_object, group)
     number = np.searchsorted(of_object, group, side="right") - first
-    right, passed = np.zeros((2, len(group)), bool)
-    taken: set[int] = set()
     ends = np.cumsum(number)
+    parts = []
     start = 0
     while start < len(group):
         stop = int(np.searchsorted(ends, ends[start] - number[start] + _PAIRS, side="right"))
@@ -77,22 +150,21 @@ def _taken(
         some = number[start:stop]
         rows = np.repeat(np.arange(start, stop), some)
         columns = first[rows] + np.arange(len(rows)) - np.repeat(np.cumsum(some) - some, some)
-        iou = _iou(boxes[rows], truth.boxes_xywh[order[columns]], crowds[columns])
-        near = iou >= IOU
-        candidates = zip(rows[near], columns[near], iou[near], strict=True)
-        for row, own in groupby(candidates, itemgetter(0)):
-            choice = _choice(own, ignored, crowds, taken)
-            if choice is not None:
-                taken.add(choice)
-                (passed if ignored[choice] else right)[row] = True
+        objects = order[columns]
+        iou = _iou(boxes[rows], truth.boxes_xywh[objects], truth.crowds[objects])
+        near = iou >= least
+        parts.append((rows[near], objects[near], iou[near]))
         start = stop
-    return right, passed
+    if not parts:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    rows, objects, iou = (np.concatenate(one) for one in zip(*parts, strict=True))
+    return rows, objects, iou
 
 
 def _choice(
     candidates: Iterable[tuple[int, int, float]],
-    ignored: npt.NDArray[np.bool_],
-    crowds: npt.NDArray[np.bool_],
+    ignored: Flags,
+    crowds: Flags,
     taken: Set[int],
 ) -> int | None:
     """The object that a detection takes, of its candidates: detection, object, IoU."""
@@ -107,7 +179,7 @@ def _choice(
     return choice
 
 
-def _iou(found_xywh: Floats, boxes_xywh: Floats, crowds: npt.NDArray[np.bool_]) -> Floats:
+def _iou(found_xywh: Floats, boxes_xywh: Floats, crowds: Flags) -> Floats:
     """``[P]`` IoU of pairs ``[P, 4]``, in the operations of COCO's maskApi.c (bbIou)."""
     low = np.maximum(found_xywh[:, :2], boxes_xywh[:, :2])
     ends = [one[:, :2] + one[:, 2:] for one in (found_xywh, boxes_xywh)]

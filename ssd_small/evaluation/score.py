@@ -17,7 +17,7 @@ from .columns import (
     columns_from_results,
 )
 from .curves import IOUS, coco_curves, mean_of_known
-from .matching import MOST, matches_by_class
+from .matching import AREAS, MOST, matches_by_class
 from .operating_point import IOU, BestThresholds, Matches, best_thresholds, operating_point
 from .sizes import SizeScore, area_factors, size_areas, sizes_from_curves
 
@@ -27,7 +27,7 @@ METRICS = (
     *("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large"),
 )
 #: areas in square pixels, both ends included, as COCO has them: all, small, medium, large
-_AREAS = [[0.0, 1e5**2], [0.0, 32.0**2], [32.0**2, 96.0**2], [96.0**2, 1e5**2]]
+_AREAS = [list(one) for one in AREAS.values()]
 
 
 @dataclass(frozen=True, eq=False)

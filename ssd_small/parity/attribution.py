@@ -23,7 +23,8 @@ from ..errors import BadFile, UsageError
 from ..pictures.pixels import each_picture
 from .picture_stages import Reader
 from .side import Side
-from .swaps import STAGES, Prepared, StageCost, Swaps
+from .stage_cost import StageCost
+from .swaps import STAGES, Prepared, Swaps
 
 #: pictures in memory at a time
 _BATCH = 4

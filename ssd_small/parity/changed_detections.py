@@ -3,62 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from ..artefacts.description import Description
-from ..datasets.classes import match_classes
 from ..datasets.coco import Annotations
 from ..evaluation.coco_results import results_from_detections
 from ..evaluation.score import score
 from ..postprocess import Detections
 from ..postprocess.boxes import iou_one_to_many
+from .naming import Naming
 
 #: IoU of one object found twice, and of one found in the same place: COCO's least and strictest
 SAME_OBJECT, SAME_PLACE = 0.5, 0.95
-
-
-@dataclass(frozen=True, eq=False)
-class Naming:
-    """What the labels of a side mean.
-
-    Attributes:
-        description: with the labels and the background.
-        ids: category id of each detectable label in the annotations; without these, numbers that
-            two sides share by name.
-    """
-
-    description: Description
-    ids: tuple[int | None, ...]
-
-    def categories(self, found: Detections) -> npt.NDArray[np.int64]:
-        """Category of each detection, -1 for none."""
-        background = self.description.postprocess.background_label
-        of_label = np.full(self.description.num_classes, -1, np.int64)
-        detectable = [i for i in range(len(of_label)) if i != background]
-        of_label[detectable] = [-1 if one is None else one for one in self.ids]
-        known = (found.labels >= 0) & (found.labels < len(of_label))
-        return np.where(known, of_label[np.where(known, found.labels, 0)], -1)
-
-
-def namings(
-    first: Description, second: Description, annotations: Annotations | None
-) -> tuple[Naming, Naming]:
-    """The names of two sides; without annotations by name, or by place where names differ.
-
-    Raises:
-        BadFile: the categories of the annotations are not the classes of a side.
-    """
-    if annotations is not None:
-        ids = [match_classes(annotations, one.labels).ids for one in (first, second)]
-        return Naming(first, ids[0]), Naming(second, ids[1])
-    number = {name: i for i, name in enumerate(first.labels)}
-    own = tuple(range(len(first.labels)))
-    by_name = set(first.labels) == set(second.labels) and len(number) == len(own)
-    other = tuple(number[name] for name in second.labels) if by_name else own
-    return Naming(first, own), Naming(second, other)
 
 
 def mean_ap(found: Sequence[Detections], naming: Naming, annotations: Annotations) -> float | None:
@@ -111,9 +67,3 @@ def same(first: Detections, second: Detections) -> bool:
     """Whether two results are the same to the last bit."""
     names = ("boxes", "scores", "labels", "prior_indices")
     return all(np.array_equal(getattr(first, n), getattr(second, n)) for n in names)
-
-
-def with_background(description: Description, background_label: int) -> Description:
-    """The same names with this background, which decode + NMS has."""
-    params = replace(description.postprocess, background_label=background_label)
-    return replace(description, postprocess=params)

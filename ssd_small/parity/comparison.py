@@ -20,8 +20,9 @@ from .detection_differences import (
     intervals_of_picture,
 )
 from .head_differences import HeadDifferences
+from .naming import ids_of_both, labels_of_reference
 from .overlap_matching import differences_by_overlap
-from .pictures import Pictures, ids_of_both, labels_of_reference
+from .pictures import Pictures
 from .recording import Heads, cut_runtime, outcomes_with_heads
 from .side import Side
 

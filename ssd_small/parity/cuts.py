@@ -1,4 +1,4 @@
-"""Pieces of an ONNX graph, cut out to be executed by themselves."""
+"""Parts of an ONNX graph, cut out to be executed by themselves."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ..runtimes.onnxruntime import reason_from_error
 #: dimensions of a tensor, None for one that may vary
 Shape = Sequence[int | None]
 Kind = np.dtype[Any]
+#: type and shape of a tensor where a part begins; None for a shape that is not known
+Start = tuple[Kind, Shape | None]
 
 
 class Piece:
@@ -31,7 +33,7 @@ class Piece:
     def __init__(
         self,
         model: ModelProto,
-        inputs: Mapping[str, tuple[Kind, Shape]],
+        inputs: Mapping[str, Start],
         outputs: Sequence[str],
         threads: int = 0,
     ) -> None:
@@ -47,13 +49,10 @@ class Piece:
             BadFile: there is no such piece: an output needs more than the inputs.
             MissingRequirement: ONNX Runtime is not installed.
         """
-        ort = require("onnxruntime", "taking an engine apart")
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.log_severity_level = 4  # what fails is told by the exception
-        content = cut_model(model, inputs, outputs).SerializeToString()
+        ort = require("onnxruntime", "taking a network apart")
+        part = cut_model(model, outputs, inputs)
         try:
-            self._session = ort.InferenceSession(content, settings, ["CPUExecutionProvider"])
+            self._session = session_from_model(part, threads)
         except Exception as error:  # ONNX Runtime's exception types are not public
             raise BadFile(
                 f"ONNX Runtime {ort.__version__} cannot run the part of the engine from "
@@ -90,38 +89,60 @@ _TYPES: dict[str, Kind] = {
 
 
 def cut_model(
-    model: ModelProto,
-    inputs: Mapping[str, tuple[Kind, Shape]],
-    outputs: Sequence[str],
+    model: ModelProto, outputs: Sequence[str], inputs: Mapping[str, Start] | None = None
 ) -> ModelProto:
-    """The part of a model between some tensors; the types of the outputs are inferred on loading.
+    """The part of a model that leads to some tensors; their types are inferred on loading.
 
     Args:
-        model: left as it is.
-        inputs: type and shape of each tensor where the part begins.
-        outputs: tensors where it ends.
+        model: left as it is; its nodes are sorted.
+        outputs: names of the tensors, which become the outputs in this order.
+        inputs: where the part begins; None for the model's own input.
     """
-    needed = set(outputs)
+    graph = model.graph
+    given = inputs or {}
+    needed = set(outputs).difference(given)
     kept: list[NodeProto] = []
-    for node in reversed(model.graph.node):  # sorted: what makes a tensor stands before its reader
-        if needed.intersection(set(node.output) - set(inputs)):
-            needed.update(node.input)
+    for node in reversed(graph.node):  # what makes a tensor stands before its reader
+        if needed.intersection(node.output):
+            needed.update(name for name in node.input if name and name not in given)
             kept.append(node)
-    cut = ModelProto(ir_version=model.ir_version)
-    cut.opset_import.extend(model.opset_import)
-    cut.graph.name = "part"
-    cut.graph.node.extend(reversed(kept))
-    cut.graph.initializer.extend(
-        tensor
-        for tensor in model.graph.initializer
-        if tensor.name in needed and tensor.name not in inputs
+    part = helper.make_graph(
+        kept[::-1],
+        graph.name,
+        [value for value in graph.input if value.name in needed]
+        if inputs is None
+        else [_value_from_start(name, *start) for name, start in given.items()],
+        [ValueInfoProto(name=name) for name in outputs],
+        [tensor for tensor in graph.initializer if tensor.name in needed],
     )
-    for name, (kind, shape) in inputs.items():
-        code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    called = {node.domain for node in kept}.intersection(one.domain for one in model.functions)
+    return helper.make_model(
+        part,
+        opset_imports=list(model.opset_import),
+        ir_version=model.ir_version,
+        functions=list(model.functions) if called else [],
+    )
+
+
+def _value_from_start(name: str, kind: Kind, shape: Shape | None) -> ValueInfoProto:
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    dims: list[int | str] | None = None
+    if shape is not None:
         dims = [f"{name}_{i}" if size is None else size for i, size in enumerate(shape)]
-        cut.graph.input.append(helper.make_tensor_value_info(name, code, dims))
-    cut.graph.output.extend(ValueInfoProto(name=name) for name in outputs)
-    return cut
+    return helper.make_tensor_value_info(name, code, dims)
+
+
+def session_from_model(model: ModelProto, threads: int = 0) -> Any:
+    """ONNX Runtime's session of a part on the CPU; raises what that raises.
+
+    Raises:
+        MissingRequirement: ONNX Runtime is not installed.
+    """
+    ort = require("onnxruntime", "taking a network apart")
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.log_severity_level = 4  # what fails is told by the exception
+    return ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
 
 
 def last_own_tensor(model: ModelProto, start: str, others: Collection[str]) -> str:

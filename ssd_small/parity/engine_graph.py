@@ -7,19 +7,15 @@ is executed is what counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import onnx
 from onnx import ModelProto, NodeProto
 
 from ..artefacts.decode_nms import find_decode_nms
 from ..artefacts.description import Description
-from ..artefacts.onnx_file import read_onnx
-from ..artefacts.sidecar import find_sidecar, read_engine
 from ..artefacts.tensors import DETECTIONS, HEADS, INPUT
 from ..errors import BadFile
 from ..export.decode_nms_node import inlined
-from .cuts import Kind, Piece, Shape, element_type, last_own_tensor
+from .cuts import Piece, Shape, Start, element_type, last_own_tensor
 
 #: the tensor where preprocessing ends and the network begins, in engines that take pictures
 BOUNDARY = "network_input"
@@ -54,39 +50,21 @@ class EngineGraph:
     rest: Piece | None = None
 
 
-def model_from_file(path: Path) -> ModelProto | None:
-    """What ONNX Runtime executes of an engine or ONNX file, in operators without functions.
-
-    None for what is no ONNX: a checkpoint, an engine of TensorRT.
-
-    Raises:
-        BadFile: absent or damaged.
-    """
-    if find_sidecar(path) is not None:
-        sidecar, content = read_engine(path)
-        if sidecar.target != "onnxruntime":
-            return None
-        model = onnx.load_model_from_string(content)
-    elif path.suffix.lower() == ".onnx":
-        model, _ = read_onnx(path)
-    else:
-        return None
-    return model if find_decode_nms(model) is None else inlined(model)
-
-
 def graph_from_model(
     model: ModelProto, description: Description, threads: int = 0
 ) -> EngineGraph | None:
     """Take an engine apart; None where its heads have lost their names.
 
     Args:
-        model: see :func:`model_from_file`.
+        model: see :func:`~.graph_files.model_from_file`.
         description: of the engine.
         threads: of ONNX Runtime; 0 for one per core.
 
     Raises:
         BadFile: a part cannot be executed.
     """
+    if find_decode_nms(model) is not None:
+        model = inlined(model)
     made = {name for node in model.graph.node for name in node.output}
     if not made.issuperset(HEADS):
         return None
@@ -112,7 +90,7 @@ def _ending(
     """Activation, boxes, NMS, and all three together."""
     priors, classes = len(description.priors), description.num_classes
     loc, conf = HEADS
-    given: dict[str, tuple[Kind, Shape]] = {
+    given: dict[str, Start] = {
         loc: (heads.types[0], (None, priors, 4)),
         conf: (heads.types[1], (None, priors, classes)),
     }

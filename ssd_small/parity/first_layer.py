@@ -1,6 +1,6 @@
 """The first layer of an engine that computes something else than its reference.
 
-The two graphs are cut alike (:mod:`.graph_cuts`). A part of the engine between two cuts is given
+The two graphs are cut alike (:mod:`.shared_cuts`). A part of the engine between two cuts is given
 what the reference has at the first one, and is compared with the reference at the second: so the
 error of a part is its own, whatever came before, and a search by halves needs no error that only
 grows. Each step runs parts of the two networks over a few pictures, one at a time, and keeps no
@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto
 
 from ..artefacts.description import Description
 from ..evaluation.limits import HEAD_LIMITS, LAYER_LIMITS
 from ..pictures.pixels import pixels_from_picture
 from ..pictures.preprocessing import input_from_image
-from ..requirements import require
-from .graph_cuts import cut_model, is_weighted, shared_cuts
+from .cuts import Start, cut_model, session_from_model
 from .layer_errors import NOT_FINITE, LayerError, Search
+from .shared_cuts import is_weighted, shared_cuts
 
 Array = npt.NDArray[Any]
 #: takes inputs by name, gives the outputs in the model's order
@@ -73,10 +73,7 @@ def precision_of(model: ModelProto) -> str:
 
 def run_from_model(model: ModelProto) -> Run:
     """A part of a network in ONNX Runtime on the CPU."""
-    ort = require("onnxruntime", "comparing layers")
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 4  # what fails is told by the exception
-    session = ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
+    session = session_from_model(model)
     taken = {one.name for one in session.get_inputs()}
     return lambda feeds: list(session.run(None, {n: v for n, v in feeds.items() if n in taken}))
 
@@ -177,7 +174,7 @@ class _Searcher:
             return
         cut = self.cuts[place]
         expected = run_from_model(cut_model(self.reference, cut.reference))
-        starts = [(self.cuts[0].engine[0], int(TensorProto.FLOAT))]
+        starts: dict[str, Start] = {self.cuts[0].engine[0]: (np.dtype(np.float32), None)}
         own = self.open_engine(cut_model(self.engine, cut.engine, starts))
         fresh = [at for at, name in enumerate(cut.engine) if name not in self._given(place)]
         worst = 0.0
@@ -221,7 +218,7 @@ class _Searcher:
         """The engine from one cut to another, and which tensors of the second it makes."""
         given, wanted = self.cuts[low].engine, self.cuts[high].engine
         fresh = [at for at, name in enumerate(wanted) if name not in given]
-        starts = [(n, helper.np_dtype_to_tensor_dtype(self.types[n])) for n in given]
+        starts: dict[str, Start] = {name: (self.types[name], None) for name in given}
         return self.open_engine(cut_model(self.engine, [wanted[at] for at in fresh], starts)), fresh
 
     def _layer(self, place: int) -> LayerError:

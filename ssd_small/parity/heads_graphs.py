@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import onnx
 from onnx import ModelProto
 
-from ..artefacts.onnx_file import read_onnx
-from ..artefacts.sidecar import Sidecar, find_sidecar, read_engine
-from ..artefacts.tensors import HEADS
+from ..artefacts.sidecar import read_engine
 from ..export.prepare import prepare
 from ..files import sha256_of
 from ..requirements import require
 from .first_layer import search_from_graphs
-from .graph_cuts import cut_model
+from .graph_files import heads_from_model, model_from_file
 from .layer_errors import Search
 
 if TYPE_CHECKING:
@@ -73,19 +70,15 @@ def graph_from_detector(detector: Detector, path: str | Path) -> ModelProto | No
 
         return onnx_from_network(net.cpu(), detector.description.with_decode_nms(False))
     path = Path(path)
-    if find_sidecar(path) is None:
-        model, _ = read_onnx(path)
-    else:
-        sidecar, content = read_engine(path)
-        if sidecar.target != "onnxruntime":
-            return _graph_of_plan(path, sidecar)
-        model = onnx.load_model_from_string(content)
-    made = {name for node in model.graph.node for name in node.output}
+    model = model_from_file(path)
+    if model is None:
+        return _graph_of_plan(path)
     # an optimiser of another tool may have renamed the heads; the graph is then cut as it is
-    return cut_model(model, HEADS) if made.issuperset(HEADS) else model
+    return heads_from_model(model) or model
 
 
-def _graph_of_plan(path: Path, sidecar: Sidecar) -> ModelProto | None:
+def _graph_of_plan(path: Path) -> ModelProto | None:
+    sidecar, _ = read_engine(path)
     source = path.parent / sidecar.onnx.file
     if not source.is_file() or sha256_of(source) != sidecar.onnx.sha256:
         return None

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..artefacts.tensors import HEADS
 from ..detection.detector import Detector
 from ..requirements import require
 from ..runtimes import HeadOutputs, Runtime
@@ -20,8 +19,6 @@ from ..runtimes.base import Images
 from .side import Side
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
-
     from ..detection.pipeline import Outcome
     from ..postprocess import Detections
 
@@ -114,42 +111,19 @@ def cut_runtime(side: Side, threads: int = 0) -> Runtime | None:
     runtime = side.detector.runtime
     if not runtime.description.has_decode_nms or not runtime.name.startswith("onnxruntime"):
         return None
-    onnx = require("onnx", "the heads of an engine with decode + NMS inside")
-    from ..artefacts.onnx_file import read_onnx
+    require("onnx", "the heads of an engine with decode + NMS inside")
     from ..runtimes.onnxruntime import OnnxRuntimeRuntime
+    from .graph_files import heads_from_model, model_from_file
 
-    path = Path(side.path)
-    # an engine is a model that ONNX Runtime has rewritten, with operators of its own
-    model = read_onnx(path)[0] if side.source == "ONNX file" else onnx.load(path)
-    if not end_in_heads(model):
+    model = model_from_file(Path(side.path))
+    heads = None if model is None else heads_from_model(model)
+    if heads is None:
         return None
     return OnnxRuntimeRuntime.from_model(
-        model.SerializeToString(),
+        heads.SerializeToString(),
         runtime.description.with_decode_nms(False),
         precision=runtime.precision,
         max_batch=runtime.max_batch,
         threads=threads,
         source=f"the network of {side.path} without decode + NMS",
     )
-
-
-def end_in_heads(model: ModelProto) -> bool:
-    """Make loc and conf the outputs of a model; False if no tensors of these names are inside."""
-    from onnx import ValueInfoProto
-
-    from ..artefacts.decode_nms import find_decode_nms
-    from ..artefacts.onnx_file import drop_function
-    from ..export.unused import drop_unused
-
-    node = find_decode_nms(model)
-    names = HEADS if node is None else tuple(node.input[:2])
-    if not {name for one in model.graph.node for name in one.output}.issuperset(names):
-        return False
-    if node is not None:
-        model.graph.node.remove(node)
-    del model.graph.output[:]
-    # without types, which ONNX Runtime infers, through operators of its own as well
-    model.graph.output.extend(ValueInfoProto(name=name) for name in names)
-    drop_unused(model)
-    drop_function(model)
-    return True

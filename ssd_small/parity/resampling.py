@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .match_tables import AREAS, MatchTable
+from ..evaluation.matching import AREAS
+from .match_tables import MatchTable
 
 Numbers = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float32]
@@ -30,7 +31,7 @@ class Intervals95:
 
     Attributes:
         resamples: how many were drawn.
-        by_area: low and high end by name of :data:`~ssd_small.parity.match_tables.AREAS`; None
+        by_area: low and high end by name of :data:`~ssd_small.evaluation.matching.AREAS`; None
             where there are no objects.
     """
 

@@ -24,8 +24,9 @@ from .detection_differences import (
     in_order,
     intervals_of_picture,
 )
+from .naming import ids_of_labels
 from .overlap_matching import differences_by_overlap
-from .pictures import Pictures, ids_of_labels
+from .pictures import Pictures
 from .recording import Heads, cut_runtime, outcomes_with_heads
 from .side import Side
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from ..datasets.coco import Annotations
 from ..errors import UsageError
 from ..pictures.reading import Image
 from ..postprocess import Detections
-from .changed_detections import Naming, changed, mean_ap, namings, same, with_background
+from .changed_detections import same
 from .head_stages import HEAD_STAGES, HeadStages, detections_from_heads
+from .naming import Naming, namings, with_background
 from .picture_stages import (
     PICTURE_STAGES,
     Reader,
@@ -24,6 +24,7 @@ from .picture_stages import (
 )
 from .side import Side
 from .side_stages import SideStages, head_reasons, permutation, side_stages
+from .stage_cost import ApWithoutSwap, StageCost, Swap
 
 #: in the order in which a picture passes them
 STAGES = (*PICTURE_STAGES, "network", *HEAD_STAGES)
@@ -33,88 +34,6 @@ GREY_LEVELS = 1.0
 FloatArray = npt.NDArray[np.float32]
 #: network input ``[3, height, width]``, and with a stage swapped, by stage, where it is another
 Prepared = tuple[FloatArray, dict[str, FloatArray]]
-
-
-@dataclass(frozen=True)
-class StageCost:
-    """What one stage of the engine's does to the reference's result.
-
-    Attributes:
-        stage: one of :data:`STAGES`.
-        map_change: COCO's AP with the engine's stage, less that without it; None without
-            annotations.
-        detections_changed: how many detections it changes, see
-            :func:`~ssd_small.parity.changed_detections.changed`.
-        reason: what the engine does otherwise, where that can be said in a line.
-    """
-
-    stage: str
-    map_change: float | None = None
-    detections_changed: int = 0
-    reason: str | None = None
-
-    @property
-    def map_cost(self) -> float | None:
-        """How far AP moves, up or down."""
-        return None if self.map_change is None else abs(self.map_change)
-
-    def times(self, sign: int) -> StageCost:
-        """The same, or with AP counted the other way round."""
-        change = None if self.map_change is None else sign * self.map_change
-        return replace(self, map_change=change)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return {
-            "stage": self.stage,
-            "map_cost": self.map_cost,
-            "detections_changed": self.detections_changed,
-        }
-
-
-class _Before:
-    """AP without a swap, which most stages share, computed once."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, float | None] = {}
-
-    def __call__(
-        self, found: list[Detections], naming: Naming, annotations: Annotations
-    ) -> float | None:
-        if id(found) not in self._known:
-            self._known[id(found)] = mean_ap(found, naming, annotations)
-        return self._known[id(found)]
-
-
-@dataclass(eq=False)
-class _Swap:
-    """Results with one stage swapped, beside those without.
-
-    Attributes:
-        names: of the result without and of that with it.
-        without: one per picture.
-        swapped: one per picture; the same object as in ``without`` where nothing changed.
-    """
-
-    names: tuple[Naming, Naming]
-    without: list[Detections]
-    swapped: list[Detections]
-
-    def cost(
-        self, stage: str, annotations: Annotations | None, reason: str | None, before: _Before
-    ) -> StageCost:
-        """What the stage costs."""
-        renamed = self.names[0] is not self.names[1]
-        pairs = list(zip(self.without, self.swapped, strict=True))
-        if not renamed and all(a is b for a, b in pairs):
-            return StageCost(stage, None if annotations is None else 0.0, 0, reason)
-        number = sum(changed(a, b, self.names) for a, b in pairs)
-        if annotations is None:
-            return StageCost(stage, None, number, reason)
-        without = before(self.without, self.names[0], annotations)
-        after = mean_ap(self.swapped, self.names[1], annotations)
-        change = None if without is None or after is None else after - without
-        return StageCost(stage, change, number, reason)
 
 
 class Swaps:
@@ -138,12 +57,12 @@ class Swaps:
         own = names[0]
         self._found: list[Detections] = []
         self._swaps = {
-            stage: _Swap((own, names[1] if stage == "labels" else own), self._found, [])
+            stage: Swap((own, names[1] if stage == "labels" else own), self._found, [])
             for stage in STAGES
         }
         if other.heads is None:
             # of such an engine the network comes with all that follows it
-            self._swaps["network"] = _Swap((own, own), [], [])
+            self._swaps["network"] = Swap((own, own), [], [])
 
     @classmethod
     def between(
@@ -167,9 +86,11 @@ class Swaps:
                 "ONNX Runtime or one built with --heads to compare with"
             )
         first, second = (
-            with_background(one.description, one.params.background_label) for one in (a, b)
+            with_background(one.description, one.params.background_label)
+            for one in ((b, a) if turned else (a, b))
         )
-        return cls(a, b, namings(first, second, annotations), readers, turned=turned)
+        names = namings(first, second, annotations)
+        return cls(a, b, names[::-1] if turned else names, readers, turned=turned)
 
     def add(self, pictures: Sequence[Prepared]) -> None:
         """Take some pictures, see :meth:`prepared`, through everything."""
@@ -290,7 +211,7 @@ class Swaps:
             reasons |= head_reasons(*self._ends[::step])
         if self._names[0].ids != self._names[1].ids:
             reasons.setdefault("labels", "other names, or in another order")
-        before = _Before()
+        before = ApWithoutSwap()
         return [
             swap.cost(stage, annotations, reasons.get(stage), before).times(step)
             for stage, swap in self._swaps.items()

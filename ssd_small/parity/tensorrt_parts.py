@@ -50,7 +50,7 @@ def plan_from_part(
     """Build a part of a network for one shape of its inputs; the plan's file.
 
     Args:
-        model: see :func:`~.graph_cuts.cut_model`; in standard operators.
+        model: see :func:`~.cuts.cut_model`; in standard operators.
         shapes: of its inputs, the first dimension 1.
         folder: for the files of the build.
         options: target and what else the whole engine was built with.

@@ -21,13 +21,14 @@ from layered_network import (  # noqa: E402
     with_scaled_weights,
 )
 
+from ssd_small.parity.cuts import cut_model  # noqa: E402
 from ssd_small.parity.first_layer import (  # noqa: E402
     MOST_PICTURES,
     run_from_model,
     search_from_graphs,
 )
-from ssd_small.parity.graph_cuts import cut_model, shared_cuts  # noqa: E402
 from ssd_small.parity.layer_errors import NOT_FINITE, Search  # noqa: E402
+from ssd_small.parity.shared_cuts import shared_cuts  # noqa: E402
 
 PICTURES = list(np.random.default_rng(0).integers(0, 256, (2, 300, 300, 3), np.uint8))
 NETWORK = layered_network()
@@ -139,9 +140,9 @@ def test_few_pictures_are_run_one_at_a_time() -> None:
 
 def test_cuts_do_without_the_tensors_before_them(engine: onnx.ModelProto) -> None:
     cuts = shared_cuts(NETWORK, engine)
-    start = [(cuts[15].engine[0], onnx.TensorProto.FLOAT)]
+    start = {cuts[15].engine[0]: (np.dtype(np.float32), None)}
     rest = cut_model(engine, cuts[-1].engine, start)
-    assert [value.name for value in rest.graph.input] == [start[0][0]]
+    assert [value.name for value in rest.graph.input] == [*start]
     assert len(rest.graph.node) < len(engine.graph.node) * 0.8
     assert {name for cut in cuts for name in cut.reference} >= {"relu_5", "sum", "loc", "conf"}
 

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 @pytest.mark.usefixtures("needs_rtx")
 def test_parts_of_a_half_precision_network_are_built(exported: Exported, tmp_path: Path) -> None:
     """From the pictures to a cut, and from another on, where several tensors pass."""
-    from onnx import TensorProto
+    import numpy as np
+    from onnx import helper
     from ssd_small.export.decode_nms_node import strip_decode_nms
     from ssd_small.export.prepare import prepare
 
     from ssd_small.artefacts.onnx_file import read_onnx
-    from ssd_small.parity.graph_cuts import cut_model, shared_cuts
+    from ssd_small.parity.cuts import cut_model
+    from ssd_small.parity.shared_cuts import shared_cuts
     from ssd_small.parity.tensorrt_parts import plan_from_part, with_shapes
 
     path = exported("mobilenet_v1")
@@ -45,11 +47,15 @@ def test_parts_of_a_half_precision_network_are_built(exported: Exported, tmp_pat
     early, late, last = cuts[3], cuts[-6], cuts[-1]
     assert len(late.engine) > 6
     images = {"images": (1, 3, 300, 300)}
-    first = cut_model(model, early.engine, [("images", TensorProto.FLOAT)])
-    middle = cut_model(model, late.engine, [("images", TensorProto.FLOAT)])
+    start = {"images": (np.dtype(np.float32), None)}
+    first = cut_model(model, early.engine, start)
+    middle = cut_model(model, late.engine, start)
     known = with_shapes(middle, images).graph.output
-    starts = [(value.name, value.type.tensor_type.elem_type) for value in known]
-    assert {kind for _, kind in starts} == {TensorProto.FLOAT16}
+    starts = {
+        value.name: (helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type), None)
+        for value in known
+    }
+    assert {kind for kind, _ in starts.values()} == {np.dtype(np.float16)}
     shapes = {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         for value in known

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ssd_small.datasets.coco import Annotations, annotations_from_content
+from ssd_small.evaluation.matching import AREAS
 from ssd_small.evaluation.score import score
-from ssd_small.parity.match_tables import AREAS, match_tables
+from ssd_small.parity.match_tables import match_tables
 from ssd_small.parity.resampling import mean_precisions, paired_intervals
 
 IMAGES, CLASSES = 6, 3

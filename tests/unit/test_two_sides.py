@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from ssd_small.datasets.coco import annotations_from_content
 from ssd_small.errors import UsageError
 from ssd_small.parity.head_differences import HeadDifferences
+from ssd_small.parity.naming import labels_of_reference
 from ssd_small.parity.opening import (
     Running,
     find_reference,
@@ -21,7 +22,7 @@ from ssd_small.parity.opening import (
     open_reference_side,
 )
 from ssd_small.parity.parity import Parity, parity_of_sides
-from ssd_small.parity.pictures import Pictures, labels_of_reference
+from ssd_small.parity.pictures import Pictures
 
 if TYPE_CHECKING:
     from detection_models import Models
@@ -344,7 +345,7 @@ def test_a_reference_that_names_no_classes_has_the_engine_s_where_order_cannot_t
     from dataclasses import replace
 
     from ssd_small.artefacts.onnx_file import read_onnx
-    from ssd_small.parity.pictures import ids_of_both
+    from ssd_small.parity.naming import ids_of_both
 
     named = read_onnx(models.files["onnx"])[1]
     nameless = replace(named, labels=("class 1", "class 2"))

@@ -1,11 +1,11 @@
-"""Where two graphs of one network can be cut alike, and the networks that such cuts leave."""
+"""Where two graphs of one network can be cut alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from onnx import ModelProto, NodeProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto
 
 #: where pictures have become the network's input, in engines that take pictures
 NETWORK_INPUT = "network_input"
@@ -130,45 +130,3 @@ def _end_of_group(
         behind = readers.get(node.output[0], [])
     end: str = node.output[0]
     return end
-
-
-def cut_model(
-    model: ModelProto, outputs: Sequence[str], inputs: Iterable[tuple[str, int]] = ()
-) -> ModelProto:
-    """The part of a model that leads to some tensors.
-
-    Args:
-        model: left as it is.
-        outputs: names of the tensors, which become the outputs in this order.
-        inputs: names and ONNX types of the tensors it starts from; none for the model's own input.
-    """
-    graph = model.graph
-    given = dict(inputs)
-    needed = set(outputs) - set(given)
-    made_by = {name: node for node in graph.node for name in node.output}
-    stack = [name for name in outputs if name not in given]
-    taken: set[int] = set()
-    while stack:
-        node = made_by.get(stack.pop())
-        if node is None or id(node) in taken:
-            continue
-        taken.add(id(node))
-        fresh = [name for name in node.input if name and name not in given]
-        needed.update(fresh)
-        stack += fresh
-    nodes = [node for node in graph.node if id(node) in taken]
-    own = [value for value in graph.input if value.name in needed]
-    part = helper.make_graph(
-        nodes,
-        graph.name,
-        [*own, *(helper.make_tensor_value_info(n, kind, None) for n, kind in given.items())],
-        # without a type: the runtime infers it
-        [ValueInfoProto(name=name) for name in outputs],
-        [tensor for tensor in graph.initializer if tensor.name in needed],
-    )
-    return helper.make_model(
-        part,
-        opset_imports=list(model.opset_import),
-        ir_version=model.ir_version,
-        functions=list(model.functions),
-    )

@@ -1,0 +1,162 @@
+"""Blocks of the README on what the networks find, and whether an engine finds the same."""
+
+from __future__ import annotations
+
+import statistics
+
+from readme_tables import machine_line, result, table
+
+from ssd_small.cli.models import model_rows
+from ssd_small.models.registry import list_models
+
+
+def networks() -> str:
+    """The table of networks with the published figures."""
+    rows = []
+    for row in model_rows(num_classes=81, width=1.0):
+        figures = row["published_map"]
+        maps = " ".join(str(height) for height, _ in row["feature_maps"])
+        milliseconds = "-" if row["published_ms"] is None else f"{row['published_ms']:.1f}"
+        rows.append(
+            [
+                f"`{row['name']}`",
+                row["title"],
+                maps,
+                row["priors"],
+                f"{row['parameters'] / 1e6:.2f}",
+                f"{row['macs'] / 1e9:.2f}",
+                *(f"{figures[k]:.1f}" for k in ("small", "medium", "large", "all")),
+                milliseconds,
+            ]
+        )
+    return table(rows, "name|published as|maps|priors|M params|GMAC|S|M|L|all|ms")
+
+
+def demo() -> str:
+    """What `make demo` ended with."""
+    report = result("demo")
+    rows = []
+    for network in report["networks"]:
+        for name in ("pytorch", "engine"):
+            metrics, times = network["metrics"][name], network["times"][name]
+            rows.append(
+                [
+                    f"`{network['model']}`",
+                    times["runtime"],
+                    *(f"{metrics[k]:.3f}" for k in ("AP_small", "AP_medium", "AP_large", "AP")),
+                    f"{network['difference']:.5f}" if name == "engine" else "",
+                    f"{times['network_ms']['median']:.1f}",
+                    f"{times['decode_nms_ms']['median']:.2f}",
+                ]
+            )
+    headers = "network, width 0.25|runtime|AP small|medium|large|AP|difference|net ms|decode+NMS ms"
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
+
+
+def parity() -> str:
+    """Parity of the trained networks in the package: benchmarks/parity_shipped.py."""
+    report = result("parity")
+    rows = []
+    for row in report["rows"]:
+        precision, counts = row["map"], row["detections"]
+        low, high = precision["interval"]
+        worst = {
+            name: max(level[f"{name}_max"] for level in row["heads"]) for name in ("loc", "conf")
+        }
+        rows.append(
+            [
+                f"`{row['network']}`",
+                row["precision"],
+                f"{precision['reference']:.4f}",
+                f"{precision['difference']:+.5f}",
+                f"{low:+.5f} .. {high:+.5f}",
+                *(counts[key] for key in ("matched", "explained", "unexplained")),
+                f"{worst['loc']:.1e}",
+                f"{worst['conf']:.1e}",
+                row["verdict"],
+            ]
+        )
+    headers = (
+        "network|precision|AP|engine's less|95 % of draws|matched|by rounding|by more|loc|conf"
+        "|verdict"
+    )
+    threads = report["machine"]["cores"]
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], threads)}"
+
+
+def bccd() -> str:
+    """`benchmarks/train_bccd.py`: every run, none left out."""
+    report = result("bccd")
+    runs = sorted(report["runs"], key=lambda run: (list_models().index(run["model"]), run["seed"]))
+    rows = [
+        [
+            f"`{run['model']}`",
+            run["width"],
+            run["seed"],
+            run["iterations"],
+            *(f"{run['metrics'][k]:.3f}" for k in ("AP", "AP50")),
+            *(f"{run['metrics'][f'AP_{k}']:.3f}" for k in ("small", "medium", "large")),
+            f"{run['class_AP']['Platelets']:.3f}",
+            f"{run['gmac']:.2f}",
+            f"{run['network_ms']['median']:.1f}",
+            f"{run['seconds'] / 60:.0f}",
+        ]
+        for run in runs
+    ]
+    headers = (
+        "network|width|seed|updates|AP|AP50|small|medium|large|platelets|GMAC|net ms|training min"
+    )
+    means = []
+    for model in dict.fromkeys(run["model"] for run in runs):
+        scores = [run["class_AP"]["Platelets"] for run in runs if run["model"] == model]
+        if len(scores) > 1:
+            spread = f"{statistics.mean(scores):.3f} ({min(scores):.3f} to {max(scores):.3f})"
+            means.append(f"`{model}` {spread}")
+    (batch,) = {run["recipe"]["batch"] for run in runs}
+    return (
+        f"{table(rows, headers)}\n\nAP of platelets, mean of the seeds (lowest to highest): "
+        f"{', '.join(means)}. {batch} pictures an update. ms: PyTorch, fp32. Minutes: "
+        "wall time of one core, beside a run on the other. "
+        f"{machine_line(report['timed_on'], report['threads'])}"
+    )
+
+
+def picture_input() -> str:
+    """`benchmarks/bench_picture_input.py`."""
+    report = result("picture_input")
+    rows = []
+    for one in report["sets"]:
+        plain, pictures = one["AP"]
+        times, upload = one["ms_per_picture"], one["upload_bytes"]
+        rows.append(
+            [
+                *(one["set"], f"`{one['weights']}`", one["pictures"]),
+                "x".join(map(str, one["picture_size"])),
+                *(f"{one['scores']:,}".replace(",", " "), f"{one['within_0.02']:.1%}"),
+                *(f"{one['median']:.4f}", f"{one['largest']:.4f}"),
+                *(f"{plain:.4f}", f"{pictures - plain:+.5f}"),
+                *(f"{size:,}".replace(",", " ") for size in upload),
+                *(f"{times[k]:.1f}" for k in ("preprocess", "network", "network_of_pictures")),
+            ]
+        )
+    headers = (
+        "set|network|pictures|first is|scores > 0.01|within 0.02|median|largest|AP|difference|"
+        "bytes float32|bytes uint8|preprocess ms|net ms|uint8 net ms"
+    )
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], 1)}"
+
+
+def attribution() -> str:
+    """`benchmarks/attribution_table.py`."""
+    report = result("attribution")
+    rows = []
+    for row in report["faults"]:
+        named = [
+            f"`{one['stage']}` {one['map_change']:+.4f}, {one['detections_changed']}"
+            for one in row["named"]
+        ]
+        told = "; ".join(one["reason"] for one in row["named"] if one["reason"])
+        rows.append([row["fault"], "; ".join(named) or "-", told])
+    said = f"`{report['network']}` on {report['images']} pictures of digits."
+    headers = "planted|named, AP, detections changed|in words"
+    return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], report['threads'])}"

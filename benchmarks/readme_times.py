@@ -1,0 +1,227 @@
+"""Blocks of the README on what takes how long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from readme_tables import machine_line, result, table
+
+from ssd_small.models.registry import list_models
+
+
+def bench() -> str:
+    """`ssd-small bench --precision fp32`, all six networks."""
+    report = result("bench_cpu")
+    rows = [
+        [
+            f"`{row['model']}`",
+            row["runtime"],
+            *(f"{row['network_ms'][k]:.1f}" for k in ("median", "p90")),
+            *(f"{row['decode_nms_ms'][k]:.2f}" for k in ("median", "p90")),
+            f"{row['total_ms']['median']:.1f}",
+            "-" if row["published_ms"] is None else f"{row['published_ms']:.1f}",
+        ]
+        for row in report["results"]
+    ]
+    headers = "network|runtime|net ms|p90|decode+NMS ms|p90|total ms|published ms (a GPU)"
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
+
+
+def engines() -> str:
+    """`benchmarks/build_all_engines.py`."""
+    report = result("engines")
+    by_model: dict[str, dict[str, Any]] = {}
+    for row in report["engines"]:
+        by_model.setdefault(row["model"], {})[row["precision"]] = row
+    rows = []
+    for model, pair in by_model.items():
+        single, half = pair["fp32"], pair["fp16"]
+        rows.append(
+            [
+                f"`{model}`",
+                *(f"{row['build_seconds']:.1f}" for row in (single, half)),
+                *(f"{row['bytes'] / 1e6:.1f}" for row in (single, half)),
+                f"{half['bytes'] / single['bytes']:.3f}",
+                f"{half['receipt']['half_share']:.0%}",
+                f"{max(row['peak_gib'] for row in (single, half)):.2f}",
+            ]
+        )
+    headers = "network|fp32 s|fp16 s|fp32 MB|fp16 MB|ratio|Half tensors|peak GiB"
+    version = report["engines"][0]["tensorrt_rtx"]
+    return f"{table(rows, headers)}\n\nTensorRT-RTX {version}; s: the builder's step."
+
+
+def experiments() -> str:
+    """`benchmarks/bench_experiments.py`."""
+    report = result("experiments")
+    rows = []
+    for row in report["experiments"]:
+        name = f"`{row['config']}`"
+        if "refused" in row:
+            rows.append([name, "refused", *[""] * 8])
+            continue
+        single, half = row["tensorrt_rtx_fp32"], row["tensorrt_rtx_fp16"]
+        maps = " ".join(str(height) for height, _ in row["feature_maps"])
+        rows.append(
+            [
+                *(name, maps, f"{row['priors']:,}".replace(",", " ")),
+                *(f"{row['macs'] / 1e9:.2f}", f"{row['export_seconds']:.1f}"),
+                f"{row['onnxruntime_ms']['median']:.0f}",
+                *(f"{one['build_seconds']:.1f}" for one in (single, half)),
+                *(f"{one['bytes'] / 1e6:.1f}" for one in (single, half)),
+            ]
+        )
+    headers = "configuration|maps|priors|GMAC|export s|ORT ms|fp32 s|fp16 s|fp32 MB|fp16 MB"
+    machine = machine_line(report["machine"], report["machine"]["cores"])
+    return f"{table(rows, headers)}\n\n{machine}"
+
+
+def kernels() -> str:
+    """`benchmarks/bench_decode_nms_kernels.py`."""
+    gpus = ("H100", "A100", "L4", "T4", "Orin")
+    rows = [
+        [
+            f"`{case['model']}`",
+            f"{case['density']}, {case['preset']}",
+            f"{case['conf_bytes_ratio']:.3f}",
+            f"{case['bytes_ratio']:.3f}",
+            f"{case['modelled_us']['H100']['graph_overlapping']:.0f}",
+            *(f"{case['modelled_us'][gpu]['graph']:.0f}" for gpu in gpus),
+        ]
+        for case in result("decode_nms_kernels")["cases"]
+        if case["density"] != "empty"
+    ]
+    columns = "network|heads, preset|conf read|all bytes / minimum|H100, overlapping: at least|"
+    return table(rows, columns + "|".join(gpus))
+
+
+def decode_nms() -> str:
+    """`benchmarks/bench_decode_nms.py`: a busy scene, one image."""
+    report = result("decode_nms_cpu")
+    chosen = {
+        (case["model"], case["preset"], case["threads"]): case
+        for case in report["cases"]
+        if case["density"] == "scene" and case["batch"] == 1
+    }
+    rows = []
+    for model in dict.fromkeys(model for model, _, _ in chosen):
+        two, coco = chosen[model, "torchvision", 2], chosen[model, "coco", 1]
+        own, other = two["contenders"]["native"], two["contenders"]["torchvision"]
+        body, loop = two["contenders"]["onnxruntime"], coco["contenders"]["numpy_loop"]
+        rows.append(
+            [
+                f"`{model}`",
+                two["priors"],
+                f"{own['median']:.2f}",
+                f"{other['median']:.1f}",
+                f"{other['native_is_faster_by']:.0f}x",
+                f"{body['native_is_faster_by']:.0f}x",
+                f"{own['share_of_read_bandwidth']:.0%}",
+                f"{loop['native_is_faster_by']:.0f}x",
+            ]
+        )
+    headers = (
+        "network|priors|native|torchvision|faster than torchvision|than the ONNX function body|"
+        "share of read bandwidth|COCO preset, one thread: faster than a numpy loop"
+    )
+    few, many = "vgg16", "vgg16_s1l2_dual"
+
+    def growth(preset: str, threads: int) -> float:
+        """How many times the time of ``few`` ``many`` takes."""
+        times = (
+            chosen[name, preset, threads]["contenders"]["native"]["median"] for name in (many, few)
+        )
+        return float(next(times) / next(times))
+
+    priors = [chosen[name, "coco", 1]["priors"] for name in (few, many)]
+    scaling = (
+        f"From {priors[0]} to {priors[1]} priors, {priors[1] / priors[0]:.1f} times as many, the "
+        f"time grows {growth('torchvision', 2):.1f} times (two threads; COCO preset on one thread: "
+        f"{growth('coco', 1):.1f} times)."
+    )
+    where = machine_line(report["machine"], 2)
+    return f"{table(rows, headers)}\n\n{scaling} {where}\n\n{_on_another_processor()}"
+
+
+def _on_another_processor() -> str:
+    """The same script on an EPYC of family 25; the result files do not name the family."""
+    cases = {
+        (case["priors"], case["threads"]): case["contenders"]
+        for case in result("decode_nms_family25")["cases"]
+        if (case["density"], case["batch"], case["preset"]) == ("scene", 1, "torchvision")
+    }
+
+    def faster(threads: int) -> str:
+        """How many times as fast as torchvision, by priors."""
+        return ", ".join(
+            f"{by['torchvision']['native_is_faster_by']:.0f} times ({priors} priors)"
+            for (priors, used), by in sorted(cases.items())
+            if used == threads
+        )
+
+    return (
+        "Processors differ: on another EPYC, of family 25, native is faster than torchvision "
+        f"{faster(2)} on two threads, and {faster(1)} on one."
+    )
+
+
+def training() -> str:
+    """`benchmarks/bench_training.py`."""
+    report = result("training_cpu")
+    rates = {(row["name"], row["layout"]): row for row in report["rows"]}
+    rows = [
+        [
+            f"`{name}`" if name in list_models() else name,
+            rates[name, "contiguous"]["width"],
+            *(
+                f"{rates[name, v]['images_per_second']:.2f}"
+                for v in ("contiguous", "channels_last")
+            ),
+            _percent(rates[name, "contiguous"]["cells_with_gradient"]),
+        ]
+        for name in dict.fromkeys(row["name"] for row in report["rows"])
+    ]
+    headers = "network|width|images/s|channels-last images/s|cells with a gradient"
+    ratios = report["vgg16_times_torchvision"]
+    against = (
+        f"`vgg16` against torchvision's network, images/s: {ratios['contiguous']:.2f} times in the "
+        f"default layout, {ratios['channels_last']:.2f} times in channels-last, "
+        f"{ratios['better']:.2f} times with the better layout of either."
+    )
+    batch = f"Batch {report['batch']}, fp32, {report['classes']} classes."
+    where = machine_line(report["machine"], report["threads"])
+    return f"{table(rows, headers)}\n\n{against} {batch} {where}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def evaluation() -> str:
+    """What `benchmarks/bench_evaluation.py` measured."""
+    report = result("evaluation")
+    names = {
+        "pycocotools": "pycocotools: COCO, loadRes, COCOeval",
+        "ours": "the same numbers with ssd_small",
+        "command": "`ssd-small eval --detections`, its whole report",
+    }
+    first = report["pycocotools"]
+    rows = [
+        [
+            name,
+            f"{report[key]['cpu_seconds']:.1f}",
+            f"{first['cpu_seconds'] / report[key]['cpu_seconds']:.0f}",
+            report[key]["peak_mb"],
+            f"{first['peak_mb'] / report[key]['peak_mb']:.1f}",
+        ]
+        for key, name in names.items()
+    ]
+    same = "all twelve numbers and AP of each class equal" if report["equal"] else "not equal"
+    said = (
+        f"{report['images']} pictures, {report['classes']} classes, {report['boxes']} boxes "
+        f"({report['truth_mb']} MB), {report['detections']} detections ({report['found_mb']} MB), "
+        f"made from a seed; {same}. {report['machine']['cpu']}, Python "
+        f"{report['machine']['python']}, hotcoco {report['versions']['hotcoco']}, pycocotools "
+        f"{report['versions']['pycocotools']}."
+    )
+    return f"{table(rows, 'from files to numbers|CPU s|times faster|MB|times less')}\n\n{said}"

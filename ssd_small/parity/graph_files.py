@@ -1,0 +1,41 @@
+"""The graph that ONNX Runtime executes of a file, whole or as far as the heads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto
+
+from ..artefacts.decode_nms import find_decode_nms
+from ..artefacts.onnx_file import read_onnx
+from ..artefacts.sidecar import find_sidecar, read_engine
+from ..artefacts.tensors import HEADS
+from .cuts import cut_model
+
+
+def model_from_file(path: Path) -> ModelProto | None:
+    """The graph of an ONNX file, or of an engine of ONNX Runtime, with operators of its own.
+
+    None for what is no ONNX: a checkpoint, an engine of TensorRT.
+
+    Raises:
+        BadFile: absent or damaged.
+    """
+    if find_sidecar(path) is not None:
+        sidecar, content = read_engine(path)
+        if sidecar.target != "onnxruntime":
+            return None
+        return onnx.load_model_from_string(content)
+    return read_onnx(path)[0] if path.suffix.lower() == ".onnx" else None
+
+
+def heads_from_model(model: ModelProto) -> ModelProto | None:
+    """The part of a model that ends in ``loc`` and ``conf``, whatever follows them.
+
+    None where another tool has taken their names.
+    """
+    node = find_decode_nms(model)
+    names = HEADS if node is None else tuple(node.input[:2])
+    made = {name for one in model.graph.node for name in one.output}
+    return cut_model(model, names) if made.issuperset(names) else None
