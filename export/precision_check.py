@@ -133,7 +133,7 @@ def compare_precisions(
         errors.append(HeadError(_number(largest), _number(mean), _number(scale)))
         allowed.append(min(float(largest), HEAD_LIMITS["fp16"] * float(scale)))
     before, after = (_detections(outputs, description) for outputs in (reference, tried))
-    flipped = sum(len(_keys(a) ^ _keys(b)) for a, b in zip(before, after, strict=True))
+    flipped = sum(len(a.keys ^ b.keys) for a, b in zip(before, after, strict=True))
     unexplained = _unexplained(before, after, reference, description, *allowed)
     found = FlippedDetections(sum(map(len, before)), flipped, unexplained)
     loc, conf = errors
@@ -204,10 +204,6 @@ def _unexplained(
         )
         number += len(compare_detections(one, other, intervals).unexplained)
     return number
-
-
-def _keys(detections: Detections) -> set[tuple[int, int]]:
-    return set(zip(detections.labels.tolist(), detections.prior_indices.tolist(), strict=True))
 
 
 def _number(value: Any) -> float:

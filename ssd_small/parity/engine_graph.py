@@ -12,13 +12,11 @@ from onnx import ModelProto, NodeProto
 
 from ..artefacts.decode_nms import find_decode_nms
 from ..artefacts.description import Description
-from ..artefacts.tensors import DETECTIONS, HEADS, INPUT
+from ..artefacts.tensors import BOUNDARY, DETECTIONS, HEADS, INPUT
 from ..errors import BadFile
 from ..export.decode_nms_node import inlined
 from .cuts import Piece, Shape, Start, element_type, last_own_tensor
 
-#: the tensor where preprocessing ends and the network begins, in engines that take pictures
-BOUNDARY = "network_input"
 #: what may be between pictures and network, and of it what changes values
 _BEFORE = ("Cast", "Transpose", "Resize", "Round", "Gather", "Identity", "Clip")
 _CHANGING = ("Transpose", "Resize", "Gather", "Sub", "Add", "Mul", "Div")

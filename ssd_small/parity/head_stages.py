@@ -14,7 +14,7 @@ from ..evaluation.proof import faults_of_detections
 from ..postprocess import Detections, PostprocessParams, decode_nms
 from ..postprocess.boxes import boxes_xyxy_from_loc
 from ..postprocess.detections import detections_from_padded
-from ..postprocess.oracle import detections_from_scores, scores_from_conf
+from ..postprocess.oracle import detections_from_scores, scores_from_conf, without_background
 from .cuts import Piece
 from .engine_graph import EngineGraph
 from .executed import activation_name, activation_of, cxcywh, decoding_of
@@ -171,7 +171,7 @@ def _kept(
         nms: the side whose NMS it is.
         ours: what ours keeps, where it is known.
     """
-    masked = _masked(scores, params)
+    masked = without_background(scores, params)
     if ours is None:
         ours = detections_from_scores(boxes, masked, params)
     if nms.nms is None or nms.rules is None:
@@ -180,25 +180,13 @@ def _kept(
     alike = ours
     if nms.params.background_label != params.background_label:  # which is a fault of the labels
         params = replace(params, background_label=nms.params.background_label)
-        masked = _masked(scores, params)
+        masked = without_background(scores, params)
         alike = detections_from_scores(boxes, masked, params)
-    if _keys(theirs) == _keys(alike):
+    if theirs.keys == alike.keys:
         return ours
     if nms.rules.is_told and _is_rounding(theirs, boxes, masked, params):
         return ours
     return theirs
-
-
-def _masked(scores: FloatArray, params: PostprocessParams) -> FloatArray:
-    """Scores without those of the background."""
-    masked: FloatArray = scores.copy()
-    if 0 <= params.background_label < scores.shape[1]:
-        masked[:, params.background_label] = np.nan
-    return masked
-
-
-def _keys(found: Detections) -> set[tuple[int, int]]:
-    return set(zip(found.labels.tolist(), found.prior_indices.tolist(), strict=True))
 
 
 def _is_rounding(

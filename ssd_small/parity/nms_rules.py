@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..postprocess import Detections, PostprocessParams
-from ..postprocess.oracle import detections_from_scores, iou_scale_and_offset
+from ..postprocess.oracle import detections_from_scores, iou_scale_and_offset, without_background
 
 FloatArray = npt.NDArray[np.float32]
 Nms = Callable[[FloatArray, FloatArray], Detections]
@@ -65,7 +65,7 @@ def nms_rules(nms: Nms, params: PostprocessParams, shape: tuple[int, ...]) -> Nm
         ours = _Probe(tried, shape).expected(boxes, scores)
         labels = _labels(theirs, ours, shape[1])
         # of boxes at random none is within rounding of a threshold
-        if _keys(NmsRules(labels=labels).with_our_labels(theirs)) == _keys(ours):
+        if NmsRules(labels=labels).with_our_labels(theirs).keys == ours.keys:
             found = tried
             break
     else:
@@ -107,10 +107,6 @@ def _tie_faults(nms: Nms, probe: _Probe) -> Iterator[str]:
         yield "an IoU equal to iou_threshold suppresses: >= in the place of >"
 
 
-def _keys(found: Detections) -> set[tuple[int, int]]:
-    return set(zip(found.labels.tolist(), found.prior_indices.tolist(), strict=True))
-
-
 def _labels(theirs: Detections, ours: Detections, classes: int) -> npt.NDArray[np.intp] | None:
     """The label that they give where ours is i, for each i; None where it is i for all."""
     given = {
@@ -150,10 +146,7 @@ class _Probe:
 
     def expected(self, boxes: FloatArray, scores: FloatArray) -> Detections:
         """What our NMS keeps."""
-        masked = scores.copy()
-        if 0 <= self.params.background_label < self.classes:
-            masked[:, self.params.background_label] = np.nan
-        return detections_from_scores(boxes, masked, self.params)
+        return detections_from_scores(boxes, without_background(scores, self.params), self.params)
 
     def at_random(self) -> tuple[FloatArray, FloatArray]:
         """Groups of boxes that overlap, a class each: from three pixels of 300 to the picture."""

@@ -173,7 +173,7 @@ def _differences(
     priors = _priors_of(told, found, intervals, frame.size)
     known = priors >= 0
     # of those at the threshold what the engine has not was rounded up to it
-    kept = _keys(found.labels, found.prior_indices)
+    kept = found.keys
     at = ~(told.scores > np.float32(engine.params.score_threshold))
     at &= [key not in kept for key in zip(told.labels.tolist(), priors.tolist(), strict=True)]
     told, priors, known = told[~at], priors[~at], known[~at]
@@ -200,7 +200,7 @@ def _priors_of(
         label: intervals.score_bounds(intervals.scores[label])
         for label in set(told.labels.tolist()) - {-1}
     }
-    kept = _keys(found.labels, found.prior_indices)
+    kept = found.keys
     taken: set[tuple[int, int]] = set()
     priors = np.full(len(told), -1, np.int32)
     for i, (box, score, label) in enumerate(
@@ -219,10 +219,6 @@ def _priors_of(
             priors[i] = candidates[min(range(len(order)), key=order.__getitem__)]
             taken.add((label, int(priors[i])))
     return priors
-
-
-def _keys(labels: Indices, priors: Indices) -> set[tuple[int, int]]:
-    return set(zip(labels.tolist(), priors.tolist(), strict=True))
 
 
 def _at_priors(told: Detections, priors: Indices, intervals: Intervals) -> Detections:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from onnx import ModelProto, NodeProto
 
-#: where pictures have become the network's input, in engines that take pictures
-NETWORK_INPUT = "network_input"
+from ..artefacts.tensors import BOUNDARY
+
 #: what ONNX Runtime and its converter to half put before and behind the name of a tensor whose
 #: type they change
 _PREFIXES, _SUFFIXES = ("InsertedPrecisionFreeCast_", "InsertedCast_"), ("_cast_to_fp16", "_cast")
@@ -94,7 +94,7 @@ def _tensors_by_name(reference: ModelProto, engine: ModelProto) -> dict[str, str
     """What the tensors of the reference are called in the engine, as far as they are there."""
     made = {name for node in engine.graph.node for name in node.output}
     images = reference.graph.input[0].name
-    found = {images: NETWORK_INPUT if NETWORK_INPUT in made else engine.graph.input[0].name}
+    found = {images: BOUNDARY if BOUNDARY in made else engine.graph.input[0].name}
     by_node = {node.name: node.output[0] for node in engine.graph.node if node.name}
     readers: dict[str, list[NodeProto]] = {}
     for node in reference.graph.node:

@@ -33,6 +33,11 @@ class Detections:
             self.boxes[index], self.scores[index], self.labels[index], self.prior_indices[index]
         )
 
+    @property
+    def keys(self) -> set[tuple[int, int]]:
+        """Label and prior of each: what is one detection in two results of a network."""
+        return set(zip(self.labels.tolist(), self.prior_indices.tolist(), strict=True))
+
     @staticmethod
     def empty() -> Detections:
         """No detection at all."""

@@ -33,10 +33,16 @@ def scores_from_conf(conf: FloatArray, params: PostprocessParams) -> FloatArray:
     elif params.activation == "sigmoid":
         scores = sigmoid_f32(conf)
     else:
-        scores = conf.copy()
-    if 0 <= params.background_label < scores.shape[1]:
-        scores[:, params.background_label] = np.nan
-    return scores
+        scores = conf
+    return without_background(scores, params)
+
+
+def without_background(scores: FloatArray, params: PostprocessParams) -> FloatArray:
+    """A copy of scores ``[P, C]`` with NaN for the background, which passes no threshold."""
+    masked: FloatArray = scores.copy()
+    if 0 <= params.background_label < masked.shape[1]:
+        masked[:, params.background_label] = np.nan
+    return masked
 
 
 def decode_nms_image(

@@ -345,7 +345,7 @@ def test_a_reference_that_names_no_classes_has_the_engine_s_where_order_cannot_t
     from dataclasses import replace
 
     from ssd_small.artefacts.onnx_file import read_onnx
-    from ssd_small.parity.naming import ids_of_both
+    from ssd_small.parity.naming import ids_of_both, namings
 
     named = read_onnx(models.files["onnx"])[1]
     nameless = replace(named, labels=("class 1", "class 2"))
@@ -357,4 +357,5 @@ def test_a_reference_that_names_no_classes_has_the_engine_s_where_order_cannot_t
     ids, notes = ids_of_both(more, nameless, named)
     assert ids == ((1, 2), (1, 2))
     assert any("names no classes" in line for line in notes)
+    assert [one.ids for one in namings(nameless, named, more)] == [*ids]
     assert labels_of_reference(nameless, named) == ([0, 1, 2], None)
