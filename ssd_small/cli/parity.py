@@ -176,7 +176,8 @@ def _attributed(
         except UsageError as error:
             line = f"no stages could be exchanged: {error.command_line}"
             return replace(found, notes=(*found.notes, line))
-    return replace(found, attribution=[one.to_dict() for one in costs])
+    rows = [one.to_dict() | ({"reason": one.reason} if one.reason else {}) for one in costs]
+    return replace(found, attribution=rows)
 
 
 def _against_file(

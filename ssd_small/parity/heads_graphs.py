@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from onnx import ModelProto
 
 from ..artefacts.sidecar import read_engine
+from ..export.picture_input import strip_preprocessing
 from ..export.prepare import prepare
 from ..files import sha256_of
 from ..requirements import require
@@ -39,6 +40,7 @@ def search_from_detectors(
         not lie beside it any more. With it the parts are built for the GPU at hand.
 
     Raises:
+        BadFile: a reference that takes pictures has lost the name of where its network begins.
         MissingRequirement: onnx, ONNX Runtime, or what exports a PyTorch network is missing.
     """
     require("onnx", "comparing layers")
@@ -47,6 +49,9 @@ def search_from_detectors(
     other = graph_from_detector(reference, reference_path) if own is not None else None
     if own is None or other is None:
         return None
+    if reference.description.pictures is not None:
+        # the reference is given what the network inside it takes, as the engine's parts are
+        strip_preprocessing(other, reference.description, reference_path)
     sidecar = getattr(engine.runtime, "sidecar", None)
     if sidecar is None:
         return search_from_graphs(other, own, reference.description, pictures)

@@ -203,10 +203,14 @@ class Swaps:
         """What each stage costs, in their order."""
         step = -1 if self._turned else 1  # the reference first, whichever side was run
         reasons = picture_reasons(*self._sees[::step])
+        # one grey level in one place is more than a network's rounding; of a network that resizes
+        # itself it is all there is to say
+        inside = any(one.description.pictures is not None for one in (self._base, self._other))
         for stage, most in self._levels.items():
-            if most > GREY_LEVELS:
+            if most > (0.0 if inside else GREY_LEVELS):
                 told = f"{reasons[stage]}: " if stage in reasons else ""
-                reasons[stage] = f"{told}pixels differ by up to {most:g} grey levels"
+                unit = "grey level" if most == 1 else "grey levels"
+                reasons[stage] = f"{told}pixels differ by up to {most:g} {unit}"
         if self._ends is not None:
             reasons |= head_reasons(*self._ends[::step])
         if self._names[0].ids != self._names[1].ids:

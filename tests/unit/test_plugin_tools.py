@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -72,12 +73,22 @@ def test_the_readme_names_the_same_file_for_each_tool() -> None:
     """Its table: tool, file, what to type."""
     readme = (ROOT / "README.md").read_text()
     rows = re.findall(r"^\| ([^|]+) \| `([^`|]+)` \| `([^|]+)` \|", readme, re.M)
-    told = {tool.partition(" ")[0]: (file, line) for tool, file, line in rows}
+    told = {tool: (file, line) for tool, file, line in rows}
     folder = Path("ssd_small/_native")
     lines = lines_for_tools(folder / "libssd_small_plugin.so")
-    assert {"trtexec", "Python", "Triton", "DeepStream", "polygraphy"} <= told.keys()
+    assert told.keys() == lines.keys()
     for tool, line in lines.items():
-        if tool in told:
-            file, shown = told[tool]
-            assert file in line, tool
-            assert line.replace(f"{folder}/", "").replace("'", '"') in shown.replace("FOLDER/", "")
+        file, shown = told[tool]
+        assert f"/{file}" in line, tool
+        assert line.replace(f"{folder}/", "").replace("'", '"') == shown.replace("FOLDER/", "")
+
+
+def test_a_folder_with_a_space_is_quoted_where_a_shell_reads_it() -> None:
+    """DeepStream's is a line of a file, and the loader knows no quotes."""
+    folder = Path("/my packages/ssd_small/_native")
+    lines = lines_for_tools(folder / "libssd_small_plugin.so")
+    for tool in ("trtexec", "trtexec, the older way", "Triton", "polygraphy"):
+        (word,) = (one for one in shlex.split(lines[tool]) if "libssd_small" in one)
+        assert str(folder) in word, tool
+    assert lines["DeepStream"] == f"custom-lib-path={folder}/libssd_small_plugin_dlopen.so"
+    assert lines["another tool"].startswith("LD_PRELOAD takes no path with a space")
