@@ -14,6 +14,7 @@ from ..models.spec import AnyLevel, Level, ListedLevel
 from ..pictures.preprocessing import (
     COLOR_ORDERS,
     INTERPOLATIONS,
+    MOST_INPUT_SIDE,
     PictureInput,
     Preprocessing,
 )
@@ -47,7 +48,9 @@ def pictures_from_fields(fields: Fields) -> PictureInput:
         if value is not None:
             fields.text(name, (value,))
     sides = {
-        name: fields.integer(name, 1, MOST_SIDE) for name in ("height", "width") if name in fields
+        name: fields.integer(name, 1, MOST_INPUT_SIDE)
+        for name in ("height", "width")
+        if name in fields
     }
     if len(sides) == 1:
         raise ValueError(f"{next(iter(sides))}: got one without the other, expected both or none")

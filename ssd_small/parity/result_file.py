@@ -175,7 +175,9 @@ def _differences(
     # of those at the threshold what the engine has not was rounded up to it
     kept = found.keys
     at = ~(told.scores > np.float32(engine.params.score_threshold))
-    at &= [key not in kept for key in zip(told.labels.tolist(), priors.tolist(), strict=True)]
+    keys = zip(told.labels.tolist(), priors.tolist(), strict=True)
+    # without entries a list would be taken for floats
+    at &= np.array([key not in kept for key in keys], np.bool_)
     told, priors, known = told[~at], priors[~at], known[~at]
     own = _at_priors(told[known], priors[known], intervals)
     pairs = differences_of_picture(found, own, intervals, frame, ("engine", "reference"))

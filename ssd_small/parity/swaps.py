@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,11 @@ import numpy.typing as npt
 
 from ..datasets.coco import Annotations
 from ..errors import UsageError
+from ..evaluation.limits import HEAD_LIMITS
 from ..pictures.reading import Image
 from ..postprocess import Detections
 from .changed_detections import same
+from .head_differences import scale_of
 from .head_stages import HEAD_STAGES, HeadStages, detections_from_heads
 from .naming import Naming, namings, with_background
 from .picture_stages import (
@@ -47,8 +51,10 @@ class Swaps:
         readers: tuple[Reader | None, Reader | None],
         *,
         turned: bool,
+        head_limit: float,
     ) -> None:
         self._turned = turned
+        self._head_limit, self._head_error = head_limit, 0.0
         self._base, self._other, self._names = base, other, names
         self._sees = (base.pictures(readers[0]), other.pictures(readers[1]))
         self._together = taken_together(*self._sees)
@@ -89,8 +95,10 @@ class Swaps:
             with_background(one.description, one.params.background_label)
             for one in ((b, a) if turned else (a, b))
         )
+        limit = max(HEAD_LIMITS[one.precision] for one in (reference, engine))
         names = namings(first, second, annotations)
-        return cls(a, b, names[::-1] if turned else names, readers, turned=turned)
+        names = names[::-1] if turned else names
+        return cls(a, b, names, readers, turned=turned, head_limit=limit)
 
     def add(self, pictures: Sequence[Prepared]) -> None:
         """Take some pictures, see :meth:`prepared`, through everything."""
@@ -109,6 +117,7 @@ class Swaps:
             self._add_bound(np.stack(inputs), loc, conf, ends[1])
         else:
             moved = theirs[1] if ends[1].columns is None else _unmoved(theirs[1], ends[1].columns)
+            self._head_error = max(self._head_error, _error(loc, theirs[0]), _error(conf, moved))
             heads = zip(theirs[0], moved, strict=True)
             self._add("network", found, [detections_from_heads(*one, own) for one in heads])
         differing = {*head_reasons(*ends)}
@@ -216,10 +225,25 @@ class Swaps:
         if self._names[0].ids != self._names[1].ids:
             reasons.setdefault("labels", "other names, or in another order")
         before = ApWithoutSwap()
-        return [
+        found = [
             swap.cost(stage, annotations, reasons.get(stage), before).times(step)
             for stage, swap in self._swaps.items()
         ]
+        return [self._with_moved_heads(one) if one.stage == "network" else one for one in found]
+
+    def _with_moved_heads(self, cost: StageCost) -> StageCost:
+        """The network's cost, with a reason where the heads moved and no detection tells of it."""
+        if cost.map_cost or cost.detections_changed or self._head_error <= self._head_limit:
+            return cost
+        told = f"loc or conf differ by up to {self._head_error:.2g} of the largest"
+        return replace(cost, reason=told)
+
+
+def _error(own: FloatArray, other: FloatArray) -> float:
+    """The largest difference of two outputs as a share of the largest value, infinite for NaN."""
+    with np.errstate(invalid="ignore"):
+        found = float(np.abs(own - other).max()) / scale_of(own)
+    return found if math.isfinite(found) else math.inf
 
 
 def _unmoved(conf: FloatArray, columns: npt.NDArray[np.intp]) -> FloatArray:

@@ -63,6 +63,10 @@ BESIDE: dict[tuple[str, str], tuple[str, ...]] = {
         *("--weights", "{weights}"),
     ),
     ("eval", "detections"): ("--annotations", "{truth}"),
+    ("bench", "images"): ("--engine", "{engine}"),
+    ("build-engine", "check_images"): (
+        *("{onnx}", "--target", "onnxruntime", "--precision", "fp16", "-o", "{out}"),
+    ),
     ("build-engine", "timing_cache"): ("{onnx}", "--target", "tensorrt", "-o", "{out}"),
     ("inspect", "path"): (),
     ("train", "val_annotations"): (*BASES["train"], "--val-images", "{pictures}"),

@@ -85,6 +85,29 @@ def test_a_result_file_needs_annotations_and_is_compared_with_them(
     parity("--annotations", annotations, against=found).fails(1, "the engine is different")
 
 
+def test_a_picture_without_entries_in_the_result_file_has_lost_its_detections(
+    call: Call,
+    parity: Call,
+    engine: Path,
+    pictures: Path,
+    truth: Any,
+    saved: Callable[[object], Path],
+    tmp_path: Path,
+) -> None:
+    annotations, found = saved(truth), tmp_path / "found.json"
+    given = ("--annotations", annotations, "--images", pictures, "--save-detections", found)
+    call("eval", "--engine", engine, *given).fits()
+    entries = json.loads(found.read_text())
+    first = [one for one in entries if one["image_id"] == entries[0]["image_id"]]
+    for kept in (first, []):
+        found.write_text(json.dumps(kept))
+        outcome = parity("--annotations", annotations, "--json", against=found)
+        outcome.fails(1, "the engine is different")
+        counts = outcome.json["detections"]
+        assert counts["matched"] == len(kept)
+        assert counts["explained"] + counts["unexplained"] == len(entries) - len(kept)
+
+
 def test_a_picture_that_cannot_be_read_is_left_out_and_told(
     call: Call, engine: Path, checkpoint: Path, pictures: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import planted_faults as faults
 import pytest
 from attribution_bench import Bench, side_from
+from onnx import ModelProto
 from planted import Graph, plant, write_engine
 from planted_faults import FAULTS, Fault, told
 from ssd_small.export.decode_nms_node import inlined
@@ -140,6 +141,18 @@ def test_half_precision_is_the_network_alone(bench: Bench) -> None:
     costs = bench.costs(side_from(load(half, threads=1), half))
     assert [one.stage for one in costs if one.map_cost or one.detections_changed] == ["network"]
     assert [one.reason for one in costs] == [None] * len(STAGES)
+
+
+def test_a_network_that_moves_scores_alone_is_named_first(bench: Bench) -> None:
+    def scaled(model: ModelProto) -> None:
+        # conf of a coarse level, of which few boxes are kept and none is elsewhere
+        faults.initializer(model, "conf.4.weight", lambda value: value * 1.05)
+
+    costs = bench.planted(graph=scaled)
+    assert _named(costs) == []
+    assert costs[0].stage == "network"
+    assert str(costs[0].reason).startswith("loc or conf differ by up to 0.00")
+    assert [one.reason for one in costs[1:]] == [None] * (len(STAGES) - 1)
 
 
 def test_a_resize_that_differs_in_antialiasing_alone(bench: Bench) -> None:

@@ -15,7 +15,8 @@ from ssd_small.export.precision import receipt_of_onnx
 from tensorrt_double import BATCHES, TensorRt
 
 from ssd_small.doctor import engine, environment, self_test
-from ssd_small.runtimes import cuda_device, gpu, tensorrt
+from ssd_small.runtimes import cuda_device, tensorrt
+from ssd_small.system import gpu
 
 GPU = gpu.Gpu(0, "double of a GPU", "8.6", 8 << 30)
 
