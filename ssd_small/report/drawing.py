@@ -18,7 +18,8 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#00
 #: beside the colours, so that none of them is needed
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-HATCHES = ("", "///", "...", "xx", "\\\\\\", "++", "oo")
+# hatches of dots and circles make a figure ten times as large
+HATCHES = ("", "///", "\\\\\\", "xx", "--", "||", "++")
 #: inches: as wide as a figure of a page on a desktop; on a telephone its letters are still legible
 _SIZE = (5.6, 3.3)
 #: letters of a name in a figure

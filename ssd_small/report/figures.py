@@ -122,7 +122,7 @@ def histogram(samples: Sequence[float], marks: Mapping[str, float], prefix: str)
         # one late run would leave a single bar; the marks tell of it
         end = max(marks.values(), default=max(samples))
         shown = [value for value in samples if value <= end]
-        axes.hist(shown or samples, bins=40, color=COLORS[4], edgecolor="white", linewidth=0.4)
+        axes.hist(shown or samples, bins=min(40, max(5, len(samples))), color=COLORS[4], edgecolor="white", linewidth=0.4)
         for place, (name, value) in enumerate(marks.items()):
             axes.axvline(
                 value,
