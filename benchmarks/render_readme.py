@@ -84,6 +84,37 @@ def demo() -> str:
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
 
 
+def parity() -> str:
+    """Parity of the trained networks in the package: benchmarks/parity_shipped.py."""
+    report = result("parity")
+    rows = []
+    for row in report["rows"]:
+        precision, counts = row["map"], row["detections"]
+        low, high = precision["interval"]
+        worst = {
+            name: max(level[f"{name}_max"] for level in row["heads"]) for name in ("loc", "conf")
+        }
+        rows.append(
+            [
+                f"`{row['network']}`",
+                row["precision"],
+                f"{precision['reference']:.4f}",
+                f"{precision['difference']:+.5f}",
+                f"{low:+.5f} .. {high:+.5f}",
+                *(counts[key] for key in ("matched", "explained", "unexplained")),
+                f"{worst['loc']:.1e}",
+                f"{worst['conf']:.1e}",
+                row["verdict"],
+            ]
+        )
+    headers = (
+        "network|precision|AP|engine's less|95 % of draws|matched|by rounding|by more|loc|conf"
+        "|verdict"
+    )
+    threads = report["machine"]["cores"]
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], threads)}"
+
+
 def bench() -> str:
     """`ssd-small bench --precision fp32`, all six networks."""
     report = result("bench_cpu")
@@ -421,6 +452,7 @@ def evaluation() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "demo": demo,
+    "parity": parity,
     "bench": bench,
     "engines": engines,
     "tensorrt_versions": tensorrt_versions,

@@ -37,6 +37,8 @@ _COMMANDS = {
     "train": "Train a network on COCO-format data.",
     "bench": "Measure inference time per network.",
     "eval": "Score detections with the COCO metric.",
+    "parity": "Show that an engine finds what its network finds.",
+    "report": "Put several runs into one page to choose an engine by.",
     "detect": "Detect objects in pictures.",
     "check-data": "Find what train and eval would stumble on in a data set.",
     "convert": "Convert Pascal VOC, YOLO or CSV annotations to COCO format.",

@@ -21,10 +21,10 @@ from .options import FOLDER, json_option, note, print_json
 )
 @json_option
 def command(output: Path, as_json: bool) -> None:
-    """Run the whole flow on real pixels: data, export, engine, eval, bench, detect.
+    """Run the whole flow on real pixels: data, export, engine, parity, bench, detect.
 
     Every command is printed, so that it can be repeated with other files. Exit 1 if an
-    engine's mAP is not that of PyTorch.
+    engine is not equal to its network in PyTorch.
     """
     from ..files import check_writable
     from ..json_files import read_json

@@ -213,8 +213,8 @@ def _suppression(
     able = (iou_high > threshold) & (high >= least)
     close = np.flatnonzero(able & (iou_low <= threshold))
     if len(close):
-        winner = winners[close[0]]
-        iou = _iou(prior, winner, intervals)
+        overlaps = [(_iou(prior, winner, intervals), winner) for winner in winners[close]]
+        iou, winner = min(overlaps, key=lambda one: abs(one[0] - threshold))
         return f"IoU {iou:.6g} with prior {winner} against {threshold:g}"
     # one that both results have would suppress it in both
     able &= ~np.isin(winners, having.prior_indices[having.labels == label])

@@ -117,7 +117,7 @@ def evaluate(
     notes = [*match.notes]
     pictures = images
     if isinstance(images, (str, Path)):
-        pictures = _annotated_pictures(annotations, images, some=leave_out, say=notes.append)
+        pictures = annotated_pictures(annotations, images, some=leave_out, say=notes.append)
     notes += _size_notes(annotations, description)
     results: list[dict[str, Any]] = []
     faults: dict[int, SsdSmallError] = {}
@@ -144,7 +144,7 @@ def evaluate(
         notes.append(
             f"{unscored} detections of classes that {annotations.path} lacks were left out"
         )
-    read = _without(annotations, faults)
+    read = annotations_without(annotations, faults)
     left_out: tuple[dict[str, SsdSmallError], dict[str, SsdSmallError]] = ({}, {})
     for place, error in faults.items():
         name = annotations.images[place]["file_name"]
@@ -157,9 +157,10 @@ def evaluate(
     )
 
 
-def _annotated_pictures(
+def annotated_pictures(
     annotations: Annotations, folder: str | Path, *, some: bool, say: Callable[[str], None]
 ) -> list[AnnotatedPicture]:
+    """The pictures of annotations, in their order; see :func:`image_paths`."""
     paths = image_paths(annotations, folder, some=some, say=say)
     return [
         AnnotatedPicture(path, (float(image["height"]), float(image["width"])))
@@ -175,7 +176,9 @@ def _size_notes(annotations: Annotations, description: Description) -> list[str]
     return [] if line is None else [line]
 
 
-def _without(annotations: Annotations, faults: Mapping[int, SsdSmallError]) -> Annotations:
+def annotations_without(
+    annotations: Annotations, faults: Mapping[int, SsdSmallError]
+) -> Annotations:
     """Ground truth without the images at some places.
 
     Raises:

@@ -24,7 +24,12 @@ def params_from_preset(preset: str, own: PostprocessParams) -> PostprocessParams
     """
     if preset not in PRESETS:
         raise UsageError(f"preset {preset!r}: expected {' or '.join(PRESETS)}")
-    return replace(PRESETS[preset], **{name: getattr(own, name) for name in _OF_THE_NETWORK})
+    return params_under_protocol(own, PRESETS[preset])
+
+
+def params_under_protocol(own: PostprocessParams, protocol: PostprocessParams) -> PostprocessParams:
+    """The thresholds and cuts of ``protocol``, for a network whose parameters are ``own``."""
+    return replace(protocol, **{name: getattr(own, name) for name in _OF_THE_NETWORK})
 
 
 def protocol_name(params: PostprocessParams) -> str:

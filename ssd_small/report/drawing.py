@@ -23,7 +23,7 @@ HATCHES = ("", "///", "\\\\\\", "xx", "--", "||", "++")
 #: inches: as wide as a figure of a page on a desktop; on a telephone its letters are still legible
 _SIZE = (5.6, 3.3)
 #: letters of a name in a figure
-_MOST_LETTERS = 28
+_MOST_LETTERS = 44
 _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ssd-small",
@@ -32,6 +32,8 @@ _SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    # numbers as they are, not as what is added to another one
+    "axes.formatter.useoffset": False,
     "font.size": 10,
 }
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from .drawing import COLORS, HATCHES, LINES, MARKERS, legible_name, svg_from_drawing
 
+#: letters of a name of which two fit beside each other below a figure
+_SHORT_NAME = 24
+
 
 @dataclass(frozen=True)
 class Point:
@@ -52,21 +55,30 @@ def pareto(points: Sequence[Point], of: str, prefix: str) -> str:
             )
         axes.margins(0.12)
         axes.set_xlim(left=0)
+        axes.set_ylim(*_at_least(*axes.get_ylim(), 0.02))
         axes.set_xlabel("ms per picture")
         axes.set_ylabel(of)
-        _legend(axes, len(points))
+        _legend(axes)
 
     names = "; ".join(f"{p.name} {p.precision:.3f} in {p.milliseconds:.2f} ms" for p in points)
     said = f"{of} against milliseconds per picture: {names}. Not beaten: "
-    height = 3.3 + 0.2 * max(0, len(points) - 4)
+    height = 3.0 + 0.2 * len(points)
     return svg_from_drawing(
         draw, said + ", ".join(one.name for one in best), prefix=prefix, height=height
     )
 
 
-def _legend(axes: Any, count: int) -> None:
-    """Below the axes, where it covers nothing."""
-    axes.figure.legend(loc="outside lower center", ncols=1 if count > 4 else 2, frameon=False)
+def _legend(axes: Any) -> None:
+    """Below the axes, where it covers nothing; short names two in a row."""
+    names = axes.get_legend_handles_labels()[1]
+    short = max(map(len, names), default=0) <= _SHORT_NAME
+    axes.figure.legend(loc="outside lower center", ncols=2 if short else 1, frameon=False)
+
+
+def _at_least(low: float, high: float, span: float) -> tuple[float, float]:
+    """A range that is no narrower than ``span``: noise is not to look like a difference."""
+    missing = max(0.0, span - (high - low)) / 2
+    return low - missing, high + missing
 
 
 def lines(
@@ -108,10 +120,13 @@ def lines(
             axes.margins(0.15)
         axes.set_xlabel(x_name)
         axes.set_ylabel(y_name)
-        _legend(axes, len(curves))
+        _legend(axes)
 
     return svg_from_drawing(
-        draw, f"{y_name} against {x_name} of {', '.join(curves)}", prefix=prefix
+        draw,
+        f"{y_name} against {x_name} of {', '.join(curves)}",
+        prefix=prefix,
+        height=3.0 + 0.2 * len(curves),
     )
 
 
@@ -122,7 +137,13 @@ def histogram(samples: Sequence[float], marks: Mapping[str, float], prefix: str)
         # one late run would leave a single bar; the marks tell of it
         end = max(marks.values(), default=max(samples))
         shown = [value for value in samples if value <= end]
-        axes.hist(shown or samples, bins=min(40, max(5, len(samples))), color=COLORS[4], edgecolor="white", linewidth=0.4)
+        axes.hist(
+            shown or samples,
+            bins=min(40, max(5, len(samples))),
+            color=COLORS[4],
+            edgecolor="white",
+            linewidth=0.4,
+        )
         for place, (name, value) in enumerate(marks.items()):
             axes.axvline(
                 value,
@@ -132,7 +153,7 @@ def histogram(samples: Sequence[float], marks: Mapping[str, float], prefix: str)
             )
         axes.set_xlabel("ms per picture")
         axes.set_ylabel("runs")
-        _legend(axes, len(marks))
+        _legend(axes)
 
     told = ", ".join(f"{name} {value:.2f} ms" for name, value in marks.items())
     return svg_from_drawing(draw, f"Durations of {len(samples)} runs: {told}", prefix=prefix)
@@ -144,8 +165,12 @@ def bars(
     prefix: str,
     *,
     form: str = "{:.3f}",
+    labelled: bool = True,
 ) -> str:
-    """Bars side by side: by series, then by what stands on the axis; None leaves a gap."""
+    """Bars side by side: by series, then by what stands on the axis; None leaves a gap.
+
+    ``labelled``: with numbers, for which many bars leave no room.
+    """
     ticks = list(next(iter(groups.values())))
 
     def draw(axes: Any) -> None:
@@ -163,13 +188,14 @@ def bars(
                 label=legible_name(name),
             )
             texts = ["-" if values[t] is None else form.format(values[t]) for t in ticks]
-            axes.bar_label(drawn, texts, padding=2, fontsize=7)
+            if labelled:
+                axes.bar_label(drawn, texts, padding=2, fontsize=7)
         axes.set_xticks(range(len(ticks)), [legible_name(tick) for tick in ticks])
         axes.grid(axis="x", visible=False)
         axes.margins(y=0.12)
         axes.set_ylabel(y_name)
         if len(groups) > 1:
-            _legend(axes, len(groups))
+            _legend(axes)
 
     told = "; ".join(
         f"{name}: "
@@ -230,13 +256,13 @@ def waterfall(
 
     def draw(axes: Any) -> None:
         names = [begin[0], *(name for name, _ in steps), end[0]]
-        low, high = min(values), max(values)
-        room = (high - low) * 0.25 or max(abs(high), 0.01) * 0.1
+        low, high = _at_least(min(values), max(values), 0.0005)
+        room = (high - low) * 0.25
         for row in range(len(names)):
             if row in (0, len(names) - 1):
                 value = begin[1] if row == 0 else end[1]
                 axes.plot([value], [row], marker="D", color=COLORS[6], linestyle="none")
-                right, text = value, f"{value:.4f}"
+                right, text = value, f"{value:.5f}"
             else:
                 step = steps[row - 1][1]
                 left, right = sorted((places[row - 1], places[row]))
@@ -248,7 +274,7 @@ def waterfall(
                     edgecolor="white",
                     linewidth=0.4,
                 )
-                text = f"{step:+.4f}"
+                text = f"{step:+.5f}"
             axes.annotate(
                 text, (right, row), xytext=(6, 0), textcoords="offset points", va="center"
             )
@@ -259,6 +285,6 @@ def waterfall(
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(x_name)
 
-    told = ", ".join(f"{name} {step:+.4f}" for name, step in steps)
-    said = f"{x_name} from {begin[0]} {begin[1]:.4f} to {end[0]} {end[1]:.4f}: {told}"
+    told = ", ".join(f"{name} {step:+.5f}" for name, step in steps)
+    said = f"{x_name} from {begin[0]} {begin[1]:.5f} to {end[0]} {end[1]:.5f}: {told}"
     return svg_from_drawing(draw, said, prefix=prefix, height=1.2 + 0.32 * (len(steps) + 2))

@@ -9,8 +9,10 @@ from typing import Any
 
 from ..errors import BadFile
 from ..json_files import read_json
+from .values import size_name
 
 EXPECTED = "JSON of eval, bench or parity (--json), or the demo's summary.json"
+_DEMO = frozenset(["eval", "bench"])
 _METRICS = ("AP_small", "AP_medium", "AP_large", "AP", "AP50")
 #: keys that only a run of this kind has
 _KINDS = {
@@ -47,8 +49,9 @@ class Candidate:
         truth: what it was scored on, and on how many pictures.
         milliseconds: per picture, None if not measured; ``timed``: by which command, where.
         by_size: AP by the name of a size, in the picture.
-        curve: precision over recall of small objects, and of all.
+        curves: precision at recall 0, 0.01 to 1, by COCO's name of a size.
         parity: verdict of ``parity``.
+        kinds: of the runs that this is known from.
     """
 
     source: str
@@ -62,6 +65,7 @@ class Candidate:
     by_size: Mapping[str, float | None] = field(default_factory=dict)
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
     parity: str = ""
+    kinds: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -109,30 +113,27 @@ def candidates_from_runs(runs: Sequence[Run]) -> list[Candidate]:
 
 
 def _add(found: list[Candidate], one: Candidate) -> None:
-    """Put what is known of an engine to what was known; a file is the same file by its name."""
+    """Put what is known of a file to what was known, unless a run of that kind has said it."""
     for place, other in enumerate(found):
-        same_file = one.source and Path(one.source).name == Path(other.source).name
-        alike = (one.model, one.runtime, one.precision) == (
-            other.model,
-            other.runtime,
-            other.precision,
-        )
-        unnamed = not (one.source and other.source) and alike
-        free = (not one.metrics or not other.metrics) and not (
-            one.timed.startswith("bench") and other.timed.startswith("bench")
-        )
-        if (same_file or unnamed) and free:
-            timed = other if other.timed.startswith("bench") or not one.timed else one
-            scored = other if other.metrics else one
+        if _same_file(one.source, other.source) and not one.kinds & other.kinds:
+            timed = one if "bench" in one.kinds or not other.timed else other
             found[place] = replace(
-                scored,
-                source=other.source or one.source,
+                other if other.metrics else replace(one, source=other.source),
+                kinds=one.kinds | other.kinds,
                 milliseconds=timed.milliseconds,
                 timed=timed.timed,
                 parity=other.parity or one.parity,
             )
             return
     found.append(one)
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether two paths may be of one file, seen from different folders."""
+    if not one or not other:
+        return False
+    pairs = zip(reversed(Path(one).parts), reversed(Path(other).parts), strict=False)
+    return all(a == b for a, b in pairs)
 
 
 def _number(value: Any) -> float | None:
@@ -163,13 +164,10 @@ def _of_eval(value: Mapping[str, Any]) -> Iterator[Candidate]:
         milliseconds=1e3 * spent / images if spent and images else None,
         timed="eval" if spent and images else "",
         by_size={
-            (f"{row['from_px']}-{row['to_px']}" if row["to_px"] else f"{row['from_px']}+"): _number(
-                row["ap"]
-            )
-            for row in value["by_size"]
-            if row["at"] == "picture"
+            size_name(row): _number(row["ap"]) for row in value["by_size"] if row["at"] == "picture"
         },
         curves=curves,
+        kinds=frozenset(["eval"]),
     )
 
 
@@ -181,6 +179,7 @@ def _of_row(row: Mapping[str, Any], cpu: str, threads: Any) -> Candidate:
         precision=str(row["precision"]),
         milliseconds=float(row["total_ms"]["median"]),
         timed=f"bench, {cpu}, {threads} threads",
+        kinds=frozenset(["bench"]),
     )
 
 
@@ -202,7 +201,7 @@ def _of_demo(value: Mapping[str, Any]) -> Iterator[Candidate]:
             row = network["times"][name]
             one = _of_row(row, str(value["machine"]["cpu"]), int(value["threads"]))
             own = {key: _number(metrics[key]) for key in _METRICS if key in metrics}
-            yield replace(one, metrics=own, truth=("the demo's pictures", 0))
+            yield replace(one, metrics=own, truth=("the demo's", 0), kinds=_DEMO)
 
 
 def _of_parity(value: Mapping[str, Any]) -> Iterator[Candidate]:
@@ -220,6 +219,7 @@ def _of_parity(value: Mapping[str, Any]) -> Iterator[Candidate]:
         metrics=metrics,
         truth=("parity", int(value["images"])),
         parity=str(value["verdict"]),
+        kinds=frozenset(["parity"]),
     )
 
 

@@ -90,6 +90,33 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             teller="its metadata describe",
         )
 
+    @classmethod
+    def from_model(
+        cls,
+        content: bytes,
+        description: Description,
+        *,
+        precision: str,
+        max_batch: int,
+        source: str,
+        threads: int = 0,
+    ) -> OnnxRuntimeRuntime:
+        """Open a model in memory, such as a part of a file's.
+
+        Args:
+            content: of the model, serialised.
+            description: of what it ends in.
+            precision, max_batch: of the runtime.
+            source: what messages call it.
+            threads: on the CPU; 0 for one per core.
+
+        Raises:
+            BadFile: ONNX Runtime cannot load it, or it is not what is described.
+        """
+        session = _session(content, threads, source, "export it again")
+        told = {"source": source, "teller": "expected"}
+        return cls(session, description, precision=precision, max_batch=max_batch, **told)
+
     def try_once(self) -> None:
         """Run a black picture and close: a graph can be loaded that cannot be run.
 

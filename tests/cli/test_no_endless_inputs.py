@@ -36,6 +36,10 @@ BASES: dict[str, tuple[str, ...]] = {
     ),
     "bench": ("--model", "mobilenet_v1"),
     "eval": ("--engine", "{engine}", "--annotations", "{truth}", "--images", "{pictures}"),
+    "parity": (
+        *("{engine}", "--against", "{weights}", "--annotations", "{truth}"),
+        *("--images", "{pictures}"),
+    ),
     "detect": ("--engine", "{engine}", "{picture}"),
     "check-data": ("{truth}", "--images", "{pictures}"),
     "convert": ("--from", "csv", "{csv}", "-o", "{out}"),

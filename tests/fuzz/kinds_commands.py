@@ -17,6 +17,10 @@ BASES: dict[str, tuple[str, ...]] = {
     "models": ("models",),
     "detect": ("detect", "--engine", "in/e.engine", "in/picture.png"),
     "eval": ("eval", "--annotations", "in/d/truth.json", "--detections", "in/found.json"),
+    "parity": (
+        *("parity", "in/e.engine", "--against", "in/e.engine", "--images", "in/picture.png"),
+        *("--threads", "1"),
+    ),
     "export": ("export", "--weights", "in/record.pth", "--heads", "-o", "out/x.onnx"),
     "build-engine": (
         "build-engine",

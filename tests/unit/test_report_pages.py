@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 from html_checks import read_page, svg_texts
+from report_values import bench, evaluation, measurement, parity
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 from ssd_small.datasets.coco import Annotations
+from ssd_small.report.differing import examples_from_differences
 from ssd_small.report.disagreements import examples_from_disagreements, largest_disagreements
 from ssd_small.report.figures import Point, best_points, pareto, waterfall
+from ssd_small.report.from_bench import page_from_bench
 from ssd_small.report.from_eval import Details, page_from_eval
+from ssd_small.report.from_parity import page_from_parity
 from ssd_small.report.page import html_from_page
 
 #: what names are made of by people who mean harm, and by those who do not
@@ -30,47 +34,6 @@ HOSTILE = (
     "{{ 7 * 7 }}",
     "n" * 5000,
 )
-
-
-def evaluation(names: tuple[str, ...] = ("cat", "dog")) -> dict[str, Any]:
-    """What ``eval --json`` prints of a result file."""
-    classes = [
-        {"name": name, "ap": 0.5, "ap50": 0.75, "boxes": 3, "detections": 4} for name in names
-    ]
-    sizes = [(0, 8, 0.123), (8, 16, None), (16, None, 0.789)]
-    return {
-        "metric": "coco",
-        "annotations": "truth.json",
-        "images": 2,
-        "boxes": 6,
-        "source": "found.json",
-        "protocol": None,
-        "unreadable": [],
-        "skipped": [],
-        "metrics": {
-            "AP": 0.456,
-            "AP50": 0.7,
-            "AP_small": 0.321,
-            "AP_medium": 0.4,
-            "AP_large": None,
-        },
-        "detections": 8,
-        "classes": classes,
-        "by_size": [
-            {"from_px": a, "to_px": b, "at": "picture", "ap": ap, "recall": 0.5, "boxes": 2}
-            for a, b, ap in sizes
-        ],
-        "curves": [{"size": "all", "precision": [0.9] * 101}],
-        "operating_point": {
-            "score_threshold": 0.3,
-            "precision": 0.8,
-            "recall": 0.6,
-            "f1": 0.686,
-            "iou": 0.5,
-            "by": "best F1",
-            "classes": dict.fromkeys(names, 0.25),
-        },
-    }
 
 
 def details(names: tuple[str, ...] = ("cat", "dog")) -> Details:
@@ -120,6 +83,71 @@ def test_a_test_set_has_a_page_without_scores() -> None:
     assert "no ground truth" in html
 
 
+def test_the_page_of_times_has_batches_ledger_and_durations() -> None:
+    rows = [measurement("a.engine", 12.5), measurement("a.engine", 9.25, batch=4)]
+    html = html_from_page(page_from_bench(bench(*rows), ["others used 1.7 of 2 cores"]))
+    page = read_page(html)
+    assert page.faults == []
+    assert "Fastest of 2: mobilenet_v1 onnxruntime fp32, batch 4 takes 9.25 ms" in html
+    assert "others used 1.7 of 2 cores" in html
+    texts = svg_texts(html)
+    for shown in ("p50 12.50 ms", "p99.9 16.25 ms", "ms per batch", "decode+NMS", "4.17"):
+        assert shown in texts
+    # latency of the whole batch
+    assert "37.00" in html
+
+
+def test_a_slower_run_is_the_verdict() -> None:
+    change = measurement("a.engine", 1) | {"before": 1.0, "after": 2.0, "ratio": 2.0}
+    change |= {"spread": 0.1, "p_value": 1e-5, "verdict": "slower"}
+    against = {"against": {"file": "old.json", "changes": [change]}}
+    html = html_from_page(page_from_bench(bench(measurement("a.engine", 1)) | against))
+    assert "1 of 1 measurements are slower than in old.json" in html
+    assert "✗" in html
+
+
+def test_published_accuracy_stands_beside_times_of_full_networks() -> None:
+    rows = [
+        measurement(None, 5, model=model) | {"published_ms": 6.9}
+        for model in ("mobilenet_v1", "vgg16")
+    ]
+    html = html_from_page(page_from_bench(bench(*rows)))
+    assert read_page(html).faults == []
+    assert "mobilenet_v1 onnxruntime fp32 0.018" in svg_texts(html)
+
+
+def test_the_page_of_parity_says_first_what_differs_and_lays_it_to_stages() -> None:
+    html = html_from_page(page_from_parity(parity()))
+    page = read_page(html)
+    assert page.faults == []
+    assert "different: AP differs by -0.03000, more than 0.001" in html
+    texts = svg_texts(html)
+    # what the stages do to each other is a step of its own: -0.03 + 0.0312 - 0.0011
+    for shown in ("mean", "-0.03120", "+0.00110", "together", "+0.00010", "0.47000"):
+        assert shown in texts
+    assert "network" not in texts
+    assert "conv1 (Conv): error 0.25, growth not finite" in html
+
+
+def test_parity_without_annotations_has_a_page() -> None:
+    value = parity("equal") | {"map": None, "attribution": None, "heads": None, "first_layer": None}
+    html = html_from_page(page_from_parity(value))
+    assert read_page(html).faults == []
+    assert "equal: 7 of 8 detections" in html
+
+
+def test_detections_that_differ_are_shown_beside_ground_truth(tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    cv2.imwrite(str(tmp_path / "2.png"), np.full((100, 100, 3), 90, np.uint8))
+    found = parity()["detections"]["examples"]
+    examples = examples_from_differences(found, annotations(), tmp_path)
+    captions = [one.caption for one in examples[0].pictures]
+    assert captions[0] == "ground truth: 1 objects"
+    assert captions[1].startswith("only in the reference: 1")
+    assert captions[2].startswith("only in the engine: 0")
+    assert len(examples_from_differences(found, None, tmp_path)[0].pictures) == 2
+
+
 def test_points_that_others_beat_are_told_from_those_to_choose() -> None:
     fast, best = Point("fast", 2, 0.3), Point("best", 9, 0.5)
     beaten, equal = Point("beaten", 5, 0.25), Point("equal", 9.5, 0.5)
@@ -132,7 +160,7 @@ def test_a_waterfall_has_each_step_with_its_sign() -> None:
     svg = waterfall(
         ("reference", 0.5), [("mean", -0.03), ("rest", 0.01)], ("engine", 0.48), "AP", "f"
     )
-    for text in ("0.5000", "-0.0300", "+0.0100", "0.4800"):
+    for text in ("0.50000", "-0.03000", "+0.01000", "0.48000"):
         assert text in svg
 
 

@@ -1,0 +1,174 @@
+"""Two detectors on the same pictures, one picture after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..evaluation.coco_results import results_from_detections
+from .detection_differences import (
+    DetectionCounts,
+    Frame,
+    PictureDifferences,
+    allowed_errors,
+    differences_of_picture,
+    in_order,
+    intervals_of_picture,
+)
+from .head_differences import HeadDifferences
+from .overlap_matching import differences_by_overlap
+from .pictures import Pictures, ids_of_both, labels_of_reference
+from .recording import Heads, cut_runtime, outcomes_with_heads
+from .side import Side
+
+if TYPE_CHECKING:
+    from ..detection.pipeline import Outcome
+    from ..errors import SsdSmallError
+    from ..postprocess import Detections
+
+
+@dataclass(eq=False)
+class Compared:
+    """What two sides found.
+
+    Attributes:
+        counts: detections one to one.
+        heads: differences of the heads; see :meth:`HeadDifferences.to_list`.
+        results: COCO result entries of the reference and of the engine; none without annotations.
+        faults: of pictures that could not be read, by their place.
+        notes: a line for each thing a user should know.
+    """
+
+    counts: DetectionCounts = field(default_factory=DetectionCounts)
+    heads: list[dict[str, Any]] | None = None
+    results: tuple[list[dict[str, Any]], list[dict[str, Any]]] = field(
+        default_factory=lambda: ([], [])
+    )
+    faults: dict[int, SsdSmallError] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def compare_sides(
+    reference: Side,
+    engine: Side,
+    pictures: Pictures,
+    progress: Callable[[int], None] = lambda count: None,
+) -> Compared:
+    """Detections and heads of two sides, in memory that does not grow with the pictures.
+
+    Args:
+        reference, engine: the two, each with its own making of the input.
+        pictures: what both are shown.
+        progress: called with the number of the pictures just finished.
+
+    Raises:
+        BadFile: categories of the annotations do not fit.
+    """
+    compared = Compared(notes=list(pictures.notes))
+    pair = _Pair(reference, engine, compared.notes)
+    descriptions = reference.description, engine.description
+    ids, notes = ids_of_both(pictures.annotations, *descriptions)
+    compared.notes += notes
+    differences = HeadDifferences(reference.description)
+    for place, ours, theirs in _outcomes(reference, engine, pictures):
+        (before, heads), (after, other_heads) = ours, theirs
+        progress(1)
+        error = before.error or after.error
+        if error is not None:
+            compared.faults[place] = error
+            continue
+        size = pictures.size(place, before.size)
+        frame = Frame(pictures.names[place], size, reference.description)
+        if heads is not None and other_heads is not None and pair.same_shape:
+            differences.add(heads, other_heads)
+        found = before.detections, pair.renamed(after.detections)
+        differing = pair.differences(*found, heads, other_heads, frame)
+        compared.counts.add(len(found[0]), len(found[1]), differing)
+        if pictures.annotations is not None:
+            image = pictures.annotations.images[place]
+            for side, outcome, entries, own in zip(
+                (reference, engine), (before, after), compared.results, ids, strict=True
+            ):
+                entries += results_from_detections(outcome.detections, image, side.description, own)
+    compared.heads = differences.to_list()
+    return compared
+
+
+def _outcomes(
+    reference: Side, engine: Side, pictures: Pictures
+) -> Iterator[tuple[int, tuple[Outcome, Heads | None], tuple[Outcome, Heads | None]]]:
+    """Place of each picture, with outcome and heads of the two."""
+    with ExitStack() as opened:
+        streams = []
+        for side in (reference, engine):
+            cut = cut_runtime(side, side.detector.inference.threads)
+            if cut is not None:
+                opened.callback(cut.close)
+            stream = outcomes_with_heads(side, pictures.given, cut)
+            streams.append(opened.enter_context(closing(stream)))  # type: ignore[type-var]
+        both = zip(*streams, strict=True)
+        for place, (ours, theirs) in enumerate(both):
+            yield place, ours, theirs
+
+
+class _Pair:
+    """How detections of two sides are told to be the same."""
+
+    def __init__(self, reference: Side, engine: Side, notes: list[str]) -> None:
+        self._reference, self._engine = reference, engine
+        mapped, line = labels_of_reference(reference.description, engine.description)
+        self._labels = np.array(mapped, np.int32)
+        if line is not None:
+            notes.append(line)
+        before, after = reference.description, engine.description
+        self.same_shape = (len(before.priors), before.num_classes) == (
+            len(after.priors),
+            after.num_classes,
+        )
+        if not self.same_shape:
+            notes.append(
+                f"the engine has {len(after.priors)} prior boxes and {after.num_classes} classes, "
+                f"the reference {len(before.priors)} and {before.num_classes}: detections are "
+                "matched by class and overlap"
+            )
+        precisions = {reference.precision, engine.precision}
+        self._precision = "fp32" if precisions == {"fp32"} else "fp16"
+
+    def renamed(self, found: Detections) -> Detections:
+        """Detections of the engine with the reference's labels."""
+        if not self.same_shape:
+            return found
+        return in_order(replace(found, labels=self._labels[found.labels]))
+
+    def differences(
+        self,
+        before: Detections,
+        after: Detections,
+        heads: Heads | None,
+        other_heads: Heads | None,
+        frame: Frame,
+    ) -> PictureDifferences:
+        """What agrees and what differs; by the heads of one side, if there are any."""
+        if not self.same_shape or (heads is None and other_heads is None):
+            return differences_by_overlap(
+                before, after, self._reference.params, self._precision, frame
+            )
+        if heads is not None:
+            side, basis, against = self._reference, heads, other_heads
+            names, found = ("reference", "engine"), (before, after)
+        else:
+            assert other_heads is not None
+            # the heads of the engine, its classes in the reference's order
+            loc, conf = other_heads
+            columns = np.argsort(self._labels)
+            side, basis, against = self._engine, (loc, conf[:, columns]), None
+            names, found = ("engine", "reference"), (after, before)
+        own_heads = not self._engine.detector.inference.is_bound
+        own_heads &= not self._reference.detector.inference.is_bound
+        errors = allowed_errors(basis, against, self._precision, own_heads=own_heads)
+        intervals = intervals_of_picture(basis, side.description, side.params, errors)
+        return differences_of_picture(*found, intervals, frame, names)
