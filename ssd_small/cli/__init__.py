@@ -38,6 +38,7 @@ _COMMANDS = {
     "bench": "Measure inference time per network.",
     "eval": "Score detections with the COCO metric.",
     "parity": "Show that an engine finds what its network finds.",
+    "report": "Put several runs into one page to choose an engine by.",
     "detect": "Detect objects in pictures.",
     "explain": "Say why an object was found or missed.",
     "check-data": "Find what train and eval would stumble on in a data set.",

@@ -25,6 +25,7 @@ from .options import (
     note,
     postprocess_options,
     print_json,
+    report_option,
     threads_option,
     workers_option,
 )
@@ -83,6 +84,7 @@ MOST_BATCH = 64
 @click.option("--width", type=WIDTH, help="Default: --config's, else 1.")
 @config_option
 @postprocess_options
+@report_option
 @cuda_graph_option
 @threads_option
 @json_option
@@ -98,6 +100,7 @@ def command(
     images: Path | None,
     workers: int | None,
     against: Path | None,
+    page: Path | None,
     **settings: Any,
 ) -> None:
     """Measure inference time per network, PyTorch beside the engine.
@@ -130,6 +133,12 @@ def command(
         raise UsageError("--workers goes with --images, whose files they read")
     if images is not None and not engines:
         raise UsageError("--images goes with --engine: random weights find nothing in pictures")
+    if page:
+        from ..artefacts.outputs import engine_inputs
+        from ..report.page import check_report
+
+        read = [one for engine in engines for one in engine_inputs(engine)]
+        check_report(page, [*read, config, images, against])
     old = _old_report(against)
     pictures = _pictures(images, workers)
     experiment = experiment_from_option(config)
@@ -171,16 +180,24 @@ def command(
             }
             if old is not None:
                 changes = changes_of_reports(old, report)
-                told = [one.to_dict() for one in changes]
-                report["against"] = {"file": str(against), "changes": told}
+                report["against"] = {
+                    "file": str(against),
+                    "changes": [one.to_dict() for one in changes],
+                }
             if as_json:
                 print_json(report)
             else:
                 print_report(report)
             spread = max(one.spread for one in measured)
-            for line in (seen.line(spread, threads), held_back_line(clocks)):
-                if line is not None:
-                    note(f"note: {line}")
+            told = (seen.line(spread, threads), held_back_line(clocks))
+            lines = [line for line in told if line is not None]
+            for line in lines:
+                note(f"note: {line}")
+            if page:
+                from ..report.from_bench import page_from_bench
+                from ..report.page import write_page
+
+                write_page(page_from_bench(report, lines), page)
     if old is not None:
         check_comparable(old, report)
     check_not_slower(changes, str(against))

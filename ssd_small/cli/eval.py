@@ -38,6 +38,7 @@ from .options import (
     note,
     print_json,
     progress_bar,
+    report_option,
     score_threshold_option,
     sets_option,
     threads_option,
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     help="Write the thresholds of best F1 (or --score-threshold) into the engine's sidecar or the "
     "checkpoint; 'load' and 'detect' then default to the one of all classes.",
 )
+@report_option
 @max_pixels_option
 @cuda_graph_option
 @threads_option
@@ -111,6 +113,7 @@ def command(
     workers: int | None,
     save_detections: Path | None,
     save_operating_point: bool,
+    page: Path | None,
     cuda_graph: bool,
     threads: int,
     as_json: bool,
@@ -148,10 +151,14 @@ def command(
         raise UsageError("--images DIR is needed to run a network; it holds the image files")
     if images is not None and sets is not None:
         raise UsageError("--images does not go with --sets, whose folder holds the images")
+    read = [annotations, images, detections, *engine_inputs(engine), config]
+    read += [network["weights"], network["labels"]]
     if save_detections:
-        read = [annotations, images, detections, *engine_inputs(engine), config]
-        read += [network["weights"], network["labels"]]
         check_outputs([save_detections], read, "--save-detections")
+    if page:
+        from ..report.page import check_report
+
+        check_report(page, [*read, save_detections])
     target = None
     if save_operating_point:
         target = point_target(engine, network["weights"], thresholds)
@@ -189,6 +196,10 @@ def command(
     finally:  # neither is lost with the other: each may lie on a disk that is full
         if save_detections:
             write_results(save_detections, results_from_columns(scored.entries), truth)
+    if page:
+        from .eval_report import write_eval_page
+
+        write_eval_page(page, report, scored, images or (annotations if sets else None), min_map)
     if scored.left_out:
         for error in scored.left_out[1:]:
             note(f"  {error}")

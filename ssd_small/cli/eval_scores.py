@@ -141,6 +141,7 @@ def report_from_scored(source: str, scored: Scored) -> dict[str, Any]:
         "detections": len(scored.entries),
         "classes": [one.to_dict() for one in scores.classes] if scores else [],
         "by_size": [one.to_dict() for one in scores.by_size] if scores else [],
+        "curves": [one.to_dict() for one in scores.curves] if scores else [],
         "operating_point": scores and _operating_point(scores, scored),
     }
 

@@ -115,6 +115,13 @@ batch_option = click.option(
     type=click.IntRange(min=1),
     help="Pictures per call, at most what the engine takes. Default: that, 8 for a network.",
 )
+report_option = click.option(
+    "--report",
+    "page",
+    type=FOLDER,
+    metavar="DIR",
+    help="Also write DIR/report.html, a page to look at that needs no other file.",
+)
 workers_option = click.option(
     "--workers",
     type=click.IntRange(1, 16),

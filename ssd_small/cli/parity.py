@@ -22,6 +22,7 @@ from .options import (
     note,
     print_json,
     progress_bar,
+    report_option,
     threads_option,
     workers_option,
 )
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 )
 @batch_option
 @workers_option
+@report_option
 @max_pixels_option
 @cuda_graph_option
 @threads_option
@@ -70,6 +72,7 @@ def command(
     protocol: str | None,
     batch: int | None,
     workers: int | None,
+    page: Path | None,
     cuda_graph: bool,
     threads: int,
     as_json: bool,
@@ -89,6 +92,11 @@ def command(
             f"--against {against}: a result file needs --annotations FILE, whose images its ids "
             "are of"
         )
+    if page:
+        from ..artefacts.outputs import engine_inputs
+        from ..report.page import check_report
+
+        check_report(page, [*engine_inputs(engine), against, annotations, images])
     for module in ("cv2", *(["hotcoco"] if annotations is not None else [])):
         require(module, "comparing detections")
     with ExitStack() as opened:
@@ -105,7 +113,19 @@ def command(
         print_json(found.to_dict())
     else:
         print_parity(found, checks)
+    if page:
+        _write_page(page, found, pictures, images)
     _end(found, len(pictures))
+
+
+def _write_page(page: Path, found: Parity, pictures: Pictures, images: Path) -> None:
+    from ..report.differing import examples_from_differences
+    from ..report.from_parity import page_from_parity
+    from ..report.page import write_page
+
+    examples = found.detections["examples"]
+    shown = examples_from_differences(examples, pictures.annotations, images)
+    write_page(page_from_parity(found.to_dict(), shown), page)
 
 
 def _pictures(annotations: Path | None, images: Path) -> Pictures:

@@ -19,7 +19,14 @@ from .columns import (
 from .curves import IOUS, coco_curves, mean_of_known
 from .matching import AREAS, MOST, matches_by_class
 from .operating_point import IOU, BestThresholds, Matches, best_thresholds, operating_point
-from .sizes import SizeScore, area_factors, size_areas, sizes_from_curves
+from .sizes import (
+    SizeCurve,
+    SizeScore,
+    area_factors,
+    size_areas,
+    size_curves,
+    sizes_from_curves,
+)
 
 #: the twelve numbers, in pycocotools' order
 METRICS = (
@@ -74,11 +81,14 @@ class Scores:
             truth (of that size).
         classes: each category, in the order of their ids.
         by_size: of objects of one size each, small first; none for VOC's metric.
+        curves: precision over recall of objects of all, small, medium and large size; none for
+            VOC's metric.
     """
 
     metrics: dict[str, float | None]
     classes: tuple[ClassScore, ...]
     by_size: tuple[SizeScore, ...] = ()
+    curves: tuple[SizeCurve, ...] = ()
 
     def operating_point(self, thresholds: Sequence[float]) -> dict[str, Any]:
         """Precision and recall at a score threshold per class; see :func:`operating_point`."""
@@ -120,7 +130,9 @@ def score(
         at_input = coco_curves(truth, found, size_areas(), [MOST], area_factors(truth, input_size))
         by_size += sizes_from_curves(at_input[0][..., -1], at_input[1][..., -1], truth, input_size)
     classes = _classes(annotations, truth, found, precision[:, :, :, 0, -1])
-    return Scores(_metrics(precision, recall), classes, by_size)
+    half = IOUS.tolist().index(IOU)
+    curves = size_curves(precision[half, :, :, : len(_AREAS), -1])
+    return Scores(_metrics(precision, recall), classes, by_size, curves)
 
 
 def _metrics(precision: Floats, recall: Floats) -> dict[str, float | None]:

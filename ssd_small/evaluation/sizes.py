@@ -37,6 +37,39 @@ class SizeScore:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class SizeCurve:
+    """Precision over recall at an IoU of 0.5, the mean of the classes with objects of a size.
+
+    Attributes:
+        size: ``all``, ``small``, ``medium`` or ``large``, as COCO has them.
+        precision: at recall 0, 0.01 to 1.
+    """
+
+    size: str
+    precision: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, rounded to four digits."""
+        return {"size": self.size, "precision": [round(value, 4) for value in self.precision]}
+
+
+def size_curves(precision: Floats) -> tuple[SizeCurve, ...]:
+    """A curve of each size that has objects.
+
+    Args:
+        precision: ``[R, K, A]`` by recall, class and COCO's four ranges of areas; -1 without
+            ground truth.
+    """
+    curves = []
+    for place, size in enumerate(("all", "small", "medium", "large")):
+        known = (precision[:, :, place] > -1).all(axis=0)
+        if known.any():
+            mean = precision[:, known, place].mean(axis=1)
+            curves.append(SizeCurve(size, tuple(mean.tolist())))
+    return tuple(curves)
+
+
 def size_areas() -> list[list[float]]:
     """The range of areas of each size in square pixels, both ends included."""
     lows = [float(edge**2) for edge in EDGES]

@@ -45,6 +45,8 @@ class StageCost:
             "stage": self.stage,
             "map_cost": self.map_cost,
             "detections_changed": self.detections_changed,
+            "map_change": self.map_change,
+            "reason": self.reason,
         }
 
 

@@ -205,6 +205,8 @@ def test_without_annotations_detections_are_counted(bench: Bench) -> None:
     assert costs[0].to_dict() == {
         "stage": "labels",
         "map_cost": None,
+        "map_change": None,
+        "reason": costs[0].reason,
         "detections_changed": costs[0].detections_changed,
     }
 

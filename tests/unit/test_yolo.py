@@ -125,7 +125,7 @@ def test_a_picture_on_its_side_is_labelled_as_people_see_it(tmp_path: Path) -> N
         ("0 0.5 0.5 0.1", r"4 numbers \(too few\)"),
         ("0 0.5 0.5 0.1 0.1 0.9", "a detection with its score"),
         ("cat 0.5 0.5 0.1 0.1", "is not a label"),
-        ("0 nan 0.5 0.1 0.1", "not finite"),
+        ("0 nan 0.5 0.1 0.1", "is not a label"),
         ("nan 0.5 0.5 0.1 0.1", "is not a label"),
     ],
 )
