@@ -45,7 +45,7 @@ def run_child(
     assert module == "tensorrt_rtx"
     values = json.loads(job.read_text())
     model = onnx.load(values["onnx"])
-    batches = [values["batch"][which] for which in ("min", "opt", "max")]
+    batches = [shape[0] for shape in values["input_shapes"]]
     model.metadata_props.add(key=BATCHES, value=json.dumps(batches))
     Path(values["plan"]).write_bytes(model.SerializeToString())
     return {
