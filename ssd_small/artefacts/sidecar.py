@@ -286,12 +286,13 @@ def check_against_engine(sidecar: Sidecar, metadata: Mapping[str, str], path: Pa
         return
     own, told = Description.from_metadata(metadata, path), sidecar.description
     names = ["model", "num_classes", "width", "weights", "has_decode_nms", "levels", "clip"]
-    names.append("pictures")
     if own.has_decode_nms:
         names.append("postprocess")
     if own.pictures is not None:
         names.append("preprocessing")
     differing = [name for name in names if getattr(own, name) != getattr(told, name)]
+    if own.pictures != told.pictures:
+        differing.append("input")
     first, second = own.preprocessing, told.preprocessing
     if (first.height, first.width) != (second.height, second.width):
         differing.append("input size")
