@@ -80,7 +80,8 @@ def test_what_was_built_is_printed_with_its_receipt(
     assert re.fullmatch(
         r"fp16 against fp32 on 3 .*: loc max .*, mean .*; conf max .*, mean .*", check
     )
-    assert re.search(r"; \d+ detections differ of \d+, 0 of them unexplained by the heads: equal$", check)
+    told = r"; \d+ detections differ of \d+, 0 of them unexplained by the heads: equal$"
+    assert re.search(told, check)
     assert batches_of_plan(output.read_bytes()) == [2, 5, 7]
 
 
