@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import CheckFailed
-from .options import FOLDER, json_option, note, print_json
+from .options import FOLDER, json_option, note, print_json, report_option
 
 
 @click.command()
@@ -19,8 +19,9 @@ from .options import FOLDER, json_option, note, print_json
     show_default=True,
     help="Folder for data, engines, figures and pictures.",
 )
+@report_option
 @json_option
-def command(output: Path, as_json: bool) -> None:
+def command(output: Path, page: Path | None, as_json: bool) -> None:
     """Run the whole flow on real pixels: data, export, engine, parity, bench, detect.
 
     Every command is printed, so that it can be repeated with other files. Exit 1 if an
@@ -31,6 +32,10 @@ def command(output: Path, as_json: bool) -> None:
     from ..requirements import require
 
     check_writable(output / "summary")
+    if page:
+        from ..report.page import check_report
+
+        check_report(page, [])
     for module in ("torch", "onnx", "onnxscript", "onnxruntime", "hotcoco", "cv2", "PIL"):
         require(module, "the demo")
     for module in ("sklearn", "skimage"):
@@ -40,6 +45,12 @@ def command(output: Path, as_json: bool) -> None:
     def report() -> None:
         if as_json:
             print_json(read_json(output / "summary.json", "the demo's summary"))
+        if page:
+            from ..report.from_runs import page_from_runs
+            from ..report.page import write_page
+            from ..report.run_files import read_run
+
+            write_page(page_from_runs([read_run(output / "summary.json")]), page)
 
     try:
         # with --json, standard output is the summary's alone

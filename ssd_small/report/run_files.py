@@ -201,7 +201,12 @@ def _of_demo(value: Mapping[str, Any]) -> Iterator[Candidate]:
             row = network["times"][name]
             one = _of_row(row, str(value["machine"]["cpu"]), int(value["threads"]))
             own = {key: _number(metrics[key]) for key in _METRICS if key in metrics}
-            yield replace(one, metrics=own, truth=("the demo's", 0), kinds=_DEMO)
+            yield replace(one, metrics=own, kinds=_DEMO, parity=_verdict_of_demo(network, name))
+
+
+def _verdict_of_demo(network: Mapping[str, Any], name: str) -> str:
+    """The reference has none."""
+    return "" if name == "pytorch" else str(network.get("verdict") or "")
 
 
 def _of_parity(value: Mapping[str, Any]) -> Iterator[Candidate]:

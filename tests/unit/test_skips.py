@@ -17,6 +17,7 @@ import pytest
     "not executed here: no shared data in x (set SSD_SMALL_DATA)",
     "not executed here: strace is absent or may not trace",
     "not executed here: no network namespace of its own",
+    "not executed here: no browser (apt-get install chromium)",
     "not executed here: no emulator qemu-aarch64 with a C library",
     "not executed here: no package index that has pycuda==2026.1 for this Python",
 ])
