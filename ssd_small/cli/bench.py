@@ -217,12 +217,17 @@ def _old_report(path: Path | None) -> dict[str, Any] | None:
 def _pictures(folder: Path | None, workers: int | None) -> Pictures | None:
     if folder is None:
         return None
+    from ..bench.ledger import MOST_PICTURES
     from ..bench.run import Pictures
+    from ..files import check_is_file
     from ..pictures.listing import list_images
     from ..requirements import require
 
     require("cv2", "reading pictures")
-    return Pictures(list_images(folder).files, workers)
+    files = list_images(folder).files
+    for path in files[:MOST_PICTURES]:  # before anything is measured
+        check_is_file(path, "an image file")
+    return Pictures(files, workers)
 
 
 def _of_experiment(

@@ -7,6 +7,7 @@ command fails until it has a line in ``BASES``.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import socket
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 import click
 import pytest
 from forked_command import run_forked
+from report_values import bench, measurement
 
 from ssd_small.cli import _COMMANDS
 
@@ -41,6 +43,7 @@ BASES: dict[str, tuple[str, ...]] = {
         *("--images", "{pictures}"),
     ),
     "detect": ("--engine", "{engine}", "{picture}"),
+    "report": ("{run}", "-o", "{out}"),
     "explain": ("{picture}", "--engine", "{engine}", "--box", "1,1,9,9"),
     "check-data": ("{truth}", "--images", "{pictures}"),
     "convert": ("--from", "csv", "{csv}", "-o", "{out}"),
@@ -55,6 +58,7 @@ BESIDE: dict[tuple[str, str], tuple[str, ...]] = {
     ("detect", "weights"): ("{picture}",),
     ("detect", "config"): ("{picture}", "--weights", "{weights}"),
     ("detect", "images"): ("--engine", "{engine}"),
+    ("explain", "image"): ("--engine", "{engine}", "--box", "1,1,9,9"),
     ("explain", "weights"): ("{picture}", "--box", "1,1,9,9"),
     ("explain", "config"): ("{picture}", "--box", "1,1,9,9", "--weights", "{weights}"),
     ("eval", "weights"): ("--annotations", "{truth}", "--images", "{pictures}"),
@@ -107,7 +111,10 @@ def fine(engine, onnx_file, checkpoint, pictures, truth, saved, tmp_path) -> dic
     table = tmp_path / "boxes.csv"
     table.write_text("a.jpg,1,2,30,40,cat\n")
     (tmp_path / "a.jpg").write_bytes((pictures / "a.jpg").read_bytes())
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps(bench(measurement("x.engine", 1.0))))
     return {
+        "run": run,
         "engine": engine,
         "onnx": onnx_file,
         "weights": checkpoint,
@@ -130,7 +137,7 @@ def test_every_command_has_its_base():
 def _arguments(name: str, param: click.Parameter, value: Path, fine: dict[str, Path]) -> list[str]:
     base = list(BESIDE.get((name, str(param.name)), BASES[name]))
     if isinstance(param, click.Argument):
-        own = [one for one in base if one in ("{onnx}", "{truth}", "{csv}", "{engine}")]
+        own = [one for one in base if one in ("{onnx}", "{truth}", "{csv}", "{engine}", "{run}")]
         if base and base[0] in own:
             base[0] = str(value)
         elif (name, param.name) == ("convert", "source"):

@@ -10,12 +10,15 @@ from fuzz_case import GOOD, NOTHING, Case, Place
 from fuzz_values import ODD_TEXTS, ODD_WORDS
 from kinds_data import VOC, train_once
 
+from ssd_small.postprocess import PostprocessParams
+
 #: options that ask for as much work as they say
 _LONG = {"--iterations", "--epochs", "--minutes", "--seconds", "--train-images", "--val-images"}
 #: a command line of each command, to which an option is put
 BASES: dict[str, tuple[str, ...]] = {
     "models": ("models",),
     "detect": ("detect", "--engine", "in/e.engine", "in/picture.png"),
+    "report": ("report", "in/run.json", "-o", "out/page"),
     "explain": ("explain", "in/picture.png", "--engine", "in/e.engine", "--box", "4,4,20,20"),
     "eval": ("eval", "--annotations", "in/d/truth.json", "--detections", "in/found.json"),
     "parity": (
@@ -53,6 +56,14 @@ def _good(place: Place) -> None:
     place.write("b.csv", "0.png,1,2,30,40,cat\n")
     place.write("VOC/Annotations/0.xml", VOC)
     place.copy(GOOD / "run" / "0.png", "VOC/JPEGImages/0.png")
+    timing = {"median": 1.0, "p90": 1.0, "p99": 1.0, "p999": 1.0, "spread": 0.0, "runs": 3}
+    row = {"model": "m", "runtime": "r", "precision": "fp32", "batch": 1, "engine": "e"}
+    row |= {"network_ms": timing, "decode_nms_ms": None, "total_ms": timing}
+    row |= {"images_per_second": 1e3, "published_ms": None, "ledger": None, "samples_ms": [1.0]}
+    row["postprocess"] = PostprocessParams().to_dict()
+    machine = {"cpu": "c", "cores": 1, "python": "3", "packages": {}, "gpus": [], "driver": None}
+    run = {"machine": machine, "threads": 1, "results": [row]}
+    place.write("run.json", json.dumps(run))
     box = {"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}
     place.write("found.json", json.dumps([box]))
 

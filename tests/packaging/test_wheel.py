@@ -39,8 +39,8 @@ def test_it_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     sources = {p.relative_to(ROOT) for p in (ROOT / "ssd_small").rglob("*.py")}
     expected = {path.as_posix() for path in sources if "_native" not in path.parts}
     expected |= {f"ssd_small/export/{path.name}" for path in (ROOT / "export").glob("*.py")}
-    assets = ROOT / "ssd_small" / "assets"
-    expected |= {p.relative_to(ROOT).as_posix() for p in assets.rglob("*") if p.is_file()}
+    for folder in (ROOT / "ssd_small" / "assets", ROOT / "ssd_small" / "report" / "templates"):
+        expected |= {p.relative_to(ROOT).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert names - info - native == expected | {"ssd_small/py.typed"}
     assert {name.rpartition("/")[2] for name in native} <= {
         "libssd_small.so",
