@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from ..detection.detector import Detector
 from ..requirements import require
 from ..runtimes import HeadOutputs, Runtime
-from ..runtimes.base import Images
+from ..runtimes.base import BatchingRuntime, Images
 from .side import Side
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ FloatArray = npt.NDArray[np.float32]
 Heads = tuple[FloatArray, FloatArray]
 
 
-class _Recording:
-    """A :class:`~ssd_small.runtimes.Runtime` that keeps the heads of what it was given.
+class _Recording(BatchingRuntime):
+    """Runs another runtime and keeps the heads of what it was given; who opened that closes it.
 
     Attributes:
         heads: of each picture not yet asked for; None where they cannot be had.
@@ -41,8 +40,8 @@ class _Recording:
         self.max_batch = runtime.max_batch
         self.heads: deque[Heads | None] = deque()
 
-    def infer(self, images: Images) -> HeadOutputs | list[Detections]:
-        """See :class:`~ssd_small.runtimes.Runtime`."""
+    def infer_batch(self, images: Images) -> HeadOutputs | list[Detections]:
+        """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""
         outputs = self._runtime.infer(images)
         heads = outputs
         if not isinstance(heads, HeadOutputs) and self._cut is not None:
@@ -58,20 +57,6 @@ class _Recording:
     def check_picture(self, height: int, width: int) -> None:
         """See :class:`~ssd_small.runtimes.Runtime`."""
         self._runtime.check_picture(height, width)
-
-    def close(self) -> None:
-        """The two runtimes are freed by who opened them."""
-
-    def __enter__(self) -> _Recording:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def outcomes_with_heads(
