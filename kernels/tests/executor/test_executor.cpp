@@ -6,19 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "expect.h"
 #include "ssd_executor/executor.h"
 #include "ssd_small/half.h"
 #include "wrong_kernels.h"
 
 namespace {
-
-int failures = 0;
-
-void expect(bool condition, const std::string& what) {
-  if (condition) return;
-  ++failures;
-  std::printf("FAILED: %s\n", what.c_str());
-}
 
 template <class... Expected, class... Actual>
 cudaError_t run(void (*kernel)(Expected...), unsigned blocks, unsigned threads,

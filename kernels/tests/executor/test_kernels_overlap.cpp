@@ -8,28 +8,11 @@
 
 #include <cuda_runtime.h>
 
+#include "expect.h"
 #include "ssd_executor/executor.h"
 #include "ssd_small/decode_nms_cuda.h"
 
 namespace {
-
-int failures = 0;
-
-void expect(bool condition, const std::string& what) {
-  if (condition) return;
-  ++failures;
-  std::printf("FAILED: %s\n", what.c_str());
-}
-
-std::string first_fault() {
-  return ssd_executor_fault_count() > 0 ? ssd_executor_fault(0) : "";
-}
-bool any_fault(const std::string& text) {
-  for (int i = 0; i < std::min(64, ssd_executor_fault_count()); ++i) {
-    if (std::string(ssd_executor_fault(i)).find(text) != std::string::npos) return true;
-  }
-  return false;
-}
 
 // Heads in which nearly every prior is a candidate of every class.
 struct Heads {

@@ -6,14 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "expect.h"
 #include "ssd_executor/executor.h"
 #include "ssd_small/decode_nms_cuda.h"
 
 namespace {
 
 using namespace ssd_small;
-
-int failures = 0;
 
 struct Call {
   DecodeNmsShape shape{2, 3, 4, 9, HeadType::kFloat};
@@ -40,12 +39,6 @@ Call valid_call() {
   call.workspace.data = arrays.memory.data() + (16 - address % 16) % 16;
   call.workspace.bytes = decode_nms_workspace_bytes(call.shape, call.params);
   return call;
-}
-
-void expect(bool condition, const std::string& what) {
-  if (condition) return;
-  ++failures;
-  std::printf("FAILED: %s\n", what.c_str());
 }
 
 std::string launch_fault(const Call& call) {

@@ -7,30 +7,13 @@
 #include <vector>
 
 #include "overlapping_kernels.h"
+#include "expect.h"
 #include "ssd_executor/executor.h"
 
 namespace {
 
 constexpr unsigned kBlocks = 6, kThreads = 64, kCells = kBlocks * kThreads;
 constexpr std::uint64_t kSeeds = 80;  // 0, in order, and those in which blocks overlap
-int failures = 0;
-
-void expect(bool condition, const std::string& what) {
-  if (condition) return;
-  ++failures;
-  std::printf("FAILED: %s\n", what.c_str());
-}
-
-std::string first_fault() {
-  return ssd_executor_fault_count() > 0 ? ssd_executor_fault(0) : "";
-}
-bool any_fault(const std::string& text) {
-  for (int i = 0; i < std::min(64, ssd_executor_fault_count()); ++i) {
-    if (std::string(ssd_executor_fault(i)).find(text) != std::string::npos) return true;
-  }
-  return false;
-}
-
 template <class... Expected, class... Actual>
 cudaError_t run(bool dependent, void (*kernel)(Expected...), unsigned blocks, Actual... arguments) {
   cudaLaunchAttribute attribute{};
