@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ssd_small.bench import disturbance
 from ssd_small.bench.against import (
     changes_of_reports,
     check_alike,
@@ -152,25 +154,25 @@ def test_a_busy_machine_is_told_with_one_thread_as_a_way_out() -> None:
     assert "--threads" not in unsteady
 
 
-@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="not a Linux")
-def test_own_work_is_not_counted_as_that_of_others() -> None:
-    watch = Watch()
-    before = watch._busy
-    total = 0
-    while watch.seen().others is None or watch._own + 0.3 > _own():
-        total += sum(range(20_000))
-    seen = watch.seen()
+def test_own_work_is_not_counted_as_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, busy, own = iter([0.0, 2.0]), iter([100.0, 103.0]), iter([10.0, 12.0])
+    monkeypatch.setattr(disturbance.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(disturbance, "_busy_seconds", lambda: next(busy))
+    monkeypatch.setattr(disturbance, "_own_seconds", lambda: next(own))
+    # of 3 seconds that cores were busy in 2, this process took 2
+    assert Watch().seen().others == pytest.approx(0.5)
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="not executed here: not a Linux")
+def test_the_system_tells_how_long_cores_were_busy() -> None:
+    before, own = disturbance._busy_seconds(), disturbance._own_seconds()
+    while disturbance._own_seconds() < own + 0.3:
+        sum(range(20_000))
+    after = disturbance._busy_seconds()
     assert before is not None
-    assert seen.others is not None
-    # /proc/stat counts in hundredths of a second on each core
-    busy = seen.others
-    assert busy <= seen.cores
-
-
-def _own() -> float:
-    from ssd_small.bench.disturbance import _own_seconds
-
-    return _own_seconds()
+    assert after is not None
+    # in hundredths of a second a core
+    assert after - before >= 0.3 - 0.01 * (os.cpu_count() or 1)
 
 
 def heads(value: float) -> HeadOutputs:
