@@ -67,8 +67,8 @@ class Cuda:
         self.capturing_thread: dict[int, int] = {}
         self.graphs: dict[int, list[Work]] = {}
         self.executables: dict[int, list[Work]] = {}
-        #: seconds on the GPU
-        self.clock = 0.0
+        #: seconds on the GPU, and what a copied byte takes
+        self.clock, self.per_byte = 0.0, 1e-9
         #: the clock when each was last recorded; None: not yet, or enqueued and not executed
         self.events: dict[int, float | None] = {}
         self._handles = itertools.count(0x1000, 8)
@@ -190,7 +190,7 @@ class Cuda:
 
         def copy() -> None:
             ctypes.memmove(dst, src, count)
-            self.clock += count * 1e-9
+            self.clock += count * self.per_byte
 
         return (self.enqueue(stream, copy),)
 
