@@ -2,9 +2,9 @@
 
     python benchmarks/parity_full_width.py [--pictures 8] [--threads 1]
 
-Random weights, COCO's 81 classes, the deploy preset, pictures of digits made on the spot. Engines
-are ONNX Runtime's, ending in their heads, and each detection is proven as ``ssd-small parity``
-proves it. Results are written after each engine.
+Random weights, heads that deviate alike on every level, COCO's 81 classes, the deploy preset, and
+pictures of digits made on the spot. Engines are ONNX Runtime's, ending in their heads, and each
+detection is proven as ``ssd-small parity`` proves it. Results are written after each engine.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from ssd_small.export.build_engine import build_engine
 from ssd_small.export.onnx_file import write_onnx
 from ssd_small.export.to_onnx import onnx_from_network
@@ -26,11 +27,14 @@ from ssd_small.datasets.digits import make_digits
 from ssd_small.detection.load import torch_runtime
 from ssd_small.json_files import write_json
 from ssd_small.machine import commit_of, describe_machine
+from ssd_small.models.network import SsdNetwork
 from ssd_small.models.registry import list_models
 from ssd_small.parity.opening import Running, open_engine_side
 from ssd_small.parity.parity import parity_of_sides
 from ssd_small.parity.pictures import Pictures, pictures_of_folder
 from ssd_small.parity.side import Side
+from ssd_small.pictures.pixels import pixels_from_picture
+from ssd_small.pictures.preprocessing import input_from_image
 
 ROOT = Path(__file__).resolve().parents[1]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
@@ -52,6 +56,7 @@ def main() -> None:
         pictures = pictures_of_folder(data.val_images)
         for name in list_models():
             net, description = random_network(name)
+            spread_weights(net, description, pictures)
             reference = reference_side(net, description, running)
             onnx_file = folder / "x.onnx"
             write_onnx(onnx_from_network(net, description), onnx_file)
@@ -71,6 +76,28 @@ def main() -> None:
                 )
                 print(f"{name} {precision}: {time.perf_counter() - started:.0f} s", rows[-1])
             reference.detector.close()
+
+
+def spread_weights(net: SsdNetwork, description: Description, pictures: Pictures) -> None:
+    """Random weights with which every level finds something.
+
+    As they are made, activations shrink from layer to layer, and the finest level alone, which is
+    normalised, would be compared. Here no layer changes their size (He et al. 2015), and of each
+    level logits deviate by 2 and offsets by 1 on the first picture.
+    """
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    pixels = pixels_from_picture(pictures.given[0])
+    images = torch.from_numpy(input_from_image(pixels, description.preprocessing))[None]
+    sizes = [rows * columns * level.num_anchors for level, (rows, columns) in description.levels]
+    with torch.no_grad():
+        for heads, outputs, deviation in zip(
+            (net.loc, net.conf), net.eval()(images), (1.0, 2.0), strict=True
+        ):
+            for head, output in zip(heads, torch.split(outputs[0], sizes), strict=True):
+                for parameter in head.parameters():
+                    parameter *= deviation / output.std()
 
 
 def reference_side(net: object, description: Description, running: Running) -> Side:
