@@ -1,0 +1,85 @@
+"""A large picture as overlapping tiles, each of which a network sees at its own input size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..errors import UsageError
+
+#: of neighbouring tiles; what is smaller than a fifth of a tile lies whole in one of them
+USUAL_OVERLAP = 0.2
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a picture, in its pixels: the upper left corner and the sides."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How pictures are cut.
+
+    Attributes:
+        width, height: of a tile in pixels of the picture.
+        overlap: share of a tile that its neighbour has too, 0 to under 1.
+        whole: the picture as a whole is one more view, after its tiles.
+    """
+
+    width: int
+    height: int
+    overlap: float = USUAL_OVERLAP
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        sides = (self.width, self.height)
+        if not all(isinstance(side, int) and side >= 1 for side in sides):
+            raise UsageError(
+                f"tiles of {self.width}x{self.height}: expected a width and a height of at least 1 "
+                "pixel"
+            )
+        if not (math.isfinite(self.overlap) and 0 <= self.overlap < 1):
+            raise UsageError(f"overlap {self.overlap:g}: expected a share from 0 to under 1")
+        if min(self.stride) < 1:
+            raise UsageError(
+                f"overlap {self.overlap:g} of tiles of {self.width}x{self.height} leaves no step "
+                "from one to the next; expected less"
+            )
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Pixels from one tile to the next, across and down."""
+        return round(self.width * (1 - self.overlap)), round(self.height * (1 - self.overlap))
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Columns and rows of tiles of a picture."""
+        across, down = self.stride
+        return _count(width, self.width, across), _count(height, self.height, down)
+
+    def windows(self, height: int, width: int) -> Iterator[Window]:
+        """Views of a picture of this size: its tiles row by row, then the whole if it is one.
+
+        They cover the picture with full tiles: the last of a row or column moves inwards. Where a
+        picture is smaller than a tile its tiles are as small; one that is a single tile has no
+        other view.
+        """
+        columns, rows = self.grid(height, width)
+        size = min(self.width, width), min(self.height, height)
+        across, down = self.stride
+        for row in range(rows):
+            y = min(row * down, height - size[1])
+            for column in range(columns):
+                yield Window(min(column * across, width - size[0]), y, *size)
+        if self.whole and columns * rows > 1:
+            yield Window(0, 0, width, height)
+
+
+def _count(length: int, tile: int, stride: int) -> int:
+    """Tiles that cover a side."""
+    return 1 if length <= tile else -(-(length - tile) // stride) + 1
