@@ -240,7 +240,8 @@ class Detector:
     def close(self) -> None:
         """Free the engine; calling twice is harmless."""
         self._closed = True
-        self.runtime.close()
+        with self.inference.lock:  # a stream may have a batch in it
+            self.runtime.close()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -19,8 +19,8 @@ from ..detection.detector import Detector
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.annotated import AnnotatedPicture, OtherPicture
 from ..pictures.reading import AbsentPicture
-from .coco_results import results_from_detections
-from .columns import Found
+from .coco_results import columns_from_detections
+from .columns import Found, ResultColumns, joined_columns
 from .score import Scores, score
 from .voc_score import voc_score
 
@@ -52,7 +52,7 @@ class Evaluation:
 
     Attributes:
         scores: the metric, of each class too; None for a test set, which has no annotations.
-        results: COCO result entries.
+        results: COCO result entries, their columns.
         seconds: wall time of detection, and how much of it each stage took.
         size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
             the annotated size).
@@ -65,7 +65,7 @@ class Evaluation:
     """
 
     scores: Scores | None
-    results: list[dict[str, Any]]
+    results: ResultColumns
     seconds: dict[str, float]
     size_mismatches: int
     by_order: dict[str, str]
@@ -99,7 +99,7 @@ def evaluate(
         images: folder of the image files; or the pictures themselves, one per entry of
             ``annotations.images`` in that order, as a detector takes them (arrays: BGR).
         metric: how what it finds is scored.
-        inclusive: see :func:`ssd_small.evaluation.coco_results.results_from_detections`.
+        inclusive: see :func:`ssd_small.evaluation.coco_results.columns_from_detections`.
         leave_out: score the pictures that can be read, if any can; else the first one that cannot
             ends it.
         progress: called with the number of images just finished.
@@ -119,7 +119,7 @@ def evaluate(
     if isinstance(images, (str, Path)):
         pictures = annotated_pictures(annotations, images, some=leave_out, say=notes.append)
     notes += _size_notes(annotations, description)
-    results: list[dict[str, Any]] = []
+    parts: list[ResultColumns] = []
     faults: dict[int, SsdSmallError] = {}
     mismatches = unscored = 0
     started = time.perf_counter()
@@ -133,11 +133,11 @@ def evaluate(
                 faults[place] = outcome.error
             else:
                 mismatches += outcome.size != (image["height"], image["width"])
-                entries = results_from_detections(
+                columns = columns_from_detections(
                     outcome.detections, image, description, match.ids, inclusive=inclusive
                 )
-                unscored += len(outcome.detections.labels) - len(entries)
-                results += entries
+                unscored += len(outcome.detections) - len(columns)
+                parts.append(columns)
             progress(1)
     seconds = {"total": time.perf_counter() - started, **detector.spent}
     if unscored:
@@ -149,6 +149,7 @@ def evaluate(
     for place, error in faults.items():
         name = annotations.images[place]["file_name"]
         left_out[isinstance(error, (AbsentPicture, OtherPicture))][name] = error
+    results = joined_columns(parts)
     scores = scorer(read, results) if annotations.annotated else None
     return Evaluation(
         *(scores, results, seconds, mismatches, match.by_order, read, *left_out),
