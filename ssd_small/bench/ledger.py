@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,17 @@ from ..pictures.preprocessing import input_from_image
 from ..pictures.reading import bytes_of_image, image_from_bytes
 from ..postprocess import Detections
 from ..runtimes.base import Images
+from ..runtimes.device_events import DeviceTimes
 from .same_outputs import SameOutputs
 from .timing import Timing
 
 #: in the order of the way. Networks of pictures resize inside, and what is left is making a batch.
-#: Copies to and from a GPU are part of the network's time where there is one
-STAGES = ("read", "decode", "resize", "network", "decode_nms")
+#: On a GPU upload, network and download are by CUDA events, and host is what the processor does
+#: around them: to and from page-locked memory, enqueueing, waiting
+STAGES = (
+    *("read", "decode", "resize", "upload", "network", "download", "host"),
+    "decode_nms",
+)
 #: pictures of a folder that are taken, the first of its listing
 MOST_PICTURES = 64
 
@@ -34,7 +39,7 @@ class Ledger:
 
     Attributes:
         stages: by name, see :data:`STAGES`; decode + NMS are missing where they are inside of the
-            engine.
+            engine, copies where there is no GPU.
         total: of the stages one after the other.
         pictures: different ones.
         batch: pictures per call of the network.
@@ -95,16 +100,18 @@ def ledger_of_pictures(
         raise BadFile("no pictures to measure on; pass a folder that holds some")
     groups = [paths[i : i + batch] for i in range(0, min(len(paths), MOST_PICTURES), batch)]
     number = sum(map(len, groups))
-    first = [_pass(inference, group)[1] for group in groups]
-    check = SameOutputs(first, f"{inference.runtime.description.model} on pictures")
     rows: list[dict[str, float]] = []
-    started = time.perf_counter()
-    while len(rows) < 2 * len(groups) or time.perf_counter() - started < seconds:
-        done = [_pass(inference, group) for group in groups]
-        rows += [
-            {k: v / len(g) for k, v in one[0].items()} for one, g in zip(done, groups, strict=True)
-        ]
-        check([one[1] for one in done])
+    with inference.runtime.watched() as device:
+        first = [_pass(inference, group, device)[1] for group in groups]
+        check = SameOutputs(first, f"{inference.runtime.description.model} on pictures")
+        started = time.perf_counter()
+        while len(rows) < 2 * len(groups) or time.perf_counter() - started < seconds:
+            done = [_pass(inference, group, device) for group in groups]
+            rows += [
+                {k: v / len(g) for k, v in one[0].items()}
+                for one, g in zip(done, groups, strict=True)
+            ]
+            check([one[1] for one in done])
     stages = {
         name: Timing.from_seconds([row[name] for row in rows])
         for name in STAGES
@@ -124,7 +131,9 @@ def ledger_of_pictures(
     )
 
 
-def _pass(inference: Inference, group: Sequence[Path]) -> tuple[dict[str, float], list[Detections]]:
+def _pass(
+    inference: Inference, group: Sequence[Path], device: DeviceTimes | None
+) -> tuple[dict[str, float], list[Detections]]:
     """Seconds of each stage for a batch of files, and what was found."""
     description = inference.runtime.description
     preprocessing, of_pictures = description.preprocessing, description.pictures is not None
@@ -140,7 +149,7 @@ def _pass(inference: Inference, group: Sequence[Path]) -> tuple[dict[str, float]
         spent["read"] += read - began
         spent["decode"] += decoded - read
         spent["resize"] += time.perf_counter() - decoded
-    stopwatch = Stopwatch()
+    stopwatch, before = Stopwatch(), replace(device) if device else None
     found: list[Detections] = []
     # a network of pictures takes those of one size at once; any other has one size
     for _, alike in groupby(inputs, key=lambda one: one.shape):
@@ -149,6 +158,12 @@ def _pass(inference: Inference, group: Sequence[Path]) -> tuple[dict[str, float]
         spent["resize"] += time.perf_counter() - began
         found += inference(images, stopwatch)
     spent["network"], spent["decode_nms"] = stopwatch.network, stopwatch.decode_nms
+    if device and before:
+        for name in ("upload", "network", "download"):
+            spent[name] = getattr(device, name) - getattr(before, name)
+        # two clocks: the one of the GPU may be ahead
+        on_device = spent["upload"] + spent["network"] + spent["download"]
+        spent["host"] = max(0.0, stopwatch.network - on_device)
     return spent, found
 
 

@@ -21,6 +21,7 @@ from ..pictures.annotated import AnnotatedPicture, OtherPicture
 from ..pictures.reading import AbsentPicture
 from .coco_results import columns_from_detections
 from .columns import Found, ResultColumns, joined_columns
+from .feature_levels import grids_from_description
 from .score import Scores, score
 from .voc_score import voc_score
 
@@ -31,19 +32,27 @@ Metric = Literal["coco", "voc07", "voc12"]
 _Scorer = Callable[[Annotations, Found], Scores]
 
 
-def scorer_from_metric(metric: Metric, input_size: tuple[int, int] | None = None) -> _Scorer:
+def scorer_from_metric(metric: Metric, description: Description | None = None) -> _Scorer:
     """What scores COCO result entries against annotations by a metric.
 
-    ``input_size`` is the height and width of the network's input; see :func:`.score.score`.
+    ``description`` is of the network, where it is known: its input's scale and its feature levels
+    have scores of their own.
 
     Raises:
         UsageError: there is no such metric.
     """
     if metric == "coco":
-        return partial(score, input_size=input_size)
+        if description is None:
+            return score
+        return partial(_score_of_network, description)
     if metric not in get_args(Metric):
         raise UsageError(f"metric {metric!r}: expected one of {', '.join(get_args(Metric))}")
     return partial(voc_score, interpolation=metric)
+
+
+def _score_of_network(description: Description, annotations: Annotations, found: Found) -> Scores:
+    size = (description.preprocessing.height, description.preprocessing.width)
+    return score(annotations, found, size, grids_from_description(description))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +119,7 @@ def evaluate(
         ValueError: another number of pictures than of entries.
     """
     description = detector.description
-    size = (description.preprocessing.height, description.preprocessing.width)
-    scorer = scorer_from_metric(metric, size)
+    scorer = scorer_from_metric(metric, description)
     check_pixels(annotations)
     match = match_classes(annotations, description.labels)
     notes = [*match.notes]
