@@ -161,7 +161,8 @@ class TileMerger:
         boxes = boxes_xyxy_from_loc(np.asarray(loc, np.float32), priors, self._params.variances)
         with np.errstate(invalid="ignore", over="ignore"):
             sides = boxes[:, 2:] - boxes[:, :2]
-        return (sides > self._least).any(axis=1)
+        large: npt.NDArray[np.bool_] = (sides > self._least).any(axis=1)
+        return large
 
     def detections(self, decode_nms: DecodeNms) -> Detections:
         """What NMS leaves of all views, boxes in the unit square of the picture.

@@ -63,7 +63,7 @@ def tiling_from_options(
 
 def _sides_of_auto(object_size: float | None, description: Description) -> tuple[int, int]:
     """Width and height of the tile in which objects come out as large as they did in training."""
-    learned = getattr(description, "object_size", None)
+    learned = description.object_size
     if learned is None:
         raise UsageError(
             "--tiles auto: this network does not record how large the objects of its training "
