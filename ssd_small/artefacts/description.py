@@ -23,6 +23,7 @@ from ..pictures.preprocessing import PictureInput, Preprocessing
 from ..postprocess import PostprocessParams
 from ..postprocess.params import MAX_CLASSES
 from .labels import check_labels, default_labels
+from .object_size import ObjectSize
 from .operating_point import OperatingPoint
 from .parts import (
     Levels,
@@ -62,6 +63,7 @@ class Description:
         pictures: the input, if it takes pictures as they are and ``preprocessing`` is inside; None
             for an input of preprocessed float32.
         operating_point: score thresholds that an evaluation has found; None if none has.
+        object_size: of the objects it has learned; None where that was not recorded.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
@@ -79,6 +81,7 @@ class Description:
     network: NetworkConfig | None = None
     pictures: PictureInput | None = None
     operating_point: OperatingPoint | None = None
+    object_size: ObjectSize | None = None
     tool_version: str = __version__
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -172,6 +175,8 @@ class Description:
             own["input"] = self.pictures.to_dict()
         if self.operating_point is not None:
             own["operating_point"] = self.operating_point.to_dict()
+        if self.object_size is not None:
+            own["object_size"] = self.object_size.to_dict()
         return with_unknown_fields(own, self.unknown)
 
     @classmethod
@@ -203,6 +208,9 @@ class Description:
                 else None,
                 operating_point=OperatingPoint.from_fields(fields.fields("operating_point"))
                 if "operating_point" in fields
+                else None,
+                object_size=ObjectSize.from_fields(fields.fields("object_size"))
+                if "object_size" in fields
                 else None,
                 tool_version=fields.text("tool_version"),
             )
@@ -261,6 +269,7 @@ def description_from_spec(
     weights: str = "random",
     params: PostprocessParams | None = None,
     has_decode_nms: bool = False,
+    object_size: ObjectSize | None = None,
 ) -> Description:
     """The description of a network built from a spec.
 
@@ -283,6 +292,7 @@ def description_from_spec(
         clip=spec.clip,
         has_decode_nms=has_decode_nms,
         network=_network_of(spec),
+        object_size=object_size,
     )
 
 
