@@ -24,6 +24,7 @@ from ..pictures.tile_grid import TileGrid
 from ..postprocess import PostprocessParams
 from ..postprocess.params import MAX_CLASSES, MAX_PRIORS
 from .labels import check_labels, default_labels
+from .object_size import ObjectSize
 from .operating_point import OperatingPoint
 from .parts import (
     Levels,
@@ -68,6 +69,7 @@ class Description:
         tiles: that the network cuts of what it is given, whose size ``preprocessing`` has then;
             None where it sees that whole.
         operating_point: score thresholds that an evaluation has found; None if none has.
+        object_size: of the objects it has learned; None where that was not recorded.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
@@ -86,6 +88,7 @@ class Description:
     pictures: PictureInput | None = None
     tiles: TileGrid | None = None
     operating_point: OperatingPoint | None = None
+    object_size: ObjectSize | None = None
     tool_version: str = __version__
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -201,6 +204,8 @@ class Description:
             own["tiles"] = self.tiles.to_dict()
         if self.operating_point is not None:
             own["operating_point"] = self.operating_point.to_dict()
+        if self.object_size is not None:
+            own["object_size"] = self.object_size.to_dict()
         return with_unknown_fields(own, self.unknown)
 
     @classmethod
@@ -233,6 +238,9 @@ class Description:
                 tiles=tiles_from_fields(fields.fields("tiles")) if "tiles" in fields else None,
                 operating_point=OperatingPoint.from_fields(fields.fields("operating_point"))
                 if "operating_point" in fields
+                else None,
+                object_size=ObjectSize.from_fields(fields.fields("object_size"))
+                if "object_size" in fields
                 else None,
                 tool_version=fields.text("tool_version"),
             )
@@ -291,6 +299,7 @@ def description_from_spec(
     weights: str = "random",
     params: PostprocessParams | None = None,
     has_decode_nms: bool = False,
+    object_size: ObjectSize | None = None,
 ) -> Description:
     """The description of a network built from a spec.
 
@@ -313,6 +322,7 @@ def description_from_spec(
         clip=spec.clip,
         has_decode_nms=has_decode_nms,
         network=_network_of(spec),
+        object_size=object_size,
     )
 
 

@@ -14,7 +14,7 @@ _EXPECTED = "what 'ssd-small inspect --json' printed, or a sidecar"
 _FIELDS = (
     *("tool_version", "model", "num_classes", "width", "labels", "weights", "preprocessing"),
     *("postprocess", "levels", "clip", "has_decode_nms", "network", "operating_point"),
-    *("input", "tiles"),
+    *("input", "tiles", "object_size"),
 )
 
 

@@ -78,6 +78,8 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "decode + NMS", f"{inside}; {params.activation}, {text_from_params(params)}"
         if (point := found.get("operating_point")) is not None:
             yield "in use", f"score > {point['score_threshold']:g}, F1 {point['f1']:.3f} at IoU 0.5"
+        if (size := found.get("object_size")) is not None:
+            yield "trained on", _object_size(size)
     yield "weights", found["weights"]
     if found["kind"] == "checkpoint":
         yield "state dict", f"{found['state_dict']} tensors, {found['parameters']:,} values"
@@ -115,6 +117,13 @@ def _lines_for_tools() -> Iterator[tuple[str, str]]:
         return
     for tool, line in lines_for_tools(plugin).items():
         yield f"plugin in {tool}", line
+
+
+def _object_size(size: dict[str, float]) -> str:
+    return (
+        f"objects of {size['picture']:.1f} px (median side), {size['network']:.1f} px at the "
+        "network's input"
+    )
 
 
 def _shortened(names: list[str]) -> str:

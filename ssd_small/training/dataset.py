@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
+from ..artefacts.object_size import ObjectSize
 from ..datasets.classes import category_ids_by_name, near_match
 from ..datasets.coco import Annotations, read_annotations
 from ..datasets.object_sizes import ROUNDING, check_pixels, sides_at_input
@@ -173,9 +174,14 @@ class DetectionDataset(Dataset[Sample]):
         sizes = self._sizes.repeat(np.diff(self._objects.starts), axis=0)
         return sides_at_input(self._objects.boxes_xyxy, sizes, height, width)
 
-    def median_object_pixels(self, height: int, width: int) -> float:
-        """Median of :meth:`object_sides`."""
-        return float(np.median(self.object_sides(height, width)))
+    def object_size(self, height: int, width: int) -> ObjectSize:
+        """Medians of the objects' sides, in the pictures and as :meth:`object_sides` says."""
+        boxes = self._objects.boxes_xyxy
+        sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+        return ObjectSize(
+            picture=float(np.median(sides)),
+            network=float(np.median(self.object_sides(height, width))),
+        )
 
     def __getitem__(self, index: int) -> Sample:
         """Decode an image.

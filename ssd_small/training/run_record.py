@@ -50,8 +50,7 @@ class RunRecord:
         labels: class names, background left out.
         sha256: of ``annotations``, ``val_annotations`` and ``weights``, where there are such; of
             sets, that of the ground truth they are together.
-        median_object_pixels: see :meth:`DetectionDataset.median_object_pixels`, at the input of
-            the network.
+        median_object_pixels: see :meth:`DetectionDataset.object_size`, at the network's input.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
@@ -257,7 +256,7 @@ def record_from_job(
         job=replace(job, **paths),
         labels=data.labels,
         sha256=hashes,
-        median_object_pixels=data.median_object_pixels(height, width),
+        median_object_pixels=data.object_size(height, width).network,
         unknown={} if before is None else before.unknown,
     )
 

@@ -105,7 +105,8 @@ def _run(job: TrainingJob) -> dict[str, Any]:
         notes += [*_recipe_notes(net, job.recipe), *_size_notes(net, data)]
         batches = PictureBatches(data, net, job.recipe, processes, job.workers, job.skip_unreadable)
         begin = Run.resumed if job.resume else Run.fresh
-        subject = Subject(data.labels, training_from_record(record, data))
+        size = data.object_size(*net.spec.input_size)
+        subject = Subject(data.labels, training_from_record(record, data), size)
         run = begin(learner, batches, record.identity, job.output, subject)
         with (
             reporting(run.folder.log, speaks=processes.writer) as reporter,

@@ -86,6 +86,14 @@ def test_explain_says_which_network_it_takes(
     told.fails(2, "explain: the network cuts its picture into 2x1 tiles inside; take one exported")
 
 
+def test_tiles_of_tiles_are_refused(
+    export: Call, call: Call, picture: Path, tmp_path: Path
+) -> None:
+    export("--tiles", "2x1").fits()
+    told = call("detect", picture, "--engine", tmp_path / "m.onnx", "--tiles", "100x100")
+    told.fails(2, "--tiles: the network cuts its picture into 2x1 tiles inside; take one exported")
+
+
 def test_cuts_that_are_given_stay(export: Call, tmp_path: Path) -> None:
     told = export("--tiles", "2x1", "--keep-topk", "7", "--preset", "coco", "--json").fits().json
     params = told["description"]["postprocess"]
