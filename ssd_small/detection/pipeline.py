@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class Outcome:
         detections: in the unit square, not clipped; empty if it could not be read.
         pixels: ``[H, W, 3]`` uint8 BGR, where they were asked for.
         error: why it could not be read; None if it could.
+        tiles: into which it was cut.
     """
 
     picture: Any
@@ -39,6 +40,7 @@ class Outcome:
     detections: Detections
     pixels: Image | None = None
     error: SsdSmallError | None = None
+    tiles: int = 1
 
 
 @dataclass(eq=False)
@@ -120,13 +122,17 @@ def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
 
 
 def _fits(one: _Prepared, waiting: list[_Prepared]) -> bool:
-    """Whether a picture can go into one batch with others.
+    """Whether a picture can go into one batch with others."""
+    others = [each.network_input for each in waiting if each.network_input is not None]
+    return one.network_input is None or fits_batch(one.network_input, others)
+
+
+def fits_batch(own: Images, others: Sequence[Images]) -> bool:
+    """Whether an input can go into one batch with others.
 
     A batch is of one size; of pictures as they are it has no more pixels than one may have.
     """
-    own = one.network_input
-    others = [each.network_input for each in waiting if each.network_input is not None]
-    if own is None or not others:
+    if not others:
         return True
     fits = own.dtype != np.uint8 or (len(others) + 1) * own.size <= 3 * MOST_INPUT_PIXELS
     return fits and others[0].shape == own.shape
@@ -163,10 +169,13 @@ def _check_size(runtime: Runtime, picture: Any, pixels: Image) -> None:
     try:
         runtime.check_picture(*pixels.shape[:2])
     except UsageError as error:
-        file = getattr(picture, "path", picture)
-        if not is_path(file):
-            raise
-        raise BadFile(f"image {file}: {error.command_line}") from None
+        raise named_error(error, picture) from None
+
+
+def named_error(error: UsageError, picture: Any) -> SsdSmallError:
+    """What is wrong with a picture, by the name of its file if it has one."""
+    file = getattr(picture, "path", picture)
+    return BadFile(f"image {file}: {error.command_line}") if is_path(file) else error
 
 
 def _outcomes(
