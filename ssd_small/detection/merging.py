@@ -161,8 +161,7 @@ class TileMerger:
         boxes = boxes_xyxy_from_loc(np.asarray(loc, np.float32), priors, self._params.variances)
         with np.errstate(invalid="ignore", over="ignore"):
             sides = boxes[:, 2:] - boxes[:, :2]
-        large: npt.NDArray[np.bool_] = (sides > self._least).any(axis=1)
-        return large
+        return np.asarray((sides > self._least).any(axis=1), np.bool_)
 
     def detections(self, decode_nms: DecodeNms) -> Detections:
         """What NMS leaves of all views, boxes in the unit square of the picture.

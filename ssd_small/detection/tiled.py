@@ -176,7 +176,7 @@ class _Work:
             one.size = height, width = source.size
             columns, rows = self._tiling.grid(height, width)
             one.tiles = columns * rows
-            one.views = one.tiles + (self._tiling.whole and one.tiles > 1)
+            one.views = self._tiling.views(height, width)
             params = self._inference.params
             if self._caps_grow:
                 params = params_of_views(params, one.views)

@@ -19,6 +19,7 @@ from ..detection.detector import Detector
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.annotated import AnnotatedPicture, OtherPicture
 from ..pictures.reading import AbsentPicture
+from ..pictures.tiles import Tiling
 from .coco_results import results_from_detections
 from .columns import Found
 from .score import Scores, score
@@ -31,16 +32,21 @@ Metric = Literal["coco", "voc07", "voc12"]
 _Scorer = Callable[[Annotations, Found], Scores]
 
 
-def scorer_from_metric(metric: Metric, input_size: tuple[int, int] | None = None) -> _Scorer:
+def scorer_from_metric(
+    metric: Metric,
+    input_size: tuple[int, int] | None = None,
+    tile: tuple[int, int] | None = None,
+) -> _Scorer:
     """What scores COCO result entries against annotations by a metric.
 
-    ``input_size`` is the height and width of the network's input; see :func:`.score.score`.
+    ``input_size`` and ``tile`` are the height and width of the network's input and of the tiles
+    that it is shown; see :func:`.score.score`.
 
     Raises:
         UsageError: there is no such metric.
     """
     if metric == "coco":
-        return partial(score, input_size=input_size)
+        return partial(score, input_size=input_size, tile=tile)
     if metric not in get_args(Metric):
         raise UsageError(f"metric {metric!r}: expected one of {', '.join(get_args(Metric))}")
     return partial(voc_score, interpolation=metric)
@@ -89,6 +95,7 @@ def evaluate(
     metric: Metric = "coco",
     inclusive: bool = False,
     leave_out: bool = False,
+    tiling: Tiling | None = None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
     """Detect on every image of a data set and score; of a test set, only detect.
@@ -102,6 +109,7 @@ def evaluate(
         inclusive: see :func:`ssd_small.evaluation.coco_results.results_from_detections`.
         leave_out: score the pictures that can be read, if any can; else the first one that cannot
             ends it.
+        tiling: how pictures are cut; None for not.
         progress: called with the number of images just finished.
 
     Raises:
@@ -111,19 +119,20 @@ def evaluate(
     """
     description = detector.description
     size = (description.preprocessing.height, description.preprocessing.width)
-    scorer = scorer_from_metric(metric, size)
+    tile = None if tiling is None else (tiling.height, tiling.width)
+    scorer = scorer_from_metric(metric, size, tile)
     check_pixels(annotations)
     match = match_classes(annotations, description.labels)
     notes = [*match.notes]
     pictures = images
     if isinstance(images, (str, Path)):
         pictures = annotated_pictures(annotations, images, some=leave_out, say=notes.append)
-    notes += _size_notes(annotations, description)
+    notes += _size_notes(annotations, description, tile)
     results: list[dict[str, Any]] = []
     faults: dict[int, SsdSmallError] = {}
     mismatches = unscored = 0
     started = time.perf_counter()
-    with closing(detector.outcomes(pictures)) as outcomes:  # type: ignore[type-var]
+    with closing(detector.outcomes(pictures, tiling=tiling)) as outcomes:  # type: ignore[type-var]
         for place, (image, (outcome, _)) in enumerate(
             zip(annotations.images, outcomes, strict=True)
         ):
@@ -168,10 +177,12 @@ def annotated_pictures(
     ]
 
 
-def _size_notes(annotations: Annotations, description: Description) -> list[str]:
+def _size_notes(
+    annotations: Annotations, description: Description, tile: tuple[int, int] | None
+) -> list[str]:
     """Whether objects are hardly seen at the network's input."""
     height, width = description.preprocessing.height, description.preprocessing.width
-    sides = object_sides(annotations.images, annotations.boxes, height, width)
+    sides = object_sides(annotations.images, annotations.boxes, height, width, tile)
     line = tiny_objects_line(sides, height, width)
     return [] if line is None else [line]
 

@@ -107,7 +107,10 @@ class Scores:
 
 
 def score(
-    annotations: Annotations, results: Found, input_size: tuple[int, int] | None = None
+    annotations: Annotations,
+    results: Found,
+    input_size: tuple[int, int] | None = None,
+    tile: tuple[int, int] | None = None,
 ) -> Scores:
     """COCO's metric of result entries (:mod:`ssd_small.evaluation.coco_results`).
 
@@ -116,6 +119,7 @@ def score(
         results: entries, or their columns; ids as the annotations have them.
         input_size: height and width of the network's input, where it is known: ``by_size`` has
             rows at its scale too.
+        tile: height and width of the tiles that are seen at that size, where pictures are cut.
 
     Raises:
         MissingRequirement: hotcoco is missing.
@@ -127,8 +131,10 @@ def score(
         precision[:, :, :, len(_AREAS) :, -1], recall[:, :, len(_AREAS) :, -1], truth, None
     )
     if input_size is not None:
-        at_input = coco_curves(truth, found, size_areas(), [MOST], area_factors(truth, input_size))
-        by_size += sizes_from_curves(at_input[0][..., -1], at_input[1][..., -1], truth, input_size)
+        factors = area_factors(truth, input_size, tile)
+        at_input = coco_curves(truth, found, size_areas(), [MOST], factors)
+        curves_at_input = (at_input[0][..., -1], at_input[1][..., -1])
+        by_size += sizes_from_curves(*curves_at_input, truth, input_size, tile)
     classes = _classes(annotations, truth, found, precision[:, :, :, 0, -1])
     half = IOUS.tolist().index(IOU)
     curves = size_curves(precision[half, :, :, : len(_AREAS), -1])

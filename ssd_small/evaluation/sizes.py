@@ -79,14 +79,24 @@ def size_areas() -> list[list[float]]:
     ]
 
 
-def area_factors(truth: TruthColumns, input_size: tuple[int, int]) -> Floats:
-    """``[I]`` by which areas grow when each image is stretched to the network's height, width."""
-    factors: Floats = (np.array(input_size, np.float64) / truth.image_sizes).prod(axis=1)
+def area_factors(
+    truth: TruthColumns, input_size: tuple[int, int], tile: tuple[int, int] | None = None
+) -> Floats:
+    """``[I]`` by which areas grow when each image is stretched to the network's height, width.
+
+    Of one in tiles it is a tile (height, width) that is stretched, or the image if that is smaller.
+    """
+    sizes = truth.image_sizes if tile is None else np.minimum(truth.image_sizes, tile)
+    factors: Floats = (np.array(input_size, np.float64) / sizes).prod(axis=1)
     return factors
 
 
 def sizes_from_curves(
-    precision: Floats, recall: Floats, truth: TruthColumns, input_size: tuple[int, int] | None
+    precision: Floats,
+    recall: Floats,
+    truth: TruthColumns,
+    input_size: tuple[int, int] | None,
+    tile: tuple[int, int] | None = None,
 ) -> tuple[SizeScore, ...]:
     """A row per size.
 
@@ -94,10 +104,11 @@ def sizes_from_curves(
         precision, recall: ``[T, R, K, S]`` and ``[T, K, S]`` at the areas of :func:`size_areas`.
         truth: ground truth.
         input_size: height and width of the network's input; None: sizes as annotated.
+        tile: see :func:`area_factors`.
     """
     areas = truth.areas
     if input_size is not None:
-        areas = areas * area_factors(truth, input_size)[truth.images]
+        areas = areas * area_factors(truth, input_size, tile)[truth.images]
     areas = areas[~truth.crowds]
     rows = []
     for place, (low, high) in enumerate(size_areas()):

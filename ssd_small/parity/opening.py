@@ -54,6 +54,7 @@ class Running:
                 threads=self.threads,
                 max_batch=self.batch,
                 workers=self.workers,
+                caps_grow=True,
             )
         except BaseException:
             runtime.close()
