@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import BadFile, UsageError
+from ..errors import BadFile, OutputError, UsageError
 from ..files import behind_links, output_error, state_of
 from .options import (
     FILE,
@@ -108,8 +108,10 @@ def _check_output(folder: Path) -> None:
     """Refuse to add to what is there."""
     try:
         if not folder.is_dir():
-            if folder.exists():
-                raise UsageError(f"{folder} is a file; expected a folder to write the tiles to")
+            if os.path.lexists(folder):
+                raise OutputError(
+                    f"cannot write {folder}: it is a file; expected a folder to write the tiles to"
+                )
             return
         if any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty; delete it, or name another --output")

@@ -170,7 +170,7 @@ def test_what_is_there_is_not_added_to(tile, large, tmp_path):
     tile().fits()  # an empty folder is fine
     tile().fails(2, "is not empty")
     tile(out=large / "images").fails(2, "is not empty")
-    tile(out=large / "gt.json").fails(2, "is a file")
+    tile(out=large / "gt.json").fails(4, "it is a file")
     assert json.loads((large / "gt.json").read_text())["images"]
 
 
