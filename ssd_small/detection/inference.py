@@ -112,7 +112,7 @@ class Inference:
 
     def postprocess(self, heads: HeadOutputs) -> list[Detections]:
         """Decode + NMS of head outputs, one Detections per image."""
-        return decode_nms(
+        found = decode_nms(
             heads.loc,
             heads.conf,
             self._priors,
@@ -120,6 +120,10 @@ class Inference:
             backend=self.backend,
             num_threads=self.threads,
         )
+        tiles = self.runtime.description.tiles
+        if tiles is None:
+            return found
+        return [replace(one, boxes=one.boxes * tiles.box_scale) for one in found]
 
 
 def _short(value: object) -> str:

@@ -8,7 +8,7 @@ consumer's thread, which also puts the next batch together.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -40,6 +40,7 @@ class Outcome:
         detections: in the unit square, not clipped; empty if it could not be read.
         pixels: ``[H, W, 3]`` uint8 BGR, where they were asked for.
         error: why it could not be read; None if it could.
+        tiles: into which it was cut.
     """
 
     picture: Any
@@ -47,6 +48,7 @@ class Outcome:
     detections: Detections
     pixels: Image | None = None
     error: SsdSmallError | None = None
+    tiles: int = 1
 
 
 @dataclass(eq=False)
@@ -135,15 +137,21 @@ def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
 
 
 def _fits(one: _Prepared, waiting: list[_Prepared], runtime: Runtime) -> bool:
-    """Whether a picture can go into one batch with others.
+    """Whether a picture can go into one batch with others."""
+    if runtime.description.pictures is None or one.network_input is None:
+        return True  # all are of the network's size
+    others = [each.network_input for each in waiting if each.network_input is not None]
+    return fits_batch(one.network_input, others)
+
+
+def fits_batch(own: Images, others: Sequence[Images]) -> bool:
+    """Whether an input can go into one batch with others.
 
     A batch is of one size; of pictures as they are it has no more pixels than one may have.
     """
-    own = one.network_input
-    others = [each.network_input for each in waiting if each.network_input is not None]
-    if runtime.description.pictures is None or own is None or not others:
+    if not others:
         return True
-    few = (len(others) + 1) * own.size <= 3 * MOST_INPUT_PIXELS
+    few = own.dtype != np.uint8 or (len(others) + 1) * own.size <= 3 * MOST_INPUT_PIXELS
     return few and others[0].shape == own.shape
 
 
@@ -178,10 +186,13 @@ def _check_size(runtime: Runtime, picture: Any, pixels: Image) -> None:
     try:
         runtime.check_picture(*pixels.shape[:2])
     except UsageError as error:
-        file = getattr(picture, "path", picture)
-        if not is_path(file):
-            raise
-        raise BadFile(f"image {file}: {error.command_line}") from None
+        raise named_error(error, picture) from None
+
+
+def named_error(error: UsageError, picture: Any) -> SsdSmallError:
+    """What is wrong with a picture, by the name of its file if it has one."""
+    file = getattr(picture, "path", picture)
+    return BadFile(f"image {file}: {error.command_line}") if is_path(file) else error
 
 
 @dataclass(eq=False)

@@ -19,6 +19,7 @@ from ..detection.detector import Detector
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.annotated import AnnotatedPicture, OtherPicture
 from ..pictures.reading import AbsentPicture
+from ..pictures.tiles import Tiling
 from .coco_results import columns_from_detections
 from .columns import Found, ResultColumns, joined_columns
 from .feature_levels import grids_from_description
@@ -32,11 +33,16 @@ Metric = Literal["coco", "voc07", "voc12"]
 _Scorer = Callable[[Annotations, Found], Scores]
 
 
-def scorer_from_metric(metric: Metric, description: Description | None = None) -> _Scorer:
+def scorer_from_metric(
+    metric: Metric,
+    description: Description | None = None,
+    tile: tuple[int, int] | None = None,
+) -> _Scorer:
     """What scores COCO result entries against annotations by a metric.
 
     ``description`` is of the network, where it is known: its input's scale and its feature levels
-    have scores of their own.
+    have scores of their own. ``tile`` is the height and width of the tiles that it is shown; see
+    :func:`.score.score`.
 
     Raises:
         UsageError: there is no such metric.
@@ -44,15 +50,19 @@ def scorer_from_metric(metric: Metric, description: Description | None = None) -
     if metric == "coco":
         if description is None:
             return score
-        return partial(_score_of_network, description)
+        return partial(_score_of_network, description, tile)
     if metric not in get_args(Metric):
         raise UsageError(f"metric {metric!r}: expected one of {', '.join(get_args(Metric))}")
     return partial(voc_score, interpolation=metric)
 
 
-def _score_of_network(description: Description, annotations: Annotations, found: Found) -> Scores:
+def _score_of_network(
+    description: Description, tile: tuple[int, int] | None, annotations: Annotations, found: Found
+) -> Scores:
     size = (description.preprocessing.height, description.preprocessing.width)
-    return score(annotations, found, size, grids_from_description(description))
+    # several tiles may see an object, each with other priors at its place
+    grids = grids_from_description(description) if tile is None else ()
+    return score(annotations, found, size, grids, tile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +108,7 @@ def evaluate(
     metric: Metric = "coco",
     inclusive: bool = False,
     leave_out: bool = False,
+    tiling: Tiling | None = None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
     """Detect on every image of a data set and score; of a test set, only detect.
@@ -111,6 +122,7 @@ def evaluate(
         inclusive: see :func:`ssd_small.evaluation.coco_results.columns_from_detections`.
         leave_out: score the pictures that can be read, if any can; else the first one that cannot
             ends it.
+        tiling: how pictures are cut; None for not.
         progress: called with the number of images just finished.
 
     Raises:
@@ -119,19 +131,20 @@ def evaluate(
         ValueError: another number of pictures than of entries.
     """
     description = detector.description
-    scorer = scorer_from_metric(metric, description)
+    tile = None if tiling is None else (tiling.height, tiling.width)
+    scorer = scorer_from_metric(metric, description, tile)
     check_pixels(annotations)
     match = match_classes(annotations, description.labels)
     notes = [*match.notes]
     pictures = images
     if isinstance(images, (str, Path)):
         pictures = annotated_pictures(annotations, images, some=leave_out, say=notes.append)
-    notes += _size_notes(annotations, description)
+    notes += _size_notes(annotations, description, tile)
     parts: list[ResultColumns] = []
     faults: dict[int, SsdSmallError] = {}
     mismatches = unscored = 0
     started = time.perf_counter()
-    with closing(detector.outcomes(pictures)) as outcomes:  # type: ignore[type-var]
+    with closing(detector.outcomes(pictures, tiling=tiling)) as outcomes:  # type: ignore[type-var]
         for place, (image, (outcome, _)) in enumerate(
             zip(annotations.images, outcomes, strict=True)
         ):
@@ -177,10 +190,12 @@ def annotated_pictures(
     ]
 
 
-def _size_notes(annotations: Annotations, description: Description) -> list[str]:
+def _size_notes(
+    annotations: Annotations, description: Description, tile: tuple[int, int] | None
+) -> list[str]:
     """Whether objects are hardly seen at the network's input."""
     height, width = description.preprocessing.height, description.preprocessing.width
-    sides = object_sides(annotations.images, annotations.boxes, height, width)
+    sides = object_sides(annotations.images, annotations.boxes, height, width, tile)
     line = tiny_objects_line(sides, height, width)
     return [] if line is None else [line]
 
