@@ -116,7 +116,8 @@ def detect(
                 break
             spent.read += one.seconds[0]
             spent.preprocess += one.seconds[1]
-            if not _fits(one, waiting, inference.runtime):
+            inputs = [each.network_input for each in waiting]
+            if not fits_batch(one.network_input, inputs, inference.runtime):
                 yield from network.exchange(waiting)
                 waiting = []
             waiting.append(one)
@@ -136,23 +137,16 @@ def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
     return len(waiting) >= 2 * batch_size
 
 
-def _fits(one: _Prepared, waiting: list[_Prepared], runtime: Runtime) -> bool:
-    """Whether a picture can go into one batch with others."""
-    if runtime.description.pictures is None or one.network_input is None:
-        return True  # all are of the network's size
-    others = [each.network_input for each in waiting if each.network_input is not None]
-    return fits_batch(one.network_input, others)
-
-
-def fits_batch(own: Images, others: Sequence[Images]) -> bool:
-    """Whether an input can go into one batch with others.
+def fits_batch(own: Image | None, others: Sequence[Image | None], runtime: Runtime) -> bool:
+    """Whether a picture can go into one batch with others; None for one that could not be read.
 
     A batch is of one size; of pictures as they are it has no more pixels than one may have.
     """
-    if not others:
+    read = [each for each in others if each is not None]
+    if runtime.description.pictures is None or own is None or not read:
         return True
-    few = own.dtype != np.uint8 or (len(others) + 1) * own.size <= 3 * MOST_INPUT_PIXELS
-    return few and others[0].shape == own.shape
+    few = (len(read) + 1) * own.size <= 3 * MOST_INPUT_PIXELS
+    return few and read[0].shape == own.shape
 
 
 def _preparation(
@@ -193,6 +187,17 @@ def named_error(error: UsageError, picture: Any) -> SsdSmallError:
     """What is wrong with a picture, by the name of its file if it has one."""
     file = getattr(picture, "path", picture)
     return BadFile(f"image {file}: {error.command_line}") if is_path(file) else error
+
+
+def batch_from_levels(levels: list[Image], runtime: Runtime, spent: Stopwatch) -> Images:
+    """A runtime's input of pictures as it takes them, or in the size of its input."""
+    description = runtime.description
+    if description.pictures is not None:
+        return np.stack(levels)
+    began = time.perf_counter()
+    images = inputs_from_levels(levels, description.preprocessing)
+    spent.preprocess += time.perf_counter() - began
+    return images
 
 
 @dataclass(eq=False)
@@ -255,14 +260,7 @@ class _Network:
             return _Running(prepared, lambda: ([], 0.0), lambda: True)
         for one in prepared:
             one.network_input = None
-        description = self._inference.runtime.description
-        images: Images
-        if description.pictures is None:
-            began = time.perf_counter()
-            images = inputs_from_levels(inputs, description.preprocessing)
-            self._spent.preprocess += time.perf_counter() - began
-        else:
-            images = np.stack(inputs)
+        images = batch_from_levels(inputs, self._inference.runtime, self._spent)
         if self._thread is None:
             return _Running(prepared, partial(self._inference.run, images), lambda: True)
         future = self._thread.submit(self._inference.run, images)

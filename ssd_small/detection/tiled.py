@@ -8,22 +8,21 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.ahead import map_ahead
 from ..pictures.pixels import ColorOrder
-from ..pictures.preprocessing import input_from_image
+from ..pictures.preprocessing import resized_from_image
 from ..pictures.reading import Image
 from ..pictures.tiles import Tiling, Window
 from ..pictures.windows import WindowSource, open_windows
 from ..postprocess import Detections, PostprocessParams, decode_nms
 from ..postprocess.params import MAX_PRIORS
-from ..runtimes.base import HeadOutputs, Images
+from ..runtimes.base import HeadOutputs
 from .inference import Inference, Stopwatch
 from .merging import FloatArray, TileMerger
-from .pipeline import MOST_WORKERS, Outcome, fits_batch, named_error
+from .pipeline import MOST_WORKERS, Outcome, batch_from_levels, fits_batch, named_error
 
 #: large pictures that are read ahead of their tiles; each may take a gigabyte
 _PICTURES_AHEAD = 4
@@ -68,7 +67,7 @@ class _View:
     picture: _Picture
     window: Window | None
     is_last: bool
-    network_input: Images | None = None
+    network_input: Image | None = None
     seconds: tuple[float, float] = (0.0, 0.0)
 
 
@@ -118,13 +117,12 @@ def detect_tiled(
                 fault = error
                 break
             work.took(one, spent)
-            inputs = [each.network_input for each in waiting if each.network_input is not None]
-            own = one.network_input
-            if own is not None and not fits_batch(own, inputs):
+            inputs = [each.network_input for each in waiting]
+            if not fits_batch(one.network_input, inputs, inference.runtime):
                 yield from _outcomes(work, waiting, spent, progress)
-                waiting, inputs = [], []
+                waiting = []
             waiting.append(one)
-            count = len(inputs) + (own is not None)
+            count = sum(each.network_input is not None for each in waiting)
             if count == batch_size or len(waiting) >= 2 * batch_size:
                 yield from _outcomes(work, waiting, spent, progress)
                 waiting = []
@@ -200,7 +198,7 @@ class _Work:
             read = time.perf_counter()
             if runtime.description.pictures is None:
                 preprocessing = runtime.description.preprocessing
-                view.network_input = input_from_image(pixels, preprocessing)
+                view.network_input = resized_from_image(pixels, preprocessing)
             else:
                 runtime.check_picture(*pixels.shape[:2])
                 view.network_input = pixels
@@ -221,11 +219,11 @@ class _Work:
             one.opened.close()
             self._open.discard(one.opened)
 
-    def heads(self, images: Images, spent: Stopwatch) -> HeadOutputs:
-        """What the network makes of a batch."""
-        started = time.perf_counter()
-        outputs = self._inference.runtime.infer(images)
-        spent.network += time.perf_counter() - started
+    def heads(self, levels: list[Image], spent: Stopwatch) -> HeadOutputs:
+        """What the network makes of a batch of views."""
+        images = batch_from_levels(levels, self._inference.runtime, spent)
+        outputs, seconds = self._inference.run(images)
+        spent.network += seconds
         assert isinstance(outputs, HeadOutputs)
         return outputs
 
@@ -252,7 +250,7 @@ def _outcomes(
 ) -> Iterator[Outcome]:
     """Run one batch; the pictures that are done with it."""
     inputs = [one.network_input for one in views if one.network_input is not None]
-    heads = work.heads(np.stack(inputs), spent) if inputs else None
+    heads = work.heads(inputs, spent) if inputs else None
     del inputs
     row = 0
     views.reverse()
