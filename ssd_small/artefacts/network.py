@@ -20,6 +20,7 @@ from .description import (
     spec_from_description,
 )
 from .labels import check_labels, read_labels
+from .object_size import ObjectSize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,6 +77,13 @@ class OpenedCheckpoint:
         if self.shipped is not None:
             return self.shipped.width
         return None if self.record is None else self.record.description.width
+
+    @property
+    def object_size(self) -> ObjectSize | None:
+        """Of the objects it has learned, if it says so."""
+        if self.shipped is not None:
+            return ObjectSize(**self.shipped.object_size)
+        return None if self.record is None else self.record.description.object_size
 
 
 def open_checkpoint(weights: str | Path) -> OpenedCheckpoint:
@@ -154,7 +162,10 @@ def network_from_checkpoint(
     origin, names = opened.weights_hash, labels_from(labels)
     if record is None:
         return net, description_from_spec(
-            net.spec, net.num_classes, net.width, labels=names, weights=origin
+            *(net.spec, net.num_classes, net.width),
+            labels=names,
+            weights=origin,
+            object_size=opened.object_size,
         )
     own = record.description
     if names is not None:

@@ -28,11 +28,13 @@ from .options import (
     threads_option,
     workers_option,
 )
+from .tiles_options import asked_of_tiles, tile_progress, tiles_options, tiling_of_detector
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
     from ..detection.picture_detections import PictureDetections
     from ..detection.pipeline import Outcome
+    from ..pictures.tiles import Tiling
 
 
 @click.command()
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     "what 'eval --save-operating-point' has saved, else 0.5, or the engine's own where that is "
     "larger.",
 )
+@tiles_options
 @click.option("--output", "-o", type=FOLDER, help="Folder for pictures with boxes.")
 @batch_option
 @workers_option
@@ -69,13 +72,14 @@ def command(
 
     With --json each picture is one JSON object on a line of its own, written as soon as the
     picture is done; one that cannot be read is a line with "image" and "error", and "best_score"
-    is there where nothing has the score asked for. With --output "picture" is what was drawn, and
-    absent where it could not be written.
+    is there where nothing has the score asked for. "tiles" is into how many --tiles has cut it.
+    With --output "picture" is what was drawn, and absent where it could not be written.
     """
     from ..artefacts.outputs import engine_inputs
     from ..pictures.listing import list_images
     from ..requirements import require
 
+    asked = asked_of_tiles(network)
     named = config is not None or bool(network["model"]) or network["weights"] is not None
     if (engine is None) != named:
         raise UsageError(
@@ -92,7 +96,8 @@ def command(
     running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
     opened = open_detector(engine, network, None, threads, **running, experiment=experiment)
     with opened as detector:
-        faults = _detect(detector, paths, targets, dict(thresholds) or None, as_json)
+        tiling = tiling_of_detector(detector, asked)
+        faults = _detect(detector, paths, targets, dict(thresholds) or None, as_json, tiling)
     _check_faults(faults, len(paths))
 
 
@@ -117,14 +122,20 @@ def _detect(
     targets: list[Path],
     threshold: Mapping[str | None, float] | None,
     as_json: bool,
+    tiling: Tiling | None,
 ) -> list[SsdSmallError]:
     """Detect, draw and print picture by picture; what could not be read, or not be written."""
     faults: list[SsdSmallError] = []
     lost: OSError | None = None
     full = 0
-    lowest = detector.filter_from_threshold(threshold).lowest
-    outcomes = detector.outcomes(paths, score_threshold=threshold, keep_pixels=bool(targets))
+    inference = None if tiling is None else detector.inference_of_heads()
+    lowest = detector.filter_from_threshold(threshold, inference).lowest
+    how: dict[str, Any] = {"keep_pixels": bool(targets), "tiling": tiling}
     with progress_bar("detect", len(paths)) as bar:
+        by_tiles = tiling is not None and len(paths) == 1
+        if by_tiles:  # it may be a huge one
+            how["progress"] = tile_progress(bar)
+        outcomes = detector.outcomes(paths, score_threshold=threshold, **how)
         for index, (outcome, found) in enumerate(outcomes):
             if outcome.error is not None:
                 faults.append(outcome.error)
@@ -132,7 +143,8 @@ def _detect(
                 entry: dict[str, Any] = {"image": found.image, "error": message}
             else:
                 entry = found.to_dict()
-                full += _is_full(detector.params.keep_topk, outcome, lowest)
+                views = 1 if tiling is None else tiling.views(*outcome.size)
+                full += _is_full(detector.params.keep_topk * views, outcome, lowest)
                 if not len(found) and len(outcome.detections):
                     entry["best_score"] = float(outcome.detections.scores.max())
                 if targets:
@@ -148,12 +160,13 @@ def _detect(
                 if not targets:
                     raise
                 lost = error
-            bar.update(1)
+            bar.update(not by_tiles)
     if full:
+        each = "" if tiling is None else " times the tiles"
         note(
             f"note: {full} of {len(paths)} images have as many detections as decode + NMS keep "
-            f"(keep_topk {detector.params.keep_topk}), and may hold more: ask for higher scores, "
-            "or export with --preset coco, which has no such limit"
+            f"(keep_topk {detector.params.keep_topk}{each}), and may hold more: ask for higher "
+            "scores, or export with --preset coco, which has no such limit"
         )
     if lost is not None and not faults:
         raise lost
@@ -203,10 +216,11 @@ def _print(entry: dict[str, Any]) -> None:
     image, drawn = map(shown, names)
     place = f" -> {drawn}" if drawn else ""
     found = entry["detections"]
+    tiles = f" in {entry['tiles']} tiles" if entry["tiles"] > 1 else ""
     best = f" (best score {entry['best_score']:.3f})" if "best_score" in entry else ""
     say(
         f"{image} ({entry['width']}x{entry['height']}): {len(found)} "
-        f"detection{'' if len(found) == 1 else 's'}{best}{place}"
+        f"detection{'' if len(found) == 1 else 's'}{tiles}{best}{place}"
     )
     for item in found:
         x1, y1, x2, y2 = item["box"]

@@ -44,11 +44,14 @@ from .options import (
     threads_option,
     workers_option,
 )
+from .tiles_options import Asked as AskedTiles
+from .tiles_options import asked_of_tiles, tiles_of_protocol, tiles_options, tiling_of_detector
 
 if TYPE_CHECKING:
     from ..datasets.coco import Annotations
     from ..detection.detector import Detector
     from ..evaluation.evaluate import Evaluation, Metric
+    from ..pictures.tiles import Tiling
 
 
 @click.command()
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
     help="inclusive: the network learned x2 = x + w - 1 (the published checkpoints did).",
 )
 @score_threshold_option("Precision and recall of detections with scores above", "where F1 is best.")
+@tiles_options
 @click.option("--min-map", type=Number(0, 1), help="Exit 1 if AP is lower.")
 @batch_option
 @workers_option
@@ -131,6 +135,7 @@ def command(
     from ..evaluation.columns import results_from_columns
     from .eval_text import print_report
 
+    tiles = asked_of_tiles(network)
     sources = [engine, network["weights"] or network["model"], detections]
     named = sum(source is not None for source in sources)
     if named > 1 or (named == 0 and config is None):
@@ -146,7 +151,7 @@ def command(
     if annotations is None:
         raise UsageError("no ground truth: pass --annotations FILE")
     if detections is not None:
-        check_result_file(protocol, box_convention, save_operating_point)
+        check_result_file(protocol, box_convention, save_operating_point, tiles)
     elif images is None and sets is None:
         raise UsageError("--images DIR is needed to run a network; it holds the image files")
     if images is not None and sets is not None:
@@ -183,7 +188,7 @@ def command(
             if experiment is not None and engine is not None:
                 check_engine(experiment, engine, detector.runtime.description, protocol)
             scored = _score_detector(
-                detector, truth, images or annotations, box_convention, asked, metric
+                detector, truth, images or annotations, box_convention, asked, metric, tiles
             )
             description = detector.description
     report = report_from_scored(str(engine or detections or network["weights"] or config), scored)
@@ -220,11 +225,13 @@ def _score_detector(
     box_convention: str,
     asked: Asked,
     metric: Metric,
+    tiles: AskedTiles,
 ) -> Scored:
     from ..postprocess.protocol import protocol_from_params
 
+    tiling = tiling_of_detector(detector, tiles)
     thresholds = thresholds_of_categories(asked, truth, detector.params.score_threshold)
-    outcome = _run(detector, truth, images, box_convention == "inclusive", metric)
+    outcome = _run(detector, truth, images, box_convention == "inclusive", metric, tiling)
     if outcome.size_mismatches:
         note(
             f"note: {outcome.size_mismatches} images do not have the annotated size; their boxes "
@@ -238,8 +245,8 @@ def _score_detector(
         "model": runtime.description.model,
         "runtime": runtime.name,
         "precision": runtime.precision,
-        "has_decode_nms": runtime.description.has_decode_nms,
-        "protocol": protocol_from_params(detector.params),
+        "has_decode_nms": runtime.description.has_decode_nms and tiling is None,
+        "protocol": protocol_from_params(detector.params) | tiles_of_protocol(tiling),
         "postprocess": detector.params.to_dict(),
         "size_mismatches": outcome.size_mismatches,
         "unreadable": list(outcome.unreadable),
@@ -260,7 +267,12 @@ def _score_detector(
 
 
 def _run(
-    detector: Detector, truth: Annotations, images: Path, inclusive: bool, metric: Metric
+    detector: Detector,
+    truth: Annotations,
+    images: Path,
+    inclusive: bool,
+    metric: Metric,
+    tiling: Tiling | None,
 ) -> Evaluation:
     """Evaluate with a progress bar on a terminal."""
     from ..evaluation.evaluate import evaluate
@@ -271,5 +283,6 @@ def _run(
             metric=metric,
             inclusive=inclusive,
             leave_out=True,
+            tiling=tiling,
             progress=bar.update,
         )

@@ -36,15 +36,19 @@ class Scored(NamedTuple):
     left_out: tuple[str, ...] = ()
 
 
-def check_result_file(protocol: str | None, box_convention: str, save_point: bool) -> None:
+def check_result_file(
+    protocol: str | None, box_convention: str, save_point: bool, tiles: dict[str, Any]
+) -> None:
     """Refuse what cannot be done to detections that are made already."""
     if save_point:
         raise UsageError(
             "--save-operating-point does not go with --detections, which do not say what they are "
             "of; pass --engine or --weights"
         )
-    if protocol is not None or box_convention != "exclusive":
+    given = [f"--{name.replace('_', '-')}" for name, value in tiles.items() if value]
+    if protocol is not None or box_convention != "exclusive" or given:
         option = "--box-convention inclusive" if protocol is None else "--protocol"
+        option = given[0] if given else option
         raise UsageError(
             f"{option} does not go with --detections, whose boxes are scored as they are; pass it "
             "where they are made"

@@ -62,8 +62,15 @@ def _source(report: dict[str, Any]) -> list[str]:
         f"{report['images']} images in {seconds['total']:.1f} s (network "
         f"{seconds['network']:.1f} s, {decode_nms})",
         f"protocol {report['protocol']['name']}: {params}; box convention "
-        f"{report['box_convention']}",
+        f"{report['box_convention']}{_tiles(report['protocol'])}",
     ]
+
+
+def _tiles(protocol: dict[str, Any]) -> str:
+    """How pictures were cut, if they were."""
+    from ..report.values import tiles_text
+
+    return f"; {tiles_text(protocol['tiles'])}" if "tiles" in protocol else ""
 
 
 def _truth(report: dict[str, Any]) -> str:

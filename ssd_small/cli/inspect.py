@@ -68,6 +68,8 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         )
         yield "classes", _shortened(found["labels"])
         yield "input", _input(found)
+        if (tiles := found.get("tiles")) is not None:
+            yield "tiles", _tiles(tiles)
         inside = "inside" if found["has_decode_nms"] else "outside"
         # a newer version may have added parameters
         known = {one.name for one in fields(PostprocessParams)}
@@ -76,6 +78,8 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "decode + NMS", f"{inside}; {params.activation}, {text_from_params(params)}"
         if (point := found.get("operating_point")) is not None:
             yield "in use", f"score > {point['score_threshold']:g}, F1 {point['f1']:.3f} at IoU 0.5"
+        if (size := found.get("object_size")) is not None:
+            yield "trained on", _object_size(size)
     yield "weights", found["weights"]
     if found["kind"] == "checkpoint":
         yield "state dict", f"{found['state_dict']} tensors, {found['parameters']:,} values"
@@ -115,9 +119,23 @@ def _lines_for_tools() -> Iterator[tuple[str, str]]:
         yield f"plugin in {tool}", line
 
 
+def _object_size(size: dict[str, float]) -> str:
+    return (
+        f"objects of {size['picture']:.1f} px (median side), {size['network']:.1f} px at the "
+        "network's input"
+    )
+
+
 def _shortened(names: list[str]) -> str:
     shown = ", ".join(names[:12])
     return f"{shown}, ... ({len(names)})" if len(names) > 12 else shown
+
+
+def _tiles(tiles: dict[str, Any]) -> str:
+    return (
+        f"{tiles['columns']}x{tiles['rows']} of {tiles['width']}x{tiles['height']} pixels, overlap "
+        f"{tiles['overlap']:g}, cut inside"
+    )
 
 
 def _input(found: dict[str, Any]) -> str:

@@ -91,7 +91,9 @@ def open_detector(
         )
     try:
         params = postprocess_params(runtime.description.postprocess, preset)
-        return Detector(runtime, params, threads=threads, max_batch=batch, workers=workers)
+        running: dict[str, Any] = {"threads": threads, "max_batch": batch, "workers": workers}
+        # no option sets a cap: those of a preset are made for one view as the file's own are
+        return Detector(runtime, params, **running, caps_grow=True)
     except BaseException:
         runtime.close()
         raise

@@ -59,7 +59,11 @@ def _fractions_line(path: Path, bbox: Sequence[float], advice: str) -> str:
 
 
 def object_sides(
-    images: Sequence[dict[str, Any]], boxes: Sequence[dict[str, Any]], height: int, width: int
+    images: Sequence[dict[str, Any]],
+    boxes: Sequence[dict[str, Any]],
+    height: int,
+    width: int,
+    tile: tuple[int, int] | None = None,
 ) -> npt.NDArray[np.float64]:
     """``[B]`` square root of the area of each box that counts, its picture at a network's input.
 
@@ -67,13 +71,15 @@ def object_sides(
         images: with their sizes.
         boxes: of these; what is ``iscrowd`` or outside of its picture does not count.
         height, width: of the input, to which pictures are stretched.
+        tile: height and width of the tiles that are stretched, where pictures are cut.
     """
     sizes = {image["id"]: (float(image["width"]), float(image["height"])) for image in images}
     counted = [box for box in boxes if not box.get("iscrowd")]
     xywh = np.array([box["bbox"] for box in counted], np.float64).reshape(-1, 4)
     limit = np.array([sizes[box["image_id"]] for box in counted], np.float64).reshape(-1, 2)
     xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-    sides = sides_at_input(xyxy.clip(0, np.tile(limit, 2)), limit[:, ::-1], height, width)
+    seen = limit[:, ::-1] if tile is None else np.minimum(limit[:, ::-1], tile)
+    sides = sides_at_input(xyxy.clip(0, np.tile(limit, 2)), seen, height, width)
     return sides[sides > 0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,18 @@ from ..errors import UsageError
 from ..pictures.limits import check_max_pixels
 from ..pictures.pixels import ColorOrder, check_color, each_picture, is_path
 from ..runtimes.base import empty_input
+from ..runtimes.without_decode_nms import runtime_of_heads
 from .inference import Inference, Stopwatch
 from .picture_detections import PictureDetections, picture_detections
 from .pipeline import MOST_WORKERS, Outcome, detect
 from .thresholds import ScoreFilter, ScoreThreshold, score_filter
+from .tiled import Progress, detect_tiled
+from .tiling import Tiles, tiling_from_options
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
     from ..pictures.preprocessing import Preprocessing
+    from ..pictures.tiles import Tiling
     from ..postprocess import PostprocessParams
     from ..postprocess.dispatch import Backend
     from ..runtimes import Runtime
@@ -41,6 +45,7 @@ class Detector:
         max_batch: pictures per call of the engine; any number is split into such batches.
         workers: threads that read and resize pictures ahead of the engine.
         max_pixels: most pixels of a file that are decoded; None: see :func:`ssd_small.load`.
+        caps_grow: of a picture in tiles, the caps of decode + NMS count for each of its views.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Detector:
         workers: int | None = None,
         backend: Backend = "auto",
         max_pixels: int | None = None,
+        caps_grow: bool | None = None,
     ) -> None:
         """Put a runtime to use.
 
@@ -64,6 +70,9 @@ class Detector:
             workers: threads that read pictures; default: what keeps the runtime busy.
             backend: of decode + NMS outside of the engine, see :func:`ssd_small.decode_nms`.
             max_pixels: of a picture's file, see :func:`ssd_small.load`.
+            caps_grow: ``pre_nms_topk``, ``keep_topk_per_class`` and ``keep_topk`` of a picture in
+                tiles are multiplied by the number of its views; default: unless ``params`` are
+                given, which then count for the picture.
 
         Raises:
             UsageError: other params than those inside the engine, or a number out of range.
@@ -73,10 +82,12 @@ class Detector:
                 raise UsageError(f"{name} {number!r}: expected a whole number of at least 1")
         check_max_pixels(max_pixels)
         self.max_pixels = max_pixels
+        self.caps_grow = params is None if caps_grow is None else caps_grow
         own = params or runtime.description.postprocess
         self.inference = Inference(runtime, own, threads, backend)
         self.max_batch = min(max_batch or runtime.max_batch, runtime.max_batch)
         self.workers = min(workers or usual_workers(runtime), MOST_WORKERS)
+        self._of_heads: Inference | None = None
         self._spent = Stopwatch()
         self._closed = False
 
@@ -120,6 +131,10 @@ class Detector:
         *,
         score_threshold: ScoreThreshold | None = None,
         color: ColorOrder = "BGR",
+        tiles: Tiles | None = None,
+        overlap: float | None = None,
+        whole: bool = False,
+        object_size: float | None = None,
     ) -> list[PictureDetections]:
         """Detect objects.
 
@@ -136,6 +151,14 @@ class Detector:
                 has saved, else 0.5; or the detector's own threshold where that is larger.
             color: channel order of numpy arrays, ``"BGR"`` (as OpenCV reads them) or ``"RGB"``;
                 PIL images and tensors are RGB whatever it says.
+            tiles: cut each picture into tiles of (width, height) pixels, which are seen by
+                themselves, each at the network's input size, and merged by one NMS over the
+                picture. ``"auto"``: tiles in which objects are as large at the network's input as
+                those of its training were.
+            overlap: share of a tile that the next one has too; default: 0.2.
+            whole: the whole picture is one more view.
+            object_size: for ``"auto"``: side of an object in these pictures, in pixels (the square
+                root of its area); default: as in the pictures of training.
 
         Returns:
             One :class:`PictureDetections` per picture, in their order.
@@ -143,9 +166,12 @@ class Detector:
         Raises:
             BadFile: a file is absent or not an image.
             UsageError: something that is no picture, an unknown class, a threshold under the one
-                built into the engine, or a closed detector.
+                built into the engine, tiles for a plan with decode + NMS inside, or a closed
+                detector.
         """
-        return list(self.stream(pictures, score_threshold=score_threshold, color=color))
+        cut: dict[str, Any] = {"tiles": tiles, "overlap": overlap, "whole": whole}
+        cut["object_size"] = object_size
+        return list(self.stream(pictures, score_threshold=score_threshold, color=color, **cut))
 
     def stream(
         self,
@@ -153,6 +179,10 @@ class Detector:
         *,
         score_threshold: ScoreThreshold | None = None,
         color: ColorOrder = "BGR",
+        tiles: Tiles | None = None,
+        overlap: float | None = None,
+        whole: bool = False,
+        object_size: float | None = None,
     ) -> Iterator[PictureDetections]:
         """As calling the detector, but lazily: results come one by one, in bounded memory.
 
@@ -161,7 +191,10 @@ class Detector:
         source that fills one array again and again gives copies. Closing the iterator stops
         pulling; what the source raises is raised after the results of what it gave before.
         """
-        outcomes = self.outcomes(pictures, score_threshold=score_threshold, color=color)
+        tiling = tiling_from_options(tiles, overlap, whole, object_size, self.description)
+        outcomes = self.outcomes(
+            pictures, score_threshold=score_threshold, color=color, tiling=tiling
+        )
         return self._found(outcomes)
 
     def _found(self, outcomes: Iterator[tuple[Outcome, PictureDetections]]) -> Iterator[Any]:
@@ -180,54 +213,65 @@ class Detector:
         score_threshold: ScoreThreshold | None = None,
         color: ColorOrder = "BGR",
         keep_pixels: bool = False,
+        tiling: Tiling | None = None,
+        progress: Progress = lambda done, views: None,
     ) -> Iterator[tuple[Outcome, PictureDetections]]:
         """The same road with all that it knows: what programs of this package walk on.
 
         Per picture its outcome (every detection of decode + NMS in the unit square, and the error
-        of one that cannot be read) and the result made of it.
+        of one that cannot be read) and the result made of it. ``tiling`` is how pictures are cut,
+        ``progress`` told of their tiles.
         """
         self._check_open()
-        keep = self.filter_from_threshold(score_threshold)
+        inference = self.inference if tiling is None else self.inference_of_heads()
+        keep = self.filter_from_threshold(score_threshold, inference)
         check_color(color)
-        inference = self.inference
         if not inference.is_bound and keep.lowest < np.float32(self.params.score_threshold):
             inference = inference.with_score_threshold(keep.lowest)
-        return self._outcomes(inference, each_picture(pictures), keep, color, keep_pixels)
+        self._spent = spent = Stopwatch()
+        road: dict[str, Any] = {"batch_size": self.max_batch, "color": color, "spent": spent}
+        road |= {"keep_pixels": keep_pixels, "max_pixels": self.max_pixels}
+        given = each_picture(pictures)
+        if tiling is not None:
+            road |= {"workers": self.workers, "caps_grow": self.caps_grow, "progress": progress}
+            return self._outcomes(detect_tiled(inference, given, tiling, **road), keep)
+        # one picture is not worth a thread
+        workers = 0 if isinstance(given, list) and len(given) < 2 else self.workers
+        return self._outcomes(detect(inference, given, workers=workers, **road), keep)
 
-    def filter_from_threshold(self, score_threshold: ScoreThreshold | None) -> ScoreFilter:
-        """What picks the detections that are shown.
+    def inference_of_heads(self) -> Inference:
+        """Network and post-processing apart, as tiles need them; cut off each other once.
+
+        Raises:
+            UsageError: decode + NMS are inside the engine for good.
+        """
+        if self._of_heads is None:
+            runtime = runtime_of_heads(self.runtime, self.inference.threads)
+            self._of_heads = replace(self.inference, runtime=runtime)
+        return self._of_heads
+
+    def filter_from_threshold(
+        self, score_threshold: ScoreThreshold | None, inference: Inference | None = None
+    ) -> ScoreFilter:
+        """What picks the detections that are shown, of the detector's own inference or another.
 
         Raises:
             UsageError: see :func:`~ssd_small.detection.thresholds.score_filter`.
         """
-        own, bound = self.params.score_threshold, self.inference.is_bound
+        own, bound = self.params.score_threshold, (inference or self.inference).is_bound
         return score_filter(score_threshold, self.description, own, is_bound=bound)
 
     def _outcomes(
-        self,
-        inference: Inference,
-        pictures: Iterable[Any],
-        keep: ScoreFilter,
-        color: ColorOrder,
-        keep_pixels: bool,
+        self, outcomes: Iterator[Outcome], keep: ScoreFilter
     ) -> Iterator[tuple[Outcome, PictureDetections]]:
-        self._spent = spent = Stopwatch()
-        outcomes = detect(
-            inference,
-            pictures,
-            batch_size=self.max_batch,
-            # one picture is not worth a thread
-            workers=0 if isinstance(pictures, list) and len(pictures) < 2 else self.workers,
-            color=color,
-            keep_pixels=keep_pixels,
-            max_pixels=self.max_pixels,
-            spent=spent,
-        )
         try:
             for outcome in outcomes:
                 name = os.fspath(outcome.picture) if is_path(outcome.picture) else None
-                found = keep(outcome.detections)
-                yield outcome, picture_detections(found, outcome.size, name, self.description)
+                found = picture_detections(
+                    *(keep(outcome.detections), outcome.size, name, self.description),
+                    tiles=outcome.tiles,
+                )
+                yield outcome, found
         finally:
             outcomes.close()  # type: ignore[attr-defined]
 
@@ -240,7 +284,10 @@ class Detector:
     def close(self) -> None:
         """Free the engine; calling twice is harmless."""
         self._closed = True
-        self.runtime.close()
+        with self.inference.lock:  # a stream may have a batch in it
+            if self._of_heads is not None:
+                self._of_heads.runtime.close()
+            self.runtime.close()
 
     def _check_open(self) -> None:
         if self._closed:

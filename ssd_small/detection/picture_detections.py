@@ -70,6 +70,7 @@ class PictureDetections:
         image: path of the picture; None if it was no file.
         classes: names of all classes the detector knows, background left out.
         background_label: class index of the background; -1 for none.
+        tiles: into which the picture was cut; 1 where it was not.
     """
 
     boxes: npt.NDArray[np.float32]
@@ -81,6 +82,7 @@ class PictureDetections:
     image: str | None
     classes: tuple[str, ...]
     background_label: int = 0
+    tiles: int = 1
 
     @property
     def class_indices(self) -> npt.NDArray[np.int64]:
@@ -162,6 +164,7 @@ class PictureDetections:
             "image": self.image,
             "width": self.width,
             "height": self.height,
+            "tiles": self.tiles,
             "detections": [
                 {
                     "box": [round(v, 2) for v in box],
@@ -301,7 +304,12 @@ class PictureDetections:
 
 
 def picture_detections(
-    detections: Detections, size: tuple[int, int], image: str | None, description: Description
+    detections: Detections,
+    size: tuple[int, int],
+    image: str | None,
+    description: Description,
+    *,
+    tiles: int = 1,
 ) -> PictureDetections:
     """Detections in the unit square as those of a picture of ``size`` (height, width)."""
     height, width = size
@@ -317,4 +325,5 @@ def picture_detections(
         image,
         description.labels,
         description.postprocess.background_label,
+        tiles,
     )

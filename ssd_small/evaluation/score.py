@@ -115,6 +115,7 @@ def score(
     results: Found,
     input_size: tuple[int, int] | None = None,
     grids: Sequence[PriorGrid] = (),
+    tile: tuple[int, int] | None = None,
 ) -> Scores:
     """COCO's metric of result entries (:mod:`ssd_small.evaluation.coco_results`).
 
@@ -124,6 +125,7 @@ def score(
         input_size: height and width of the network's input, where it is known: ``by_size`` has
             rows at its scale too.
         grids: prior boxes of each feature level, for ``by_level``; with ``input_size``.
+        tile: height and width of the tiles that are seen at that size, where pictures are cut.
 
     Raises:
         MissingRequirement: hotcoco is missing.
@@ -137,7 +139,7 @@ def score(
     )
     by_level = None
     if input_size is not None:
-        areas = areas_at_input(truth, found, input_size)
+        areas = areas_at_input(truth, found, input_size, tile)
         at_input = coco_curves(truth, found, size_areas(), [MOST], areas)
         by_size += sizes_from_curves(
             *(at_input[0][..., -1], at_input[1][..., -1]), areas[0][~truth.crowds], "network"

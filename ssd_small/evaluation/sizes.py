@@ -80,10 +80,17 @@ def size_areas() -> list[list[float]]:
 
 
 def areas_at_input(
-    truth: TruthColumns, found: ResultColumns, input_size: tuple[int, int]
+    truth: TruthColumns,
+    found: ResultColumns,
+    input_size: tuple[int, int],
+    tile: tuple[int, int] | None = None,
 ) -> tuple[Floats, Floats]:
-    """Areas ``[B]`` and ``[D]``, each image stretched to the network's height, width."""
-    factors: Floats = (np.array(input_size, np.float64) / truth.image_sizes).prod(axis=1)
+    """Areas ``[B]`` and ``[D]``, each image stretched to the network's height, width.
+
+    Of one in tiles it is a tile (height, width) that is stretched, or the image if that is smaller.
+    """
+    sizes = truth.image_sizes if tile is None else np.minimum(truth.image_sizes, tile)
+    factors: Floats = (np.array(input_size, np.float64) / sizes).prod(axis=1)
     theirs = found.boxes_xywh[:, 2] * found.boxes_xywh[:, 3]
     of = np.searchsorted(truth.image_ids, found.image_ids)
     return truth.areas * factors[truth.images], theirs * factors[of]

@@ -25,6 +25,8 @@ class ShippedCheckpoint:
         labels_path: class names, a line each, background left out.
         data: what it was trained on; the folder's README.md says where that is from.
         licence: of the weights.
+        object_size: ``picture`` and ``network``: median side, in pixels, of the objects of its
+            training pictures, and at the network's input.
         metrics: ``AP``, ``AP_small``, ``AP_medium``, ``AP_large`` on the val split, 0 to 1.
     """
 
@@ -35,6 +37,7 @@ class ShippedCheckpoint:
     labels_path: Path
     data: str
     licence: str
+    object_size: dict[str, float]
     metrics: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,6 +62,7 @@ def shipped_checkpoints() -> tuple[ShippedCheckpoint, ...]:
                     labels_path=folder / "labels.txt",
                     data=content["data"],
                     licence=content["licence"],
+                    object_size=content["object_size"],
                     metrics=entry["metrics"],
                 )
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,9 +167,14 @@ def intervals_of_picture(
     heads: Heads, description: Description, params: PostprocessParams, errors: tuple[float, float]
 ) -> Intervals:
     """What decode + NMS of a side may give if its heads are so far off."""
-    return intervals_from_heads(
+    found = intervals_from_heads(
         *heads, description.priors, params, loc_error=errors[0], conf_error=errors[1]
     )
+    if description.tiles is None:
+        return found
+    # overlaps are of the unit of a tile, the boxes told of the picture
+    scale = description.tiles.box_scale
+    return replace(found, box_low=found.box_low * scale, box_high=found.box_high * scale)
 
 
 def differences_of_picture(

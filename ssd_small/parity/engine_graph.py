@@ -15,7 +15,7 @@ from ..artefacts.description import Description
 from ..artefacts.tensors import BOUNDARY, DETECTIONS, HEADS, INPUT
 from ..errors import BadFile
 from ..export.decode_nms_node import inlined
-from .cuts import Piece, Shape, Start, element_type, last_own_tensor
+from ..runtimes.cuts import Piece, Shape, Start, element_type, last_own_tensor
 
 #: what may be between pictures and network, and of it what changes values
 _BEFORE = ("Cast", "Transpose", "Resize", "Round", "Gather", "Identity", "Clip")
@@ -54,7 +54,7 @@ def graph_from_model(
     """Take an engine apart; None where its heads have lost their names.
 
     Args:
-        model: see :func:`~.graph_files.model_from_file`.
+        model: see :func:`~ssd_small.runtimes.graph_files.model_from_file`.
         description: of the engine.
         threads: of ONNX Runtime; 0 for one per core.
 

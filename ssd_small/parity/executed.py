@@ -15,7 +15,7 @@ from ..postprocess import PostprocessParams
 from ..postprocess.boxes import boxes_xyxy_from_loc
 from ..postprocess.oracle import scores_from_conf
 from ..postprocess.params import ScoreActivation
-from .cuts import Kind, Piece
+from ..runtimes.cuts import Kind, Piece
 
 FloatArray = npt.NDArray[np.float32]
 Function = Callable[[FloatArray], FloatArray]

@@ -21,7 +21,7 @@ from ..artefacts.description import Description
 from ..evaluation.limits import HEAD_LIMITS, LAYER_LIMITS
 from ..pictures.pixels import pixels_from_picture
 from ..pictures.preprocessing import input_from_image
-from .cuts import Start, cut_model, session_from_model
+from ..runtimes.cuts import Start, cut_model, session_from_model
 from .layer_errors import NOT_FINITE, LayerError, Search
 from .shared_cuts import is_weighted, shared_cuts
 

@@ -15,7 +15,7 @@ from ..postprocess import Detections, PostprocessParams, decode_nms
 from ..postprocess.boxes import boxes_xyxy_from_loc
 from ..postprocess.detections import detections_from_padded
 from ..postprocess.oracle import detections_from_scores, scores_from_conf, without_background
-from .cuts import Piece
+from ..runtimes.cuts import Piece
 from .engine_graph import EngineGraph
 from .executed import activation_name, activation_of, cxcywh, decoding_of
 from .nms_rules import NmsRules, nms_rules

@@ -13,8 +13,8 @@ from ..export.picture_input import strip_preprocessing
 from ..export.prepare import prepare
 from ..files import sha256_of
 from ..requirements import require
+from ..runtimes.graph_files import heads_from_model, model_from_file
 from .first_layer import search_from_graphs
-from .graph_files import heads_from_model, model_from_file
 from .layer_errors import Search
 
 if TYPE_CHECKING:

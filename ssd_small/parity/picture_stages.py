@@ -17,7 +17,7 @@ from ..pictures.preprocessing import (
     levels_from_image,
 )
 from ..pictures.reading import Image
-from .cuts import Piece
+from ..runtimes.cuts import Piece
 from .engine_graph import EngineGraph
 
 FloatArray = npt.NDArray[np.float32]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..detection.detector import Detector
-from ..requirements import require
-from ..runtimes import HeadOutputs, Runtime
+from ..runtimes import HeadOutputs, Runtime, without_decode_nms
 from ..runtimes.base import BatchingRuntime, Images
 from .side import Side
 
@@ -85,30 +83,5 @@ def outcomes_with_heads(
 
 
 def cut_runtime(side: Side, threads: int = 0) -> Runtime | None:
-    """The network of an engine of ONNX Runtime, or of an ONNX file, without decode + NMS.
-
-    None where the heads are its outputs anyway, where another tool has taken their names, and for
-    an engine that ONNX Runtime does not run.
-
-    Raises:
-        MissingRequirement: onnx is not installed.
-    """
-    runtime = side.detector.runtime
-    if not runtime.description.has_decode_nms or not runtime.name.startswith("onnxruntime"):
-        return None
-    require("onnx", "the heads of an engine with decode + NMS inside")
-    from ..runtimes.onnxruntime import OnnxRuntimeRuntime
-    from .graph_files import heads_from_model, model_from_file
-
-    model = model_from_file(Path(side.path))
-    heads = None if model is None else heads_from_model(model)
-    if heads is None:
-        return None
-    return OnnxRuntimeRuntime.from_model(
-        heads.SerializeToString(),
-        runtime.description.with_decode_nms(False),
-        precision=runtime.precision,
-        max_batch=runtime.max_batch,
-        threads=threads,
-        source=f"the network of {side.path} without decode + NMS",
-    )
+    """The network of a side without decode + NMS; see :func:`without_decode_nms.cut_runtime`."""
+    return without_decode_nms.cut_runtime(side.detector.runtime, side.path, threads)

@@ -13,8 +13,8 @@ from ..artefacts.description import Description
 from ..detection.detector import Detector
 from ..postprocess import Detections, PostprocessParams
 from ..runtimes import HeadOutputs
+from ..runtimes.graph_files import model_from_file
 from .engine_graph import EngineGraph, graph_from_model
-from .graph_files import model_from_file
 from .head_stages import HeadStages, head_stages
 from .picture_stages import PictureStages, Reader, picture_stages
 from .side import Side

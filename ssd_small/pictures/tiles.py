@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from ..errors import UsageError
 
@@ -61,6 +62,25 @@ class Tiling:
         """Columns and rows of tiles of a picture."""
         across, down = self.stride
         return _count(width, self.width, across), _count(height, self.height, down)
+
+    def views(self, height: int, width: int) -> int:
+        """How many a picture has: its tiles, and the whole if it is one more."""
+        columns, rows = self.grid(height, width)
+        return columns * rows + (self.whole and columns * rows > 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Tiling:
+        """Of :meth:`to_dict`; what else there is does not matter."""
+        return cls(**{one.name: values[one.name] for one in fields(cls)})
+
+    def __str__(self) -> str:
+        """In words, for people."""
+        whole = ", and the whole picture" if self.whole else ""
+        return f"tiles of {self.width}x{self.height}, overlap {self.overlap:g}{whole}"
 
     def windows(self, height: int, width: int) -> Iterator[Window]:
         """Views of a picture of this size: its tiles row by row, then the whole if it is one.

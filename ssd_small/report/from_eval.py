@@ -8,7 +8,7 @@ from typing import Any
 
 from .figures import bars, bars_below, lines
 from .page import Block, Lines, Page, Pictures, Plot, Section, Table, Verdict
-from .values import folded, prefixes, protocol_text, share, size_name
+from .values import folded, prefixes, protocol_text, share, size_name, tiles_text
 
 #: classes whose row stands in the open; more are folded
 _MOST_CLASSES = 25
@@ -64,6 +64,8 @@ def page_from_eval(
             ("protocol", f"{report['protocol']['name']}: {protocol_text(report['postprocess'])}"),
             ("box convention", report["box_convention"]),
         ]
+        if "tiles" in report["protocol"]:
+            about.append(("tiles", tiles_text(report["protocol"]["tiles"])))
     subtitle = (
         f"{report['source']}: {report['detections']} detections on {report['images']} pictures "
         f"with {report['boxes']} boxes"

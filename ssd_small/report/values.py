@@ -37,8 +37,15 @@ def protocol_text(values: Mapping[str, Any]) -> str:
     from ..postprocess import PostprocessParams
     from ..postprocess.protocol import text_from_params
 
-    own = {key: value for key, value in values.items() if key != "name"}
+    own = {key: value for key, value in values.items() if key not in ("name", "tiles")}
     return text_from_params(PostprocessParams.from_dict(own))
+
+
+def tiles_text(values: Mapping[str, Any]) -> str:
+    """How pictures were cut, and what becomes of the caps of decode + NMS, in a line."""
+    from ..pictures.tiles import Tiling
+
+    return f"{Tiling.from_dict(values)}; caps {values['caps']}"
 
 
 def size_name(row: Mapping[str, Any]) -> str:

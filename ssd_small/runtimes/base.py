@@ -55,7 +55,8 @@ class Runtime(Protocol):
     def infer(self, images: Images) -> HeadOutputs | list[Detections]:
         """Run ``images [N, 3, H, W]`` float32; N over ``max_batch`` is split.
 
-        Where ``description.pictures`` says so, pictures ``[N, H, W, 3]`` uint8 BGR instead.
+        Where ``description.pictures`` says so, pictures ``[N, H, W, 3]`` uint8 BGR instead. A
+        detector calls this from one thread at a time, which is not always the same one.
 
         Returns:
             Head outputs, or one Detections per image where decode + NMS are inside.

@@ -27,7 +27,11 @@ _OPSET = re.compile(r"ONNX Runtime only \*guarantees\*.*Opset (\d+) is under.* t
 
 
 class OnnxRuntimeRuntime(BatchingRuntime):
-    """Runs a network on the CPU; made by :meth:`from_engine` or :meth:`from_onnx`."""
+    """Runs a network on the CPU; made by :meth:`from_engine` or :meth:`from_onnx`.
+
+    Attributes:
+        path: of the file that was opened; None for a model in memory.
+    """
 
     def __init__(
         self,
@@ -38,8 +42,10 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         max_batch: int,
         source: str,
         teller: str,
+        path: Path | None = None,
     ) -> None:
         self._session = session
+        self.path = path
         self.description = description
         self.precision = precision
         self.max_batch = max_batch
@@ -72,6 +78,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             max_batch=sidecar.batch.max,
             source=f"engine {path}",
             teller="its sidecar describes",
+            path=path,
         )
 
     @classmethod
@@ -114,8 +121,14 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             BadFile: ONNX Runtime cannot load it, or it is not what is described.
         """
         session = _session(content, threads, source, "export it again")
-        told = {"source": source, "teller": "expected"}
-        return cls(session, description, precision=precision, max_batch=max_batch, **told)
+        return cls(
+            session,
+            description,
+            precision=precision,
+            max_batch=max_batch,
+            source=source,
+            teller="expected",
+        )
 
     def try_once(self) -> None:
         """Run a black picture and close: a graph can be loaded that cannot be run.
@@ -149,6 +162,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             max_batch=max_batch,
             source=f"ONNX file {path}",
             teller="its metadata describe",
+            path=path,
         )
 
     def _check_ends(self, source: str, teller: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
+from ..artefacts.object_size import ObjectSize
 from ..datasets.classes import category_ids_by_name, near_match
 from ..datasets.coco import Annotations, read_annotations
 from ..datasets.object_sizes import ROUNDING, check_pixels, sides_at_input
@@ -86,7 +87,7 @@ class DatasetReport:
 
 
 @dataclass(frozen=True, eq=False)
-class _Objects:
+class Objects:
     """The objects of all images, those of image ``i`` in rows ``starts[i]:starts[i + 1]``.
 
     Arrays, not lists: worker processes share their memory as long as nobody writes to it.
@@ -125,6 +126,21 @@ class DetectionDataset(Dataset[Sample]):
         self._objects, self.report = _gather(truth, self._sizes, self.category_ids, self.labels)
         fits = 3 * self._sizes.prod(axis=1).sum() <= cache_bytes
         self._cache: dict[int, Image] | None = {} if fits else None
+
+    @property
+    def sizes(self) -> npt.NDArray[np.float64]:
+        """``[N, 2]`` annotated height and width of the pictures."""
+        return self._sizes
+
+    @property
+    def objects(self) -> Objects:
+        """What is learned of all pictures."""
+        return self._objects
+
+    @property
+    def is_too_large_to_keep(self) -> bool:
+        """Whether pictures are decoded anew whenever they are wanted."""
+        return self._cache is None
 
     @classmethod
     def from_coco(
@@ -173,9 +189,14 @@ class DetectionDataset(Dataset[Sample]):
         sizes = self._sizes.repeat(np.diff(self._objects.starts), axis=0)
         return sides_at_input(self._objects.boxes_xyxy, sizes, height, width)
 
-    def median_object_pixels(self, height: int, width: int) -> float:
-        """Median of :meth:`object_sides`."""
-        return float(np.median(self.object_sides(height, width)))
+    def object_size(self, height: int, width: int) -> ObjectSize:
+        """Medians of the objects' sides, in the pictures and as :meth:`object_sides` says."""
+        boxes = self._objects.boxes_xyxy
+        sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+        return ObjectSize(
+            picture=float(np.median(sides)),
+            network=float(np.median(self.object_sides(height, width))),
+        )
 
     def __getitem__(self, index: int) -> Sample:
         """Decode an image.
@@ -230,7 +251,7 @@ def _gather(
     sizes: npt.NDArray[np.float64],
     category_ids: Sequence[int],
     labels: Sequence[str],
-) -> tuple[_Objects, DatasetReport]:
+) -> tuple[Objects, DatasetReport]:
     """The objects to learn from, clipped to their images, and an account of the others."""
     position = {image["id"]: i for i, image in enumerate(truth.images)}
     label_of = {key: i for i, key in enumerate(category_ids, 1)}
@@ -273,4 +294,4 @@ def _gather(
         crowd=int((crowd & ~other).sum()),
         other_category=int(other.sum()),
     )
-    return _Objects(clipped[rows], label[rows], starts), report
+    return Objects(clipped[rows], label[rows], starts), report

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..artefacts.checkpoint import CheckpointRecord, write_checkpoint
 from ..artefacts.description import description_from_spec
+from ..artefacts.object_size import ObjectSize
 from ..errors import Diverged, OutputError
 from .history import History
 from .matching import Targets
@@ -41,10 +42,12 @@ class Subject:
     Attributes:
         labels: class names, background left out; None for numbered ones.
         data: JSON values on the pictures and where the weights come from.
+        object_size: of what is learned; None if unknown.
     """
 
     labels: Sequence[str] | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    object_size: ObjectSize | None = None
 
 
 #: classes that nobody named
@@ -155,9 +158,13 @@ class Run:
             OutputError: it cannot be written; an older file stays whole.
         """
         net, recipe = self.learner.result, self.learner.recipe
-        labels, done = self.subject.labels, self.position.iteration
+        done = self.position.iteration
         record = CheckpointRecord(
-            description_from_spec(net.spec, net.num_classes, net.width, labels=labels),
+            description_from_spec(
+                *(net.spec, net.num_classes, net.width),
+                labels=self.subject.labels,
+                object_size=self.subject.object_size,
+            ),
             recipe.to_dict(),
             {
                 **self.subject.data,

@@ -2,14 +2,16 @@
 
     python tests/artefacts/write_examples.py tests/artefacts/data/format-1
     python tests/artefacts/write_examples.py tests/artefacts/data/run-format-2 run
+    python tests/artefacts/write_examples.py tests/artefacts/data/run-format-3 run-tiles
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-2 network
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-3 pictures
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-4 tiles
 
 A folder is written once and never again: a new format gets a folder of its own beside the old
-ones, with a run alone, a network without a name, or one that takes pictures, where only that is
-new. ``expected.json`` in it says what each file says of itself (as ``ssd-small inspect --json``)
-and what its network finds in ``picture.png``. The network is chosen so that disturbed outputs find
-the same: no rounding decides.
+ones, with a run alone, a network without a name, one that takes pictures, or one that cuts tiles,
+where only that is new. ``expected.json`` in it says what each file says of itself (as ``ssd-small
+inspect --json``) and what its network finds in ``picture.png``. The network is chosen so that
+disturbed outputs find the same: no rounding decides.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ import ssd_small  # noqa: E402
 from ssd_small.artefacts.build_options import BuildOptions  # noqa: E402
 from ssd_small.artefacts.checkpoint import CheckpointRecord, write_checkpoint  # noqa: E402
 from ssd_small.artefacts.description import Description, description_from_spec  # noqa: E402
+from ssd_small.artefacts.tiled import tiled_description  # noqa: E402
 from ssd_small.configs.network import FeatureList, NetworkConfig  # noqa: E402
 from ssd_small.doctor.inspection import inspect_file  # noqa: E402
 from ssd_small.evaluation.limits import HEAD_LIMITS  # noqa: E402
@@ -131,11 +134,13 @@ def is_safe(heads: HeadOutputs, description: Description) -> bool:
 
 
 def safe_network(
-    picture: np.ndarray, model: str | ModelSpec
+    picture: np.ndarray, model: str | ModelSpec, *, tiled: bool = False
 ) -> tuple[SsdNetwork, Description, HeadOutputs]:
     """The first network that :func:`is_safe`, with its outputs."""
     for seed in range(1000):
         net, description = example_network(seed, model)
+        if tiled:
+            description = tiled_description(description, 2, 2, 0.2)
         heads = heads_of(net, description, picture)
         if is_safe(heads, description):
             return net, description, heads
@@ -180,6 +185,20 @@ def write_network_of_pictures(
     yield engine.name
 
 
+def write_network_of_tiles(
+    folder: Path, net: SsdNetwork, description: Description
+) -> Iterator[str]:
+    """Names of the files of a network with tiles inside, each as soon as it is there.
+
+    The picture, which is made to the size of the grid, is seen larger, in four parts.
+    """
+    write_onnx(onnx_from_network(net, description), folder / "heads.onnx")
+    yield "heads.onnx"
+    engine = folder / "heads.fp16.engine"
+    build_engine(folder / "heads.onnx", engine, BuildOptions("onnxruntime", "fp16"))
+    yield engine.name
+
+
 def write_files(folder: Path, net: SsdNetwork, description: Description) -> Iterator[str]:
     """Names of the files, each as soon as it is there."""
     data = {"annotations": {"file": "train.json", "sha256": "0" * 64}, "images": 40, "boxes": 90}
@@ -217,6 +236,11 @@ FORMAT_2_OPTIONS: dict[str, Any] = {
     "gamma": 0.5,
     "trainable_scope": ("extras", "loc", "conf"),
 }
+#: what format 3 says and format 2 does not
+RUN_OPTIONS: dict[str, dict[str, Any]] = {
+    "run": FORMAT_2_OPTIONS,
+    "run-tiles": {"tiles": (60, 50), "overlap": 0.3},
+}
 
 
 def write_run(folder: Path, more: dict[str, Any]) -> None:
@@ -234,23 +258,27 @@ def write_run(folder: Path, more: dict[str, Any]) -> None:
     assert report["iterations"] == 1
     record = folder / "run.json"
     record.write_text(record.read_text().replace(str(folder.absolute()), NOWHERE))
-    for name in ("last.pth", "labels.txt", "train.log", "curves.png"):
+    for name in ("last.pth", "labels.txt", "train.log", "curves.png", "config.yml"):
         (folder / name).unlink(missing_ok=True)
 
 
 def main(folder: Path, what: str = "all") -> None:
     folder.mkdir(parents=True)
-    if what == "run":
-        write_run(folder / RUN, FORMAT_2_OPTIONS)
+    if what in RUN_OPTIONS:
+        write_run(folder / RUN, RUN_OPTIONS[what])
         write_json(folder / "expected.json", {"inspect": {}, "detections": {}})
         return
     picture = example_picture()
     assert cv2.imwrite(str(folder / "picture.png"), picture)
     model = spec_from_config(UNNAMED) if what == "network" else MODEL
-    net, description, heads = safe_network(picture, model)
+    net, description, heads = safe_network(picture, model, tiled=what == "tiles")
     largest = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
     expected: dict[str, Any] = {"largest": largest, "inspect": {}, "detections": {}}
-    write = {"network": write_network, "pictures": write_network_of_pictures}
+    write = {
+        "network": write_network,
+        "pictures": write_network_of_pictures,
+        "tiles": write_network_of_tiles,
+    }
     for name in write.get(what, write_files)(folder, net, description):
         told = inspect_file(folder / name)
         expected["inspect"][name] = told | {"file": name}

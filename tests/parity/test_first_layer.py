@@ -21,7 +21,6 @@ from layered_network import (  # noqa: E402
     with_scaled_weights,
 )
 
-from ssd_small.parity.cuts import cut_model  # noqa: E402
 from ssd_small.parity.first_layer import (  # noqa: E402
     MOST_PICTURES,
     run_from_model,
@@ -29,6 +28,7 @@ from ssd_small.parity.first_layer import (  # noqa: E402
 )
 from ssd_small.parity.layer_errors import NOT_FINITE, Search  # noqa: E402
 from ssd_small.parity.shared_cuts import shared_cuts  # noqa: E402
+from ssd_small.runtimes.cuts import cut_model  # noqa: E402
 
 PICTURES = list(np.random.default_rng(0).integers(0, 256, (2, 300, 300, 3), np.uint8))
 NETWORK = layered_network()

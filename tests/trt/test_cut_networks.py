@@ -29,9 +29,9 @@ def test_parts_of_a_half_precision_network_are_built(exported: Exported, tmp_pat
     from ssd_small.export.prepare import prepare
 
     from ssd_small.artefacts.onnx_file import read_onnx
-    from ssd_small.parity.cuts import cut_model
     from ssd_small.parity.shared_cuts import shared_cuts
     from ssd_small.parity.tensorrt_parts import plan_from_part, with_shapes
+    from ssd_small.runtimes.cuts import cut_model
 
     path = exported("mobilenet_v1")
     reference, _ = read_onnx(path)

@@ -148,7 +148,7 @@ def test_a_result_is_pickled_and_copied_whole(found: PictureDetections) -> None:
 def test_a_dictionary_is_json_and_says_everything(found: PictureDetections) -> None:
     entry = found.to_dict()
     assert json.loads(json.dumps(entry)) == entry
-    assert list(entry) == ["image", "width", "height", "detections"]
+    assert list(entry) == ["image", "width", "height", "tiles", "detections"]
     assert (entry["image"], entry["width"], entry["height"]) == (None, 80, 60)
     first = {"box": [8.0, 12.0, 40.0, 36.0], "label": 1, "name": "cat", "score": 0.9}
     assert entry["detections"][0] == first

@@ -118,11 +118,13 @@ def test_the_median_side_of_the_objects_by_hand(folder: Folder) -> None:
     folder.add(11, 9, 0, 0, 160, 120)  # all of it
     folder.add(12, 9, 5, 5, 2, 6)  # 7.5 x 30: a side of 15
     folder.add(12, 9, 70, 0, 20, 60)  # clipped to 10 x 60: 37.5 x 300
-    assert folder.open().median_object_pixels(300, 300) == pytest.approx(30)
+    assert folder.open().object_size(300, 300).network == pytest.approx(30)
     del folder.content["annotations"][:2]
     # the median of 15, 106.07 and 300; twice as large in pictures of twice the size
-    assert folder.open().median_object_pixels(300, 300) == pytest.approx((37.5 * 300) ** 0.5)
-    assert folder.open().median_object_pixels(600, 600) == pytest.approx(2 * (37.5 * 300) ** 0.5)
+    assert folder.open().object_size(300, 300).network == pytest.approx((37.5 * 300) ** 0.5)
+    assert folder.open().object_size(600, 600).network == pytest.approx(2 * (37.5 * 300) ** 0.5)
+    # in the pictures as they are annotated: 160 x 120, 2 x 6 and 10 x 60
+    assert folder.open().object_size(300, 300).picture == pytest.approx(600**0.5)
 
 
 def test_labels_choose_and_order_the_classes(folder: Folder) -> None:

@@ -11,7 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from ..errors import BadFile
 from ..requirements import require
-from ..runtimes.onnxruntime import reason_from_error
+from .onnxruntime import reason_from_error
 
 #: dimensions of a tensor, None for one that may vary
 Shape = Sequence[int | None]

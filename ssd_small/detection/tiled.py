@@ -1,0 +1,296 @@
+"""The road of large pictures: cut into tiles, batch, run, one NMS over each picture, in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from ..errors import BadFile, SsdSmallError, UsageError
+from ..pictures.ahead import map_ahead
+from ..pictures.pixels import ColorOrder
+from ..pictures.preprocessing import resized_from_image
+from ..pictures.reading import Image
+from ..pictures.tiles import Tiling, Window
+from ..pictures.windows import WindowSource, open_windows
+from ..postprocess import Detections, PostprocessParams, decode_nms
+from ..postprocess.params import MAX_PRIORS
+from ..runtimes.base import HeadOutputs
+from .inference import Inference, Stopwatch
+from .merging import FloatArray, TileMerger
+from .pipeline import MOST_WORKERS, Outcome, batch_from_levels, fits_batch, named_error
+
+#: large pictures that are read ahead of their tiles; each may take a gigabyte
+_PICTURES_AHEAD = 4
+#: rows that enter one NMS
+MOST_ROWS = MAX_PRIORS
+#: called with the views that are done and those of their picture
+Progress = Callable[[int, int], None]
+
+
+@dataclass(eq=False)
+class _Picture:
+    """A picture on its way; without a merger it could not be read."""
+
+    picture: Any
+    opened: ExitStack = field(default_factory=ExitStack)
+    source: WindowSource | None = None
+    size: tuple[int, int] = (0, 0)
+    tiles: int = 1
+    views: int = 0
+    merger: TileMerger | None = None
+    pixels: Image | None = None
+    error: SsdSmallError | None = None
+    seconds: float = 0.0
+
+    def has_failed(self) -> bool:
+        """Whether it was given up, which a thread may do at any time."""
+        return self.error is not None
+
+    def fail(self, error: SsdSmallError) -> None:
+        """Give it up, for the first reason there is."""
+        if self.error is None:
+            if isinstance(error, UsageError):
+                error = named_error(error, self.picture)
+            # a traceback would hold the pixels that nobody could use
+            self.error = error.with_traceback(None)
+
+
+@dataclass(eq=False)
+class _View:
+    """A view of a picture on its way to the network; without an input it is the end alone."""
+
+    picture: _Picture
+    window: Window | None
+    is_last: bool
+    network_input: Image | None = None
+    seconds: tuple[float, float] = (0.0, 0.0)
+
+
+def detect_tiled(
+    inference: Inference,
+    pictures: Iterable[Any],
+    tiling: Tiling,
+    *,
+    batch_size: int,
+    workers: int,
+    caps_grow: bool = True,
+    color: ColorOrder = "BGR",
+    keep_pixels: bool = False,
+    max_pixels: int | None = None,
+    spent: Stopwatch | None = None,
+    progress: Progress = lambda done, views: None,
+) -> Iterator[Outcome]:
+    """Detections of pictures, in their order, one by one, each merged from its tiles.
+
+    As :func:`~.pipeline.detect`; a batch holds tiles of one picture or of several. What is held of
+    a picture are its pixels, where they cannot be read window by window, and rows of candidates.
+
+    Args:
+        inference: network or engine that ends in its heads.
+        tiling: how every picture is cut.
+        caps_grow: the caps of decode + NMS are those of a view, and grow with their number.
+        progress: called when views are done.
+        pictures, batch_size, workers, color, keep_pixels, max_pixels, spent: as there.
+    """
+    spent = spent or Stopwatch()
+    work = _Work(inference, tiling, caps_grow, color, keep_pixels, max_pixels)
+    workers = min(workers, MOST_WORKERS)
+    ahead = max(1, min(workers, _PICTURES_AHEAD))
+    window = max(1, 2 * batch_size + workers - ahead)
+    waiting: list[_View] = []
+    fault: Exception | None = None
+    opened = map_ahead(work.open, pictures, workers=min(workers, ahead), window=ahead)
+    views = _views(opened, tiling)
+    prepared = map_ahead(work.prepare, views, workers=workers, window=window)
+    with closing(work), closing(opened), closing(views), closing(prepared):  # type: ignore[type-var]
+        while fault is None:
+            try:
+                one = next(prepared)
+            except StopIteration:
+                break
+            except Exception as error:
+                fault = error
+                break
+            work.took(one, spent)
+            inputs = [each.network_input for each in waiting]
+            if not fits_batch(one.network_input, inputs, inference.runtime):
+                yield from _outcomes(work, waiting, spent, progress)
+                waiting = []
+            waiting.append(one)
+            count = sum(each.network_input is not None for each in waiting)
+            if count == batch_size or len(waiting) >= 2 * batch_size:
+                yield from _outcomes(work, waiting, spent, progress)
+                waiting = []
+        yield from _outcomes(work, waiting, spent, progress)
+        if fault is not None:
+            raise fault
+
+
+def _views(opened: Iterator[_Picture], tiling: Tiling) -> Iterator[_View]:
+    """The views of all pictures one after the other; at least one of each, which is its last."""
+    for one in opened:
+        number = 0
+        if not one.has_failed():
+            for window in tiling.windows(*one.size):
+                number += 1
+                yield _View(one, window, number == one.views)
+                if one.has_failed():  # nobody wants the rest
+                    break
+        if number < one.views or not number:
+            yield _View(one, None, True)
+        del one  # it is let go when its views are
+
+
+class _Work:
+    """What the threads do, and the pictures that are open."""
+
+    def __init__(
+        self,
+        inference: Inference,
+        tiling: Tiling,
+        caps_grow: bool,
+        color: ColorOrder,
+        keep_pixels: bool,
+        max_pixels: int | None,
+    ) -> None:
+        self._inference, self._tiling, self._caps_grow = inference, tiling, caps_grow
+        self._reading = (color, max_pixels)
+        self._keep_pixels = keep_pixels
+        self._priors: FloatArray = inference.runtime.description.priors
+        self._open: set[ExitStack] = set()
+
+    def open(self, picture: Any) -> _Picture:
+        """Open a picture, or say why not."""
+        started = time.perf_counter()
+        one = _Picture(picture)
+        try:
+            self._open.add(one.opened)
+            one.source = source = one.opened.enter_context(open_windows(picture, *self._reading))
+            one.size = height, width = source.size
+            columns, rows = self._tiling.grid(height, width)
+            one.tiles = columns * rows
+            one.views = self._tiling.views(height, width)
+            params = self._inference.params
+            if self._caps_grow:
+                params = params.of_views(one.views)
+            one.merger = TileMerger(one.size, self._tiling, self._priors, params, MOST_ROWS)
+            if self._keep_pixels:
+                one.pixels = source.pixels(Window(0, 0, width, height))
+        except (BadFile, UsageError) as error:
+            one.fail(error)
+        one.seconds = time.perf_counter() - started
+        return one
+
+    def prepare(self, view: _View) -> _View:
+        """Make the network's input of a view."""
+        one, runtime = view.picture, self._inference.runtime
+        if view.window is None or one.error is not None:
+            return view
+        started = time.perf_counter()
+        try:
+            assert one.source is not None
+            pixels = one.source.pixels(view.window)
+            read = time.perf_counter()
+            if runtime.description.pictures is None:
+                preprocessing = runtime.description.preprocessing
+                view.network_input = resized_from_image(pixels, preprocessing)
+            else:
+                runtime.check_picture(*pixels.shape[:2])
+                view.network_input = pixels
+        except (BadFile, UsageError) as error:
+            one.fail(error)
+            return view
+        view.seconds = (read - started, time.perf_counter() - read)
+        return view
+
+    def took(self, view: _View, spent: Stopwatch) -> None:
+        """Count the time of a view, and let go of its picture's pixels after the last one."""
+        one = view.picture
+        spent.read += view.seconds[0] + one.seconds
+        spent.preprocess += view.seconds[1]
+        one.seconds = 0.0
+        if view.is_last:
+            one.source = None
+            one.opened.close()
+            self._open.discard(one.opened)
+
+    def heads(self, levels: list[Image], spent: Stopwatch) -> HeadOutputs:
+        """What the network makes of a batch of views."""
+        images = batch_from_levels(levels, self._inference.runtime, spent)
+        outputs, seconds = self._inference.run(images)
+        spent.network += seconds
+        assert isinstance(outputs, HeadOutputs)
+        return outputs
+
+    def decode_nms(
+        self,
+        loc: npt.NDArray[Any],
+        conf: npt.NDArray[Any],
+        priors: FloatArray,
+        params: PostprocessParams,
+    ) -> Detections:
+        """Decode + NMS of one picture's rows."""
+        running = {"backend": self._inference.backend, "num_threads": self._inference.threads}
+        return decode_nms(loc[None], conf[None], priors, params, **running)[0]  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Close the pictures that nobody will take any more."""
+        for opened in tuple(self._open):
+            opened.close()
+        self._open.clear()
+
+
+def _outcomes(
+    work: _Work, views: list[_View], spent: Stopwatch, progress: Progress
+) -> Iterator[Outcome]:
+    """Run one batch; the pictures that are done with it."""
+    inputs = [one.network_input for one in views if one.network_input is not None]
+    heads = work.heads(inputs, spent) if inputs else None
+    del inputs
+    row = 0
+    views.reverse()
+    while views:
+        view = views.pop()  # handed over means let go
+        one = view.picture
+        started = time.perf_counter()
+        if view.network_input is not None:
+            assert heads is not None
+            _add(one, heads.loc[row], heads.conf[row], view.window)
+            row += 1
+            progress(1, one.views)
+        if view.is_last:
+            found = _merged(one, work)
+        spent.decode_nms += time.perf_counter() - started
+        if view.is_last:
+            size = (0, 0) if one.error is not None else one.size
+            yield Outcome(one.picture, size, found, one.pixels, one.error, one.tiles)
+
+
+def _add(
+    one: _Picture, loc: npt.NDArray[Any], conf: npt.NDArray[Any], window: Window | None
+) -> None:
+    """Give the heads of a view to its picture, if that is still wanted."""
+    if one.error is None:
+        assert one.merger is not None
+        assert window is not None
+        try:
+            one.merger.add(loc, conf, window)
+        except UsageError as error:
+            one.fail(error)
+
+
+def _merged(one: _Picture, work: _Work) -> Detections:
+    """The detections of a picture whose views are all there; none of one that failed."""
+    if one.error is None:
+        assert one.merger is not None
+        try:
+            return one.merger.detections(work.decode_nms)
+        except UsageError as error:
+            one.fail(error)
+    one.pixels = None
+    return Detections.empty()

@@ -1,0 +1,91 @@
+"""How pictures are cut, from what a user says of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Literal
+
+import numpy as np
+
+from ..artefacts.description import Description
+from ..artefacts.tiled import check_no_tiles
+from ..errors import UsageError, quoted
+from ..pictures.tiles import USUAL_OVERLAP, Tiling
+
+#: (width, height) of a tile in pixels of the picture; auto: so that objects have the size at the
+#: network's input that those of its training had
+Tiles = tuple[int, int] | Literal["auto"]
+_AUTO = "auto"
+
+
+def tiling_from_options(
+    tiles: Tiles | None,
+    overlap: float | None,
+    whole: bool,
+    object_size: float | None,
+    description: Description,
+) -> Tiling | None:
+    """How pictures are cut for a network; None where they are not.
+
+    Args:
+        tiles: see :data:`Tiles`; None for no tiles.
+        overlap: share of a tile that its neighbour has too; None: a fifth.
+        whole: the whole picture is one more view.
+        object_size: side of an object in the pictures, in pixels (the square root of its area);
+            for ``auto``. None: of those of training.
+        description: of the network.
+
+    Raises:
+        UsageError: what does not go together, or nothing tells how large objects are.
+    """
+    if tiles is None:
+        given = {"overlap": overlap, "whole": whole or None, "object-size": object_size}
+        for name, value in given.items():
+            if value is not None:
+                raise UsageError(f"--{name} goes with --tiles, which cuts pictures into tiles")
+        return None
+    check_no_tiles(description, "--tiles")
+    shared = USUAL_OVERLAP if overlap is None else _number(overlap, "overlap")
+    if isinstance(tiles, str):
+        if tiles != _AUTO:
+            raise _no_tiles(tiles)
+        width, height = _sides_of_auto(object_size, description)
+    else:
+        if object_size is not None:
+            raise UsageError("--object-size goes with --tiles auto, which chooses the tile by it")
+        if not isinstance(tiles, Sequence | np.ndarray) or len(tiles) != 2:
+            raise _no_tiles(tiles)
+        if not all(isinstance(side, (int, np.integer)) and side >= 1 for side in tiles):
+            raise _no_tiles(tiles)
+        width, height = int(tiles[0]), int(tiles[1])
+    return Tiling(width, height, shared, bool(whole))
+
+
+def _sides_of_auto(object_size: float | None, description: Description) -> tuple[int, int]:
+    """Width and height of the tile in which objects come out as large as they did in training."""
+    learned = description.object_size
+    if learned is None:
+        raise UsageError(
+            "--tiles auto: this network does not record how large the objects of its training "
+            "were; give the tile in pixels, such as --tiles 300x300"
+        )
+    side = learned.picture if object_size is None else _number(object_size, "object-size")
+    if side <= 0:
+        raise UsageError(f"--object-size {side:g}: expected a positive number of pixels")
+    size, scale = description.preprocessing, side / learned.network
+    return max(1, round(size.width * scale)), max(1, round(size.height * scale))
+
+
+def _number(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise UsageError(f"--{name} {quoted(value)}: expected a number")
+    return float(value)
+
+
+def _no_tiles(tiles: object) -> UsageError:
+    return UsageError(
+        f"--tiles {quoted(tiles)}: expected width and height in pixels, such as (300, 300), or "
+        "'auto'"
+    )

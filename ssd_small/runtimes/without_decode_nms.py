@@ -1,0 +1,67 @@
+"""The network of an engine that has decode + NMS inside, ending in its heads again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import UsageError
+from ..requirements import require
+from .base import Runtime
+
+
+def cut_runtime(runtime: Runtime, path: str | Path, threads: int = 0) -> Runtime | None:
+    """The network of an engine of ONNX Runtime, or of an ONNX file, without decode + NMS.
+
+    None where the heads are its outputs anyway, where another tool has taken their names, and for
+    an engine that ONNX Runtime does not run.
+
+    Args:
+        runtime: what was opened; stays open.
+        path: from which.
+        threads: on the CPU; 0 for one per core.
+
+    Raises:
+        MissingRequirement: onnx is not installed.
+    """
+    if not runtime.description.has_decode_nms or not runtime.name.startswith("onnxruntime"):
+        return None
+    require("onnx", "the heads of an engine with decode + NMS inside")
+    from .graph_files import heads_from_model, model_from_file
+    from .onnxruntime import OnnxRuntimeRuntime
+
+    model = model_from_file(Path(path))
+    heads = None if model is None else heads_from_model(model)
+    if heads is None:
+        return None
+    return OnnxRuntimeRuntime.from_model(
+        heads.SerializeToString(),
+        runtime.description.with_decode_nms(False),
+        precision=runtime.precision,
+        max_batch=runtime.max_batch,
+        threads=threads,
+        source=f"the network of {path} without decode + NMS",
+    )
+
+
+def runtime_of_heads(runtime: Runtime, threads: int = 0) -> Runtime:
+    """What gives the heads that ``runtime`` ends in or has inside: itself, or cut off it.
+
+    Args:
+        runtime: what was opened; stays open.
+        threads: see :func:`cut_runtime`.
+
+    Raises:
+        UsageError: decode + NMS cannot be taken off.
+        MissingRequirement: onnx is not installed.
+    """
+    if not runtime.description.has_decode_nms:
+        return runtime
+    path = getattr(runtime, "path", None)
+    cut = None if path is None else cut_runtime(runtime, path, threads)
+    if cut is None:
+        raise UsageError(
+            f"tiles need the outputs of the network, and {path or 'this engine'} "
+            f"({runtime.name}) has decode + NMS inside for good; build a heads engine "
+            "(build-engine --heads)"
+        )
+    return cut
