@@ -18,6 +18,7 @@ from tiled_doubles import SIDE, SpottingRuntime, detector, spots
 
 from ssd_small.detection.detector import Detector
 from ssd_small.detection.picture_detections import PictureDetections
+from ssd_small.detection.tiled import SeenView
 from ssd_small.errors import BadFile, UsageError
 from ssd_small.pictures.tiles import Tiling
 from ssd_small.postprocess import PostprocessParams
@@ -289,11 +290,13 @@ def test_more_candidates_than_can_be_merged_are_an_error_of_their_picture(
 
 
 def test_views_are_told_as_they_are_done() -> None:
-    told: list[tuple[int, int]] = []
+    told: list[SeenView] = []
     one = detector(max_batch=4)
     tiling = Tiling(8, 8, 0.25, whole=True)
-    list(one.outcomes([PICTURE], tiling=tiling, progress=lambda *done: told.append(done)))
-    assert told == [(1, 29)] * 29
+    list(one.outcomes([PICTURE], tiling=tiling, seen=told.append))
+    assert [view.window for view in told] == list(tiling.windows(24, 40))
+    assert {view.views for view in told} == {29}
+    assert [view.conf[:, 1].max() > 10 for view in told[:3]] == [True, True, False]
 
 
 def test_pictures_are_handed_over_where_they_are_asked_for() -> None:
