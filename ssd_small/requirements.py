@@ -23,6 +23,8 @@ EXTRA_OF_MODULE = {
     "msgspec": "eval",
     "cv2": "images",
     "PIL": "images",
+    "tifffile": "tiles",
+    "imagecodecs": "tiles",
     "imagehash": "check",
     "scipy": "bench",
     "jinja2": "report",

@@ -44,6 +44,7 @@ _COMMANDS = {
     "check-data": "Find what train and eval would stumble on in a data set.",
     "convert": "Convert Pascal VOC, YOLO or CSV annotations to COCO format.",
     "convert-voc": "Convert Pascal VOC annotations to COCO format.",
+    "tile": "Cut a data set of large pictures into tiles to train on.",
     "digits": "Write the demo's data set.",
     "inspect": "Show what is inside an engine.",
     "doctor": "Say what is installed and whether an engine can run here.",

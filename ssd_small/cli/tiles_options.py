@@ -23,7 +23,7 @@ _NAMES = ("tiles", "overlap", "whole", "object_size")
 CAPS = ("pre_nms_topk", "keep_topk_per_class", "keep_topk")
 
 
-class _TileSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+class TileSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """``300x300``, width first, or ``auto``."""
 
     name = "WxH|auto"
@@ -47,7 +47,7 @@ def tiles_options(command: Decorated) -> Decorated:
         (
             click.option(
                 "--tiles",
-                type=_TileSize(),
+                type=TileSize(),
                 help="Cut pictures into tiles of so many pixels, each seen at the network's input "
                 "size, and merge them by one NMS over the picture. auto: tiles in which objects "
                 "are as large at the input as those of the training were.",

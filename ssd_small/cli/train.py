@@ -24,6 +24,7 @@ from .options import (
     sets_option,
     threads_option,
 )
+from .tiles_options import TileSize
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -95,6 +96,12 @@ def _recipe_options(command: Decorated) -> Decorated:
 @click.option("--val-annotations", type=FILE, help="The same to evaluate on.")
 @click.option("--val-images", type=FOLDER, help="Folder of its image files.")
 @sets_option("--val-sets", "--val-annotations")
+@click.option("--tiles", type=TileSize(),
+              help="Cut pictures into tiles of so many pixels and learn from them; evaluating cuts "
+              "them too. auto: objects as large at the input as --weights learned them, else tiles "
+              "of the input's size.")  # fmt: skip
+@click.option("--overlap", type=Number(0, 1, max_open=True),
+              help="Share of a tile that the next one has too. Default: 0.2.")  # fmt: skip
 @click.option("--weights", type=FILE,
               help="Checkpoint to start from, a file or the name of a shipped one. Default: random "
               "weights.")  # fmt: skip

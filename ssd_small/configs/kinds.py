@@ -159,6 +159,20 @@ def year_sets() -> Kind:
     return Kind("pairs of year and split such as [['2007', 'trainval']]", take)
 
 
+def tile_size() -> Kind:
+    """Width and height of tiles: ``300x300`` or a list of the two; or ``auto``."""
+    sides = several(whole(1, 99_999), 2, 2)
+
+    def take(value: Any) -> tuple[int, ...] | str:
+        if value == "auto":
+            return "auto"
+        given = value.split("x") if isinstance(value, str) and "x" in value else value
+        taken: tuple[int, ...] = sides.take(given)
+        return taken
+
+    return Kind("tiles such as 300x300, or auto", take)
+
+
 def either(first: Kind, second: Kind) -> Kind:
     """A value of the one or the other kind."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .kinds import Kind, flag, names, number, path, several, text, whole, year_sets
+from .kinds import Kind, flag, names, number, path, several, text, tile_size, whole, year_sets
 
 _MOST = 1e6
 _COUNT = whole(1, 2**31 - 1)
@@ -27,6 +27,8 @@ PLACES: Mapping[str, Kind] = {
     "val_annotations": path(),
     "val_images": path(),
     "val_sets": year_sets(),
+    "tiles": tile_size(),
+    "overlap": number(0, 1, below=True),
     "weights": path(),
     "init_scope": text(),
     "output": path(),

@@ -49,26 +49,42 @@ def read_annotated(
         OtherPicture: its aspect is not the annotated one.
     """
     image = read_image(path, max_pixels=max_pixels)
-    if _has_size(image, size):
+    if image.shape[:2] == tuple(size):
         return image
     stored = read_image(path, apply_orientation=False, max_pixels=max_pixels)
-    if _has_size(stored, size):
-        return stored
-    for one in (image, stored):
-        if _stretch(one, size) <= _ASPECT_TOLERANCE:
-            return one
-    height, width = image.shape[:2]
+    turned = is_turned(path, image.shape[:2], stored.shape[:2], size)
+    return image if turned else stored
+
+
+def is_turned(
+    path: str | Path,
+    shown: tuple[int, ...],
+    stored: tuple[int, ...],
+    size: tuple[float, float],
+) -> bool:
+    """Whether a picture was annotated as people see it, and not as it is stored.
+
+    Args:
+        path: for the message.
+        shown, stored: (height, width) of the two.
+        size: annotated (height, width).
+
+    Raises:
+        OtherPicture: its aspect is not the annotated one.
+    """
+    for turned, own in ((True, shown), (False, stored)):
+        if own == tuple(size):
+            return turned
+    for turned, own in ((True, shown), (False, stored)):
+        if _stretch(own, size) <= _ASPECT_TOLERANCE:
+            return turned
     raise OtherPicture(
-        f"image {path} is {width}x{height} but annotated as {size[1]:g}x{size[0]:g}; correct the "
-        "annotations or restore the picture"
+        f"image {path} is {shown[1]}x{shown[0]} but annotated as {size[1]:g}x{size[0]:g}; correct "
+        "the annotations or restore the picture"
     )
 
 
-def _has_size(image: Image, size: tuple[float, float]) -> bool:
-    return image.shape[:2] == tuple(size)
-
-
-def _stretch(image: Image, size: tuple[float, float]) -> float:
+def _stretch(own: tuple[int, ...], size: tuple[float, float]) -> float:
     """How much wider or narrower a picture is than annotated, as a factor of at least 1."""
-    stretch = float((image.shape[1] / image.shape[0]) / (size[1] / size[0]))
+    stretch = float((own[1] / own[0]) / (size[1] / size[0]))
     return max(stretch, 1 / stretch)

@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 
-from .tiff import extent_of_tiff
+from .tiff import MARKS, extent_of_tiff
 
 #: width, height, bytes of a pixel while it is decoded
 Extent = tuple[int, int, int]
@@ -181,7 +181,7 @@ def _open_exr(content: bytes) -> Iterator[Extent]:
 _READERS: tuple[tuple[int, bytes, Callable[[bytes], Iterator[Extent]]], ...] = (
     (0, b"\x89PNG", _png),
     (0, b"\xff\xd8", _jpeg),
-    *((0, mark, _tiff) for mark in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    *((0, mark, _tiff) for mark in MARKS),
     (8, b"WEBP", _webp),
     (0, b"BM", _bmp),
     (0, b"GIF8", _gif),

@@ -91,7 +91,7 @@ def bytes_of_image(path: str | Path, max_pixels: int | None = None) -> bytes:
         AbsentPicture: there is no such file.
         BadFile: it cannot be read, or is larger than a picture of so many pixels may be.
     """
-    if _is_absent(path):
+    if is_absent(path):
         raise AbsentPicture(f"image {path} does not exist")
     return read_bytes(Path(path), "an image file", most_bytes(most_pixels(max_pixels)))
 
@@ -152,7 +152,7 @@ def silence_opencv(cv2: Any) -> None:
         cv2.setLogLevel(0)
 
 
-def _is_absent(path: str | Path) -> bool:
+def is_absent(path: str | Path) -> bool:
     """Whether there is nothing of that name; a name that cannot be is for the reader to refuse."""
     try:
         os.lstat(path)
@@ -229,15 +229,19 @@ def eight_bits(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        largest = int(array.max())
-        if 0 < largest < 1 << 12:
-            raise UsageError(
-                f"uint16 picture with values up to {largest}: expected the full range 0 to 65535; "
-                "scale it to that, or to 0 to 255 in uint8"
-            )
+        check_full_range(int(array.max()))
         return (array >> 8).astype(np.uint8)
     span = f" with values {array.min():g} to {array.max():g}" if array.dtype.kind in "fiub" else ""
     raise UsageError(
         f"{array.dtype} picture{span}: expected uint8, 0 to 255; scale it to that range and "
         "convert it (numpy: .astype('uint8'))"
     )
+
+
+def check_full_range(largest: int) -> None:
+    """Refuse 16 bits of which 12 or fewer are in use, given their largest value: UsageError."""
+    if 0 < largest < 1 << 12:
+        raise UsageError(
+            f"uint16 picture with values up to {largest}: expected the full range 0 to 65535; "
+            "scale it to that, or to 0 to 255 in uint8"
+        )

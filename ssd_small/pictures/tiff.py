@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 
+#: how files begin, of the classic form and of BigTIFF
+MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _COMPRESSION, _SAMPLE_FORMAT = 258, 259, 339
 _WIDTH, _HEIGHT, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 277, 322, 323
 _TAGS = frozenset(
@@ -54,7 +57,7 @@ def kind_of_tiff(content: bytes) -> str | None:
     return f"{bits}-bit {kind} samples"
 
 
-def extent_of_tiff(content: bytes) -> tuple[int, int, int] | None:
+def extent_of_tiff(content: bytes | mmap.mmap) -> tuple[int, int, int] | None:
     """Width, height and bytes of a pixel; a tile that is larger than the picture counts instead.
 
     None where a file is no TIFF, or is damaged.
@@ -71,7 +74,7 @@ def extent_of_tiff(content: bytes) -> tuple[int, int, int] | None:
     return (*size, max(samples, 1) * max(-(-bits // 8), 1))
 
 
-def _fields(content: bytes) -> dict[int, tuple[int, ...]]:
+def _fields(content: bytes | mmap.mmap) -> dict[int, tuple[int, ...]]:
     """The first directory's fields that hold whole numbers; of one that stands twice, all of them.
 
     Raises:

@@ -1,14 +1,19 @@
-"""A picture of which windows are read: in memory, where it is there anyway."""
+"""A picture of which windows are read: in memory, or of a large TIFF from its file."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .pixels import ColorOrder, pixels_from_picture
+from ..errors import MissingRequirement
+from .annotated import AnnotatedPicture, is_turned
+from .limits import most_pixels
+from .pixels import ColorOrder, check_color, is_path, pixels_from_picture
 from .reading import Image
+from .tiff_windows import OddTiff, TiffWindows, large_tiff_extent, open_tiff
 from .tiles import Window
 
 
@@ -57,10 +62,36 @@ def open_windows(
 ) -> Iterator[WindowSource]:
     """Windows of one picture.
 
+    It is decoded whole, all but large TIFF files (see :mod:`.tiff_windows`): these may have more
+    pixels than ``max_pixels``, of which then no segment and no window may have more.
+
     Args:
         picture, color, max_pixels: see :func:`~ssd_small.pictures.pixels.pixels_from_picture`.
 
     Raises:
-        BadFile, UsageError: see there.
+        BadFile, UsageError: see there; at the end, where that can be known of 16 bits only then.
+        MissingRequirement: a TIFF file of more than ``max_pixels``, and no package to read it.
     """
-    yield PictureInMemory(pixels_from_picture(picture, color, max_pixels))
+    check_color(color)
+    with ExitStack() as stack:
+        source: WindowSource | None = None
+        if is_path(picture):
+            source = _from_large_tiff(stack, picture, most_pixels(max_pixels))
+        yield source or PictureInMemory(pixels_from_picture(picture, color, max_pixels))
+
+
+def _from_large_tiff(stack: ExitStack, picture: Any, most: int) -> TiffWindows | None:
+    """Windows of a large TIFF file; None for what is decoded whole."""
+    path = os.fspath(picture)
+    if (extent := large_tiff_extent(path)) is None:
+        return None
+    try:
+        source = stack.enter_context(open_tiff(path, most))
+    except (OddTiff, MissingRequirement):
+        if extent[0] * extent[1] > most:
+            raise
+        return None
+    if isinstance(picture, AnnotatedPicture):
+        turned = is_turned(path, source.size, source.stored_size, picture.size)
+        source.turned(turned)
+    return source

@@ -87,7 +87,7 @@ class DatasetReport:
 
 
 @dataclass(frozen=True, eq=False)
-class _Objects:
+class Objects:
     """The objects of all images, those of image ``i`` in rows ``starts[i]:starts[i + 1]``.
 
     Arrays, not lists: worker processes share their memory as long as nobody writes to it.
@@ -126,6 +126,21 @@ class DetectionDataset(Dataset[Sample]):
         self._objects, self.report = _gather(truth, self._sizes, self.category_ids, self.labels)
         fits = 3 * self._sizes.prod(axis=1).sum() <= cache_bytes
         self._cache: dict[int, Image] | None = {} if fits else None
+
+    @property
+    def sizes(self) -> npt.NDArray[np.float64]:
+        """``[N, 2]`` annotated height and width of the pictures."""
+        return self._sizes
+
+    @property
+    def objects(self) -> Objects:
+        """What is learned of all pictures."""
+        return self._objects
+
+    @property
+    def is_too_large_to_keep(self) -> bool:
+        """Whether pictures are decoded anew whenever they are wanted."""
+        return self._cache is None
 
     @classmethod
     def from_coco(
@@ -236,7 +251,7 @@ def _gather(
     sizes: npt.NDArray[np.float64],
     category_ids: Sequence[int],
     labels: Sequence[str],
-) -> tuple[_Objects, DatasetReport]:
+) -> tuple[Objects, DatasetReport]:
     """The objects to learn from, clipped to their images, and an account of the others."""
     position = {image["id"]: i for i, image in enumerate(truth.images)}
     label_of = {key: i for i, key in enumerate(category_ids, 1)}
@@ -279,4 +294,4 @@ def _gather(
         crowd=int((crowd & ~other).sum()),
         other_category=int(other.sum()),
     )
-    return _Objects(clipped[rows], label[rows], starts), report
+    return Objects(clipped[rows], label[rows], starts), report

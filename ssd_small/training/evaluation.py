@@ -11,6 +11,7 @@ from ..datasets.coco import Annotations
 from ..detection.detector import Detector
 from ..evaluation.evaluate import evaluate
 from ..models.network import SsdNetwork
+from ..pictures.tiles import Tiling
 from ..postprocess.protocol import params_from_preset
 from ..runtimes.torch import TorchRuntime
 
@@ -33,6 +34,7 @@ def evaluate_network(
     threads: int = 0,
     backend: Backend = "auto",
     skips: int = 0,
+    tiling: Tiling | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, float | None]:
     """The twelve COCO numbers of a network, on the device it lies on.
@@ -50,6 +52,7 @@ def evaluate_network(
         threads: CPU threads of decode + NMS; 0 for one per core.
         backend: see :func:`ssd_small.decode_nms`.
         skips: how many pictures may be unreadable; they are not scored.
+        tiling: how pictures are cut, as detect does it; None for not.
         say: told of them, in a line.
 
     Raises:
@@ -63,9 +66,10 @@ def evaluate_network(
         threads=threads,
         max_batch=batch_size,
         backend=backend,
+        caps_grow=True,
     )
     try:
-        done = evaluate(detector, annotations, images, leave_out=skips > 0)
+        done = evaluate(detector, annotations, images, leave_out=skips > 0, tiling=tiling)
         left_out = (*done.unreadable.values(), *done.skipped.values())
         if len(left_out) > skips:
             raise left_out[skips]

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from ..configs.network import NetworkConfig
 from ..datasets.sets import Sets, checked_sets
+from ..detection.tiling import Tiles
 from ..errors import UsageError
 from ..models.from_config import spec_from_config
 from ..models.registry import get_spec
 from ..models.spec import ModelSpec
+from ..pictures.tiles import USUAL_OVERLAP, Tiling
 from .initialise import substrings_from_scope
 from .recipe import Recipe
 from .trainer import LoopOptions
@@ -30,6 +32,9 @@ class TrainingJob:
         width: channel multiplier.
         val_annotations, val_images: the same of pictures to evaluate on; None for none.
         sets, val_sets: (year, split) each, see :func:`ssd_small.datasets.sets.read_ground_truth`.
+        tiles: width and height of the tiles that pictures are cut into, in their pixels; None for
+            whole pictures; "auto": see :func:`~.tiles.tiling_from_job`.
+        overlap: share of a tile that its neighbour has too; None for the usual one.
         weights: checkpoint to start from; None for random weights.
         init_scope: what is taken from it; see :func:`~.initialise.initial_network`.
         resume: go on with the run in ``output``.
@@ -52,6 +57,8 @@ class TrainingJob:
     val_images: Path | None = None
     sets: Sets = ()
     val_sets: Sets = ()
+    tiles: Tiles | None = None
+    overlap: float | None = None
     weights: Path | None = None
     init_scope: str = "fitting"
     resume: bool = False
@@ -66,6 +73,7 @@ class TrainingJob:
             given = getattr(self, name)
             object.__setattr__(self, name, None if given is None else Path(given))
         substrings_from_scope(self.init_scope)
+        self._check_tiles()
         for prefix in ("", "val_"):
             sets = getattr(self, f"{prefix}sets")
             object.__setattr__(self, f"{prefix}sets", checked_sets(sets) if sets else ())
@@ -78,6 +86,14 @@ class TrainingJob:
                 raise UsageError(
                     f"{option}images does not go with {option}sets, whose folder holds the images"
                 )
+
+    def _check_tiles(self) -> None:
+        if self.tiles is None and self.overlap is not None:
+            raise UsageError("--overlap goes with --tiles, which cuts pictures into tiles")
+        if self.tiles is not None and self.tiles != "auto":
+            overlap = USUAL_OVERLAP if self.overlap is None else self.overlap
+            object.__setattr__(self, "tiles", tuple(self.tiles))
+            Tiling(*self.tiles, overlap)
 
     @property
     def spec(self) -> ModelSpec:

@@ -22,18 +22,20 @@ from ..artefacts.record import (
 )
 from ..configs.network import network_config_from_dict, network_config_to_dict
 from ..datasets.sets import sets_from_text, text_from_sets
-from ..errors import BadFile
+from ..errors import BadFile, UsageError
 from ..files import sha256_of
 from ..models.from_config import spec_from_config
 from ..models.registry import known_models
+from ..pictures.tiles import Tiling
 from .dataset import DetectionDataset
 from .initialise import NAMED_SCOPES
 from .job import TrainingJob
 from .recipe import recipe_from_fields
 from .trainer import LoopOptions
 
-#: newest version of run.json; 2 is written where a reader of 1 would do another run
-RUN_FORMAT = 2
+#: newest version of run.json; 2 and 3 are written where a reader of an older one would do another
+#: run: 3 where pictures are cut into tiles
+RUN_FORMAT = 3
 #: what a job reads: files whose content is part of the record, and folders
 _FILES, _FOLDERS = ("annotations", "val_annotations"), ("images", "val_images")
 _SETS = ("sets", "val_sets")
@@ -74,6 +76,7 @@ class RunRecord:
             "annotations": f"sha256:{self.sha256['annotations']}",
             "weights": f"sha256:{weights}" if weights else "random",
             "init_scope": self.job.init_scope if weights else "-",
+            "tiles": _tiles_to_dict(self.job),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,12 +91,14 @@ class RunRecord:
         for name, field_name in zip(_FILES, _SETS, strict=True):
             if sets := getattr(job, field_name):
                 data[name]["sets"] = text_from_sets(sets)
+        if job.tiles is not None:
+            data["tiles"] = _tiles_to_dict(job)
         weights = None
         if job.weights is not None:
             taken = {"sha256": self.sha256["weights"], "init_scope": job.init_scope}
             weights = {"path": str(job.weights), **taken}
         own: dict[str, Any] = {
-            "format": RUN_FORMAT if _needs_format_2(job) else 1,
+            "format": _oldest_format(job),
             "tool_version": self.tool_version,
             "model": job.model,
             **_network_to_dict(job),
@@ -147,11 +152,41 @@ class RunRecord:
             )
             if not record.job.width:
                 raise ValueError("width: got 0, expected more")
-            if known["format"] < 2 and _needs_format_2(record.job):
-                raise ValueError("format: got 1, expected 2 for such a run")
+            needed = _oldest_format(record.job)
+            if known["format"] < needed:
+                raise ValueError(f"format: got {known['format']}, expected {needed} for such a run")
+            if known["format"] > 2 and record.job.tiles is None:
+                raise ValueError("data.tiles is missing")
         except ValueError as error:
             raise BadFile(f"{source} is incomplete or damaged ({error}); {_ADVICE}") from error
         return replace(record, unknown=unknown_fields(known, record.to_dict()))
+
+
+def _oldest_format(job: TrainingJob) -> int:
+    """The oldest format whose readers would do no other run, and know every value."""
+    if job.tiles is not None:
+        return 3
+    return 2 if _needs_format_2(job) else 1
+
+
+def _tiles_to_dict(job: TrainingJob) -> dict[str, Any] | None:
+    """How pictures are cut; None where they are not."""
+    if job.tiles is None:
+        return None
+    return {"width": job.tiles[0], "height": job.tiles[1], "overlap": job.overlap}
+
+
+def _tiles_from_fields(data: Fields) -> dict[str, Any]:
+    """The fields of a job that say how pictures are cut."""
+    if "tiles" not in data:
+        return {}
+    tiles = data.fields("tiles")
+    width, height = (tiles.integer(name, 1, _MOST) for name in ("width", "height"))
+    try:
+        tiling = Tiling(width, height, tiles.number("overlap", 0, 1))
+    except UsageError as error:
+        raise ValueError(f"data.tiles: {error}") from error
+    return {"tiles": (width, height), "overlap": tiling.overlap}
 
 
 def _needs_format_2(job: TrainingJob) -> bool:
@@ -190,6 +225,7 @@ def _places_from_fields(data: Fields) -> tuple[dict[str, Any], dict[str, str]]:
     for name, field_name in zip(_FILES, _SETS, strict=True):
         if name in files and "sets" in files[name]:
             places[field_name] = sets_from_text(files[name].text("sets"))
+    places |= _tiles_from_fields(data)
     if places["images"] is None and "sets" not in places:
         raise ValueError("data.images is missing")
     return places, hashes
@@ -274,4 +310,5 @@ def training_from_record(record: RunRecord, data: DetectionDataset) -> dict[str,
         "median_object_pixels": record.median_object_pixels,
         "weights": record.identity["weights"],
         "init_scope": record.identity["init_scope"],
+        **({} if job.tiles is None else {"tiles": _tiles_to_dict(job)}),
     }

@@ -19,6 +19,7 @@ from ..files import sha256_of, write_bytes
 from ..json_files import json_text, write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
+from ..pictures.tiles import Tiling
 from ..postprocess import PostprocessParams
 from ..postprocess.protocol import params_from_preset, protocol_from_params, text_from_params
 from ..system.temporary import check_temporary_folder
@@ -47,6 +48,7 @@ from .scope import names_without_part
 from .state import RunFolder
 from .step import Learner
 from .stopping import Stopped, stop_on_signals
+from .tiles import TiledDataset, tiling_from_job, with_tiles
 from .trainer import Metrics, train
 
 
@@ -90,6 +92,10 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     if val is not None:
         hashes["val_annotations"] = _sha256(val[0], job.val_sets)
     del truth  # of a large data set, hundreds of megabytes beside what the data set keeps
+    tiling = tiling_from_job(job, data)
+    if tiling is not None:
+        job, data = with_tiles(job, tiling), TiledDataset(data, tiling)
+        notes += data.notes()
     record = record_from_job(job, data, hashes, before)
     with joined_processes(job.device) as processes:
         # a run that goes on has its weights in resume.pth
@@ -120,7 +126,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
                 write_bytes(run.folder.config, yaml_from_mapping(asked).encode())
             notes += _notes(record, before)
             _introduce(job, run, data, processes, reporter, notes)
-            evaluate = _evaluation(job, val, data.labels, reporter.line)
+            evaluate = _evaluation(job, val, data.labels, tiling, reporter.line)
             try:
                 metrics = train(run, evaluate, reporter, job.options, stop)
             except Stopped as end:
@@ -147,6 +153,7 @@ def _evaluation(
     job: TrainingJob,
     val: tuple[Annotations, Path] | None,
     labels: tuple[str, ...],
+    tiling: Tiling | None,
     say: Callable[[str], None],
 ) -> Callable[[SsdNetwork], Metrics] | None:
     if val is None:
@@ -158,6 +165,7 @@ def _evaluation(
             *(net, truth, images, labels),
             threads=job.threads,
             skips=job.skip_unreadable,
+            tiling=tiling,
             say=say,
         )
 
@@ -224,13 +232,17 @@ def _introduce(
         + (f"{of}{job.weights}" if job.weights else "random weights")
     )
     reporter.line(f"recipe {json_text(job.recipe.to_dict())}")
+    shown = "images" if job.tiles is None else "tiles"
     reporter.line(
-        f"{data.report.images} images, {data.report.boxes} boxes, {run.batches.per_epoch} "
+        f"{data.report.images} {shown}, {data.report.boxes} boxes, {run.batches.per_epoch} "
         f"iterations of {job.recipe.batch} an epoch"
     )
     if job.val_annotations is not None:
         told = text_from_params(_params(run))
-        reporter.line(f"scored under protocol {PROTOCOL}: {told}; eval needs --protocol {PROTOCOL}")
+        needs = f"--protocol {PROTOCOL}"
+        if job.tiles is not None:
+            needs += f" --tiles {job.tiles[0]}x{job.tiles[1]} --overlap {job.overlap:g}"
+        reporter.line(f"scored under protocol {PROTOCOL}: {told}; eval needs {needs}")
     for line in (*notes, *(f"note: {fault}" for fault in data.report.notes())):
         reporter.line(line)
     reporter.line(

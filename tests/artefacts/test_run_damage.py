@@ -22,7 +22,11 @@ from ssd_small.training.run_record import read_run_record  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
-RUNS = {"1": FORMAT_1 / "run", "2": FORMAT_1.with_name("run-format-2") / "run"}
+RUNS = {
+    "1": FORMAT_1 / "run",
+    "2": FORMAT_1.with_name("run-format-2") / "run",
+    "3": FORMAT_1.with_name("run-format-3") / "run",
+}
 #: fields that may be absent or null
 OPTIONAL = {
     *("format_minor", "weights", "data.val_annotations", "data.val_images"),
@@ -74,7 +78,7 @@ def test_a_damaged_field_of_the_run_record_is_refused_or_means_what_it_says(
 
 
 @pytest.mark.parametrize(
-    "run", [RUNS["1"], pytest.param(RUNS["2"], marks=pytest.mark.slow)], ids=RUNS
+    "run", [RUNS["1"], pytest.param(RUNS["2"], marks=pytest.mark.slow)], ids=["1", "2"]
 )
 def test_a_damaged_resume_file_is_refused(
     run: Path, call: Callable[..., Outcome], tmp_path: Path

@@ -2,6 +2,7 @@
 
     python tests/artefacts/write_examples.py tests/artefacts/data/format-1
     python tests/artefacts/write_examples.py tests/artefacts/data/run-format-2 run
+    python tests/artefacts/write_examples.py tests/artefacts/data/run-format-3 run-tiles
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-2 network
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-3 pictures
 
@@ -217,6 +218,11 @@ FORMAT_2_OPTIONS: dict[str, Any] = {
     "gamma": 0.5,
     "trainable_scope": ("extras", "loc", "conf"),
 }
+#: what format 3 says and format 2 does not
+RUN_OPTIONS: dict[str, dict[str, Any]] = {
+    "run": FORMAT_2_OPTIONS,
+    "run-tiles": {"tiles": (60, 50), "overlap": 0.3},
+}
 
 
 def write_run(folder: Path, more: dict[str, Any]) -> None:
@@ -234,14 +240,14 @@ def write_run(folder: Path, more: dict[str, Any]) -> None:
     assert report["iterations"] == 1
     record = folder / "run.json"
     record.write_text(record.read_text().replace(str(folder.absolute()), NOWHERE))
-    for name in ("last.pth", "labels.txt", "train.log", "curves.png"):
+    for name in ("last.pth", "labels.txt", "train.log", "curves.png", "config.yml"):
         (folder / name).unlink(missing_ok=True)
 
 
 def main(folder: Path, what: str = "all") -> None:
     folder.mkdir(parents=True)
-    if what == "run":
-        write_run(folder / RUN, FORMAT_2_OPTIONS)
+    if what in RUN_OPTIONS:
+        write_run(folder / RUN, RUN_OPTIONS[what])
         write_json(folder / "expected.json", {"inspect": {}, "detections": {}})
         return
     picture = example_picture()

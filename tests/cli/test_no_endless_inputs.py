@@ -48,6 +48,7 @@ BASES: dict[str, tuple[str, ...]] = {
     "check-data": ("{truth}", "--images", "{pictures}"),
     "convert": ("--from", "csv", "{csv}", "-o", "{out}"),
     "convert-voc": ("--folder", "{pictures}", "-o", "{out}"),
+    "tile": ("{truth}", "--images", "{pictures}", "-o", "{out}", "--tiles", "30x30"),
     "digits": (),
     "inspect": ("{engine}",),
     "doctor": (),

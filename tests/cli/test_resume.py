@@ -21,6 +21,7 @@ from training_pictures import short_run, write_pictures  # noqa: E402
 from ssd_small.cli import main  # noqa: E402
 from ssd_small.models.checkpoint import read_state_dict  # noqa: E402
 from ssd_small.training.options import job_from_options  # noqa: E402
+from ssd_small.training.run_record import RUN_FORMAT  # noqa: E402
 from ssd_small.training.session import run_training  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -223,7 +224,7 @@ def test_what_was_taken_of_the_weights_is_known_without_the_description(
 
 
 def _newer(content: dict[str, Any]) -> None:
-    content["format"] = 3
+    content["format"] = RUN_FORMAT + 1
 
 
 def _without_data(content: dict[str, Any]) -> None:

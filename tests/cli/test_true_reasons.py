@@ -50,6 +50,7 @@ COMMANDS = {
     "convert csv": "convert --from csv {} -o OUT",
     "convert labels": "convert --from csv CSV --labels {} -o OUT",
     "convert yolo": "convert --from yolo {} -o OUT",
+    "tile": "tile {} --images PICTURES --tiles 30x30 -o OUT",
     "train annotations": "train --model mobilenet_v1 --annotations {} --images PICTURES -o OUT",
     "train weights": "train --model mobilenet_v1 --annotations TRUTH --images PICTURES "
     "--weights {} -o OUT",
@@ -224,6 +225,7 @@ WRITING = {
     "eval": "eval --engine ENGINE --annotations TRUTH --images PICTURES --save-detections",
     "export": "export --model mobilenet_v1 --weights WEIGHTS -o",
     "train": "train --model mobilenet_v1 --annotations TRUTH --images PICTURES -o",
+    "tile": "tile TRUTH --images PICTURES --tiles 30x30 -o",
     "demo": "demo --output",
 }
 

@@ -39,6 +39,10 @@ BASES: dict[str, tuple[str, ...]] = {
     "check-data": ("check-data", "in/d/truth.json", "--images", "in/d"),
     "convert": ("convert", "--from", "csv", "in/b.csv", "--images", "in/d", "-o", "out/c.json"),
     "convert-voc": ("convert-voc", "--folder", "in/VOC", "-o", "out/c.json"),
+    "tile": (
+        *("tile", "in/d/truth.json", "--images", "in/d", "-o", "out/t"),
+        *("--tiles", "100x100"),
+    ),
     "digits": ("digits", "out/digits", "--train-images", "0", "--val-images", "1"),
     "inspect": ("inspect", "in/e.engine"),
     "doctor": ("doctor", "in/e.engine"),
