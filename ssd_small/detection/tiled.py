@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -236,8 +236,11 @@ class _Work:
         one.seconds = 0.0
         if view.is_last:
             one.source = None
-            one.opened.close()
             self._open.discard(one.opened)
+            try:
+                one.opened.close()
+            except BadFile as error:  # of some files that is known once all has been read
+                one.fail(error)
 
     def heads(self, images: Images, spent: Stopwatch) -> HeadOutputs:
         """What the network makes of a batch."""
@@ -250,7 +253,8 @@ class _Work:
     def close(self) -> None:
         """Close the pictures that nobody will take any more."""
         for opened in tuple(self._open):
-            opened.close()
+            with suppress(BadFile):
+                opened.close()
         self._open.clear()
 
 
