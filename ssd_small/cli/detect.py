@@ -136,7 +136,7 @@ def _detect(
     with progress_bar("detect", len(paths)) as bar:
         by_tiles = tiling is not None and len(paths) == 1
         if by_tiles:  # it may be a huge one
-            how["progress"] = tile_progress(bar)
+            how["seen"] = tile_progress(bar)
         outcomes = detector.outcomes(paths, score_threshold=threshold, **how)
         for index, (outcome, found) in enumerate(outcomes):
             if outcome.error is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +104,21 @@ class Inference:
             backend=self.backend,
             num_threads=self.threads,
         )
+
+    def postprocess_rows(
+        self,
+        loc: npt.NDArray[Any],
+        conf: npt.NDArray[Any],
+        priors: npt.NDArray[np.float32],
+        params: PostprocessParams,
+    ) -> Detections:
+        """Decode + NMS of rows ``loc [R, 4]`` and ``conf [R, C]`` with priors of their own."""
+        found = decode_nms(
+            *(loc[None], conf[None], priors, params),
+            backend=self.backend,
+            num_threads=self.threads,
+        )
+        return found[0]
 
 
 def _short(value: object) -> str:
