@@ -84,6 +84,25 @@ def parity() -> str:
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], threads)}"
 
 
+def full_width() -> str:
+    """Parity of the six networks at full width: benchmarks/parity_full_width.py."""
+    report = result("full_width")
+    rows = [
+        [
+            f"`{row['network']}`",
+            row["precision"],
+            *(row["detections"][key] for key in ("matched", "explained", "unexplained")),
+            *(f"{row['heads'][key]:.1e}" for key in ("loc_max", "loc_p999")),
+            *(f"{row['heads'][key]:.1e}" for key in ("conf_max", "conf_p999")),
+            row["verdict"],
+        ]
+        for row in report["rows"]
+    ]
+    headers = "network|precision|matched|by rounding|by more|loc|99.9 %|conf|99.9 %|verdict"
+    said = f"{report['pictures']} pictures of digits, 81 classes."
+    return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], report['threads'])}"
+
+
 def bccd() -> str:
     """`benchmarks/train_bccd.py`: every run, none left out."""
     report = result("bccd")

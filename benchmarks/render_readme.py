@@ -21,6 +21,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "networks": readme_results.networks,
     "demo": readme_results.demo,
     "parity": readme_results.parity,
+    "full_width": readme_results.full_width,
     "bench": readme_times.bench,
     "engines": readme_times.engines,
     "tensorrt_versions": readme_trials.tensorrt_versions,

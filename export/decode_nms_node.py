@@ -21,7 +21,7 @@ from onnx import (
 from ..artefacts.decode_nms import DOMAIN, INPUTS, OP_TYPE, VERSION, find_decode_nms
 from ..artefacts.decode_nms_function import make_function, node_attributes
 from ..artefacts.onnx_file import drop_function
-from ..artefacts.tensors import DETECTIONS, HEADS
+from ..artefacts.tensors import BOX_SCALE, DETECTIONS, HEADS
 from ..errors import BadFile
 from ..postprocess import PostprocessParams
 from .plain_shapes import initializers_from_constants
@@ -30,23 +30,36 @@ from .unused import drop_unused
 if TYPE_CHECKING:
     from ..artefacts.description import Description
 
+#: boxes in the unit of a tile, where there are tiles
+_UNSCALED = "tiles/boxes"
+
 
 def append_decode_nms(
-    model: ModelProto, params: PostprocessParams, priors: npt.NDArray[np.float32]
+    model: ModelProto,
+    params: PostprocessParams,
+    priors: npt.NDArray[np.float32],
+    box_scale: npt.NDArray[np.float32] | None = None,
 ) -> None:
     """Replace the outputs ``loc`` and ``conf`` of a heads model by the five of DecodeNms.
 
-    The prior boxes ``[P, 4]`` become an initializer.
+    The prior boxes ``[P, 4]`` become an initializer. With ``box_scale [4]`` the boxes that come
+    out are multiplied by it, as those of tiles are.
     """
     graph = model.graph
     num_priors, num_classes = _heads_shape(graph.output)
     opset = next(o.version for o in model.opset_import if o.domain == "")
     graph.initializer.append(numpy_helper.from_array(priors, INPUTS[2]))
+    attributes = node_attributes(params)
+    outputs = list(DETECTIONS)
+    if box_scale is not None:
+        outputs[1] = _UNSCALED
     graph.node.append(
-        helper.make_node(
-            OP_TYPE, INPUTS, DETECTIONS, OP_TYPE, domain=DOMAIN, **node_attributes(params)
-        )
+        helper.make_node(OP_TYPE, INPUTS, outputs, OP_TYPE, domain=DOMAIN, **attributes)
     )
+    if box_scale is not None:
+        graph.initializer.append(numpy_helper.from_array(box_scale, BOX_SCALE))
+        boxes = DETECTIONS[1]
+        graph.node.append(helper.make_node("Mul", [_UNSCALED, BOX_SCALE], [boxes], name="boxes"))
     batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param or "batch"
     rows = params.max_detections(num_priors, num_classes)
     shapes: tuple[list[Any], ...] = ([batch], *([batch, rows, 4], *[[batch, rows]] * 3))
@@ -60,6 +73,14 @@ def append_decode_nms(
     )
     model.functions.append(make_function(params, num_priors, num_classes, opset))
     model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
+
+
+def ending_of(
+    description: Description,
+) -> tuple[PostprocessParams, npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """What :func:`append_decode_nms` takes beside the model of a description."""
+    scale = None if description.tiles is None else description.tiles.box_scale
+    return description.postprocess, description.priors, scale
 
 
 def strip_decode_nms(model: ModelProto) -> None:
@@ -97,7 +118,7 @@ def restore_decode_nms(model: ModelProto, description: Description, path: Path) 
             "without --inline"
         )
     _end_in_heads(model, HEADS)
-    append_decode_nms(model, description.postprocess, description.priors)
+    append_decode_nms(model, *ending_of(description))
 
 
 def _end_in_heads(model: ModelProto, names: Sequence[str]) -> None:

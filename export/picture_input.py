@@ -22,7 +22,7 @@ from .unused import drop_unused
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
-    from ..pictures.preprocessing import Preprocessing
+    from ..pictures.preprocessing import PictureInput, Preprocessing
 
 #: weights of the two neighbours of a pixel are counted in this many parts
 _PARTS = 2048.0
@@ -56,7 +56,7 @@ def prepend_preprocessing(model: ModelProto, description: Description) -> None:
     images = input_of(description, batch)
     graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, images.shape))
     steps = _Steps()
-    _add_preprocessing(steps, told)
+    _add_preprocessing(steps, told, description.pictures)
     graph.initializer.extend(steps.constants)
     network = [NodeProto.FromString(node.SerializeToString()) for node in graph.node]
     del graph.node[:]
@@ -84,14 +84,15 @@ class _Steps:
         return output
 
 
-def _add_preprocessing(add: _Steps, told: Preprocessing) -> None:
+def _add_preprocessing(add: _Steps, told: Preprocessing, taken: PictureInput | None) -> None:
     """From INPUT to BOUNDARY."""
     # TensorRT takes uint8 into a Cast and nothing else
-    pixels = add("Cast", "float", INPUT, to=TensorProto.FLOAT)
-    shape = add("Shape", "shape", INPUT)
-    rows, row_weights = _neighbours(add, shape, 1, told.height)
-    columns, column_weights = _neighbours(add, shape, 2, told.width)
-    levels = _resized(add, pixels, rows, row_weights, columns, column_weights)
+    levels = add("Cast", "float", INPUT, to=TensorProto.FLOAT)
+    if taken is None or taken.size != (told.height, told.width):
+        shape = add("Shape", "shape", INPUT)
+        rows, row_weights = _neighbours(add, shape, 1, told.height)
+        columns, column_weights = _neighbours(add, shape, 2, told.width)
+        levels = _resized(add, levels, rows, row_weights, columns, column_weights)
     planes = add("Transpose", "planes", levels, perm=[0, 3, 1, 2])
     if told.color_order == "RGB":
         order = add.constant("order", [2, 1, 0], np.int64)

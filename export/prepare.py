@@ -15,7 +15,7 @@ from ..artefacts.description import Description
 from ..artefacts.onnx_file import drop_function, graph_faults, is_inline, read_onnx
 from ..errors import BadFile
 from ..terminal import one_line
-from .decode_nms_node import append_decode_nms, restore_decode_nms, strip_decode_nms
+from .decode_nms_node import append_decode_nms, ending_of, restore_decode_nms, strip_decode_nms
 from .fold import fold_batch_norm
 from .kept_nodes import check_named_nodes, nodes_to_keep
 from .onnx_file import set_description
@@ -136,7 +136,7 @@ def _prepared(
             strip_preprocessing(model, description, "the network")
         model, check = _halved(model, description, keep_fp, check_images, half_outputs=not heads)
         if not heads:
-            append_decode_nms(model, description.postprocess, description.priors)
+            append_decode_nms(model, *ending_of(description))
         if description.pictures is not None:
             prepend_preprocessing(model, description)
     description = description.with_decode_nms(not heads)

@@ -15,11 +15,12 @@ from ..artefacts.description import Description
 from ..artefacts.tensors import HEADS, INPUT
 from ..errors import MissingRequirement, UsageError
 from ..system.temporary import check_temporary_folder
-from .decode_nms_node import append_decode_nms
+from .decode_nms_node import append_decode_nms, ending_of
 from .onnx_file import set_description
 from .opset import DEFAULT_OPSET, check_opset
 from .picture_input import prepend_preprocessing
 from .plain_shapes import plain_shapes
+from .tile_input import check_tiles_memory, prepend_tiles
 
 if TYPE_CHECKING:
     from ..models.network import SsdNetwork
@@ -31,13 +32,15 @@ def onnx_from_network(
     """Trace a network to ONNX with a dynamic batch dimension.
 
     Input ``images [batch, 3, H, W]`` float32, or with ``description.pictures`` the pictures
-    themselves, see :mod:`.picture_input`. Outputs ``loc [batch, P, 4]`` and
+    themselves, see :mod:`.picture_input`; with ``description.tiles`` H and W are those of the
+    picture that is cut into them, see :mod:`.tile_input`, and P counts the prior boxes of all.
+    Outputs ``loc [batch, P, 4]`` and
     ``conf [batch, P, C]`` (logits), or with ``description.has_decode_nms`` the five outputs of
     the DecodeNms operator.
 
     Raises:
-        UsageError: the operator set is none of those of :mod:`.opset`, or pictures are not to be
-            resized linearly.
+        UsageError: the operator set is none of those of :mod:`.opset`, pictures are not to be
+            resized linearly, or so many tiles would take too much memory at once.
         MissingRequirement: the installed torch and onnxscript cannot write the network.
     """
     check_opset(opset)
@@ -46,12 +49,16 @@ def onnx_from_network(
         model = _trace(net, opset)
         _remove_traces(model)
         plain_shapes(model)
+        if description.tiles is not None:
+            prepend_tiles(model, description)
         if description.has_decode_nms:
-            append_decode_nms(model, description.postprocess, description.priors)
+            append_decode_nms(model, *ending_of(description))
         if description.pictures is not None:
             prepend_preprocessing(model, description)
         set_description(model, description)
         onnx.checker.check_model(model, full_check=True)
+        if description.tiles is not None:
+            check_tiles_memory(model, description.tiles)
     except (MemoryError, UsageError):
         raise
     except Exception as error:  # torch's and onnxscript's exception types vary by version

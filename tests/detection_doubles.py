@@ -82,6 +82,7 @@ def number_of(found: object) -> int:
     return int(found.prior_indices[0])  # type: ignore[attr-defined]
 
 
-def reading_threads() -> list[threading.Thread]:
-    """Threads that read pictures and are still there."""
-    return [thread for thread in threading.enumerate() if thread.name.startswith("pictures")]
+def stream_threads() -> list[threading.Thread]:
+    """Threads that read pictures or run a network and are still there."""
+    names = ("pictures", "network")
+    return [thread for thread in threading.enumerate() if thread.name.startswith(names)]

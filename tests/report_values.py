@@ -49,6 +49,20 @@ def evaluation(names: tuple[str, ...] = ("cat", "dog")) -> dict[str, Any]:
             {"from_px": a, "to_px": b, "at": "picture", "ap": ap, "recall": 0.5, "boxes": 2}
             for a, b, ap in sizes
         ],
+        "by_level": [
+            {
+                "level": level,
+                "rows": side,
+                "columns": side,
+                "boxes": boxes,
+                "median_px": median,
+                "ap": ap,
+                "recall": ap,
+            }
+            for level, (side, boxes, median, ap) in enumerate(
+                [(38, 3, 17.3, 0.234), (19, 0, None, None)]
+            )
+        ],
         "curves": [{"size": "small", "precision": [0.9] * 101}],
         "operating_point": {
             "score_threshold": 0.3,

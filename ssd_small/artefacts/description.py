@@ -15,31 +15,35 @@ from ..configs.class_names import name_fault
 from ..configs.network import NetworkConfig, network_config_to_dict
 from ..errors import BadFile, quoted
 from ..models.from_config import spec_from_config
-from ..models.priors import priors_from_levels
+from ..models.priors import priors_from_levels, priors_from_shifts
 from ..models.registry import get_spec, known_models
 from ..models.shapes import levels_from_spec
 from ..models.spec import ListedLevel, ModelSpec
 from ..pictures.preprocessing import PictureInput, Preprocessing
+from ..pictures.tile_grid import TileGrid
 from ..postprocess import PostprocessParams
-from ..postprocess.params import MAX_CLASSES
+from ..postprocess.params import MAX_CLASSES, MAX_PRIORS
 from .labels import check_labels, default_labels
 from .object_size import ObjectSize
 from .operating_point import OperatingPoint
 from .parts import (
     Levels,
+    boxes_of_levels,
     levels_from_fields,
     levels_to_list,
     network_from_fields,
     pictures_from_fields,
     postprocess_from_fields,
     preprocessing_from_fields,
+    tiles_from_fields,
 )
 from .record import Fields, check_record, unknown_fields, with_unknown_fields
 from .strict_json import record_from_json
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
-#: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures
-DESCRIPTION_FORMAT = 3
+#: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
+#: for tiles inside
+DESCRIPTION_FORMAT = 4
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
 
@@ -62,6 +66,8 @@ class Description:
         network: what the network is, if this version has no name for it; None for a named one.
         pictures: the input, if it takes pictures as they are and ``preprocessing`` is inside; None
             for an input of preprocessed float32.
+        tiles: that the network cuts of what it is given, whose size ``preprocessing`` has then;
+            None where it sees that whole.
         operating_point: score thresholds that an evaluation has found; None if none has.
         object_size: of the objects it has learned; None where that was not recorded.
         tool_version: version of this package that wrote it.
@@ -80,16 +86,24 @@ class Description:
     has_decode_nms: bool
     network: NetworkConfig | None = None
     pictures: PictureInput | None = None
+    tiles: TileGrid | None = None
     operating_point: OperatingPoint | None = None
     object_size: ObjectSize | None = None
     tool_version: str = __version__
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def network_size(self) -> tuple[int, int]:
+        """Height and width in pixels of what the network itself sees: a tile, or all."""
+        if self.tiles is not None:
+            return self.tiles.height, self.tiles.width
+        return self.preprocessing.height, self.preprocessing.width
+
+    @property
     def priors(self) -> npt.NDArray[np.float32]:
-        """Prior boxes ``[P, 4]`` (cx, cy, w, h), unit square."""
-        size = (self.preprocessing.height, self.preprocessing.width)
-        return priors_from_levels(self.levels, size, self.clip)
+        """Prior boxes ``[P, 4]`` (cx, cy, w, h), unit square; of tiles inside: unit of a tile."""
+        own = priors_from_levels(self.levels, self.network_size, self.clip)
+        return own if self.tiles is None else priors_from_shifts(own, self.tiles.shifts)
 
     def label_name(self, label: int) -> str:
         """Name of a class index of the conf tensor."""
@@ -120,6 +134,8 @@ class Description:
                 f"interpolation: got {self.preprocessing.interpolation}, expected linear, which is "
                 "how pictures are resized inside"
             )
+        if self.tiles is not None:
+            self._check_tiles(self.tiles)
         if not np.isfinite(self.priors).all():
             raise ValueError("prior boxes are not finite")
         if self.network is not None:
@@ -129,9 +145,18 @@ class Description:
                 raise ValueError(str(error)) from error
             self._check_network(spec)
 
+    def _check_tiles(self, tiles: TileGrid) -> None:
+        """Refuse tiles that do not cover the input, or are too many, with ValueError."""
+        size = (self.preprocessing.height, self.preprocessing.width)
+        if tiles.size != size:
+            raise ValueError(f"tiles: of {tiles.size} pixels, the input has {size}")
+        boxes = tiles.count * boxes_of_levels(self.levels)
+        if boxes > MAX_PRIORS:
+            raise ValueError(f"tiles: got {boxes} prior boxes, expected at most {MAX_PRIORS}")
+
     def _check_network(self, spec: ModelSpec) -> None:
         """Refuse a network that contradicts the rest, with ValueError."""
-        size = (self.preprocessing.height, self.preprocessing.width)
+        size = self.network_size
         faults = {
             f"model: got {quoted(self.model)}, expected {spec.name!r}": self.model != spec.name,
             f"an input of {size}, the network's is {spec.input_size}": size != spec.input_size,
@@ -149,6 +174,8 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
+        if self.tiles is not None:
+            return 4
         if self.pictures is not None:
             return 3
         return 2 if any(isinstance(level, ListedLevel) for level, _ in self.levels) else 1
@@ -173,6 +200,8 @@ class Description:
             own["network"] = network_config_to_dict(self.network)
         if self.pictures is not None:
             own["input"] = self.pictures.to_dict()
+        if self.tiles is not None:
+            own["tiles"] = self.tiles.to_dict()
         if self.operating_point is not None:
             own["operating_point"] = self.operating_point.to_dict()
         if self.object_size is not None:
@@ -206,6 +235,7 @@ class Description:
                 pictures=pictures_from_fields(fields.fields("input"))
                 if "input" in fields
                 else None,
+                tiles=tiles_from_fields(fields.fields("tiles")) if "tiles" in fields else None,
                 operating_point=OperatingPoint.from_fields(fields.fields("operating_point"))
                 if "operating_point" in fields
                 else None,

@@ -14,7 +14,7 @@ _EXPECTED = "what 'ssd-small inspect --json' printed, or a sidecar"
 _FIELDS = (
     *("tool_version", "model", "num_classes", "width", "labels", "weights", "preprocessing"),
     *("postprocess", "levels", "clip", "has_decode_nms", "network", "operating_point"),
-    "object_size",
+    *("input", "tiles", "object_size"),
 )
 
 
@@ -35,10 +35,13 @@ def read_description(path: str | Path) -> Description:
         raise BadFile(f"{path} describes no network; expected {_EXPECTED}")
     own: dict[str, Any] = {name: values[name] for name in _FIELDS if name in values}
     # that of a sidecar may stand in the description's place
-    return Description.from_dict(own | {"format": _format(values["levels"])}, path)
+    return Description.from_dict(own | {"format": _format(values)}, path)
 
 
-def _format(levels: object) -> int:
-    """2 where prior boxes are listed one by one, else 1."""
-    many = levels if isinstance(levels, list) else []
+def _format(values: dict[str, Any]) -> int:
+    """What a description of these fields has: see ``DESCRIPTION_FORMAT``."""
+    for name, number in (("tiles", 4), ("input", 3)):
+        if name in values:
+            return number
+    many = values["levels"] if isinstance(values["levels"], list) else []
     return 2 if any(isinstance(level, dict) and "boxes" in level for level in many) else 1

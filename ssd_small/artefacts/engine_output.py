@@ -60,8 +60,8 @@ def sole_builder(path: Path) -> Iterator[None]:
             _locked.reset(token)
 
 
-def sidecars_written(path: Path) -> list[Path]:
-    """The sidecars that are written with the engine ``path``.
+def sidecars_written(path: Path, option: str = "--output") -> list[Path]:
+    """The sidecars that are written with the engine ``path``, which ``option`` gave.
 
     Through a link the two belong to the file that it leads to. A sidecar that lies beside either
     of them tells of the engine under that name, and is replaced as well.
@@ -70,7 +70,7 @@ def sidecars_written(path: Path) -> list[Path]:
         OutputError: there can be none: with ``.json`` the name may be too long.
     """
     own = sidecar_path(behind_links(path))
-    check_writable(own)
+    check_writable(own, option)
     found = {behind_links(one): one for one in find_sidecars(path)}
     return list(found.values()) or [own]
 

@@ -13,6 +13,7 @@ from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from ..errors import BadFile, SsdSmallError, reason_from_exception
 from ..files import read_bytes
+from ..pictures.tile_grid import TileGrid
 from .decode_nms import (
     DOMAIN,
     INPUTS,
@@ -27,7 +28,17 @@ from .decode_nms_function import make_function
 from .description import Description
 from .onnx_sizes import check_declared, check_memory
 from .onnx_weights import MOST_BYTES, check_beside, read_weights
-from .tensors import DETECTIONS, HEADS, INPUT, PREPROCESSING, input_of, output_names
+from .tensors import (
+    BOX_SCALE,
+    DETECTIONS,
+    HEADS,
+    INPUT,
+    PREPROCESSING,
+    TILE_COLUMNS,
+    TILE_ROWS,
+    input_of,
+    output_names,
+)
 
 
 def read_onnx(
@@ -160,6 +171,8 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
     _check_shapes(model, node, description, path)
     if description.pictures is not None:
         _check_preprocessing(model, description, path)
+    if description.tiles is not None:
+        _check_tiles(model, description.tiles, path)
     if description.has_decode_nms:
         _check_priors(model, node, description, path)
 
@@ -260,6 +273,16 @@ def _check_preprocessing(model: ModelProto, description: Description, path: Path
     if differing:
         what = ", ".join(PREPROCESSING[name] for name in differing)
         raise BadFile(f"{path} makes other {what} of pictures than it describes; export it again")
+
+
+def _check_tiles(model: ModelProto, tiles: TileGrid, path: Path) -> None:
+    """Pixels of tiles and scale of boxes must be those described, where no tool has folded them."""
+    rows, columns = tiles.indices
+    values: dict[str, Any] = {TILE_ROWS: rows, TILE_COLUMNS: columns, BOX_SCALE: tiles.box_scale}
+    for name, value in values.items():
+        inside = constant_of(model, name)
+        if inside is not None and not np.array_equal(inside, value):
+            raise BadFile(f"{path} cuts other tiles of pictures than it describes; export it again")
 
 
 def _check_priors(

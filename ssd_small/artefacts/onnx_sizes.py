@@ -25,7 +25,7 @@ from onnx import (
 from ..errors import BadFile
 from ..pictures.preprocessing import MOST_INPUT_PIXELS
 from .decode_nms import DOMAIN, OP_TYPE
-from .tensors import BOUNDARY, INPUT
+from .tensors import BOUNDARY, INPUT, TILES
 
 #: nodes of a graph; the largest network here has about 1500
 MOST_NODES = 50_000
@@ -155,21 +155,22 @@ def check_memory(model: ModelProto, path: Path) -> None:
     """
     height, width = _input_size(model)
     sizes = _sizes(model, path)
-    most = most_live_bytes(height, width)
-    if _takes_pictures(model):
-        # what is resized to is of [3, height, width] float32
-        inside = (sizes.get(BOUNDARY) or 0) // 12
-        most = most_live_bytes(inside, 1, height * width)
+    # of [3, height, width] float32, where that is not the input: what a picture is resized to, and
+    # its tiles, which overlap
+    inside = max((sizes.get(name) or 0) // 12 for name in (BOUNDARY, TILES))
+    resized = height * width if _takes_pictures(model) else 0
+    most = most_live_bytes(inside or height * width, 1, resized)
     last_use = {name: number for number, node in enumerate(model.graph.node) for name in node.input}
     ends = {output.name for output in model.graph.output}
     varying = {INPUT}
+    constants = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
     live = 0
     for number, node in enumerate(model.graph.node):
         depends = any(name in varying for name in node.input)
         for name in filter(None, node.output):
             size = sizes.get(name)
             if size is None:
-                size = sizes[name] = _most_from_inputs(node, sizes)
+                size = sizes[name] = _most_from_inputs(node, sizes, constants)
             if size is None and node.op_type not in _CUTTING:
                 raise BadFile(
                     f"{path}: nothing says how large the output of its {node.op_type} node "
@@ -191,16 +192,24 @@ def check_memory(model: ModelProto, path: Path) -> None:
                 live -= sizes.pop(name, None) or 0
 
 
-def _most_from_inputs(node: NodeProto, sizes: dict[str, int | None]) -> int | None:
+def _most_from_inputs(
+    node: NodeProto, sizes: dict[str, int | None], constants: dict[str, int]
+) -> int | None:
     """Bytes of an output at most, where its shape is computed by the graph itself.
 
     So are those of networks exported for any batch: heads are reshaped to (batch, boxes, 4), the
     batch by a Shape node, and joined.
+
+    ``constants``: how many numbers each initializer has.
     """
     parts = [sizes.get(name) for name in node.input]
     known = [part for part in parts if part is not None]
     if node.op_type == "Concat":
         return sum(known) if len(known) == len(parts) else None
+    if node.op_type == "Mul" and len(known) == 1:
+        # as boxes of tiles: repeated at most as often as the constant has numbers
+        times = [constants[name] for name in node.input if name in constants]
+        return known[0] * times[0] if times else None
     # another type can have larger numbers
     return max(known, default=None) if node.op_type in _CUTTING - {"Cast"} else None
 

@@ -73,7 +73,7 @@ def target_from_engine(engine: Path) -> PointTarget:
             "build an engine of it with 'ssd-small build-engine'"
         )
     sidecar = read_sidecar(engine)
-    for side in sidecars_written(engine):
+    for side in sidecars_written(engine, "--engine"):
         check_writable(side, "--engine")
     return PointTarget(engine, True, sidecar.engine.sha256)
 

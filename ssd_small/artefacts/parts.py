@@ -18,6 +18,7 @@ from ..pictures.preprocessing import (
     PictureInput,
     Preprocessing,
 )
+from ..pictures.tile_grid import TileGrid
 from ..postprocess.params import ACTIVATIONS, MAX_PRIORS, PostprocessParams
 from .record import Fields
 
@@ -57,6 +58,13 @@ def pictures_from_fields(fields: Fields) -> PictureInput:
     return PictureInput(**sides)
 
 
+def tiles_from_fields(fields: Fields) -> TileGrid:
+    """Tiles that are cut inside; ValueError for what cannot be meant."""
+    sides = {name: fields.integer(name, 1, MOST_SIDE) for name in ("width", "height")}
+    counts = {name: fields.integer(name, 1, MOST_SIDE) for name in ("columns", "rows")}
+    return TileGrid(**counts, **sides, overlap=fields.number("overlap", 0, 1))
+
+
 def postprocess_from_fields(fields: Fields) -> PostprocessParams:
     """Parameters of decode + NMS; ValueError for what cannot be meant."""
     whole = (-1, (1 << 31) - 1)
@@ -78,10 +86,15 @@ def levels_from_fields(records: list[Fields]) -> Levels:
     levels = tuple(_level(fields) for fields in records)
     if not levels:
         raise ValueError("levels: got none, expected at least one")
-    count = sum(rows * columns * level.num_anchors for level, (rows, columns) in levels)
+    count = boxes_of_levels(levels)
     if not 1 <= count <= MAX_PRIORS:
         raise ValueError(f"levels: got {count} prior boxes, expected 1 to {MAX_PRIORS}")
     return levels
+
+
+def boxes_of_levels(levels: Levels) -> int:
+    """Prior boxes of all feature maps together."""
+    return sum(rows * columns * level.num_anchors for level, (rows, columns) in levels)
 
 
 def _level(fields: Fields) -> tuple[AnyLevel, tuple[int, int]]:

@@ -293,6 +293,8 @@ def check_against_engine(sidecar: Sidecar, metadata: Mapping[str, str], path: Pa
     differing = [name for name in names if getattr(own, name) != getattr(told, name)]
     if own.pictures != told.pictures:
         differing.append("input")
+    if own.tiles != told.tiles:
+        differing.append("grid of tiles")
     first, second = own.preprocessing, told.preprocessing
     if (first.height, first.width) != (second.height, second.width):
         differing.append("input size")

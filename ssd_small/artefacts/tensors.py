@@ -20,6 +20,9 @@ PREPROCESSING = {
 }
 #: the tensor where preprocessing ends and the network begins, in a network that takes pictures
 BOUNDARY = "network_input"
+#: the tensor that holds the tiles one by one, in a network that cuts them, and constants beside it
+TILES = "network_tiles"
+TILE_ROWS, TILE_COLUMNS, BOX_SCALE = "tiles/rows", "tiles/columns", "tiles/box_scale"
 #: outputs of the DecodeNms operator
 DETECTIONS = ("num_detections", "boxes", "scores", "labels", "prior_indices")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..detection.inference import Inference, Stopwatch
-from ..detection.merging import TileMerger, params_of_views
+from ..detection.merging import TileMerger
 from ..detection.pipeline import detect
 from ..detection.tiled import detect_tiled
 from ..errors import BadFile
@@ -23,12 +23,17 @@ from ..pictures.windows import PictureInMemory
 from ..postprocess import Detections
 from ..postprocess.params import MAX_PRIORS
 from ..runtimes.base import HeadOutputs, Images
+from ..runtimes.device_events import DeviceTimes
 from .same_outputs import SameOutputs
 from .timing import Timing
 
 #: in the order of the way. Networks of pictures resize inside, and what is left is making a batch.
-#: Copies to and from a GPU are part of the network's time where there is one
-STAGES = ("read", "decode", "resize", "network", "decode_nms")
+#: On a GPU upload, network and download are by CUDA events, and host is what the processor does
+#: around them: to and from page-locked memory, enqueueing, waiting
+STAGES = (
+    *("read", "decode", "resize", "upload", "network", "download", "host"),
+    "decode_nms",
+)
 #: pictures of a folder that are taken, the first of its listing
 MOST_PICTURES = 64
 
@@ -39,7 +44,7 @@ class Ledger:
 
     Attributes:
         stages: by name, see :data:`STAGES`; decode + NMS are missing where they are inside of the
-            engine.
+            engine, copies where there is no GPU.
         total: of the stages one after the other.
         pictures: different ones.
         batch: pictures per call of the network.
@@ -113,22 +118,24 @@ def ledger_of_pictures(
     step = batch if tiling is None else 1  # the tiles of a picture fill batches of their own
     groups = [paths[i : i + step] for i in range(0, min(len(paths), MOST_PICTURES), step)]
     number = sum(map(len, groups))
-
-    def one_pass(group: Sequence[Path]) -> tuple[dict[str, float], list[Detections]]:
-        if tiling is None:
-            return _pass(inference, group)
-        return _pass_of_tiles(inference, group[0], tiling, batch, caps_grow)
-
-    first = [one_pass(group)[1] for group in groups]
-    check = SameOutputs(first, f"{inference.runtime.description.model} on pictures")
     rows: list[dict[str, float]] = []
-    started = time.perf_counter()
-    while len(rows) < 2 * len(groups) or time.perf_counter() - started < seconds:
-        done = [one_pass(group) for group in groups]
-        rows += [
-            {k: v / len(g) for k, v in one[0].items()} for one, g in zip(done, groups, strict=True)
-        ]
-        check([one[1] for one in done])
+    with inference.runtime.watched() as device:
+
+        def one_pass(group: Sequence[Path]) -> tuple[dict[str, float], list[Detections]]:
+            if tiling is None:
+                return _pass(inference, group, device)
+            return _pass_of_tiles(inference, group[0], device, tiling, batch, caps_grow)
+
+        first = [one_pass(group)[1] for group in groups]
+        check = SameOutputs(first, f"{inference.runtime.description.model} on pictures")
+        started = time.perf_counter()
+        while len(rows) < 2 * len(groups) or time.perf_counter() - started < seconds:
+            done = [one_pass(group) for group in groups]
+            rows += [
+                {k: v / len(g) for k, v in one[0].items()}
+                for one, g in zip(done, groups, strict=True)
+            ]
+            check([one[1] for one in done])
     stages = {
         name: Timing.from_seconds([row[name] for row in rows])
         for name in STAGES
@@ -152,7 +159,9 @@ def ledger_of_pictures(
     )
 
 
-def _pass(inference: Inference, group: Sequence[Path]) -> tuple[dict[str, float], list[Detections]]:
+def _pass(
+    inference: Inference, group: Sequence[Path], device: DeviceTimes | None
+) -> tuple[dict[str, float], list[Detections]]:
     """Seconds of each stage for a batch of files, and what was found."""
     description = inference.runtime.description
     preprocessing, of_pictures = description.preprocessing, description.pictures is not None
@@ -168,7 +177,7 @@ def _pass(inference: Inference, group: Sequence[Path]) -> tuple[dict[str, float]
         spent["read"] += read - began
         spent["decode"] += decoded - read
         spent["resize"] += time.perf_counter() - decoded
-    stopwatch = Stopwatch()
+    stopwatch, before = Stopwatch(), replace(device) if device else None
     found: list[Detections] = []
     # a network of pictures takes those of one size at once; any other has one size
     for _, alike in groupby(inputs, key=lambda one: one.shape):
@@ -177,11 +186,28 @@ def _pass(inference: Inference, group: Sequence[Path]) -> tuple[dict[str, float]
         spent["resize"] += time.perf_counter() - began
         found += inference(images, stopwatch)
     spent["network"], spent["decode_nms"] = stopwatch.network, stopwatch.decode_nms
+    _split(spent, device, before)
     return spent, found
 
 
+def _split(spent: dict[str, float], device: DeviceTimes | None, before: DeviceTimes | None) -> None:
+    """Take the network's time apart, where the device tells what it was at since ``before``."""
+    if device and before:
+        whole = spent["network"]
+        for name in ("upload", "network", "download"):
+            spent[name] = getattr(device, name) - getattr(before, name)
+        # two clocks: the one of the GPU may be ahead
+        on_device = spent["upload"] + spent["network"] + spent["download"]
+        spent["host"] = max(0.0, whole - on_device)
+
+
 def _pass_of_tiles(
-    inference: Inference, path: Path, tiling: Tiling, batch: int, caps_grow: bool
+    inference: Inference,
+    path: Path,
+    device: DeviceTimes | None,
+    tiling: Tiling,
+    batch: int,
+    caps_grow: bool,
 ) -> tuple[dict[str, float], list[Detections]]:
     """As above, of a picture in tiles; cutting them is part of resizing."""
     description = inference.runtime.description
@@ -192,9 +218,9 @@ def _pass_of_tiles(
     picture = PictureInMemory(image_from_bytes(content, path))
     spent["read"], spent["decode"] = read - began, time.perf_counter() - read
     views = tiling.views(*picture.size)
-    params = params_of_views(inference.params, views) if caps_grow else inference.params
+    params = inference.params.of_views(views) if caps_grow else inference.params
     merger = TileMerger(picture.size, tiling, description.priors, params, MAX_PRIORS)
-    windows = tiling.windows(*picture.size)
+    windows, before = tiling.windows(*picture.size), replace(device) if device else None
     while group := list(islice(windows, batch)):
         began = time.perf_counter()
         inputs: list[Images] = [picture.pixels(window) for window in group]
@@ -203,7 +229,7 @@ def _pass_of_tiles(
         resized = time.perf_counter()
         rows: list[tuple[Any, Any]] = []
         for _, alike in groupby(inputs, key=lambda one: one.shape):
-            heads = inference.runtime.infer(np.stack(list(alike)))
+            heads, _ = inference.run(np.stack(list(alike)))
             assert isinstance(heads, HeadOutputs)
             rows += zip(heads.loc, heads.conf, strict=True)
         ran = time.perf_counter()
@@ -215,6 +241,7 @@ def _pass_of_tiles(
     began = time.perf_counter()
     found = merger.detections(inference.postprocess_rows)
     spent["decode_nms"] += time.perf_counter() - began
+    _split(spent, device, before)
     return spent, [found]
 
 

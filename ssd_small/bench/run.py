@@ -203,7 +203,9 @@ def reference_runtime(description: Description, threads: int = 0) -> TorchRuntim
         UsageError: it is not one of this package's networks.
         MissingRequirement: torch is not installed.
     """
-    spec = replace(spec_from_description(description), preprocessing=description.preprocessing)
+    height, width = description.network_size
+    preprocessing = replace(description.preprocessing, height=height, width=width)
+    spec = replace(spec_from_description(description), preprocessing=preprocessing)
     net, _ = random_network(spec, num_classes=description.num_classes, width=description.width)
     plain = replace(description.with_decode_nms(False), pictures=None)
     return torch_runtime(net, plain, threads=threads, max_batch=64)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..detection.inference import Inference
-from ..detection.merging import TileMerger, params_of_views
+from ..detection.merging import TileMerger
 from ..pictures.tiles import Tiling
 from ..postprocess import Detections, PostprocessParams
 from ..postprocess.oracle import candidates_of_image
@@ -41,7 +41,7 @@ class TiledPicture:
 
     def params(self, params: PostprocessParams) -> PostprocessParams:
         """Of decode + NMS of the picture, from those of a view."""
-        return params_of_views(params, self.views) if self.caps_grow else params
+        return params.of_views(self.views) if self.caps_grow else params
 
     def to_dict(self) -> dict[str, object]:
         """JSON-ready: what a row of times is of."""

@@ -147,6 +147,8 @@ def command(
         raise UsageError("--workers goes with --images, whose files they read")
     if images is not None and not engines:
         raise UsageError("--images goes with --engine: random weights find nothing in pictures")
+    if engines and not models and config is None:
+        _check_for_models({"preset": preset, **settings})
     if page:
         from ..artefacts.outputs import engine_inputs
         from ..report.page import check_report
@@ -240,6 +242,17 @@ def _tiles(
         return TiledPicture(tiling, size or _PICTURE, caps_grow)
 
     return tiled
+
+
+def _check_for_models(settings: dict[str, Any]) -> None:
+    """Refuse, beside engines alone, what is said of networks made here: it would do nothing."""
+    given = [k for k, v in settings.items() if v is not None and k not in ("seconds", "precision")]
+    if given:
+        option = "--" + given[0].replace("_", "-")
+        raise UsageError(
+            f"{option} goes with --model: an engine has its own, and is measured with it; leave "
+            "it out, or build the engine otherwise"
+        )
 
 
 def _old_report(path: Path | None) -> dict[str, Any] | None:

@@ -132,6 +132,7 @@ def report_from_scored(source: str, scored: Scored) -> dict[str, Any]:
         )
     if scores is not None and scores.metrics["AP"] is None:
         note(f"note: {truth.path} has no object that counts, so the metric is not defined")
+    by_level = scores and scores.by_level
     return {
         "annotations": str(truth.path),
         "images": len(truth.images),
@@ -145,6 +146,7 @@ def report_from_scored(source: str, scored: Scored) -> dict[str, Any]:
         "detections": len(scored.entries),
         "classes": [one.to_dict() for one in scores.classes] if scores else [],
         "by_size": [one.to_dict() for one in scores.by_size] if scores else [],
+        "by_level": by_level and [one.to_dict() for one in by_level],
         "curves": [one.to_dict() for one in scores.curves] if scores else [],
         "operating_point": scores and _operating_point(scores, scored),
     }

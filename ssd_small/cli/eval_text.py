@@ -41,6 +41,7 @@ def print_report(report: dict[str, Any], named: Set[str]) -> None:
             print_table([[texts[name] for name in names]], names)
             click.echo()
     _print_sizes(report["by_size"])
+    _print_levels(report["by_level"])
     _print_classes(report, named)
 
 
@@ -100,6 +101,25 @@ def _print_sizes(rows: Sequence[dict[str, Any]]) -> None:
     for scale in scales:
         columns += [f"boxes {names[scale]}", "AP", "recall"]
     table = [[size, *cells] for size, cells in by_size.items()]
+    print_table(table, columns, ["left", *["right"] * (len(columns) - 1)])
+    click.echo()
+
+
+def _print_levels(rows: Sequence[dict[str, Any]] | None) -> None:
+    """A line per feature level."""
+    if not rows:
+        return
+    click.echo("By feature level: where the prior is that overlaps an object most")
+    table = [
+        [
+            f"{row['level']} ({row['rows']}x{row['columns']})",
+            str(row["boxes"]),
+            "-" if row["median_px"] is None else f"{row['median_px']:.0f}",
+            *(_share(row["ap"]), _share(row["recall"])),
+        ]
+        for row in rows
+    ]
+    columns = ["level", "boxes", "median pixels at the network's input", "AP", "recall"]
     print_table(table, columns, ["left", *["right"] * (len(columns) - 1)])
     click.echo()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -15,6 +15,8 @@ from .config_file import config_option, experiment_from_option
 from .opening import load_network
 from .options import (
     FILE,
+    GridSize,
+    Number,
     PictureSize,
     json_option,
     model_options,
@@ -24,6 +26,9 @@ from .options import (
     print_json,
     say,
 )
+
+if TYPE_CHECKING:
+    from ..artefacts.description import Description
 
 
 @click.command()
@@ -61,6 +66,17 @@ from .options import (
     type=PictureSize(),
     help="The one size of pictures, for --input uint8; default: any size.",
 )
+@click.option(
+    "--tiles",
+    "grid",
+    type=GridSize(),
+    help="Takes one large picture and cuts so many tiles of the network's size inside; one NMS.",
+)
+@click.option(
+    "--overlap",
+    type=Number(0, 1, max_open=True),
+    help="Share of a tile that its neighbour has too. Default: 0.2.",
+)
 @click.option("--random-weights", is_flag=True, help="Export without a checkpoint (for timing).")
 @click.option(
     "--opset",
@@ -84,6 +100,8 @@ def command(
     precision: Precision,
     input_type: str,
     picture_size: tuple[int, int] | None,
+    grid: tuple[int, int] | None,
+    overlap: float | None,
     random_weights: bool,
     opset: int,
     as_json: bool,
@@ -96,6 +114,8 @@ def command(
     execute it, with --inline other runtimes too; TensorRT replaces it by the plugin. Labels,
     preprocessing and post-processing parameters travel in the file's metadata. With --input uint8
     the file takes pictures as they are, of any size, and resizes and normalises them itself.
+    With --tiles 4x3 it takes one picture of 4 by 3 overlapping tiles, each of the network's input
+    size, and finds what lies in all of them.
     """
     from ..artefacts.outputs import check_outputs
     from ..requirements import require
@@ -112,6 +132,8 @@ def command(
         raise UsageError(
             "--picture-size goes with --input uint8; a network of float32 takes its own size only"
         )
+    if overlap is not None and grid is None:
+        raise UsageError("--overlap goes with --tiles COLUMNSxROWS; without tiles nothing overlaps")
     check_outputs([output], [weights, labels, config])
     for module in ("torch", "onnx", "onnxscript"):
         require(module, "exporting")
@@ -122,9 +144,14 @@ def command(
     )
     params = postprocess_params(description.postprocess, preset, **given)
     description = description.with_decode_nms(not heads, params)
+    if grid is not None:
+        description = _with_tiles(description, grid, overlap, given)
     if input_type == "uint8":
         from ..pictures.preprocessing import PictureInput
 
+        size = description.preprocessing
+        if picture_size is None and description.tiles is not None:
+            picture_size = (size.height, size.width)
         description = replace(description, pictures=PictureInput(*picture_size or ()))
     from ..export.onnx_file import write_onnx
     from ..export.to_onnx import onnx_from_network
@@ -157,3 +184,32 @@ def command(
     )
     if random_weights:
         note("note: random weights, good for timing only")
+    if description.tiles is not None:
+        _tell_of_tiles(description)
+
+
+def _with_tiles(
+    description: Description, grid: tuple[int, int], overlap: float | None, given: dict[str, Any]
+) -> Description:
+    """The description of a grid of tiles; cuts that were asked for stay as they are."""
+    from ..artefacts.tiled import tiled_description
+    from ..pictures.tiles import USUAL_OVERLAP
+    from ..postprocess.params import CUTS
+
+    kept = [name for name in CUTS if given.get(name) is not None]
+    return tiled_description(
+        description, *grid, USUAL_OVERLAP if overlap is None else overlap, kept
+    )
+
+
+def _tell_of_tiles(description: Description) -> None:
+    from ..postprocess.params import CUTS
+
+    tiles, params = description.tiles, description.postprocess
+    assert tiles is not None
+    height, width = tiles.size
+    cuts = ", ".join(f"{name} {getattr(params, name) or 'all'}" for name in CUTS)
+    note(
+        f"note: takes pictures of {width}x{height}, cut into {tiles.columns}x{tiles.rows} tiles of "
+        f"{tiles.width}x{tiles.height}; cuts are of the whole picture: {cuts}"
+    )

@@ -68,6 +68,8 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         )
         yield "classes", _shortened(found["labels"])
         yield "input", _input(found)
+        if (tiles := found.get("tiles")) is not None:
+            yield "tiles", _tiles(tiles)
         inside = "inside" if found["has_decode_nms"] else "outside"
         # a newer version may have added parameters
         known = {one.name for one in fields(PostprocessParams)}
@@ -127,6 +129,13 @@ def _object_size(size: dict[str, float]) -> str:
 def _shortened(names: list[str]) -> str:
     shown = ", ".join(names[:12])
     return f"{shown}, ... ({len(names)})" if len(names) > 12 else shown
+
+
+def _tiles(tiles: dict[str, Any]) -> str:
+    return (
+        f"{tiles['columns']}x{tiles['rows']} of {tiles['width']}x{tiles['height']} pixels, overlap "
+        f"{tiles['overlap']:g}, cut inside"
+    )
 
 
 def _input(found: dict[str, Any]) -> str:

@@ -222,6 +222,27 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(found[2]), int(found[1])
 
 
+class GridSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """``4x3``: how many tiles across and down."""
+
+    name = "COLUMNSxROWS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """The two numbers, or a usage error."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", value)
+        if found is None:
+            self.fail(
+                f"{quoted(value)} is no grid of tiles; expected columns x rows, such as 4x3",
+                param,
+                ctx,
+            )
+        return int(found[1]), int(found[2])
+
+
 def postprocess_options(command: Decorated) -> Decorated:
     """--preset and an option per field of PostprocessParams."""
     whole = click.IntRange(min=0)

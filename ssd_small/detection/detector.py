@@ -284,9 +284,10 @@ class Detector:
     def close(self) -> None:
         """Free the engine; calling twice is harmless."""
         self._closed = True
-        if self._of_heads is not None:
-            self._of_heads.runtime.close()
-        self.runtime.close()
+        with self.inference.lock:  # a stream may have a batch in it
+            if self._of_heads is not None:
+                self._of_heads.runtime.close()
+            self.runtime.close()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ from ..runtimes.base import Images
 
 if TYPE_CHECKING:
     from ..postprocess.dispatch import Backend
+
+#: of a runtime: those of the heads, or of decode + NMS inside of it
+Outputs = HeadOutputs | list[Detections]
 
 
 @dataclass
@@ -45,12 +49,14 @@ class Inference:
             inside it.
         threads: CPU threads of decode + NMS outside of the engine; 0 for one per core.
         backend: of decode + NMS outside of the engine, see :func:`ssd_small.decode_nms`.
+        lock: held while the runtime works, which serves one thread at a time.
     """
 
     runtime: Runtime
     params: PostprocessParams
     threads: int = 0
     backend: Backend = "auto"
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _priors: npt.NDArray[np.float32] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -84,19 +90,29 @@ class Inference:
         ``spent`` takes the seconds of the two stages.
         """
         spent = spent or Stopwatch()
-        started = time.perf_counter()
-        outputs = self.runtime.infer(images)
-        ended = time.perf_counter()
-        spent.network += ended - started
+        outputs, seconds = self.run(images)
+        spent.network += seconds
+        return self.detections_from_outputs(outputs, spent)
+
+    def run(self, images: Images) -> tuple[Outputs, float]:
+        """The first stage alone, and the seconds that it took."""
+        with self.lock:
+            started = time.perf_counter()
+            outputs = self.runtime.infer(images)
+            return outputs, time.perf_counter() - started
+
+    def detections_from_outputs(self, outputs: Outputs, spent: Stopwatch) -> list[Detections]:
+        """The second stage, where the outputs need it; ``spent`` takes its seconds."""
         if not isinstance(outputs, HeadOutputs):
             return outputs
+        started = time.perf_counter()
         detections = self.postprocess(outputs)
-        spent.decode_nms += time.perf_counter() - ended
+        spent.decode_nms += time.perf_counter() - started
         return detections
 
     def postprocess(self, heads: HeadOutputs) -> list[Detections]:
         """Decode + NMS of head outputs, one Detections per image."""
-        return decode_nms(
+        found = decode_nms(
             heads.loc,
             heads.conf,
             self._priors,
@@ -104,6 +120,10 @@ class Inference:
             backend=self.backend,
             num_threads=self.threads,
         )
+        tiles = self.runtime.description.tiles
+        if tiles is None:
+            return found
+        return [replace(one, boxes=one.boxes * tiles.box_scale) for one in found]
 
     def postprocess_rows(
         self,

@@ -33,8 +33,6 @@ DecodeNms = Callable[
 
 #: prior indices of a picture are int32
 _MOST_INDICES = 2**31
-#: of a cap, and of what it becomes
-_LARGEST_CAP = 2**31 - 1
 #: of the whole picture boxes count that have a side above this share of a tile, or the overlap:
 #: what is smaller lies whole in a tile, mostly, which sees it better. Measured with the digits of
 #: the package (mobilenet_v1_s1l0) on mosaics of 3x3 pictures, one of them enlarged three times: AP
@@ -45,13 +43,6 @@ _LARGE = 0.5
 #: score is rounded some forty times in the sum of a softmax, by 2**-24 each; a logit less the
 #: largest, at most 88 where its exponential is not 0, once, by 2**-24 of that
 _SCORE_MARGIN, _LOGIT_MARGIN = 1e-5, 1e-4
-
-
-def params_of_views(params: PostprocessParams, views: int) -> PostprocessParams:
-    """Caps made for one view as those of a picture with several; 0 stays no cap."""
-    names = ("pre_nms_topk", "keep_topk_per_class", "keep_topk")
-    grown = {name: min(getattr(params, name) * views, _LARGEST_CAP) for name in names}
-    return replace(params, **grown)
 
 
 def tile_of_picture(tiling: Tiling, size: tuple[int, int]) -> tuple[int, int]:

@@ -1,10 +1,18 @@
-"""The road from pictures to detections: read ahead in threads, batch, run, in order."""
+"""The road from pictures to detections: read ahead in threads, batch, run, in order.
+
+On it are at once: pictures that threads read and resize, a batch in the network, in a thread of its
+own, and the batch before it, whose outputs get their post-processing and are handed over in the
+consumer's thread, which also puts the next batch together.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +20,11 @@ import numpy as np
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.ahead import map_ahead
 from ..pictures.pixels import ColorOrder, is_path, pixels_from_picture
-from ..pictures.preprocessing import MOST_INPUT_PIXELS, input_from_image
+from ..pictures.preprocessing import MOST_INPUT_PIXELS, inputs_from_levels, resized_from_image
 from ..pictures.reading import Image
 from ..postprocess import Detections
 from ..runtimes.base import Images, Runtime
-from .inference import Inference, Stopwatch
+from .inference import Inference, Outputs, Stopwatch
 
 #: most threads that read pictures: the bound on pictures held rests on it
 MOST_WORKERS = 16
@@ -45,10 +53,15 @@ class Outcome:
 
 @dataclass(eq=False)
 class _Prepared:
-    """A picture on its way to the network; without an input it could not be read."""
+    """A picture on its way to the network; without an input it could not be read.
+
+    Attributes:
+        network_input: ``[height, width, 3]`` uint8 BGR, in the size of the input, or as it is for
+            a network of pictures; until it is in a batch.
+    """
 
     picture: Any
-    network_input: Images | None = None
+    network_input: Image | None = None
     size: tuple[int, int] = (0, 0)
     pixels: Image | None = None
     error: SsdSmallError | None = None
@@ -76,7 +89,7 @@ def detect(
         inference: network or engine with its post-processing.
         pictures: see :func:`~ssd_small.pictures.pixels.pixels_from_picture`; pulled one by one.
         batch_size: pictures per call of the runtime; the last call may have fewer.
-        workers: threads that read and preprocess; 0 for none.
+        workers: threads that read and resize; 0 for none, and none for the network either.
         color: channel order of numpy arrays.
         keep_pixels: hand the decoded pictures over as well.
         max_pixels: of a file, see :func:`~ssd_small.pictures.reading.read_image`.
@@ -89,8 +102,11 @@ def detect(
     waiting: list[_Prepared] = []
     fault: Exception | None = None
     prepared = map_ahead(prepare, pictures, workers=workers, window=window)
-    try:
+    network = _Network(inference, spent, ahead=workers > 0)
+    with closing(network), closing(prepared):  # type: ignore[type-var]
         while fault is None:
+            if network.is_done or network.pictures + len(waiting) >= 2 * batch_size:
+                yield from network.outcomes()
             try:
                 one = next(prepared)
             except StopIteration:
@@ -100,20 +116,20 @@ def detect(
                 break
             spent.read += one.seconds[0]
             spent.preprocess += one.seconds[1]
-            if not _fits(one, waiting):
-                yield from _outcomes(inference, waiting, spent)
+            inputs = [each.network_input for each in waiting]
+            if not fits_batch(one.network_input, inputs, inference.runtime):
+                yield from network.exchange(waiting)
                 waiting = []
             waiting.append(one)
             if sum(each.error is None for each in waiting) == batch_size or _are_many(
                 waiting, batch_size
             ):
-                yield from _outcomes(inference, waiting, spent)
+                yield from network.exchange(waiting)
                 waiting = []
-        yield from _outcomes(inference, waiting, spent)
+        yield from network.exchange(waiting)
+        yield from network.outcomes()
         if fault is not None:
             raise fault
-    finally:
-        prepared.close()  # type: ignore[attr-defined]
 
 
 def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
@@ -121,21 +137,16 @@ def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
     return len(waiting) >= 2 * batch_size
 
 
-def _fits(one: _Prepared, waiting: list[_Prepared]) -> bool:
-    """Whether a picture can go into one batch with others."""
-    others = [each.network_input for each in waiting if each.network_input is not None]
-    return one.network_input is None or fits_batch(one.network_input, others)
-
-
-def fits_batch(own: Images, others: Sequence[Images]) -> bool:
-    """Whether an input can go into one batch with others.
+def fits_batch(own: Image | None, others: Sequence[Image | None], runtime: Runtime) -> bool:
+    """Whether a picture can go into one batch with others; None for one that could not be read.
 
     A batch is of one size; of pictures as they are it has no more pixels than one may have.
     """
-    if not others:
+    read = [each for each in others if each is not None]
+    if runtime.description.pictures is None or own is None or not read:
         return True
-    fits = own.dtype != np.uint8 or (len(others) + 1) * own.size <= 3 * MOST_INPUT_PIXELS
-    return fits and others[0].shape == own.shape
+    few = (len(read) + 1) * own.size <= 3 * MOST_INPUT_PIXELS
+    return few and read[0].shape == own.shape
 
 
 def _preparation(
@@ -154,9 +165,9 @@ def _preparation(
             # a traceback would hold the pixels that nobody could use
             return _Prepared(picture, error=error.with_traceback(None))
         read = time.perf_counter()
-        network_input: Images = pixels
+        network_input = pixels
         if description.pictures is None:
-            network_input = input_from_image(pixels, description.preprocessing)
+            network_input = resized_from_image(pixels, description.preprocessing)
         seconds = (read - started, time.perf_counter() - read)
         kept = pixels if keep_pixels else None
         return _Prepared(picture, network_input, pixels.shape[:2], kept, seconds=seconds)
@@ -178,14 +189,97 @@ def named_error(error: UsageError, picture: Any) -> SsdSmallError:
     return BadFile(f"image {file}: {error.command_line}") if is_path(file) else error
 
 
-def _outcomes(
-    inference: Inference, prepared: list[_Prepared], spent: Stopwatch
-) -> Iterator[Outcome]:
-    """Run one batch, the unreadable pictures left out of it but not of the order."""
-    inputs = [one.network_input for one in prepared if one.network_input is not None]
-    found = iter(inference(np.stack(inputs), spent) if inputs else ())
-    prepared.reverse()
-    while prepared:
-        one = prepared.pop()  # handed over means let go
-        detections = Detections.empty() if one.error else next(found)
-        yield Outcome(one.picture, one.size, detections, one.pixels, one.error)
+def batch_from_levels(levels: list[Image], runtime: Runtime, spent: Stopwatch) -> Images:
+    """A runtime's input of pictures as it takes them, or in the size of its input."""
+    description = runtime.description
+    if description.pictures is not None:
+        return np.stack(levels)
+    began = time.perf_counter()
+    images = inputs_from_levels(levels, description.preprocessing)
+    spent.preprocess += time.perf_counter() - began
+    return images
+
+
+@dataclass(eq=False)
+class _Running:
+    """A batch in the network.
+
+    Attributes:
+        prepared: its pictures, and those among them that could not be read.
+        outputs: waits for outputs and the seconds they took; raises what the network raised.
+        is_done: whether there is nothing to wait for.
+    """
+
+    prepared: list[_Prepared]
+    outputs: Callable[[], tuple[Outputs, float]]
+    is_done: Callable[[], bool]
+
+
+class _Network:
+    """Has a batch in the network while the one before it is handed over.
+
+    Args:
+        inference: network or engine with its post-processing.
+        spent: takes the seconds of a batch when it is handed over.
+        ahead: run in a thread; else a batch is run when it is to be handed over.
+    """
+
+    def __init__(self, inference: Inference, spent: Stopwatch, *, ahead: bool) -> None:
+        self._inference, self._spent = inference, spent
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network") if ahead else None
+        self._running: _Running | None = None
+
+    @property
+    def pictures(self) -> int:
+        """How many are in the network."""
+        return 0 if self._running is None else len(self._running.prepared)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a batch can be handed over without waiting for it."""
+        return self._running is not None and self._running.is_done()
+
+    def exchange(self, prepared: list[_Prepared]) -> Iterator[Outcome]:
+        """Put a batch into the network, and hand over the one before it."""
+        before, self._running = self._running, self._started(prepared)
+        return self._handed_over(before)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Hand over what is in the network."""
+        before, self._running = self._running, None
+        return self._handed_over(before)
+
+    def close(self) -> None:
+        """Wait for the network to have done what it is at: whoever frees it comes later."""
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+
+    def _started(self, prepared: list[_Prepared]) -> _Running:
+        inputs = [one.network_input for one in prepared if one.network_input is not None]
+        if not inputs:
+            return _Running(prepared, lambda: ([], 0.0), lambda: True)
+        for one in prepared:
+            one.network_input = None
+        images = batch_from_levels(inputs, self._inference.runtime, self._spent)
+        if self._thread is None:
+            return _Running(prepared, partial(self._inference.run, images), lambda: True)
+        future = self._thread.submit(self._inference.run, images)
+        return _Running(prepared, future.result, future.done)
+
+    def _handed_over(self, running: _Running | None) -> Iterator[Outcome]:
+        """The outcomes of a batch, the pictures left out of it in their places."""
+        if running is None:
+            return
+        found = iter(self._detections(running))
+        prepared = running.prepared
+        del running  # and with it the outputs
+        prepared.reverse()
+        while prepared:
+            one = prepared.pop()  # handed over means let go
+            detections = Detections.empty() if one.error else next(found)
+            yield Outcome(one.picture, one.size, detections, one.pixels, one.error)
+
+    def _detections(self, running: _Running) -> list[Detections]:
+        outputs, seconds = running.outputs()
+        self._spent.network += seconds
+        return self._inference.detections_from_outputs(outputs, self._spent)

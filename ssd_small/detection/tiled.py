@@ -8,22 +8,21 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.ahead import map_ahead
 from ..pictures.pixels import ColorOrder
-from ..pictures.preprocessing import input_from_image
+from ..pictures.preprocessing import resized_from_image
 from ..pictures.reading import Image
 from ..pictures.tiles import Tiling, Window
 from ..pictures.windows import WindowSource, open_windows
 from ..postprocess import Detections
 from ..postprocess.params import MAX_PRIORS
-from ..runtimes.base import HeadOutputs, Images
+from ..runtimes.base import HeadOutputs
 from .inference import Inference, Stopwatch
-from .merging import TileMerger, params_of_views
-from .pipeline import MOST_WORKERS, Outcome, fits_batch, named_error
+from .merging import TileMerger
+from .pipeline import MOST_WORKERS, Outcome, batch_from_levels, fits_batch, named_error
 
 #: large pictures that are read ahead of their tiles; each may take a gigabyte
 _PICTURES_AHEAD = 4
@@ -86,7 +85,7 @@ class _View:
     picture: _Picture
     window: Window | None
     is_last: bool
-    network_input: Images | None = None
+    network_input: Image | None = None
     seconds: tuple[float, float] = (0.0, 0.0)
 
 
@@ -136,13 +135,12 @@ def detect_tiled(
                 fault = error
                 break
             work.took(one, spent)
-            inputs = [each.network_input for each in waiting if each.network_input is not None]
-            own = one.network_input
-            if own is not None and not fits_batch(own, inputs):
+            inputs = [each.network_input for each in waiting]
+            if not fits_batch(one.network_input, inputs, inference.runtime):
                 yield from _outcomes(work, waiting, spent, seen)
-                waiting, inputs = [], []
+                waiting = []
             waiting.append(one)
-            count = len(inputs) + (own is not None)
+            count = sum(each.network_input is not None for each in waiting)
             if count == batch_size or len(waiting) >= 2 * batch_size:
                 yield from _outcomes(work, waiting, spent, seen)
                 waiting = []
@@ -197,7 +195,7 @@ class _Work:
             one.views = self._tiling.views(height, width)
             params = self.inference.params
             if self._caps_grow:
-                params = params_of_views(params, one.views)
+                params = params.of_views(one.views)
             one.merger = TileMerger(one.size, self._tiling, self._priors, params, MOST_ROWS)
             if self._keep_pixels:
                 one.pixels = source.pixels(Window(0, 0, width, height))
@@ -218,7 +216,7 @@ class _Work:
             read = time.perf_counter()
             if runtime.description.pictures is None:
                 preprocessing = runtime.description.preprocessing
-                view.network_input = input_from_image(pixels, preprocessing)
+                view.network_input = resized_from_image(pixels, preprocessing)
             else:
                 runtime.check_picture(*pixels.shape[:2])
                 view.network_input = pixels
@@ -242,11 +240,11 @@ class _Work:
             except BadFile as error:  # of some files that is known once all has been read
                 one.fail(error)
 
-    def heads(self, images: Images, spent: Stopwatch) -> HeadOutputs:
-        """What the network makes of a batch."""
-        started = time.perf_counter()
-        outputs = self.inference.runtime.infer(images)
-        spent.network += time.perf_counter() - started
+    def heads(self, levels: list[Image], spent: Stopwatch) -> HeadOutputs:
+        """What the network makes of a batch of views."""
+        images = batch_from_levels(levels, self.inference.runtime, spent)
+        outputs, seconds = self.inference.run(images)
+        spent.network += seconds
         assert isinstance(outputs, HeadOutputs)
         return outputs
 
@@ -261,7 +259,7 @@ class _Work:
 def _outcomes(work: _Work, views: list[_View], spent: Stopwatch, seen: Seen) -> Iterator[Outcome]:
     """Run one batch; the pictures that are done with it."""
     inputs = [one.network_input for one in views if one.network_input is not None]
-    heads = work.heads(np.stack(inputs), spent) if inputs else None
+    heads = work.heads(inputs, spent) if inputs else None
     del inputs
     row = 0
     views.reverse()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..artefacts.description import Description
+from ..artefacts.tiled import check_no_tiles
 from ..errors import UsageError, quoted
 from ..pictures.tiles import USUAL_OVERLAP, Tiling
 
@@ -42,6 +43,7 @@ def tiling_from_options(
     if tiles is None:
         check_not_cut(overlap, whole, object_size)
         return None
+    check_no_tiles(description, "--tiles")
     shared = USUAL_OVERLAP if overlap is None else _number(overlap, "overlap")
     if isinstance(tiles, str):
         if tiles != _AUTO:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..artefacts.description import Description
 from ..datasets.coco import Annotations
 from ..datasets.ids import key_from_id, shown
@@ -16,7 +18,7 @@ from ..files import atomic_output
 from ..json_files import json_bytes, read_json, read_json_bytes, value_from_json
 from ..postprocess.detections import Detections
 from ..requirements import require
-from .columns import ResultColumns, columns_from_results
+from .columns import ResultColumns, columns_from_results, results_from_columns
 
 _EXPECTED = "COCO detection results"
 
@@ -29,6 +31,19 @@ def results_from_detections(
     *,
     inclusive: bool = False,
 ) -> list[dict[str, Any]]:
+    """As :func:`columns_from_detections`, the entries."""
+    columns = columns_from_detections(detections, image, description, ids, inclusive=inclusive)
+    return list(results_from_columns(columns))
+
+
+def columns_from_detections(
+    detections: Detections,
+    image: dict[str, Any],
+    description: Description,
+    ids: Sequence[int | None],
+    *,
+    inclusive: bool = False,
+) -> ResultColumns:
     """COCO result entries of one image.
 
     Args:
@@ -38,29 +53,23 @@ def results_from_detections(
         ids: category id per detectable label; detections of a label with None give no entry.
         inclusive: boxes were learned with x2 = x + w - 1, so that a width is x2 - x1 + 1.
     """
-    width, height = float(image["width"]), float(image["height"])
-    extra = 1.0 if inclusive else 0.0
     background = description.postprocess.background_label
-    entries = []
-    for box, score, label in zip(
-        detections.boxes.tolist(),
-        detections.scores.tolist(),
-        detections.labels.tolist(),
-        strict=True,
-    ):
-        category = ids[label - (0 <= background < label)]
-        if category is None:
-            continue
-        x1, y1, x2, y2 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
-        entries.append(
-            {
-                "image_id": image["id"],
-                "category_id": category,
-                "bbox": [x1, y1, x2 - x1 + extra, y2 - y1 + extra],
-                "score": score,
-            }
-        )
-    return entries
+    labels = detections.labels.astype(np.int64)
+    places = labels - ((background >= 0) & (labels > background))
+    known = np.array([one is not None for one in ids], bool)[places]
+    categories = np.array([one or 0 for one in ids], np.int64)[places[known]]
+    sides = np.array([image["width"], image["height"]], np.float64)
+    corners = detections.boxes[known].astype(np.float64).reshape(-1, 2, 2)
+    # networks may give what is not finite: it is refused where results are written
+    with np.errstate(over="ignore", invalid="ignore"):
+        corners *= sides
+        extents = corners[:, 1] - corners[:, 0] + (1.0 if inclusive else 0.0)
+    return ResultColumns(
+        np.full(len(categories), image["id"], np.int64),
+        categories,
+        np.hstack([corners[:, 0], extents]),
+        detections.scores[known].astype(np.float64),
+    )
 
 
 class Results(NamedTuple):

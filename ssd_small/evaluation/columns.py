@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,15 @@ def columns_from_results(results: Found) -> ResultColumns:
         np.array([one["category_id"] for one in results], np.int64),
         np.array([one["bbox"] for one in results], np.float64).reshape(-1, 4),
         np.array([one["score"] for one in results], np.float64),
+    )
+
+
+def joined_columns(parts: Sequence[ResultColumns]) -> ResultColumns:
+    """The rows of several, one after the other."""
+    none = columns_from_results([])
+    names = [field.name for field in fields(ResultColumns)]
+    return ResultColumns(
+        *(np.concatenate([getattr(one, name) for one in (none, *parts)]) for name in names)
     )
 
 

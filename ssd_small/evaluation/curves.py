@@ -25,23 +25,25 @@ def coco_curves(
     found: ResultColumns,
     areas: Sequence[Sequence[float]],
     most: Sequence[int],
-    factors: Floats | None = None,
+    measures: tuple[Floats, Floats] | None = None,
 ) -> tuple[Floats, Floats]:
     """Precision ``[T, R, K, A, M]`` and recall ``[T, K, A, M]``; -1 without ground truth.
 
-    T, R, K, A, M: IoU from 0.50 to 0.95, recall from 0 to 1, class, range of areas, detections.
+    T, R, K, A, M: IoU from 0.50 to 0.95, recall from 0 to 1, class, range of areas (or of another
+    measure), detections.
 
     Args:
         truth: ground truth, of which at least one image.
         found: detections.
         areas: ranges, both ends included.
         most: detections of a class and image that count, ascending.
-        factors: ``[I]`` by which the areas of an image are multiplied.
+        measures: what the ranges are of, ``[B]`` of each object, ``[D]`` of each detection; None:
+            areas.
 
     Raises:
         MissingRequirement: hotcoco is missing.
     """
-    evaluation = hotcoco_evaluation(truth, found, factors)
+    evaluation = hotcoco_evaluation(truth, found, measures)
     evaluation.params.area_rng = [list(one) for one in areas]
     evaluation.params.area_rng_lbl = [str(a) for a in range(len(areas))]
     evaluation.params.max_dets = list(most)
@@ -51,7 +53,7 @@ def coco_curves(
 
 
 def hotcoco_evaluation(
-    truth: TruthColumns, found: ResultColumns, factors: Floats | None = None
+    truth: TruthColumns, found: ResultColumns, measures: tuple[Floats, Floats] | None = None
 ) -> Any:
     """hotcoco's ``COCOeval``, not run, with images and categories by their places.
 
@@ -64,9 +66,7 @@ def hotcoco_evaluation(
     images = [{"id": i, **size} for i in range(len(truth.image_ids))]
     names = [{"id": k, "name": str(k)} for k in range(len(truth.category_ids))]
     of = np.searchsorted(truth.image_ids, found.image_ids)
-    own, theirs = truth.areas, found.boxes_xywh[:, 2] * found.boxes_xywh[:, 3]
-    if factors is not None:
-        own, theirs = own * factors[truth.images], theirs * factors[of]
+    own, theirs = (truth.areas, None) if measures is None else measures
     boxes = hotcoco.COCO.from_arrays(
         *(images, names, truth.images, truth.categories, truth.boxes_xywh),
         ids=np.arange(1, len(own) + 1),  # 0 is "not matched"
@@ -75,6 +75,6 @@ def hotcoco_evaluation(
     )
     kinds = np.searchsorted(truth.category_ids, found.category_ids)
     detections = boxes.load_res(np.column_stack([of, found.boxes_xywh, found.scores, kinds]))
-    if factors is not None and len(found):
+    if theirs is not None and len(found):
         detections.update_anns(ids=np.arange(1, len(theirs) + 1), area=theirs)
     return hotcoco.COCOeval(boxes, detections, "bbox")

@@ -26,8 +26,9 @@ from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.annotated import AnnotatedPicture, OtherPicture
 from ..pictures.reading import AbsentPicture
 from ..pictures.tiles import Tiling
-from .coco_results import results_from_detections
-from .columns import Found
+from .coco_results import columns_from_detections
+from .columns import Found, ResultColumns, joined_columns
+from .feature_levels import grids_from_description
 from .score import Scores, score
 from .voc_score import voc_score
 
@@ -40,22 +41,34 @@ _Scorer = Callable[[Annotations, Found], Scores]
 
 def scorer_from_metric(
     metric: Metric,
-    input_size: tuple[int, int] | None = None,
+    description: Description | None = None,
     tile: tuple[int, int] | None = None,
 ) -> _Scorer:
     """What scores COCO result entries against annotations by a metric.
 
-    ``input_size`` and ``tile`` are the height and width of the network's input and of the tiles
-    that it is shown; see :func:`.score.score`.
+    ``description`` is of the network, where it is known: its input's scale and its feature levels
+    have scores of their own. ``tile`` is the height and width of the tiles that it is shown; see
+    :func:`.score.score`.
 
     Raises:
         UsageError: there is no such metric.
     """
     if metric == "coco":
-        return partial(score, input_size=input_size, tile=tile)
+        if description is None:
+            return score
+        return partial(_score_of_network, description, tile)
     if metric not in get_args(Metric):
         raise UsageError(f"metric {metric!r}: expected one of {', '.join(get_args(Metric))}")
     return partial(voc_score, interpolation=metric)
+
+
+def _score_of_network(
+    description: Description, tile: tuple[int, int] | None, annotations: Annotations, found: Found
+) -> Scores:
+    size = (description.preprocessing.height, description.preprocessing.width)
+    # several tiles may see an object, each with other priors at its place
+    grids = grids_from_description(description) if tile is None else ()
+    return score(annotations, found, size, grids, tile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +77,7 @@ class Evaluation:
 
     Attributes:
         scores: the metric, of each class too; None for a test set, which has no annotations.
-        results: COCO result entries.
+        results: COCO result entries, their columns.
         seconds: wall time of detection, and how much of it each stage took.
         size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
             the annotated size).
@@ -77,7 +90,7 @@ class Evaluation:
     """
 
     scores: Scores | None
-    results: list[dict[str, Any]]
+    results: ResultColumns
     seconds: dict[str, float]
     size_mismatches: int
     by_order: dict[str, str]
@@ -112,7 +125,7 @@ def evaluate(
         images: folder of the image files; or the pictures themselves, one per entry of
             ``annotations.images`` in that order, as a detector takes them (arrays: BGR).
         metric: how what it finds is scored.
-        inclusive: see :func:`ssd_small.evaluation.coco_results.results_from_detections`.
+        inclusive: see :func:`ssd_small.evaluation.coco_results.columns_from_detections`.
         leave_out: score the pictures that can be read, if any can; else the first one that cannot
             ends it.
         tiling: how pictures are cut; None for not.
@@ -124,9 +137,8 @@ def evaluate(
         ValueError: another number of pictures than of entries.
     """
     description = detector.description
-    size = (description.preprocessing.height, description.preprocessing.width)
     tile = None if tiling is None else (tiling.height, tiling.width)
-    scorer = scorer_from_metric(metric, size, tile)
+    scorer = scorer_from_metric(metric, description, tile)
     check_pixels(annotations)
     match = match_classes(annotations, description.labels)
     notes = [*match.notes]
@@ -134,7 +146,7 @@ def evaluate(
     if isinstance(images, (str, Path)):
         pictures = annotated_pictures(annotations, images, some=leave_out, say=notes.append)
     notes += _size_notes(annotations, description, tile)
-    results: list[dict[str, Any]] = []
+    parts: list[ResultColumns] = []
     faults: dict[int, SsdSmallError] = {}
     mismatches = unscored = 0
     started = time.perf_counter()
@@ -148,11 +160,11 @@ def evaluate(
                 faults[place] = outcome.error
             else:
                 mismatches += outcome.size != (image["height"], image["width"])
-                entries = results_from_detections(
+                columns = columns_from_detections(
                     outcome.detections, image, description, match.ids, inclusive=inclusive
                 )
-                unscored += len(outcome.detections.labels) - len(entries)
-                results += entries
+                unscored += len(outcome.detections) - len(columns)
+                parts.append(columns)
             progress(1)
     seconds = {"total": time.perf_counter() - started, **detector.spent}
     if unscored:
@@ -164,6 +176,7 @@ def evaluate(
     for place, error in faults.items():
         name = annotations.images[place]["file_name"]
         left_out[isinstance(error, (AbsentPicture, OtherPicture))][name] = error
+    results = joined_columns(parts)
     scores = scorer(read, results) if annotations.annotated else None
     return Evaluation(
         *(scores, results, seconds, mismatches, match.by_order, read, *left_out),

@@ -36,7 +36,8 @@ class Explanation:
         prior_index: the prior that came closest: the detection's, else the one whose box lies on
             the object with the highest score, else the one whose box overlaps most.
         level: feature map of that prior, 0 the finest.
-        iou: of that prior's box with the object.
+        iou: of that prior's box with the object. Boxes meet the object as ``detect`` shows them,
+            clipped to the picture.
         score: of that prior, of its best class or the class asked for.
         label, name: that class.
         prior_iou: of the prior itself with the object, before regression.
@@ -122,7 +123,7 @@ class _Way:
         priors = description.priors
         self._boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
         with np.errstate(invalid="ignore", over="ignore"):
-            ious = iou_one_to_many(self._target, self._boxes)
+            ious = iou_one_to_many(self._target, self._boxes.clip(0, 1))
             corners = np.concatenate(
                 [priors[:, :2] - priors[:, 2:] / 2, priors[:, :2] + priors[:, 2:] / 2], axis=1
             )
@@ -155,7 +156,7 @@ class _Way:
         """Position of the best detection on the object; None if there is none."""
         if not len(kept.scores):
             return None
-        ious = np.nan_to_num(iou_one_to_many(self._target, kept.boxes))
+        ious = np.nan_to_num(iou_one_to_many(self._target, kept.boxes.clip(0, 1)))
         of_class = True if self._asked is None else kept.labels == self._asked
         places = np.flatnonzero((ious >= OF_OBJECT) & of_class)
         return int(places[0]) if len(places) else None
@@ -215,7 +216,7 @@ class _Way:
             "prior_index": by,
             "score": float(column[by]),
             "iou": float(overlaps[place]),
-            "box": [round(v, 2) for v in (self._boxes[by] * scale).tolist()],
+            "box": [round(v, 2) for v in (self._boxes[by].clip(0, 1) * scale).tolist()],
             "iou_with_object": float(self._ious[by]),
         }
 

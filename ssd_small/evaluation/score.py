@@ -17,12 +17,13 @@ from .columns import (
     columns_from_results,
 )
 from .curves import IOUS, coco_curves, mean_of_known
+from .feature_levels import LevelScore, PriorGrid, scores_by_level
 from .matching import AREAS, MOST, matches_by_class
 from .operating_point import IOU, BestThresholds, Matches, best_thresholds, operating_point
 from .sizes import (
     SizeCurve,
     SizeScore,
-    area_factors,
+    areas_at_input,
     size_areas,
     size_curves,
     sizes_from_curves,
@@ -83,12 +84,15 @@ class Scores:
         by_size: of objects of one size each, small first; none for VOC's metric.
         curves: precision over recall of objects of all, small, medium and large size; none for
             VOC's metric.
+        by_level: of objects of one feature level each, the finest first; None where no network is
+            known, and for VOC's metric.
     """
 
     metrics: dict[str, float | None]
     classes: tuple[ClassScore, ...]
     by_size: tuple[SizeScore, ...] = ()
     curves: tuple[SizeCurve, ...] = ()
+    by_level: tuple[LevelScore, ...] | None = None
 
     def operating_point(self, thresholds: Sequence[float]) -> dict[str, Any]:
         """Precision and recall at a score threshold per class; see :func:`operating_point`."""
@@ -110,6 +114,7 @@ def score(
     annotations: Annotations,
     results: Found,
     input_size: tuple[int, int] | None = None,
+    grids: Sequence[PriorGrid] = (),
     tile: tuple[int, int] | None = None,
 ) -> Scores:
     """COCO's metric of result entries (:mod:`ssd_small.evaluation.coco_results`).
@@ -119,6 +124,7 @@ def score(
         results: entries, or their columns; ids as the annotations have them.
         input_size: height and width of the network's input, where it is known: ``by_size`` has
             rows at its scale too.
+        grids: prior boxes of each feature level, for ``by_level``; with ``input_size``.
         tile: height and width of the tiles that are seen at that size, where pictures are cut.
 
     Raises:
@@ -128,17 +134,21 @@ def score(
     precision, recall = coco_curves(truth, found, [*_AREAS, *size_areas()], [1, 10, MOST])
     # [T, R, K, A, M] -> [T, R, K, A] at the most detections
     by_size = sizes_from_curves(
-        precision[:, :, :, len(_AREAS) :, -1], recall[:, :, len(_AREAS) :, -1], truth, None
+        *(precision[:, :, :, len(_AREAS) :, -1], recall[:, :, len(_AREAS) :, -1]),
+        *(truth.areas[~truth.crowds], "picture"),
     )
+    by_level = None
     if input_size is not None:
-        factors = area_factors(truth, input_size, tile)
-        at_input = coco_curves(truth, found, size_areas(), [MOST], factors)
-        curves_at_input = (at_input[0][..., -1], at_input[1][..., -1])
-        by_size += sizes_from_curves(*curves_at_input, truth, input_size, tile)
+        areas = areas_at_input(truth, found, input_size, tile)
+        at_input = coco_curves(truth, found, size_areas(), [MOST], areas)
+        by_size += sizes_from_curves(
+            *(at_input[0][..., -1], at_input[1][..., -1]), areas[0][~truth.crowds], "network"
+        )
+        by_level = scores_by_level(truth, found, grids, input_size) if grids else None
     classes = _classes(annotations, truth, found, precision[:, :, :, 0, -1])
     half = IOUS.tolist().index(IOU)
     curves = size_curves(precision[half, :, :, : len(_AREAS), -1])
-    return Scores(_metrics(precision, recall), classes, by_size, curves)
+    return Scores(_metrics(precision, recall), classes, by_size, curves, by_level)
 
 
 def _metrics(precision: Floats, recall: Floats) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .columns import Floats, TruthColumns
+from .columns import Floats, ResultColumns, TruthColumns
 from .curves import mean_of_known
 
 #: sides in pixels where a size begins, which ends at the next one; the last has no end
@@ -79,44 +79,40 @@ def size_areas() -> list[list[float]]:
     ]
 
 
-def area_factors(
-    truth: TruthColumns, input_size: tuple[int, int], tile: tuple[int, int] | None = None
-) -> Floats:
-    """``[I]`` by which areas grow when each image is stretched to the network's height, width.
+def areas_at_input(
+    truth: TruthColumns,
+    found: ResultColumns,
+    input_size: tuple[int, int],
+    tile: tuple[int, int] | None = None,
+) -> tuple[Floats, Floats]:
+    """Areas ``[B]`` and ``[D]``, each image stretched to the network's height, width.
 
     Of one in tiles it is a tile (height, width) that is stretched, or the image if that is smaller.
     """
     sizes = truth.image_sizes if tile is None else np.minimum(truth.image_sizes, tile)
     factors: Floats = (np.array(input_size, np.float64) / sizes).prod(axis=1)
-    return factors
+    theirs = found.boxes_xywh[:, 2] * found.boxes_xywh[:, 3]
+    of = np.searchsorted(truth.image_ids, found.image_ids)
+    return truth.areas * factors[truth.images], theirs * factors[of]
 
 
 def sizes_from_curves(
-    precision: Floats,
-    recall: Floats,
-    truth: TruthColumns,
-    input_size: tuple[int, int] | None,
-    tile: tuple[int, int] | None = None,
+    precision: Floats, recall: Floats, areas: Floats, at: Literal["picture", "network"]
 ) -> tuple[SizeScore, ...]:
     """A row per size.
 
     Args:
         precision, recall: ``[T, R, K, S]`` and ``[T, K, S]`` at the areas of :func:`size_areas`.
-        truth: ground truth.
-        input_size: height and width of the network's input; None: sizes as annotated.
-        tile: see :func:`area_factors`.
+        areas: of the objects, crowds left out, in square pixels.
+        at: where they are of that area.
     """
-    areas = truth.areas
-    if input_size is not None:
-        areas = areas * area_factors(truth, input_size, tile)[truth.images]
-    areas = areas[~truth.crowds]
     rows = []
     for place, (low, high) in enumerate(size_areas()):
         rows.append(
             SizeScore(
                 EDGES[place],
                 EDGES[place + 1] if place + 1 < len(EDGES) else None,
-                "picture" if input_size is None else "network",
+                at,
                 mean_of_known(precision[..., place]),
                 mean_of_known(recall[..., place]),
                 int(np.count_nonzero((areas >= low) & (areas <= high))),

@@ -43,6 +43,23 @@ def priors_from_levels(
     return priors.astype(np.float32)
 
 
+def priors_from_shifts(
+    priors: npt.NDArray[np.float32], shifts: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Prior boxes ``[T * P, 4]`` of tiles that are looked at together, tile by tile.
+
+    The unit stays that of a tile, so that each prior keeps the bits of its sides, and one
+    ``pixel_offset`` means the same across and down whatever the picture's shape.
+
+    Args:
+        priors: ``[P, 4]`` (cx, cy, w, h) of one tile.
+        shifts: ``[T, 2]`` (x, y) of the tiles' corners, in tiles.
+    """
+    moved = np.repeat(priors[None], len(shifts), axis=0)
+    moved[:, :, :2] += shifts[:, None, :]
+    return moved.reshape(-1, 4)
+
+
 def _level_priors(
     level: AnyLevel, feature_map: tuple[int, int], input_size: tuple[int, int]
 ) -> npt.NDArray[np.float64]:

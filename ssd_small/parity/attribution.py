@@ -18,6 +18,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from ..artefacts.tiled import check_no_tiles
 from ..datasets.coco import Annotations
 from ..errors import BadFile, UsageError
 from ..pictures.pixels import each_picture
@@ -58,6 +59,8 @@ def attribute(
         BadFile: a part of an engine cannot be run, or the categories do not fit.
         UsageError: the sides have other priors, classes or input sizes, or neither gives heads.
     """
+    for side in (reference, engine):
+        check_no_tiles(side.description, "attribution")
     truth = annotations if annotations is not None and annotations.annotated else None
     swap = Swaps.between(reference, engine, annotations, threads, readers)
     seen: list[int] = []

@@ -179,7 +179,11 @@ def intervals_of_picture(
     off = {"loc_error": errors[0], "conf_error": errors[1]}
     params, priors = side.params_of_picture(size), side.description.priors
     if side.tiling is None:
-        return intervals_from_heads(loc, conf, priors, params, **off)
+        found = intervals_from_heads(loc, conf, priors, params, **off)
+        if side.description.tiles is None:
+            return found
+        inside = side.description.tiles.box_scale
+        return replace(found, box_low=found.box_low * inside, box_high=found.box_high * inside)
     unit = tile_of_picture(side.tiling, size)
     windows = list(side.tiling.windows(*size))
     moved = np.concatenate([priors_of_view(priors, window, unit) for window in windows])

@@ -30,6 +30,7 @@ class HeadDifferences:
             rows * columns * level.num_anchors for level, (rows, columns) in description.levels
         ]
         self._ends = np.cumsum(sizes)
+        self._tiles = 1 if description.tiles is None else description.tiles.count
         self._counts = np.zeros((2, len(sizes), _BINS), np.int64)
         self._largest = np.zeros((2, len(sizes)))
         self._scales = np.zeros(2)
@@ -42,9 +43,10 @@ class HeadDifferences:
             self._scales[output] = np.fmax(self._scales[output], scale_of(own))
             with np.errstate(invalid="ignore"):
                 difference = np.abs(own - other)
+            difference = difference.reshape(self._tiles, -1, difference.shape[-1])
             start = 0
             for level, end in enumerate(self._ends):
-                part = difference[start:end].ravel()
+                part = difference[:, start:end].ravel()
                 self._largest[output, level] = np.maximum(self._largest[output, level], part.max())
                 bits = part.view(np.uint32) >> _SHIFT
                 # NaN of any sign is counted with the largest

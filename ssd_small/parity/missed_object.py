@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..artefacts.tiled import check_no_tiles
 from ..detection.thresholds import ScoreThreshold
 from ..errors import UsageError
 from ..evaluation.explanation import Explanation, explain_object
@@ -43,6 +44,7 @@ def explain_in_picture(
         UsageError: the heads cannot be had, an unknown class, or a box that is not in the picture.
     """
     detector, description = side.detector, side.description
+    check_no_tiles(description, "explain")
     label = None if name is None else _label(side, name)
     allowed = detector.filter_from_threshold(threshold).by_label
     cut = cut_runtime(side, threads)

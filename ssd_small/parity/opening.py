@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..artefacts.description import spec_from_description
 from ..artefacts.network import network_from_checkpoint, open_checkpoint
 from ..artefacts.sidecar import find_sidecar
+from ..artefacts.tiled import with_tiles
 from ..detection.detector import Detector
 from ..detection.load import open_runtime, torch_runtime
 from ..errors import BadFile, UsageError
@@ -128,8 +129,10 @@ def _checkpoint(path: Path, engine: Description, running: Running) -> Runtime:
     with suppress(BadFile):  # said again, and better, when the network is built
         if open_checkpoint(path).spec is None:
             spec = spec_from_description(engine)
-    network = network_from_checkpoint(path, spec)
-    return torch_runtime(*network, threads=running.threads, max_batch=running.batch)
+    net, description = network_from_checkpoint(path, spec)
+    if engine.tiles is not None and description.network_size == engine.network_size:
+        description = with_tiles(description, engine.tiles)
+    return torch_runtime(net, description, threads=running.threads, max_batch=running.batch)
 
 
 def _source(path: Path) -> Source:

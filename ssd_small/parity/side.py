@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..detection.merging import params_of_views
-
 if TYPE_CHECKING:
     from ..artefacts.description import Description
     from ..detection.detector import Detector
@@ -43,7 +41,7 @@ class Side:
         """With the caps of a picture of (height, width) ``size``, which grow with its tiles."""
         if self.tiling is None or not self.detector.caps_grow:
             return self.params
-        return params_of_views(self.params, self.tiling.views(*size))
+        return self.params.of_views(self.tiling.views(*size))
 
     @property
     def precision(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import math
 import operator
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from ..errors import UsageError
@@ -14,6 +14,9 @@ from ..errors import UsageError
 ScoreActivation = Literal["softmax", "sigmoid", "none"]
 ACTIVATIONS = get_args(ScoreActivation)
 
+#: what is kept at most, of a class or of a picture
+CUTS = ("pre_nms_topk", "keep_topk_per_class", "keep_topk")
+_MOST = 2**31 - 1
 #: limits of the 64-bit order key: 32 bits score, 10 bits label, 22 bits prior
 MAX_CLASSES = 1 << 10
 MAX_PRIORS = 1 << 22
@@ -56,7 +59,7 @@ class PostprocessParams:
         self._convert("variances", lambda given: tuple(float(v) for v in given), "two numbers")
         for name in ("score_threshold", "iou_threshold", "pixel_offset"):
             self._convert(name, float, "a number")
-        for name in ("background_label", "pre_nms_topk", "keep_topk_per_class", "keep_topk"):
+        for name in ("background_label", *CUTS):
             self._convert(name, lambda given: int(operator.index(given)), "a whole number")
         for name, fault in self._faults():
             raise UsageError(
@@ -84,8 +87,8 @@ class PostprocessParams:
             yield "activation", "expected softmax, sigmoid or none"
         if not -1 <= self.background_label < MAX_CLASSES:
             yield "background_label", f"expected -1 (none) to {MAX_CLASSES - 1}"
-        for name in ("pre_nms_topk", "keep_topk_per_class", "keep_topk"):
-            if not 0 <= getattr(self, name) < 2**31:
+        for name in CUTS:
+            if not 0 <= getattr(self, name) <= _MOST:
                 yield name, "expected 0 (no cut) or a positive number below 2**31"
         offset = _float32(self.pixel_offset)
         if not (0 < offset < math.inf or self.pixel_offset == 0):
@@ -111,6 +114,14 @@ class PostprocessParams:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values by field name."""
         return asdict(self) | {"variances": list(self.variances)}
+
+    def of_views(self, count: int, kept: Collection[str] = ()) -> PostprocessParams:
+        """With the cuts of a picture that is looked at in so many views, such as tiles.
+
+        ``kept`` are cuts to be left as they are.
+        """
+        cuts = {name: getattr(self, name) for name in CUTS if name not in kept}
+        return replace(self, **{name: min(cut * count, _MOST) for name, cut in cuts.items()})
 
     def max_detections(self, num_priors: int, num_classes: int) -> int:
         """K, the most detections one image can give with heads of this size."""

@@ -50,6 +50,7 @@ def page_from_eval(
     title = report.get("model") or "detections"
     sections = [
         Section("By size of objects", _sizes(report, next(names))),
+        Section("By feature level", _levels(report, next(names))),
         Section("Precision and recall", [*_curves(report, next(names)), *_point(report)]),
         Section("Classes", _classes(report)),
         Section("Kinds of errors", _kinds(details, next(names))),
@@ -116,6 +117,34 @@ def _sizes(report: Mapping[str, Any], prefix: str) -> list[Block]:
     )
     caption = "AP by the size of objects; a dash: there are none of this size"
     return [Plot(bars(groups, "AP", prefix), caption), table]
+
+
+def _levels(report: Mapping[str, Any], prefix: str) -> list[Block]:
+    rows = report.get("by_level")
+    if not rows:
+        return []
+    names = [f"{row['rows']}x{row['columns']}" for row in rows]
+    names = [f"{row['level']} ({name})" for row, name in zip(rows, names, strict=True)]
+    groups = {
+        title: {name: row[key] for name, row in zip(names, rows, strict=True)}
+        for key, title in (("ap", "AP"), ("recall", "recall"))
+    }
+    cells = [
+        [
+            *(name, str(row["boxes"])),
+            "-" if row["median_px"] is None else f"{row['median_px']:.0f}",
+            *(share(row["ap"]), share(row["recall"])),
+        ]
+        for name, row in zip(names, rows, strict=True)
+    ]
+    table = Table(
+        "Objects by the level of the prior that overlaps them most; 100 detections of a class and "
+        "picture count",
+        ("level (map)", "boxes", "median pixels at the network's input", "AP", "recall"),
+        cells,
+    )
+    caption = "AP and recall by feature level, 0 the finest; a dash: no object fits it best"
+    return [Plot(bars(groups, "AP, recall", prefix), caption), table]
 
 
 def _curves(report: Mapping[str, Any], prefix: str) -> list[Block]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from ..artefacts.description import Description
 from ..artefacts.tensors import input_of
 from ..errors import UsageError
 from ..postprocess.detections import Detections
+from .device_events import DeviceTimes
 
 FloatArray = npt.NDArray[np.float32]
 #: what a network takes: ``[N, 3, H, W]`` float32, or pictures ``[N, H, W, 3]`` uint8
@@ -53,7 +55,8 @@ class Runtime(Protocol):
     def infer(self, images: Images) -> HeadOutputs | list[Detections]:
         """Run ``images [N, 3, H, W]`` float32; N over ``max_batch`` is split.
 
-        Where ``description.pictures`` says so, pictures ``[N, H, W, 3]`` uint8 BGR instead.
+        Where ``description.pictures`` says so, pictures ``[N, H, W, 3]`` uint8 BGR instead. A
+        detector calls this from one thread at a time, which is not always the same one.
 
         Returns:
             Head outputs, or one Detections per image where decode + NMS are inside.
@@ -68,6 +71,10 @@ class Runtime(Protocol):
         Raises:
             UsageError: says which it takes; never where pictures are resized before it.
         """
+
+    def watched(self) -> AbstractContextManager[DeviceTimes | None]:
+        """For the length of a block, what its batches take on a GPU; None where there is none."""
+        ...
 
     def close(self) -> None:
         """Free the engine; calling twice is harmless."""
@@ -105,6 +112,10 @@ class BatchingRuntime:
         starts = range(0, len(images), self.max_batch)
         parts = [self._infer_part(images[i : i + self.max_batch]) for i in starts]
         return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def watched(self) -> AbstractContextManager[DeviceTimes | None]:
+        """See :class:`Runtime`."""
+        return nullcontext()
 
     def check_picture(self, height: int, width: int) -> None:
         """See :class:`Runtime`."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..errors import MissingRequirement, UsageError
 from ..system.gpu import gpus
+from .device_events import CudaPythonEvents, DeviceEvents, PyCudaEvents
 
 #: names the package to use: cuda-python or pycuda
 ENVIRONMENT = "SSD_SMALL_CUDA"
@@ -93,6 +94,10 @@ class CudaDevice(Protocol):
 
     def destroy_graph(self, graph: int) -> None:
         """Give a graph back."""
+
+    def events(self, number: int) -> DeviceEvents:
+        """So many events to time with."""
+        ...
 
 
 def open_device(index: int = 0, package: str | None = None) -> CudaDevice:
@@ -199,6 +204,9 @@ class _PythonCuda:
     def destroy_graph(self, graph: int) -> None:
         self._call("cudaGraphExecDestroy", graph)
 
+    def events(self, number: int) -> DeviceEvents:
+        return CudaPythonEvents(self._call, self._cuda.cudaEventRecordExternal, number)
+
     def _call(self, function: str, *arguments: Any) -> Any:
         status, *values = getattr(self._cuda, function)(*arguments)
         if status != self._cuda.cudaError_t.cudaSuccess:
@@ -280,6 +288,9 @@ class _PyCuda:
 
     def destroy_graph(self, graph: int) -> None:
         raise GpuError("pycuda has no graphs; run: pip install cuda-python")
+
+    def events(self, number: int) -> DeviceEvents:
+        return PyCudaEvents(self._cuda, self._owned, self._errors, number)
 
     def _own(self, thing: Any, handle: int) -> int:
         self._owned[handle] = thing

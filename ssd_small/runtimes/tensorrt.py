@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..postprocess.detections import Detections, detections_from_padded
 from ..requirements import require
 from .base import BatchingRuntime, HeadOutputs, Images
 from .cuda_device import CudaDevice, GpuError, open_device
+from .device_events import DeviceTimes
 from .device_memory import DeviceMemory, Tensor
 from .tensorrt_engine import load_engine
 from .tensorrt_lanes import Contexts, Lanes, Shape
@@ -115,6 +116,30 @@ class TensorRtRuntime(BatchingRuntime):
             if self.description.has_decode_nms:
                 return detections_from_padded(*arrays)
             return HeadOutputs(*(np.array(array, np.float32) for array in arrays))
+
+    @contextmanager
+    def watched(self) -> Iterator[DeviceTimes]:
+        """See :class:`~ssd_small.runtimes.base.Runtime`; by CUDA events.
+
+        The first batch of each shape runs without a graph, as after opening.
+
+        Raises:
+            GpuError: there are no events.
+        """
+        times = DeviceTimes()
+        self._watch(times)
+        try:
+            yield times
+        finally:
+            # what happens inside of the block tells of a GPU that is gone
+            with suppress(GpuError, UsageError):
+                self._watch(None)
+
+    def _watch(self, times: DeviceTimes | None) -> None:
+        with self._lock, self._device.active():
+            self._check_open()
+            assert self._lanes is not None
+            self._lanes.watch(times)
 
     def check_picture(self, height: int, width: int) -> None:
         """See :class:`~ssd_small.runtimes.base.Runtime`; the engine was built for a largest one."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..artefacts.tensors import INPUT
 from .cuda_device import CudaDevice, GpuError, OutOfGpuMemory
+from .device_events import DeviceEvents, DeviceTimes
 from .device_memory import DeviceMemory, Tensor
 from .tensorrt_module import context_settings
 
@@ -112,6 +113,25 @@ class Lanes:
         self._tensors, self._stream = tensors, stream
         self._cuda_graph = cuda_graph
         self._lanes: dict[Shape, _Lane] = {}
+        self._events: DeviceEvents | None = None
+        self._times = DeviceTimes()
+
+    def watch(self, times: DeviceTimes | None) -> None:
+        """Add what batches take on the GPU to ``times`` from here on; None: no more.
+
+        Graphs are captured anew, with events in them or without.
+
+        Raises:
+            GpuError: there are no events to be had, or they cannot be given back.
+        """
+        for lane in self._lanes.values():
+            self._drop(lane)
+            lane.graph = None
+        events, self._events = self._events, None
+        if events is not None:
+            events.close()
+        if times is not None:
+            self._events, self._times = self._device.events(4), times
 
     def run(self, shape: Shape) -> None:
         """Execute the batch that lies in the input's host memory, and wait for its outputs.
@@ -128,24 +148,24 @@ class Lanes:
             lane = self._new(shape)
         elif lane.graph is not None:
             self._device.launch(lane.graph, self._stream)
-            self._device.synchronize(self._stream)
+            self._wait()
         else:
             self._execute(lane.context, shape)
-            self._device.synchronize(self._stream)
+            self._wait()
             self._capture(lane, shape)
         self._lanes[shape] = lane
 
     def close(self) -> None:
-        """Give back graphs and contexts."""
-        for lane in self._lanes.values():
-            self._drop(lane)
+        """Give back graphs, contexts and events."""
+        with suppress(GpuError):
+            self.watch(None)
         self._lanes.clear()
 
     def _new(self, shape: Shape) -> _Lane:
         lane = _Lane(self._contexts.new())
         self._contexts.bind(lane.context, shape, {n: t.device for n, t in self._tensors.items()})
         self._execute(lane.context, shape)
-        self._device.synchronize(self._stream)
+        self._wait()
         self._capture(lane, shape)
         return lane
 
@@ -159,11 +179,25 @@ class Lanes:
         """Enqueue upload, network and downloads of one batch."""
         images = self._tensors[INPUT]
         size = images.first(shape).nbytes
+        self._mark(0)
         self._device.upload(images.device, images.host, size, self._stream)
+        self._mark(1)
         self._contexts.launch(context, self._stream)
+        self._mark(2)
         for name, out in self._tensors.items():
             if name != INPUT:
                 self._device.download(out.host, out.device, shape[0] * out.row, self._stream)
+        self._mark(3)
+
+    def _mark(self, place: int) -> None:
+        if self._events is not None:
+            self._events.record(place, self._stream)
+
+    def _wait(self) -> None:
+        """For the batch that was enqueued, and count what it took."""
+        self._device.synchronize(self._stream)
+        if self._events is not None:
+            self._times.add(*self._events.seconds())
 
     def _capture(self, lane: _Lane, shape: Shape) -> None:
         """Capture what :meth:`_execute` enqueues; without a graph if that cannot be done.

@@ -27,6 +27,10 @@ class TorchRuntime(BatchingRuntime):
 
     def infer_batch(self, images: Images) -> HeadOutputs:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`."""
+        number, tiles = len(images), self.description.tiles
+        if tiles is not None:
+            images = tiles.tiles_of(images)
         with torch.inference_mode():
-            loc, conf = self.net(torch.from_numpy(images).to(self.net.priors.device))
-        return HeadOutputs(loc.cpu().numpy(), conf.cpu().numpy())
+            heads = self.net(torch.from_numpy(images).to(self.net.priors.device))
+        loc, conf = (one.reshape(number, -1, one.shape[-1]).cpu().numpy() for one in heads)
+        return HeadOutputs(loc, conf)

@@ -23,7 +23,9 @@ FORMAT_1 = EXAMPLES / "format-1"
 UNNAMED = EXAMPLES / "description-format-2"
 #: files of a network that takes pictures as they are
 OF_PICTURES = EXAMPLES / "description-format-3"
-_FOLDERS = {FORMAT_1: "", UNNAMED: "unnamed/", OF_PICTURES: "pictures/"}
+#: files of a network with tiles inside
+TILED = EXAMPLES / "description-format-4"
+_FOLDERS = {FORMAT_1: "", UNNAMED: "unnamed/", OF_PICTURES: "pictures/", TILED: "tiles/"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Form:
 
     @property
     def name(self) -> str:
-        """Its file, and where it is of a network without a name, or of pictures."""
+        """Its file, and where it is of a network without a name, of pictures, or of tiles."""
         return f"{_FOLDERS[self.folder]}{self.file}"
 
     def said(self) -> dict[str, Any]:
@@ -135,6 +137,8 @@ UNNAMED_FORMS = {
 PICTURE_FORMS = {
     form.name: form
     for form in (
-        replace(FORMS[name], folder=OF_PICTURES) for name in ("heads.onnx", "heads.fp16.engine")
+        replace(FORMS[name], folder=folder)
+        for folder in (OF_PICTURES, TILED)
+        for name in ("heads.onnx", "heads.fp16.engine")
     )
 }

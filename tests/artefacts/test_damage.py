@@ -97,6 +97,9 @@ MEANT: dict[str, dict[str, str]] = {
     # what is done to pictures is inside, and compared
     "pictures/heads.onnx": OUTSIDE | PRIORS,
     "pictures/heads.fp16.engine": OUTSIDE,
+    # so are the tiles
+    "tiles/heads.onnx": MEANINGS | OUTSIDE | PRIORS,
+    "tiles/heads.fp16.engine": MEANINGS | OUTSIDE,
 }
 
 

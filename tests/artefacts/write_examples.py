@@ -5,12 +5,13 @@
     python tests/artefacts/write_examples.py tests/artefacts/data/run-format-3 run-tiles
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-2 network
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-3 pictures
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-4 tiles
 
 A folder is written once and never again: a new format gets a folder of its own beside the old
-ones, with a run alone, a network without a name, or one that takes pictures, where only that is
-new. ``expected.json`` in it says what each file says of itself (as ``ssd-small inspect --json``)
-and what its network finds in ``picture.png``. The network is chosen so that disturbed outputs find
-the same: no rounding decides.
+ones, with a run alone, a network without a name, one that takes pictures, or one that cuts tiles,
+where only that is new. ``expected.json`` in it says what each file says of itself (as ``ssd-small
+inspect --json``) and what its network finds in ``picture.png``. The network is chosen so that
+disturbed outputs find the same: no rounding decides.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ import ssd_small  # noqa: E402
 from ssd_small.artefacts.build_options import BuildOptions  # noqa: E402
 from ssd_small.artefacts.checkpoint import CheckpointRecord, write_checkpoint  # noqa: E402
 from ssd_small.artefacts.description import Description, description_from_spec  # noqa: E402
+from ssd_small.artefacts.tiled import tiled_description  # noqa: E402
 from ssd_small.configs.network import FeatureList, NetworkConfig  # noqa: E402
 from ssd_small.doctor.inspection import inspect_file  # noqa: E402
 from ssd_small.evaluation.limits import HEAD_LIMITS  # noqa: E402
@@ -132,11 +134,13 @@ def is_safe(heads: HeadOutputs, description: Description) -> bool:
 
 
 def safe_network(
-    picture: np.ndarray, model: str | ModelSpec
+    picture: np.ndarray, model: str | ModelSpec, *, tiled: bool = False
 ) -> tuple[SsdNetwork, Description, HeadOutputs]:
     """The first network that :func:`is_safe`, with its outputs."""
     for seed in range(1000):
         net, description = example_network(seed, model)
+        if tiled:
+            description = tiled_description(description, 2, 2, 0.2)
         heads = heads_of(net, description, picture)
         if is_safe(heads, description):
             return net, description, heads
@@ -178,6 +182,20 @@ def write_network_of_pictures(
     engine = folder / "heads.fp16.engine"
     build_engine(folder / "fixed.onnx", engine, BuildOptions("onnxruntime", "fp16"))
     (folder / "fixed.onnx").unlink()
+    yield engine.name
+
+
+def write_network_of_tiles(
+    folder: Path, net: SsdNetwork, description: Description
+) -> Iterator[str]:
+    """Names of the files of a network with tiles inside, each as soon as it is there.
+
+    The picture, which is made to the size of the grid, is seen larger, in four parts.
+    """
+    write_onnx(onnx_from_network(net, description), folder / "heads.onnx")
+    yield "heads.onnx"
+    engine = folder / "heads.fp16.engine"
+    build_engine(folder / "heads.onnx", engine, BuildOptions("onnxruntime", "fp16"))
     yield engine.name
 
 
@@ -253,10 +271,14 @@ def main(folder: Path, what: str = "all") -> None:
     picture = example_picture()
     assert cv2.imwrite(str(folder / "picture.png"), picture)
     model = spec_from_config(UNNAMED) if what == "network" else MODEL
-    net, description, heads = safe_network(picture, model)
+    net, description, heads = safe_network(picture, model, tiled=what == "tiles")
     largest = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
     expected: dict[str, Any] = {"largest": largest, "inspect": {}, "detections": {}}
-    write = {"network": write_network, "pictures": write_network_of_pictures}
+    write = {
+        "network": write_network,
+        "pictures": write_network_of_pictures,
+        "tiles": write_network_of_tiles,
+    }
     for name in write.get(what, write_files)(folder, net, description):
         told = inspect_file(folder / name)
         expected["inspect"][name] = told | {"file": name}

@@ -154,5 +154,14 @@ def test_usage_errors_are_one_line(call: Call, arguments: tuple[str, ...], words
     call("bench", *arguments).fails(2, words)
 
 
+@pytest.mark.parametrize(
+    "given", [("--score-threshold", 0.5), ("--preset", "coco"), ("--num-classes", 3)]
+)
+def test_what_is_an_engine_s_own_is_not_taken_and_passed_over(
+    call: Call, engine: Path, given: tuple[object, ...]
+) -> None:
+    call("bench", "--engine", engine, *QUICK, *given).fails(2, f"{given[0]} goes with --model")
+
+
 def test_a_ledger_needs_pictures(call: Call, engine: Path, tmp_path: Path) -> None:
     call("bench", "--engine", engine, "--images", tmp_path, *QUICK).fails(4, "no image")

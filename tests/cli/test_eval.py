@@ -190,6 +190,18 @@ def test_objects_are_scored_by_their_size(score_file, evaluate, engine):
     assert "boxes at the network's input" in shown
 
 
+def test_objects_are_scored_by_the_level_that_fits_them(score_file, evaluate, engine):
+    assert json.loads(score_file([(1, 7, BOX, 0.9)], "--json").fits().out)["by_level"] is None
+    rows = json.loads(evaluate("--engine", engine, "--json").fits().out)["by_level"]
+    assert [(row["level"], row["rows"]) for row in rows] == list(enumerate([19, 10, 5, 3, 2, 1]))
+    # 20x20 of 80x60 pixels is 75x100 of 300x300: a prior of 60 and one of 105 are nearest
+    (row,) = (row for row in rows if row["boxes"])
+    assert (row["boxes"], row["median_px"]) == (1, pytest.approx((75 * 100) ** 0.5))
+    assert "median pixels at the network's input" in evaluate("--engine", engine).fits().out
+    voc = evaluate("--engine", engine, "--metric", "voc07", "--json").fits().out
+    assert json.loads(voc)["by_level"] is None
+
+
 def test_a_threshold_of_one_class(score_file):
     entries = [(1, 7, BOX, 0.6), (1, 9, BOX, 0.6)]
     asked = ("--score-threshold", "0.55", "--score-threshold", "dog=0.7")

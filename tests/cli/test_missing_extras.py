@@ -48,6 +48,8 @@ def without(spawn, tmp_path):
         ("onnxscript", "onnx", ("doctor", "--self-test")),
         ("onnx", "onnx", ("doctor", "--self-test")),
         ("onnxruntime", "onnxruntime", ("doctor", "--self-test")),
+        ("jinja2", "report", ("bench", "--engine", "{engine}", "--report", "{new}")),
+        ("matplotlib", "report", ("bench", "--engine", "{engine}", "--report", "{new}")),
         ("sklearn", "demo", ("demo", "-o", "{new}")),
         ("skimage", "demo", ("digits", "{new}")),
     ],

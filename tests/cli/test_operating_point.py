@@ -167,7 +167,9 @@ def test_a_file_that_was_replaced_meanwhile_is_left_alone(own_engine):
 def test_a_sidecar_that_must_not_be_written_is_told_before_the_work(run, own_engine):
     side = own_engine.with_name(own_engine.name + ".json")
     side.chmod(0o444)
-    run("--engine", own_engine, "--save-operating-point").fails(4, "write-protected")
+    run("--engine", own_engine, "--save-operating-point").fails(
+        4, "write-protected; choose another --engine"
+    )
 
 
 def test_where_nothing_is_right_nothing_is_saved(call, pictures, saved, truth, own_engine):

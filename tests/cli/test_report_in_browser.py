@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, WIDTHS, browse, seen_in_frames
 from report_values import bench, evaluation, measurement, parity
 
 pytest.importorskip("jinja2")
@@ -19,16 +17,12 @@ from ssd_small.report.from_parity import page_from_parity
 from ssd_small.report.page import Page, Picture, Pictures, html_from_page
 from ssd_small.report.pictures import Box, uri_from_picture
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         CHROMIUM is None, reason="not executed here: no browser (apt-get install chromium)"
     ),
 ]
-#: a telephone, a desktop; pixels
-WIDTHS = (390, 1280)
 #: a name that has no place to break, and one with many
 LONG = ("x" * 200, "a class whose name goes on and on " * 4)
 
@@ -48,38 +42,15 @@ def pages() -> dict[str, Page]:
     }
 
 
-def browse(folder: Path, *arguments: str) -> str:
-    """Standard output of a browser without a window."""
-    assert CHROMIUM is not None
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    command += [f"--user-data-dir={folder / 'browser'}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
 @pytest.mark.parametrize("kind", ["eval", "bench", "parity"])
 def test_no_page_is_wider_than_the_screen(kind: str, tmp_path: Path) -> None:
     html = html_from_page(pages()[kind])
-    # frames are as narrow as asked for, while a window has a least width; the page itself lets no
-    # script run
-    probe = html.replace("default-src 'none'", "script-src 'unsafe-inline'").replace(
-        "</body>",
-        "<script>parent.postMessage([innerWidth, document.documentElement.scrollWidth,"
-        " document.querySelector('svg').getBoundingClientRect().width], '*')</script></body>",
-    )
-    (tmp_path / "page.html").write_text(probe)
-    frames = "".join(f'<iframe src="page.html" width="{w}" height="900"></iframe>' for w in WIDTHS)
-    (tmp_path / "frames.html").write_text(
-        f'<style>iframe {{ border: 0 }}</style><pre id="seen"></pre><script>onmessage = e => '
-        f"seen.textContent += `[${{e.data}}]`</script>{frames}"
-    )
-    place = f"file://{tmp_path / 'frames.html'}"
-    dom = browse(tmp_path, "--virtual-time-budget=5000", "--dump-dom", place)
-    seen = sorted(re.findall(r"\[(\d+),(\d+),([\d.]+)\]", dom), key=lambda one: int(one[0]))
-    assert [int(width) for width, _, _ in seen] == list(WIDTHS)
-    for width, page, figure in seen:
-        assert int(page) <= int(width)
+    seen = seen_in_frames(tmp_path, html, WIDTHS)
+    assert [one["inner"] for one in seen] == list(WIDTHS)
+    for one in seen:
+        assert one["page"] <= one["inner"]
         # figures are neither lost nor cut
-        assert 0.75 * min(int(width), 700) <= float(figure) <= int(width)
+        assert 0.75 * min(one["inner"], 700) <= one["figure"] <= one["inner"]
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from command_line import Outcome
+from report_values import evaluation_of
 
 from ssd_small.cli import _COMMANDS
 
@@ -42,6 +44,9 @@ COMMANDS = {
     "build-engine description": "build-engine ONNX --description {} -o OUT",
     "bench engine": "bench --engine {} --seconds 0.01",
     "bench config": "bench --config {} --seconds 0.01",
+    "bench against": "bench --engine ENGINE --seconds 0.01 --against {}",
+    "report run": "report {} -o OUT",
+    "report runs": "report RUN {} -o OUT",
     "inspect": "inspect {}",
     "doctor": "doctor {}",
     "check-data": "check-data {} --images PICTURES",
@@ -66,9 +71,11 @@ def given(
     folder.mkdir()
     csv = folder / "boxes.csv"
     csv.write_text(f"{pictures / 'a.jpg'},1,1,9,9,cat\n")
+    run = folder / "run.json"
+    run.write_text(json.dumps(evaluation_of("x.engine", 0.1)))
     return {
         "ENGINE": engine, "ONNX": onnx_file, "WEIGHTS": checkpoint, "PICTURES": pictures,
-        "CSV": csv,
+        "CSV": csv, "RUN": run,
     }  # fmt: skip
 
 
@@ -227,15 +234,22 @@ WRITING = {
     "train": "train --model mobilenet_v1 --annotations TRUTH --images PICTURES -o",
     "tile": "tile TRUTH --images PICTURES --tiles 30x30 -o",
     "demo": "demo --output",
+    "report": "report RUN -o",
+    "eval report": "eval --engine ENGINE --annotations TRUTH --images PICTURES --report",
+    "parity report": "parity ENGINE --against WEIGHTS --images PICTURES --report",
+    "bench report": "bench --engine ENGINE --seconds 0.01 --report",
+    "demo report": "demo --output OUT --report",
 }
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
 @pytest.mark.parametrize("name", WRITING)
 def test_an_output_that_the_system_refuses(
-    name: str, call: Call, given: Given, truth: Any, saved: Callable[[object], Path]
+    name: str, call: Call, given: Given, truth: Any, saved: Callable[[object], Path], tmp_path: Path
 ) -> None:
-    known = given | {"TRUTH": saved(truth)}
+    if "report" in name:
+        pytest.importorskip("jinja2")
+    known = given | {"TRUTH": saved(truth), "OUT": tmp_path / "out"}
     words = [str(known.get(word, word)) for word in WRITING[name].split()]
     call(*words, "/proc/x").fails(4, "/proc", "No such file or directory")
 

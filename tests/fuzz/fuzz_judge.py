@@ -17,7 +17,7 @@ LONGEST_LINE = 2000
 #: exit codes of --help, and of signals that a command heard
 CODES = {0, 1, 2, 3, 4, 129, 130, 143}
 #: options that name what is written
-OUTPUTS = {"-o", "--output", "--fix", "--save-detections", "--timing-cache"}
+OUTPUTS = {"-o", "--output", "--fix", "--save-detections", "--timing-cache", "--report"}
 #: commands that write one file (with its sidecar) or none
 WHOLE_OR_NOTHING = {"export", "convert", "convert-voc", "build-engine"}
 #: commands that say "no" on standard output, with an exit code and no error

@@ -163,6 +163,13 @@ def test_what_is_right_is_not_counted(
     assert planted(act) == []
 
 
+def test_what_a_page_is_written_to_is_an_output() -> None:
+    words = ("eval", "--engine", "in/e", "--report", "out/p", "--save-detections=out/d")
+    asked, read = fuzz_judge._named(words)
+    assert asked == {"out/p", "out/d"}
+    assert not asked & read
+
+
 @pytest.mark.slow
 def test_a_good_input_must_be_accepted(planted: Callable[..., list[str]]) -> None:
     assert planted(_nothing, NOTHING) == []

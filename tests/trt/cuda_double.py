@@ -1,9 +1,10 @@
-"""A strict stand-in for ``cuda.bindings.runtime``: memory, streams and graphs on the CPU.
+"""A strict stand-in for ``cuda.bindings.runtime``: memory, streams, graphs, events on the CPU.
 
 Work on a stream waits until the stream is synchronised, so that a forgotten synchronisation
 shows as stale data. In a capture nothing is executed, and a call that CUDA forbids there is an
 error that spoils the capture; other threads are free to make it, as in CUDA's thread-local mode.
-Pointers are real host addresses; every use is checked.
+Pointers are real host addresses; every use is checked. Events read a clock that copies move on by a
+nanosecond a byte, and other work as it likes.
 """
 
 # ruff: noqa: N801, N802, N815 (the names are CUDA's)
@@ -21,6 +22,8 @@ from typing import Any
 class cudaError_t(IntEnum):
     cudaSuccess = 0
     cudaErrorInvalidValue = 1
+    cudaErrorInvalidResourceHandle = 400
+    cudaErrorNotReady = 600
     cudaErrorMemoryAllocation = 2
     cudaErrorIllegalAddress = 700
     cudaErrorDeviceUnavailable = 46
@@ -48,6 +51,7 @@ class Cuda:
     cudaMemcpyKind = cudaMemcpyKind
     cudaStreamCaptureMode = cudaStreamCaptureMode
     cudaStreamNonBlocking = 1
+    cudaEventRecordExternal = 1
 
     def __init__(self, memory: int = 1 << 40) -> None:
         self.calls: list[str] = []
@@ -63,11 +67,22 @@ class Cuda:
         self.capturing_thread: dict[int, int] = {}
         self.graphs: dict[int, list[Work]] = {}
         self.executables: dict[int, list[Work]] = {}
+        #: seconds on the GPU, and what a copied byte takes
+        self.clock, self.per_byte = 0.0, 1e-9
+        #: the clock when each was last recorded; None: not yet, or enqueued and not executed
+        self.events: dict[int, float | None] = {}
         self._handles = itertools.count(0x1000, 8)
 
     def live(self) -> int:
         """Things that were made and not given back."""
-        groups = (self.device, self.pinned, self.streams, self.graphs, self.executables)
+        groups = (
+            self.device,
+            self.pinned,
+            self.streams,
+            self.graphs,
+            self.executables,
+            self.events,
+        )
         return sum(map(len, groups))
 
     def holds(self, pointer: int, size: int, where: dict[int, Any]) -> bool:
@@ -172,7 +187,50 @@ class Cuda:
         targets, sources = (self.device, self.pinned) if up else (self.pinned, self.device)
         if not (self.holds(dst, count, targets) and self.holds(src, count, sources)):
             return (cudaError_t.cudaErrorInvalidValue,)
-        return (self.enqueue(stream, lambda: ctypes.memmove(dst, src, count) and None),)
+
+        def copy() -> None:
+            ctypes.memmove(dst, src, count)
+            self.clock += count * self.per_byte
+
+        return (self.enqueue(stream, copy),)
+
+    def cudaEventCreate(self) -> tuple[Any, ...]:
+        status = self._enter("cudaEventCreate")
+        if status != OK:
+            return status, None
+        handle = next(self._handles)
+        self.events[handle] = None
+        return OK, handle
+
+    def cudaEventDestroy(self, event: int) -> tuple[Any, ...]:
+        status = self._enter("cudaEventDestroy")
+        if status == OK and event not in self.events:
+            status = cudaError_t.cudaErrorInvalidResourceHandle
+        self.events.pop(event, None)
+        return (status,)
+
+    def cudaEventRecordWithFlags(self, event: int, stream: int, flags: int) -> tuple[Any, ...]:
+        status = self._enter("cudaEventRecordWithFlags", in_capture=True)
+        # without this a capture takes it for an order of streams, not for a time
+        assert flags == self.cudaEventRecordExternal
+        if status != OK or event not in self.events:
+            return (status or cudaError_t.cudaErrorInvalidResourceHandle,)
+        if stream not in self.captures:
+            self.events[event] = None
+
+        def record() -> None:
+            self.events[event] = self.clock
+
+        return (self.enqueue(stream, record),)
+
+    def cudaEventElapsedTime(self, start: int, end: int) -> tuple[Any, ...]:
+        status = self._enter("cudaEventElapsedTime")
+        if status != OK or start not in self.events or end not in self.events:
+            return status or cudaError_t.cudaErrorInvalidResourceHandle, None
+        before, after = self.events[start], self.events[end]
+        if before is None or after is None:
+            return cudaError_t.cudaErrorNotReady, None
+        return OK, 1e3 * (after - before)
 
     def cudaStreamBeginCapture(self, stream: int, mode: cudaStreamCaptureMode) -> tuple[Any, ...]:
         status = self._enter("cudaStreamBeginCapture")

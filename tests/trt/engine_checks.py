@@ -7,8 +7,9 @@ executed where there is none.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,25 @@ def check_identical_images(network: Network, folder: Path) -> None:
     assert len(found[0]) > 0
     for one in found[1:]:
         check_equal([one], found[:1])
+
+
+def check_times(network: Network, cuda_graph: bool, folder: Path) -> None:
+    """Copies and network take time, and together no more than the clock on the wall says."""
+    images = picture_input(4, 300, 300, seed=2)
+    with open_engine(built(network, folder / "x.engine"), cuda_graph=cuda_graph) as engine:
+        with engine.watched() as times:
+            assert times is not None
+            engine.infer(images)
+            before, started = replace(times), time.perf_counter()
+            for _ in range(5):
+                engine.infer(images)
+            seconds = time.perf_counter() - started
+        stages = {
+            name: getattr(times, name) - getattr(before, name)
+            for name in ("upload", "network", "download")
+        }
+        assert min(stages.values()) > 0, stages
+        assert sum(stages.values()) <= seconds, (stages, seconds)
 
 
 def check_threads(network: Network, cuda_graph: bool, folder: Path, threads: int = 3) -> None:

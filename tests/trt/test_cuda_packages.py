@@ -64,6 +64,23 @@ class _Pinned(np.ndarray):
         return self.owner
 
 
+class _Event:
+    """Has a time in milliseconds once it was recorded."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver, self._at = driver, float("nan")
+
+    def record(self, stream: Any) -> None:
+        self._driver.calls.append(f"record {stream.handle:#x}")
+        self._driver.clock += 500
+        self._at = self._driver.clock
+
+    def time_till(self, other: _Event) -> float:
+        if self._driver.lost:
+            raise self._driver.Error("cuEventElapsedTime failed: device lost")
+        return other._at - self._at
+
+
 class Driver(types.SimpleNamespace):
     """What of ``pycuda.driver`` is used; another name is an AttributeError."""
 
@@ -74,7 +91,7 @@ class Driver(types.SimpleNamespace):
         pass
 
     def __init__(self) -> None:
-        super().__init__(calls=[], live=set(), full=False, lost=False)
+        super().__init__(calls=[], live=set(), full=False, lost=False, clock=0.0)
 
     def init(self) -> None:
         self.calls.append("init")
@@ -91,6 +108,9 @@ class Driver(types.SimpleNamespace):
         self.calls.append("synchronize")
         if self.lost:
             raise self.Error("cuStreamSynchronize failed: device lost")
+
+    def Event(self) -> _Event:  # noqa: N802
+        return _Event(self)
 
     def mem_alloc(self, size: int) -> _Memory:
         if self.full:
@@ -134,6 +154,21 @@ def test_pycuda_copies_between_the_pointers_it_gave_and_frees_them() -> None:
         *("init", "push"),
         *("up 0x9000 b'\\x01\\x02\\x03' 0x500", "down 0x9000 0x500", "synchronize", "pop"),
     ]
+
+
+def test_pycuda_s_events_time_a_stream() -> None:
+    driver = Driver()
+    device = _PyCuda(driver)
+    stream, events = device.create_stream(), device.events(3)
+    for place in range(3):
+        events.record(place, stream)
+    assert events.seconds() == [0.5, 0.5]
+    assert driver.calls[-3:] == ["record 0x500"] * 3
+    driver.lost = True
+    with pytest.raises(GpuError, match="time_till failed: cuEventElapsedTime failed: device lost"):
+        events.seconds()
+    events.close()
+    assert events.seconds() == []
 
 
 def test_pycuda_s_errors_are_ours() -> None:

@@ -48,6 +48,11 @@ def test_identical_images_of_a_batch_give_identical_results(
 
 
 @pytest.mark.parametrize("cuda_graph", [True, False])
+def test_events_time_copies_and_network(network: Network, cuda_graph: bool, tmp_path: Path) -> None:
+    engine_checks.check_times(network, cuda_graph, tmp_path)
+
+
+@pytest.mark.parametrize("cuda_graph", [True, False])
 def test_runners_of_several_threads_do_not_disturb_each_other(
     network: Network, cuda_graph: bool, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 import engine_checks
+import tensorrt_double
 from cuda_double import Cuda
 from engine_checks import Network
 from tensorrt_double import TensorRt
@@ -80,6 +81,24 @@ def test_identical_images_of_a_batch_give_identical_results(
     network: Network, gpu_machine: TensorRt, tmp_path: Path
 ) -> None:
     engine_checks.check_identical_images(network, tmp_path)
+
+
+@pytest.mark.parametrize("cuda_graph", [True, False])
+def test_events_time_copies_and_network(
+    network: Network,
+    cuda_graph: bool,
+    gpu_machine: TensorRt,
+    cuda: Cuda,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # on the wall a batch of the double takes milliseconds
+    monkeypatch.setattr(tensorrt_double, "SECONDS", 1e-5)
+    cuda.per_byte = 1e-13
+    engine_checks.check_times(network, cuda_graph, tmp_path)
+    cuda.per_byte = 1.0
+    with pytest.raises(AssertionError, match="upload"):
+        engine_checks.check_times(network, cuda_graph, tmp_path)
 
 
 @pytest.mark.parametrize("cuda_graph", [True, False])

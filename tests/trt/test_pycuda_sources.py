@@ -13,7 +13,7 @@ from pathlib import Path
 import published
 import pytest
 
-from ssd_small.runtimes import cuda_device
+from ssd_small.runtimes import cuda_device, device_events
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +31,7 @@ MEMBERS = {
     "Device": {"retain_primary_context"},
     "Context": {"push", "pop"},
     "Stream": {"handle", "synchronize"},
+    "Event": {"record", "time_till"},
     "DeviceAllocation": {"__int__", "free"},
     "PagelockedHostAllocation": {"free"},
 }
@@ -93,10 +94,11 @@ def test_its_errors_have_the_names_and_order_we_catch_them_by(wrapper: str, name
 
 
 def test_every_use_of_ours_is_checked_here() -> None:
-    tree = ast.parse(inspect.getsource(cuda_device._PyCuda))
+    sources = (cuda_device._PyCuda, device_events.PyCudaEvents)
     used = {
         node.attr
-        for node in ast.walk(tree)
+        for source in sources
+        for node in ast.walk(ast.parse(inspect.getsource(source)))
         if isinstance(node, ast.Attribute)
         and (
             getattr(node.value, "attr", "") == "_cuda" or getattr(node.value, "id", "") == "driver"

@@ -278,6 +278,7 @@ def test_our_logger_is_accepted_and_keeps_errors(trt: Any) -> None:
         ("end_capture", (4096,)),
         ("launch", (4096, 4096)),
         ("destroy_graph", (4096,)),
+        ("events", (4,)),
     ],
 )
 def test_cuda_python_takes_our_arguments(call: str, arguments: tuple[int, ...]) -> None:
@@ -292,6 +293,25 @@ def test_cuda_python_takes_our_arguments(call: str, arguments: tuple[int, ...]) 
     device._cuda, device._index = runtime, 0
     with pytest.raises(GpuError, match=r"failed: .* \(CUDA error 35\)"):
         getattr(device, call)(*arguments)
+
+
+def test_cuda_python_takes_the_arguments_of_events() -> None:
+    """Likewise; and an event is recorded anew by each replay of a graph."""
+    runtime = pytest.importorskip("cuda.bindings.runtime")
+    from ssd_small.runtimes.cuda_device import GpuError, _PythonCuda
+    from ssd_small.runtimes.device_events import CudaPythonEvents
+    from ssd_small.system.gpu import gpus
+
+    if gpus().devices:
+        pytest.skip("not executed here: there is a GPU, to which made-up handles would do harm")
+    assert runtime.cudaEventRecordExternal == 1
+    device = object.__new__(_PythonCuda)
+    device._cuda = runtime
+    events = CudaPythonEvents(device._call, 1, 0)
+    for call in (lambda: events.record(0, 4096), events.seconds, events.close):
+        events._events = [4096, 8192]
+        with pytest.raises(GpuError, match=r"cudaEvent\w+ failed: .* \(CUDA error 35\)"):
+            call()
 
 
 @pytest.mark.trt

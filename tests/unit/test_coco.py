@@ -13,11 +13,14 @@ from ssd_small.datasets.classes import match_classes
 from ssd_small.datasets.coco import read_annotations
 from ssd_small.errors import BadFile
 from ssd_small.evaluation.coco_results import (
+    columns_from_detections,
     read_results,
     results_from_detections,
 )
+from ssd_small.evaluation.columns import joined_columns, results_from_columns
 from ssd_small.evaluation.score import score
 from ssd_small.models.registry import get_spec
+from ssd_small.postprocess import PostprocessParams
 from ssd_small.postprocess.detections import Detections
 
 # published with the data: AP, AP50, AP75, S, M, L, AR 1, 10, 100, S, M, L
@@ -83,6 +86,38 @@ def test_inclusive_boxes_are_a_pixel_wider(tmp_path: Path) -> None:
     wide = results_from_detections(*args, inclusive=True)[0]["bbox"]
     plain = results_from_detections(*args)[0]["bbox"]
     np.testing.assert_allclose(np.subtract(wide, plain), [0, 0, 1, 1], atol=1e-9)
+
+
+@pytest.mark.parametrize("background", [0, 2, -1])
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_columns_have_the_bits_of_plain_arithmetic(background: int, inclusive: bool) -> None:
+    """Doubles, a multiplication and a subtraction; classes that the annotations lack left out."""
+    params = PostprocessParams(background_label=background)
+    description = description_from_spec(get_spec("vgg16"), 4, 1.0, params=params)
+    ids = [7, None, 2**53 + 1] if background >= 0 else [7, None, 2**53 + 1, 0]
+    image = {"id": 2**60 + 3, "width": 641, "height": 479.5}
+    rng = np.random.default_rng(0)
+    labels = [label for label in rng.integers(0, 4, 60).tolist() if label != background]
+    boxes = rng.uniform(-0.2, 1.3, (len(labels), 4)).astype(np.float32)
+    boxes[3, 2] = np.inf
+    found = detections(boxes, labels)
+    expected = []
+    for (x1, y1, x2, y2), score_, label in zip(
+        boxes.tolist(), found.scores.tolist(), labels, strict=True
+    ):
+        category = ids[label - (0 <= background < label)]
+        if category is not None:
+            x, y = x1 * 641, y1 * 479.5
+            bbox = [x, y, x2 * 641 - x + inclusive, y2 * 479.5 - y + inclusive]
+            key = {"image_id": image["id"], "category_id": category}
+            expected.append({**key, "bbox": bbox, "score": score_})
+    made = results_from_detections(found, image, description, ids, inclusive=inclusive)
+    assert len(expected) < len(labels)
+    assert made == expected
+    columns = columns_from_detections(found, image, description, ids, inclusive=inclusive)
+    both = joined_columns([columns, columns])
+    assert list(results_from_columns(both)) == [*expected, *expected]
+    assert len(joined_columns([])) == 0
 
 
 def test_no_detection_scores_zero(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_evaluation_scores_what_the_detector_finds(models: Models, tmp_path: Pat
         found = detector([noise(1), noise(2)], score_threshold=0.01)
         for source in (str(tmp_path), tmp_path, [noise(1), noise(2)]):
             results = evaluate(detector, annotations, source).results
-            assert [entry["score"] for entry in results] == [s for one in found for s in one.scores]
-            assert [entry["category_id"] for entry in results] == [
+            assert results.scores.tolist() == [s for one in found for s in one.scores]
+            assert results.category_ids.tolist() == [
                 {"cat": 5, "dog": 9}[name] for one in found for name in one.names
             ]

@@ -82,6 +82,15 @@ def test_an_object_that_is_detected_is_found(scene: Scene) -> None:
     assert scene.explain(BOX, label=1).verdict == "below threshold"
 
 
+def test_a_box_beyond_the_edge_is_found_where_it_is_shown(scene: Scene) -> None:
+    """Half of it lies outside, where no annotated box reaches."""
+    height = SIZE[0]
+    scene.put(100, (90.0, height - 50.0, 180.0, 120.0), 2, 0.9)
+    told = scene.explain((90.0, height - 50.0, 180.0, 50.0))
+    assert (told.verdict, told.prior_index) == ("found", 100)
+    assert told.iou == pytest.approx(1, abs=1e-4)
+
+
 def test_a_low_score_is_told_with_the_threshold(scene: Scene) -> None:
     scene.put(100, BOX, 2, 0.28)
     told = scene.explain(BOX)
@@ -154,7 +163,7 @@ def test_found_is_what_decode_nms_keeps_and_missed_what_it_does_not(
         corners = np.array([*target[:2], target[0] + target[2], target[1] + target[3]]) / scale
         from ssd_small.postprocess.boxes import iou_one_to_many
 
-        overlap = iou_one_to_many(corners.astype(np.float32), kept.boxes)
+        overlap = iou_one_to_many(corners.astype(np.float32), kept.boxes.clip(0, 1))
         assert (told.verdict == "found") == bool((overlap >= 0.5).any())
         verdicts.add(told.verdict)
         if told.verdict == "suppressed":

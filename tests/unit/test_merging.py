@@ -13,7 +13,6 @@ from same_detections import assert_same
 
 from ssd_small.detection.merging import (
     TileMerger,
-    params_of_views,
     priors_of_view,
     rows_of_candidates,
     tile_of_picture,
@@ -189,10 +188,10 @@ def test_of_equal_scores_on_one_object_the_earlier_tile_stays() -> None:
 
 def test_caps_count_for_the_picture() -> None:
     own = PostprocessParams(pre_nms_topk=400, keep_topk_per_class=0, keep_topk=200)
-    grown = params_of_views(own, 36)
+    grown = own.of_views(36)
     assert (grown.pre_nms_topk, grown.keep_topk_per_class, grown.keep_topk) == (14400, 0, 7200)
-    assert params_of_views(own, 1) == own
-    most = params_of_views(replace(own, keep_topk=2**31 - 1), 2)
+    assert own.of_views(1) == own
+    most = replace(own, keep_topk=2**31 - 1).of_views(2)
     assert most.keep_topk == 2**31 - 1
 
 

@@ -61,6 +61,14 @@ def test_figures_hold_the_numbers_given() -> None:
     assert "0.123" in texts
     assert "0.789" in texts
     assert "0.0625" in texts
+    assert "0 (38x38)" in texts
+    assert "0.234" in texts
+
+
+def test_a_result_file_and_an_older_report_have_no_levels() -> None:
+    report = evaluation()
+    for one in (report | {"by_level": None}, {k: v for k, v in report.items() if k != "by_level"}):
+        assert "feature level" not in html_from_page(page_from_eval(one))
 
 
 def test_the_same_values_make_the_same_bytes() -> None:

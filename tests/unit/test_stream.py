@@ -12,7 +12,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from detection_doubles import MadeUpRuntime, detector, number_of, picture, reading_threads
+from detection_doubles import MadeUpRuntime, detector, number_of, picture, stream_threads
 
 from ssd_small.detection.detector import Detector
 from ssd_small.errors import UsageError
@@ -68,9 +68,9 @@ def raises_at(number: int, error: BaseException) -> Callable[[int], None]:
 @pytest.fixture(autouse=True)
 def no_thread_stays() -> Iterator[None]:
     yield
-    if reading_threads():
+    if stream_threads():
         gc.collect()  # a stream that an exception held on to
-    assert reading_threads() == []
+    assert stream_threads() == []
 
 
 @pytest.mark.parametrize("workers", [1, 2, 16, 40])

@@ -11,7 +11,7 @@ from typing import Any
 import detection_doubles
 import numpy as np
 import pytest
-from detection_doubles import reading_threads
+from detection_doubles import stream_threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiled_doubles import SIDE, SpottingRuntime, detector, spots
@@ -34,9 +34,9 @@ PICTURE = spots((3, 3, 250), (7, 3, 240), (20, 10, 230), (39, 23, 220), (33, 14,
 @pytest.fixture(autouse=True)
 def no_thread_stays() -> Iterator[None]:
     yield
-    if reading_threads():
+    if stream_threads():
         gc.collect()
-    assert reading_threads() == []
+    assert stream_threads() == []
 
 
 def middles(found: PictureDetections) -> list[tuple[float, float]]:
