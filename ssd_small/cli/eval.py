@@ -45,7 +45,7 @@ from .options import (
     workers_option,
 )
 from .tiles_options import Asked as AskedTiles
-from .tiles_options import asked_of_tiles, tiles_of_protocol, tiles_options, tiling_of_detector
+from .tiles_options import asked_of_tiles, tiles_options, tiling_of_detector
 
 if TYPE_CHECKING:
     from ..datasets.coco import Annotations
@@ -227,6 +227,7 @@ def _score_detector(
     metric: Metric,
     tiles: AskedTiles,
 ) -> Scored:
+    from ..detection.tiling import tiles_of_protocol
     from ..postprocess.protocol import protocol_from_params
 
     tiling = tiling_of_detector(detector, tiles)

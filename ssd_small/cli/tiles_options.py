@@ -12,6 +12,7 @@ from .options import Decorated, Number, PictureSize, note
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
+    from ..detection.tiled import SeenView
     from ..detection.tiling import Tiles
     from ..pictures.tiles import Tiling
     from ..postprocess import PostprocessParams
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 #: what the options say, by these names
 Asked = dict[str, Any]
 _NAMES = ("tiles", "overlap", "whole", "object_size")
-_CAPS = ("pre_nms_topk", "keep_topk_per_class", "keep_topk")
+CAPS = ("pre_nms_topk", "keep_topk_per_class", "keep_topk")
 
 
 class TileSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -95,26 +96,19 @@ def tiling_of_detector(detector: Detector, asked: Asked) -> Tiling | None:
     return tiling
 
 
-def tiles_of_protocol(tiling: Tiling | None) -> dict[str, Any]:
-    """What a report says of tiles, beside the parameters of decode + NMS; nothing without them."""
-    if tiling is None:
-        return {}
-    return {"tiles": tiling.to_dict() | {"caps": "of a tile, times the tiles of a picture"}}
-
-
 def caps_line(params: PostprocessParams) -> str | None:
     """What becomes of the caps of a view; None where there are none."""
-    caps = [f"{name} {getattr(params, name)}" for name in _CAPS if getattr(params, name)]
+    caps = [f"{name} {getattr(params, name)}" for name in CAPS if getattr(params, name)]
     if not caps:
         return None
     return f"{', '.join(caps)} of decode + NMS count for a tile: times the tiles of each picture"
 
 
-def tile_progress(bar: Any) -> Callable[[int, int], None]:
+def tile_progress(bar: Any) -> Callable[[SeenView], None]:
     """Moves a bar on by the tiles of one picture."""
 
-    def told(done: int, views: int) -> None:
-        bar.length = views
-        bar.update(done)
+    def told(view: SeenView) -> None:
+        bar.length = view.views
+        bar.update(1)
 
     return told

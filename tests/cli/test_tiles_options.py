@@ -129,3 +129,97 @@ def test_auto_tiles_make_objects_as_large_as_in_training(call, pictures):
     side = round(300 * 2 / learned.network)
     assert f"tiles of {side}x{side}, overlap 0.2" in told.err
     assert entries_of(told.out)[0]["tiles"] > 1
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint(checkpoint, tmp_path_factory):
+    """The network with its first weights scaled."""
+    import torch
+
+    tensors = torch.load(checkpoint, weights_only=True)
+    name = next(key for key in tensors if key.endswith("weight"))
+    tensors[name] = tensors[name] * 1.2
+    path = tmp_path_factory.mktemp("other") / "other.pth"
+    torch.save(tensors, path)
+    return path
+
+
+@pytest.mark.slow
+def test_parity_of_tiles_is_proven_as_that_of_pictures_is(
+    call, engine, checkpoint, other_checkpoint, pictures, truth, saved
+):
+    given = ("parity", engine, "--annotations", saved(truth), "--images", pictures)
+    given += ("--json", "--threads", "1", *TILES)
+    done = call(*given, "--whole", "--against", checkpoint).fits()
+    report = done.json
+    assert report["verdict"] == "equal"
+    assert report["protocol"]["tiles"]["width"] == 40
+    assert report["detections"]["matched"] > 400  # more than one view's cap for two pictures
+    assert report["detections"]["unexplained"] == 0
+    assert [row["level"] for row in report["heads"]] == list(range(6))
+    assert report["attribution"] is None
+    assert "no stages were exchanged" in done.err
+    text = call(*(one for one in given if one != "--json"), "--against", checkpoint).fits().out
+    assert "tiles of 40x40, overlap 0.2; caps of a tile" in text
+    call(*given, "--against", other_checkpoint).fails(1, "differ by more than rounding")
+
+
+@pytest.mark.slow
+def test_parity_of_tiles_with_a_result_file(
+    call, engine, checkpoint, pictures, truth, saved, tmp_path
+):
+    results = tmp_path / "results.json"
+    where = ("--annotations", saved(truth), "--images", pictures, *TILES)
+    call("eval", *MODEL, "--weights", checkpoint, *where, "--save-detections", results).fits()
+    given = ("parity", engine, "--against", results, *where, "--json", "--threads", "1")
+    report = call(*given).fits().json
+    assert report["verdict"] == "equal"
+    assert report["detections"]["matched"] == report["detections"]["reference"] > 400
+    entries = json.loads(results.read_text())
+    best = max(entries, key=lambda one: one["score"])
+    best["bbox"][0] += 3
+    results.write_text(json.dumps(entries))
+    call(*given).fails(1, "detections differ by more than rounding")
+
+
+@pytest.mark.slow
+def test_parity_refuses_options_that_do_not_go_together(call, engine, checkpoint, pictures):
+    given = ("parity", engine, "--against", checkpoint, "--images", pictures)
+    assert "--overlap goes with --tiles" in call(*given, "--overlap", "0.2").fails(2, "")
+
+
+@pytest.mark.slow
+def test_bench_times_pictures_in_tiles(call, engine, pictures, tmp_path):
+    given = ("bench", "--engine", engine, *TILES, "--picture-size", "80x60", "--seconds", "0.01")
+    report = call(*given, "--batch", "4", "--images", pictures, "--json").fits().json
+    reference, own = report["results"]
+    for row in (reference, own):
+        assert row["tiled"] == {
+            "width": 40,
+            "height": 40,
+            "overlap": 0.2,
+            "whole": False,
+            "picture_width": 80,
+            "picture_height": 60,
+            "tiles": 6,
+        }
+        # decode + NMS are apart, whatever the engine holds, and keep more than one view's cap
+        assert row["decode_nms_ms"]["median"] > 0
+        assert row["published_ms"] is None
+    assert own["detections_per_image"] > 200
+    assert own["ledger"]["tiles_per_image"] == 6
+    assert set(own["ledger"]["stages"]) == {"read", "decode", "resize", "network", "decode_nms"}
+    text = call(*given, "--whole", "--images", pictures).fits().out
+    assert "an image is a picture of 80x60 in 6 tiles of 40x40, overlap 0.2, and the whole" in text
+    assert "2 pictures of 6 tiles" in text
+    # another picture is nothing to be compared with
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(report))
+    call(*given, "--overlap", "0.5", "--against", path, "--batch", "4").fails(2, "no network of")
+
+
+def test_bench_refuses_options_that_do_not_go_together(call, engine):
+    given = ("bench", "--engine", engine)
+    call(*given, "--picture-size", "80x60").fails(2, "--picture-size goes with --tiles")
+    call(*given, "--overlap", "0.2").fails(2, "--overlap goes with --tiles")
+    call(*given, "--tiles", "auto").fails(2, "give the tile in pixels")
