@@ -35,6 +35,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "picture_input": readme_results.picture_input,
     "attribution": readme_results.attribution,
     "evaluation": readme_times.evaluation,
+    "eval_pace": readme_times.eval_pace,
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from detection_doubles import MadeUpRuntime, detector, number_of, picture, stream_threads
 
+from ssd_small.detection import pipeline
 from ssd_small.detection.detector import Detector
 from ssd_small.detection.inference import Inference
 from ssd_small.detection.pipeline import detect
@@ -72,6 +73,43 @@ def test_post_processing_goes_on_beside_the_network(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Inference, "postprocess", postprocess)
     assert len(Detector(runtime, workers=2)(runtime.pictures())) == 12
     assert beside[0], "the second batch waits for the first one's decode + NMS"
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_results_do_not_wait_for_pictures_that_are_slow_to_read(
+    batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a pipe that is written to once the results before are known."""
+    seen, in_time = threading.Event(), []
+
+    def read(given: np.ndarray, *rest: object) -> np.ndarray:
+        if given[0, 0, 0] == batch_size:
+            in_time.append(seen.wait(10))
+        return given
+
+    monkeypatch.setattr(pipeline, "pixels_from_picture", read)
+    stream = detector(max_batch=batch_size).stream(PICTURES)
+    for number, found in enumerate(stream):
+        assert number_of(found) == number
+        if number == batch_size - 1:
+            seen.set()
+    assert in_time == [True]
+
+
+def test_what_befalls_a_reading_thread_comes_after_the_results_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(given: np.ndarray, *rest: object) -> np.ndarray:
+        if given[0, 0, 0] == 3:
+            raise MemoryError("no room")
+        return given
+
+    monkeypatch.setattr(pipeline, "pixels_from_picture", read)
+    found: list[int] = []
+    stream = detector(max_batch=2).stream(PICTURES)
+    with pytest.raises(MemoryError, match="no room"):
+        found.extend(map(number_of, stream))
+    assert found == [0, 1, 2]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
