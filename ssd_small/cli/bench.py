@@ -30,7 +30,7 @@ from .options import (
     threads_option,
     workers_option,
 )
-from .tiles_options import CAPS, asked_of_tiles, tiles_options
+from .tiles_options import CAPS, asked_of_tiles, check_tiles_of, tiles_options
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
@@ -140,6 +140,8 @@ def command(
     from .bench_text import print_report
     from .options import postprocess_params
 
+    asked = asked_of_tiles(settings)
+    check_tiles_of(asked, *engines)
     for batch in batches:
         if not 1 <= batch <= MOST_BATCH:
             raise UsageError(f"--batch {batch}: expected 1 to {MOST_BATCH}")
@@ -155,7 +157,7 @@ def command(
 
         read = [one for engine in engines for one in engine_inputs(engine)]
         check_report(page, [*read, config, images, against])
-    tiles = _tiles(asked_of_tiles(settings), picture_size, settings)
+    tiles = _tiles(asked, picture_size, settings)
     old = _old_report(against)
     pictures = _pictures(images, workers)
     experiment = experiment_from_option(config)

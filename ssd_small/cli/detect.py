@@ -28,7 +28,13 @@ from .options import (
     threads_option,
     workers_option,
 )
-from .tiles_options import asked_of_tiles, tile_progress, tiles_options, tiling_of_detector
+from .tiles_options import (
+    asked_of_tiles,
+    check_tiles_of,
+    tile_progress,
+    tiles_options,
+    tiling_of_detector,
+)
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
@@ -93,6 +99,7 @@ def command(
         note(f"note: {passed_over}")
     read = (*engine_inputs(engine), network["weights"], network["labels"], config)
     targets = _targets(paths, output, read)
+    check_tiles_of(asked, engine)
     running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
     opened = open_detector(engine, network, None, threads, **running, experiment=experiment)
     with opened as detector:

@@ -26,7 +26,7 @@ from .options import (
     threads_option,
     workers_option,
 )
-from .tiles_options import tiles_options, tiling_of_detector
+from .tiles_options import check_tiles_of, tiles_options, tiling_of_detector
 
 if TYPE_CHECKING:
     from ..parity.opening import Running
@@ -90,6 +90,7 @@ def command(
     from ..parity.self_consistency import self_consistency
     from .parity_text import print_parity
 
+    check_tiles_of(tiles, engine, against)
     running = Running(batch, workers, threads, cuda_graph)
     if _is_result_file(against) and annotations is None:
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -76,6 +77,20 @@ def tiles_options(command: Decorated) -> Decorated:
 def asked_of_tiles(options: dict[str, Any]) -> Asked:
     """What the options of :func:`tiles_options` say, taken out of all that a command was given."""
     return {name: options.pop(name) for name in _NAMES}
+
+
+def check_tiles_of(asked: Asked, *engines: Path | None) -> None:
+    """Refuse --tiles for an engine that keeps its decode + NMS, before any is opened.
+
+    Raises:
+        UsageError: says what to build.
+    """
+    if asked["tiles"] is not None:
+        from ..runtimes.without_decode_nms import check_has_heads
+
+        for engine in engines:
+            if engine is not None:
+                check_has_heads(engine)
 
 
 def tiling_of_detector(detector: Detector, asked: Asked) -> Tiling | None:

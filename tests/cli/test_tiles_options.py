@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -189,33 +190,40 @@ def test_parity_refuses_options_that_do_not_go_together(call, engine, checkpoint
 
 
 @pytest.mark.slow
-def test_bench_times_pictures_in_tiles(call, engine, pictures, tmp_path):
-    given = ("bench", "--engine", engine, *TILES, "--picture-size", "80x60", "--seconds", "0.01")
-    report = call(*given, "--batch", "4", "--images", pictures, "--json").fits().json
+def test_bench_times_pictures_in_tiles(call, engine, pictures):
+    cut = ("--tiles", "80x40", "--overlap", "0.5", "--whole", "--picture-size", "80x60")
+    given = ("bench", "--engine", engine, *cut, "--seconds", "0.01")
+    report = call(*given, "--batch", "2", "--images", pictures, "--json").fits().json
     reference, own = report["results"]
     for row in (reference, own):
         assert row["tiled"] == {
-            "width": 40,
+            "width": 80,
             "height": 40,
-            "overlap": 0.2,
-            "whole": False,
+            "overlap": 0.5,
+            "whole": True,
             "picture_width": 80,
             "picture_height": 60,
-            "tiles": 6,
+            "tiles": 2,
         }
-        # decode + NMS are apart, whatever the engine holds, and keep more than one view's cap
+        # decode + NMS are apart, whatever the engine holds
         assert row["decode_nms_ms"]["median"] > 0
         assert row["published_ms"] is None
-    assert own["detections_per_image"] > 200
-    assert own["ledger"]["tiles_per_image"] == 6
+    assert own["ledger"]["tiles_per_image"] == 2
     assert set(own["ledger"]["stages"]) == {"read", "decode", "resize", "network", "decode_nms"}
-    text = call(*given, "--whole", "--images", pictures).fits().out
-    assert "an image is a picture of 80x60 in 6 tiles of 40x40, overlap 0.2, and the whole" in text
-    assert "2 pictures of 6 tiles" in text
-    # another picture is nothing to be compared with
-    path = tmp_path / "old.json"
-    path.write_text(json.dumps(report))
-    call(*given, "--overlap", "0.5", "--against", path, "--batch", "4").fails(2, "no network of")
+    text = call(*given).fits().out
+    assert "an image is a picture of 80x60 in 2 tiles of 80x40, overlap 0.5, and the whole" in text
+
+
+def test_other_tiles_are_nothing_to_be_compared_with():
+    from report_values import bench, measurement
+
+    from ssd_small.bench.against import check_comparable
+    from ssd_small.errors import UsageError
+
+    rows = [measurement("x.engine", 1.0) | {"tiled": tiled} for tiled in (None, {"tiles": 2})]
+    with pytest.raises(UsageError, match="no network of this run is in the other"):
+        check_comparable(bench(rows[0]), bench(rows[1]))
+    check_comparable(bench(rows[1]), bench(rows[1]))
 
 
 def test_bench_refuses_options_that_do_not_go_together(call, engine):
@@ -223,3 +231,27 @@ def test_bench_refuses_options_that_do_not_go_together(call, engine):
     call(*given, "--picture-size", "80x60").fails(2, "--picture-size goes with --tiles")
     call(*given, "--overlap", "0.2").fails(2, "--overlap goes with --tiles")
     call(*given, "--tiles", "auto").fails(2, "give the tile in pixels")
+
+
+def test_a_plan_with_nms_inside_is_refused_before_a_gpu_is_asked_for(
+    call, onnx_file, pictures, truth, saved, tmp_path
+):
+    from sidecars import sidecar_for
+
+    from ssd_small.artefacts.build_record import EngineFile
+    from ssd_small.artefacts.onnx_file import read_onnx
+
+    plan = tmp_path / "plan.engine"
+    plan.write_bytes(b"plan")
+    file = EngineFile(plan.name, hashlib.sha256(b"plan").hexdigest(), 4)
+    sidecar = sidecar_for(read_onnx(onnx_file)[1], engine=file)
+    plan.with_name("plan.engine.json").write_text(json.dumps(sidecar.to_dict()))
+    where = ("--annotations", saved(truth), "--images", pictures)
+    for command in (
+        ("detect", "--engine", plan, pictures),
+        ("eval", "--engine", plan, *where),
+        ("parity", plan, *where),
+        ("bench", "--engine", plan),
+    ):
+        told = call(*command, *TILES).fails(2, "has decode + NMS inside for good")
+        assert "build-engine --heads" in told
