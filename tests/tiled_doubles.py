@@ -10,8 +10,9 @@ from detection_doubles import description
 
 from ssd_small.detection.detector import Detector
 from ssd_small.models.spec import ListedLevel
+from ssd_small.pictures.preprocessing import PictureInput, input_from_image
 from ssd_small.postprocess import PostprocessParams
-from ssd_small.runtimes.base import BatchingRuntime, FloatArray, HeadOutputs
+from ssd_small.runtimes.base import BatchingRuntime, HeadOutputs, Images
 
 #: side of the input in pixels
 SIDE = 8
@@ -30,7 +31,11 @@ class SpottingRuntime(BatchingRuntime):
     name, precision = "spotting", "fp32"
 
     def __init__(
-        self, params: PostprocessParams | None = None, max_batch: int = 4, priors: int = 1
+        self,
+        params: PostprocessParams | None = None,
+        max_batch: int = 4,
+        priors: int = 1,
+        pictures: PictureInput | None = None,
     ) -> None:
         """Make it up.
 
@@ -38,19 +43,23 @@ class SpottingRuntime(BatchingRuntime):
             params: of decode + NMS.
             max_batch: largest batch.
             priors: of each pixel, of which the first one scores.
+            pictures: what it takes, where it takes pictures as they are.
         """
         own = params or PostprocessParams(0.25, 0.3)
         level = ListedLevel((1.0, 1.0), ((2.0, 2.0),) * priors)
         levels = ((level, (SIDE, SIDE)),)
-        self.description = replace(description(own, inside=False), levels=levels)
+        self.description = replace(description(own, inside=False), levels=levels, pictures=pictures)
         self.max_batch = max_batch
         self.batches: list[int] = []
         self.at: Callable[[int], None] = lambda number: None
         self._of_pixel = priors
 
-    def infer_batch(self, images: FloatArray) -> HeadOutputs:
+    def infer_batch(self, images: Images) -> HeadOutputs:
         self.at(len(self.batches))
         self.batches.append(len(images))
+        if images.dtype == np.uint8:
+            preprocessing = self.description.preprocessing
+            images = np.stack([input_from_image(one, preprocessing) for one in images])
         count = SIDE * SIDE * self._of_pixel
         loc = np.zeros((len(images), count, 4), np.float32)
         conf = np.zeros((len(images), count, 3), np.float32)

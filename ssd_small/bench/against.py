@@ -145,7 +145,7 @@ def check_not_slower(changes: list[Change], other: str) -> None:
 
 
 def _pairs(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Rows of the same network, runtime, precision and batch; several go by their order."""
+    """Rows of the same network, runtime, precision, batch and tiles; several by their order."""
     waiting: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in old["results"]:
         waiting[_key(row)].append(row)
@@ -154,7 +154,8 @@ def _pairs(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[dict[str, Any
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
     # an engine may lie elsewhere: that is what two builds are compared by
-    return tuple(row[key] for key in _KEY)
+    tiled = row.get("tiled") or {}  # a run of before there were tiles says nothing of them
+    return (*(row[key] for key in _KEY), *(f"{name} {value}" for name, value in tiled.items()))
 
 
 def _difference(before: Any, after: Any) -> str:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..detection.inference import Inference, Stopwatch
+from ..detection.merging import TileMerger
 from ..detection.pipeline import detect
+from ..detection.tiled import detect_tiled
 from ..errors import BadFile
 from ..pictures.preprocessing import input_from_image
 from ..pictures.reading import bytes_of_image, image_from_bytes
+from ..pictures.tiles import Tiling
+from ..pictures.windows import PictureInMemory
 from ..postprocess import Detections
-from ..runtimes.base import Images
+from ..postprocess.params import MAX_PRIORS
+from ..runtimes.base import HeadOutputs, Images
 from ..runtimes.device_events import DeviceTimes
 from .same_outputs import SameOutputs
 from .timing import Timing
@@ -47,6 +52,7 @@ class Ledger:
         overlapped: pictures per second of ``detect`` and ``eval``, which read ahead in threads.
         workers: of these threads.
         compared: passes whose detections were compared with those of the first.
+        tiles: per picture, into which each was cut; 1 where they were not.
     """
 
     stages: dict[str, Timing]
@@ -57,6 +63,7 @@ class Ledger:
     overlapped: float
     workers: int
     compared: int
+    tiles: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, with each stage's share of the sum of medians."""
@@ -74,11 +81,19 @@ class Ledger:
             "batch": self.batch,
             "detections_per_image": self.detections,
             "passes_compared": self.compared,
+            "tiles_per_image": self.tiles,
         }
 
 
 def ledger_of_pictures(
-    inference: Inference, paths: Sequence[Path], seconds: float, *, batch: int, workers: int
+    inference: Inference,
+    paths: Sequence[Path],
+    seconds: float,
+    *,
+    batch: int,
+    workers: int,
+    tiling: Tiling | None = None,
+    caps_grow: bool = True,
 ) -> Ledger:
     """Time each stage of the way from files to detections.
 
@@ -89,8 +104,10 @@ def ledger_of_pictures(
         inference: network or engine with its post-processing.
         paths: of pictures; at most :data:`MOST_PICTURES` are taken.
         seconds: how long to measure; two passes are made at least.
-        batch: pictures per call of the network.
+        batch: pictures per call of the network, or tiles.
         workers: threads of the overlapping way.
+        tiling: how pictures are cut; None for not.
+        caps_grow: the caps of decode + NMS grow with the tiles of a picture.
 
     Raises:
         BadFile: there is no picture, or one cannot be read.
@@ -98,15 +115,22 @@ def ledger_of_pictures(
     """
     if not paths:
         raise BadFile("no pictures to measure on; pass a folder that holds some")
-    groups = [paths[i : i + batch] for i in range(0, min(len(paths), MOST_PICTURES), batch)]
+    step = batch if tiling is None else 1  # the tiles of a picture fill batches of their own
+    groups = [paths[i : i + step] for i in range(0, min(len(paths), MOST_PICTURES), step)]
     number = sum(map(len, groups))
     rows: list[dict[str, float]] = []
     with inference.runtime.watched() as device:
-        first = [_pass(inference, group, device)[1] for group in groups]
+
+        def one_pass(group: Sequence[Path]) -> tuple[dict[str, float], list[Detections]]:
+            if tiling is None:
+                return _pass(inference, group, device)
+            return _pass_of_tiles(inference, group[0], device, tiling, batch, caps_grow)
+
+        first = [one_pass(group)[1] for group in groups]
         check = SameOutputs(first, f"{inference.runtime.description.model} on pictures")
         started = time.perf_counter()
         while len(rows) < 2 * len(groups) or time.perf_counter() - started < seconds:
-            done = [_pass(inference, group, device) for group in groups]
+            done = [one_pass(group) for group in groups]
             rows += [
                 {k: v / len(g) for k, v in one[0].items()}
                 for one, g in zip(done, groups, strict=True)
@@ -118,7 +142,10 @@ def ledger_of_pictures(
         if any(row[name] for row in rows)
     }
     chosen = [path for group in groups for path in group]
-    overlapped = _overlapped(inference, chosen, seconds / 2, batch, workers)
+    running: dict[str, Any] = {"batch_size": batch, "workers": workers}
+    if tiling is not None:
+        running |= {"tiling": tiling, "caps_grow": caps_grow}
+    overlapped, tiles = _overlapped(inference, chosen, seconds / 2, running)
     return Ledger(
         stages=stages,
         total=Timing.from_seconds([sum(row.values()) for row in rows]),
@@ -128,6 +155,7 @@ def ledger_of_pictures(
         overlapped=overlapped,
         workers=workers,
         compared=check.compared,
+        tiles=tiles,
     )
 
 
@@ -158,23 +186,75 @@ def _pass(
         spent["resize"] += time.perf_counter() - began
         found += inference(images, stopwatch)
     spent["network"], spent["decode_nms"] = stopwatch.network, stopwatch.decode_nms
+    _split(spent, device, before)
+    return spent, found
+
+
+def _split(spent: dict[str, float], device: DeviceTimes | None, before: DeviceTimes | None) -> None:
+    """Take the network's time apart, where the device tells what it was at since ``before``."""
     if device and before:
+        whole = spent["network"]
         for name in ("upload", "network", "download"):
             spent[name] = getattr(device, name) - getattr(before, name)
         # two clocks: the one of the GPU may be ahead
         on_device = spent["upload"] + spent["network"] + spent["download"]
-        spent["host"] = max(0.0, stopwatch.network - on_device)
-    return spent, found
+        spent["host"] = max(0.0, whole - on_device)
+
+
+def _pass_of_tiles(
+    inference: Inference,
+    path: Path,
+    device: DeviceTimes | None,
+    tiling: Tiling,
+    batch: int,
+    caps_grow: bool,
+) -> tuple[dict[str, float], list[Detections]]:
+    """As above, of a picture in tiles; cutting them is part of resizing."""
+    description = inference.runtime.description
+    spent = dict.fromkeys(STAGES, 0.0)
+    began = time.perf_counter()
+    content = bytes_of_image(path)
+    read = time.perf_counter()
+    picture = PictureInMemory(image_from_bytes(content, path))
+    spent["read"], spent["decode"] = read - began, time.perf_counter() - read
+    views = tiling.views(*picture.size)
+    params = inference.params.of_views(views) if caps_grow else inference.params
+    merger = TileMerger(picture.size, tiling, description.priors, params, MAX_PRIORS)
+    windows, before = tiling.windows(*picture.size), replace(device) if device else None
+    while group := list(islice(windows, batch)):
+        began = time.perf_counter()
+        inputs: list[Images] = [picture.pixels(window) for window in group]
+        if description.pictures is None:
+            inputs = [input_from_image(one, description.preprocessing) for one in inputs]
+        resized = time.perf_counter()
+        rows: list[tuple[Any, Any]] = []
+        for _, alike in groupby(inputs, key=lambda one: one.shape):
+            heads, _ = inference.run(np.stack(list(alike)))
+            assert isinstance(heads, HeadOutputs)
+            rows += zip(heads.loc, heads.conf, strict=True)
+        ran = time.perf_counter()
+        for window, (loc, conf) in zip(group, rows, strict=True):
+            merger.add(loc, conf, window)
+        spent["resize"] += resized - began
+        spent["network"] += ran - resized
+        spent["decode_nms"] += time.perf_counter() - ran
+    began = time.perf_counter()
+    found = merger.detections(inference.postprocess_rows)
+    spent["decode_nms"] += time.perf_counter() - began
+    _split(spent, device, before)
+    return spent, [found]
 
 
 def _overlapped(
-    inference: Inference, paths: Sequence[Path], seconds: float, batch: int, workers: int
-) -> float:
-    """Pictures per second of the pipeline, over whole passes."""
-    passes = 0
+    inference: Inference, paths: Sequence[Path], seconds: float, running: dict[str, Any]
+) -> tuple[float, float]:
+    """Pictures per second of the pipeline, over whole passes, and tiles per picture."""
+    passes = tiles = 0
+    road = detect if "tiling" not in running else detect_tiled
     started = time.perf_counter()
     while not passes or time.perf_counter() - started < seconds:
-        for _ in detect(inference, paths, batch_size=batch, workers=workers):
-            pass
+        for outcome in road(inference, paths, **running):
+            tiles += outcome.tiles
         passes += 1
-    return passes * len(paths) / (time.perf_counter() - started)
+    done = passes * len(paths)
+    return done / (time.perf_counter() - started), tiles / done

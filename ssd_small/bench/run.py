@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,11 @@ from ..postprocess import PostprocessParams
 from ..postprocess.oracle import candidates_of_image
 from ..runtimes import HeadOutputs, Runtime, open_engine
 from ..runtimes.base import check_batch
+from ..runtimes.without_decode_nms import runtime_of_heads
 from .ledger import Ledger, ledger_of_pictures
 from .same_outputs import SameOutputs
 from .synthetic import detector_heads, network_input
+from .tiled import TiledPicture
 from .timing import Timing, measure
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ class Measurement:
         compared: timed runs whose outputs were those of the untimed one, to the bit.
         engine: file that was measured; None for a network that was made for it.
         ledger: where the time of real pictures goes; None without any.
+        tiled: the picture in tiles that an "image" is; ``batch`` are its tiles per call then.
     """
 
     model: str
@@ -65,6 +69,7 @@ class Measurement:
     compared: int
     engine: str | None = None
     ledger: Ledger | None = None
+    tiled: TiledPicture | None = None
 
     @property
     def spread(self) -> float:
@@ -89,6 +94,7 @@ class Measurement:
             "published_ms": self.published_ms,
             "runs_compared": self.compared,
             "ledger": self.ledger.to_dict() if self.ledger else None,
+            "tiled": self.tiled.to_dict() if self.tiled else None,
             "samples_ms": [round(value, 4) for value in self.total.samples],
         }
 
@@ -100,6 +106,7 @@ def bench_inference(
     *,
     engine: Path | None = None,
     pictures: Pictures | None = None,
+    tiled: TiledPicture | None = None,
 ) -> Measurement:
     """Time a network or engine.
 
@@ -113,6 +120,7 @@ def bench_inference(
         seconds: how long to measure after the warm-up; as long again for the ledger.
         engine: the file it is of.
         pictures: what to make the ledger of.
+        tiled: a picture in tiles, which an image is then.
 
     Raises:
         CheckFailed: outputs of timed runs differ from those of the untimed one.
@@ -122,7 +130,10 @@ def bench_inference(
     images = network_input(description, batch)
     stages: list[Callable[[], object]] = [lambda: runtime.infer(images)]
     candidates = None
-    if not inference.is_bound:
+    per_run = batch if tiled is None else 1
+    if tiled is not None:
+        stages, candidates = tiled.stages(inference, batch), tiled.candidates(inference)
+    elif not inference.is_bound:
         heads = HeadOutputs(*detector_heads(description.priors, description.num_classes, batch))
         stages.append(lambda: inference.postprocess(heads))
         pairs = zip(heads.loc, heads.conf, strict=True)
@@ -139,16 +150,17 @@ def bench_inference(
         runtime=runtime.name,
         precision=runtime.precision,
         batch=batch,
-        network=network.per(batch),
-        decode_nms=decode[0].per(batch) if decode else None,
-        total=total.per(batch),
+        network=network.per(per_run),
+        decode_nms=decode[0].per(per_run) if decode else None,
+        total=total.per(per_run),
         detections=float(np.mean([len(found) for found in kept])),
         candidates=candidates,
         params=inference.params,
-        published_ms=_published_ms(description),
+        published_ms=_published_ms(description) if tiled is None else None,
         compared=check.compared,
         engine=None if engine is None else str(engine),
-        ledger=pictures.ledger(inference, batch, seconds) if pictures else None,
+        ledger=pictures.ledger(inference, batch, seconds, tiled) if pictures else None,
+        tiled=tiled,
     )
 
 
@@ -173,10 +185,15 @@ class Pictures:
     paths: tuple[Path, ...]
     workers: int | None
 
-    def ledger(self, inference: Inference, batch: int, seconds: float) -> Ledger:
-        """See :func:`.ledger.ledger_of_pictures`."""
-        workers = self.workers or usual_workers(inference.runtime)
-        return ledger_of_pictures(inference, self.paths, seconds, batch=batch, workers=workers)
+    def ledger(
+        self, inference: Inference, batch: int, seconds: float, tiled: TiledPicture | None = None
+    ) -> Ledger:
+        """See :func:`.ledger.ledger_of_pictures`; of ``tiled`` how pictures are cut."""
+        running: dict[str, Any] = {"batch": batch}
+        running["workers"] = self.workers or usual_workers(inference.runtime)
+        if tiled is not None:
+            running |= {"tiling": tiled.tiling, "caps_grow": tiled.caps_grow}
+        return ledger_of_pictures(inference, self.paths, seconds, **running)
 
 
 def reference_runtime(description: Description, threads: int = 0) -> TorchRuntime:
@@ -203,21 +220,27 @@ class Plan:
         seconds: for PyTorch and the engine together, at each batch.
         threads: CPU threads; 0 for one per core.
         pictures: what to make ledgers of; None for none.
+        tiles: how pictures are cut for a network, and which size they have; None for not.
     """
 
     batches: tuple[int, ...] = (1,)
     seconds: float = 10.0
     threads: int = 0
     pictures: Pictures | None = None
+    tiles: Callable[[Description], TiledPicture] | None = None
 
     def measurements(
         self, runtime: Runtime, params: PostprocessParams, engine: Path | None, share: float
     ) -> Iterator[Measurement]:
         """One for each batch; ``share`` of the seconds is spent on this runtime."""
+        tiled = None if self.tiles is None else self.tiles(runtime.description)
         inference = Inference(runtime, params, self.threads)
         for batch in self.batches:
             yield bench_inference(
-                inference, batch, self.seconds * share, engine=engine, pictures=self.pictures
+                *(inference, batch, self.seconds * share),
+                engine=engine,
+                pictures=self.pictures,
+                tiled=tiled,
             )
 
 
@@ -230,9 +253,18 @@ def bench_engine(path: str | Path, plan: Plan, *, cuda_graph: bool = True) -> It
         cuda_graph: replay captured graphs (TensorRT).
     """
     path, most = Path(path), max(plan.batches)
-    with open_built(path, threads=plan.threads, cuda_graph=cuda_graph, max_batch=most) as engine:
+    with ExitStack() as opened:
+        engine = open_built(path, threads=plan.threads, cuda_graph=cuda_graph, max_batch=most)
+        opened.enter_context(engine)
         check_batch(most, engine.max_batch)
         params = engine.description.postprocess
+        if plan.tiles is not None:
+            plan.tiles(engine.description)  # refused before anything is measured
+            cut = runtime_of_heads(engine, plan.threads)
+            if cut is not engine:
+                engine.close()
+                opened.enter_context(cut)
+                engine = cut
         try:
             reference = reference_runtime(engine.description, plan.threads)
         except (UsageError, MissingRequirement):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from .options import (
     WIDTH,
     Listed,
     Number,
+    PictureSize,
     cuda_graph_option,
     json_option,
     note,
@@ -29,14 +30,19 @@ from .options import (
     threads_option,
     workers_option,
 )
+from .tiles_options import CAPS, asked_of_tiles, check_tiles_of, tiles_options
 
 if TYPE_CHECKING:
+    from ..artefacts.description import Description
     from ..bench.against import Change
     from ..bench.run import Measurement, Pictures, Plan
+    from ..bench.tiled import TiledPicture
     from ..configs.experiment import Experiment
     from ..models.spec import ModelSpec
     from ..postprocess import PostprocessParams
 
+#: height and width of the picture that is cut into tiles, unless asked otherwise
+_PICTURE = (1080, 1920)
 #: images per call of the network, which are all in memory at once
 MOST_BATCH = 64
 
@@ -73,6 +79,12 @@ MOST_BATCH = 64
     type=FOLDER,
     help="Also where the time of these pictures goes, stage by stage; the first 64 are taken.",
 )
+@tiles_options
+@click.option(
+    "--picture-size",
+    type=PictureSize(),
+    help="Of the picture that --tiles cuts. Default: 1920x1080.",
+)
 @workers_option
 @click.option(
     "--against",
@@ -101,6 +113,7 @@ def command(
     workers: int | None,
     against: Path | None,
     page: Path | None,
+    picture_size: tuple[int, int] | None,
     **settings: Any,
 ) -> None:
     """Measure inference time per network, PyTorch beside the engine.
@@ -109,7 +122,8 @@ def command(
     default as engine. Decode + NMS is timed on synthetic heads of a busy scene. Times are
     milliseconds per image; reading and resizing pictures is not included, but for --images, which
     has a table of its own. Outputs of timed runs are compared with those of an untimed one: exit 1
-    if they differ.
+    if they differ. With --tiles an image is a picture of --picture-size in tiles: the network on
+    all of them, --batch at a time, and one NMS over the picture.
     """
     from ..bench.against import (
         changes_of_reports,
@@ -126,6 +140,8 @@ def command(
     from .bench_text import print_report
     from .options import postprocess_params
 
+    asked = asked_of_tiles(settings)
+    check_tiles_of(asked, *engines)
     for batch in batches:
         if not 1 <= batch <= MOST_BATCH:
             raise UsageError(f"--batch {batch}: expected 1 to {MOST_BATCH}")
@@ -141,6 +157,7 @@ def command(
 
         read = [one for engine in engines for one in engine_inputs(engine)]
         check_report(page, [*read, config, images, against])
+    tiles = _tiles(asked, picture_size, settings)
     old = _old_report(against)
     pictures = _pictures(images, workers)
     experiment = experiment_from_option(config)
@@ -161,7 +178,7 @@ def command(
     threads = threads or machine["cores"]
     if old is not None:
         check_alike(old, machine, threads)
-    plan = Plan(tuple(dict.fromkeys(batches)), settings["seconds"], threads, pictures)
+    plan = Plan(tuple(dict.fromkeys(batches)), settings["seconds"], threads, pictures, tiles)
     kept = {k: settings[k] for k in ("num_classes", "width", "precision")}
     measured: list[Measurement] = []
     changes: list[Change] = []
@@ -203,6 +220,30 @@ def command(
     if old is not None:
         check_comparable(old, report)
     check_not_slower(changes, str(against))
+
+
+def _tiles(
+    asked: dict[str, Any], size: tuple[int, int] | None, settings: dict[str, Any]
+) -> Callable[[Description], TiledPicture] | None:
+    """What cuts the measured picture for a network; None for none."""
+    if asked["tiles"] is None:
+        if size is not None:
+            raise UsageError("--picture-size goes with --tiles, which cuts a picture of that size")
+        from ..detection.tiling import check_not_cut
+
+        check_not_cut(asked["overlap"], asked["whole"], asked["object_size"])
+        return None
+    caps_grow = all(settings[name] is None for name in CAPS)
+
+    def tiled(description: Description) -> TiledPicture:
+        from ..bench.tiled import TiledPicture
+        from ..detection.tiling import tiling_from_options
+
+        tiling = tiling_from_options(**asked, description=description)
+        assert tiling is not None
+        return TiledPicture(tiling, size or _PICTURE, caps_grow)
+
+    return tiled
 
 
 def _check_for_models(settings: dict[str, Any]) -> None:

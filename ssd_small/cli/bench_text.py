@@ -34,6 +34,8 @@ def print_report(report: dict[str, Any]) -> None:
     published = any(row["published_ms"] is not None for row in rows)
     headers = [*_HEADERS.split("|"), *["engine"] * files, *["published"] * published]
     print_table([_texts(row, files, published) for row in rows], headers)
+    for line in dict.fromkeys(_tiled(row["tiled"]) for row in rows if row["tiled"]):
+        say(line)
     for row in dict.fromkeys(_candidates(row) for row in rows if row["decode_nms_ms"]):
         click.echo(row)
     if published:
@@ -54,6 +56,16 @@ def _thresholds(params: dict[str, Any]) -> str:
     from ..postprocess.protocol import text_from_params
 
     return text_from_params(PostprocessParams.from_dict(params))
+
+
+def _tiled(tiled: dict[str, Any]) -> str:
+    """What a row is of, where a picture is cut."""
+    from ..pictures.tiles import Tiling
+
+    return (
+        f"an image is a picture of {tiled['picture_width']}x{tiled['picture_height']} in "
+        f"{tiled['tiles']} {Tiling.from_dict(tiled)}; batch: tiles per call"
+    )
 
 
 def _candidates(row: dict[str, Any]) -> str:
@@ -88,9 +100,10 @@ def _texts(row: dict[str, Any], files: bool, published: bool) -> list[str]:
 def _print_ledger(row: dict[str, Any]) -> None:
     """Where the time of real pictures goes."""
     ledger = row["ledger"]
+    tiles = f" of {ledger['tiles_per_image']:g} tiles" if row["tiled"] else ""
     click.echo()
     say(
-        f"{row['engine']}, batch {ledger['batch']}, {ledger['pictures']} pictures, "
+        f"{row['engine']}, batch {ledger['batch']}, {ledger['pictures']} pictures{tiles}, "
         f"{ledger['detections_per_image']:.1f} detections each, ms per picture"
     )
     rows = [

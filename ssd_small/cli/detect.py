@@ -28,7 +28,13 @@ from .options import (
     threads_option,
     workers_option,
 )
-from .tiles_options import asked_of_tiles, tile_progress, tiles_options, tiling_of_detector
+from .tiles_options import (
+    asked_of_tiles,
+    check_tiles_of,
+    tile_progress,
+    tiles_options,
+    tiling_of_detector,
+)
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
@@ -93,6 +99,7 @@ def command(
         note(f"note: {passed_over}")
     read = (*engine_inputs(engine), network["weights"], network["labels"], config)
     targets = _targets(paths, output, read)
+    check_tiles_of(asked, engine)
     running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
     opened = open_detector(engine, network, None, threads, **running, experiment=experiment)
     with opened as detector:
@@ -125,16 +132,18 @@ def _detect(
     tiling: Tiling | None,
 ) -> list[SsdSmallError]:
     """Detect, draw and print picture by picture; what could not be read, or not be written."""
+    from ..detection.shrinking import ShrunkPictures
+
     faults: list[SsdSmallError] = []
     lost: OSError | None = None
-    full = 0
+    full, shrunk = 0, ShrunkPictures(detector.description, tiling)
     inference = None if tiling is None else detector.inference_of_heads()
     lowest = detector.filter_from_threshold(threshold, inference).lowest
     how: dict[str, Any] = {"keep_pixels": bool(targets), "tiling": tiling}
     with progress_bar("detect", len(paths)) as bar:
         by_tiles = tiling is not None and len(paths) == 1
         if by_tiles:  # it may be a huge one
-            how["progress"] = tile_progress(bar)
+            how["seen"] = tile_progress(bar)
         outcomes = detector.outcomes(paths, score_threshold=threshold, **how)
         for index, (outcome, found) in enumerate(outcomes):
             if outcome.error is not None:
@@ -145,6 +154,7 @@ def _detect(
                 entry = found.to_dict()
                 views = 1 if tiling is None else tiling.views(*outcome.size)
                 full += _is_full(detector.params.keep_topk * views, outcome, lowest)
+                shrunk.add(*outcome.size)
                 if not len(found) and len(outcome.detections):
                     entry["best_score"] = float(outcome.detections.scores.max())
                 if targets:
@@ -168,6 +178,8 @@ def _detect(
             f"(keep_topk {detector.params.keep_topk}{each}), and may hold more: ask for higher "
             "scores, or export with --preset coco, which has no such limit"
         )
+    if (line := shrunk.line(len(paths))) is not None:
+        note(f"note: {line}")
     if lost is not None and not faults:
         raise lost
     return faults

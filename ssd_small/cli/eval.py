@@ -45,7 +45,7 @@ from .options import (
     workers_option,
 )
 from .tiles_options import Asked as AskedTiles
-from .tiles_options import asked_of_tiles, tiles_of_protocol, tiles_options, tiling_of_detector
+from .tiles_options import asked_of_tiles, check_tiles_of, tiles_options, tiling_of_detector
 
 if TYPE_CHECKING:
     from ..datasets.coco import Annotations
@@ -182,6 +182,7 @@ def command(
         scorers = ["hotcoco"] if metric == "coco" and truth.annotated else []
         for module in ("cv2", *scorers):
             require(module, "evaluating")
+        check_tiles_of(tiles, engine)
         running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
         opened = open_detector(engine, network, protocol, threads, **running, experiment=experiment)
         with opened as detector:
@@ -227,6 +228,7 @@ def _score_detector(
     metric: Metric,
     tiles: AskedTiles,
 ) -> Scored:
+    from ..detection.tiling import tiles_of_protocol
     from ..postprocess.protocol import protocol_from_params
 
     tiling = tiling_of_detector(detector, tiles)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,7 @@ from .options import (
     threads_option,
     workers_option,
 )
+from .tiles_options import check_tiles_of, tiles_options, tiling_of_detector
 
 if TYPE_CHECKING:
     from ..parity.opening import Running
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     type=click.Choice(["coco", "deploy"]),
     help="Post-processing of both. Default: what the engine holds.",
 )
+@tiles_options
 @batch_option
 @workers_option
 @report_option
@@ -76,16 +78,19 @@ def command(
     cuda_graph: bool,
     threads: int,
     as_json: bool,
+    **tiles: Any,
 ) -> None:
     """Show that ENGINE finds what the network it was made from finds, or where it does not.
 
     Both run on the same pictures under the engine's post-processing. Exit 0 if they are equal, 1
-    if AP differs by more than the margin or, in fp32, a detection by more than rounding.
+    if AP differs by more than the margin or, in fp32, a detection by more than rounding. With
+    --tiles both cut the pictures alike, and what each stage costs is not told.
     """
     from ..parity.opening import Running, open_engine_side
     from ..parity.self_consistency import self_consistency
     from .parity_text import print_parity
 
+    check_tiles_of(tiles, engine, against)
     running = Running(batch, workers, threads, cuda_graph)
     if _is_result_file(against) and annotations is None:
         raise UsageError(
@@ -102,6 +107,7 @@ def command(
     with ExitStack() as opened:
         judged = open_engine_side(engine, protocol, running)
         opened.enter_context(judged.detector)
+        judged = replace(judged, tiling=tiling_of_detector(judged.detector, tiles))
         pictures = _pictures(annotations, images)
         compare = _against_file if _is_result_file(against) else _against_side
         found = compare(against, judged, pictures, running, max_difference)
@@ -149,7 +155,7 @@ def _against_side(
     from ..parity.parity import parity_of_sides
 
     path = find_reference(engine) if against is None else against
-    reference = open_reference_side(path, engine, running)
+    reference = replace(open_reference_side(path, engine, running), tiling=engine.tiling)
     with reference.detector, progress_bar("parity", len(pictures)) as bar:
         found = parity_of_sides(
             reference, engine, pictures, max_difference=margin, progress=bar.update
@@ -184,6 +190,9 @@ def _attributed(
     found: Parity, reference: Side, engine: Side, pictures: Pictures, running: Running
 ) -> Parity:
     """With what each stage costs, where the two can be taken apart."""
+    if engine.tiling is not None:
+        line = "no stages were exchanged: that is done on whole pictures, without --tiles"
+        return replace(found, notes=(*found.notes, line))
     from ..parity.attribution import attribute
 
     with progress_bar("stages", len(pictures)) as bar:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..postprocess import PostprocessParams
 from ..postprocess.protocol import text_from_params
+from ..report.values import tiles_text
 from .options import print_table, say
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ def print_parity(found: Parity, checks: Sequence[Consistency]) -> None:
     say(f"{found.verdict}: {'; '.join(found.why) or _agreement(found)}")
     for name, side in (("reference", found.reference), ("engine", found.engine)):
         say(f"{name}: {_side(side)}")
-    values = {k: v for k, v in found.protocol.items() if k != "name"}
+    values = {k: v for k, v in found.protocol.items() if k not in ("name", "tiles")}
     line = text_from_params(PostprocessParams.from_dict(values))
-    say(f"protocol {found.protocol['name']}: {line}")
+    tiles = found.protocol.get("tiles")
+    say(f"protocol {found.protocol['name']}: {line}{f'; {tiles_text(tiles)}' if tiles else ''}")
     if found.map is not None:
         say("")
         _print_map(found.map)

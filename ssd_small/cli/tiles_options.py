@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ from .options import Decorated, Number, PictureSize, note
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
+    from ..detection.tiled import SeenView
     from ..detection.tiling import Tiles
     from ..pictures.tiles import Tiling
     from ..postprocess import PostprocessParams
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 #: what the options say, by these names
 Asked = dict[str, Any]
 _NAMES = ("tiles", "overlap", "whole", "object_size")
-_CAPS = ("pre_nms_topk", "keep_topk_per_class", "keep_topk")
+CAPS = ("pre_nms_topk", "keep_topk_per_class", "keep_topk")
 
 
 class TileSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -77,6 +79,20 @@ def asked_of_tiles(options: dict[str, Any]) -> Asked:
     return {name: options.pop(name) for name in _NAMES}
 
 
+def check_tiles_of(asked: Asked, *engines: Path | None) -> None:
+    """Refuse --tiles for an engine that keeps its decode + NMS, before any is opened.
+
+    Raises:
+        UsageError: says what to build.
+    """
+    if asked["tiles"] is not None:
+        from ..runtimes.without_decode_nms import check_has_heads
+
+        for engine in engines:
+            if engine is not None:
+                check_has_heads(engine)
+
+
 def tiling_of_detector(detector: Detector, asked: Asked) -> Tiling | None:
     """How pictures are cut, for a detector that can do it; says what becomes of the caps.
 
@@ -95,26 +111,19 @@ def tiling_of_detector(detector: Detector, asked: Asked) -> Tiling | None:
     return tiling
 
 
-def tiles_of_protocol(tiling: Tiling | None) -> dict[str, Any]:
-    """What a report says of tiles, beside the parameters of decode + NMS; nothing without them."""
-    if tiling is None:
-        return {}
-    return {"tiles": tiling.to_dict() | {"caps": "of a tile, times the tiles of a picture"}}
-
-
 def caps_line(params: PostprocessParams) -> str | None:
     """What becomes of the caps of a view; None where there are none."""
-    caps = [f"{name} {getattr(params, name)}" for name in _CAPS if getattr(params, name)]
+    caps = [f"{name} {getattr(params, name)}" for name in CAPS if getattr(params, name)]
     if not caps:
         return None
     return f"{', '.join(caps)} of decode + NMS count for a tile: times the tiles of each picture"
 
 
-def tile_progress(bar: Any) -> Callable[[int, int], None]:
+def tile_progress(bar: Any) -> Callable[[SeenView], None]:
     """Moves a bar on by the tiles of one picture."""
 
-    def told(done: int, views: int) -> None:
-        bar.length = views
-        bar.update(done)
+    def told(view: SeenView) -> None:
+        bar.length = view.views
+        bar.update(1)
 
     return told

@@ -19,7 +19,7 @@ from .inference import Inference, Stopwatch
 from .picture_detections import PictureDetections, picture_detections
 from .pipeline import MOST_WORKERS, Outcome, detect
 from .thresholds import ScoreFilter, ScoreThreshold, score_filter
-from .tiled import Progress, detect_tiled
+from .tiled import Seen, detect_tiled
 from .tiling import Tiles, tiling_from_options
 
 if TYPE_CHECKING:
@@ -214,13 +214,13 @@ class Detector:
         color: ColorOrder = "BGR",
         keep_pixels: bool = False,
         tiling: Tiling | None = None,
-        progress: Progress = lambda done, views: None,
+        seen: Seen = lambda view: None,
     ) -> Iterator[tuple[Outcome, PictureDetections]]:
         """The same road with all that it knows: what programs of this package walk on.
 
         Per picture its outcome (every detection of decode + NMS in the unit square, and the error
         of one that cannot be read) and the result made of it. ``tiling`` is how pictures are cut,
-        ``progress`` told of their tiles.
+        ``seen`` told of their tiles.
         """
         self._check_open()
         inference = self.inference if tiling is None else self.inference_of_heads()
@@ -233,7 +233,7 @@ class Detector:
         road |= {"keep_pixels": keep_pixels, "max_pixels": self.max_pixels}
         given = each_picture(pictures)
         if tiling is not None:
-            road |= {"workers": self.workers, "caps_grow": self.caps_grow, "progress": progress}
+            road |= {"workers": self.workers, "caps_grow": self.caps_grow, "seen": seen}
             return self._outcomes(detect_tiled(inference, given, tiling, **road), keep)
         # one picture is not worth a thread
         workers = 0 if isinstance(given, list) and len(given) < 2 else self.workers

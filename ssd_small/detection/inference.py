@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +124,21 @@ class Inference:
         if tiles is None:
             return found
         return [replace(one, boxes=one.boxes * tiles.box_scale) for one in found]
+
+    def postprocess_rows(
+        self,
+        loc: npt.NDArray[Any],
+        conf: npt.NDArray[Any],
+        priors: npt.NDArray[np.float32],
+        params: PostprocessParams,
+    ) -> Detections:
+        """Decode + NMS of rows ``loc [R, 4]`` and ``conf [R, C]`` with priors of their own."""
+        found = decode_nms(
+            *(loc[None], conf[None], priors, params),
+            backend=self.backend,
+            num_threads=self.threads,
+        )
+        return found[0]
 
 
 def _short(value: object) -> str:

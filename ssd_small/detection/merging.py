@@ -76,20 +76,50 @@ def rows_of_candidates(
     With a background ``b`` softmax gives class c at most ``1 / (1 + exp(conf_b - conf_c))``.
     """
     threshold, background = params.score_threshold, params.background_label
-    logits = np.asarray(conf, np.float32)
-    with_background = params.activation == "softmax" and 0 <= background < logits.shape[1]
-    if with_background and 0 < threshold < 1:
+    logits = np.ascontiguousarray(conf, np.float32)
+    classes = logits.shape[1]
+    with_background = params.activation == "softmax" and 0 <= background < classes
+    if with_background and 0 < threshold < 1 and classes > 1:
         least = threshold * (1 - _SCORE_MARGIN)
         least = math.log(least / (1 - least)) - _LOGIT_MARGIN
-        others = np.delete(logits, background, axis=1)
-        if not others.shape[1]:
-            return np.zeros(0, np.intp)
+        own, others = _background_and_others(logits, background)
         with np.errstate(invalid="ignore", over="ignore"):
-            below = others.max(axis=1) - logits[:, background] <= np.float32(least)
-        return np.flatnonzero(~below)
+            return np.flatnonzero(~(others - own <= np.float32(least)))
     with np.errstate(invalid="ignore"):
         scores = scores_from_conf(logits, params) > np.float32(threshold)
     return np.flatnonzero(scores.any(axis=1))
+
+
+def are_large(
+    loc: npt.NDArray[np.floating[Any]],
+    priors: FloatArray,
+    params: PostprocessParams,
+    tiling: Tiling,
+) -> npt.NDArray[np.bool_]:
+    """``[R]``, which boxes of the whole picture are too large for its tiles to see them better.
+
+    Args:
+        loc: ``[R, 4]``, and ``priors`` ``[R, 4]`` in tile units.
+        priors: see ``loc``.
+        params: of decode + NMS.
+        tiling: how the picture is cut.
+    """
+    boxes = boxes_xyxy_from_loc(np.asarray(loc, np.float32), priors, params.variances)
+    with np.errstate(invalid="ignore", over="ignore"):
+        sides = boxes[:, 2:] - boxes[:, :2]
+    return np.asarray((sides > max(tiling.overlap, _LARGE)).any(axis=1), np.bool_)
+
+
+def _background_and_others(logits: FloatArray, background: int) -> tuple[FloatArray, FloatArray]:
+    """``[P]`` logits of the background, and the largest of the others; NaN where one is."""
+    rows, classes = logits.shape
+    if background:
+        others = np.delete(logits, background, axis=1)
+        return logits[:, background], others.max(axis=1)
+    # both at once, in memory's order: a fifth of the time of a maximum along the rows' short axis
+    starts = (np.arange(rows)[:, None] * classes + [0, 1]).ravel()
+    found = np.maximum.reduceat(logits.ravel(), starts).reshape(rows, 2)
+    return found[:, 0], found[:, 1]
 
 
 class TileMerger:
@@ -113,9 +143,9 @@ class TileMerger:
             most_rows: that enter one NMS.
         """
         self._size, self._priors, self._params = size, priors, params
+        self._tiling = tiling
         self._unit = tile_of_picture(tiling, size)
         self._most = most_rows
-        self._least = max(tiling.overlap, _LARGE)
         self._views = 0
         self._parts: list[tuple[npt.NDArray[Any], ...]] = []
         self._rows = 0
@@ -138,21 +168,12 @@ class TileMerger:
         rows = rows_of_candidates(conf, self._params)
         priors = priors_of_view(self._priors[rows], view, self._unit)
         if (view.width, view.height) != self._unit:
-            large = self._are_large(loc[rows], priors)
+            large = are_large(loc[rows], priors, self._params, self._tiling)
             rows, priors = rows[large], priors[large]
         self._parts.append((loc[rows], conf[rows], priors, rows + offset))
         self._rows += len(rows)
         if self._rows > 2 * self._most:  # cut in halves: each row is looked at a few times only
             self._gather()
-
-    def _are_large(
-        self, loc: npt.NDArray[np.floating[Any]], priors: FloatArray
-    ) -> npt.NDArray[np.bool_]:
-        """``[R]``, which boxes of the whole picture are too large for the tiles to be better."""
-        boxes = boxes_xyxy_from_loc(np.asarray(loc, np.float32), priors, self._params.variances)
-        with np.errstate(invalid="ignore", over="ignore"):
-            sides = boxes[:, 2:] - boxes[:, :2]
-        return np.asarray((sides > self._least).any(axis=1), np.bool_)
 
     def detections(self, decode_nms: DecodeNms) -> Detections:
         """What NMS leaves of all views, boxes in the unit square of the picture.

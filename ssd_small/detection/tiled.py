@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
@@ -17,19 +17,37 @@ from ..pictures.preprocessing import resized_from_image
 from ..pictures.reading import Image
 from ..pictures.tiles import Tiling, Window
 from ..pictures.windows import WindowSource, open_windows
-from ..postprocess import Detections, PostprocessParams, decode_nms
+from ..postprocess import Detections
 from ..postprocess.params import MAX_PRIORS
 from ..runtimes.base import HeadOutputs
 from .inference import Inference, Stopwatch
-from .merging import FloatArray, TileMerger
+from .merging import TileMerger
 from .pipeline import MOST_WORKERS, Outcome, batch_from_levels, fits_batch, named_error
 
 #: large pictures that are read ahead of their tiles; each may take a gigabyte
 _PICTURES_AHEAD = 4
 #: rows that enter one NMS
 MOST_ROWS = MAX_PRIORS
-#: called with the views that are done and those of their picture
-Progress = Callable[[int, int], None]
+
+
+class SeenView(NamedTuple):
+    """A view that is done.
+
+    Attributes:
+        window: where it lies; the views of a picture come in the order of its windows.
+        views: of its picture.
+        loc: ``[P, 4]``, ``conf`` ``[P, C]``, the heads.
+        conf: see ``loc``.
+    """
+
+    window: Window
+    views: int
+    loc: npt.NDArray[Any]
+    conf: npt.NDArray[Any]
+
+
+#: told of each view; those of a picture come before its outcome, and after that of the one before
+Seen = Callable[[SeenView], None]
 
 
 @dataclass(eq=False)
@@ -83,7 +101,7 @@ def detect_tiled(
     keep_pixels: bool = False,
     max_pixels: int | None = None,
     spent: Stopwatch | None = None,
-    progress: Progress = lambda done, views: None,
+    seen: Seen = lambda view: None,
 ) -> Iterator[Outcome]:
     """Detections of pictures, in their order, one by one, each merged from its tiles.
 
@@ -94,7 +112,7 @@ def detect_tiled(
         inference: network or engine that ends in its heads.
         tiling: how every picture is cut.
         caps_grow: the caps of decode + NMS are those of a view, and grow with their number.
-        progress: called when views are done.
+        seen: told of every view that is done.
         pictures, batch_size, workers, color, keep_pixels, max_pixels, spent: as there.
     """
     spent = spent or Stopwatch()
@@ -119,14 +137,14 @@ def detect_tiled(
             work.took(one, spent)
             inputs = [each.network_input for each in waiting]
             if not fits_batch(one.network_input, inputs, inference.runtime):
-                yield from _outcomes(work, waiting, spent, progress)
+                yield from _outcomes(work, waiting, spent, seen)
                 waiting = []
             waiting.append(one)
             count = sum(each.network_input is not None for each in waiting)
             if count == batch_size or len(waiting) >= 2 * batch_size:
-                yield from _outcomes(work, waiting, spent, progress)
+                yield from _outcomes(work, waiting, spent, seen)
                 waiting = []
-        yield from _outcomes(work, waiting, spent, progress)
+        yield from _outcomes(work, waiting, spent, seen)
         if fault is not None:
             raise fault
 
@@ -158,10 +176,10 @@ class _Work:
         keep_pixels: bool,
         max_pixels: int | None,
     ) -> None:
-        self._inference, self._tiling, self._caps_grow = inference, tiling, caps_grow
+        self.inference, self._tiling, self._caps_grow = inference, tiling, caps_grow
         self._reading = (color, max_pixels)
         self._keep_pixels = keep_pixels
-        self._priors: FloatArray = inference.runtime.description.priors
+        self._priors = inference.runtime.description.priors
         self._open: set[ExitStack] = set()
 
     def open(self, picture: Any) -> _Picture:
@@ -175,7 +193,7 @@ class _Work:
             columns, rows = self._tiling.grid(height, width)
             one.tiles = columns * rows
             one.views = self._tiling.views(height, width)
-            params = self._inference.params
+            params = self.inference.params
             if self._caps_grow:
                 params = params.of_views(one.views)
             one.merger = TileMerger(one.size, self._tiling, self._priors, params, MOST_ROWS)
@@ -188,7 +206,7 @@ class _Work:
 
     def prepare(self, view: _View) -> _View:
         """Make the network's input of a view."""
-        one, runtime = view.picture, self._inference.runtime
+        one, runtime = view.picture, self.inference.runtime
         if view.window is None or one.error is not None:
             return view
         started = time.perf_counter()
@@ -216,38 +234,29 @@ class _Work:
         one.seconds = 0.0
         if view.is_last:
             one.source = None
-            one.opened.close()
             self._open.discard(one.opened)
+            try:
+                one.opened.close()
+            except BadFile as error:  # of some files that is known once all has been read
+                one.fail(error)
 
     def heads(self, levels: list[Image], spent: Stopwatch) -> HeadOutputs:
         """What the network makes of a batch of views."""
-        images = batch_from_levels(levels, self._inference.runtime, spent)
-        outputs, seconds = self._inference.run(images)
+        images = batch_from_levels(levels, self.inference.runtime, spent)
+        outputs, seconds = self.inference.run(images)
         spent.network += seconds
         assert isinstance(outputs, HeadOutputs)
         return outputs
 
-    def decode_nms(
-        self,
-        loc: npt.NDArray[Any],
-        conf: npt.NDArray[Any],
-        priors: FloatArray,
-        params: PostprocessParams,
-    ) -> Detections:
-        """Decode + NMS of one picture's rows."""
-        running = {"backend": self._inference.backend, "num_threads": self._inference.threads}
-        return decode_nms(loc[None], conf[None], priors, params, **running)[0]  # type: ignore[arg-type]
-
     def close(self) -> None:
         """Close the pictures that nobody will take any more."""
         for opened in tuple(self._open):
-            opened.close()
+            with suppress(BadFile):
+                opened.close()
         self._open.clear()
 
 
-def _outcomes(
-    work: _Work, views: list[_View], spent: Stopwatch, progress: Progress
-) -> Iterator[Outcome]:
+def _outcomes(work: _Work, views: list[_View], spent: Stopwatch, seen: Seen) -> Iterator[Outcome]:
     """Run one batch; the pictures that are done with it."""
     inputs = [one.network_input for one in views if one.network_input is not None]
     heads = work.heads(inputs, spent) if inputs else None
@@ -260,9 +269,11 @@ def _outcomes(
         started = time.perf_counter()
         if view.network_input is not None:
             assert heads is not None
-            _add(one, heads.loc[row], heads.conf[row], view.window)
+            assert view.window is not None
+            done = SeenView(view.window, one.views, heads.loc[row], heads.conf[row])
+            _add(one, done)
             row += 1
-            progress(1, one.views)
+            seen(done)
         if view.is_last:
             found = _merged(one, work)
         spent.decode_nms += time.perf_counter() - started
@@ -271,15 +282,12 @@ def _outcomes(
             yield Outcome(one.picture, size, found, one.pixels, one.error, one.tiles)
 
 
-def _add(
-    one: _Picture, loc: npt.NDArray[Any], conf: npt.NDArray[Any], window: Window | None
-) -> None:
+def _add(one: _Picture, view: SeenView) -> None:
     """Give the heads of a view to its picture, if that is still wanted."""
     if one.error is None:
         assert one.merger is not None
-        assert window is not None
         try:
-            one.merger.add(loc, conf, window)
+            one.merger.add(view.loc, view.conf, view.window)
         except UsageError as error:
             one.fail(error)
 
@@ -289,7 +297,7 @@ def _merged(one: _Picture, work: _Work) -> Detections:
     if one.error is None:
         assert one.merger is not None
         try:
-            return one.merger.detections(work.decode_nms)
+            return one.merger.detections(work.inference.postprocess_rows)
         except UsageError as error:
             one.fail(error)
     one.pixels = None

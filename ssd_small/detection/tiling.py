@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Real
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -41,10 +41,7 @@ def tiling_from_options(
         UsageError: what does not go together, or nothing tells how large objects are.
     """
     if tiles is None:
-        given = {"overlap": overlap, "whole": whole or None, "object-size": object_size}
-        for name, value in given.items():
-            if value is not None:
-                raise UsageError(f"--{name} goes with --tiles, which cuts pictures into tiles")
+        check_not_cut(overlap, whole, object_size)
         return None
     check_no_tiles(description, "--tiles")
     shared = USUAL_OVERLAP if overlap is None else _number(overlap, "overlap")
@@ -61,6 +58,21 @@ def tiling_from_options(
             raise _no_tiles(tiles)
         width, height = int(tiles[0]), int(tiles[1])
     return Tiling(width, height, shared, bool(whole))
+
+
+def check_not_cut(overlap: float | None, whole: bool, object_size: float | None) -> None:
+    """Refuse what says how to cut pictures where nothing asks for tiles, with UsageError."""
+    given = {"overlap": overlap, "whole": whole or None, "object-size": object_size}
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"--{name} goes with --tiles, which cuts pictures into tiles")
+
+
+def tiles_of_protocol(tiling: Tiling | None) -> dict[str, Any]:
+    """What a report says of tiles, beside the parameters of decode + NMS; nothing without them."""
+    if tiling is None:
+        return {}
+    return {"tiles": tiling.to_dict() | {"caps": "of a tile, times the tiles of a picture"}}
 
 
 def _sides_of_auto(object_size: float | None, description: Description) -> tuple[int, int]:

@@ -85,9 +85,9 @@ def compare_sides(
         size = pictures.size(place, before.size)
         frame = Frame(pictures.names[place], size, reference.description)
         if heads is not None and other_heads is not None and pair.same_shape:
-            differences.add(heads, other_heads)
+            pair.add_views(differences, heads, other_heads)
         found = before.detections, pair.renamed(after.detections)
-        differing = pair.differences(*found, heads, other_heads, frame)
+        differing = pair.differences(*found, heads, other_heads, frame, before.size)
         compared.counts.add(len(found[0]), len(found[1]), differing)
         if pictures.annotations is not None:
             image = pictures.annotations.images[place]
@@ -139,6 +139,14 @@ class _Pair:
         precisions = {reference.precision, engine.precision}
         self._precision = "fp32" if precisions == {"fp32"} else "fp16"
 
+    def add_views(self, differences: HeadDifferences, heads: Heads, other_heads: Heads) -> None:
+        """Count the heads of each view of a picture."""
+        number = len(self._reference.description.priors)
+        for start in range(0, len(heads[0]), number):
+            rows = slice(start, start + number)
+            ours, theirs = ((loc[rows], conf[rows]) for loc, conf in (heads, other_heads))
+            differences.add(ours, theirs)
+
     def renamed(self, found: Detections) -> Detections:
         """Detections of the engine with the reference's labels."""
         if not self.same_shape:
@@ -152,12 +160,15 @@ class _Pair:
         heads: Heads | None,
         other_heads: Heads | None,
         frame: Frame,
+        size: tuple[int, int],
     ) -> PictureDifferences:
-        """What agrees and what differs; by the heads of one side, if there are any."""
+        """What agrees and what differs; by the heads of one side, if there are any.
+
+        ``size`` is that of the decoded picture.
+        """
         if not self.same_shape or (heads is None and other_heads is None):
-            return differences_by_overlap(
-                before, after, self._reference.params, self._precision, frame
-            )
+            params = self._reference.params_of_picture(size)
+            return differences_by_overlap(before, after, params, self._precision, frame)
         if heads is not None:
             side, basis, against = self._reference, heads, other_heads
             names, found = ("reference", "engine"), (before, after)
@@ -168,8 +179,9 @@ class _Pair:
             columns = np.argsort(self._labels)
             side, basis, against = self._engine, (loc, conf[:, columns]), None
             names, found = ("engine", "reference"), (after, before)
-        own_heads = not self._engine.detector.inference.is_bound
-        own_heads &= not self._reference.detector.inference.is_bound
+        own_heads = self._engine.tiling is not None or not (
+            self._engine.detector.inference.is_bound or self._reference.detector.inference.is_bound
+        )
         errors = allowed_errors(basis, against, self._precision, own_heads=own_heads)
-        intervals = intervals_of_picture(basis, side.description, side.params, errors)
+        intervals = intervals_of_picture(basis, side, errors, size)
         return differences_of_picture(*found, intervals, frame, names)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..detection.merging import are_large, priors_of_view, tile_of_picture
 from ..evaluation.differences import compare_detections
 from ..evaluation.intervals import Intervals, intervals_from_heads
 from ..evaluation.limits import HEAD_LIMITS
@@ -16,8 +17,8 @@ from .head_differences import scale_of
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
-    from ..postprocess import PostprocessParams
     from .recording import Heads
+    from .side import Side
 
 #: examples that are kept
 _SHOWN = 20
@@ -164,16 +165,37 @@ def allowed_errors(
 
 
 def intervals_of_picture(
-    heads: Heads, description: Description, params: PostprocessParams, errors: tuple[float, float]
+    heads: Heads, side: Side, errors: tuple[float, float], size: tuple[int, int]
 ) -> Intervals:
-    """What decode + NMS of a side may give if its heads are so far off."""
-    found = intervals_from_heads(
-        *heads, description.priors, params, loc_error=errors[0], conf_error=errors[1]
-    )
-    if description.tiles is None:
-        return found
-    # overlaps are of the unit of a tile, the boxes told of the picture
-    scale = description.tiles.box_scale
+    """What decode + NMS of a side may give if its heads are so far off.
+
+    Args:
+        heads: of the picture, or of all its views.
+        side: whose they are.
+        errors: of loc and of conf.
+        size: height and width of the picture as it was decoded.
+    """
+    loc, conf = heads
+    off = {"loc_error": errors[0], "conf_error": errors[1]}
+    params, priors = side.params_of_picture(size), side.description.priors
+    if side.tiling is None:
+        found = intervals_from_heads(loc, conf, priors, params, **off)
+        if side.description.tiles is None:
+            return found
+        inside = side.description.tiles.box_scale
+        return replace(found, box_low=found.box_low * inside, box_high=found.box_high * inside)
+    unit = tile_of_picture(side.tiling, size)
+    windows = list(side.tiling.windows(*size))
+    moved = np.concatenate([priors_of_view(priors, window, unit) for window in windows])
+    if len(windows) > 1 and side.tiling.whole:
+        # no candidates, as in the merging of tiles
+        own = slice(-len(priors), None)
+        small = ~are_large(loc[own], moved[own], params, side.tiling)
+        conf = conf.copy()
+        conf[own][small] = np.nan
+    found = intervals_from_heads(loc, conf, moved, params, **off)
+    # boxes as detections have them; of the overlaps the unit is the tile
+    scale = np.array([unit[0] / size[1], unit[1] / size[0]] * 2)
     return replace(found, box_low=found.box_low * scale, box_high=found.box_high * scale)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..detection.tiling import tiles_of_protocol
 from ..errors import BadFile
 from ..evaluation.evaluate import annotations_without
 from ..postprocess.protocol import protocol_from_params
@@ -122,7 +123,7 @@ def parity_of_comparison(
     return Parity(
         "different" if why else "equal",
         tuple(why),
-        protocol_from_params(engine.params),
+        protocol_from_params(engine.params) | tiles_of_protocol(engine.tiling),
         reference,
         engine.to_dict(),
         read,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..detection.detector import Detector
+from ..detection.tiled import SeenView
 from ..runtimes import HeadOutputs, Runtime, without_decode_nms
 from ..runtimes.base import BatchingRuntime, Images
 from .side import Side
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..postprocess import Detections
 
 FloatArray = npt.NDArray[np.float32]
-#: loc ``[P, 4]`` and conf ``[P, C]`` of a picture
+#: loc ``[P, 4]`` and conf ``[P, C]`` of a picture; of one in tiles those of its views in order
 Heads = tuple[FloatArray, FloatArray]
 
 
@@ -68,6 +69,9 @@ def outcomes_with_heads(
         cut: the same network without decode + NMS (:func:`cut_runtime`), where they are inside.
     """
     own = side.detector
+    if side.tiling is not None:
+        yield from _outcomes_of_tiles(side, pictures)
+        return
     recording = _Recording(own.runtime, cut)
     detector = Detector(
         recording,
@@ -82,6 +86,30 @@ def outcomes_with_heads(
             yield outcome, None if outcome.error is not None else recording.heads.popleft()
 
 
+def _outcomes_of_tiles(
+    side: Side, pictures: Iterable[Any]
+) -> Iterator[tuple[Outcome, Heads | None]]:
+    """As above, with the heads of all views of a picture, which are held until it is done."""
+    views: list[SeenView] = []
+    stream = side.detector.outcomes(pictures, tiling=side.tiling, seen=views.append)
+    with closing(stream) as outcomes:  # type: ignore[type-var]
+        for outcome, _ in outcomes:
+            heads = None
+            if outcome.error is None:
+                loc, conf = (
+                    np.concatenate([np.asarray(getattr(one, name), np.float32) for one in views])
+                    for name in ("loc", "conf")
+                )
+                heads = (loc, conf)
+            views.clear()
+            yield outcome, heads
+
+
 def cut_runtime(side: Side, threads: int = 0) -> Runtime | None:
-    """The network of a side without decode + NMS; see :func:`without_decode_nms.cut_runtime`."""
+    """The network of a side without decode + NMS; see :func:`without_decode_nms.cut_runtime`.
+
+    None as well where pictures are cut into tiles, which takes them apart anyway.
+    """
+    if side.tiling is not None:
+        return None
     return without_decode_nms.cut_runtime(side.detector.runtime, side.path, threads)

@@ -32,6 +32,7 @@ from .side import Side
 
 if TYPE_CHECKING:
     from ..datasets.coco import Annotations
+    from ..detection.pipeline import Outcome
     from ..evaluation.intervals import Intervals
 
 Indices = npt.NDArray[np.int32]
@@ -126,7 +127,7 @@ def compare_with_file(
             frame = Frame(pictures.names[place], size, engine.description)
             labels = _labels_by_category(ids, engine)
             told = _detections_from_entries(entries, labels, size)
-            found = _differences(told, outcome.detections, heads, engine, frame)
+            found = _differences(told, outcome, heads, engine, frame)
             compared.counts.add(len(told), len(outcome.detections), found)
             compared.results[0].extend(dict(entry) for entry in entries)
             compared.results[1].extend(
@@ -163,13 +164,14 @@ def _detections_from_entries(
 
 
 def _differences(
-    told: Detections, found: Detections, heads: Heads | None, engine: Side, frame: Frame
+    told: Detections, outcome: Outcome, heads: Heads | None, engine: Side, frame: Frame
 ) -> PictureDifferences:
-    precision = engine.precision
+    precision, found = engine.precision, outcome.detections
     if heads is None:
-        return differences_by_overlap(told, found, engine.params, precision, frame)
+        params = engine.params_of_picture(outcome.size)
+        return differences_by_overlap(told, found, params, precision, frame)
     errors = allowed_errors(heads, None, precision, own_heads=True)
-    intervals = intervals_of_picture(heads, engine.description, engine.params, errors)
+    intervals = intervals_of_picture(heads, engine, errors, outcome.size)
     priors = _priors_of(told, found, intervals, frame.size)
     known = priors >= 0
     # of those at the threshold what the engine has not was rounded up to it
@@ -198,10 +200,7 @@ def _priors_of(
     height, width = size
     # a far corner is the sum of two rounded numbers
     margin = _PIXELS / np.array([width, height, width / 2, height / 2])
-    bounds = {
-        label: intervals.score_bounds(intervals.scores[label])
-        for label in set(told.labels.tolist()) - {-1}
-    }
+    bounds = {label: _candidates(label, intervals) for label in set(told.labels.tolist()) - {-1}}
     kept = found.keys
     taken: set[tuple[int, int]] = set()
     priors = np.full(len(told), -1, np.int32)
@@ -210,17 +209,28 @@ def _priors_of(
     ):
         if label == -1:
             continue
-        low, high = bounds[label]
-        able = (low - _SCORE <= score) & (score <= high + _SCORE)
-        able &= (box >= intervals.box_low - margin).all(axis=1)
-        able &= (box <= intervals.box_high + margin).all(axis=1)
-        candidates = [p for p in np.flatnonzero(able).tolist() if (label, p) not in taken]
+        index, low, high = bounds[label]
+        index = index[(low - _SCORE <= score) & (score <= high + _SCORE)]
+        able = (box >= intervals.box_low[index] - margin).all(axis=1)
+        able &= (box <= intervals.box_high[index] + margin).all(axis=1)
+        candidates = [p for p in index[able].tolist() if (label, p) not in taken]
         if candidates:
             off = np.abs(intervals.scores[label, candidates] - score).tolist()
             order = [((label, p) not in kept, o) for p, o in zip(candidates, off, strict=True)]
             priors[i] = candidates[min(range(len(order)), key=order.__getitem__)]
             taken.add((label, int(priors[i])))
     return priors
+
+
+def _candidates(
+    label: int, intervals: Intervals
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Priors that may have given an entry of a class, and their least and largest scores."""
+    low, high = intervals.score_bounds(intervals.scores[label])
+    with np.errstate(invalid="ignore"):
+        # an entry is above the threshold but for rounding, as its prior's score is
+        index = np.flatnonzero(high > intervals.params.score_threshold - 2 * _SCORE)
+    return index, low[index], high[index]
 
 
 def _at_priors(told: Detections, priors: Indices, intervals: Intervals) -> Detections:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from ..artefacts.description import Description
     from ..detection.detector import Detector
+    from ..pictures.tiles import Tiling
     from ..postprocess import PostprocessParams
 
 #: what a side was opened from
@@ -26,6 +27,7 @@ class Side:
         source: what kind of file that is.
         params: of decode + NMS as it runs here: thresholds, cuts and caps of the engine, the
             variances, the activation and the background of its own file.
+        tiling: how pictures are cut; None for not.
     """
 
     detector: Detector
@@ -33,6 +35,13 @@ class Side:
     path: str
     source: Source
     params: PostprocessParams
+    tiling: Tiling | None = None
+
+    def params_of_picture(self, size: tuple[int, int]) -> PostprocessParams:
+        """With the caps of a picture of (height, width) ``size``, which grow with its tiles."""
+        if self.tiling is None or not self.detector.caps_grow:
+            return self.params
+        return self.params.of_views(self.tiling.views(*size))
 
     @property
     def precision(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .figures import bars, waterfall
 from .page import Block, Lines, Page, Pictures, Plot, Section, Table, Verdict
-from .values import folded, prefixes, protocol_text
+from .values import folded, prefixes, protocol_text, tiles_text
 
 #: classes whose row stands in the open; more are folded
 _MOST_CLASSES = 25
@@ -36,6 +36,8 @@ def page_from_parity(value: Mapping[str, Any], examples: Sequence[Pictures] = ()
     about = [(name, _side(value[name])) for name in ("engine", "reference")]
     protocol = value["protocol"]
     about.append(("protocol of both", f"{protocol['name']}: {protocol_text(protocol)}"))
+    if "tiles" in protocol:
+        about.append(("tiles", tiles_text(protocol["tiles"])))
     title = f"Parity of {value['engine']['path']}"
     subtitle = f"beside {_side(value['reference'])}, on {value['images']} pictures"
     lines = [*value.get("notes", ()), *value.get("unreadable", ())]

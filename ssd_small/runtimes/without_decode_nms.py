@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..artefacts.sidecar import find_sidecar, read_sidecar
 from ..errors import UsageError
 from ..requirements import require
 from .base import Runtime
@@ -59,9 +60,26 @@ def runtime_of_heads(runtime: Runtime, threads: int = 0) -> Runtime:
     path = getattr(runtime, "path", None)
     cut = None if path is None else cut_runtime(runtime, path, threads)
     if cut is None:
-        raise UsageError(
-            f"tiles need the outputs of the network, and {path or 'this engine'} "
-            f"({runtime.name}) has decode + NMS inside for good; build a heads engine "
-            "(build-engine --heads)"
-        )
+        raise _inside_for_good(str(path or "this engine"), runtime.name)
     return cut
+
+
+def check_has_heads(path: str | Path) -> None:
+    """Refuse a plan with decode + NMS inside by its sidecar, before a GPU is asked for.
+
+    Raises:
+        BadFile: the sidecar cannot be read.
+        UsageError: decode + NMS cannot be taken off.
+    """
+    if find_sidecar(path) is None:
+        return
+    sidecar = read_sidecar(path)
+    if sidecar.target != "onnxruntime" and sidecar.description.has_decode_nms:
+        raise _inside_for_good(str(path), sidecar.target)
+
+
+def _inside_for_good(what: str, runtime: str) -> UsageError:
+    return UsageError(
+        f"--tiles: what the network itself gives is merged, and {what} ({runtime}) has decode + "
+        "NMS inside for good; build one that ends in its heads: build-engine --heads"
+    )

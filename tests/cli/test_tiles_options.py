@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -129,3 +130,128 @@ def test_auto_tiles_make_objects_as_large_as_in_training(call, pictures):
     side = round(300 * 2 / learned.network)
     assert f"tiles of {side}x{side}, overlap 0.2" in told.err
     assert entries_of(told.out)[0]["tiles"] > 1
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint(checkpoint, tmp_path_factory):
+    """The network with its first weights scaled."""
+    import torch
+
+    tensors = torch.load(checkpoint, weights_only=True)
+    name = next(key for key in tensors if key.endswith("weight"))
+    tensors[name] = tensors[name] * 1.2
+    path = tmp_path_factory.mktemp("other") / "other.pth"
+    torch.save(tensors, path)
+    return path
+
+
+@pytest.mark.slow
+def test_parity_of_tiles_is_proven_as_that_of_pictures_is(
+    call, engine, checkpoint, other_checkpoint, pictures, truth, saved
+):
+    given = ("parity", engine, "--annotations", saved(truth), "--images", pictures)
+    given += ("--json", "--threads", "1", *TILES)
+    done = call(*given, "--whole", "--against", checkpoint).fits()
+    report = done.json
+    assert report["verdict"] == "equal"
+    assert report["protocol"]["tiles"]["width"] == 40
+    assert report["detections"]["matched"] > 400  # more than one view's cap for two pictures
+    assert report["detections"]["unexplained"] == 0
+    assert [row["level"] for row in report["heads"]] == list(range(6))
+    assert report["attribution"] is None
+    assert "no stages were exchanged" in done.err
+    text = call(*(one for one in given if one != "--json"), "--against", checkpoint).fits().out
+    assert "tiles of 40x40, overlap 0.2; caps of a tile" in text
+    call(*given, "--against", other_checkpoint).fails(1, "differ by more than rounding")
+
+
+@pytest.mark.slow
+def test_parity_of_tiles_with_a_result_file(
+    call, engine, checkpoint, pictures, truth, saved, tmp_path
+):
+    results = tmp_path / "results.json"
+    where = ("--annotations", saved(truth), "--images", pictures, *TILES)
+    call("eval", *MODEL, "--weights", checkpoint, *where, "--save-detections", results).fits()
+    given = ("parity", engine, "--against", results, *where, "--json", "--threads", "1")
+    report = call(*given).fits().json
+    assert report["verdict"] == "equal"
+    assert report["detections"]["matched"] == report["detections"]["reference"] > 400
+    entries = json.loads(results.read_text())
+    best = max(entries, key=lambda one: one["score"])
+    best["bbox"][0] += 3
+    results.write_text(json.dumps(entries))
+    call(*given).fails(1, "detections differ by more than rounding")
+
+
+@pytest.mark.slow
+def test_parity_refuses_options_that_do_not_go_together(call, engine, checkpoint, pictures):
+    given = ("parity", engine, "--against", checkpoint, "--images", pictures)
+    assert "--overlap goes with --tiles" in call(*given, "--overlap", "0.2").fails(2, "")
+
+
+@pytest.mark.slow
+def test_bench_times_pictures_in_tiles(call, engine, pictures):
+    cut = ("--tiles", "80x40", "--overlap", "0.5", "--whole", "--picture-size", "80x60")
+    given = ("bench", "--engine", engine, *cut, "--seconds", "0.01")
+    report = call(*given, "--batch", "2", "--images", pictures, "--json").fits().json
+    reference, own = report["results"]
+    for row in (reference, own):
+        assert row["tiled"] == {
+            "width": 80,
+            "height": 40,
+            "overlap": 0.5,
+            "whole": True,
+            "picture_width": 80,
+            "picture_height": 60,
+            "tiles": 2,
+        }
+        # decode + NMS are apart, whatever the engine holds
+        assert row["decode_nms_ms"]["median"] > 0
+        assert row["published_ms"] is None
+    assert own["ledger"]["tiles_per_image"] == 2
+    assert set(own["ledger"]["stages"]) == {"read", "decode", "resize", "network", "decode_nms"}
+    text = call(*given).fits().out
+    assert "an image is a picture of 80x60 in 2 tiles of 80x40, overlap 0.5, and the whole" in text
+
+
+def test_other_tiles_are_nothing_to_be_compared_with():
+    from report_values import bench, measurement
+
+    from ssd_small.bench.against import check_comparable
+    from ssd_small.errors import UsageError
+
+    rows = [measurement("x.engine", 1.0) | {"tiled": tiled} for tiled in (None, {"tiles": 2})]
+    with pytest.raises(UsageError, match="no network of this run is in the other"):
+        check_comparable(bench(rows[0]), bench(rows[1]))
+    check_comparable(bench(rows[1]), bench(rows[1]))
+
+
+def test_bench_refuses_options_that_do_not_go_together(call, engine):
+    given = ("bench", "--engine", engine)
+    call(*given, "--picture-size", "80x60").fails(2, "--picture-size goes with --tiles")
+    call(*given, "--overlap", "0.2").fails(2, "--overlap goes with --tiles")
+    call(*given, "--tiles", "auto").fails(2, "give the tile in pixels")
+
+
+def test_a_plan_with_nms_inside_is_refused_before_a_gpu_is_asked_for(
+    call, onnx_file, pictures, truth, saved, tmp_path
+):
+    from sidecars import sidecar_for
+
+    from ssd_small.artefacts.build_record import EngineFile
+    from ssd_small.artefacts.onnx_file import read_onnx
+
+    plan = tmp_path / "plan.engine"
+    plan.write_bytes(b"plan")
+    file = EngineFile(plan.name, hashlib.sha256(b"plan").hexdigest(), 4)
+    sidecar = sidecar_for(read_onnx(onnx_file)[1], engine=file)
+    plan.with_name("plan.engine.json").write_text(json.dumps(sidecar.to_dict()))
+    where = ("--annotations", saved(truth), "--images", pictures)
+    for command in (
+        ("detect", "--engine", plan, pictures),
+        ("eval", "--engine", plan, *where),
+        ("parity", plan, *where),
+        ("bench", "--engine", plan),
+    ):
+        told = call(*command, *TILES).fails(2, "has decode + NMS inside for good")
+        assert "build-engine --heads" in told

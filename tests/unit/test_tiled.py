@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import detection_doubles
@@ -18,8 +18,11 @@ from tiled_doubles import SIDE, SpottingRuntime, detector, spots
 
 from ssd_small.detection.detector import Detector
 from ssd_small.detection.picture_detections import PictureDetections
+from ssd_small.detection.tiled import SeenView
 from ssd_small.errors import BadFile, UsageError
+from ssd_small.pictures.preprocessing import PictureInput
 from ssd_small.pictures.tiles import Tiling
+from ssd_small.pictures.windows import PictureInMemory
 from ssd_small.postprocess import PostprocessParams
 from ssd_small.postprocess.params import MAX_PRIORS
 
@@ -129,6 +132,18 @@ def test_batches_are_filled_across_pictures() -> None:
     one = detector(max_batch=10)
     assert [found.tiles for found in one([PICTURE] * 3, **TILES)] == [28] * 3
     assert one.runtime.batches == [10] * 8 + [4]
+
+
+def test_networks_that_take_pictures_are_given_tiles_of_them() -> None:
+    small = np.random.default_rng(0).integers(180, 256, (5, 6, 3), np.uint8)
+    given = [PICTURE, small, PICTURE]
+    any_size = Detector(SpottingRuntime(pictures=PictureInput()), workers=2)
+    assert any_size(given, **TILES) == detector()(given, **TILES)
+    assert any_size.runtime.batches == [4] * 7 + [1] + [4] * 7  # a batch is of one size
+    one_size = Detector(SpottingRuntime(pictures=PictureInput(8, 8)), workers=2)
+    outcomes = [outcome for outcome, _ in one_size.outcomes(given, tiling=Tiling(8, 8, 0.25))]
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+    assert "a picture of 6x5 pixels; this network takes pictures of 8x8" in str(outcomes[1].error)
 
 
 def test_caps_count_for_the_picture_unless_they_are_given() -> None:
@@ -255,8 +270,6 @@ def test_a_closed_stream_pulls_no_more() -> None:
 
 
 def test_a_part_that_cannot_be_read_is_an_error_of_its_picture_alone(monkeypatch: Any) -> None:
-    from ssd_small.pictures.windows import PictureInMemory
-
     pixels = PictureInMemory.pixels
 
     def torn(self: PictureInMemory, window: Any) -> Any:
@@ -276,6 +289,31 @@ def test_a_part_that_cannot_be_read_is_an_error_of_its_picture_alone(monkeypatch
     assert len(outcomes[1].detections) == 0
 
 
+def test_what_is_known_of_a_file_at_its_end_is_an_error_of_its_picture(monkeypatch: Any) -> None:
+    closed: list[int] = []
+
+    @contextmanager
+    def opened(picture: np.ndarray, *reading: Any) -> Iterator[PictureInMemory]:
+        try:
+            yield PictureInMemory(picture)
+        finally:
+            closed.append(len(picture))
+        if len(picture) == 23:
+            raise BadFile("no 16 bits after all")
+
+    monkeypatch.setattr("ssd_small.detection.tiled.open_windows", opened)
+    given = [PICTURE, PICTURE[:23], PICTURE[:22]]
+    outcomes = [o for o, _ in detector().outcomes(given, tiling=Tiling(8, 8, 0.25))]
+    assert [str(o.error or "") for o in outcomes] == ["", "no 16 bits after all", ""]
+    assert closed == [24, 23, 22]
+    # whoever stops in between closes what is open
+    stream = detector(workers=4).stream([PICTURE[:22]] * 9, **TILES)
+    next(stream)
+    stream.close()
+    assert set(closed[3:]) == {22}
+    assert 1 < len(closed[3:]) < 9
+
+
 def test_more_candidates_than_can_be_merged_are_an_error_of_their_picture(
     monkeypatch: Any,
 ) -> None:
@@ -289,11 +327,13 @@ def test_more_candidates_than_can_be_merged_are_an_error_of_their_picture(
 
 
 def test_views_are_told_as_they_are_done() -> None:
-    told: list[tuple[int, int]] = []
+    told: list[SeenView] = []
     one = detector(max_batch=4)
     tiling = Tiling(8, 8, 0.25, whole=True)
-    list(one.outcomes([PICTURE], tiling=tiling, progress=lambda *done: told.append(done)))
-    assert told == [(1, 29)] * 29
+    list(one.outcomes([PICTURE], tiling=tiling, seen=told.append))
+    assert [view.window for view in told] == list(tiling.windows(24, 40))
+    assert {view.views for view in told} == {29}
+    assert [view.conf[:, 1].max() > 10 for view in told[:3]] == [True, True, False]
 
 
 def test_pictures_are_handed_over_where_they_are_asked_for() -> None:
