@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
 import pytest
 
@@ -88,7 +87,9 @@ def test_base_install_lists_models_and_helps_at_once(without, spawn):
     assert "mobilenet_v1_s1l0" in without(heavy, "models").fits().out
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        # of the processor: what else the machine does is nothing of ours
+        before = os.times()
         spawn("--help").fits()
-        times.append(time.perf_counter() - started)
+        after = os.times()
+        times.append(sum(after[2:4]) - sum(before[2:4]))
     assert min(times) < 0.5
