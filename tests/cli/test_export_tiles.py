@@ -58,7 +58,7 @@ def test_every_command_takes_it(
         assert "2x1 of 300x300 pixels, overlap 0.2, cut inside" in call("inspect", file).fits().out
         detected = call("detect", "--engine", file, picture, "--json", "--threads", 1).fits()
         (line,) = (json.loads(line) for line in detected.out.splitlines())
-        assert (line["width"], line["height"]) == (540, 300)
+        assert (line["width"], line["height"], line["tiles"]) == (540, 300, 2)
         # boxes are of the picture: some lie in the half that the first tile does not see
         assert max(one["box"][0] for one in line["detections"]) > 300
     assert call("doctor", engine).code == 0
