@@ -133,9 +133,11 @@ def _detect(
     tiling: Tiling | None,
 ) -> list[SsdSmallError]:
     """Detect, draw and print picture by picture; what could not be read, or not be written."""
+    from ..detection.shrinking import ShrunkPictures
+
     faults: list[SsdSmallError] = []
     lost: OSError | None = None
-    full = 0
+    full, shrunk = 0, ShrunkPictures(detector.description, tiling)
     inference = None if tiling is None else detector.inference_of_heads()
     lowest = detector.filter_from_threshold(threshold, inference).lowest
     how: dict[str, Any] = {"keep_pixels": bool(targets), "tiling": tiling}
@@ -153,6 +155,7 @@ def _detect(
                 entry = found.to_dict()
                 views = 1 if tiling is None else tiling.views(*outcome.size)
                 full += _is_full(detector.params.keep_topk * views, outcome, lowest)
+                shrunk.add(*outcome.size)
                 if not len(found) and len(outcome.detections):
                     entry["best_score"] = float(outcome.detections.scores.max())
                 if targets:
@@ -176,6 +179,8 @@ def _detect(
             f"(keep_topk {detector.params.keep_topk}{each}), and may hold more: ask for higher "
             "scores, or export with --preset coco, which has no such limit"
         )
+    if (line := shrunk.line(len(paths))) is not None:
+        note(f"note: {line}")
     if lost is not None and not faults:
         raise lost
     return faults

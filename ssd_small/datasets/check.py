@@ -13,11 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CheckFailed
+from ..pictures.tiles import TINY
 from .box_checks import checked_boxes
 from .classes import loose_name
 from .coco import Annotations, coco_from_annotations
 from .findings import Findings
-from .object_sizes import TINY, are_fractions, object_sides, tiny_objects_line
+from .object_sizes import (
+    are_fractions,
+    object_sides,
+    picture_sides,
+    tiles_for_objects,
+    tiny_objects_line,
+)
 from .picture_checks import checked_images
 from .picture_facts import PictureFacts, picture_facts
 
@@ -95,7 +102,9 @@ def check_data(
     places = annotations.box_places()
     boxes = checked_boxes(annotations.boxes, places, images, kept_id, kept_category, findings)
     sides = object_sides(images, boxes, INPUT_SIDE, INPUT_SIDE)
-    if line := tiny_objects_line(sides, INPUT_SIDE, INPUT_SIDE):
+    tiles = tiles_for_objects(picture_sides(images, boxes), INPUT_SIDE, INPUT_SIDE)
+    advice = None if tiles is None else f"train and detect {tiles}"
+    if line := tiny_objects_line(sides, INPUT_SIDE, INPUT_SIDE, advice):
         findings.note("tiny_objects", line, int((sides < TINY).sum()))
     _note_similar(categories, findings)
     if annotations.annotated and not len(sides):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadFile
+from ..pictures.tiles import TINY
 from .coco import Annotations
 
 #: pixels that decimal coordinates in a JSON file lose: a smaller side is none, and a box may
@@ -17,8 +18,9 @@ from .coco import Annotations
 ROUNDING = 0.01
 #: boxes as fractions of the picture overhang it by this much at most, in each direction
 _OVERHANG = 0.5
-#: objects of a smaller side at the network's input are hardly seen
-TINY = 8.0
+#: side of the median object at the input of tiles that are proposed: a network's first maps see it
+#: whole, and half of the objects may still be smaller
+SEEN = 2 * TINY
 
 
 def are_fractions(boxes: Sequence[dict[str, Any]]) -> bool:
@@ -73,14 +75,31 @@ def object_sides(
         height, width: of the input, to which pictures are stretched.
         tile: height and width of the tiles that are stretched, where pictures are cut.
     """
+    xyxy, sizes = _counted(images, boxes)
+    seen = sizes if tile is None else np.minimum(sizes, tile)
+    sides = sides_at_input(xyxy, seen, height, width)
+    return sides[sides > 0]
+
+
+def picture_sides(
+    images: Sequence[dict[str, Any]], boxes: Sequence[dict[str, Any]]
+) -> npt.NDArray[np.float64]:
+    """As :func:`object_sides`, in pixels of the pictures."""
+    xyxy, _ = _counted(images, boxes)
+    sides: npt.NDArray[np.float64] = np.sqrt((xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1))
+    return sides[sides > 0]
+
+
+def _counted(
+    images: Sequence[dict[str, Any]], boxes: Sequence[dict[str, Any]]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Boxes ``[B, 4]`` inside their pictures, and (height, width) ``[B, 2]`` of these."""
     sizes = {image["id"]: (float(image["width"]), float(image["height"])) for image in images}
     counted = [box for box in boxes if not box.get("iscrowd")]
     xywh = np.array([box["bbox"] for box in counted], np.float64).reshape(-1, 4)
     limit = np.array([sizes[box["image_id"]] for box in counted], np.float64).reshape(-1, 2)
     xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-    seen = limit[:, ::-1] if tile is None else np.minimum(limit[:, ::-1], tile)
-    sides = sides_at_input(xyxy.clip(0, np.tile(limit, 2)), seen, height, width)
-    return sides[sides > 0]
+    return xyxy.clip(0, np.tile(limit, 2)), limit[:, ::-1]
 
 
 def sides_at_input(
@@ -95,17 +114,42 @@ def sides_at_input(
     return np.sqrt(areas)
 
 
-def tiny_objects_line(sides: npt.NDArray[np.float64], height: int, width: int) -> str | None:
+def tiny_objects_line(
+    sides: npt.NDArray[np.float64], height: int, width: int, tiles: str | None = None
+) -> str | None:
     """A line where objects shrink below :data:`TINY` pixels; None where none does.
 
     Args:
         sides: see :func:`object_sides`.
         height, width: of the network's input.
+        tiles: what to pass where the median object does; see :func:`tiles_for_objects`.
     """
     tiny = int((sides < TINY).sum())
     if not tiny:
         return None
+    median = float(np.median(sides))
+    advice = f"; pass {tiles}" if tiles is not None and median < TINY else ""
     return (
         f"{tiny} of {len(sides)} objects shrink below {TINY:g} px at the network's input (median "
-        f"object {np.median(sides):.1f} px at {width}x{height})"
+        f"object {median:.1f} px at {width}x{height}){advice}"
     )
+
+
+def tiles_for_objects(
+    sides: npt.NDArray[np.float64], height: int, width: int, *, is_recorded: bool = False
+) -> str | None:
+    """The option that cuts pictures so that objects are seen; None without objects.
+
+    Args:
+        sides: of the objects, in pixels of the pictures.
+        height, width: of the network's input.
+        is_recorded: the network says how large the objects were that it has learned, and --tiles
+            auto makes the median object as large; else it comes to :data:`SEEN` pixels.
+    """
+    if not len(sides):
+        return None
+    median = float(np.median(sides))
+    if is_recorded:
+        return f"--tiles auto --object-size {max(median, 0.1):.1f}"
+    across, down = (max(1, round(side * median / SEEN)) for side in (width, height))
+    return f"--tiles {across}x{down}"

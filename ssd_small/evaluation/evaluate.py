@@ -13,7 +13,13 @@ from typing import Any, Literal, get_args
 from ..artefacts.description import Description
 from ..datasets.classes import match_classes
 from ..datasets.coco import Annotations
-from ..datasets.object_sizes import check_pixels, object_sides, tiny_objects_line
+from ..datasets.object_sizes import (
+    check_pixels,
+    object_sides,
+    picture_sides,
+    tiles_for_objects,
+    tiny_objects_line,
+)
 from ..datasets.picture_files import image_paths
 from ..detection.detector import Detector
 from ..errors import BadFile, SsdSmallError, UsageError
@@ -196,7 +202,10 @@ def _size_notes(
     """Whether objects are hardly seen at the network's input."""
     height, width = description.preprocessing.height, description.preprocessing.width
     sides = object_sides(annotations.images, annotations.boxes, height, width, tile)
-    line = tiny_objects_line(sides, height, width)
+    in_pictures = picture_sides(annotations.images, annotations.boxes)
+    is_recorded = description.object_size is not None
+    tiles = tiles_for_objects(in_pictures, height, width, is_recorded=is_recorded)
+    line = tiny_objects_line(sides, height, width, tiles)
     return [] if line is None else [line]
 
 

@@ -2,13 +2,16 @@
 
 The pixels are those of :func:`.reading.read_image`, to the bit, for every kind that is read here.
 tifffile takes the file apart and imagecodecs decodes its segments (strips or tiles, as the file has
-them): they follow the file's first directory alone, and open no other file.
+them): they follow the file's first directory alone, and open no other file. Of what was tried on
+files of 20000 x 20000, rasterio 1.4 is as fast, takes more memory, decodes JPEG to other pixels,
+and looks for files beside; pyvips 3.2 takes four to ten times as long for strips.
 """
 
 from __future__ import annotations
 
 import logging
 import mmap
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -53,8 +56,8 @@ class OddTiff(BadFile):
 
 
 def large_tiff_extent(path: str | Path) -> tuple[int, int] | None:
-    """Width and height of a TIFF file that is read by windows; None for other files."""
-    if is_absent(path):
+    """Width and height of a TIFF file that is read by windows; None for other files, and pipes."""
+    if not os.path.isfile(path):
         return None
     with open_file(Path(path)) as file:
         if not file.read(4).startswith(MARKS):
@@ -85,8 +88,9 @@ def open_tiff(path: str | Path, max_pixels: int | None = None) -> Iterator[TiffW
         raise AbsentPicture(f"image {path} does not exist")
     tifffile = require("tifffile", "reading windows of a TIFF file")
     require("imagecodecs", "reading windows of a TIFF file")
-    # what it remarks on odd tags would go to standard error
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())
+    remarks = logging.getLogger("tifffile")
+    if not remarks.handlers:  # what it says of odd tags would go to standard error
+        remarks.addHandler(logging.NullHandler())
     with open_file(Path(path)) as file:
         try:
             page = tifffile.TiffFile(file, name="picture").pages[0]

@@ -11,6 +11,8 @@ from ..errors import UsageError
 
 #: of neighbouring tiles; what is smaller than a fifth of a tile lies whole in one of them
 USUAL_OVERLAP = 0.2
+#: objects of a smaller side, in pixels of a network's input, are hardly seen
+TINY = 8.0
 
 
 @dataclass(frozen=True)

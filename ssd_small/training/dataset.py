@@ -189,12 +189,16 @@ class DetectionDataset(Dataset[Sample]):
         sizes = self._sizes.repeat(np.diff(self._objects.starts), axis=0)
         return sides_at_input(self._objects.boxes_xyxy, sizes, height, width)
 
-    def object_size(self, height: int, width: int) -> ObjectSize:
-        """Medians of the objects' sides, in the pictures and as :meth:`object_sides` says."""
+    def picture_sides(self) -> npt.NDArray[np.float64]:
+        """Sides of the objects in pixels of the pictures as they were annotated."""
         boxes = self._objects.boxes_xyxy
-        sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+        sides: npt.NDArray[np.float64] = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+        return sides
+
+    def object_size(self, height: int, width: int) -> ObjectSize:
+        """Medians of :meth:`picture_sides` and :meth:`object_sides`."""
         return ObjectSize(
-            picture=float(np.median(sides)),
+            picture=float(np.median(self.picture_sides())),
             network=float(np.median(self.object_sides(height, width))),
         )
 

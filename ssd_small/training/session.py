@@ -12,7 +12,7 @@ import torch
 
 from ..configs.yaml_file import yaml_from_mapping
 from ..datasets.coco import Annotations
-from ..datasets.object_sizes import tiny_objects_line
+from ..datasets.object_sizes import tiles_for_objects, tiny_objects_line
 from ..datasets.picture_files import image_paths
 from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth
 from ..files import sha256_of, write_bytes
@@ -211,7 +211,8 @@ def _recipe_notes(net: SsdNetwork, recipe: Recipe) -> list[str]:
 def _size_notes(net: SsdNetwork, data: DetectionDataset) -> list[str]:
     """Whether objects are hardly seen at the network's input."""
     height, width = net.spec.preprocessing.height, net.spec.preprocessing.width
-    line = tiny_objects_line(data.object_sides(height, width), height, width)
+    tiles = tiles_for_objects(data.picture_sides(), height, width)
+    line = tiny_objects_line(data.object_sides(height, width), height, width, tiles)
     return [] if line is None else [f"note: {line}"]
 
 

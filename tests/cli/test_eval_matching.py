@@ -113,7 +113,7 @@ def test_objects_that_the_network_hardly_sees_are_noted(evaluate, truth):
     truth["annotations"][0]["bbox"] = [5, 5, 2, 1]
     assert (
         "note: 1 of 1 objects shrink below 8 px at the network's input (median object 6.1 px at "
-        "300x300)"
+        "300x300); pass --tiles 27x27\n"
     ) in evaluate().fits().err
 
 

@@ -42,6 +42,10 @@ def without(spawn, tmp_path):
         ("onnxruntime", "onnxruntime", ("build-engine", "{onnx}", "-o", "{new}")),
         ("onnxruntime", "onnxruntime", ("detect", "--engine", "{engine}", "{pictures}")),
         ("cv2", "images", ("detect", "--engine", "{engine}", "{pictures}")),
+        (
+            *("cv2", "images"),
+            ("tile", "x.json", "--images", "{pictures}", "-o", "{new}", "--tiles", "9x9"),
+        ),
         ("PIL", "images", ("detect", "--engine", "{engine}", "{pictures}", "-o", "{new}")),
         ("torch", "torch", ("bench",)),
         ("torch", "torch", ("doctor", "--self-test")),

@@ -100,3 +100,17 @@ def test_the_size_of_the_shipped_digits_is_that_of_digits_drawn_alike():
     (own,) = {tuple(o.object_size.values()) for o in shipped_checkpoints() if "digits/" in o.name}
     # of about 340 digits, half between 11 and 17 px: the median of so many is off by about 0.5
     assert np.median(sides(content["annotations"])) == pytest.approx(own[0], abs=1.5)
+
+
+def test_detect_says_that_objects_shrink_in_a_large_picture(call, own_checkpoint, tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    for name, side in (("large.png", 900), ("usual.png", 600)):
+        assert cv2.imwrite(str(tmp_path / name), np.full((side, side, 3), 90, np.uint8))
+    detect = ("detect", "--weights", own_checkpoint, "--threads", 1)
+    # 26.5 px come to 8.8 px, less than in training, and to 13.2
+    assert "objects of" not in call(*detect, tmp_path / "large.png").fits().err
+    assert cv2.imwrite(str(tmp_path / "large.png"), np.full((1060, 1060, 3), 90, np.uint8))
+    outcome = call(*detect, tmp_path / "large.png", tmp_path / "usual.png").fits()
+    assert "note: 1 of 2 images are so large that objects of 26.5 px" in outcome.err
+    assert "(7.5 px at 300x300, 12.2 px in training): pass --tiles auto" in outcome.err
+    assert "so large" not in call(*detect, "--tiles", "auto", tmp_path / "large.png").fits().err

@@ -13,6 +13,7 @@ from ssd_small.datasets.object_sizes import (
     are_fractions,
     check_pixels,
     object_sides,
+    tiles_for_objects,
     tiny_objects_line,
 )
 from ssd_small.errors import BadFile
@@ -68,4 +69,21 @@ def test_tiny_objects_are_counted_with_the_median_of_all() -> None:
     assert line.startswith("2 of 3 objects shrink below 8 px")
     assert "median object 2.3 px at 512x300" in line
     assert tiny_objects_line(np.array([8.0, 9.0]), 300, 300) is None
+    assert line.endswith("px at 512x300)")
+
+
+def test_tiles_are_named_where_the_median_object_is_tiny() -> None:
+    sides = np.array([2.0, 4.0, 90.0])
+    # of tiles of 75 x 128, seen at 300 x 512, an object of 4 px comes to 16
+    tiles = tiles_for_objects(sides, 300, 512)
+    assert tiles == "--tiles 128x75"
+    recorded = tiles_for_objects(sides, 300, 512, is_recorded=True)
+    assert recorded == "--tiles auto --object-size 4.0"
+    assert tiles_for_objects(np.zeros(0), 300, 512) is None
+    tiny, seen = np.array([3.0, 7.9, 20.0]), np.array([3.0, 8.0, 20.0])
+    assert str(tiny_objects_line(tiny, 300, 512, tiles)).endswith("); pass --tiles 128x75")
+    assert str(tiny_objects_line(seen, 300, 512, tiles)).endswith("512x300)")
+
+
+def test_nothing_is_tiny_where_nothing_is() -> None:
     assert tiny_objects_line(np.zeros(0), 300, 300) is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -287,6 +289,25 @@ def test_a_bomb_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
     path = made((256, 256), (256, 256), zeros, "deflate")
     with open_windows(path) as source, pytest.raises(BadFile, match="damaged"):
         source.pixels(Window(0, 0, 256, 256))
+
+
+def test_a_pipe_is_read_once_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    """As ``detect --tiles <(...)`` has it: the first bytes of a pipe are not there twice."""
+    file = tmp_path / "x.png"
+    assert cv2.imwrite(str(file), RGB)
+    reader, writer = os.pipe()
+    os.write(writer, file.read_bytes()[:60_000])
+    os.close(writer)
+    try:
+        assert tiff_windows.large_tiff_extent(f"/dev/fd/{reader}") is None
+        assert os.read(reader, 4) == b"\x89PNG"
+    finally:
+        os.close(reader)
+    path = written(tmp_path / "x.tif", RGB)
+    for _ in range(3):
+        with open_windows(path):
+            pass
+    assert len(logging.getLogger("tifffile").handlers) <= 1
 
 
 def test_wrong_colors_are_refused(tmp_path: Path) -> None:

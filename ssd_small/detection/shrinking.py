@@ -1,0 +1,46 @@
+"""Pictures so large that the objects a network has learned are hardly seen in them."""
+
+from __future__ import annotations
+
+import math
+
+from ..artefacts.description import Description
+from ..pictures.tiles import TINY, Tiling
+
+
+class ShrunkPictures:
+    """Counts pictures in which objects as large as those of training shrink below 8 pixels.
+
+    There is no ground truth: an object of a picture is taken to have as many pixels as the median
+    one of the training pictures had. Nothing is counted where the network does not record that.
+    """
+
+    def __init__(self, description: Description, tiling: Tiling | None) -> None:
+        self._learned, self._tiling = description.object_size, tiling
+        self._input = description.preprocessing.height, description.preprocessing.width
+        self._least, self._count = math.inf, 0
+
+    def add(self, height: int, width: int) -> None:
+        """A picture of this size."""
+        if self._learned is None or not height * width:
+            return
+        seen = height, width
+        if self._tiling is not None:
+            seen = min(height, self._tiling.height), min(width, self._tiling.width)
+        side = self._learned.picture * math.sqrt(math.prod(self._input) / math.prod(seen))
+        if side < min(TINY, self._learned.network):
+            self._count += 1
+            self._least = min(self._least, side)
+
+    def line(self, pictures: int) -> str | None:
+        """What to tell of them, given how many pictures there were; None if there is none."""
+        if not self._count or self._learned is None:
+            return None
+        height, width = self._input
+        return (
+            f"{self._count} of {pictures} images are so large that objects of "
+            f"{self._learned.picture:.1f} px, as this network has learned them, shrink below "
+            f"{TINY:g} px at its input ({self._least:.1f} px at {width}x{height}, "
+            f"{self._learned.network:.1f} px in training): pass --tiles auto, with --object-size "
+            "where they are of another size"
+        )
