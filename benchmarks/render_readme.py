@@ -38,6 +38,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "evaluation": readme_times.evaluation,
     "large_pictures": readme_large.large_pictures,
     "large_times": readme_large.large_times,
+    "eval_pace": readme_times.eval_pace,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadFile, SsdSmallError, UsageError
-from ..pictures.ahead import map_ahead
+from ..pictures.ahead import futures_ahead
 from ..pictures.pixels import ColorOrder, is_path, pixels_from_picture
 from ..pictures.preprocessing import MOST_INPUT_PIXELS, inputs_from_levels, resized_from_image
 from ..pictures.reading import Image
@@ -100,20 +100,27 @@ def detect(
     prepare = _preparation(inference.runtime, color, keep_pixels, max_pixels)
     window = 2 * batch_size + workers
     waiting: list[_Prepared] = []
-    fault: Exception | None = None
-    prepared = map_ahead(prepare, pictures, workers=workers, window=window)
+    fault: BaseException | None = None
+    prepared = futures_ahead(prepare, pictures, workers=workers, window=window)
     network = _Network(inference, spent, ahead=workers > 0)
     with closing(network), closing(prepared):  # type: ignore[type-var]
         while fault is None:
             if network.is_done or network.pictures + len(waiting) >= 2 * batch_size:
                 yield from network.outcomes()
             try:
-                one = next(prepared)
+                future = next(prepared)
             except StopIteration:
                 break
             except Exception as error:
                 fault = error
                 break
+            # reading may take long, as of a pipe that nobody has written to yet
+            if network.is_done_before(future):
+                yield from network.outcomes()
+            if (fault := future.exception()) is not None:
+                break
+            one = future.result()
+            del future  # which would hold what has been handed over
             spent.read += one.seconds[0]
             spent.preprocess += one.seconds[1]
             inputs = [each.network_input for each in waiting]
@@ -207,12 +214,12 @@ class _Running:
     Attributes:
         prepared: its pictures, and those among them that could not be read.
         outputs: waits for outputs and the seconds they took; raises what the network raised.
-        is_done: whether there is nothing to wait for.
+        future: of the outputs; None where there is nothing to wait for.
     """
 
     prepared: list[_Prepared]
     outputs: Callable[[], tuple[Outputs, float]]
-    is_done: Callable[[], bool]
+    future: Future[Any] | None = None
 
 
 class _Network:
@@ -237,7 +244,14 @@ class _Network:
     @property
     def is_done(self) -> bool:
         """Whether a batch can be handed over without waiting for it."""
-        return self._running is not None and self._running.is_done()
+        running = self._running
+        return running is not None and (running.future is None or running.future.done())
+
+    def is_done_before(self, other: Future[Any]) -> bool:
+        """Wait for a batch in the network or for something else; whether the batch is done."""
+        if self._running is not None and self._running.future is not None:
+            wait([self._running.future, other], return_when=FIRST_COMPLETED)
+        return self.is_done
 
     def exchange(self, prepared: list[_Prepared]) -> Iterator[Outcome]:
         """Put a batch into the network, and hand over the one before it."""
@@ -257,14 +271,14 @@ class _Network:
     def _started(self, prepared: list[_Prepared]) -> _Running:
         inputs = [one.network_input for one in prepared if one.network_input is not None]
         if not inputs:
-            return _Running(prepared, lambda: ([], 0.0), lambda: True)
+            return _Running(prepared, lambda: ([], 0.0))
         for one in prepared:
             one.network_input = None
         images = batch_from_levels(inputs, self._inference.runtime, self._spent)
         if self._thread is None:
-            return _Running(prepared, partial(self._inference.run, images), lambda: True)
+            return _Running(prepared, partial(self._inference.run, images))
         future = self._thread.submit(self._inference.run, images)
-        return _Running(prepared, future.result, future.done)
+        return _Running(prepared, future.result, future)
 
     def _handed_over(self, running: _Running | None) -> Iterator[Outcome]:
         """The outcomes of a batch, the pictures left out of it in their places."""

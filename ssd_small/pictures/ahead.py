@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -26,8 +28,24 @@ def map_ahead(
         workers: threads; 0 does the work in the consumer's own thread, without a pool.
         window: items that are worked on ahead of the consumer, at least 1.
     """
+    with closing(futures_ahead(work, items, workers=workers, window=window)) as futures:  # type: ignore[type-var]
+        for future in futures:
+            result = future.result()
+            # it would otherwise keep the result for as long as the consumer takes
+            del future
+            yield result
+            del result
+
+
+def futures_ahead(
+    work: Callable[[Item], Result], items: Iterable[Item], *, workers: int, window: int
+) -> Iterator[Future[Result]]:
+    """As :func:`map_ahead`, without waiting for a result: for who has something else to wait for.
+
+    Without workers a result is there, or its exception, when its future is.
+    """
     if workers == 0:
-        yield from map(work, items)
+        yield from map(partial(_done, work), items)
         return
     source = iter(items)
     pending: deque[Future[Result]] = deque()
@@ -49,9 +67,18 @@ def map_ahead(
                         del item
                 if not pending:
                     break
-                yield pending.popleft().result()
+                yield pending.popleft()
             if fault is not None:
                 raise fault
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _done(work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    future: Future[Result] = Future()
+    try:
+        future.set_result(work(item))
+    except Exception as error:
+        future.set_exception(error)
+    return future

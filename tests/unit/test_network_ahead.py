@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
 import pytest
 from detection_doubles import MadeUpRuntime, detector, number_of, picture, stream_threads
 
+from ssd_small.detection import pipeline
 from ssd_small.detection.detector import Detector
 from ssd_small.detection.inference import Inference
-from ssd_small.detection.pipeline import detect
+from ssd_small.detection.pipeline import batch_from_levels, detect
 from ssd_small.errors import UsageError
 from ssd_small.pictures.preprocessing import (
     Preprocessing,
@@ -30,17 +30,19 @@ NO_PICTURE = np.zeros((2, 2, 7), np.uint8)
 class _Held(MadeUpRuntime):
     """Ends in heads; has the first of its batches of two until the second one is put together."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(max_batch=2)
         self.description = self.description.with_decode_nms(False)
         self.together, self.second = threading.Event(), threading.Event()
+        batches: list[int] = []
 
-    def pictures(self) -> Iterator[np.ndarray]:
-        """A dozen; with two threads the ninth is pulled when the fourth is waited for."""
-        for number in range(12):
-            if number == 8:
+        def put_together(levels, runtime, spent):  # type: ignore[no-untyped-def]
+            batches.append(len(levels))
+            if len(batches) == 2:
                 self.together.set()
-            yield picture(number)
+            return batch_from_levels(levels, runtime, spent)
+
+        monkeypatch.setattr(pipeline, "batch_from_levels", put_together)
 
     def infer_batch(self, images):  # type: ignore[no-untyped-def]
         self.batches.append(len(images))
@@ -53,16 +55,18 @@ class _Held(MadeUpRuntime):
         return HeadOutputs(np.zeros((*shape, 4), np.float32), np.zeros((*shape, 3), np.float32))
 
 
-def test_the_next_batch_is_in_the_network_while_one_is_handed_over() -> None:
-    runtime = _Held()
-    with closing(Detector(runtime, workers=2).stream(runtime.pictures())) as stream:
+def test_the_next_batch_is_in_the_network_while_one_is_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime = _Held(monkeypatch)
+    with closing(Detector(runtime, workers=2).stream(PICTURES)) as stream:
         next(stream)
         assert runtime.second.wait(10), "the second batch waits for the first one's outcomes"
-        assert len(list(stream)) == 11
+        assert len(list(stream)) == 7
 
 
 def test_post_processing_goes_on_beside_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = _Held()
+    runtime = _Held(monkeypatch)
     beside: list[bool] = []
 
     def postprocess(self: Inference, heads: HeadOutputs) -> list[Detections]:
@@ -70,8 +74,45 @@ def test_post_processing_goes_on_beside_the_network(monkeypatch: pytest.MonkeyPa
         return [Detections.empty() for _ in heads.loc]
 
     monkeypatch.setattr(Inference, "postprocess", postprocess)
-    assert len(Detector(runtime, workers=2)(runtime.pictures())) == 12
+    assert len(Detector(runtime, workers=2)(PICTURES)) == 8
     assert beside[0], "the second batch waits for the first one's decode + NMS"
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_results_do_not_wait_for_pictures_that_are_slow_to_read(
+    batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a pipe that is written to once the results before are known."""
+    seen, in_time = threading.Event(), []
+
+    def read(given: np.ndarray, *rest: object) -> np.ndarray:
+        if given[0, 0, 0] == batch_size:
+            in_time.append(seen.wait(10))
+        return given
+
+    monkeypatch.setattr(pipeline, "pixels_from_picture", read)
+    stream = detector(max_batch=batch_size).stream(PICTURES)
+    for number, found in enumerate(stream):
+        assert number_of(found) == number
+        if number == batch_size - 1:
+            seen.set()
+    assert in_time == [True]
+
+
+def test_what_befalls_a_reading_thread_comes_after_the_results_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(given: np.ndarray, *rest: object) -> np.ndarray:
+        if given[0, 0, 0] == 3:
+            raise MemoryError("no room")
+        return given
+
+    monkeypatch.setattr(pipeline, "pixels_from_picture", read)
+    found: list[int] = []
+    stream = detector(max_batch=2).stream(PICTURES)
+    with pytest.raises(MemoryError, match="no room"):
+        found.extend(map(number_of, stream))
+    assert found == [0, 1, 2]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
