@@ -140,7 +140,7 @@ def _detect(
     full, shrunk = 0, ShrunkPictures(detector.description, tiling)
     inference = None if tiling is None else detector.inference_of_heads()
     lowest = detector.filter_from_threshold(threshold, inference).lowest
-    how: dict[str, Any] = {"keep_pixels": bool(targets), "tiling": tiling}
+    how: dict[str, Any] = {"keep_pixels": bool(targets), "tiling": tiling, "only_shown": True}
     with progress_bar("detect", len(paths)) as bar:
         by_tiles = tiling is not None and len(paths) == 1
         if by_tiles:  # it may be a huge one
@@ -156,8 +156,8 @@ def _detect(
                 views = 1 if tiling is None else tiling.views(*outcome.size)
                 full += _is_full(detector.params.keep_topk * views, outcome, lowest)
                 shrunk.add(*outcome.size)
-                if not len(found) and len(outcome.detections):
-                    entry["best_score"] = float(outcome.detections.scores.max())
+                if not len(found) and (best := _best_score(outcome)) is not None:
+                    entry["best_score"] = best
                 if targets:
                     try:
                         _draw(outcome, found, targets[index])
@@ -184,6 +184,12 @@ def _detect(
     if lost is not None and not faults:
         raise lost
     return faults
+
+
+def _best_score(outcome: Outcome) -> float | None:
+    """Of a picture without anything to show."""
+    scores = outcome.detections.scores
+    return float(scores.max()) if len(scores) else outcome.best_score
 
 
 def _is_full(keep_topk: int, outcome: Outcome, lowest: float) -> bool:

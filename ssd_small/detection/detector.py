@@ -193,7 +193,11 @@ class Detector:
         """
         tiling = tiling_from_options(tiles, overlap, whole, object_size, self.description)
         outcomes = self.outcomes(
-            pictures, score_threshold=score_threshold, color=color, tiling=tiling
+            pictures,
+            score_threshold=score_threshold,
+            color=color,
+            tiling=tiling,
+            only_shown=True,
         )
         return self._found(outcomes)
 
@@ -215,12 +219,15 @@ class Detector:
         keep_pixels: bool = False,
         tiling: Tiling | None = None,
         seen: Seen = lambda view: None,
+        only_shown: bool = False,
     ) -> Iterator[tuple[Outcome, PictureDetections]]:
         """The same road with all that it knows: what programs of this package walk on.
 
         Per picture its outcome (every detection of decode + NMS in the unit square, and the error
         of one that cannot be read) and the result made of it. ``tiling`` is how pictures are cut,
-        ``seen`` told of their tiles.
+        ``seen`` told of their tiles. ``only_shown``: of pictures in tiles the outcome holds no more
+        than the result, which is the same: what scores less suppresses nothing that scores more,
+        and a large picture has a great deal of it.
         """
         self._check_open()
         inference = self.inference if tiling is None else self.inference_of_heads()
@@ -234,6 +241,9 @@ class Detector:
         given = each_picture(pictures)
         if tiling is not None:
             road |= {"workers": self.workers, "caps_grow": self.caps_grow, "seen": seen}
+            if only_shown:
+                road["floor"] = inference.params.score_threshold
+                inference = inference.with_score_threshold(keep.lowest)
             return self._outcomes(detect_tiled(inference, given, tiling, **road), keep)
         # one picture is not worth a thread
         workers = 0 if isinstance(given, list) and len(given) < 2 else self.workers

@@ -122,6 +122,17 @@ def _background_and_others(logits: FloatArray, background: int) -> tuple[FloatAr
     return found[:, 0], found[:, 1]
 
 
+def best_score(
+    conf: npt.NDArray[np.floating[Any]], params: PostprocessParams, least: float
+) -> float:
+    """The best score in conf ``[P, C]``, or ``least`` if none is above it."""
+    rows = rows_of_candidates(conf, replace(params, score_threshold=least))
+    if not len(rows):
+        return least
+    scores = scores_from_conf(np.asarray(conf[rows], np.float32), params)
+    return float(scores.max(initial=np.float32(least), where=~np.isnan(scores)))
+
+
 class TileMerger:
     """Takes the heads of a picture's views one by one and gives the picture's detections."""
 
@@ -132,6 +143,7 @@ class TileMerger:
         priors: FloatArray,
         params: PostprocessParams,
         most_rows: int,
+        floor: float | None = None,
     ) -> None:
         """Merge one picture.
 
@@ -141,6 +153,7 @@ class TileMerger:
             priors: ``[P, 4]`` of the network (cx, cy, w, h), unit square.
             params: decode + NMS, with the caps of the picture.
             most_rows: that enter one NMS.
+            floor: what the best score must be above to be told; None to tell none.
         """
         self._size, self._priors, self._params = size, priors, params
         self._tiling = tiling
@@ -149,6 +162,14 @@ class TileMerger:
         self._views = 0
         self._parts: list[tuple[npt.NDArray[Any], ...]] = []
         self._rows = 0
+        self._floor = floor
+        self._best = -math.inf if floor is None else floor
+
+    @property
+    def best_score(self) -> float | None:
+        """Of all candidates, those under the threshold too; None if none is above the floor."""
+        told = self._floor is not None and self._best > self._floor
+        return self._best if told else None
 
     def add(
         self, loc: npt.NDArray[np.floating[Any]], conf: npt.NDArray[np.floating[Any]], view: Window
@@ -172,6 +193,8 @@ class TileMerger:
             rows, priors = rows[large], priors[large]
         self._parts.append((loc[rows], conf[rows], priors, rows + offset))
         self._rows += len(rows)
+        if self._floor is not None:
+            self._best = best_score(conf, self._params, self._best)
         if self._rows > 2 * self._most:  # cut in halves: each row is looked at a few times only
             self._gather()
 

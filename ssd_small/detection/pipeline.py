@@ -41,6 +41,7 @@ class Outcome:
         pixels: ``[H, W, 3]`` uint8 BGR, where they were asked for.
         error: why it could not be read; None if it could.
         tiles: into which it was cut.
+        best_score: of all candidates, where detections hold no more than is shown; else None.
     """
 
     picture: Any
@@ -49,6 +50,7 @@ class Outcome:
     pixels: Image | None = None
     error: SsdSmallError | None = None
     tiles: int = 1
+    best_score: float | None = None
 
 
 @dataclass(eq=False)

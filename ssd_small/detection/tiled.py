@@ -97,6 +97,7 @@ def detect_tiled(
     batch_size: int,
     workers: int,
     caps_grow: bool = True,
+    floor: float | None = None,
     color: ColorOrder = "BGR",
     keep_pixels: bool = False,
     max_pixels: int | None = None,
@@ -112,11 +113,12 @@ def detect_tiled(
         inference: network or engine that ends in its heads.
         tiling: how every picture is cut.
         caps_grow: the caps of decode + NMS are those of a view, and grow with their number.
+        floor: see :class:`~.merging.TileMerger`.
         seen: told of every view that is done.
         pictures, batch_size, workers, color, keep_pixels, max_pixels, spent: as there.
     """
     spent = spent or Stopwatch()
-    work = _Work(inference, tiling, caps_grow, color, keep_pixels, max_pixels)
+    work = _Work(inference, tiling, caps_grow, floor, color, keep_pixels, max_pixels)
     workers = min(workers, MOST_WORKERS)
     ahead = max(1, min(workers, _PICTURES_AHEAD))
     window = max(1, 2 * batch_size + workers - ahead)
@@ -172,12 +174,13 @@ class _Work:
         inference: Inference,
         tiling: Tiling,
         caps_grow: bool,
+        floor: float | None,
         color: ColorOrder,
         keep_pixels: bool,
         max_pixels: int | None,
     ) -> None:
         self.inference, self._tiling, self._caps_grow = inference, tiling, caps_grow
-        self._reading = (color, max_pixels)
+        self._reading, self._merging = (color, max_pixels), (MOST_ROWS, floor)
         self._keep_pixels = keep_pixels
         self._priors = inference.runtime.description.priors
         self._open: set[ExitStack] = set()
@@ -196,7 +199,7 @@ class _Work:
             params = self.inference.params
             if self._caps_grow:
                 params = params.of_views(one.views)
-            one.merger = TileMerger(one.size, self._tiling, self._priors, params, MOST_ROWS)
+            one.merger = TileMerger(one.size, self._tiling, self._priors, params, *self._merging)
             if self._keep_pixels:
                 one.pixels = source.pixels(Window(0, 0, width, height))
         except (BadFile, UsageError) as error:
@@ -278,8 +281,10 @@ def _outcomes(work: _Work, views: list[_View], spent: Stopwatch, seen: Seen) -> 
             found = _merged(one, work)
         spent.decode_nms += time.perf_counter() - started
         if view.is_last:
-            size = (0, 0) if one.error is not None else one.size
-            yield Outcome(one.picture, size, found, one.pixels, one.error, one.tiles)
+            fine = one.error is None and one.merger is not None
+            best = one.merger.best_score if fine and one.merger is not None else None
+            size = one.size if fine else (0, 0)
+            yield Outcome(one.picture, size, found, one.pixels, one.error, one.tiles, best)
 
 
 def _add(one: _Picture, view: SeenView) -> None:

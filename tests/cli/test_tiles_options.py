@@ -73,6 +73,18 @@ def test_a_picture_of_one_tile_is_found_as_without_tiles(call, checkpoint, pictu
     assert call("detect", *given, "--tiles", "99999x300", "--whole").fits().out == plain
 
 
+def test_where_nothing_is_found_the_best_score_is_said(call, checkpoint, pictures):
+    given = (*MODEL, "--weights", checkpoint, pictures / "a.jpg", "--json", "--score-threshold")
+    (untiled,) = entries_of(call("detect", *given, "1").fits().out)
+    (tiled,) = entries_of(call("detect", *given, "1", "--tiles", "80x60").fits().out)
+    assert tiled == untiled
+    (cut,) = entries_of(call("detect", *given, "1", *TILES).fits().out)
+    (every,) = entries_of(call("detect", *given, "0.01", *TILES).fits().out)
+    assert cut["detections"] == []
+    # what is printed is rounded to six digits
+    assert cut["best_score"] == pytest.approx(every["detections"][0]["score"], abs=5e-7)
+
+
 def test_eval_says_how_pictures_were_cut(call, checkpoint, pictures, truth, saved):
     pytest.importorskip("hotcoco")
     given = (*MODEL, "--weights", checkpoint, "--annotations", saved(truth), "--images", pictures)

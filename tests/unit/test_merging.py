@@ -239,3 +239,37 @@ def test_of_the_whole_picture_large_boxes_count() -> None:
     loc[-1, 3, 2:] = np.log([30 / 230 / 0.1 * 0.99, 20 / 130 / 0.4 * 0.99]) / 0.2
     assert len(merged(loc, conf, PARAMS, tiling)) == 1
     np.testing.assert_allclose(found.boxes[0], [0.05, 0.05, 0.95, 0.95], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_a_higher_threshold_before_nms_is_the_same_as_after(activation: str) -> None:
+    """Which a huge picture needs: most of what is found in it is never shown."""
+    loc, conf = heads(len(windows()), 5)
+    params = replace(PARAMS, activation=activation, pre_nms_topk=40, keep_topk_per_class=30)
+    every = merged(loc, conf, params)
+    high = float(np.median(every.scores))
+    shown = every.scores > np.float32(high)
+    fields = ("boxes", "scores", "labels", "prior_indices")
+    cut = Detections(*(getattr(every, name)[shown] for name in fields))
+    assert 10 < len(cut) < len(every)
+    assert_same([merged(loc, conf, replace(params, score_threshold=high))], [cut])
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_the_best_score_is_told_whatever_the_threshold(activation: str) -> None:
+    loc, conf = heads(len(windows()), 6)
+    conf[0, 0] = np.nan
+    params = replace(PARAMS, activation=activation, score_threshold=0.9999)
+    best = merged(loc, conf, replace(params, score_threshold=0.01)).scores.max()
+    high = replace(params, score_threshold=float(best))
+
+    def told(params: PostprocessParams, floor: float | None) -> float | None:
+        merger = TileMerger(SIZE, TILING, PRIORS, params, MOST, floor)
+        for own_loc, own_conf, window in zip(loc, conf, windows(), strict=True):
+            merger.add(own_loc, own_conf, window)
+        return merger.best_score
+
+    assert told(high, 0.01) == best
+    assert told(high, float(best)) is None
+    assert told(high, None) is None
+    assert told(replace(params, score_threshold=0.01), 0.01) == best
