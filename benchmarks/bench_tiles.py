@@ -100,9 +100,8 @@ def scores_of(annotations: Annotations, entries: Entries) -> dict[str, float | N
     sizes = ("", "_small", "_medium", "_large")
     scores = {f"AP{n}": mean_of_known(precision[:, :, :, a, -1]) for a, n in enumerate(sizes)}
     scores["AP50"] = mean_of_known(precision[half, :, :, 0, -1])
-    return scores | {
-        f"recall{n}": mean_of_known(recall[half, :, a, -1]) for a, n in enumerate(sizes)
-    }
+    scores |= {f"recall{n}": mean_of_known(recall[half, :, a, -1]) for a, n in enumerate(sizes)}
+    return {name: None if value is None else round(value, 4) for name, value in scores.items()}
 
 
 #: picture -> result entries, and the seconds of each stage
@@ -191,7 +190,7 @@ def _in_turn(
     for name in ways:
         count = len(subject.pictures)
         stages = {
-            key: statistics.median(one[key] for one in seconds[name]) / count
+            key: round(statistics.median(one[key] for one in seconds[name]) / count, 3)
             for key in seconds[name][0]
         }
         yield {
@@ -201,7 +200,7 @@ def _in_turn(
             "detections": len(found[name]),
             "scores": scores_of(subject.annotations, found[name]),
             "seconds": stages,
-            "rounds": [one["total"] / count for one in seconds[name]],
+            "rounds": [round(one["total"] / count, 3) for one in seconds[name]],
         }
 
 

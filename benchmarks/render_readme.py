@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable
 
+import readme_large
 import readme_results
 import readme_times
 import readme_trials
@@ -35,6 +36,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "picture_input": readme_results.picture_input,
     "attribution": readme_results.attribution,
     "evaluation": readme_times.evaluation,
+    "large_pictures": readme_large.large_pictures,
+    "large_times": readme_large.large_times,
     "eval_pace": readme_times.eval_pace,
 }
 

@@ -87,7 +87,8 @@ def check_inlined(model: ModelProto, description: Description, path: Path) -> No
     read = {name for node in nodes for name in node.input}
     weights = [tensor for tensor in model.graph.initializer if tensor.name in read]
     own = _model_from_nodes(nodes, weights, description, opset)
-    if _differ(own, _model_of_body(right, description), description, path):
+    scale = None if description.tiles is None else description.tiles.box_scale
+    if _differ(own, _model_of_body(right, description), description, path, scale):
         raise BadFile(
             f"{path} contradicts itself: its operators behind {' and '.join(HEADS)} give other "
             "detections than the parameters it describes; export it again"
@@ -146,12 +147,23 @@ def _model_from_nodes(
     )
 
 
-def _differ(own: ModelProto, right: ModelProto, description: Description, path: Path) -> bool:
-    """Whether two models give different detections of made heads."""
+def _differ(
+    own: ModelProto,
+    right: ModelProto,
+    description: Description,
+    path: Path,
+    box_scale: Array | None = None,
+) -> bool:
+    """Whether two models give different detections of made heads.
+
+    The boxes of the first are those of the second times ``box_scale [4]``, where it is given.
+    """
     heads = trial_heads(description)
     found, expected = (_outputs(model, heads, path) for model in (own, right))
     if found is None or expected is None:
         return False
+    if box_scale is not None:
+        expected[1] = expected[1] * box_scale
     same = all(np.array_equal(found[i], expected[i]) for i in (0, 3, 4))
     return not same or not all(
         found[i].shape == expected[i].shape

@@ -78,7 +78,8 @@ def command(
 
     With --json each picture is one JSON object on a line of its own, written as soon as the
     picture is done; one that cannot be read is a line with "image" and "error", and "best_score"
-    is there where nothing has the score asked for. "tiles" is into how many --tiles has cut it.
+    is there where nothing has the score asked for. "tiles" is into how many --tiles, or the
+    network itself, has cut it.
     With --output "picture" is what was drawn, and absent where it could not be written.
     """
     from ..artefacts.outputs import engine_inputs

@@ -274,12 +274,14 @@ class Detector:
     def _outcomes(
         self, outcomes: Iterator[Outcome], keep: ScoreFilter
     ) -> Iterator[tuple[Outcome, PictureDetections]]:
+        own = self.description.tiles
+        inside = 1 if own is None else own.count
         try:
             for outcome in outcomes:
                 name = os.fspath(outcome.picture) if is_path(outcome.picture) else None
                 found = picture_detections(
                     *(keep(outcome.detections), outcome.size, name, self.description),
-                    tiles=outcome.tiles,
+                    tiles=outcome.tiles * inside,
                 )
                 yield outcome, found
         finally:

@@ -137,8 +137,7 @@ UNNAMED_FORMS = {
 PICTURE_FORMS = {
     form.name: form
     for form in (
-        replace(FORMS[name], folder=folder)
-        for folder in (OF_PICTURES, TILED)
-        for name in ("heads.onnx", "heads.fp16.engine")
+        *(replace(FORMS[name], folder=OF_PICTURES) for name in ("heads.onnx", "heads.fp16.engine")),
+        replace(FORMS["heads.onnx"], folder=TILED),
     )
 }

@@ -99,7 +99,6 @@ MEANT: dict[str, dict[str, str]] = {
     "pictures/heads.fp16.engine": OUTSIDE,
     # so are the tiles
     "tiles/heads.onnx": MEANINGS | OUTSIDE | PRIORS,
-    "tiles/heads.fp16.engine": MEANINGS | OUTSIDE,
 }
 
 

@@ -58,7 +58,7 @@ def test_every_command_takes_it(
         assert "2x1 of 300x300 pixels, overlap 0.2, cut inside" in call("inspect", file).fits().out
         detected = call("detect", "--engine", file, picture, "--json", "--threads", 1).fits()
         (line,) = (json.loads(line) for line in detected.out.splitlines())
-        assert (line["width"], line["height"]) == (540, 300)
+        assert (line["width"], line["height"], line["tiles"]) == (540, 300, 2)
         # boxes are of the picture: some lie in the half that the first tile does not see
         assert max(one["box"][0] for one in line["detections"]) > 300
     assert call("doctor", engine).code == 0
@@ -152,3 +152,20 @@ def test_more_tiles_than_fit_into_memory_are_refused(
     assert re.search(words, outcome.err)
     assert not (tmp_path / "m.onnx").exists()
     export("--tiles", "1x1").fits()
+
+
+@pytest.mark.slow
+def test_standard_operators_alone_are_what_is_described(
+    export: Call, call: Call, picture: Path, tmp_path: Path
+) -> None:
+    """With --inline the scale of boxes stands behind them; half precision puts the node back."""
+    found = []
+    for options in ((), ("--inline",)):
+        export("--tiles", "2x1", *options).fits()
+        engine = tmp_path / f"{len(options)}.engine"
+        command = ("build-engine", tmp_path / "m.onnx", "--target", "onnxruntime", "-o", engine)
+        call(*command, "--precision", "fp16").fits()
+        told = call("detect", "--engine", engine, picture, "--json", "--threads", 1).fits().out
+        found.append(json.loads(told)["detections"])
+    assert found[0] == found[1]
+    assert found[0]

@@ -15,12 +15,18 @@ from onnx import TensorProto, helper, numpy_helper
 
 #: files of a network that takes pictures as they are
 _OF_PICTURES = GOOD.with_name("description-format-3")
+#: and of one with tiles inside
+_TILED = GOOD.with_name("description-format-4")
 _ENGINES = (
     GOOD / "detections.fp32.engine",
     GOOD / "heads.fp16.engine",
     _OF_PICTURES / "heads.fp16.engine",
+    _TILED / "heads.fp16.engine",
 )
-_FILES = (GOOD / "detections.onnx", GOOD / "heads.onnx", _OF_PICTURES / "heads.onnx")
+_FILES = (
+    *(GOOD / "detections.onnx", GOOD / "heads.onnx"),
+    *(_OF_PICTURES / "heads.onnx", _TILED / "heads.onnx"),
+)
 _OPERATORS = ("Conv", "Relu", "Reshape", "Concat", "Loop", "If", "NonMaxSuppression", "Nothing")
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ssd_small.artefacts.description import Description, description_from_spec
+from ssd_small.artefacts.description import METADATA_KEY, Description, description_from_spec
+from ssd_small.artefacts.sidecar import check_against_engine
 from ssd_small.artefacts.tiled import tiled_description
 from ssd_small.errors import BadFile, UsageError
 from ssd_small.models.priors import priors_from_shifts
@@ -139,3 +143,12 @@ def test_a_grid_beyond_a_limit_is_refused(
         tiled(columns, rows, overlap)
     assert reason in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("columns", "rows", "overlap"), [(2, 3, 0.2), (3, 2, 0.3), (1, 1, 0.2)])
+def test_a_sidecar_of_another_grid_is_refused(columns: int, rows: int, overlap: float) -> None:
+    inside = {METADATA_KEY: json.dumps(tiled().with_decode_nms(False).to_dict())}
+    told = tiled(columns, rows, overlap).with_decode_nms(False)
+    check_against_engine(SimpleNamespace(description=tiled()), inside, Path("x"))
+    with pytest.raises(BadFile, match="tells of another grid of tiles than the engine was built"):
+        check_against_engine(SimpleNamespace(description=told), inside, Path("x"))
