@@ -27,6 +27,26 @@ def bench() -> str:
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
 
 
+def beside_torchvision() -> str:
+    """What `benchmarks/bench_torchvision.py` measured."""
+    report = result("torchvision_cpu")
+    first = report["results"][0]["total_ms"]
+    rows = [
+        [
+            row["runtime"],
+            *(f"{row[part]['median']:.1f}" for part in ("network_ms", "decode_nms_ms")),
+            f"{row['total_ms']:.1f}",
+            f"{row['total_ms'] / first:.2f}",
+            str(row["detections"]),
+        ]
+        for row in report["results"]
+    ]
+    headers = "what runs it|net ms|decode+NMS ms|total ms|of torchvision's|detections"
+    candidates = report["results"][0]["candidates"]
+    machine = machine_line(report["machine"], report["threads"])
+    return f"{table(rows, headers)}\n\n{candidates} candidates. {machine}"
+
+
 def engines() -> str:
     """`benchmarks/build_all_engines.py`."""
     report = result("engines")

@@ -24,6 +24,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "parity": readme_results.parity,
     "full_width": readme_results.full_width,
     "bench": readme_times.bench,
+    "beside_torchvision": readme_times.beside_torchvision,
     "engines": readme_times.engines,
     "tensorrt_versions": readme_trials.tensorrt_versions,
     "kernels": readme_times.kernels,
