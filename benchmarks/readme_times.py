@@ -42,9 +42,11 @@ def beside_torchvision() -> str:
         for row in report["results"]
     ]
     headers = "what runs it|net ms|decode+NMS ms|total ms|of torchvision's|detections"
-    candidates = report["results"][0]["candidates"]
-    machine = machine_line(report["machine"], report["threads"])
-    return f"{table(rows, headers)}\n\n{candidates} candidates. {machine}"
+    said = f"{report['results'][0]['candidates']} candidates. "
+    if (others := report["disturbance"]["others"]) is not None:
+        cores = report["machine"]["cores"]
+        said += f"Meanwhile other processes used {others:.1f} of {cores} cores. "
+    return f"{table(rows, headers)}\n\n{said}{machine_line(report['machine'], report['threads'])}"
 
 
 def engines() -> str:
