@@ -52,9 +52,7 @@ def tiling_from_options(
     else:
         if object_size is not None:
             raise UsageError("--object-size goes with --tiles auto, which chooses the tile by it")
-        if not isinstance(tiles, Sequence | np.ndarray) or len(tiles) != 2:
-            raise _no_tiles(tiles)
-        if not all(isinstance(side, (int, np.integer)) and side >= 1 for side in tiles):
+        if not _is_pair_of_sides(tiles):
             raise _no_tiles(tiles)
         width, height = int(tiles[0]), int(tiles[1])
     return Tiling(width, height, shared, bool(whole))
@@ -88,6 +86,18 @@ def _sides_of_auto(object_size: float | None, description: Description) -> tuple
         raise UsageError(f"--object-size {side:g}: expected a positive number of pixels")
     size, scale = description.preprocessing, side / learned.network
     return max(1, round(size.width * scale)), max(1, round(size.height * scale))
+
+
+def _is_pair_of_sides(tiles: Any) -> bool:
+    """Whether these are two numbers of pixels; bytes are none, and True is a mistake, not 1."""
+    if isinstance(tiles, bytes | bytearray) or not isinstance(tiles, Sequence | np.ndarray):
+        return False
+    if isinstance(tiles, np.ndarray) and not tiles.ndim:
+        return False
+    return len(tiles) == 2 and all(
+        isinstance(side, int | np.integer) and not isinstance(side, bool) and bool(side >= 1)
+        for side in tiles
+    )
 
 
 def _number(value: object, name: str) -> float:
