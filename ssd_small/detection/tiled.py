@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from ..pictures.tiles import Tiling, Window
 from ..pictures.windows import WindowSource, open_windows
 from ..postprocess import Detections
 from ..postprocess.params import MAX_PRIORS
-from ..runtimes.base import HeadOutputs
+from ..runtimes.base import HeadOutputs, Runtime
 from .inference import Inference, Stopwatch
 from .merging import TileMerger
 from .pipeline import MOST_WORKERS, Outcome, batch_from_levels, fits_batch, named_error
@@ -217,12 +217,7 @@ class _Work:
             assert one.source is not None
             pixels = one.source.pixels(view.window)
             read = time.perf_counter()
-            if runtime.description.pictures is None:
-                preprocessing = runtime.description.preprocessing
-                view.network_input = resized_from_image(pixels, preprocessing)
-            else:
-                runtime.check_picture(*pixels.shape[:2])
-                view.network_input = pixels
+            view.network_input = _resized(pixels, runtime)
         except (BadFile, UsageError) as error:
             one.fail(error)
             return view
@@ -257,6 +252,22 @@ class _Work:
             with suppress(BadFile):
                 opened.close()
         self._open.clear()
+
+
+def _resized(pixels: Image, runtime: Runtime) -> Image:
+    """A view as the network takes it: in the size of its input, or of the pictures it takes.
+
+    Raises:
+        UsageError: it takes them as they are, but none so large.
+    """
+    preprocessing, pictures = runtime.description.preprocessing, runtime.description.pictures
+    if pictures is None:
+        return resized_from_image(pixels, preprocessing)
+    if pictures.size not in (None, pixels.shape[:2]):
+        height, width = pictures.size
+        return resized_from_image(pixels, replace(preprocessing, height=height, width=width))
+    runtime.check_picture(*pixels.shape[:2])
+    return pixels
 
 
 def _outcomes(work: _Work, views: list[_View], spent: Stopwatch, seen: Seen) -> Iterator[Outcome]:

@@ -107,7 +107,8 @@ class PictureInput:
         if self.size not in (None, (height, width)):
             raise UsageError(
                 f"a picture of {width}x{height} pixels; this network takes pictures of "
-                f"{self.width}x{self.height} only: export it without --picture-size"
+                f"{self.width}x{self.height} only: scale it to that, or export one of any size "
+                "(--input uint8 without --picture-size and --tiles)"
             )
         if is_too_large(height, width):
             raise UsageError(

@@ -20,7 +20,7 @@ from ssd_small.detection.detector import Detector
 from ssd_small.detection.picture_detections import PictureDetections
 from ssd_small.detection.tiled import SeenView
 from ssd_small.errors import BadFile, UsageError
-from ssd_small.pictures.preprocessing import PictureInput
+from ssd_small.pictures.preprocessing import PictureInput, Preprocessing, resized_from_image
 from ssd_small.pictures.tiles import Tiling
 from ssd_small.pictures.windows import PictureInMemory
 from ssd_small.postprocess import PostprocessParams
@@ -141,9 +141,14 @@ def test_networks_that_take_pictures_are_given_tiles_of_them() -> None:
     assert any_size(given, **TILES) == detector()(given, **TILES)
     assert any_size.runtime.batches == [4] * 7 + [1] + [4] * 7  # a batch is of one size
     one_size = Detector(SpottingRuntime(pictures=PictureInput(8, 8)), workers=2)
-    outcomes = [outcome for outcome, _ in one_size.outcomes(given, tiling=Tiling(8, 8, 0.25))]
-    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
-    assert "a picture of 6x5 pixels; this network takes pictures of 8x8" in str(outcomes[1].error)
+    found = one_size(given, **TILES)
+    assert (found[0], found[2]) == (any_size(PICTURE, **TILES)[0],) * 2
+    # what is smaller than a tile is shown in the size that the network takes
+    larger = resized_from_image(small, Preprocessing(height=8, width=8))
+    assert found[1].scores.tobytes() == one_size(larger)[0].scores.tobytes()
+    assert len(found[1]) > 4
+    with pytest.raises(UsageError, match="6x5 pixels; this network takes pictures of 8x8 only"):
+        one_size(small)
 
 
 def test_caps_count_for_the_picture_unless_they_are_given() -> None:
