@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import onnx
+import onnx.inliner
 import torch
 from onnx import ModelProto
 
@@ -91,6 +92,8 @@ def _trace(net: SsdNetwork, opset: int) -> ModelProto:
         )
     assert program is not None
     model: ModelProto = program.model_proto
+    if model.functions:  # older releases write some operators as functions of their library
+        model = onnx.inliner.inline_local_functions(model)
     optimizer.fold_constants(model, onnx_shape_inference=True)
     optimizer.remove_unused_nodes(model)
     return model

@@ -101,10 +101,11 @@ def test_events_that_cannot_be_had_are_given_back(cuda: Cuda, open_it: Open) -> 
 
 
 def test_the_ledger_has_the_copies(
-    open_it: Open, stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    open_it: Open, cuda: Cuda, stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # less than the double takes by the clock on the wall, as on a GPU
     monkeypatch.setattr(tensorrt_double, "SECONDS", 1e-5)
+    cuda.per_byte = 1e-12
     paths = [tmp_path / f"{i}.png" for i in range(2)]
     for i, path in enumerate(paths):
         assert cv2.imwrite(str(path), np.full((60, 80, 3), 40 * i, np.uint8))
@@ -117,5 +118,5 @@ def test_the_ledger_has_the_copies(
     assert list(ledger.stages) == stages
     # per picture; each batch of two takes a hundredth of a millisecond
     assert ledger.stages["network"].median == pytest.approx(0.005)
-    assert ledger.stages["upload"].median == pytest.approx(PICTURE * 1e-6)
+    assert ledger.stages["upload"].median == pytest.approx(PICTURE * 1e-9)
     assert ledger.stages["host"].median > 0
