@@ -113,6 +113,8 @@ def test_no_remark_of_a_decoder_reaches_standard_error(tmp_path, monkeypatch, ca
     from ssd_small.pictures.reading import read_image
 
     path = _broken_png(tmp_path)
+    # a command that ran in this process before has switched it on
+    monkeypatch.setattr(remarks._c_standard_error, "may_be_muted", False)
     with pytest.raises(BadFile):
         read_image(path)
     if not capfd.readouterr().err:
