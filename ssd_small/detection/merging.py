@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
+from ..models.priors import priors_from_shifts
 from ..pictures.tiles import Tiling, Window
 from ..postprocess import Detections, PostprocessParams
 from ..postprocess.boxes import boxes_xyxy_from_loc
@@ -63,9 +64,7 @@ def priors_of_view(priors_cxcywh: FloatArray, window: Window, unit: tuple[int, i
     """
     scale = np.array([window.width / unit[0], window.height / unit[1]], np.float32)
     shift = np.array([window.x / unit[0], window.y / unit[1]], np.float32)
-    moved: FloatArray = priors_cxcywh * np.tile(scale, 2)
-    moved[:, :2] += shift
-    return moved
+    return priors_from_shifts(priors_cxcywh * np.tile(scale, 2), shift[None])
 
 
 def rows_of_candidates(
