@@ -81,6 +81,7 @@ def _are_same(one: dict[str, Any], other: dict[str, Any], loc: float, conf: floa
     return one["name"] == other["name"] and boxes_agree and scores_agree
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [pytest.param(f, id=f.name) for f in WITH_RUN])
 def test_a_run_of_then_goes_on(folder: Path, call: Callable[..., Outcome], tmp_path: Path) -> None:
     pytest.importorskip("hotcoco")

@@ -119,6 +119,7 @@ CONTENTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONTENTS)
 def test_content_that_is_no_state_dict_of_the_network(kind, refuse, checkpoint, tmp_path):
     change, reason = CONTENTS[kind]

@@ -156,6 +156,7 @@ SIDECARS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keys", "value", "word"), SIDECARS)
 def test_changed_sidecar(keys, value, word, call, own_engine, sidecar, pictures):
     sidecar(*keys, to=value)

@@ -142,6 +142,7 @@ def test_a_shipped_checkpoint_for_other_classes_gives_all_but_the_heads_that_do_
     assert line.endswith("; not taken: conf.0.weight and 11 more (other shape)")
 
 
+@pytest.mark.slow
 def test_part_of_a_checkpoint_goes_into_a_sibling(
     call: Call, data: Path, run: Path, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def tensors(path: Path) -> dict[str, Any]:
     return content.get("state_dict", content.get("net", content))
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_from_its_configuration_bit_for_bit(
     call, run: Path, tmp_path: Path
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_run_is_repeated_from_its_configuration_bit_for_bit(
     assert not all(torch.equal(first[key], other[key]) for key in weights)
 
 
+@pytest.mark.slow
 def test_a_described_network_is_repeated_evaluated_and_exported(
     call, data: Path, tmp_path: Path
 ) -> None:

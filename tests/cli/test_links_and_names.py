@@ -26,6 +26,7 @@ def linked(own_engine, tmp_path) -> Path:
     return tmp_path / "current.engine"
 
 
+@pytest.mark.slow
 def test_a_link_finds_the_sidecar_of_the_engine_it_leads_to(call, linked, own_engine, pictures):
     assert _found(call, linked, pictures) == _found(call, own_engine, pictures)
     assert call("inspect", linked, "--json").fits().json["kind"] == "engine"
@@ -64,6 +65,7 @@ def test_files_whose_names_are_no_text_are_built_and_run(
     assert call("inspect", engine, "--json").fits().json["kind"] == "engine"
 
 
+@pytest.mark.slow
 def test_an_onnx_file_is_timed_like_an_engine(call, onnx_file):
     timed = ("bench", "--engine", onnx_file, "--seconds", 0, "--batch", 9, "--json")
     rows = call(*timed).fits().json["results"]

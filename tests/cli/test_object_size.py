@@ -29,6 +29,7 @@ def own_checkpoint(tmp_path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced_once")
 def test_onnx_and_engine_say_what_the_checkpoint_says(call, own_checkpoint, tmp_path):
     pytest.importorskip("onnxscript")

@@ -43,6 +43,7 @@ def odd(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_every_readable_kind_is_detected_on(call, engine, odd, tmp_path):
     outcome = call(
         *("detect", "--engine", engine, odd, "--output", tmp_path / "out", "--json")

@@ -76,6 +76,7 @@ def test_load_and_detect_then_start_from_it(run, call, own_engine, pictures):
     assert len(shown["detections"]) == len(default)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_keeps_its_tensors_and_the_hash_it_is_known_by(
     run, call, checkpoint, tmp_path
 ):

@@ -198,6 +198,7 @@ def test_ctrl_c_ends_with_its_exit_code_wherever_it_came_from(tmp_path):
     assert done.stderr.strip() == "ssd-small: interrupted; nothing half-written was left"
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_demo_lets_its_command_clean_up(tmp_path):
     from ssd_small import demo
 

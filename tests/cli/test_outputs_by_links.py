@@ -140,6 +140,7 @@ def test_a_working_folder_that_was_deleted_is_named(tmp_path, onnx_file):
     shutil.rmtree(gone, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_digits_keeps_to_the_umask_and_to_links(spawn, tmp_path):
     pytest.importorskip("sklearn")
     pytest.importorskip("skimage")

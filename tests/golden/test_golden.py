@@ -43,6 +43,7 @@ def test_priors_are_the_published_ones(case) -> None:
     np.testing.assert_allclose(net.priors.numpy(), expected["priors"], rtol=0, atol=BOX_ROUNDING)
 
 
+@pytest.mark.slow
 def test_heads_are_those_of_the_published_network(case) -> None:
     _, expected, net = case
     loc, conf = _outputs(net)

@@ -59,6 +59,7 @@ def test_native_library_is_validated_and_timed(tmp_path: Path) -> None:
         assert timed["numpy_loop"]["native_is_faster_by"] > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "preset", "other", "least"),
     [

@@ -66,6 +66,7 @@ def test_an_engine_that_rounds_alone_has_no_such_layer(engine: onnx.ModelProto) 
     assert "each within rounding" in found.lines()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 7, 13, 22, CONVOLUTIONS - 1])
 def test_wrong_weights_are_found_in_the_convolution_that_has_them(
     index: int, precision: str, tmp_path: Path

@@ -90,6 +90,7 @@ def test_any_heads_and_parameters(params, seed, shape, half, distinct, specials)
     check(loc, conf, priors, params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid", "none"])
 @pytest.mark.parametrize("classes", [1, 2, 31, 32, 81, 1024])
@@ -117,6 +118,7 @@ def test_detector_heads(num_priors, params):
     check(loc, conf, priors, params)
 
 
+@pytest.mark.slow
 def test_every_prior_is_a_candidate_of_every_class():
     rng = np.random.default_rng(2)
     priors = random_priors(rng, 3000)

@@ -60,6 +60,7 @@ def test_the_same_input_gives_the_same_sidecar(exported: Exported, tmp_path: Pat
     assert "8.6" in sidecars[0]["compute_capabilities"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_what_was_built_is_printed_with_its_receipt(
     exported: Exported, call: Command, tmp_path: Path

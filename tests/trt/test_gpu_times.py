@@ -24,6 +24,8 @@ from ssd_small.detection.inference import Inference
 from ssd_small.runtimes.cuda_device import GpuError
 from ssd_small.runtimes.tensorrt import TensorRtRuntime
 
+pytestmark = pytest.mark.slow
+
 Open = Callable[..., TensorRtRuntime]
 #: bytes of a picture at the input, float32
 PICTURE = 3 * 300 * 300 * 4

@@ -30,6 +30,8 @@ from ssd_small.runtimes.tensorrt import TensorRtRuntime
 if TYPE_CHECKING:
     from traced import Traces
 
+pytestmark = pytest.mark.slow
+
 Open = Callable[..., TensorRtRuntime]
 
 

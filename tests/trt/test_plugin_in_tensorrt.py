@@ -35,6 +35,7 @@ from plugin_models import (
 from ssd_small.postprocess import PostprocessParams
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.trt,
     pytest.mark.skipif(
         importlib.util.find_spec("tensorrt_rtx_libs") is None,

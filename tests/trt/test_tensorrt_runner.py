@@ -25,6 +25,8 @@ from ssd_small.runtimes import cuda_device
 from ssd_small.runtimes.cuda_device import _PythonCuda
 from ssd_small.runtimes.tensorrt import TensorRtRuntime
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("cuda_graph", [True, False])
 def test_any_number_of_images_gives_what_the_network_gives(

@@ -27,6 +27,8 @@ from ssd_small.runtimes.cuda_device import GpuError, OutOfGpuMemory, _PythonCuda
 from ssd_small.runtimes.tensorrt import TensorRtRuntime
 from ssd_small.system.gpu import Gpus
 
+pytestmark = pytest.mark.slow
+
 
 def test_wrong_tensor_names_are_a_bad_file(
     open_it: Callable[..., TensorRtRuntime], double: TensorRt, cuda: Cuda

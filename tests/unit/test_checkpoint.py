@@ -31,6 +31,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("counters", [True, False])
 @pytest.mark.parametrize("wrapped", [True, False])
@@ -123,6 +124,7 @@ def _without(key: str) -> dict[str, torch.Tensor]:
     return {k: v for k, v in randomized().state_dict().items() if k != key}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "hint"),
     [
@@ -184,6 +186,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("family", FOREIGN)
 def test_checkpoints_of_other_projects_are_named(tmp_path: Path, family: str, prefix: str) -> None:

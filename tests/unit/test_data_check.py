@@ -60,6 +60,7 @@ def test_a_good_set_is_clean_and_stays_as_it_is(good: tuple[Content, Path]) -> N
     assert fixed(content, folder) == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DAMAGES)
 def test_each_damage_alone(name: str, good: tuple[Content, Path]) -> None:
     content, folder = good

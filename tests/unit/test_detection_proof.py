@@ -118,6 +118,7 @@ def test_whatever_differing_heads_give_where_everything_ties_is_proven() -> None
     assert differing > 10 * len(TINY)
 
 
+@pytest.mark.slow
 def test_without_a_difference_only_the_greedy_result_is_proven() -> None:
     """Any other choice among the candidates is refused, in values that do not tie."""
     rng = np.random.default_rng(1)

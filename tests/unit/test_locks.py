@@ -165,6 +165,7 @@ def test_of_many_at_once_one_holds_it(tmp_path: Path) -> None:
     assert not lock.exists()
 
 
+@pytest.mark.slow
 def test_of_many_processes_one_holds_it(tmp_path: Path) -> None:
     program = """
 import sys, time

@@ -182,6 +182,7 @@ def _scenes(rng: np.random.Generator, priors: torch.Tensor) -> dict[str, torch.T
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.5, 0.3, 1.0, 0.0])
 @pytest.mark.parametrize("kind", ["network", "binary", "scattered", "corner"])
 def test_targets_are_those_of_comparing_every_pair_to_the_bit(kind: str, threshold: float) -> None:

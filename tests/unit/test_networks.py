@@ -64,6 +64,7 @@ def test_priors_have_the_published_sums(name: str) -> None:
     np.testing.assert_allclose(priors[-1, [0, 2]], (last_centre, last_width), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FACTS)
 @pytest.mark.parametrize(
     ("num_classes", "width", "size"),

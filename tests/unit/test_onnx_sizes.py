@@ -112,6 +112,7 @@ MEMORY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MEMORY)
 def test_a_graph_that_needs_gigabytes_is_refused(kind):
     nodes, *arrays = MEMORY[kind]

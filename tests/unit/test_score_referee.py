@@ -142,6 +142,7 @@ def check_matches(classes: Any, whole: Any, images: int) -> None:
         assert one.matches.boxes == sum(int((e["gtIgnore"] == 0).sum()) for e in entries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, 60, 20))
 def test_every_number_is_pycocotools(start: int) -> None:
     for seed in range(start, start + 20):

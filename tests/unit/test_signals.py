@@ -39,6 +39,7 @@ def test_nohup_is_obeyed_by_the_run_itself():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "more"), [("ignored", SURVIVES), ("blocked", "")])
 def test_commands_under_test_hear_signals_that_the_run_was_started_deaf_to(
     tmp_path: Path, how: str, more: str

@@ -58,6 +58,7 @@ def _equal(one: object, other: object) -> bool:
     return one == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [1, 2, 3])
 def test_a_resumed_run_is_the_run_that_was_not_stopped(
     whole: Run, tmp_path: Path, stop_at: int
@@ -99,6 +100,7 @@ def test_what_is_written(whole: Run) -> None:
     assert all(float(row["loss"]) > 0 and float(row["lr"]) > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_kept_and_the_last_ones_too(tmp_path: Path) -> None:
     scores = iter([0.2, 0.6, 0.4, 0.5])
     seen = []
@@ -217,6 +219,7 @@ def test_fields_of_a_newer_minor_format_are_written_again(whole: Run, tmp_path: 
     )
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         train_noise(tmp_path, stop_at=1)

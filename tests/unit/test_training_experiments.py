@@ -77,6 +77,7 @@ def _check_rates(path: Path, learner: Learner) -> None:
     assert rates[-1] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 def test_one_of_each_family_learns(shared_data: Path, name: str) -> None:
     _check_an_update(shared_data / "experiments" / f"{name}.yml")

@@ -94,6 +94,7 @@ def truth(folder: Path) -> Annotations:
     return read_annotations(path)
 
 
+@pytest.mark.slow
 @given(changes=DAMAGE)
 @settings(deadline=None, max_examples=300)
 def test_damage_is_read_or_refused_alike(folder: Path, changes: list[Any]) -> None:
@@ -131,6 +132,7 @@ def test_damaged_results_are_read_or_refused_alike(
 _BYTES = b'0123456789eE+-.,:[]{}"\\ntfu\x00\x1f\x7f\x80\xc3\xff '
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_changed_bytes_are_read_or_refused_alike(
     folder: Path, truth: Annotations, seed: int
