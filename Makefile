@@ -30,8 +30,11 @@ LEAN := .venv-lean
 LEAN_VERSIONS := 10.15.1.29 10.16.1.11 11.0.0.114
 LEAN_PACKAGES := tensorrt_lean_cu13_libs tensorrt_lean_cu13_bindings tensorrt_cu13_bindings
 
+# a Triton server, and what its Python backend runs; numpy 1, for which that backend is built
+TRITON := .venv-triton
+
 .PHONY: demo test test-fast browser install lint typecheck test-cpp test-python test-handover test-lean \
-  test-lowest test-pythons lowest-wheel wheels test-wheels fuzz-cli kill-table clean
+  test-triton run-test-triton run-test-triton test-lowest test-pythons lowest-wheel wheels test-wheels fuzz-cli kill-table clean
 
 demo: install
 	$(BIN)/ssd-small demo --output demo
@@ -46,6 +49,7 @@ test: install
 	$(MAKE) test-handover
 	$(MAKE) test-wheels
 	$(MAKE) test-lean
+	$(MAKE) test-triton
 	$(MAKE) test-lowest
 
 # for every change: under two minutes on two cores. It leaves out sanitizers, fuzzing, nvcc's gates
@@ -160,6 +164,36 @@ $(LEAN)/.installed: Makefile
 	    $(LEAN_PACKAGES:%=%==$$version) polygraphy; \
 	done
 	$(BIN)/python -m pip install --quiet --no-deps --target $(LEAN)/newest $(LEAN_PACKAGES) polygraphy
+	touch $@
+
+# the checkout is what the server's Python imports, with the OpenCV that it is compared with
+test-triton: install
+	if $(MAKE) $(TRITON)/.installed; then \
+	  $(MAKE) run-test-triton; \
+	elif [ "$$CI" = true ]; then \
+	  exit 1; \
+	else \
+	  echo 'test-triton: not run, the packages of its environment cannot be had'; \
+	fi
+
+run-test-triton:
+	mkdir -p $(BUILD)/triton
+	$(call triton_file,plain,)
+	$(call triton_file,inline,--inline)
+	$(call triton_file,heads,--heads)
+	$(call triton_file,any,--input uint8)
+	SSD_SMALL_TRITON=$(CURDIR)/$(TRITON) SSD_SMALL_TRITON_ONNX=$(CURDIR)/$(BUILD)/triton \
+	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/triton
+
+triton_file = $(BIN)/ssd-small export --weights digits/mobilenet_v1_s1l0 $(2) -o $(BUILD)/triton/$(1).onnx
+
+$(TRITON)/.installed: Makefile
+	test -x $(TRITON)/bin/python || $(PYTHON) -m venv $(TRITON)
+	$(TRITON)/bin/python -m pip install --quiet click 'numpy<2' onnxruntime pyyaml tabulate
+	$(TRITON)/bin/python -m pip install --quiet --no-deps nvidia-pytriton==0.7.0 \
+	  opencv-python-headless==$$($(BIN)/python -c \
+	  'from importlib.metadata import version; print(version("opencv-python-headless"))')
+	echo $(CURDIR) > $$(echo $(TRITON)/lib/python3.*/site-packages)/checkout.pth
 	touch $@
 
 # the commands from checkpoint to score, as installed from a wheel, at the other end of what setup.cfg

@@ -31,6 +31,7 @@ EXTRA_OF_MODULE = {
     "matplotlib": "report",
     "sklearn": "demo",
     "skimage": "demo",
+    "tritonclient": "triton",
     "cuda": "tensorrt",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",

@@ -105,11 +105,13 @@ def command(
     opened = open_detector(engine, network, None, threads, **running, experiment=experiment)
     with opened as detector:
         tiling = tiling_of_detector(detector, asked)
-        faults = _detect(detector, paths, targets, dict(thresholds) or None, as_json, tiling)
-    _check_faults(faults, len(paths))
+        faults = print_detections(
+            detector, paths, targets, dict(thresholds) or None, as_json, tiling
+        )
+    check_faults(faults, len(paths))
 
 
-def _check_faults(faults: Sequence[SsdSmallError], count: int) -> None:
+def check_faults(faults: Sequence[SsdSmallError], count: int) -> None:
     """Refuse ``count`` images some of which could not be read, or not be drawn."""
     if len(faults) == 1:
         raise BadFile(faults[0].command_line)
@@ -124,7 +126,7 @@ def _check_faults(faults: Sequence[SsdSmallError], count: int) -> None:
         raise BadFile(f"{' and '.join(parts)}, see above")
 
 
-def _detect(
+def print_detections(
     detector: Detector,
     paths: Sequence[Path],
     targets: list[Path],

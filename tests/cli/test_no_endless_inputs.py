@@ -18,6 +18,7 @@ import click
 import pytest
 from forked_command import run_forked
 from report_values import bench, measurement
+from triton_answers import answering
 
 from ssd_small.cli import _COMMANDS
 
@@ -44,6 +45,8 @@ BASES: dict[str, tuple[str, ...]] = {
     ),
     "detect": ("--engine", "{engine}", "{picture}"),
     "report": ("{run}", "-o", "{out}"),
+    "triton": ("{engine}", "-o", "{out}"),
+    "triton-client": ("{triton}", "{picture}"),
     "explain": ("{picture}", "--engine", "{engine}", "--box", "1,1,9,9"),
     "check-data": ("{truth}", "--images", "{pictures}"),
     "convert": ("--from", "csv", "{csv}", "-o", "{out}"),
@@ -69,6 +72,7 @@ BESIDE: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("eval", "detections"): ("--annotations", "{truth}"),
     ("bench", "images"): ("--engine", "{engine}"),
+    ("triton-client", "images"): ("{triton}",),
     ("build-engine", "check_images"): (
         *("{onnx}", "--target", "onnxruntime", "--precision", "fp16", "-o", "{out}"),
     ),
@@ -107,8 +111,20 @@ def bad() -> Iterator[list[Path]]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def triton(engine, tmp_path_factory) -> Iterator[str]:
+    """The address of a server that has the model, and runs none."""
+    folder = tmp_path_factory.mktemp("triton")
+    code, said = _run(["triton", str(engine), "-o", str(folder / "models")])
+    assert code == 0, said
+    with answering(folder / "models") as url:
+        yield url
+
+
 @pytest.fixture
-def fine(engine, onnx_file, checkpoint, pictures, truth, saved, tmp_path) -> dict[str, Path]:
+def fine(
+    engine, onnx_file, checkpoint, pictures, truth, saved, tmp_path, triton
+) -> dict[str, object]:
     table = tmp_path / "boxes.csv"
     table.write_text("a.jpg,1,2,30,40,cat\n")
     (tmp_path / "a.jpg").write_bytes((pictures / "a.jpg").read_bytes())
@@ -124,6 +140,7 @@ def fine(engine, onnx_file, checkpoint, pictures, truth, saved, tmp_path) -> dic
         "truth": saved(truth),
         "csv": table,
         "out": tmp_path / "out",
+        "triton": triton,
     }
 
 
@@ -135,7 +152,9 @@ def test_every_command_has_its_base():
     assert set(BASES) == set(_COMMANDS)
 
 
-def _arguments(name: str, param: click.Parameter, value: Path, fine: dict[str, Path]) -> list[str]:
+def _arguments(
+    name: str, param: click.Parameter, value: Path, fine: dict[str, object]
+) -> list[str]:
     base = list(BESIDE.get((name, str(param.name)), BASES[name]))
     if isinstance(param, click.Argument):
         own = [one for one in base if one in ("{onnx}", "{truth}", "{csv}", "{engine}", "{run}")]

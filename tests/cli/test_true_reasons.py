@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from command_line import Outcome
 from report_values import evaluation_of
+from triton_answers import answering
 
 from ssd_small.cli import _COMMANDS
 
 Call = Callable[..., Outcome]
-Given = dict[str, Path]
+Given = dict[str, Path | str]
 
 #: name -> the command, in which {} is the file that cannot be read
 COMMANDS = {
@@ -45,6 +46,9 @@ COMMANDS = {
     "bench engine": "bench --engine {} --seconds 0.01",
     "bench config": "bench --config {} --seconds 0.01",
     "bench against": "bench --engine ENGINE --seconds 0.01 --against {}",
+    "triton": "triton {} -o OUT",
+    "triton picture": "triton ONNX -o OUT --warmup-image {}",
+    "triton-client picture": "triton-client TRITON {}",
     "report run": "report {} -o OUT",
     "report runs": "report RUN {} -o OUT",
     "inspect": "inspect {}",
@@ -65,18 +69,25 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def given(
-    session_folder: Path, engine: Path, onnx_file: Path, checkpoint: Path, pictures: Path
-) -> Given:
+    session_folder: Path,
+    engine: Path,
+    onnx_file: Path,
+    checkpoint: Path,
+    pictures: Path,
+    spawn: Call,
+) -> Iterator[Given]:
     folder = session_folder / "reasons"
     folder.mkdir()
     csv = folder / "boxes.csv"
     csv.write_text(f"{pictures / 'a.jpg'},1,1,9,9,cat\n")
     run = folder / "run.json"
     run.write_text(json.dumps(evaluation_of("x.engine", 0.1)))
-    return {
-        "ENGINE": engine, "ONNX": onnx_file, "WEIGHTS": checkpoint, "PICTURES": pictures,
-        "CSV": csv, "RUN": run,
-    }  # fmt: skip
+    spawn("triton", onnx_file, "-o", folder / "models").fits()
+    with answering(folder / "models") as url:
+        yield {
+            "ENGINE": engine, "ONNX": onnx_file, "WEIGHTS": checkpoint, "PICTURES": pictures,
+            "CSV": csv, "RUN": run, "TRITON": url,
+        }  # fmt: skip
 
 
 @pytest.fixture
@@ -233,6 +244,7 @@ WRITING = {
     "export": "export --model mobilenet_v1 --weights WEIGHTS -o",
     "train": "train --model mobilenet_v1 --annotations TRUTH --images PICTURES -o",
     "tile": "tile TRUTH --images PICTURES --tiles 30x30 -o",
+    "triton": "triton ONNX -o",
     "demo": "demo --output",
     "report": "report RUN -o",
     "eval report": "eval --engine ENGINE --annotations TRUTH --images PICTURES --report",

@@ -1,0 +1,80 @@
+"""How a server is started on a model repository: lines to type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from shlex import quote
+
+from ...runtimes.plugin_tools import REGISTERING_FILE
+from .source import ServedNetwork
+
+#: in the folder of the model: in that of the repository it would count as a model
+PLUGIN_FOLDER = "plugins"
+#: where the container of the lines below has the repository
+_MOUNTED = Path("/models")
+#: reports of use that ONNX Runtime sends from Linux since 1.29
+_QUIET = "ORT_DISABLE_TELEMETRY=1"
+_IMAGE = "nvcr.io/nvidia/tritonserver:YY.MM-py3"
+_LOOPBACK = ("--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1")
+
+
+def lines_to_start(repository: Path, name: str, network: ServedNetwork) -> list[str]:
+    """A command for a server on this machine and one for the container.
+
+    With a plugin there are two ways to have it registered: the backend loads it, or the loader
+    does before everything else.
+    """
+    lines = []
+    for folder, container in ((repository.absolute(), False), (_MOUNTED, True)):
+        plugin = folder / name / PLUGIN_FOLDER / REGISTERING_FILE
+        server = f"tritonserver --model-repository={quote(str(folder))}"
+        ways: list[tuple[str, Sequence[str]]] = [("", ())]
+        if network.needs_plugin:
+            option = f"--backend-config=tensorrt,plugins={quote(str(plugin))}"
+            ways = [("", (option,))]
+            # the loader takes a space and a colon for the end of a path, whatever the quotes
+            if not any(sign in str(plugin) for sign in " :"):
+                ways.append((f"LD_PRELOAD={plugin}", ()))
+        for variable, options in ways:
+            words = [server, *options, *_LOOPBACK]
+            variables = [_QUIET, variable] if variable else [_QUIET]
+            if container:
+                mounted = quote(f"{repository.absolute()}:{_MOUNTED}:ro")
+                gpus = "--gpus=all " if network.backend == "tensorrt" else ""
+                shown = "".join(f"-e {one} " for one in variables)
+                before = f"docker run --rm --network=host {gpus}-v {mounted} {shown}{_IMAGE} "
+            else:
+                before = "".join(f"{one} " for one in variables)
+            lines.append(before + " ".join(words))
+    return lines
+
+
+def readme(name: str, network: ServedNetwork, lines: Sequence[str], entry: str) -> str:
+    """A page that lies in the folder of a model, for whoever starts the server.
+
+    Args:
+        name: of the model.
+        network: that it serves.
+        lines: of :func:`lines_to_start`.
+        entry: the model that clients ask: the network's own, or the ensemble.
+    """
+    description = network.description
+    parts = [
+        f"# {name}",
+        f"{description.model}, {len(description.labels)} classes, for Triton's {network.backend} "
+        "backend.",
+        "Start a server that this machine alone can ask (leave the addresses out for others to "
+        "reach it), one of:",
+        "\n".join(f"    {line}" for line in lines),
+        "Ask it:",
+        f"    ssd-small triton-client http://127.0.0.1:8000/{entry} picture.jpg",
+        f"`{_QUIET}` keeps ONNX Runtime from reporting its use, which it does from Linux since "
+        "1.29; Triton itself reports none.",
+    ]
+    if network.needs_plugin:
+        parts.append(
+            f"`{PLUGIN_FOLDER}/` holds the plugin that executes DecodeNms. Both files belong "
+            f"together; {REGISTERING_FILE} is the one to name, either way."
+        )
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,132 @@
+"""What the ensemble does in Triton's Python backend, which gives each model a process of its own.
+
+The module ``triton_python_backend_utils`` exists there only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...artefacts.description import Description
+from ...artefacts.tensors import INPUT
+from ...detection.picture_detections import picture_detections
+from ...errors import SsdSmallError
+from ...pictures.preprocessing import inputs_from_levels, resized_from_image
+from ...pictures.reading import Image, image_from_bytes
+from ...postprocess import Detections
+from ...terminal import one_line
+from .ensemble import MAX_PIXELS, PICTURE, SIZE, UNIT_BOXES
+
+_BACKEND = "triton_python_backend_utils"
+#: the name of a capsule that was taken; it must stay where it is
+_USED = b"used_dltensor"
+
+
+def check_arrays(backend: Any) -> None:
+    """Refuse a numpy that the server cannot read: it would see other pictures, or end.
+
+    A Python backend that was built for numpy 1 (that of Triton 2.51 is) takes the arrays of numpy 2
+    for others, without a word.
+    """
+    array = np.arange(3, dtype=np.float32)
+    if np.__version__.startswith("1."):
+        return
+    capsule = array.__dlpack__()
+    seen = backend.Tensor.from_dlpack("probe", capsule).as_numpy()
+    # else numpy complains that the backend has given the capsule a name of its own
+    ctypes.pythonapi.PyCapsule_SetName(ctypes.py_object(capsule), _USED)
+    if not np.array_equal(array, seen):
+        raise backend.TritonModelException(
+            f"this server's Python backend was built for numpy 1 and cannot read numpy "
+            f"{np.__version__}; install 'numpy<2' in the environment of EXECUTION_ENV_PATH"
+        )
+
+
+class _Step:
+    """A model of the Python backend: its description, and an answer for each request."""
+
+    _description: Description
+    _max_pixels: int
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Read the parameters of ``config.pbtxt``."""
+        check_arrays(importlib.import_module(_BACKEND))
+        told = {
+            name: value["string_value"]
+            for name, value in json.loads(args["model_config"])["parameters"].items()
+        }
+        self._description = Description.from_metadata(told, f"model {args['model_name']}")
+        self._max_pixels = int(told[MAX_PIXELS])
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """A response for each request; what is wrong with one is an error of that one alone."""
+        backend = importlib.import_module(_BACKEND)
+        responses = []
+        for request in requests:
+            given = {one.name(): one.as_numpy() for one in request.inputs()}
+            try:
+                outputs = self.outputs(given)
+            except SsdSmallError as error:
+                kind = backend.TritonError.INVALID_ARG
+                fault = backend.TritonError(one_line(error.message), kind)
+                responses.append(backend.InferenceResponse(error=fault))
+                continue
+            tensors = [
+                backend.Tensor(name, np.ascontiguousarray(value)) for name, value in outputs.items()
+            ]
+            responses.append(backend.InferenceResponse(output_tensors=tensors))
+        return responses
+
+    def outputs(self, given: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Outputs of one request by name, of its inputs ``[N, ...]`` by name."""
+        raise NotImplementedError
+
+
+class Preprocess(_Step):
+    """Encoded pictures ``[N, 1]`` to network input ``[N, 3, H, W]`` and sizes ``[N, 2]``."""
+
+    def outputs(self, given: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """See :class:`_Step`."""
+        contents = [bytes(one) for one in given[PICTURE].reshape(-1)]
+        pictures = pictures_from_contents(contents, self._max_pixels)
+        how = self._description.preprocessing
+        levels = [resized_from_image(one, how) for one in pictures]
+        sizes = np.array([one.shape[:2] for one in pictures], np.int32)
+        return {INPUT: inputs_from_levels(levels, how), SIZE: sizes}
+
+
+class Pixels(_Step):
+    """Boxes ``[N, K, 4]`` of the unit square to pixels of pictures of sizes ``[N, 2]``."""
+
+    def outputs(self, given: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """See :class:`_Step`."""
+        pairs = zip(given[UNIT_BOXES], given[SIZE].tolist(), strict=True)
+        return {"boxes": np.stack([self._in_pixels(boxes, size) for boxes, size in pairs])}
+
+    def _in_pixels(
+        self, boxes: npt.NDArray[np.float32], size: Sequence[int]
+    ) -> npt.NDArray[np.float32]:
+        """What a detector makes of them; rows that hold none stay zero."""
+        scores, whole = np.zeros(len(boxes), np.float32), np.zeros(len(boxes), np.int32)
+        detections = Detections(boxes, scores, whole, whole)
+        height, width = size
+        return picture_detections(detections, (height, width), None, self._description).boxes
+
+
+def pictures_from_contents(contents: Sequence[bytes], max_pixels: int) -> list[Image]:
+    """Pixels ``[H, W, 3]`` BGR of encoded pictures, turned as their EXIF data say.
+
+    Raises:
+        BadFile: one cannot be decoded, or has more pixels.
+    """
+    return [
+        image_from_bytes(content, f"{number} of {len(contents)}", max_pixels=max_pixels)
+        for number, content in enumerate(contents, 1)
+    ]
