@@ -140,7 +140,7 @@ def test_the_lines_of_the_readme_run_as_they_stand(
     (tmp_path / "picture.jpg").write_bytes(pictures[0].read_bytes())
     (tmp_path / "models").symlink_to(written)
     shell, python = (
-        re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)[-1] for kind in ("sh", "python")
+        re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)[-1] for kind in ("shell", "python")
     )
     for own, place in (("http://127.0.0.1:8000", server.http), ("127.0.0.1:8000", server.http[7:])):
         shell, python = shell.replace(own, place), python.replace(own, place)
