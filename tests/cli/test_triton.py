@@ -135,6 +135,16 @@ def test_the_description_travels_as_a_parameter(
     assert told["onnx_sha256"].string_value == sha256(onnx_file.read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize("name", ["net v1.2", "Zähler", "$(x)"])
+def test_the_name_of_a_file_is_that_of_the_model(
+    name: str, call: Call, onnx_file: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / f"{name}.onnx"
+    shutil.copy(onnx_file, source)
+    call("triton", source, "-o", tmp_path / "models").fits()
+    assert config_of(tmp_path / "models" / name).name == name
+
+
 def test_an_engine_of_onnxruntime_is_served_as_its_model(
     call: Call, engine: Path, tmp_path: Path
 ) -> None:
@@ -302,6 +312,9 @@ def test_a_plan_of_tensorrt_rtx_is_refused_in_one_line(
         (("--python-env", "x"), ("--python-env goes with --ensemble",)),
         (("--name", "../x"), ("--name '../x'",)),
         (("--name", ""), ("--name ''",)),
+        (("--name", ".x"), ("--name '.x'",)),
+        (("--name", "a\nb"), ("--name 'a",)),
+        (("--name", "x" * 101), ("at most 100",)),
     ],
 )
 def test_what_does_not_go_together_is_a_usage_error(

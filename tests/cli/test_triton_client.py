@@ -41,6 +41,7 @@ def url(repository: Path) -> Iterator[str]:
         ("h", ServerAddress("http", "h:8000")),
         ("127.0.0.1:7/", ServerAddress("http", "127.0.0.1:7")),
         ("grpc://h", ServerAddress("grpc", "h:8001")),
+        ("http://h:1/a%20b", ServerAddress("http", "h:1", False, "a b")),
         ("https://h/m", ServerAddress("http", "h:443", True, "m")),
         ("grpcs://h:2/m", ServerAddress("grpc", "h:2", True, "m")),
         ("http://[::1]:1/v2/models/m", ServerAddress("http", "[::1]:1", False, "m")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import threading
 import time
 import urllib.request
@@ -237,3 +238,24 @@ def test_models_are_unloaded_and_loaded_and_the_server_ends_with_whole_answers(
     assert all(whole)
     assert len(refused) == 4
     assert server.processes() == []
+
+
+def test_what_is_started_sends_no_report_and_hears_this_machine_alone(server: TritonServer) -> None:
+    processes = server.processes(seconds=0)
+    assert len(processes) > len(FILES)  # a process for each model in Python, and itself
+    sockets = set()
+    for process in processes:
+        folder = Path("/proc") / str(process)
+        assert b"ORT_DISABLE_TELEMETRY=1" in (folder / "environ").read_bytes().split(b"\0")
+        for file in (folder / "fd").iterdir():
+            link = os.readlink(file) if os.path.lexists(file) else ""
+            sockets |= {link[8:-1]} if link.startswith("socket:[") else set()
+    listening = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            if state == "0A" and rest[5] in sockets:  # LISTEN
+                # an address of IPv4 in the form of IPv6 is the same one
+                listening.add(local.removeprefix("0000000000000000FFFF0000"))
+    ports = [int(place.rpartition(":")[2]) for place in (server.http, server.grpc, server.metrics)]
+    assert listening == {f"0100007F:{port:04X}" for port in ports}

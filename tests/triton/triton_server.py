@@ -161,10 +161,10 @@ class TritonServer:
             self.process.wait()
             raise AssertionError(f"it did not end in {END} s\n{self.log()}") from None
 
-    def processes(self) -> list[int]:
-        """Processes that it has started and that are still there, itself among them."""
+    def processes(self, seconds: float = 10) -> list[int]:
+        """Processes of it that are still there after so many seconds, itself among them."""
         marker = f"SSD_SMALL_TRITON_CALLS={self._calls}".encode()
-        until = time.monotonic() + 10
+        until = time.monotonic() + seconds
         while (found := _processes_with(marker)) and time.monotonic() < until:
             time.sleep(0.1)
         return found

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +72,7 @@ def address_from_url(url: str) -> ServerAddress:
         protocol=scheme[:4],
         place=f"{found['host']}:{found['port'] or _PORTS[scheme]}",
         secure=scheme.endswith("s"),
-        model=found["model"],
+        model=unquote(found["model"]) if found["model"] else None,
         version=found["version"] or "",
     )
 

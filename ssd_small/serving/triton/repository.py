@@ -38,7 +38,7 @@ from .warmup import PICTURE, input_for_warmup, text_for_warmup
 
 CONFIG, VERSION = "config.pbtxt", "1"
 #: of a folder, a part of a URL and a line of the configuration alike
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(r"[^\x00-\x1f\x7f/\\.\ud800-\udfff-][^\x00-\x1f\x7f/\\\ud800-\udfff]{0,99}")
 #: how our configurations begin
 _OURS = b"# Written by ssd-small "
 #: of renameat2: paths as they are, and two that change places (linux/fcntl.h, linux/fs.h)
@@ -66,8 +66,8 @@ def check_name(name: str) -> None:
     """Refuse what cannot be the name of a model, with UsageError."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"--name {quoted(name)}: expected letters, digits, '_', '-' and '.', at most 100, none "
-            "of the last two at the beginning"
+            f"--name {quoted(name)}: expected at most 100 characters of text in a line, without "
+            "slashes, and neither '.' nor '-' at the beginning"
         )
 
 

@@ -68,7 +68,7 @@ def readme(name: str, network: ServedNetwork, lines: Sequence[str], entry: str) 
         "reach it), one of:",
         "\n".join(f"    {line}" for line in lines),
         "Ask it:",
-        f"    ssd-small triton-client http://127.0.0.1:8000/{entry} picture.jpg",
+        f"    ssd-small triton-client http://127.0.0.1:8000 --model {quote(entry)} picture.jpg",
         f"`{_QUIET}` keeps ONNX Runtime from reporting its use, which it does from Linux since "
         "1.29; Triton itself reports none.",
     ]
