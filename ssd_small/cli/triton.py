@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..artefacts.build_options import MOST_BATCH
-from ..errors import UsageError
+from ..errors import UsageError, quoted
 from ..export.opset import NEWEST_OPSET
 from ..terminal import shown
 from .options import FILE, FOLDER, json_option, note, print_json, say
@@ -134,6 +134,8 @@ def command(
     if ensemble:
         own = sys.prefix if sys.prefix != sys.base_prefix else ""
         environment = own if python_env is None else python_env
+        if not environment.isprintable():
+            raise UsageError(f"--python-env {quoted(environment)}: expected a path that is text")
         steps = EnsembleOptions(environment, max_pixels or USUAL_MAX_PIXELS)
     from ..artefacts.outputs import engine_inputs
 
@@ -146,6 +148,11 @@ def command(
         picture=warmup_image or PICTURE,
         inputs=(*engine_inputs(source), *([warmup_image] if warmup_image else ())),
     )
+    if written.left is not None:
+        note(
+            f"note: {shown(written.left)} was written for the network before; write it again with "
+            "--ensemble, or remove it"
+        )
     if as_json:
         print_json(_values(output, network.backend, written))
         return

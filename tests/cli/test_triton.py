@@ -237,6 +237,23 @@ def test_the_steps_in_python_run_in_the_environment_that_is_named(
         assert told["max_pixels"].string_value == "1000"
 
 
+def test_an_ensemble_of_the_network_before_is_told_of(
+    call: Call, onnx_file: Path, tmp_path: Path
+) -> None:
+    words = ("triton", onnx_file, "-o", tmp_path / "models")
+    assert "note: m_ensemble" not in call(*words).fits().err
+    assert "note: m_ensemble" not in call(*words, "--ensemble").fits().err
+    assert "note: m_ensemble was written for the network before" in call(*words).fits().err
+
+
+def test_a_repository_whose_name_is_no_text_has_its_bytes_in_the_lines(
+    call: Call, onnx_file: Path, tmp_path: Path
+) -> None:
+    repository = tmp_path / os.fsdecode(b"m\xff")
+    call("triton", onnx_file, "-o", repository).fits()
+    assert os.fsencode(repository) in (repository / "m" / "README.md").read_bytes()
+
+
 # --- older containers
 
 
@@ -310,6 +327,7 @@ def test_a_plan_of_tensorrt_rtx_is_refused_in_one_line(
         (("--inline",), ("--inline does not go with",)),
         (("--device", "cpu"), ("--device cpu", "GPU only")),
         (("--python-env", "x"), ("--python-env goes with --ensemble",)),
+        (("--ensemble", "--python-env", "a\nb"), ("a path that is text",)),
         (("--name", "../x"), ("--name '../x'",)),
         (("--name", ""), ("--name ''",)),
         (("--name", ".x"), ("--name '.x'",)),

@@ -54,12 +54,14 @@ class WrittenRepository:
         entry: the model that clients ask.
         lines: that start a server.
         files: all that were written.
+        left: an ensemble of ours that goes with another network than it was written for.
     """
 
     models: tuple[str, ...]
     entry: str
     lines: tuple[str, ...]
     files: tuple[Path, ...] = field(repr=False)
+    left: str | None = None
 
 
 def check_name(name: str) -> None:
@@ -107,7 +109,8 @@ def write_repository(
     check_name(entry)
     lines = lines_to_start(repository, name, network)
     models = {name: _network_files(network, name, options, picture)}
-    models[name]["README.md"] = readme(name, network, lines, entry).encode()
+    # a path may be no text, and what is typed of it are its bytes
+    models[name]["README.md"] = os.fsencode(readme(name, network, lines, entry))
     if ensemble is not None:
         models |= _ensemble_files(network, name, options, ensemble, picture)
     files = [repository / model / file for model, own in models.items() for file in own]
@@ -115,7 +118,9 @@ def write_repository(
         check_replaceable(repository / model)
     check_outputs(files, inputs)
     _write(repository, models)
-    return WrittenRepository(tuple(models), entry, tuple(lines), tuple(files))
+    other = f"{name}_{ENSEMBLE}"
+    left = other if other not in models and _is_ours(repository / other) else None
+    return WrittenRepository(tuple(models), entry, tuple(lines), tuple(files), left)
 
 
 def _network_files(
@@ -172,9 +177,7 @@ def check_replaceable(folder: Path) -> None:
     if not os.path.lexists(folder):
         return
     try:
-        ours = not folder.is_symlink() and (folder / CONFIG).read_bytes().startswith(_OURS)
-    except (FileNotFoundError, NotADirectoryError):
-        ours = False
+        ours = not folder.is_symlink() and _is_ours(folder)
     except OSError as error:
         raise output_error(folder, error) from error
     if not ours:
@@ -182,6 +185,14 @@ def check_replaceable(folder: Path) -> None:
             f"{folder} is there and not of 'ssd-small triton'; choose another --name, or remove "
             "it to have it replaced"
         )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is a model that ssd-small has written."""
+    try:
+        return (folder / CONFIG).read_bytes().startswith(_OURS)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _write(repository: Path, models: Mapping[str, Mapping[str, bytes]]) -> None:

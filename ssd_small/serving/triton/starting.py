@@ -72,6 +72,12 @@ def readme(name: str, network: ServedNetwork, lines: Sequence[str], entry: str) 
         f"`{_QUIET}` keeps ONNX Runtime from reporting its use, which it does from Linux since "
         "1.29; Triton itself reports none.",
     ]
+    if network.backend == "tensorrt":
+        parts.append(
+            "The plan is for the version of TensorRT that it was built with "
+            f"({network.facts.get('target_version', 'see its sidecar')}) and the GPU that it was "
+            "built on: take the release YY.MM of the container that has it."
+        )
     if network.needs_plugin:
         parts.append(
             f"`{PLUGIN_FOLDER}/` holds the plugin that executes DecodeNms. Both files belong "
