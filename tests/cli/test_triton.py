@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -179,6 +181,23 @@ def test_a_plan_comes_with_its_plugin_graphs_and_both_ways_to_start(
     for line in outcome.out.splitlines():
         if "tritonserver" in line:
             assert line.strip() in (folder / "README.md").read_text()
+
+
+def test_no_name_becomes_a_command_of_the_shell(
+    call: Call, plan: Callable[..., Path], tmp_path: Path, with_plugin: None
+) -> None:
+    name = "a$(touch hit)`touch hit`;b"
+    outcome = call("triton", plan(), "-o", tmp_path / "m", "--name", name, "--json").fits()
+    for line in outcome.json["start"]:
+        words = shlex.split(line)
+        assert any(name in word for word in words)
+        done = subprocess.run(
+            ["sh", "-c", line.replace("tritonserver ", "true ").replace("docker run", "true")],
+            cwd=tmp_path, capture_output=True, check=False,
+            env={"PATH": os.environ["PATH"]}, timeout=20,
+        )  # fmt: skip
+        assert done.returncode == 0
+    assert not (tmp_path / "hit").exists()
 
 
 def test_a_plan_of_heads_needs_no_plugin(

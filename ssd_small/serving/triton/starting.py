@@ -35,7 +35,7 @@ def lines_to_start(repository: Path, name: str, network: ServedNetwork) -> list[
             ways = [("", (option,))]
             # the loader takes a space and a colon for the end of a path, whatever the quotes
             if not any(sign in str(plugin) for sign in " :"):
-                ways.append((f"LD_PRELOAD={plugin}", ()))
+                ways.append((f"LD_PRELOAD={quote(str(plugin))}", ()))
         for variable, options in ways:
             words = [server, *options, *_LOOPBACK]
             variables = [_QUIET, variable] if variable else [_QUIET]
@@ -72,6 +72,12 @@ def readme(name: str, network: ServedNetwork, lines: Sequence[str], entry: str) 
         f"`{_QUIET}` keeps ONNX Runtime from reporting its use, which it does from Linux since "
         "1.29; Triton itself reports none.",
     ]
+    if entry != name:
+        parts.append(
+            f"{entry} takes encoded pictures. Its steps in Python need ssd-small[images] in the "
+            "environment that their config.pbtxt names (EXECUTION_ENV_PATH), with the Python of "
+            "the server's stub; a container must have it at that path."
+        )
     if network.backend == "tensorrt":
         parts.append(
             "The plan is for the version of TensorRT that it was built with "
