@@ -13,12 +13,12 @@ import numpy.typing as npt
 from .._version import __version__
 from ..configs.class_names import name_fault
 from ..configs.network import NetworkConfig, network_config_to_dict
-from ..errors import BadFile, quoted
+from ..errors import BadFile, UsageError, quoted
 from ..models.from_config import spec_from_config
 from ..models.priors import priors_from_levels, priors_from_shifts
 from ..models.registry import get_spec, known_models
 from ..models.shapes import levels_from_spec
-from ..models.spec import ListedLevel, ModelSpec
+from ..models.spec import ListedLevel, ModelSpec, NetworkLayers
 from ..pictures.preprocessing import PictureInput, Preprocessing
 from ..pictures.tile_grid import TileGrid
 from ..postprocess import PostprocessParams
@@ -39,11 +39,12 @@ from .parts import (
 )
 from .record import Fields, check_record, unknown_fields, with_unknown_fields
 from .strict_json import record_from_json
+from .written_layers import check_written, layers_from_fields, layers_to_dict
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
-#: for tiles inside
-DESCRIPTION_FORMAT = 4
+#: for tiles inside, 5 for layers that are written out
+DESCRIPTION_FORMAT = 5
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
 
@@ -63,7 +64,8 @@ class Description:
         levels: prior boxes per feature map, with the maps' (rows, columns).
         clip: which prior coordinates are clamped.
         has_decode_nms: whether decode + NMS are inside (five outputs) or not (loc and conf).
-        network: what the network is, if this version has no name for it; None for a named one.
+        network: what the network is, if this version has no name for it: a configuration, or its
+            layers written out; None for a named one.
         pictures: the input, if it takes pictures as they are and ``preprocessing`` is inside; None
             for an input of preprocessed float32.
         tiles: that the network cuts of what it is given, whose size ``preprocessing`` has then;
@@ -84,7 +86,7 @@ class Description:
     levels: Levels
     clip: str
     has_decode_nms: bool
-    network: NetworkConfig | None = None
+    network: NetworkConfig | NetworkLayers | None = None
     pictures: PictureInput | None = None
     tiles: TileGrid | None = None
     operating_point: OperatingPoint | None = None
@@ -141,7 +143,7 @@ class Description:
         if self.network is not None:
             try:
                 spec = spec_from_description(self)
-            except BadFile as error:
+            except (BadFile, UsageError) as error:
                 raise ValueError(str(error)) from error
             self._check_network(spec)
 
@@ -178,6 +180,8 @@ class Description:
             return 4
         if self.pictures is not None:
             return 3
+        if isinstance(self.network, NetworkLayers):
+            return 5
         return 2 if any(isinstance(level, ListedLevel) for level, _ in self.levels) else 1
 
     def to_dict(self) -> dict[str, Any]:
@@ -196,7 +200,9 @@ class Description:
             "clip": self.clip,
             "has_decode_nms": self.has_decode_nms,
         }
-        if self.network is not None:
+        if isinstance(self.network, NetworkLayers):
+            own["layers"] = layers_to_dict(self.network)
+        elif self.network is not None:
             own["network"] = network_config_to_dict(self.network)
         if self.pictures is not None:
             own["input"] = self.pictures.to_dict()
@@ -231,7 +237,7 @@ class Description:
                 levels=levels_from_fields(fields.records("levels")),
                 clip=fields.text("clip", ("all", "size", "none")),
                 has_decode_nms=fields.flag("has_decode_nms"),
-                network=network_from_fields(fields, source),
+                network=_network_from_fields(fields, source),
                 pictures=pictures_from_fields(fields.fields("input"))
                 if "input" in fields
                 else None,
@@ -287,7 +293,43 @@ def spec_from_description(description: Description) -> ModelSpec:
     """
     if description.network is None:
         return get_spec(description.model)
+    if isinstance(description.network, NetworkLayers):
+        return _spec_from_layers(description, description.network)
     return spec_from_config(description.network, "network")
+
+
+def _spec_from_layers(description: Description, layers: NetworkLayers) -> ModelSpec:
+    """The network whose layers are written out; ValueError where they do not fit."""
+    height, width = description.network_size
+    spec = ModelSpec(
+        name=description.model,
+        title=layers.title,
+        backbone=layers.backbone,
+        taps=layers.taps,
+        levels=tuple(level for level, _ in description.levels),
+        norms=layers.norms,
+        extras=layers.extras,
+        heads=layers.heads,
+        clip=description.clip,  # type: ignore[arg-type]
+        preprocessing=replace(description.preprocessing, height=height, width=width),
+        postprocess=description.postprocess,
+        written=True,
+    )
+    check_written(spec)
+    return spec
+
+
+def _network_from_fields(
+    fields: Fields, source: str | Path
+) -> NetworkConfig | NetworkLayers | None:
+    """What a description has in the place of a name; ValueError for what cannot be meant."""
+    if "layers" not in fields:
+        return network_from_fields(fields, source)
+    if "network" in fields:
+        raise ValueError("layers: got them and network, expected one of the two")
+    if fields.text("model") in known_models():
+        raise ValueError(f"layers: got those of {fields.text('model')}, expected no known name")
+    return layers_from_fields(fields.fields("layers"))
 
 
 def description_from_spec(
@@ -326,8 +368,10 @@ def description_from_spec(
     )
 
 
-def _network_of(spec: ModelSpec) -> NetworkConfig | None:
-    """The configuration that gives a spec without a name; None where none does."""
+def _network_of(spec: ModelSpec) -> NetworkConfig | NetworkLayers | None:
+    """The configuration or the layers that give a spec without a name; None where none do."""
+    if spec.written:
+        return spec.layers
     if spec.name in known_models() or spec.config is None:
         return None
     # a spec that was changed by hand is not what it was made from

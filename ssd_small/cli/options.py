@@ -222,6 +222,25 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(found[2]), int(found[1])
 
 
+class InputSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """``512``, or ``640x480`` with the width first; (height, width) in pixels."""
+
+    name = "SIDE|WIDTHxHEIGHT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """The two numbers, or a usage error."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", value)
+        if found is None:
+            self.fail(
+                f"{quoted(value)} is no size; expected one such as 512 or 640x480", param, ctx
+            )
+        return int(found[2] or found[1]), int(found[1])
+
+
 class GridSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """``4x3``: how many tiles across and down."""
 

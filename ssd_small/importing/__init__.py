@@ -1,0 +1,1 @@
+"""Detectors of other projects, brought in as networks of this one."""
