@@ -28,7 +28,6 @@ from .object_size import ObjectSize
 from .operating_point import OperatingPoint
 from .parts import (
     Levels,
-    boxes_of_levels,
     levels_from_fields,
     levels_to_list,
     network_from_fields,
@@ -38,12 +37,13 @@ from .parts import (
     tiles_from_fields,
 )
 from .record import Fields, check_record, unknown_fields, with_unknown_fields
+from .stored_priors import StoredPriors
 from .strict_json import record_from_json
-from .written_layers import check_written, layers_from_fields, layers_to_dict
+from .written_layers import layers_to_dict, spec_from_layers
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
-#: for tiles inside, 5 for layers that are written out
+#: for tiles inside, 5 for prior boxes as data and for layers that are written out
 DESCRIPTION_FORMAT = 5
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
@@ -61,7 +61,8 @@ class Description:
         weights: hash or origin of the weights ("random" if there were none).
         preprocessing: how an image becomes network input.
         postprocess: parameters of decode + NMS, inside the artefact or meant for it.
-        levels: prior boxes per feature map, with the maps' (rows, columns).
+        levels: prior boxes per feature map, with the maps' (rows, columns); none of a network
+            whose prior boxes are data.
         clip: which prior coordinates are clamped.
         has_decode_nms: whether decode + NMS are inside (five outputs) or not (loc and conf).
         network: what the network is, if this version has no name for it: a configuration, or its
@@ -72,6 +73,7 @@ class Description:
             None where it sees that whole.
         operating_point: score thresholds that an evaluation has found; None if none has.
         object_size: of the objects it has learned; None where that was not recorded.
+        stored_priors: prior boxes as data, where no levels say them; None where ``levels`` do.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
@@ -91,6 +93,7 @@ class Description:
     tiles: TileGrid | None = None
     operating_point: OperatingPoint | None = None
     object_size: ObjectSize | None = None
+    stored_priors: StoredPriors | None = None
     tool_version: str = __version__
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -104,8 +107,18 @@ class Description:
     @property
     def priors(self) -> npt.NDArray[np.float32]:
         """Prior boxes ``[P, 4]`` (cx, cy, w, h), unit square; of tiles inside: unit of a tile."""
-        own = priors_from_levels(self.levels, self.network_size, self.clip)
+        if self.stored_priors is not None:
+            own = self.stored_priors.array
+        else:
+            own = priors_from_levels(self.levels, self.network_size, self.clip)
         return own if self.tiles is None else priors_from_shifts(own, self.tiles.shifts)
+
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """Prior boxes of each feature level, of a tile; of all at once where no levels say them."""
+        if self.stored_priors is not None:
+            return (self.stored_priors.count,)
+        return tuple(rows * columns * level.num_anchors for level, (rows, columns) in self.levels)
 
     def label_name(self, label: int) -> str:
         """Name of a class index of the conf tensor."""
@@ -136,6 +149,8 @@ class Description:
                 f"interpolation: got {self.preprocessing.interpolation}, expected linear, which is "
                 "how pictures are resized inside"
             )
+        if self.stored_priors is not None and (self.levels or self.clip != "none"):
+            raise ValueError("levels or clip beside prior boxes as data, expected none")
         if self.tiles is not None:
             self._check_tiles(self.tiles)
         if not np.isfinite(self.priors).all():
@@ -152,7 +167,7 @@ class Description:
         size = (self.preprocessing.height, self.preprocessing.width)
         if tiles.size != size:
             raise ValueError(f"tiles: of {tiles.size} pixels, the input has {size}")
-        boxes = tiles.count * boxes_of_levels(self.levels)
+        boxes = tiles.count * sum(self.level_sizes)
         if boxes > MAX_PRIORS:
             raise ValueError(f"tiles: got {boxes} prior boxes, expected at most {MAX_PRIORS}")
 
@@ -176,12 +191,12 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
+        if self.stored_priors is not None or isinstance(self.network, NetworkLayers):
+            return 5
         if self.tiles is not None:
             return 4
         if self.pictures is not None:
             return 3
-        if isinstance(self.network, NetworkLayers):
-            return 5
         return 2 if any(isinstance(level, ListedLevel) for level, _ in self.levels) else 1
 
     def to_dict(self) -> dict[str, Any]:
@@ -212,6 +227,8 @@ class Description:
             own["operating_point"] = self.operating_point.to_dict()
         if self.object_size is not None:
             own["object_size"] = self.object_size.to_dict()
+        if self.stored_priors is not None:
+            own["priors"] = self.stored_priors.to_dict()
         return with_unknown_fields(own, self.unknown)
 
     @classmethod
@@ -234,10 +251,10 @@ class Description:
                 weights=fields.text("weights"),
                 preprocessing=preprocessing_from_fields(fields.fields("preprocessing")),
                 postprocess=postprocess_from_fields(fields.fields("postprocess")),
-                levels=levels_from_fields(fields.records("levels")),
+                levels=levels_from_fields(fields.records("levels"), "priors" not in fields),
                 clip=fields.text("clip", ("all", "size", "none")),
                 has_decode_nms=fields.flag("has_decode_nms"),
-                network=_network_from_fields(fields, source),
+                network=network_from_fields(fields, source),
                 pictures=pictures_from_fields(fields.fields("input"))
                 if "input" in fields
                 else None,
@@ -247,6 +264,9 @@ class Description:
                 else None,
                 object_size=ObjectSize.from_fields(fields.fields("object_size"))
                 if "object_size" in fields
+                else None,
+                stored_priors=StoredPriors.from_fields(fields.fields("priors"))
+                if "priors" in fields
                 else None,
                 tool_version=fields.text("tool_version"),
             )
@@ -288,48 +308,26 @@ def spec_from_description(description: Description) -> ModelSpec:
     """The network of a description: by its name, or as it is described.
 
     Raises:
-        UsageError: there is no network of that name.
+        UsageError: there is no network of that name, or none in PyTorch.
         BadFile: what is described is no network.
     """
     if description.network is None:
+        if description.stored_priors is not None and description.model not in known_models():
+            raise UsageError(
+                f"{quoted(description.model)} was adopted from an ONNX file, so there is no "
+                "PyTorch network of it; take the ONNX file in its place"
+            )
         return get_spec(description.model)
     if isinstance(description.network, NetworkLayers):
-        return _spec_from_layers(description, description.network)
+        height, width = description.network_size
+        return spec_from_layers(
+            *(description.network, description.model),
+            tuple(level for level, _ in description.levels),
+            description.clip,
+            replace(description.preprocessing, height=height, width=width),
+            description.postprocess,
+        )
     return spec_from_config(description.network, "network")
-
-
-def _spec_from_layers(description: Description, layers: NetworkLayers) -> ModelSpec:
-    """The network whose layers are written out; ValueError where they do not fit."""
-    height, width = description.network_size
-    spec = ModelSpec(
-        name=description.model,
-        title=layers.title,
-        backbone=layers.backbone,
-        taps=layers.taps,
-        levels=tuple(level for level, _ in description.levels),
-        norms=layers.norms,
-        extras=layers.extras,
-        heads=layers.heads,
-        clip=description.clip,  # type: ignore[arg-type]
-        preprocessing=replace(description.preprocessing, height=height, width=width),
-        postprocess=description.postprocess,
-        written=True,
-    )
-    check_written(spec)
-    return spec
-
-
-def _network_from_fields(
-    fields: Fields, source: str | Path
-) -> NetworkConfig | NetworkLayers | None:
-    """What a description has in the place of a name; ValueError for what cannot be meant."""
-    if "layers" not in fields:
-        return network_from_fields(fields, source)
-    if "network" in fields:
-        raise ValueError("layers: got them and network, expected one of the two")
-    if fields.text("model") in known_models():
-        raise ValueError(f"layers: got those of {fields.text('model')}, expected no known name")
-    return layers_from_fields(fields.fields("layers"))
 
 
 def description_from_spec(

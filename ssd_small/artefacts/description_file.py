@@ -14,7 +14,7 @@ _EXPECTED = "what 'ssd-small inspect --json' printed, or a sidecar"
 _FIELDS = (
     *("tool_version", "model", "num_classes", "width", "labels", "weights", "preprocessing"),
     *("postprocess", "levels", "clip", "has_decode_nms", "network", "operating_point"),
-    *("input", "tiles", "object_size", "layers"),
+    *("input", "tiles", "object_size", "layers", "priors"),
 )
 
 
@@ -40,7 +40,7 @@ def read_description(path: str | Path) -> Description:
 
 def _format(values: dict[str, Any]) -> int:
     """What a description of these fields has: see ``DESCRIPTION_FORMAT``."""
-    for name, number in (("layers", 5), ("tiles", 4), ("input", 3)):
+    for name, number in (("layers", 5), ("priors", 5), ("tiles", 4), ("input", 3)):
         if name in values:
             return number
     many = values["levels"] if isinstance(values["levels"], list) else []

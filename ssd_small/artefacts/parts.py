@@ -10,7 +10,8 @@ from ..configs.network import (
     network_config_from_dict,
     network_config_to_dict,
 )
-from ..models.spec import AnyLevel, Level, ListedLevel
+from ..models.registry import known_models
+from ..models.spec import AnyLevel, Level, ListedLevel, NetworkLayers
 from ..pictures.preprocessing import (
     COLOR_ORDERS,
     INTERPOLATIONS,
@@ -21,6 +22,7 @@ from ..pictures.preprocessing import (
 from ..pictures.tile_grid import TileGrid
 from ..postprocess.params import ACTIVATIONS, MAX_PRIORS, PostprocessParams
 from .record import Fields
+from .written_layers import layers_from_fields
 
 #: sides of a network's input in pixels: what a description may ask a picture to be resized to
 MOST_SIDE = 1 << 13
@@ -81,9 +83,14 @@ def postprocess_from_fields(fields: Fields) -> PostprocessParams:
     )
 
 
-def levels_from_fields(records: list[Fields]) -> Levels:
-    """Prior boxes per feature map; ValueError for what cannot be meant."""
+def levels_from_fields(records: list[Fields], expected: bool = True) -> Levels:
+    """Prior boxes per feature map; ValueError for what cannot be meant.
+
+    ``expected``: whether there must be some, as prior boxes are no data of their own.
+    """
     levels = tuple(_level(fields) for fields in records)
+    if not levels and not expected:
+        return ()
     if not levels:
         raise ValueError("levels: got none, expected at least one")
     count = boxes_of_levels(levels)
@@ -129,8 +136,14 @@ def _level_to_dict(level: AnyLevel) -> dict[str, object]:
     }
 
 
-def network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | None:
+def network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | NetworkLayers | None:
     """The network of a description that has no name for it; ValueError for what cannot be meant."""
+    if "layers" in fields:
+        if "network" in fields:
+            raise ValueError("layers: got them and network, expected one of the two")
+        if fields.text("model") in known_models():
+            raise ValueError(f"layers: got those of {fields.text('model')}, which has a name")
+        return layers_from_fields(fields.fields("layers"))
     if "network" not in fields:
         return None
     values = fields.mapping("network")

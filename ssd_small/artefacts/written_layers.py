@@ -23,7 +23,9 @@ from ..models.layers import (
     Unit,
 )
 from ..models.shapes import check_feature_maps, feature_maps, summarize
-from ..models.spec import Extra, Head, ModelSpec, NetworkLayers, TapNorm
+from ..models.spec import AnyLevel, Extra, Head, ModelSpec, NetworkLayers, TapNorm
+from ..pictures.preprocessing import Preprocessing
+from ..postprocess import PostprocessParams
 from .record import Fields
 
 #: of one map: what anybody means, and far less than memory
@@ -95,7 +97,39 @@ def layers_from_fields(fields: Fields) -> NetworkLayers:
     return NetworkLayers(fields.text("title"), backbone, taps, norms, extras, heads)
 
 
-def check_written(spec: ModelSpec) -> None:
+def spec_from_layers(
+    layers: NetworkLayers,
+    name: str,
+    levels: tuple[AnyLevel, ...],
+    clip: str,
+    preprocessing: Preprocessing,
+    postprocess: PostprocessParams,
+) -> ModelSpec:
+    """The network of layers that are written out.
+
+    Raises:
+        ValueError: they do not fit each other.
+        UsageError: a map has no cell.
+    """
+    spec = ModelSpec(
+        name=name,
+        title=layers.title,
+        backbone=layers.backbone,
+        taps=layers.taps,
+        levels=levels,
+        norms=layers.norms,
+        extras=layers.extras,
+        heads=layers.heads,
+        clip=clip,  # type: ignore[arg-type]
+        preprocessing=preprocessing,
+        postprocess=postprocess,
+        written=True,
+    )
+    _check(spec)
+    return spec
+
+
+def _check(spec: ModelSpec) -> None:
     """Refuse layers that fit neither each other nor memory, before there is a network of them.
 
     Raises:

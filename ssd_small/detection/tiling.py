@@ -43,6 +43,8 @@ def tiling_from_options(
     if tiles is None:
         check_not_cut(overlap, whole, object_size)
         return None
+    if not isinstance(whole, bool):
+        raise UsageError(f"whole {whole!r}: expected True or False")
     check_no_tiles(description, "--tiles")
     shared = USUAL_OVERLAP if overlap is None else _number(overlap, "overlap")
     if isinstance(tiles, str):
@@ -55,7 +57,7 @@ def tiling_from_options(
         if not _is_pair_of_sides(tiles):
             raise _no_tiles(tiles)
         width, height = int(tiles[0]), int(tiles[1])
-    return Tiling(width, height, shared, bool(whole))
+    return Tiling(width, height, shared, whole)
 
 
 def check_not_cut(overlap: float | None, whole: bool, object_size: float | None) -> None:

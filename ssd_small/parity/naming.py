@@ -28,7 +28,9 @@ def ids_of_labels(
     """
     if annotations is None:
         return (), ()
-    match = match_classes(annotations, description.labels)
+    match = match_classes(
+        annotations, description.labels, "give annotations of the network's classes"
+    )
     return match.ids, match.notes
 
 

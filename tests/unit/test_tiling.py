@@ -33,3 +33,9 @@ def test_what_is_no_pair_of_whole_numbers_is_refused_in_a_line(tiles: Any) -> No
 def test_pairs_of_whole_numbers_are_width_and_height(tiles: Any) -> None:
     found = tiling_of(tiles)
     assert (found.width, found.height) == (300, 200)
+
+
+@pytest.mark.parametrize("whole", ["yes", 1, None])
+def test_whole_is_said_by_a_truth_value(whole: Any) -> None:
+    with pytest.raises(UsageError, match=r"^whole .*: expected True or False$"):
+        tiling_from_options((300, 200), None, whole, None, _Plain())  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from ssd_small.datasets.coco import annotations_from_content
-from ssd_small.errors import UsageError
+from ssd_small.errors import BadFile, UsageError
 from ssd_small.parity.head_differences import HeadDifferences
 from ssd_small.parity.naming import labels_of_reference
 from ssd_small.parity.opening import (
@@ -359,3 +359,19 @@ def test_a_reference_that_names_no_classes_has_the_engine_s_where_order_cannot_t
     assert any("names no classes" in line for line in notes)
     assert [one.ids for one in namings(nameless, named, more)] == [*ids]
     assert labels_of_reference(nameless, named) == ([0, 1, 2], None)
+
+
+def test_categories_of_other_classes_are_refused_without_an_option_that_parity_lacks(
+    models: Models,
+) -> None:
+    from dataclasses import replace
+
+    from ssd_small.artefacts.onnx_file import read_onnx
+    from ssd_small.parity.naming import ids_of_labels
+
+    truth = pictures().annotations
+    assert truth is not None
+    named = replace(read_onnx(models.files["onnx"])[1], labels=("dog", "owl"))
+    with pytest.raises(BadFile, match=r"give annotations of the network's classes") as refused:
+        ids_of_labels(truth, named)
+    assert "--labels" not in str(refused.value)
