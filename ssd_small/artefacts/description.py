@@ -43,7 +43,8 @@ from .written_layers import layers_to_dict, spec_from_layers
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
-#: for tiles inside, 5 for prior boxes as data and for layers that are written out
+#: for tiles inside, 5 for prior boxes as data, layers written out and pictures that are not
+#: stretched in whole levels
 DESCRIPTION_FORMAT = 5
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
@@ -151,6 +152,9 @@ class Description:
             )
         if self.stored_priors is not None and (self.levels or self.clip != "none"):
             raise ValueError("levels or clip beside prior boxes as data, expected none")
+        if self.pictures is not None and (resizing := self.preprocessing.resizing):
+            name, value = next(iter(resizing.items()))
+            raise ValueError(f"{name}: got {value}, which is not done to pictures inside")
         if self.tiles is not None:
             self._check_tiles(self.tiles)
         if not np.isfinite(self.priors).all():
@@ -191,7 +195,8 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
-        if self.stored_priors is not None or isinstance(self.network, NetworkLayers):
+        written = isinstance(self.network, NetworkLayers)
+        if self.stored_priors is not None or written or not self.preprocessing.is_usual:
             return 5
         if self.tiles is not None:
             return 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..configs.network import (
     NETWORK_KEYS,
@@ -12,10 +13,12 @@ from ..configs.network import (
 )
 from ..models.registry import known_models
 from ..models.spec import AnyLevel, Level, ListedLevel, NetworkLayers
+from ..pictures.placement import FITS
 from ..pictures.preprocessing import (
     COLOR_ORDERS,
     INTERPOLATIONS,
     MOST_INPUT_SIDE,
+    RESIZES,
     PictureInput,
     Preprocessing,
 )
@@ -42,7 +45,21 @@ def preprocessing_from_fields(fields: Fields) -> Preprocessing:
         mean=fields.numbers("mean", -_MOST, _MOST, 3),  # type: ignore[arg-type]
         std=fields.numbers("std", _LEAST, _MOST, 3),  # type: ignore[arg-type]
         interpolation=fields.text("interpolation", INTERPOLATIONS),  # type: ignore[arg-type]
+        **_resizing_from_fields(fields),
     )
+
+
+def _resizing_from_fields(fields: Fields) -> dict[str, Any]:
+    """The ways of resizing that are written where they are not the usual ones."""
+    found: dict[str, Any] = {}
+    for name, known in (("resize", RESIZES), ("fit", FITS)):
+        if name in fields:
+            found[name] = fields.text(name, known)
+    if "antialias" in fields:
+        found["antialias"] = fields.flag("antialias")
+    if "pad" in fields:
+        found["pad"] = fields.integers("pad", 0, 255, count=3)
+    return found
 
 
 def pictures_from_fields(fields: Fields) -> PictureInput:

@@ -70,7 +70,10 @@ def _spec(asked: Asked) -> ModelSpec:
         extras=_extras(asked.shapes),
         heads=(Head(),) * 6,
         preprocessing=Preprocessing(
-            color_order="RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
+            color_order="RGB",
+            mean=(123.675, 116.28, 103.53),
+            std=(58.395, 57.12, 57.375),
+            antialias=True,  # of its evaluation, which resizes with Pillow
         ),
         postprocess=PostprocessParams(
             score_threshold=0.05,

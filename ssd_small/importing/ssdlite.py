@@ -107,7 +107,10 @@ def _spec(asked: Asked) -> ModelSpec:
         heads=(Head((_conv(None, 3, "relu6"),), kernel=1),) * 6,
         clip="size",
         preprocessing=Preprocessing(
-            _SIDE, _SIDE, "RGB", mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5)
+            *(_SIDE, _SIDE, "RGB"),
+            mean=(127.5, 127.5, 127.5),
+            std=(127.5, 127.5, 127.5),
+            resize="float32",
         ),
         postprocess=PostprocessParams(
             score_threshold=0.001,

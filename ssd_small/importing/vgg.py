@@ -61,6 +61,8 @@ def _torchvision(asked: Asked) -> ModelSpec:
             _BASE.preprocessing,
             # 0..1 in the source, and the picture too
             mean=(0.48235 * 255, 0.45882 * 255, 0.40784 * 255),
+            # after that, so the numbers are no whole ones
+            resize="float32",
         ),
         postprocess=PostprocessParams(
             iou_threshold=0.45, pre_nms_topk=400, keep_topk_per_class=0, keep_topk=200
