@@ -22,7 +22,8 @@ from ..models.spec import ListedLevel, ModelSpec
 from ..pictures.preprocessing import PictureInput, Preprocessing
 from ..pictures.tile_grid import TileGrid
 from ..postprocess import PostprocessParams
-from ..postprocess.params import MAX_CLASSES, MAX_PRIORS
+from ..postprocess.boxes import edges_from_scale
+from ..postprocess.params import MAX_CLASSES, MAX_PRIORS, WHOLE
 from .labels import check_labels, default_labels
 from .object_size import ObjectSize
 from .operating_point import OperatingPoint
@@ -42,8 +43,8 @@ from .strict_json import record_from_json
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
-#: for tiles inside
-DESCRIPTION_FORMAT = 4
+#: for tiles inside, 5 for boxes that are clipped
+DESCRIPTION_FORMAT = 5
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
 
@@ -104,6 +105,11 @@ class Description:
         """Prior boxes ``[P, 4]`` (cx, cy, w, h), unit square; of tiles inside: unit of a tile."""
         own = priors_from_levels(self.levels, self.network_size, self.clip)
         return own if self.tiles is None else priors_from_shifts(own, self.tiles.shifts)
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Right and bottom edge of the picture in the unit of :attr:`priors`."""
+        return WHOLE if self.tiles is None else edges_from_scale(self.tiles.box_scale)
 
     def label_name(self, label: int) -> str:
         """Name of a class index of the conf tensor."""
@@ -174,6 +180,8 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
+        if self.postprocess.clip_boxes:
+            return 5
         if self.tiles is not None:
             return 4
         if self.pictures is not None:
