@@ -22,7 +22,8 @@ from ..models.spec import ListedLevel, ModelSpec, NetworkLayers
 from ..pictures.preprocessing import PictureInput, Preprocessing
 from ..pictures.tile_grid import TileGrid
 from ..postprocess import PostprocessParams
-from ..postprocess.params import MAX_CLASSES, MAX_PRIORS
+from ..postprocess.boxes import edges_from_scale
+from ..postprocess.params import MAX_CLASSES, MAX_PRIORS, WHOLE
 from .labels import check_labels, default_labels
 from .object_size import ObjectSize
 from .operating_point import OperatingPoint
@@ -43,8 +44,8 @@ from .written_layers import layers_to_dict, spec_from_layers
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
-#: for tiles inside, 5 for prior boxes as data, layers written out and pictures that are not
-#: stretched in whole levels
+#: for tiles inside, 5 for prior boxes as data, layers written out, pictures that are not stretched
+#: in whole levels, and boxes that are clipped
 DESCRIPTION_FORMAT = 5
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
@@ -121,6 +122,11 @@ class Description:
             return (self.stored_priors.count,)
         return tuple(rows * columns * level.num_anchors for level, (rows, columns) in self.levels)
 
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Right and bottom edge of the picture in the unit of :attr:`priors`."""
+        return WHOLE if self.tiles is None else edges_from_scale(self.tiles.box_scale)
+
     def label_name(self, label: int) -> str:
         """Name of a class index of the conf tensor."""
         background = self.postprocess.background_label
@@ -195,8 +201,11 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
-        written = isinstance(self.network, NetworkLayers)
-        if self.stored_priors is not None or written or not self.preprocessing.is_usual:
+        of_5 = (
+            *(self.stored_priors is not None, isinstance(self.network, NetworkLayers)),
+            *(not self.preprocessing.is_usual, self.postprocess.clip_boxes),
+        )
+        if any(of_5):
             return 5
         if self.tiles is not None:
             return 4

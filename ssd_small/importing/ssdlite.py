@@ -118,6 +118,7 @@ def _spec(asked: Asked) -> ModelSpec:
             pre_nms_topk=300,
             keep_topk_per_class=0,
             keep_topk=300,
+            clip_boxes=True,
         ),
         written=True,
     )

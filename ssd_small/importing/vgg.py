@@ -65,7 +65,11 @@ def _torchvision(asked: Asked) -> ModelSpec:
             resize="float32",
         ),
         postprocess=PostprocessParams(
-            iou_threshold=0.45, pre_nms_topk=400, keep_topk_per_class=0, keep_topk=200
+            iou_threshold=0.45,
+            pre_nms_topk=400,
+            keep_topk_per_class=0,
+            keep_topk=200,
+            clip_boxes=True,
         ),
     )
     return with_input_size(spec, asked.input_size)
