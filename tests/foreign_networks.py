@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,12 +54,48 @@ def torchvision_network(name: str, classes: int, seed: int, full_tail: bool = Fa
     with patch.object(ssdlite, "mobilenet_v3_large", wide if full_tail else mobilenet_v3_large):
         net = getattr(detection, name)(weights=None, weights_backbone=None, num_classes=classes)
     randomised(net, seed)
-    for key, parameter in net.head.named_parameters():
-        if key.endswith("weight") and parameter.ndim == 4:
-            nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)
     if hasattr(net.backbone, "scale_weight"):
         nn.init.uniform_(net.backbone.scale_weight, 10, 30)
+    else:  # torchvision begins with weights so small that nothing of the picture is left
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+    _spread_heads(net)
     return net
+
+
+def made_picture() -> npt.NDArray[np.uint8]:
+    """``[300, 420, 3]`` RGB with structure at all scales."""
+    y, x = np.mgrid[:300, :420]
+    random = np.random.default_rng(3)
+    levels = np.stack([x * 255 / 419, y * 255 / 299, (x * y) / 64 % 256], axis=-1)
+    for _ in range(30):
+        top, left = random.integers(0, 260), random.integers(0, 380)
+        high, wide = random.integers(8, 90, 2)
+        levels[top : top + high, left : left + wide] = random.integers(0, 256, 3)
+    return levels.astype(np.uint8)
+
+
+def tensor_from_picture(picture: npt.NDArray[np.uint8]) -> Tensor:
+    """What torchvision's detectors take: ``[3, H, W]``, 0 to 1."""
+    return torch.from_numpy(picture).permute(2, 0, 1).float() / 255
+
+
+def _spread_heads(net: Any) -> None:
+    """Scale heads so that their numbers differ as a trained network's do: by 1 and 2 of deviation.
+
+    Otherwise all scores are 1, or all the same.
+    """
+    heads = (net.head.regression_head, 1.0), (net.head.classification_head, 2.0)
+    with torch.no_grad():
+        images = net.transform([tensor_from_picture(made_picture())])[0]
+        maps = net.backbone(images.tensors).values()
+        for part, deviation in heads:
+            for module, one in zip(part.module_list, maps, strict=True):
+                last = module[-1] if isinstance(module, nn.Sequential) else module
+                values = module(one)
+                last.weight.mul_(deviation / values.std())
+                last.bias.mul_(deviation / values.std())
 
 
 def torchvision_heads(net: Any) -> Heads:
