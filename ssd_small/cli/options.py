@@ -223,9 +223,9 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 class InputSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """``512``, or ``640x480`` with the width first; (height, width) in pixels."""
+    """``512``, or ``640x480``, width first; (height, width) in pixels."""
 
-    name = "SIDE|WIDTHxHEIGHT"
+    name = "N|WIDTHxHEIGHT"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -233,12 +233,22 @@ class InputSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         """The two numbers, or a usage error."""
         if isinstance(value, tuple):
             return value
-        found = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", value)
+        found = re.fullmatch(r"([1-9][0-9]{0,3})(?:x([1-9][0-9]{0,3}))?", value)
         if found is None:
             self.fail(
-                f"{quoted(value)} is no size; expected one such as 512 or 640x480", param, ctx
+                f"{quoted(value)} is no size of an input; expected one such as 512 or 640x480",
+                param,
+                ctx,
             )
         return int(found[2] or found[1]), int(found[1])
+
+
+input_size_option = click.option(
+    "--input-size",
+    type=InputSize(),
+    help="Pixels of the network's input; prior boxes keep their share of it. Default: what the "
+    "weights say, else the published 300.",
+)
 
 
 class GridSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]

@@ -1,8 +1,7 @@
 """Prior boxes that families have in common, as tables.
 
 Sizes are squares in pixels of a 300 x 300 input; ``sqrt(size * next size)`` is the second square of
-a cell (Liu et al. 2016, section 2.2). With another input they grow with it, and steps are what its
-maps divide it into: the rule of the six networks, whose tables are of 300 too.
+a cell (Liu et al. 2016, section 2.2).
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import itertools
 import math
 from dataclasses import replace
 
+from ..models.input_size import step_at_size
 from ..models.shapes import feature_maps
 from ..models.spec import AnyLevel, Level, ListedLevel, ModelSpec
 
@@ -32,31 +32,40 @@ def levels_from_sizes(
     )
 
 
-def with_input_size(spec: ModelSpec, size: tuple[int, int] | None) -> ModelSpec:
-    """A spec for another input, its priors grown with it; as it is for None or its own size."""
+def with_input_size(
+    spec: ModelSpec, size: tuple[int, int] | None, *, stretched: bool = False
+) -> ModelSpec:
+    """A spec for another input; as it is for None or its own size.
+
+    Prior boxes follow the rule of the networks here (:mod:`ssd_small.models.input_size`).
+
+    Args:
+        spec: whose table is of a square input.
+        size: height and width in pixels.
+        stretched: whether a prior is a share of height and width, and a step that of its map, as
+            torchvision has it.
+    """
     if size is None or size == spec.input_size:
         return spec
-    before = spec.input_size
+    side = spec.preprocessing.height
     height, width = size
     resized = replace(spec, preprocessing=replace(spec.preprocessing, height=height, width=width))
     maps = [(shape.height, shape.width) for shape in feature_maps(resized)[1]]
-    levels = tuple(
-        _grown(level, before, size, (max(rows, 1), max(columns, 1)))
-        for level, (rows, columns) in zip(spec.levels, maps, strict=True)
-    )
-    return replace(resized, levels=levels)
+    growth = (height / side, width / side) if stretched else (min(size) / side,) * 2
+    levels = []
+    for level, cells in zip(spec.levels, maps, strict=True):
+        assert isinstance(level, Level)
+        over_map = [pixels / max(count, 1) for pixels, count in zip(size, cells, strict=True)]
+        steps = over_map if stretched else [step_at_size(level.step, one) for one in over_map]
+        levels.append(_grown(level, (steps[0], steps[1]), growth))
+    return replace(resized, levels=tuple(levels))
 
 
-def _grown(
-    level: AnyLevel, before: tuple[int, int], size: tuple[int, int], cells: tuple[int, int]
-) -> AnyLevel:
-    """A level of the table in an input of another size."""
-    growth = [now / then for now, then in zip(size, before, strict=True)]
-    steps = (size[0] / cells[0], size[1] / cells[1])
-    if isinstance(level, Level) and size[0] == size[1] and before[0] == before[1]:
+def _grown(level: Level, steps: tuple[float, float], growth: tuple[float, float]) -> AnyLevel:
+    """A level with other steps, its boxes grown; both are (down, across)."""
+    if steps[0] == steps[1] and growth[0] == growth[1]:
         return replace(level, step=steps[0], sizes=tuple(s * growth[0] for s in level.sizes))
-    boxes = level.boxes if isinstance(level, ListedLevel) else _boxes(level)
-    return ListedLevel(steps, tuple((w * growth[1], h * growth[0]) for w, h in boxes))
+    return ListedLevel(steps, tuple((w * growth[1], h * growth[0]) for w, h in _boxes(level)))
 
 
 def _boxes(level: Level) -> tuple[tuple[float, float], ...]:

@@ -72,7 +72,7 @@ def _torchvision(asked: Asked) -> ModelSpec:
             clip_boxes=True,
         ),
     )
-    return with_input_size(spec, asked.input_size)
+    return with_input_size(spec, asked.input_size, stretched=True)
 
 
 def _amdegroot(asked: Asked) -> ModelSpec:
