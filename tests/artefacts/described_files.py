@@ -27,12 +27,15 @@ OF_PICTURES = EXAMPLES / "description-format-3"
 TILED = EXAMPLES / "description-format-4"
 #: files of a network whose prior boxes are data
 OF_STORED_PRIORS = EXAMPLES / "description-format-5"
+#: files of a network whose pictures are in a letterbox
+OF_LETTERBOX = EXAMPLES / "description-format-5-fit"
 _FOLDERS = {
     FORMAT_1: "",
     UNNAMED: "unnamed/",
     OF_PICTURES: "pictures/",
     TILED: "tiles/",
     OF_STORED_PRIORS: "priors/",
+    OF_LETTERBOX: "fit/",
 }
 
 
@@ -157,3 +160,6 @@ PICTURE_FORMS = {
         replace(FORMS["heads.onnx"], folder=TILED),
     )
 }
+
+_LETTERBOX = replace(FORMS["heads.fp16.engine"], folder=OF_LETTERBOX)
+LETTERBOX_FORMS = {_LETTERBOX.name: _LETTERBOX}

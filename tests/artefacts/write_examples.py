@@ -7,12 +7,13 @@
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-3 pictures
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-4 tiles
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5 priors
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-fit fit
 
-A folder is written once and never again: a new format gets a folder of its own beside the old
-ones, with a run alone, a network without a name, one that takes pictures, one that cuts tiles, or
-one whose prior boxes are data, where only that is new. ``expected.json`` in it says what each file
-says of itself (as ``ssd-small inspect --json``) and what its network finds in ``picture.png``. The
-network is chosen so that disturbed outputs find the same: no rounding decides.
+A folder is written once and never again: a new format gets a folder of its own beside the old ones,
+with a run alone, a network without a name, one that takes pictures, one that cuts tiles, one whose
+prior boxes are data, or one with a letterbox, where only that is new. ``expected.json`` in it says
+what each file says of itself (as ``ssd-small inspect --json``) and what its network finds in
+``picture.png``. The network is chosen so that disturbed outputs find the same: no rounding decides.
 """
 
 from __future__ import annotations
@@ -135,14 +136,21 @@ def is_safe(heads: HeadOutputs, description: Description) -> bool:
     return 3 <= len(found[0]) <= 12 and all(one == found[0] for one in found)
 
 
+#: with a picture of 200 rows, of which each is one at the input
+LETTERBOX: dict[str, Any] = {"fit": "letterbox", "pad": (10, 20, 30), "resize": "float32"}
+
+
 def safe_network(
-    picture: np.ndarray, model: str | ModelSpec, *, tiled: bool = False
+    picture: np.ndarray, model: str | ModelSpec, what: str
 ) -> tuple[SsdNetwork, Description, HeadOutputs]:
     """The first network that :func:`is_safe`, with its outputs."""
     for seed in range(1000):
         net, description = example_network(seed, model)
-        if tiled:
+        if what == "tiles":
             description = tiled_description(description, 2, 2, 0.2)
+        if what == "fit":
+            told = replace(description.preprocessing, **LETTERBOX)
+            description = replace(description, preprocessing=told)
         heads = heads_of(net, description, picture)
         if is_safe(heads, description):
             return net, description, heads
@@ -288,10 +296,10 @@ def main(folder: Path, what: str = "all") -> None:
         write_run(folder / RUN, RUN_OPTIONS[what])
         write_json(folder / "expected.json", {"inspect": {}, "detections": {}})
         return
-    picture = example_picture()
+    picture = example_picture()[: 200 if what == "fit" else None]
     assert cv2.imwrite(str(folder / "picture.png"), picture)
     model = spec_from_config(UNNAMED) if what == "network" else MODEL
-    net, description, heads = safe_network(picture, model, tiled=what == "tiles")
+    net, description, heads = safe_network(picture, model, what)
     largest = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
     expected: dict[str, Any] = {"largest": largest, "inspect": {}, "detections": {}}
     write = {
@@ -299,6 +307,7 @@ def main(folder: Path, what: str = "all") -> None:
         "pictures": write_network_of_pictures,
         "tiles": write_network_of_tiles,
         "priors": write_network_of_stored_priors,
+        "fit": write_network,
     }
     for name in write.get(what, write_files)(folder, net, description):
         told = inspect_file(folder / name)
