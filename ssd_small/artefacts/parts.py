@@ -82,9 +82,14 @@ def postprocess_from_fields(fields: Fields) -> PostprocessParams:
     )
 
 
-def levels_from_fields(records: list[Fields]) -> Levels:
-    """Prior boxes per feature map; ValueError for what cannot be meant."""
+def levels_from_fields(records: list[Fields], expected: bool = True) -> Levels:
+    """Prior boxes per feature map; ValueError for what cannot be meant.
+
+    ``expected``: whether there must be some, as prior boxes are no data of their own.
+    """
     levels = tuple(_level(fields) for fields in records)
+    if not levels and not expected:
+        return ()
     if not levels:
         raise ValueError("levels: got none, expected at least one")
     count = boxes_of_levels(levels)

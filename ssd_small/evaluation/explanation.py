@@ -36,7 +36,8 @@ class Explanation:
             overlaps it by :data:`OF_OBJECT`.
         prior_index: the prior that came closest: the detection's, else the one whose box lies on
             the object with the highest score, else the one whose box overlaps most.
-        level: feature map of that prior, 0 the finest.
+        level: feature map of that prior, 0 the finest; None where prior boxes are data, of which
+            no map is known.
         iou: of that prior's box with the object. Boxes meet the object as ``detect`` shows them,
             clipped to the picture.
         score: of that prior, of its best class or the class asked for.
@@ -45,19 +46,19 @@ class Explanation:
         by: what removed it: ``{"rule": ...}`` with numbers of the rule, and of a box that
             suppressed it prior_index, score, iou (of the two boxes), box (in pixels).
         object_px: width and height of the object in pixels of the network's input.
-        object_cells: the same in cells of that level's feature map.
+        object_cells: the same in cells of that level's feature map; None likewise.
     """
 
     verdict: Verdict
     prior_index: int
-    level: int
+    level: int | None
     iou: float
     score: float
     label: int
     name: str
     prior_iou: float
     object_px: tuple[float, float]
-    object_cells: tuple[float, float]
+    object_cells: tuple[float, float] | None
     by: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -231,7 +232,7 @@ class _Way:
         self, verdict: Verdict, prior: int, label: int, by: dict[str, Any] | None = None
     ) -> Explanation:
         scores = scores_from_conf(self._conf[prior : prior + 1], self._params)[0]
-        level, (rows, columns) = self._level(prior)
+        level, feature_map = self._level(prior)
         wide, high = self._sides
         size = self._description.preprocessing
         names = self._description.labels
@@ -247,12 +248,14 @@ class _Way:
             name=names[position] if position < len(names) else str(label),
             prior_iou=float(self._prior_ious[prior]),
             object_px=(wide * size.width, high * size.height),
-            object_cells=(wide * columns, high * rows),
+            object_cells=feature_map and (wide * feature_map[1], high * feature_map[0]),
             by=by or {},
         )
 
-    def _level(self, prior: int) -> tuple[int, tuple[int, int]]:
-        """The feature map that a prior is on, and its (rows, columns)."""
+    def _level(self, prior: int) -> tuple[int, tuple[int, int]] | tuple[None, None]:
+        """The feature map that a prior is on, and its (rows, columns); None where not known."""
+        if self._description.stored_priors is not None:
+            return None, None
         first = 0
         for place, (level, (rows, columns)) in enumerate(self._description.levels):
             first += rows * columns * level.num_anchors

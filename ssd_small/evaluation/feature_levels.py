@@ -49,7 +49,7 @@ class LevelScore:
 
 
 def grids_from_description(description: Description) -> tuple[PriorGrid, ...]:
-    """The prior boxes of each level of a network."""
+    """The prior boxes of each level of a network; none where they are data without levels."""
     priors = description.priors
     grids, first = [], 0
     for level, (rows, columns) in description.levels:

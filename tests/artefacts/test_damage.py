@@ -22,14 +22,21 @@ from command_line import PREFIX, Outcome
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from described_files import FORMAT_1, FORMS, PICTURE_FORMS, UNNAMED_FORMS, Form
+from described_files import (
+    FORMAT_1,
+    FORMS,
+    PICTURE_FORMS,
+    STORED_PRIORS_FORMS,
+    UNNAMED_FORMS,
+    Form,
+)
 from record_damage import REMOVED, Damage, Place, damages
 
 from ssd_small.artefacts.strict_json import record_from_json
 
 pytestmark = pytest.mark.slow
 
-ALL_FORMS = FORMS | UNNAMED_FORMS | PICTURE_FORMS
+ALL_FORMS = FORMS | UNNAMED_FORMS | PICTURE_FORMS | STORED_PRIORS_FORMS
 #: changes of a field that are tried with inspect, and of those the share tried with detect
 DRAWN, DETECTED = 3, 0.15
 #: those that take more than 3 s of processor time
@@ -99,6 +106,10 @@ MEANT: dict[str, dict[str, str]] = {
     "pictures/heads.fp16.engine": OUTSIDE,
     # so are the tiles
     "tiles/heads.onnx": MEANINGS | OUTSIDE | PRIORS,
+    # prior boxes as data have a digest
+    "priors/record.pth": MEANINGS | OUTSIDE,
+    "priors/detections.onnx": MEANINGS,
+    "priors/heads.fp16.engine": MEANINGS | OUTSIDE,
 }
 
 

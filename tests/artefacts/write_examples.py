@@ -6,12 +6,13 @@
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-2 network
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-3 pictures
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-4 tiles
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5 priors
 
 A folder is written once and never again: a new format gets a folder of its own beside the old
-ones, with a run alone, a network without a name, one that takes pictures, or one that cuts tiles,
-where only that is new. ``expected.json`` in it says what each file says of itself (as ``ssd-small
-inspect --json``) and what its network finds in ``picture.png``. The network is chosen so that
-disturbed outputs find the same: no rounding decides.
+ones, with a run alone, a network without a name, one that takes pictures, one that cuts tiles, or
+one whose prior boxes are data, where only that is new. ``expected.json`` in it says what each file
+says of itself (as ``ssd-small inspect --json``) and what its network finds in ``picture.png``. The
+network is chosen so that disturbed outputs find the same: no rounding decides.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ import ssd_small  # noqa: E402
 from ssd_small.artefacts.build_options import BuildOptions  # noqa: E402
 from ssd_small.artefacts.checkpoint import CheckpointRecord, write_checkpoint  # noqa: E402
 from ssd_small.artefacts.description import Description, description_from_spec  # noqa: E402
+from ssd_small.artefacts.stored_priors import StoredPriors  # noqa: E402
 from ssd_small.artefacts.tiled import tiled_description  # noqa: E402
 from ssd_small.configs.network import FeatureList, NetworkConfig  # noqa: E402
 from ssd_small.doctor.inspection import inspect_file  # noqa: E402
@@ -199,6 +201,24 @@ def write_network_of_tiles(
     yield engine.name
 
 
+def write_network_of_stored_priors(
+    folder: Path, net: SsdNetwork, description: Description
+) -> Iterator[str]:
+    """Names of the files of a network whose prior boxes are data, each as soon as it is there."""
+    priors = StoredPriors.from_array(description.priors)
+    described = replace(description, levels=(), clip="none", stored_priors=priors)
+    write_checkpoint(net.state_dict(), CheckpointRecord(described), folder / "record.pth")
+    yield "record.pth"
+    for name in ("detections", "heads"):
+        model = onnx_from_network(net, described.with_decode_nms(name == "detections"))
+        write_onnx(model, folder / f"{name}.onnx")
+    yield "detections.onnx"
+    engine = folder / "heads.fp16.engine"
+    build_engine(folder / "heads.onnx", engine, BuildOptions("onnxruntime", "fp16"))
+    (folder / "heads.onnx").unlink()
+    yield engine.name
+
+
 def write_files(folder: Path, net: SsdNetwork, description: Description) -> Iterator[str]:
     """Names of the files, each as soon as it is there."""
     data = {"annotations": {"file": "train.json", "sha256": "0" * 64}, "images": 40, "boxes": 90}
@@ -278,6 +298,7 @@ def main(folder: Path, what: str = "all") -> None:
         "network": write_network,
         "pictures": write_network_of_pictures,
         "tiles": write_network_of_tiles,
+        "priors": write_network_of_stored_priors,
     }
     for name in write.get(what, write_files)(folder, net, description):
         told = inspect_file(folder / name)

@@ -17,15 +17,19 @@ from onnx import TensorProto, helper, numpy_helper
 _OF_PICTURES = GOOD.with_name("description-format-3")
 #: and of one with tiles inside
 _TILED = GOOD.with_name("description-format-4")
+#: and of one whose prior boxes are data
+_OF_STORED_PRIORS = GOOD.with_name("description-format-5")
 _ENGINES = (
     GOOD / "detections.fp32.engine",
     GOOD / "heads.fp16.engine",
     _OF_PICTURES / "heads.fp16.engine",
     _TILED / "heads.fp16.engine",
+    _OF_STORED_PRIORS / "heads.fp16.engine",
 )
 _FILES = (
     *(GOOD / "detections.onnx", GOOD / "heads.onnx"),
     *(_OF_PICTURES / "heads.onnx", _TILED / "heads.onnx"),
+    _OF_STORED_PRIORS / "detections.onnx",
 )
 _OPERATORS = ("Conv", "Relu", "Reshape", "Concat", "Loop", "If", "NonMaxSuppression", "Nothing")
 
