@@ -46,7 +46,7 @@ from .adopt_file import (
 )
 from .adopt_graph import heads_graph
 from .adopt_heads import Layout, conf_form, loc_form
-from .adopt_priors import stored_priors
+from .adopt_priors import INITIALIZER, stored_priors
 
 ACTIVATIONS = {"logits": "softmax", "sigmoid-logits": "sigmoid", "softmax": "none"} | {
     "sigmoid": "none"
@@ -185,6 +185,9 @@ def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None
     check_scores(conf, scores, names[1], is_half=is_half)
     params = _params(asked, scores, conf.shape[2])
     check_labels(asked.labels, conf.shape[2], params.background_label)
+    # the file may give these as outputs too
+    named = asked.priors.removeprefix(INITIALIZER)
+    names += [named, f"{named}:0"]
     _compare_boxes(
         *(model, feed, (form.order, loc), priors, params, size, layout, names, notes),
         is_assumed=asked.layout is None,
