@@ -42,7 +42,7 @@ from .strict_json import record_from_json
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
-#: for tiles inside, 5 for prior boxes as data
+#: for tiles inside, 5 for prior boxes as data and pictures that are not stretched in whole levels
 DESCRIPTION_FORMAT = 5
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
@@ -149,6 +149,9 @@ class Description:
             )
         if self.stored_priors is not None and (self.levels or self.clip != "none"):
             raise ValueError("levels or clip beside prior boxes as data, expected none")
+        if self.pictures is not None and (resizing := self.preprocessing.resizing):
+            name, value = next(iter(resizing.items()))
+            raise ValueError(f"{name}: got {value}, which is not done to pictures inside")
         if self.tiles is not None:
             self._check_tiles(self.tiles)
         if not np.isfinite(self.priors).all():
@@ -189,7 +192,7 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
-        if self.stored_priors is not None:
+        if self.stored_priors is not None or not self.preprocessing.is_usual:
             return 5
         if self.tiles is not None:
             return 4

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile, quoted
+from ..pictures.preprocessing import RESIZING
 from .description import Description
 from .record import read_record
 
@@ -40,6 +41,9 @@ def read_description(path: str | Path) -> Description:
 
 def _format(values: dict[str, Any]) -> int:
     """What a description of these fields has: see ``DESCRIPTION_FORMAT``."""
+    told = values.get("preprocessing")
+    if isinstance(told, dict) and any(name in told for name in RESIZING):
+        return 5
     for name, number in (("priors", 5), ("tiles", 4), ("input", 3)):
         if name in values:
             return number

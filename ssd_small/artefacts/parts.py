@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..configs.network import (
     NETWORK_KEYS,
@@ -11,10 +12,12 @@ from ..configs.network import (
     network_config_to_dict,
 )
 from ..models.spec import AnyLevel, Level, ListedLevel
+from ..pictures.placement import FITS
 from ..pictures.preprocessing import (
     COLOR_ORDERS,
     INTERPOLATIONS,
     MOST_INPUT_SIDE,
+    RESIZES,
     PictureInput,
     Preprocessing,
 )
@@ -40,7 +43,21 @@ def preprocessing_from_fields(fields: Fields) -> Preprocessing:
         mean=fields.numbers("mean", -_MOST, _MOST, 3),  # type: ignore[arg-type]
         std=fields.numbers("std", _LEAST, _MOST, 3),  # type: ignore[arg-type]
         interpolation=fields.text("interpolation", INTERPOLATIONS),  # type: ignore[arg-type]
+        **_resizing_from_fields(fields),
     )
+
+
+def _resizing_from_fields(fields: Fields) -> dict[str, Any]:
+    """The ways of resizing that are written where they are not the usual ones."""
+    found: dict[str, Any] = {}
+    for name, known in (("resize", RESIZES), ("fit", FITS)):
+        if name in fields:
+            found[name] = fields.text(name, known)
+    if "antialias" in fields:
+        found["antialias"] = fields.flag("antialias")
+    if "pad" in fields:
+        found["pad"] = fields.integers("pad", 0, 255, count=3)
+    return found
 
 
 def pictures_from_fields(fields: Fields) -> PictureInput:

@@ -66,7 +66,7 @@ _VARIANCES = (0.1, 0.2)
 @click.option(
     "--preprocessing",
     type=FILE,
-    help="JSON with a sidecar's fields of that name. Default: RGB from -1 to 1.",
+    help="JSON with some of a sidecar's fields of that name. Default: RGB from -1 to 1.",
 )
 @click.option(
     "--picture", type=FILE, help="Picture to run both graphs on. Default: one made on the spot."
@@ -176,14 +176,13 @@ def _adopted(
     from ..artefacts.outputs import check_outputs, engine_inputs
     from ..export.onnx_file import write_onnx
     from ..importing.adopt import Asked, adopt
-    from ..importing.adopt_preprocessing import read_preprocessing
     from ..pictures.reading import read_image
     from ..system.temporary import temporary_folder
 
     check_outputs([output], [*inputs, *engine_inputs(file)])
     values = Asked(
         labels=read_labels(labels),
-        preprocessing=None if preprocessing is None else read_preprocessing(preprocessing),
+        preprocessing=preprocessing,
         **asked,
     )
     adopted = adopt(file, values, None if picture is None else read_image(picture))

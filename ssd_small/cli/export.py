@@ -62,6 +62,12 @@ if TYPE_CHECKING:
     help="uint8: pictures [N, H, W, 3], BGR; resizing, mean and deviation are in the network.",
 )
 @click.option(
+    "--preprocessing",
+    type=FILE,
+    help="JSON with fields of preprocessing (mean, std, resize, fit, ...) instead of the network's "
+    "own.",
+)
+@click.option(
     "--picture-size",
     type=PictureSize(),
     help="The one size of pictures, for --input uint8; default: any size.",
@@ -99,6 +105,7 @@ def command(
     plugin_only: bool,
     precision: Precision,
     input_type: str,
+    preprocessing: Path | None,
     picture_size: tuple[int, int] | None,
     grid: tuple[int, int] | None,
     overlap: float | None,
@@ -134,7 +141,7 @@ def command(
         )
     if overlap is not None and grid is None:
         raise UsageError("--overlap goes with --tiles COLUMNSxROWS; without tiles nothing overlaps")
-    check_outputs([output], [weights, labels, config])
+    check_outputs([output], [weights, labels, config, preprocessing])
     for module in ("torch", "onnx", "onnxscript"):
         require(module, "exporting")
     net, description = load_network(
@@ -144,6 +151,11 @@ def command(
     )
     params = postprocess_params(description.postprocess, preset, **given)
     description = description.with_decode_nms(not heads, params)
+    if preprocessing is not None:
+        from ..artefacts.preprocessing_file import read_preprocessing
+
+        told = read_preprocessing(preprocessing, description.preprocessing)
+        description = replace(description, preprocessing=told)
     if grid is not None:
         description = _with_tiles(description, grid, overlap, given)
     if input_type == "uint8":

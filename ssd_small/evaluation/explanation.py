@@ -123,11 +123,13 @@ class _Way:
         self._scores = known[np.arange(len(conf)), self._labels]
         priors = description.priors
         self._boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
+        self._placed = description.preprocessing.placement(*size)
         with np.errstate(invalid="ignore", over="ignore"):
-            ious = iou_one_to_many(self._target, self._boxes.clip(0, 1))
+            ious = iou_one_to_many(self._target, self._shown(self._boxes))
             corners = np.concatenate(
                 [priors[:, :2] - priors[:, 2:] / 2, priors[:, :2] + priors[:, 2:] / 2], axis=1
             )
+            corners = self._placed.picture_from_input(corners)
             self._prior_ious = np.nan_to_num(iou_one_to_many(self._target, corners))
         finite = np.isfinite(self._boxes).all(axis=1)
         self._ious = np.where(finite, np.nan_to_num(ious), 0)
@@ -153,11 +155,15 @@ class _Way:
             return self._told("below threshold", best, label, rule)
         return self._removed(best, label)
 
+    def _shown(self, boxes: FloatArray) -> FloatArray:
+        """Boxes of the input as the picture has them, clipped to it."""
+        return np.asarray(self._placed.picture_from_input(boxes).clip(0, 1), np.float32)
+
     def _on_object(self, kept: Detections) -> int | None:
         """Position of the best detection on the object; None if there is none."""
         if not len(kept.scores):
             return None
-        ious = np.nan_to_num(iou_one_to_many(self._target, kept.boxes.clip(0, 1)))
+        ious = np.nan_to_num(iou_one_to_many(self._target, self._shown(kept.boxes)))
         of_class = True if self._asked is None else kept.labels == self._asked
         places = np.flatnonzero((ious >= OF_OBJECT) & of_class)
         return int(places[0]) if len(places) else None
@@ -217,7 +223,7 @@ class _Way:
             "prior_index": by,
             "score": float(column[by]),
             "iou": float(overlaps[place]),
-            "box": [round(v, 2) for v in (self._boxes[by].clip(0, 1) * scale).tolist()],
+            "box": [round(v, 2) for v in (self._shown(self._boxes[by]) * scale).tolist()],
             "iou_with_object": float(self._ious[by]),
         }
 
@@ -233,7 +239,9 @@ class _Way:
         scores = scores_from_conf(self._conf[prior : prior + 1], self._params)[0]
         level, feature_map = self._level(prior)
         wide, high = self._sides
-        size = self._description.preprocessing
+        # of the input, which may show more or less than the picture
+        size, placed = self._description.preprocessing, self._placed
+        wide, high = wide * placed.width / size.width, high * placed.height / size.height
         names = self._description.labels
         background = self._description.postprocess.background_label
         position = label - (0 <= background < label)

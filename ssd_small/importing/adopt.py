@@ -18,6 +18,7 @@ from onnx import ModelProto, TensorProto
 
 from ..artefacts.description import Description
 from ..artefacts.labels import check_labels
+from ..artefacts.preprocessing_file import read_preprocessing
 from ..artefacts.stored_priors import StoredPriors
 from ..errors import BadFile, MissingRequirement, UsageError, quoted, reason_from_exception
 from ..export.decode_nms_node import append_decode_nms, ending_of
@@ -66,7 +67,8 @@ class Asked:
         layout: order of the box offsets; None to be told from the file.
         scores: what ``conf`` holds; None likewise.
         background: its column in ``conf``, -1 for none; None by the number of labels.
-        preprocessing: of pictures; None for RGB from -1 to 1.
+        preprocessing: file of its fields, of which those that are not in it are RGB from -1 to 1;
+            None for all of these.
         params: of decode + NMS; activation and background follow from the rest.
         name: of the network.
     """
@@ -78,7 +80,7 @@ class Asked:
     layout: Layout | None = None
     scores: Scores | None = None
     background: int | None = None
-    preprocessing: Preprocessing | None = None
+    preprocessing: Path | None = None
     params: PostprocessParams = field(default_factory=PostprocessParams)
     name: str = "adopted"
 
@@ -231,28 +233,27 @@ def _check_name(name: str) -> None:
 
 
 def _preprocessing(
-    asked: Preprocessing | None, given: PicturesInput, path: Path, notes: list[str]
+    asked: Path | None, given: PicturesInput, path: Path, notes: list[str]
 ) -> Preprocessing:
     """How pictures become input, whose size the graph says where it does."""
-    if asked is None:
-        if given.height is None or given.width is None:
-            raise UsageError(
-                f"{path} takes pictures of any size; pass --preprocessing FILE with height and "
-                "width"
-            )
-        size = (given.height, given.width)
-        if given.kind == np.uint8:
-            notes.append("--preprocessing is assumed: RGB from 0 to 255, as the input is of uint8")
-            return Preprocessing(*size, "RGB", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        notes.append("--preprocessing is assumed: RGB, minus 127.5, divided by 127.5")
-        return Preprocessing(*size, "RGB", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
-    size = (given.height or asked.height, given.width or asked.width)
-    if size != (asked.height, asked.width):
+    sized = given.height is not None and given.width is not None
+    middle, said = 127.5, "minus 127.5, divided by 127.5"
+    if given.kind == np.uint8:
+        middle, said = 0.0, "from 0 to 255, as the input is of uint8"
+    own = Preprocessing(
+        *((given.height or 1, given.width or 1) if sized else (1, 1)),
+        color_order="RGB",
+        mean=(middle, middle, middle),
+        std=(middle or 1.0, middle or 1.0, middle or 1.0),
+    )
+    if asked is not None:
+        return read_preprocessing(asked, own, sized=sized)
+    if not sized:
         raise UsageError(
-            f"--preprocessing makes pictures of {asked.width}x{asked.height}, and {path} takes "
-            f"{size[1]}x{size[0]}"
+            f"{path} takes pictures of any size; pass --preprocessing FILE with height and width"
         )
-    return asked
+    notes.append(f"--preprocessing is assumed: RGB, {said}")
+    return own
 
 
 def made_picture(size: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -180,10 +180,18 @@ def intervals_of_picture(
     params, priors = side.params_of_picture(size), side.description.priors
     if side.tiling is None:
         found = intervals_from_heads(loc, conf, priors, params, **off)
-        if side.description.tiles is None:
+        if side.description.tiles is not None:
+            inside = side.description.tiles.box_scale
+            found = replace(found, box_low=found.box_low * inside, box_high=found.box_high * inside)
+        placed = side.description.preprocessing.placement(*size)
+        if placed.is_whole:
             return found
-        inside = side.description.tiles.box_scale
-        return replace(found, box_low=found.box_low * inside, box_high=found.box_high * inside)
+        # rounded as detections are, which keeps one that lies between the two there
+        low, high = (
+            placed.picture_from_input(corners).astype(np.float32).astype(np.float64)
+            for corners in (found.box_low, found.box_high)
+        )
+        return replace(found, box_low=low, box_high=high)
     unit = tile_of_picture(side.tiling, size)
     windows = list(side.tiling.windows(*size))
     moved = np.concatenate([priors_of_view(priors, window, unit) for window in windows])

@@ -326,9 +326,9 @@ def test_labels_of_another_number(call: Call, tmp_path: Path) -> None:
 def test_preprocessing_of_another_size(call: Call, tmp_path: Path) -> None:
     values = PREPROCESSING.to_dict() | {"height": 300}
     (tmp_path / "p.json").write_text(json.dumps(values))
-    refused(call, tmp_path, 2, "32x300", "takes 32x32", preprocessing=tmp_path / "p.json")
-    (tmp_path / "p.json").write_text("{}")
-    refused(call, tmp_path, 4, "preprocessing.height is missing", preprocessing=tmp_path / "p.json")
+    refused(call, tmp_path, 2, "of 32x300", "is 32x32", preprocessing=tmp_path / "p.json")
+    (tmp_path / "p.json").write_text('{"colour": 1}')
+    refused(call, tmp_path, 4, "no field of preprocessing", preprocessing=tmp_path / "p.json")
 
 
 def test_files_that_are_no_networks(call: Call, tmp_path: Path) -> None:

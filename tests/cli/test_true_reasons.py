@@ -47,6 +47,8 @@ COMMANDS = {
     "--preprocessing {} -o OUT",
     "adopt picture": "adopt ONNX --loc loc --conf conf --priors from-spec --labels LABELS "
     "--picture {} -o OUT",
+    "export preprocessing": "export --model mobilenet_v1 --weights WEIGHTS -o OUT "
+    "--preprocessing {}",
     "build-engine onnx": "build-engine {} -o OUT",
     "build-engine description": "build-engine ONNX --description {} -o OUT",
     "bench engine": "bench --engine {} --seconds 0.01",
