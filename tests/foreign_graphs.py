@@ -50,6 +50,7 @@ class Form:
         listed: initializers are inputs too.
         half: half precision.
         kind: of the input's numbers.
+        any_size: height and width of the input are not written down.
     """
 
     channels_last: bool = False
@@ -64,6 +65,7 @@ class Form:
     listed: bool = False
     half: bool = False
     kind: int = TensorProto.FLOAT
+    any_size: bool = False
 
 
 class _Graph:
@@ -122,7 +124,7 @@ class _Graph:
 def foreign(form: Form = Form()) -> tuple[onnx.ModelProto, str, str]:
     """The model, with the names of its box offsets and class scores."""
     graph = _Graph(form)
-    sides = [3, SIDE, SIDE]
+    sides: list[int | str] = [3, "h", "w"] if form.any_size else [3, SIDE, SIDE]
     sides = [*sides[1:], 3] if form.channels_last else sides
     batch: int | str = form.batch or "n"
     kind = TensorProto.FLOAT16 if form.half else form.kind
@@ -131,7 +133,7 @@ def foreign(form: Form = Form()) -> tuple[onnx.ModelProto, str, str]:
     if form.kind == TensorProto.UINT8:
         given = graph.node("Cast", given, to=TensorProto.FLOAT)
         scale = graph.constant(np.array(1 / 255, np.float32), "scale")
-        given = graph.node("Mul", given, scale)
+        given = graph.node("Mul", given, scale, out="scaled")
     if form.channels_last:
         given = graph.node("Transpose", given, perm=[0, 3, 1, 2])
     one = graph.node("Relu", graph.conv(given, "a", (8, 3, 8, 8), 8))

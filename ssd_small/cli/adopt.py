@@ -33,6 +33,13 @@ _VARIANCES = (0.1, 0.2)
 @click.option("--loc", metavar="NAME", help="Tensor of the box offsets, before they are decoded.")
 @click.option("--conf", metavar="NAME", help="Tensor of the class scores of each prior box.")
 @click.option(
+    "--input",
+    "begin",
+    metavar="NAME",
+    help="Tensor of pictures where the network begins, behind preprocessing of its own that is to "
+    "be left off.",
+)
+@click.option(
     "--priors",
     metavar="FILE.npy|initializer:NAME|from-spec",
     help="Prior boxes [P, 4]: of a file (cx, cy, w, h in the unit square), of a tensor in the "
@@ -80,6 +87,7 @@ def command(
     file: Path,
     loc: str | None,
     conf: str | None,
+    begin: str | None,
     priors: str | None,
     layout: Any,
     scores: Any,
@@ -124,6 +132,7 @@ def command(
         *(file, output, inputs),
         loc=loc,
         conf=conf,
+        begin=begin,
         priors=priors,
         layout=layout,
         scores=scores,

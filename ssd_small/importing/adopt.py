@@ -70,6 +70,7 @@ class Asked:
         preprocessing: file of its fields, of which those that are not in it are RGB from -1 to 1;
             None for all of these.
         params: of decode + NMS; activation and background follow from the rest.
+        begin: tensor where the network begins, if what makes it is to be left off.
         name: of the network.
     """
 
@@ -82,6 +83,7 @@ class Asked:
     background: int | None = None
     preprocessing: Path | None = None
     params: PostprocessParams = field(default_factory=PostprocessParams)
+    begin: str | None = None
     name: str = "adopted"
 
 
@@ -158,7 +160,10 @@ def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None
     ]
     if names[0] == names[1]:
         raise UsageError(f"--loc and --conf are one tensor, {quoted(names[0])}; expected two")
-    part = part_of(model, names, path)
+    begin = asked.begin
+    if begin is not None:
+        begin = tensor_name(model, begin, "--input", path, computed=True)
+    part = part_of(model, names, path, begin)
     given = input_of_part(part, path)
     notes: list[str] = []
     preprocessing = _preprocessing(asked.preprocessing, given, path, notes)
@@ -222,6 +227,11 @@ def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None
                for what in one.done]  # fmt: skip
     changes += ["input: channels last"] * given.channels_last
     changes += [f"batch: {given.batch}"] * (given.batch is not None)
+    opsets = [
+        next(one.version for one in graph.opset_import if one.domain == "")
+        for graph in (part, ours)
+    ]
+    changes += [f"opset: {opsets[0]}"] * (opsets[0] != opsets[1])
     return Adopted(ours, description, check, layout, scores, tuple(changes), tuple(notes))
 
 

@@ -168,6 +168,31 @@ def test_pictures_of_whole_numbers_are_given_as_they_are(call: Call, tmp_path: P
     same(found_in(tmp_path / "ours.onnx"), expected(form, PostprocessParams(), AS_PIXELS))
 
 
+def test_preprocessing_of_their_own_can_be_left_off(call: Call, tmp_path: Path) -> None:
+    form = Form(kind=onnx.TensorProto.UINT8, channels_last=True)
+    values = {"mean": [0, 0, 0], "std": [255, 255, 255], "height": SIDE, "width": SIDE}
+    (tmp_path / "p.json").write_text(json.dumps(values))
+    adopted(
+        *(call, tmp_path, form, "--input", "scaled"),
+        scores="logits",
+        preprocessing=tmp_path / "p.json",
+    )
+    kinds = [node.op_type for node in onnx.load(tmp_path / "ours.onnx").graph.node]
+    assert kinds[0] == "Conv"
+    same(found_in(tmp_path / "ours.onnx"), expected(form, PostprocessParams(), AS_PIXELS))
+
+
+def test_a_graph_of_any_size_is_told_its_size(call: Call, tmp_path: Path) -> None:
+    form = Form(any_size=True)
+    refused(call, tmp_path, 2, "any size; pass --preprocessing FILE with height", form=form)
+    (tmp_path / "p.json").write_text("{}")
+    refused(call, tmp_path, 2, "height", form=form, preprocessing=tmp_path / "p.json")
+    (tmp_path / "p.json").write_text(json.dumps({"height": SIDE, "width": SIDE}))
+    told = adopted(call, tmp_path, form, scores="logits", preprocessing=tmp_path / "p.json")
+    assert told["description"]["preprocessing"]["height"] == SIDE
+    same(found_in(tmp_path / "ours.onnx"), expected(PLAIN, PostprocessParams(), PREPROCESSING))
+
+
 def test_half_precision_comes_out_in_single(call: Call, tmp_path: Path) -> None:
     told = adopted(call, tmp_path, Form(half=True), scores="logits")
     assert told["adopted"]["heads"]["conf"] < HEAD_LIMITS["fp16"]
