@@ -68,6 +68,9 @@ class Form:
     any_size: bool = False
 
 
+PLAIN = Form()
+
+
 class _Graph:
     def __init__(self, form: Form) -> None:
         self.form, self.nodes, self.tensors = form, [], []
@@ -121,7 +124,7 @@ class _Graph:
         return self.form.loc if what == "loc" else self.form.conf
 
 
-def foreign(form: Form = Form()) -> tuple[onnx.ModelProto, str, str]:
+def foreign(form: Form = PLAIN) -> tuple[onnx.ModelProto, str, str]:
     """The model, with the names of its box offsets and class scores."""
     graph = _Graph(form)
     sides: list[int | str] = [3, "h", "w"] if form.any_size else [3, SIDE, SIDE]
@@ -198,9 +201,27 @@ def _ending(graph: _Graph, loc: str, conf: str) -> list[onnx.ValueInfoProto]:
     ]
 
 
-def write_foreign(folder: Path, form: Form = Form()) -> tuple[Path, list[str]]:
+def write_foreign(folder: Path, form: Form = PLAIN) -> tuple[Path, list[str]]:
     """The file in a folder, with the options that name its heads."""
     model, loc, conf = foreign(form)
     path = folder / "theirs.onnx"
     onnx.save(model, path)
     return path, ["--loc", loc, "--conf", conf]
+
+
+def adopt_options(folder: Path, form: Form = PLAIN, **changed: Any) -> list[object]:
+    """A call without the file; ``changed`` replaces options, None leaves them out."""
+    np.save(folder / "priors.npy", priors())
+    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
+    given = {
+        "layout": form.layout,
+        "priors": "initializer:anchors" if form.ending else folder / "priors.npy",
+        "labels": folder / "labels.txt",
+        "output": folder / "ours.onnx",
+    } | changed
+    return [
+        word
+        for name, value in given.items()
+        if value is not None
+        for word in (f"--{name.replace('_', '-')}", value)
+    ]

@@ -184,7 +184,8 @@ def _adopted(
     from ..artefacts.onnx_file import read_onnx
     from ..artefacts.outputs import check_outputs, engine_inputs
     from ..export.onnx_file import write_onnx
-    from ..importing.adopt import Asked, adopt
+    from ..importing.adopt import adopt
+    from ..importing.adopt_asked import Asked
     from ..pictures.reading import read_image
     from ..system.temporary import temporary_folder
 
