@@ -19,6 +19,7 @@ from onnx import ModelProto, TensorProto
 
 from ..artefacts.description import Description
 from ..artefacts.labels import check_labels
+from ..artefacts.onnx_sizes import check_declared, check_memory
 from ..artefacts.stored_priors import StoredPriors
 from ..artefacts.tensors import HEADS
 from ..errors import BadFile, MissingRequirement, UsageError, quoted, reason_from_exception
@@ -98,8 +99,9 @@ def check_named(path: Path, loc: str | None, conf: str | None, priors: str | Non
     found = candidates(model)
     if loc is not None and conf is not None:
         found = found._replace(loc=(), conf=(), priors=found.priors or prior_candidates(model, 0))
-    told = list(lines(found)) or ["no tensor of the file has the shape of one"]
-    raise UsageError(f"pass {missing}: which tensors of {path} they are; by their shapes:", *told)
+    told = list(lines(found))
+    by_shape = "by their shapes:" if told else "no tensor has the shape of one"
+    raise UsageError(f"pass {missing}: which tensors of {path} they are; {by_shape}", *told)
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None
     notes.append(f"prior boxes {said}")
     scores = asked.scores
     if scores is None:
-        scores, why = scores_from_graph(theirs.model, theirs.names[1], conf)
+        scores, why = scores_from_graph(theirs.model, theirs.names[1], conf, layout)
         notes.append(f"--scores {scores} is assumed: {why}")
     is_half = theirs.heads[1].dtype == np.float16
     check_scores(conf, scores, theirs.names[1], is_half=is_half)
@@ -291,9 +293,11 @@ def _compare_boxes(
     """
     ends = [one.name for one in theirs.model.graph.output]
     try:
+        check_declared(theirs.model, theirs.path)
+        check_memory(theirs.model, theirs.path)
         every = run_part(theirs.model, theirs.feed, theirs.path)
     except (BadFile, MissingRequirement):
-        return  # with operators of other tools in it, and then nothing is known
+        return  # with loops or operators of other tools in it, and then nothing is known
     # the file may give heads and prior boxes as outputs too, which are no boxes that were found
     named = asked.priors.removeprefix(INITIALIZER)
     known = (*theirs.names, named, f"{named}:0")

@@ -15,7 +15,7 @@ import onnx.inliner
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from ..artefacts.onnx_file import graph_faults
-from ..artefacts.onnx_sizes import check_declared
+from ..artefacts.onnx_sizes import check_declared, check_memory
 from ..artefacts.onnx_weights import MOST_BYTES, check_beside, read_weights
 from ..errors import BadFile, UsageError, quoted, reason_from_exception
 from ..files import read_bytes
@@ -123,12 +123,14 @@ def part_of(
         part.opset_import.remove(entry)
     try:
         read_weights(part, path)
+        with graph_faults(path):
+            _set_types(part)
+        onnx.checker.check_model(part)
+        check_memory(part, path)
+    except BadFile:
+        raise
     except OSError as error:
         raise BadFile(f"cannot read the weights of {path}: {error.strerror or error}") from error
-    with graph_faults(path):
-        _set_types(part)
-    try:
-        onnx.checker.check_model(part)
     except Exception as error:  # the checker's own exception types vary by version
         reason = reason_from_exception(error)
         raise BadFile(f"{path} is not a valid ONNX file ({reason}); write it again") from error
