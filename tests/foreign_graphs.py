@@ -50,6 +50,7 @@ class Form:
         listed: initializers are inputs too.
         half: half precision.
         kind: of the input's numbers.
+        any_size: height and width of the input are not written down.
     """
 
     channels_last: bool = False
@@ -64,6 +65,10 @@ class Form:
     listed: bool = False
     half: bool = False
     kind: int = TensorProto.FLOAT
+    any_size: bool = False
+
+
+PLAIN = Form()
 
 
 class _Graph:
@@ -119,10 +124,10 @@ class _Graph:
         return self.form.loc if what == "loc" else self.form.conf
 
 
-def foreign(form: Form = Form()) -> tuple[onnx.ModelProto, str, str]:
+def foreign(form: Form = PLAIN) -> tuple[onnx.ModelProto, str, str]:
     """The model, with the names of its box offsets and class scores."""
     graph = _Graph(form)
-    sides = [3, SIDE, SIDE]
+    sides: list[int | str] = [3, "h", "w"] if form.any_size else [3, SIDE, SIDE]
     sides = [*sides[1:], 3] if form.channels_last else sides
     batch: int | str = form.batch or "n"
     kind = TensorProto.FLOAT16 if form.half else form.kind
@@ -131,7 +136,7 @@ def foreign(form: Form = Form()) -> tuple[onnx.ModelProto, str, str]:
     if form.kind == TensorProto.UINT8:
         given = graph.node("Cast", given, to=TensorProto.FLOAT)
         scale = graph.constant(np.array(1 / 255, np.float32), "scale")
-        given = graph.node("Mul", given, scale)
+        given = graph.node("Mul", given, scale, out="scaled")
     if form.channels_last:
         given = graph.node("Transpose", given, perm=[0, 3, 1, 2])
     one = graph.node("Relu", graph.conv(given, "a", (8, 3, 8, 8), 8))
@@ -196,9 +201,27 @@ def _ending(graph: _Graph, loc: str, conf: str) -> list[onnx.ValueInfoProto]:
     ]
 
 
-def write_foreign(folder: Path, form: Form = Form()) -> tuple[Path, list[str]]:
+def write_foreign(folder: Path, form: Form = PLAIN) -> tuple[Path, list[str]]:
     """The file in a folder, with the options that name its heads."""
     model, loc, conf = foreign(form)
     path = folder / "theirs.onnx"
     onnx.save(model, path)
     return path, ["--loc", loc, "--conf", conf]
+
+
+def adopt_options(folder: Path, form: Form = PLAIN, **changed: Any) -> list[object]:
+    """A call without the file; ``changed`` replaces options, None leaves them out."""
+    np.save(folder / "priors.npy", priors())
+    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
+    given = {
+        "layout": form.layout,
+        "priors": "initializer:anchors" if form.ending else folder / "priors.npy",
+        "labels": folder / "labels.txt",
+        "output": folder / "ours.onnx",
+    } | changed
+    return [
+        word
+        for name, value in given.items()
+        if value is not None
+        for word in (f"--{name.replace('_', '-')}", value)
+    ]

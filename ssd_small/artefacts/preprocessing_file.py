@@ -15,12 +15,15 @@ _EXPECTED = "the fields of preprocessing, as 'ssd-small inspect --json' prints t
 _KNOWN = tuple(one.name for one in fields_of(Preprocessing))
 
 
-def read_preprocessing(path: str | Path, own: Preprocessing) -> Preprocessing:
+def read_preprocessing(
+    path: str | Path, own: Preprocessing, *, sized: bool = True
+) -> Preprocessing:
     """Read the fields of :class:`~ssd_small.pictures.preprocessing.Preprocessing`.
 
     Args:
         path: JSON that holds them, or a sidecar, or what 'ssd-small inspect --json' prints.
         own: what fields that are not there have.
+        sized: whether the input has the size of ``own``; else the file must tell it.
 
     Raises:
         BadFile: absent or damaged, an unknown field, or a value that cannot be meant.
@@ -39,11 +42,13 @@ def read_preprocessing(path: str | Path, own: Preprocessing) -> Preprocessing:
                 f"{path}: {quoted(name)} is no field of preprocessing; expected some of "
                 f"{', '.join(_KNOWN)}"
             )
+    if not sized and not {"height", "width"} <= set(values):
+        raise UsageError(f"{path}: the network takes pictures of any size; add height and width")
     try:
         told = preprocessing_from_fields(Fields(own.to_dict() | values))
     except ValueError as error:
         raise BadFile(f"{path}: {error}") from error
-    if told.size != own.size:
+    if sized and told.size != own.size:
         raise UsageError(
             f"{path} is of an input of {told.width}x{told.height} pixels, the network's is "
             f"{own.width}x{own.height}; leave height and width out"

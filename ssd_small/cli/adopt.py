@@ -33,6 +33,13 @@ _VARIANCES = (0.1, 0.2)
 @click.option("--loc", metavar="NAME", help="Tensor of the box offsets, before they are decoded.")
 @click.option("--conf", metavar="NAME", help="Tensor of the class scores of each prior box.")
 @click.option(
+    "--input",
+    "begin",
+    metavar="NAME",
+    help="Tensor of pictures where the network begins, behind preprocessing of its own that is to "
+    "be left off.",
+)
+@click.option(
     "--priors",
     metavar="FILE.npy|initializer:NAME|from-spec",
     help="Prior boxes [P, 4]: of a file (cx, cy, w, h in the unit square), of a tensor in the "
@@ -66,7 +73,7 @@ _VARIANCES = (0.1, 0.2)
 @click.option(
     "--preprocessing",
     type=FILE,
-    help="JSON with a sidecar's fields of that name. Default: RGB from -1 to 1.",
+    help="JSON with some of a sidecar's fields of that name. Default: RGB from -1 to 1.",
 )
 @click.option(
     "--picture", type=FILE, help="Picture to run both graphs on. Default: one made on the spot."
@@ -80,6 +87,7 @@ def command(
     file: Path,
     loc: str | None,
     conf: str | None,
+    begin: str | None,
     priors: str | None,
     layout: Any,
     scores: Any,
@@ -124,6 +132,7 @@ def command(
         *(file, output, inputs),
         loc=loc,
         conf=conf,
+        begin=begin,
         priors=priors,
         layout=layout,
         scores=scores,
@@ -175,15 +184,15 @@ def _adopted(
     from ..artefacts.onnx_file import read_onnx
     from ..artefacts.outputs import check_outputs, engine_inputs
     from ..export.onnx_file import write_onnx
-    from ..importing.adopt import Asked, adopt
-    from ..importing.adopt_preprocessing import read_preprocessing
+    from ..importing.adopt import adopt
+    from ..importing.adopt_asked import Asked
     from ..pictures.reading import read_image
     from ..system.temporary import temporary_folder
 
     check_outputs([output], [*inputs, *engine_inputs(file)])
     values = Asked(
         labels=read_labels(labels),
-        preprocessing=None if preprocessing is None else read_preprocessing(preprocessing),
+        preprocessing=preprocessing,
         **asked,
     )
     adopted = adopt(file, values, None if picture is None else read_image(picture))

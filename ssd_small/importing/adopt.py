@@ -1,13 +1,14 @@
 """Any SSD's ONNX file as one of ours: cut at its heads, with DecodeNms behind them.
 
-In the order of the work: ``adopt_file`` reads and cuts, ``adopt_heads`` and ``adopt_graph`` bring
-heads and graph to the form of ours, ``adopt_priors`` finds the prior boxes, ``adopt_check`` runs
-both graphs, ``adopt_candidates`` says which tensors could have been meant.
+In the order of the work: ``adopt_asked`` is what the user says, ``adopt_file`` reads and cuts,
+``adopt_heads`` and ``adopt_graph`` bring heads and graph to the form of ours, ``adopt_priors``
+finds the prior boxes, ``adopt_check`` runs both graphs. ``adopt_candidates`` says which tensors
+could have been meant.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,14 +19,16 @@ from onnx import ModelProto, TensorProto
 
 from ..artefacts.description import Description
 from ..artefacts.labels import check_labels
+from ..artefacts.onnx_sizes import check_declared, check_memory
 from ..artefacts.stored_priors import StoredPriors
+from ..artefacts.tensors import HEADS
 from ..errors import BadFile, MissingRequirement, UsageError, quoted, reason_from_exception
 from ..export.decode_nms_node import append_decode_nms, ending_of
 from ..export.onnx_file import set_description
 from ..files import sha256_of
-from ..models.registry import known_models
 from ..pictures.preprocessing import Preprocessing, input_from_image
 from ..postprocess import PostprocessParams
+from .adopt_asked import Asked, assumed_layout, check_name, params_of, preprocessing_of
 from .adopt_candidates import candidates, lines, prior_candidates
 from .adopt_check import (
     HeadsCheck,
@@ -45,42 +48,8 @@ from .adopt_file import (
     tensor_name,
 )
 from .adopt_graph import heads_graph
-from .adopt_heads import Layout, conf_form, loc_form
-from .adopt_priors import stored_priors
-
-ACTIVATIONS = {"logits": "softmax", "sigmoid-logits": "sigmoid", "softmax": "none"} | {
-    "sigmoid": "none"
-}
-#: what the first line of a list of class names says that has the background in it
-_BACKGROUND = ("background", "__background__", "bg", "???")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is known of a file beside what is in it.
-
-    Attributes:
-        loc, conf: tensors of box offsets and class scores.
-        priors: see :func:`~ssd_small.importing.adopt_priors.stored_priors`.
-        labels: class names, background left out.
-        layout: order of the box offsets; None to be told from the file.
-        scores: what ``conf`` holds; None likewise.
-        background: its column in ``conf``, -1 for none; None by the number of labels.
-        preprocessing: of pictures; None for RGB from -1 to 1.
-        params: of decode + NMS; activation and background follow from the rest.
-        name: of the network.
-    """
-
-    loc: str
-    conf: str
-    priors: str
-    labels: tuple[str, ...]
-    layout: Layout | None = None
-    scores: Scores | None = None
-    background: int | None = None
-    preprocessing: Preprocessing | None = None
-    params: PostprocessParams = field(default_factory=PostprocessParams)
-    name: str = "adopted"
+from .adopt_heads import HeadForm, Layout, conf_form, loc_form
+from .adopt_priors import INITIALIZER, stored_priors
 
 
 @dataclass(frozen=True)
@@ -130,8 +99,53 @@ def check_named(path: Path, loc: str | None, conf: str | None, priors: str | Non
     found = candidates(model)
     if loc is not None and conf is not None:
         found = found._replace(loc=(), conf=(), priors=found.priors or prior_candidates(model, 0))
-    told = list(lines(found)) or ["no tensor of the file has the shape of one"]
-    raise UsageError(f"pass {missing}: which tensors of {path} they are; by their shapes:", *told)
+    told = list(lines(found))
+    by_shape = "by their shapes:" if told else "no tensor has the shape of one"
+    raise UsageError(f"pass {missing}: which tensors of {path} they are; {by_shape}", *told)
+
+
+@dataclass(frozen=True)
+class _Theirs:
+    """Their network, run on the picture.
+
+    Attributes:
+        model: the whole file.
+        part: what makes the heads.
+        given: its input.
+        names: tensors of the heads.
+        preprocessing: of pictures.
+        images: ``[1, 3, H, W]`` float32, the picture.
+        feed: the same as their graph takes it.
+        heads: what it gives.
+    """
+
+    path: Path
+    model: ModelProto
+    part: ModelProto
+    given: PicturesInput
+    names: list[str]
+    preprocessing: Preprocessing
+    images: npt.NDArray[np.float32]
+    feed: dict[str, npt.NDArray[Any]]
+    heads: list[npt.NDArray[Any]]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input in pixels."""
+        return self.preprocessing.height, self.preprocessing.width
+
+    def value(self, asked: str) -> npt.NDArray[np.floating[Any]]:
+        """The value of any tensor of their graph, for the picture."""
+        name = tensor_name(self.model, asked, "--priors", self.path)
+        holder = ModelProto()
+        holder.CopyFrom(self.model)
+        if any(tensor.name == name for tensor in self.model.graph.initializer):
+            # ONNX Runtime gives no initializer as it is
+            node = onnx.helper.make_node("Identity", [name], [f"{name}/value"])
+            holder.graph.node.append(node)
+            name = f"{name}/value"
+        (value,) = run_part(part_of(holder, [name], self.path), self.feed, self.path)
+        return value
 
 
 def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None) -> Adopted:
@@ -148,7 +162,50 @@ def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None
         UsageError: what was asked for is not in it, or contradicts it.
         MissingRequirement: ONNX Runtime is not installed.
     """
-    _check_name(asked.name)
+    notes: list[str] = []
+    check_name(asked.name)
+    theirs = _run(path, asked, picture, notes)
+    layout = asked.layout or assumed_layout(theirs.given, theirs.names[0], notes)
+    form, count = loc_form(theirs.heads[0].shape, layout, theirs.names[0])
+    forms = (form, conf_form(theirs.heads[1].shape, count, theirs.names[1]))
+    loc, conf = (one.array(head[:1]) for one, head in zip(forms, theirs.heads, strict=True))
+    priors, said = stored_priors(asked.priors, count, theirs.size, layout, theirs.value)
+    notes.append(f"prior boxes {said}")
+    scores = asked.scores
+    if scores is None:
+        scores, why = scores_from_graph(theirs.model, theirs.names[1], conf, layout)
+        notes.append(f"--scores {scores} is assumed: {why}")
+    is_half = theirs.heads[1].dtype == np.float16
+    check_scores(conf, scores, theirs.names[1], is_half=is_half)
+    params = params_of(asked, scores, conf.shape[2])
+    check_labels(asked.labels, conf.shape[2], params.background_label)
+    _compare_boxes(theirs, asked, (form.order, loc), priors, params, layout, notes)
+    ours = heads_graph(theirs.part, theirs.given, theirs.size, forms, count, path)
+    kinds = {tensor.data_type for tensor in ours.graph.initializer}
+    precision = "fp16" if is_half or TensorProto.FLOAT16 in kinds else "fp32"
+    check = compare_heads(ours, theirs.images, (loc, conf), path, precision)
+    changes = _changes(theirs, ours, forms)
+    description = Description(
+        model=asked.name,
+        num_classes=conf.shape[2],
+        width=1.0,
+        labels=asked.labels,
+        weights=f"sha256:{sha256_of(path)}",
+        preprocessing=theirs.preprocessing,
+        postprocess=params,
+        levels=(),
+        clip="none",
+        has_decode_nms=True,
+        stored_priors=priors,
+    )
+    _end(ours, description, path)
+    return Adopted(ours, description, check, layout, scores, changes, tuple(notes))
+
+
+def _run(
+    path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None, notes: list[str]
+) -> _Theirs:
+    """Read and cut their network, and run it."""
     model = read_foreign(path)
     names = [
         tensor_name(model, name, option, path, computed=True)
@@ -156,56 +213,39 @@ def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None
     ]
     if names[0] == names[1]:
         raise UsageError(f"--loc and --conf are one tensor, {quoted(names[0])}; expected two")
-    part = part_of(model, names, path)
+    begin = asked.begin
+    if begin is not None:
+        begin = tensor_name(model, begin, "--input", path, computed=True)
+    part = part_of(model, names, path, begin)
     given = input_of_part(part, path)
-    notes: list[str] = []
-    preprocessing = _preprocessing(asked.preprocessing, given, path, notes)
+    preprocessing = preprocessing_of(asked.preprocessing, given, path, notes)
     size = (preprocessing.height, preprocessing.width)
     shown = made_picture(size) if picture is None else picture
     images = input_from_image(shown, preprocessing)[None]
     feed = feed_from_images(images, given)
     heads = run_part(part, feed, path)
     _check_batch(heads, feed, names)
-    layout = asked.layout or _layout(given, names[0], notes)
-    form, count = loc_form(heads[0].shape, layout, names[0])
-    forms = (form, conf_form(heads[1].shape, count, names[1]))
-    loc, conf = (one.array(head[:1]) for one, head in zip(forms, heads, strict=True))
+    return _Theirs(path, model, part, given, names, preprocessing, images, feed, heads)
 
-    def tensor(name: str) -> npt.NDArray[np.floating[Any]]:
-        inner = tensor_name(model, name, "--priors", path)
-        return _value(model, inner, feed, path)
 
-    priors, said = stored_priors(asked.priors, count, size, layout, tensor)
-    notes.append(f"prior boxes {said}")
-    is_half = heads[1].dtype == np.float16
-    scores = asked.scores
-    if scores is None:
-        scores, why = scores_from_graph(model, names[1], conf)
-        notes.append(f"--scores {scores} is assumed: {why}")
-    check_scores(conf, scores, names[1], is_half=is_half)
-    params = _params(asked, scores, conf.shape[2])
-    check_labels(asked.labels, conf.shape[2], params.background_label)
-    _compare_boxes(
-        *(model, feed, (form.order, loc), priors, params, size, layout, names, notes),
-        is_assumed=asked.layout is None,
+def _changes(
+    theirs: _Theirs, ours: ModelProto, forms: tuple[HeadForm, HeadForm]
+) -> tuple[str, ...]:
+    """What was done to the graph, in words."""
+    changes = [
+        f"{name}: {what}" for name, one in zip(HEADS, forms, strict=True) for what in one.done
+    ]
+    changes += ["input: channels last"] * theirs.given.channels_last
+    changes += [f"batch: {theirs.given.batch}"] * (theirs.given.batch is not None)
+    before, after = (
+        next(one.version for one in graph.opset_import if one.domain == "")
+        for graph in (theirs.part, ours)
     )
-    ours = heads_graph(part, given, size, forms, count, path)
-    weights = {tensor.data_type for tensor in ours.graph.initializer}
-    half = is_half or TensorProto.FLOAT16 in weights
-    check = compare_heads(ours, images, (loc, conf), path, "fp16" if half else "fp32")
-    description = Description(
-        model=asked.name,
-        num_classes=conf.shape[2],
-        width=1.0,
-        labels=asked.labels,
-        weights=f"sha256:{sha256_of(path)}",
-        preprocessing=preprocessing,
-        postprocess=params,
-        levels=(),
-        clip="none",
-        has_decode_nms=True,
-        stored_priors=priors,
-    )
+    return (*changes, *([f"opset: {before}"] if before != after else []))
+
+
+def _end(ours: ModelProto, description: Description, path: Path) -> None:
+    """Put DecodeNms and the description to a network that ends in its heads."""
     append_decode_nms(ours, *ending_of(description))
     set_description(ours, description)
     try:
@@ -213,43 +253,6 @@ def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None
     except Exception as error:  # the checker's own exception types vary by version
         reason = reason_from_exception(error)
         raise BadFile(f"{path} cannot be adopted ({reason}); export it again") from error
-    changes = [f"{name}: {what}" for name, one in zip(("loc", "conf"), forms, strict=True)
-               for what in one.done]  # fmt: skip
-    changes += ["input: channels last"] * given.channels_last
-    changes += [f"batch: {given.batch}"] * (given.batch is not None)
-    return Adopted(ours, description, check, layout, scores, tuple(changes), tuple(notes))
-
-
-def _check_name(name: str) -> None:
-    if name in known_models():
-        raise UsageError(
-            f"--name {name}: a network of this package has that name; choose another one"
-        )
-
-
-def _preprocessing(
-    asked: Preprocessing | None, given: PicturesInput, path: Path, notes: list[str]
-) -> Preprocessing:
-    """How pictures become input, whose size the graph says where it does."""
-    if asked is None:
-        if given.height is None or given.width is None:
-            raise UsageError(
-                f"{path} takes pictures of any size; pass --preprocessing FILE with height and "
-                "width"
-            )
-        size = (given.height, given.width)
-        if given.kind == np.uint8:
-            notes.append("--preprocessing is assumed: RGB from 0 to 255, as the input is of uint8")
-            return Preprocessing(*size, "RGB", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        notes.append("--preprocessing is assumed: RGB, minus 127.5, divided by 127.5")
-        return Preprocessing(*size, "RGB", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
-    size = (given.height or asked.height, given.width or asked.width)
-    if size != (asked.height, asked.width):
-        raise UsageError(
-            f"--preprocessing makes pictures of {asked.width}x{asked.height}, and {path} takes "
-            f"{size[1]}x{size[0]}"
-        )
-    return asked
 
 
 def made_picture(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -275,83 +278,42 @@ def _check_batch(
             )
 
 
-def _layout(given: PicturesInput, name: str, notes: list[str]) -> Layout:
-    """The order of box offsets where it is not told: TensorFlow's have y first."""
-    is_theirs = given.channels_last or "encoding" in name.lower()
-    layout: Layout = "yxhw" if is_theirs else "xywh"
-    why = "TensorFlow's networks have y before x" if is_theirs else "most have x before y"
-    notes.append(f"--layout {layout} is assumed: {why}")
-    return layout
-
-
-def _value(
-    model: ModelProto, name: str, feed: dict[str, npt.NDArray[Any]], path: Path
-) -> npt.NDArray[np.floating[Any]]:
-    """The value of any tensor of their graph."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    holder = ModelProto()
-    holder.CopyFrom(model)
-    if name in constants:
-        # ONNX Runtime gives no initializer as it is
-        holder.graph.node.append(onnx.helper.make_node("Identity", [name], [f"{name}/value"]))
-        name = f"{name}/value"
-    (value,) = run_part(part_of(holder, [name], path), feed, path)
-    return value
-
-
-def _params(asked: Asked, scores: Scores, columns: int) -> PostprocessParams:
-    """Parameters with the activation and background column that follow from the rest."""
-    background = asked.background
-    if background is None:
-        background = 0 if len(asked.labels) == columns - 1 else -1
-    if background == -1 and asked.background is None and len(asked.labels) == columns:
-        first = asked.labels[0]
-        if first.lower() in _BACKGROUND:
-            raise UsageError(
-                f"--labels begins with {quoted(first)}: leave the background's name out, or pass "
-                "--background none if it is a class"
-            )
-    if len(asked.labels) not in (columns - 1, columns):
-        raise UsageError(
-            f"{len(asked.labels)} labels, and --conf has {columns} classes; expected {columns - 1} "
-            f"names without the background, or {columns} where there is none"
-        )
-    activation: Any = ACTIVATIONS[scores]
-    return replace(asked.params, activation=activation, background_label=background)
-
-
 def _compare_boxes(
-    model: ModelProto,
-    feed: dict[str, npt.NDArray[Any]],
+    theirs: _Theirs,
+    asked: Asked,
     loc: tuple[tuple[int, ...] | None, npt.NDArray[np.float32]],
     priors: StoredPriors,
     params: PostprocessParams,
-    size: tuple[int, int],
     layout: Layout,
-    names: list[str],
     notes: list[str],
-    *,
-    is_assumed: bool,
 ) -> None:
-    """Say whether the boxes that their whole graph gives are among those decoded here."""
+    """Say whether the boxes that their whole graph gives are among those decoded here.
+
+    ``loc`` is the order in which the offsets were put, and they.
+    """
+    ends = [one.name for one in theirs.model.graph.output]
     try:
-        named = [one.name for one in model.graph.output]
-        every = zip(named, run_part(model, feed, Path()), strict=True)
-        outputs = [value for name, value in every if name not in names]
+        check_declared(theirs.model, theirs.path)
+        check_memory(theirs.model, theirs.path)
+        every = run_part(theirs.model, theirs.feed, theirs.path)
     except (BadFile, MissingRequirement):
-        return  # with operators of other tools in it, and then nothing is known
-    order, ours = loc
-    theirs = ours if order is None else ours[..., list(order)]
-    found = boxes_found(outputs, theirs, priors.array, params.variances, size)
+        return  # with loops or operators of other tools in it, and then nothing is known
+    # the file may give heads and prior boxes as outputs too, which are no boxes that were found
+    named = asked.priors.removeprefix(INITIALIZER)
+    known = (*theirs.names, named, f"{named}:0")
+    outputs = [value for name, value in zip(ends, every, strict=True) if name not in known]
+    order, offsets = loc
+    own = offsets if order is None else offsets[..., list(order)]
+    found = boxes_found(outputs, own, priors.array, params.variances, theirs.size)
     if not found:
         return
-    own, count = found[layout]
+    near, count = found[layout]
     (other,) = (one for one in get_args(Layout) if one != layout)
-    said = f"{own} of {count} boxes that their graph gives are among those decoded here"
-    if found[other][0] > own:
+    said = f"{near} of {count} boxes that their graph gives are among those decoded here"
+    if found[other][0] > near:
         said += f"; with --layout {other} {found[other][0]} would be"
-        if is_assumed:
+        if asked.layout is None:
             raise UsageError(f"pass --layout {other}: with {layout}, {said}")
-    elif own < count:
+    elif near < count:
         said += "; check --priors, --layout and --variances"
     notes.append(said)

@@ -144,8 +144,17 @@ def check_scores(conf: FloatArray, scores: Scores, name: str, *, is_half: bool) 
         )
 
 
-def scores_from_graph(model: ModelProto, name: str, conf: FloatArray) -> tuple[Scores, str]:
-    """What a tensor holds, by its numbers and by what their graph does with it next; and why."""
+def scores_from_graph(
+    model: ModelProto, name: str, conf: FloatArray, layout: Layout
+) -> tuple[Scores, str]:
+    """What a tensor holds, by its numbers and by what their graph does with it next; and why.
+
+    Args:
+        model: the whole graph.
+        name: of the tensor.
+        conf: ``[1, P, C]`` of it.
+        layout: of the box offsets, which tells of TensorFlow where nothing else does.
+    """
     if conf.min() >= 0 and conf.max() <= 1:
         if float(np.abs(conf.sum(axis=2) - 1).max()) <= _SUM_ROUNDING[False]:
             return "softmax", "the classes of each prior box sum to 1"
@@ -162,6 +171,8 @@ def scores_from_graph(model: ModelProto, name: str, conf: FloatArray) -> tuple[S
             if node.op_type in _ORDERING and not seen.issuperset(node.output):
                 waiting += node.output
                 seen.update(node.output)
+    if layout == "yxhw":
+        return "sigmoid-logits", "TensorFlow's detectors score by a sigmoid"
     return "logits", "nothing in the file tells"
 
 

@@ -15,7 +15,7 @@ import onnx.inliner
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from ..artefacts.onnx_file import graph_faults
-from ..artefacts.onnx_sizes import check_declared
+from ..artefacts.onnx_sizes import check_declared, check_memory
 from ..artefacts.onnx_weights import MOST_BYTES, check_beside, read_weights
 from ..errors import BadFile, UsageError, quoted, reason_from_exception
 from ..files import read_bytes
@@ -96,13 +96,22 @@ def _use_one_name(model: ModelProto) -> None:
     model.opset_import.extend(others)
 
 
-def part_of(model: ModelProto, names: Sequence[str], path: Path) -> ModelProto:
+def part_of(
+    model: ModelProto, names: Sequence[str], path: Path, begin: str | None = None
+) -> ModelProto:
     """The part of a network that makes some tensors, with its weights, checked.
+
+    Args:
+        model: as :func:`read_foreign` gives it.
+        names: of the tensors.
+        path: of the file, for messages.
+        begin: tensor where the part begins; None for the network's own input.
 
     Raises:
         BadFile: it is no valid graph, or uses operators that are not ONNX's.
     """
-    part = cut_model(model, names)
+    starts = None if begin is None else {begin: (_KINDS[TensorProto.FLOAT], _sides(model, begin))}
+    part = cut_model(model, names, starts)
     check_declared(part, path)
     foreign = next((node for node in part.graph.node if node.domain), None)
     if foreign is not None:
@@ -114,16 +123,30 @@ def part_of(model: ModelProto, names: Sequence[str], path: Path) -> ModelProto:
         part.opset_import.remove(entry)
     try:
         read_weights(part, path)
+        with graph_faults(path):
+            _set_types(part)
+        onnx.checker.check_model(part)
+        check_memory(part, path)
+    except BadFile:
+        raise
     except OSError as error:
         raise BadFile(f"cannot read the weights of {path}: {error.strerror or error}") from error
-    with graph_faults(path):
-        _set_types(part)
-    try:
-        onnx.checker.check_model(part)
     except Exception as error:  # the checker's own exception types vary by version
         reason = reason_from_exception(error)
         raise BadFile(f"{path} is not a valid ONNX file ({reason}); write it again") from error
     return part
+
+
+def _sides(model: ModelProto, name: str) -> list[int | None]:
+    """Dimensions of pictures in the midst of a graph, by what is known of them or reads them."""
+    known = value_infos(model).get(name)
+    dims = known.type.tensor_type.shape.dim if known is not None else []
+    if len(dims) == 4 and 3 in (_side(dims[1]), _side(dims[3])):
+        return [None, *(_side(dim) for dim in dims[1:])]
+    for node in model.graph.node:
+        if node.op_type == "Transpose" and node.input[0] == name:
+            return [None, None, None, 3]
+    return [None, 3, None, None]
 
 
 def _set_types(part: ModelProto) -> None:

@@ -22,10 +22,12 @@ cv2 = pytest.importorskip("cv2")
 from foreign_graphs import (  # noqa: E402
     CLASSES,
     LABELS,
+    PLAIN,
     PRIORS,
     SIDE,
     SWAPPED,
     Form,
+    adopt_options,
     foreign,
     priors,
     write_foreign,
@@ -53,30 +55,9 @@ FORMS = {
 }
 
 
-PLAIN = Form()
-
-
-def options(folder: Path, form: Form = PLAIN, **changed: Any) -> list[object]:
-    """A call without the file; ``changed`` replaces options, None leaves them out."""
-    np.save(folder / "priors.npy", priors())
-    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
-    given = {
-        "layout": form.layout,
-        "priors": "initializer:anchors" if form.ending else folder / "priors.npy",
-        "labels": folder / "labels.txt",
-        "output": folder / "ours.onnx",
-    } | changed
-    return [
-        word
-        for name, value in given.items()
-        if value is not None
-        for word in (f"--{name.replace('_', '-')}", value)
-    ]
-
-
 def adopted(call: Call, folder: Path, form: Form, *more: object, **changed: Any) -> Any:
     path, heads = write_foreign(folder, form)
-    given = options(folder, form, **changed)
+    given = adopt_options(folder, form, **changed)
     return call("adopt", path, *heads, *given, *more, "--json").fits().json
 
 
@@ -151,7 +132,7 @@ def test_scores_say_what_decode_nms_has_to_do(
 def test_as_many_labels_as_columns_mean_no_background(call: Call, tmp_path: Path) -> None:
     form = Form(activation="Sigmoid")
     path, heads = write_foreign(tmp_path, form)
-    given = options(tmp_path, form, scores="sigmoid")
+    given = adopt_options(tmp_path, form, scores="sigmoid")
     (tmp_path / "labels.txt").write_text("cat\ndog\ncow\nape\n")
     told = call("adopt", path, *heads, *given, "--json").fits().json
     assert told["description"]["postprocess"]["background_label"] == -1
@@ -166,6 +147,28 @@ def test_pictures_of_whole_numbers_are_given_as_they_are(call: Call, tmp_path: P
     told = adopted(call, tmp_path, form, scores="logits")
     assert told["description"]["preprocessing"]["std"] == [1.0, 1.0, 1.0]
     same(found_in(tmp_path / "ours.onnx"), expected(form, PostprocessParams(), AS_PIXELS))
+
+
+def test_preprocessing_of_their_own_can_be_left_off(call: Call, tmp_path: Path) -> None:
+    form = Form(kind=onnx.TensorProto.UINT8, channels_last=True)
+    values = {"mean": [0, 0, 0], "std": [255, 255, 255], "height": SIDE, "width": SIDE}
+    (tmp_path / "p.json").write_text(json.dumps(values))
+    adopted(
+        *(call, tmp_path, form, "--input", "scaled"),
+        scores="logits",
+        preprocessing=tmp_path / "p.json",
+    )
+    kinds = [node.op_type for node in onnx.load(tmp_path / "ours.onnx").graph.node]
+    assert kinds[0] == "Conv"
+    same(found_in(tmp_path / "ours.onnx"), expected(form, PostprocessParams(), AS_PIXELS))
+
+
+def test_a_graph_of_any_size_is_told_its_size(call: Call, tmp_path: Path) -> None:
+    form = Form(any_size=True)
+    (tmp_path / "p.json").write_text(json.dumps({"height": SIDE, "width": SIDE}))
+    told = adopted(call, tmp_path, form, scores="logits", preprocessing=tmp_path / "p.json")
+    assert told["description"]["preprocessing"]["height"] == SIDE
+    same(found_in(tmp_path / "ours.onnx"), expected(PLAIN, PostprocessParams(), PREPROCESSING))
 
 
 def test_half_precision_comes_out_in_single(call: Call, tmp_path: Path) -> None:
@@ -188,7 +191,7 @@ def test_prior_boxes_of_the_graph_are_told_by_their_numbers(
     stored = boxes[:, SWAPPED].astype(np.float32)
     model.graph.initializer.append(onnx.numpy_helper.from_array(stored, "anchors"))
     onnx.save(model, path)
-    given = options(tmp_path, Form(layout="yxhw"), priors="initializer:anchors")
+    given = adopt_options(tmp_path, Form(layout="yxhw"), priors="initializer:anchors")
     told = call("adopt", path, *heads, *given, "--scores", "logits", "--json").fits()
     assert f"prior boxes of the graph, {'where they are' if form == 'corners' else ''}" in told.err
     with ssd_small.load(tmp_path / "ours.onnx", threads=1) as detector:
@@ -216,7 +219,7 @@ def test_parameters_and_preprocessing_travel_in_the_file(call: Call, tmp_path: P
 def test_what_is_not_told_is_assumed_and_said(call: Call, tmp_path: Path) -> None:
     form = FORMS["NMS behind"]
     path, heads = write_foreign(tmp_path, form)
-    told = call("adopt", path, *heads, *options(tmp_path, form, layout=None)).fits()
+    told = call("adopt", path, *heads, *adopt_options(tmp_path, form, layout=None)).fits()
     assert "--layout yxhw is assumed" in told.err
     assert "--scores sigmoid is assumed: its numbers lie from 0 to 1" in told.err
     assert "--preprocessing is assumed: RGB" in told.err
@@ -227,7 +230,7 @@ def test_a_guess_that_their_own_boxes_contradict_is_refused(call: Call, tmp_path
     form = replace(FORMS["NMS behind"], layout="xywh")
     path, heads = write_foreign(tmp_path, form)
     # without a layout the anchors are read as TensorFlow's too, so they come from the file
-    given = options(tmp_path, form, layout=None, priors=tmp_path / "priors.npy")
+    given = adopt_options(tmp_path, form, layout=None, priors=tmp_path / "priors.npy")
     call("adopt", path, *heads, *given).fails(2, "pass --layout xywh")
     call("adopt", path, *heads, *given, "--layout", "xywh").fits()
 
@@ -243,116 +246,6 @@ def test_without_names_the_candidates_are_shown(call: Call, tmp_path: Path) -> N
     told.fails(2, "pass --priors")
     assert "--priors initializer:anchors [40, 4]" in told.err
     assert "--loc" not in told.err
-
-
-# --- what is refused, a line each
-
-
-def refused(call: Call, folder: Path, code: int, *words: str, form: Form = PLAIN, **changed: Any):
-    path, heads = write_foreign(folder, form)
-    names = {"loc": heads[1], "conf": heads[3]} | {
-        key: changed.pop(key) for key in ("loc", "conf") if key in changed
-    }
-    given = options(folder, form, **({"scores": "logits"} | changed))
-    line = call("adopt", path, "--loc", names["loc"], "--conf", names["conf"], *given)
-    assert not (folder / "ours.onnx").exists()
-    return line.fails(code, *words)
-
-
-def test_names_that_are_not_there(call: Call, tmp_path: Path) -> None:
-    refused(call, tmp_path, 2, "no tensor 'heads/lo'", "heads/loc", loc="heads/lo")
-    refused(call, tmp_path, 2, "--conf", "no tensor", conf="x")
-    refused(call, tmp_path, 2, "--priors", "no tensor 'x'", priors="initializer:x")
-    refused(call, tmp_path, 2, "one tensor", conf="heads/loc")
-
-
-def test_tensors_of_other_shapes(call: Call, tmp_path: Path) -> None:
-    refused(call, tmp_path, 2, "--loc relu_1", "expected [N, P, 4]", loc="relu_1")
-    refused(call, tmp_path, 2, "--conf relu_1", "[N, 40, C]", conf="relu_1")
-    refused(call, tmp_path, 2, "--loc", "no tensor 'a/w'", loc="a/w")
-
-
-@pytest.mark.parametrize(
-    ("array", "code", "reason"),
-    [
-        (priors()[:-1], 4, "39 boxes, and --loc is of 40"),
-        (np.where(np.arange(PRIORS)[:, None] == 3, np.nan, priors()), 4, "box 3 is"),
-        (priors()[:, :3], 4, "of shape [40, 3]"),
-        (priors().astype(np.int32), 4, "holds int32"),
-        (priors()[:, [0, 1, 2, 2]] * [1, 1, -1, 1], 4, "side below 0"),
-    ],
-)
-def test_prior_boxes_that_do_not_fit(
-    array: np.ndarray, code: int, reason: str, call: Call, tmp_path: Path
-) -> None:
-    np.save(tmp_path / "odd.npy", array)
-    refused(call, tmp_path, code, reason, priors=tmp_path / "odd.npy")
-
-
-def test_files_that_are_no_arrays(call: Call, tmp_path: Path) -> None:
-    (tmp_path / "odd.npy").write_bytes(b"nothing")
-    refused(call, tmp_path, 4, "is no .npy file", priors=tmp_path / "odd.npy")
-    np.save(tmp_path / "short.npy", priors())
-    content = (tmp_path / "short.npy").read_bytes()
-    (tmp_path / "short.npy").write_bytes(content[:-8])
-    refused(call, tmp_path, 4, "take a whole copy", priors=tmp_path / "short.npy")
-    # an object array is a pickle
-    np.save(tmp_path / "pickle.npy", np.array([{}], object), allow_pickle=True)
-    refused(call, tmp_path, 4, "holds object", priors=tmp_path / "pickle.npy")
-    refused(call, tmp_path, 2, "no network here has 40 prior boxes", priors="from-spec")
-    refused(call, tmp_path, 2, "mobilenet", priors="from-spec:mobile")
-
-
-def test_scores_that_contradict_their_numbers(call: Call, tmp_path: Path) -> None:
-    soft = Form(activation="Softmax")
-    refused(call, tmp_path, 2, "no probabilities", scores="softmax")
-    refused(call, tmp_path, 2, "sum to 1", form=soft, scores="logits")
-    sigmoid = Form(activation="Sigmoid")
-    refused(call, tmp_path, 2, "expected sigmoid", form=sigmoid, scores="softmax")
-
-
-def test_labels_of_another_number(call: Call, tmp_path: Path) -> None:
-    path, heads = write_foreign(tmp_path)
-    given = options(tmp_path, scores="logits")
-    (tmp_path / "labels.txt").write_text("cat\n")
-    call("adopt", path, *heads, *given).fails(2, "1 labels, and --conf has 4 classes")
-    (tmp_path / "labels.txt").write_text("background\ncat\ndog\ncow\n")
-    call("adopt", path, *heads, *given).fails(2, "leave the background's name out")
-    (tmp_path / "labels.txt").write_text("cat\ndog\ncow\n")
-    call("adopt", path, *heads, *given, "--background", "x").fails(2, "--background 'x'")
-    call("adopt", path, *heads, *given, "--name", "mobilenet_v1").fails(2, "--name mobilenet_v1")
-
-
-def test_preprocessing_of_another_size(call: Call, tmp_path: Path) -> None:
-    values = PREPROCESSING.to_dict() | {"height": 300}
-    (tmp_path / "p.json").write_text(json.dumps(values))
-    refused(call, tmp_path, 2, "32x300", "takes 32x32", preprocessing=tmp_path / "p.json")
-    (tmp_path / "p.json").write_text("{}")
-    refused(call, tmp_path, 4, "preprocessing.height is missing", preprocessing=tmp_path / "p.json")
-
-
-def test_files_that_are_no_networks(call: Call, tmp_path: Path) -> None:
-    heads = ("--loc", "a", "--conf", "b")
-    given = options(tmp_path)
-    for name, content in {"empty": b"", "text": b"not ONNX", "zeros": bytes(100)}.items():
-        path = tmp_path / f"{name}.onnx"
-        path.write_bytes(content)
-        call("adopt", path, *heads, *given).fails(4, "not a valid ONNX file")
-    call("adopt", tmp_path / "none.onnx", *heads, *given).fails(4, "none.onnx")
-
-
-def test_a_head_behind_another_tools_operator(call: Call, tmp_path: Path) -> None:
-    form = FORMS["another tool's operator behind"]
-    refused(call, tmp_path, 4, "no operator of ONNX", form=form, loc="detections")
-
-
-def test_the_file_itself_is_not_written_over(call: Call, tmp_path: Path) -> None:
-    path, heads = write_foreign(tmp_path)
-    before = path.read_bytes()
-    call("adopt", path, *heads, *options(tmp_path, output=path)).fails(2, "overwrite an input")
-    given = options(tmp_path, output=tmp_path / "priors.npy")
-    call("adopt", path, *heads, *given).fails(2, "overwrite an input")
-    assert path.read_bytes() == before
 
 
 # --- the file is one of ours

@@ -13,8 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: what users do not install, what PyPI does not have whole, and what only names other extras
-LEFT_OUT = ("all", "nvcc", "test", "tensorrt")
+#: what users do not install, what PyPI does not have whole, what no command imports, and what only
+#: names other extras
+LEFT_OUT = ("all", "nvcc", "test", "tensorrt", "tensorflow")
 _LINE = re.compile(r"(?P<name>[\w.-]+) *>=(?P<version>[\w.]+)(, *<[\w.]+)? *(?P<marker>;.*)?")
 
 
