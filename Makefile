@@ -182,6 +182,7 @@ run-test-triton:
 	$(call triton_file,inline,--inline)
 	$(call triton_file,heads,--heads)
 	$(call triton_file,any,--input uint8)
+	$(call triton_file,framed,--preprocessing tests/triton/letterbox.json)
 	SSD_SMALL_TRITON=$(CURDIR)/$(TRITON) SSD_SMALL_TRITON_ONNX=$(CURDIR)/$(BUILD)/triton \
 	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/triton
 

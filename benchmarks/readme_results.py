@@ -165,6 +165,24 @@ def picture_input() -> str:
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], 1)}"
 
 
+def real_networks() -> str:
+    """`benchmarks/real_networks.py`."""
+    report = result("real_networks")
+    names = {
+        "real_tfod_ssd_mobilenetv2_oidv4": "SSD MobileNetV2, Open Images (npm, TFLite)",
+        "real_tfod_ssdlite_mobilenetv2_pedestrian": "SSDLite MobileNetV2, people (PyPI, frozen)",
+    }
+    rows = [
+        [
+            *(names[one["network"]], one["picture"], one["theirs"], one["found"]),
+            *(f"{one[what]:.1e}" if one["found"] else "-" for what in ("corner", "score")),
+        ]
+        for one in report["rows"]
+    ]
+    headers = "network|picture|theirs|ours|corner off by (unit square)|score off by"
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], 1)}"
+
+
 def attribution() -> str:
     """`benchmarks/attribution_table.py`."""
     report = result("attribution")

@@ -40,6 +40,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "large_pictures": readme_large.large_pictures,
     "large_times": readme_large.large_times,
     "eval_pace": readme_times.eval_pace,
+    "real_networks": readme_results.real_networks,
 }
 
 

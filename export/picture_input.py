@@ -43,6 +43,11 @@ def prepend_preprocessing(model: ModelProto, description: Description) -> None:
             f"--input uint8: the network's pictures are resized by {told.interpolation!r}; "
             "expected linear, which is what operators do as OpenCV does"
         )
+    for name, value in told.resizing.items():
+        raise UsageError(
+            f"--input uint8: the network's pictures have {name} {value}, which is not done "
+            "inside a network; export it without --input uint8"
+        )
     graph = model.graph
     own = graph.input[0]
     batch = own.type.tensor_type.shape.dim[0].dim_param or "batch"

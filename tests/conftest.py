@@ -105,6 +105,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_imports() -> Path:
+    """What other implementations of SSD made of seeded weights, for reading only."""
+    folder = SHARED / "golden" / "import"
+    if not folder.is_dir():
+        pytest.skip(f"not executed here: no shared data in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared_cases() -> Path:
     """Folder of inputs as users bring them, each with what is right in words beside it."""
     folder = SHARED / "cases"

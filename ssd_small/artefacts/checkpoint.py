@@ -13,8 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .._version import __version__
 from ..errors import BadFile, quoted
+from ..models.priors import priors_from_spec
 from ..models.shapes import levels_from_spec
 from ..models.spec import ModelSpec
 from ..requirements import require
@@ -100,10 +103,13 @@ def check_against_spec(description: Description, spec: ModelSpec, path: Path) ->
         BadFile: they differ.
     """
     size = (description.preprocessing.height, description.preprocessing.width)
-    priors = (description.levels, description.clip)
+    if description.stored_priors is None:
+        others = (description.levels, description.clip) != (levels_from_spec(spec), spec.clip)
+    else:
+        others = not np.array_equal(description.priors, priors_from_spec(spec))
     faults = {
         "an input of another size": size != spec.input_size,
-        "other prior boxes": priors != (levels_from_spec(spec), spec.clip),
+        "other prior boxes": others,
     }
     for fault, is_so in faults.items():
         if is_so:

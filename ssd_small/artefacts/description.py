@@ -13,22 +13,22 @@ import numpy.typing as npt
 from .._version import __version__
 from ..configs.class_names import name_fault
 from ..configs.network import NetworkConfig, network_config_to_dict
-from ..errors import BadFile, quoted
+from ..errors import BadFile, UsageError, quoted
 from ..models.from_config import spec_from_config
 from ..models.priors import priors_from_levels, priors_from_shifts
 from ..models.registry import get_spec, known_models
 from ..models.shapes import levels_from_spec
-from ..models.spec import ListedLevel, ModelSpec
+from ..models.spec import ListedLevel, ModelSpec, NetworkLayers
 from ..pictures.preprocessing import PictureInput, Preprocessing
 from ..pictures.tile_grid import TileGrid
 from ..postprocess import PostprocessParams
-from ..postprocess.params import MAX_CLASSES, MAX_PRIORS
+from ..postprocess.boxes import edges_from_scale
+from ..postprocess.params import MAX_CLASSES, MAX_PRIORS, WHOLE
 from .labels import check_labels, default_labels
 from .object_size import ObjectSize
 from .operating_point import OperatingPoint
 from .parts import (
     Levels,
-    boxes_of_levels,
     levels_from_fields,
     levels_to_list,
     network_from_fields,
@@ -38,12 +38,15 @@ from .parts import (
     tiles_from_fields,
 )
 from .record import Fields, check_record, unknown_fields, with_unknown_fields
+from .stored_priors import StoredPriors
 from .strict_json import record_from_json
+from .written_layers import layers_to_dict, spec_from_layers
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
-#: for tiles inside
-DESCRIPTION_FORMAT = 4
+#: for tiles inside, 5 for prior boxes as data, layers written out, pictures that are not stretched
+#: in whole levels, and boxes that are clipped
+DESCRIPTION_FORMAT = 5
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
 
@@ -60,16 +63,19 @@ class Description:
         weights: hash or origin of the weights ("random" if there were none).
         preprocessing: how an image becomes network input.
         postprocess: parameters of decode + NMS, inside the artefact or meant for it.
-        levels: prior boxes per feature map, with the maps' (rows, columns).
+        levels: prior boxes per feature map, with the maps' (rows, columns); none of a network
+            whose prior boxes are data.
         clip: which prior coordinates are clamped.
         has_decode_nms: whether decode + NMS are inside (five outputs) or not (loc and conf).
-        network: what the network is, if this version has no name for it; None for a named one.
+        network: what the network is, if this version has no name for it: a configuration, or its
+            layers written out; None for a named one.
         pictures: the input, if it takes pictures as they are and ``preprocessing`` is inside; None
             for an input of preprocessed float32.
         tiles: that the network cuts of what it is given, whose size ``preprocessing`` has then;
             None where it sees that whole.
         operating_point: score thresholds that an evaluation has found; None if none has.
         object_size: of the objects it has learned; None where that was not recorded.
+        stored_priors: prior boxes as data, where no levels say them; None where ``levels`` do.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
@@ -84,11 +90,12 @@ class Description:
     levels: Levels
     clip: str
     has_decode_nms: bool
-    network: NetworkConfig | None = None
+    network: NetworkConfig | NetworkLayers | None = None
     pictures: PictureInput | None = None
     tiles: TileGrid | None = None
     operating_point: OperatingPoint | None = None
     object_size: ObjectSize | None = None
+    stored_priors: StoredPriors | None = None
     tool_version: str = __version__
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -102,8 +109,23 @@ class Description:
     @property
     def priors(self) -> npt.NDArray[np.float32]:
         """Prior boxes ``[P, 4]`` (cx, cy, w, h), unit square; of tiles inside: unit of a tile."""
-        own = priors_from_levels(self.levels, self.network_size, self.clip)
+        if self.stored_priors is not None:
+            own = self.stored_priors.array
+        else:
+            own = priors_from_levels(self.levels, self.network_size, self.clip)
         return own if self.tiles is None else priors_from_shifts(own, self.tiles.shifts)
+
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """Prior boxes of each feature level, of a tile; of all at once where no levels say them."""
+        if self.stored_priors is not None:
+            return (self.stored_priors.count,)
+        return tuple(rows * columns * level.num_anchors for level, (rows, columns) in self.levels)
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Right and bottom edge of the picture in the unit of :attr:`priors`."""
+        return WHOLE if self.tiles is None else edges_from_scale(self.tiles.box_scale)
 
     def label_name(self, label: int) -> str:
         """Name of a class index of the conf tensor."""
@@ -134,6 +156,11 @@ class Description:
                 f"interpolation: got {self.preprocessing.interpolation}, expected linear, which is "
                 "how pictures are resized inside"
             )
+        if self.stored_priors is not None and (self.levels or self.clip != "none"):
+            raise ValueError("levels or clip beside prior boxes as data, expected none")
+        if self.pictures is not None and (resizing := self.preprocessing.resizing):
+            name, value = next(iter(resizing.items()))
+            raise ValueError(f"{name}: got {value}, which is not done to pictures inside")
         if self.tiles is not None:
             self._check_tiles(self.tiles)
         if not np.isfinite(self.priors).all():
@@ -141,7 +168,7 @@ class Description:
         if self.network is not None:
             try:
                 spec = spec_from_description(self)
-            except BadFile as error:
+            except (BadFile, UsageError) as error:
                 raise ValueError(str(error)) from error
             self._check_network(spec)
 
@@ -150,7 +177,7 @@ class Description:
         size = (self.preprocessing.height, self.preprocessing.width)
         if tiles.size != size:
             raise ValueError(f"tiles: of {tiles.size} pixels, the input has {size}")
-        boxes = tiles.count * boxes_of_levels(self.levels)
+        boxes = tiles.count * sum(self.level_sizes)
         if boxes > MAX_PRIORS:
             raise ValueError(f"tiles: got {boxes} prior boxes, expected at most {MAX_PRIORS}")
 
@@ -174,6 +201,12 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
+        of_5 = (
+            *(self.stored_priors is not None, isinstance(self.network, NetworkLayers)),
+            *(not self.preprocessing.is_usual, self.postprocess.clip_boxes),
+        )
+        if any(of_5):
+            return 5
         if self.tiles is not None:
             return 4
         if self.pictures is not None:
@@ -196,7 +229,9 @@ class Description:
             "clip": self.clip,
             "has_decode_nms": self.has_decode_nms,
         }
-        if self.network is not None:
+        if isinstance(self.network, NetworkLayers):
+            own["layers"] = layers_to_dict(self.network)
+        elif self.network is not None:
             own["network"] = network_config_to_dict(self.network)
         if self.pictures is not None:
             own["input"] = self.pictures.to_dict()
@@ -206,6 +241,8 @@ class Description:
             own["operating_point"] = self.operating_point.to_dict()
         if self.object_size is not None:
             own["object_size"] = self.object_size.to_dict()
+        if self.stored_priors is not None:
+            own["priors"] = self.stored_priors.to_dict()
         return with_unknown_fields(own, self.unknown)
 
     @classmethod
@@ -228,7 +265,7 @@ class Description:
                 weights=fields.text("weights"),
                 preprocessing=preprocessing_from_fields(fields.fields("preprocessing")),
                 postprocess=postprocess_from_fields(fields.fields("postprocess")),
-                levels=levels_from_fields(fields.records("levels")),
+                levels=levels_from_fields(fields.records("levels"), "priors" not in fields),
                 clip=fields.text("clip", ("all", "size", "none")),
                 has_decode_nms=fields.flag("has_decode_nms"),
                 network=network_from_fields(fields, source),
@@ -241,6 +278,9 @@ class Description:
                 else None,
                 object_size=ObjectSize.from_fields(fields.fields("object_size"))
                 if "object_size" in fields
+                else None,
+                stored_priors=StoredPriors.from_fields(fields.fields("priors"))
+                if "priors" in fields
                 else None,
                 tool_version=fields.text("tool_version"),
             )
@@ -282,11 +322,25 @@ def spec_from_description(description: Description) -> ModelSpec:
     """The network of a description: by its name, or as it is described.
 
     Raises:
-        UsageError: there is no network of that name.
+        UsageError: there is no network of that name, or none in PyTorch.
         BadFile: what is described is no network.
     """
     if description.network is None:
+        if description.stored_priors is not None and description.model not in known_models():
+            raise UsageError(
+                f"{quoted(description.model)} was adopted from an ONNX file, so there is no "
+                "PyTorch network of it; take the ONNX file in its place"
+            )
         return get_spec(description.model)
+    if isinstance(description.network, NetworkLayers):
+        height, width = description.network_size
+        return spec_from_layers(
+            *(description.network, description.model),
+            tuple(level for level, _ in description.levels),
+            description.clip,
+            replace(description.preprocessing, height=height, width=width),
+            description.postprocess,
+        )
     return spec_from_config(description.network, "network")
 
 
@@ -326,8 +380,10 @@ def description_from_spec(
     )
 
 
-def _network_of(spec: ModelSpec) -> NetworkConfig | None:
-    """The configuration that gives a spec without a name; None where none does."""
+def _network_of(spec: ModelSpec) -> NetworkConfig | NetworkLayers | None:
+    """The configuration or the layers that give a spec without a name; None where none do."""
+    if spec.written:
+        return spec.layers
     if spec.name in known_models() or spec.config is None:
         return None
     # a spec that was changed by hand is not what it was made from

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile, quoted
+from ..pictures.preprocessing import RESIZING
 from .description import Description
 from .record import read_record
 
@@ -14,7 +15,7 @@ _EXPECTED = "what 'ssd-small inspect --json' printed, or a sidecar"
 _FIELDS = (
     *("tool_version", "model", "num_classes", "width", "labels", "weights", "preprocessing"),
     *("postprocess", "levels", "clip", "has_decode_nms", "network", "operating_point"),
-    *("input", "tiles", "object_size"),
+    *("input", "tiles", "object_size", "layers", "priors"),
 )
 
 
@@ -40,8 +41,14 @@ def read_description(path: str | Path) -> Description:
 
 def _format(values: dict[str, Any]) -> int:
     """What a description of these fields has: see ``DESCRIPTION_FORMAT``."""
-    for name, number in (("tiles", 4), ("input", 3)):
+    told = values.get("preprocessing")
+    if isinstance(told, dict) and any(name in told for name in RESIZING):
+        return 5
+    for name, number in (("layers", 5), ("priors", 5), ("tiles", 4), ("input", 3)):
         if name in values:
             return number
+    params = values.get("postprocess")
+    if isinstance(params, dict) and params.get("clip_boxes"):
+        return 5
     many = values["levels"] if isinstance(values["levels"], list) else []
     return 2 if any(isinstance(level, dict) and "boxes" in level for level in many) else 1

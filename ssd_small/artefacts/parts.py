@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..configs.network import (
     NETWORK_KEYS,
@@ -10,17 +11,21 @@ from ..configs.network import (
     network_config_from_dict,
     network_config_to_dict,
 )
-from ..models.spec import AnyLevel, Level, ListedLevel
+from ..models.registry import known_models
+from ..models.spec import AnyLevel, Level, ListedLevel, NetworkLayers
+from ..pictures.placement import FITS
 from ..pictures.preprocessing import (
     COLOR_ORDERS,
     INTERPOLATIONS,
     MOST_INPUT_SIDE,
+    RESIZES,
     PictureInput,
     Preprocessing,
 )
 from ..pictures.tile_grid import TileGrid
 from ..postprocess.params import ACTIVATIONS, MAX_PRIORS, PostprocessParams
 from .record import Fields
+from .written_layers import layers_from_fields
 
 #: sides of a network's input in pixels: what a description may ask a picture to be resized to
 MOST_SIDE = 1 << 13
@@ -40,7 +45,21 @@ def preprocessing_from_fields(fields: Fields) -> Preprocessing:
         mean=fields.numbers("mean", -_MOST, _MOST, 3),  # type: ignore[arg-type]
         std=fields.numbers("std", _LEAST, _MOST, 3),  # type: ignore[arg-type]
         interpolation=fields.text("interpolation", INTERPOLATIONS),  # type: ignore[arg-type]
+        **_resizing_from_fields(fields),
     )
+
+
+def _resizing_from_fields(fields: Fields) -> dict[str, Any]:
+    """The ways of resizing that are written where they are not the usual ones."""
+    found: dict[str, Any] = {}
+    for name, known in (("resize", RESIZES), ("fit", FITS)):
+        if name in fields:
+            found[name] = fields.text(name, known)
+    if "antialias" in fields:
+        found["antialias"] = fields.flag("antialias")
+    if "pad" in fields:
+        found["pad"] = fields.integers("pad", 0, 255, count=3)
+    return found
 
 
 def pictures_from_fields(fields: Fields) -> PictureInput:
@@ -78,12 +97,18 @@ def postprocess_from_fields(fields: Fields) -> PostprocessParams:
         keep_topk_per_class=fields.integer("keep_topk_per_class", *whole),
         keep_topk=fields.integer("keep_topk", *whole),
         pixel_offset=fields.number("pixel_offset"),
+        clip_boxes="clip_boxes" in fields and fields.flag("clip_boxes"),
     )
 
 
-def levels_from_fields(records: list[Fields]) -> Levels:
-    """Prior boxes per feature map; ValueError for what cannot be meant."""
+def levels_from_fields(records: list[Fields], expected: bool = True) -> Levels:
+    """Prior boxes per feature map; ValueError for what cannot be meant.
+
+    ``expected``: whether there must be some, as prior boxes are no data of their own.
+    """
     levels = tuple(_level(fields) for fields in records)
+    if not levels and not expected:
+        return ()
     if not levels:
         raise ValueError("levels: got none, expected at least one")
     count = boxes_of_levels(levels)
@@ -129,8 +154,14 @@ def _level_to_dict(level: AnyLevel) -> dict[str, object]:
     }
 
 
-def network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | None:
+def network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | NetworkLayers | None:
     """The network of a description that has no name for it; ValueError for what cannot be meant."""
+    if "layers" in fields:
+        if "network" in fields:
+            raise ValueError("layers: got them and network, expected one of the two")
+        if fields.text("model") in known_models():
+            raise ValueError(f"layers: got those of {fields.text('model')}, which has a name")
+        return layers_from_fields(fields.fields("layers"))
     if "network" not in fields:
         return None
     values = fields.mapping("network")

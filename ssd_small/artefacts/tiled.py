@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..pictures.tile_grid import TileGrid
 from ..postprocess.params import MAX_PRIORS
 from .description import Description
-from .parts import MOST_SIDE, boxes_of_levels
+from .parts import MOST_SIDE
 
 
 def tiled_description(
@@ -38,7 +38,7 @@ def tiled_description(
             f"{width}x{height} pixels; a network takes at most {MOST_SIDE} of a side: export fewer "
             "tiles, or the network as it is for detect --tiles"
         )
-    boxes = tiles.count * boxes_of_levels(description.levels)
+    boxes = tiles.count * sum(description.level_sizes)
     if boxes > MAX_PRIORS:
         raise UsageError(
             f"{columns}x{rows} tiles have {boxes} prior boxes; decode + NMS takes at most "

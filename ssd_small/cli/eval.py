@@ -242,6 +242,8 @@ def _score_detector(
     for line in outcome.notes:
         note(f"note: {line}")
     runtime = detector.runtime
+    if metric == "coco" and tiling is None and runtime.description.stored_priors is not None:
+        note("note: no scores by feature level: the prior boxes are data, without levels")
     about = {
         "box_convention": box_convention,
         "model": runtime.description.model,

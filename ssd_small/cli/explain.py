@@ -113,13 +113,14 @@ def command(
 def _print(told: Explanation) -> None:
     say(f"{told.verdict}: {_reason(told)}")
     wide, high = told.object_px
-    columns, rows = told.object_cells
+    cells, level = "", ""
+    if told.object_cells is not None:
+        columns, rows = told.object_cells
+        cells = f", and on level {told.level} {columns:.2f}x{rows:.2f} cells"
+        level = f" of level {told.level}"
+    click.echo(f"the object has {wide:.1f}x{high:.1f} pixels at the network's input{cells}")
     click.echo(
-        f"the object has {wide:.1f}x{high:.1f} pixels at the network's input, and on level "
-        f"{told.level} {columns:.2f}x{rows:.2f} cells"
-    )
-    click.echo(
-        f"prior {told.prior_index} of level {told.level}: overlap with the object "
+        f"prior {told.prior_index}{level}: overlap with the object "
         f"{told.prior_iou:.3f}, of the box made from it {told.iou:.3f}"
     )
     say(f"score {told.score:.4f} as {told.name}")

@@ -18,6 +18,7 @@ from .options import (
     GridSize,
     Number,
     PictureSize,
+    input_size_option,
     json_option,
     model_options,
     note,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_options
+@input_size_option
 @config_option
 @click.option("--output", "-o", type=FILE, required=True, help="ONNX file to write.")
 @click.option("--heads", is_flag=True, help="Leave decode + NMS off: outputs loc and conf.")
@@ -60,6 +62,12 @@ if TYPE_CHECKING:
     default="float32",
     show_default=True,
     help="uint8: pictures [N, H, W, 3], BGR; resizing, mean and deviation are in the network.",
+)
+@click.option(
+    "--preprocessing",
+    type=FILE,
+    help="JSON with fields of preprocessing (mean, std, resize, fit, ...) instead of the network's "
+    "own.",
 )
 @click.option(
     "--picture-size",
@@ -92,6 +100,7 @@ def command(
     num_classes: int | None,
     width: float | None,
     labels: Path | None,
+    input_size: tuple[int, int] | None,
     config: Path | None,
     output: Path,
     heads: bool,
@@ -99,6 +108,7 @@ def command(
     plugin_only: bool,
     precision: Precision,
     input_type: str,
+    preprocessing: Path | None,
     picture_size: tuple[int, int] | None,
     grid: tuple[int, int] | None,
     overlap: float | None,
@@ -134,16 +144,22 @@ def command(
         )
     if overlap is not None and grid is None:
         raise UsageError("--overlap goes with --tiles COLUMNSxROWS; without tiles nothing overlaps")
-    check_outputs([output], [weights, labels, config])
+    check_outputs([output], [weights, labels, config, preprocessing])
     for module in ("torch", "onnx", "onnxscript"):
         require(module, "exporting")
     net, description = load_network(
         *(model, weights, num_classes, width, labels),
         random_weights=random_weights,
         experiment=experiment_from_option(config),
+        input_size=input_size,
     )
     params = postprocess_params(description.postprocess, preset, **given)
     description = description.with_decode_nms(not heads, params)
+    if preprocessing is not None:
+        from ..artefacts.preprocessing_file import read_preprocessing
+
+        told = read_preprocessing(preprocessing, description.preprocessing)
+        description = replace(description, preprocessing=told)
     if grid is not None:
         description = _with_tiles(description, grid, overlap, given)
     if input_type == "uint8":
@@ -184,8 +200,27 @@ def command(
     )
     if random_weights:
         note("note: random weights, good for timing only")
+    elif input_size is not None:
+        _tell_of_size(description)
     if description.tiles is not None:
         _tell_of_tiles(description)
+
+
+def _tell_of_size(description: Description) -> None:
+    """Whose figures are not this network's."""
+    from ..configs.network import NetworkConfig
+    from ..models.input_size import name_at_published_size
+    from ..models.registry import get_spec
+
+    config = description.network
+    name = name_at_published_size(config) if isinstance(config, NetworkConfig) else None
+    if name is not None:
+        published, own = get_spec(name).preprocessing, description.preprocessing
+        note(
+            f"note: {name} at {own.width}x{own.height}, {len(description.priors)} prior boxes; "
+            f"weights cannot tell at which size they were trained, and published figures are of "
+            f"{published.width}x{published.height}"
+        )
 
 
 def _with_tiles(

@@ -138,12 +138,25 @@ def _tiles(tiles: dict[str, Any]) -> str:
     )
 
 
+def _resizing(values: dict[str, Any]) -> str:
+    """How pictures come to the input's size: linear, float32, letterbox on (0, 0, 0)."""
+    words = [values["interpolation"]]
+    if "resize" in values:
+        words.append(values["resize"])
+    if values.get("antialias"):
+        words.append("antialias")
+    if "fit" in values:
+        pad = ", ".join(str(level) for level in values.get("pad", (0, 0, 0)))
+        words.append(values["fit"] + (f" on ({pad})" if values["fit"] == "letterbox" else ""))
+    return ", ".join(words)
+
+
 def _input(found: dict[str, Any]) -> str:
     """What the network takes, and what is made of it before it or inside."""
     taken, values = found.get("input"), found["preprocessing"]
     mean, std = (", ".join(f"{v:g}" for v in values[name]) for name in ("mean", "std"))
     made = (
-        f"{values['width']}x{values['height']} pixels ({values['interpolation']}), "
+        f"{values['width']}x{values['height']} pixels ({_resizing(values)}), "
         f"{values['color_order']}, minus ({mean}), divided by ({std})"
     )
     if taken is None:

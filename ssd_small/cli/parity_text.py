@@ -36,7 +36,10 @@ def print_parity(found: Parity, checks: Sequence[Consistency]) -> None:
         say("heads, as shares of the output's largest value:")
         print_table(
             [
-                [row["level"], *(_share(row[name]) for name in row if name != "level")]
+                [
+                    "all" if row["level"] is None else row["level"],
+                    *(_share(row[name]) for name in row if name != "level"),
+                ]
                 for row in found.heads
             ],
             ["level", "loc max", "loc 99.9 %", "conf max", "conf 99.9 %"],

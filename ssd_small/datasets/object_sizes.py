@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadFile
+from ..pictures.placement import Fit, sizes_seen
 from ..pictures.tiles import TINY
 from .coco import Annotations
 
@@ -66,18 +67,20 @@ def object_sides(
     height: int,
     width: int,
     tile: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
 ) -> npt.NDArray[np.float64]:
     """``[B]`` square root of the area of each box that counts, its picture at a network's input.
 
     Args:
         images: with their sizes.
         boxes: of these; what is ``iscrowd`` or outside of its picture does not count.
-        height, width: of the input, to which pictures are stretched.
+        height, width: of the input, to which pictures are brought.
         tile: height and width of the tiles that are stretched, where pictures are cut.
+        fit: how pictures of another shape get into the input.
     """
     xyxy, sizes = _counted(images, boxes)
     seen = sizes if tile is None else np.minimum(sizes, tile)
-    sides = sides_at_input(xyxy, seen, height, width)
+    sides = sides_at_input(xyxy, sizes_seen(fit, seen, (height, width)), height, width)
     return sides[sides > 0]
 
 

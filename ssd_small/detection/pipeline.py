@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,12 @@ import numpy as np
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.ahead import futures_ahead
 from ..pictures.pixels import ColorOrder, is_path, pixels_from_picture
-from ..pictures.preprocessing import MOST_INPUT_PIXELS, inputs_from_levels, resized_from_image
+from ..pictures.preprocessing import (
+    MOST_INPUT_PIXELS,
+    Levels,
+    inputs_from_levels,
+    resized_from_image,
+)
 from ..pictures.reading import Image
 from ..postprocess import Detections
 from ..runtimes.base import Images, Runtime
@@ -37,7 +42,7 @@ class Outcome:
     Attributes:
         picture: as it was given.
         size: height and width in pixels; (0, 0) if it could not be read.
-        detections: in the unit square, not clipped; empty if it could not be read.
+        detections: in the unit square of the picture, not clipped; empty if it could not be read.
         pixels: ``[H, W, 3]`` uint8 BGR, where they were asked for.
         error: why it could not be read; None if it could.
         tiles: into which it was cut.
@@ -58,12 +63,13 @@ class _Prepared:
     """A picture on its way to the network; without an input it could not be read.
 
     Attributes:
-        network_input: ``[height, width, 3]`` uint8 BGR, in the size of the input, or as it is for
-            a network of pictures; until it is in a batch.
+        network_input: ``[height, width, 3]`` grey levels BGR, in the size of the input, or as it
+            is for a network of pictures; until it is in a batch. Where pictures are resized in
+            float32 it takes four times the memory, and is still of the input's size.
     """
 
     picture: Any
-    network_input: Image | None = None
+    network_input: Levels | None = None
     size: tuple[int, int] = (0, 0)
     pixels: Image | None = None
     error: SsdSmallError | None = None
@@ -146,7 +152,7 @@ def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
     return len(waiting) >= 2 * batch_size
 
 
-def fits_batch(own: Image | None, others: Sequence[Image | None], runtime: Runtime) -> bool:
+def fits_batch(own: Levels | None, others: Sequence[Levels | None], runtime: Runtime) -> bool:
     """Whether a picture can go into one batch with others; None for one that could not be read.
 
     A batch is of one size; of pictures as they are it has no more pixels than one may have.
@@ -168,13 +174,12 @@ def _preparation(
         started = time.perf_counter()
         try:
             pixels = pixels_from_picture(picture, color, max_pixels)
-            if description.pictures is not None:
-                _check_size(runtime, picture, pixels)
+            _check_size(runtime, picture, pixels)
         except (BadFile, UsageError) as error:
             # a traceback would hold the pixels that nobody could use
             return _Prepared(picture, error=error.with_traceback(None))
         read = time.perf_counter()
-        network_input = pixels
+        network_input: Levels = pixels
         if description.pictures is None:
             network_input = resized_from_image(pixels, description.preprocessing)
         seconds = (read - started, time.perf_counter() - read)
@@ -185,9 +190,13 @@ def _preparation(
 
 
 def _check_size(runtime: Runtime, picture: Any, pixels: Image) -> None:
-    """Refuse a picture of a size that the network does not take, by its name if it has one."""
+    """Refuse a picture whose size or shape the network cannot take, by its name if it has one."""
+    description = runtime.description
     try:
-        runtime.check_picture(*pixels.shape[:2])
+        if description.pictures is not None:
+            runtime.check_picture(*pixels.shape[:2])
+        else:
+            description.preprocessing.placement(*pixels.shape[:2])
     except UsageError as error:
         raise named_error(error, picture) from None
 
@@ -198,7 +207,7 @@ def named_error(error: UsageError, picture: Any) -> SsdSmallError:
     return BadFile(f"image {file}: {error.command_line}") if is_path(file) else error
 
 
-def batch_from_levels(levels: list[Image], runtime: Runtime, spent: Stopwatch) -> Images:
+def batch_from_levels(levels: list[Levels], runtime: Runtime, spent: Stopwatch) -> Images:
     """A runtime's input of pictures as it takes them, or in the size of its input."""
     description = runtime.description
     if description.pictures is not None:
@@ -292,8 +301,15 @@ class _Network:
         prepared.reverse()
         while prepared:
             one = prepared.pop()  # handed over means let go
-            detections = Detections.empty() if one.error else next(found)
+            detections = Detections.empty() if one.error else self._in_picture(next(found), one)
             yield Outcome(one.picture, one.size, detections, one.pixels, one.error)
+
+    def _in_picture(self, found: Detections, one: _Prepared) -> Detections:
+        """Detections in the unit square of the input as those in the picture's."""
+        placed = self._inference.runtime.description.preprocessing.placement(*one.size)
+        if placed.is_whole:
+            return found
+        return replace(found, boxes=placed.picture_from_input(found.boxes))
 
     def _detections(self, running: _Running) -> list[Detections]:
         outputs, seconds = running.outputs()

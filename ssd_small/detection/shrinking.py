@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..artefacts.description import Description
+from ..pictures.placement import sizes_seen
 from ..pictures.tiles import TINY, Tiling
 
 
@@ -18,6 +21,7 @@ class ShrunkPictures:
     def __init__(self, description: Description, tiling: Tiling | None) -> None:
         self._learned, self._tiling = description.object_size, tiling
         self._input = description.preprocessing.height, description.preprocessing.width
+        self._fit = description.preprocessing.fit
         self._least, self._count = math.inf, 0
 
     def add(self, height: int, width: int) -> None:
@@ -27,6 +31,8 @@ class ShrunkPictures:
         seen = height, width
         if self._tiling is not None:
             seen = min(height, self._tiling.height), min(width, self._tiling.width)
+        sizes = np.array([seen], np.float64)
+        seen = sizes_seen(self._fit, sizes, self._input)[0].tolist()
         side = self._learned.picture * math.sqrt(math.prod(self._input) / math.prod(seen))
         if side < min(TINY, self._learned.network):
             self._count += 1

@@ -46,6 +46,11 @@ def tiling_from_options(
     if not isinstance(whole, bool):
         raise UsageError(f"whole {whole!r}: expected True or False")
     check_no_tiles(description, "--tiles")
+    if description.preprocessing.fit != "stretch":
+        raise UsageError(
+            f"--tiles: pictures get into this network by {description.preprocessing.fit}; tiles "
+            "are stretched, as the pictures of other networks: leave --tiles out"
+        )
     shared = USUAL_OVERLAP if overlap is None else _number(overlap, "overlap")
     if isinstance(tiles, str):
         if tiles != _AUTO:

@@ -68,7 +68,7 @@ def _score_of_network(
     size = (description.preprocessing.height, description.preprocessing.width)
     # several tiles may see an object, each with other priors at its place
     grids = grids_from_description(description) if tile is None else ()
-    return score(annotations, found, size, grids, tile)
+    return score(annotations, found, size, grids, tile, description.preprocessing.fit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +201,8 @@ def _size_notes(
 ) -> list[str]:
     """Whether objects are hardly seen at the network's input."""
     height, width = description.preprocessing.height, description.preprocessing.width
-    sides = object_sides(annotations.images, annotations.boxes, height, width, tile)
+    fit = description.preprocessing.fit
+    sides = object_sides(annotations.images, annotations.boxes, height, width, tile, fit)
     in_pictures = picture_sides(annotations.images, annotations.boxes)
     is_recorded = description.object_size is not None
     tiles = tiles_for_objects(in_pictures, height, width, is_recorded=is_recorded)

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artefacts.description import Description
-from ..postprocess.boxes import boxes_xyxy_from_loc, iou_one_to_many
+from ..postprocess.boxes import iou_one_to_many
 from ..postprocess.detections import Detections
 from ..postprocess.oracle import (
+    boxes_from_loc,
     decode_nms_image,
     iou_scale_and_offset,
     scores_from_conf,
@@ -35,7 +36,8 @@ class Explanation:
             overlaps it by :data:`OF_OBJECT`.
         prior_index: the prior that came closest: the detection's, else the one whose box lies on
             the object with the highest score, else the one whose box overlaps most.
-        level: feature map of that prior, 0 the finest.
+        level: feature map of that prior, 0 the finest; None where prior boxes are data, of which
+            no map is known.
         iou: of that prior's box with the object. Boxes meet the object as ``detect`` shows them,
             clipped to the picture.
         score: of that prior, of its best class or the class asked for.
@@ -44,19 +46,19 @@ class Explanation:
         by: what removed it: ``{"rule": ...}`` with numbers of the rule, and of a box that
             suppressed it prior_index, score, iou (of the two boxes), box (in pixels).
         object_px: width and height of the object in pixels of the network's input.
-        object_cells: the same in cells of that level's feature map.
+        object_cells: the same in cells of that level's feature map; None likewise.
     """
 
     verdict: Verdict
     prior_index: int
-    level: int
+    level: int | None
     iou: float
     score: float
     label: int
     name: str
     prior_iou: float
     object_px: tuple[float, float]
-    object_cells: tuple[float, float]
+    object_cells: tuple[float, float] | None
     by: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,12 +123,14 @@ class _Way:
         self._labels = known.argmax(axis=1) if label is None else np.full(len(conf), label, np.intp)
         self._scores = known[np.arange(len(conf)), self._labels]
         priors = description.priors
-        self._boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
+        self._boxes = boxes_from_loc(loc, priors, params, description.edges)
+        self._placed = description.preprocessing.placement(*size)
         with np.errstate(invalid="ignore", over="ignore"):
-            ious = iou_one_to_many(self._target, self._boxes.clip(0, 1))
+            ious = iou_one_to_many(self._target, self._shown(self._boxes))
             corners = np.concatenate(
                 [priors[:, :2] - priors[:, 2:] / 2, priors[:, :2] + priors[:, 2:] / 2], axis=1
             )
+            corners = self._placed.picture_from_input(corners)
             self._prior_ious = np.nan_to_num(iou_one_to_many(self._target, corners))
         finite = np.isfinite(self._boxes).all(axis=1)
         self._ious = np.where(finite, np.nan_to_num(ious), 0)
@@ -152,11 +156,15 @@ class _Way:
             return self._told("below threshold", best, label, rule)
         return self._removed(best, label)
 
+    def _shown(self, boxes: FloatArray) -> FloatArray:
+        """Boxes of the input as the picture has them, clipped to it."""
+        return np.asarray(self._placed.picture_from_input(boxes).clip(0, 1), np.float32)
+
     def _on_object(self, kept: Detections) -> int | None:
         """Position of the best detection on the object; None if there is none."""
         if not len(kept.scores):
             return None
-        ious = np.nan_to_num(iou_one_to_many(self._target, kept.boxes.clip(0, 1)))
+        ious = np.nan_to_num(iou_one_to_many(self._target, self._shown(kept.boxes)))
         of_class = True if self._asked is None else kept.labels == self._asked
         places = np.flatnonzero((ious >= OF_OBJECT) & of_class)
         return int(places[0]) if len(places) else None
@@ -216,7 +224,7 @@ class _Way:
             "prior_index": by,
             "score": float(column[by]),
             "iou": float(overlaps[place]),
-            "box": [round(v, 2) for v in (self._boxes[by].clip(0, 1) * scale).tolist()],
+            "box": [round(v, 2) for v in (self._shown(self._boxes[by]) * scale).tolist()],
             "iou_with_object": float(self._ious[by]),
         }
 
@@ -230,9 +238,11 @@ class _Way:
         self, verdict: Verdict, prior: int, label: int, by: dict[str, Any] | None = None
     ) -> Explanation:
         scores = scores_from_conf(self._conf[prior : prior + 1], self._params)[0]
-        level, (rows, columns) = self._level(prior)
+        level, feature_map = self._level(prior)
         wide, high = self._sides
-        size = self._description.preprocessing
+        # of the input, which may show more or less than the picture
+        size, placed = self._description.preprocessing, self._placed
+        wide, high = wide * placed.width / size.width, high * placed.height / size.height
         names = self._description.labels
         background = self._description.postprocess.background_label
         position = label - (0 <= background < label)
@@ -246,12 +256,14 @@ class _Way:
             name=names[position] if position < len(names) else str(label),
             prior_iou=float(self._prior_ious[prior]),
             object_px=(wide * size.width, high * size.height),
-            object_cells=(wide * columns, high * rows),
+            object_cells=feature_map and (wide * feature_map[1], high * feature_map[0]),
             by=by or {},
         )
 
-    def _level(self, prior: int) -> tuple[int, tuple[int, int]]:
-        """The feature map that a prior is on, and its (rows, columns)."""
+    def _level(self, prior: int) -> tuple[int, tuple[int, int]] | tuple[None, None]:
+        """The feature map that a prior is on, and its (rows, columns); None where not known."""
+        if self._description.stored_priors is not None:
+            return None, None
         first = 0
         for place, (level, (rows, columns)) in enumerate(self._description.levels):
             first += rows * columns * level.num_anchors

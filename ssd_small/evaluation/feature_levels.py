@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artefacts.description import Description
+from ..pictures.placement import Fit, sizes_seen
 from .columns import Floats, Numbers, ResultColumns, TruthColumns
 from .curves import coco_curves, mean_of_known
 from .matching import MOST
@@ -49,7 +50,7 @@ class LevelScore:
 
 
 def grids_from_description(description: Description) -> tuple[PriorGrid, ...]:
-    """The prior boxes of each level of a network."""
+    """The prior boxes of each level of a network; none where they are data without levels."""
     priors = description.priors
     grids, first = [], 0
     for level, (rows, columns) in description.levels:
@@ -99,6 +100,7 @@ def scores_by_level(
     found: ResultColumns,
     grids: Sequence[PriorGrid],
     input_size: tuple[int, int],
+    fit: Fit = "stretch",
 ) -> tuple[LevelScore, ...]:
     """A row per level.
 
@@ -107,10 +109,11 @@ def scores_by_level(
         found: detections.
         grids: prior boxes of each level.
         input_size: height and width of the network's input in pixels.
+        fit: how pictures of another shape get into it.
     """
     of = np.searchsorted(truth.image_ids, found.image_ids)
     own, theirs = (
-        _unit_boxes(boxes, truth.image_sizes[images])
+        _unit_boxes(boxes, truth.image_sizes[images], input_size, fit)
         for boxes, images in ((truth.boxes_xywh, truth.images), (found.boxes_xywh, of))
     )
     levels = levels_from_boxes(own, grids)
@@ -137,7 +140,13 @@ def scores_by_level(
     return tuple(rows)
 
 
-def _unit_boxes(boxes_xywh: Floats, sizes: Floats) -> Floats:
-    """Boxes in the unit square; ``[N, 2]`` are height and width of the image of each."""
-    unit: Floats = boxes_xywh / sizes[:, [1, 0, 1, 0]]
+def _unit_boxes(boxes_xywh: Floats, sizes: Floats, input_size: tuple[int, int], fit: Fit) -> Floats:
+    """Boxes in the unit square of the input; ``[N, 2]`` are height and width of the image of each.
+
+    But for the rounding of a frame, or of what is cut off, to whole pixels.
+    """
+    seen = sizes_seen(fit, sizes, input_size)
+    moved = boxes_xywh.copy()
+    moved[:, :2] += ((seen - sizes) / 2)[:, ::-1]
+    unit: Floats = moved / seen[:, [1, 0, 1, 0]]
     return unit

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..datasets.coco import Annotations
+from ..pictures.placement import Fit
 from .columns import (
     Floats,
     Found,
@@ -116,6 +117,7 @@ def score(
     input_size: tuple[int, int] | None = None,
     grids: Sequence[PriorGrid] = (),
     tile: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
 ) -> Scores:
     """COCO's metric of result entries (:mod:`ssd_small.evaluation.coco_results`).
 
@@ -126,6 +128,7 @@ def score(
             rows at its scale too.
         grids: prior boxes of each feature level, for ``by_level``; with ``input_size``.
         tile: height and width of the tiles that are seen at that size, where pictures are cut.
+        fit: how pictures of another shape get into the input.
 
     Raises:
         MissingRequirement: hotcoco is missing.
@@ -139,12 +142,12 @@ def score(
     )
     by_level = None
     if input_size is not None:
-        areas = areas_at_input(truth, found, input_size, tile)
+        areas = areas_at_input(truth, found, input_size, tile, fit)
         at_input = coco_curves(truth, found, size_areas(), [MOST], areas)
         by_size += sizes_from_curves(
             *(at_input[0][..., -1], at_input[1][..., -1]), areas[0][~truth.crowds], "network"
         )
-        by_level = scores_by_level(truth, found, grids, input_size) if grids else None
+        by_level = scores_by_level(truth, found, grids, input_size, fit) if grids else None
     classes = _classes(annotations, truth, found, precision[:, :, :, 0, -1])
     half = IOUS.tolist().index(IOU)
     curves = size_curves(precision[half, :, :, : len(_AREAS), -1])

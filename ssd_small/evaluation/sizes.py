@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..pictures.placement import Fit, sizes_seen
 from .columns import Floats, ResultColumns, TruthColumns
 from .curves import mean_of_known
 
@@ -84,12 +85,14 @@ def areas_at_input(
     found: ResultColumns,
     input_size: tuple[int, int],
     tile: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
 ) -> tuple[Floats, Floats]:
-    """Areas ``[B]`` and ``[D]``, each image stretched to the network's height, width.
+    """Areas ``[B]`` and ``[D]``, each image brought to the network's height, width.
 
     Of one in tiles it is a tile (height, width) that is stretched, or the image if that is smaller.
     """
     sizes = truth.image_sizes if tile is None else np.minimum(truth.image_sizes, tile)
+    sizes = sizes_seen(fit, sizes, input_size)
     factors: Floats = (np.array(input_size, np.float64) / sizes).prod(axis=1)
     theirs = found.boxes_xywh[:, 2] * found.boxes_xywh[:, 3]
     of = np.searchsorted(truth.image_ids, found.image_ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,11 +19,16 @@ SAME_OBJECT, SAME_PLACE = 0.5, 0.95
 
 
 def mean_ap(found: Sequence[Detections], naming: Naming, annotations: Annotations) -> float | None:
-    """COCO's AP of detections, one per picture of the annotations; None without ground truth."""
+    """COCO's AP of detections, one per picture of the annotations; None without ground truth.
+
+    Boxes are in the unit square of the network's input.
+    """
     entries = []
     description = naming.description
     for one, image in zip(found, annotations.images, strict=True):
         known = naming.categories(one) >= 0
+        placed = description.preprocessing.placement(int(image["height"]), int(image["width"]))
+        one = replace(one, boxes=placed.picture_from_input(one.boxes))
         entries += results_from_detections(one[known], image, description, naming.ids)
     return score(annotations, entries).metrics["AP"]
 

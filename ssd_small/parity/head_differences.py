@@ -26,9 +26,8 @@ class HeadDifferences:
     """
 
     def __init__(self, description: Description) -> None:
-        sizes = [
-            rows * columns * level.num_anchors for level, (rows, columns) in description.levels
-        ]
+        sizes = description.level_sizes
+        self._has_levels = description.stored_priors is None
         self._ends = np.cumsum(sizes)
         self._tiles = 1 if description.tiles is None else description.tiles.count
         self._counts = np.zeros((2, len(sizes), _BINS), np.int64)
@@ -55,12 +54,15 @@ class HeadDifferences:
                 start = end
 
     def to_list(self) -> list[dict[str, Any]] | None:
-        """A row per level, JSON-ready, numbers None where they are not finite; None if none."""
+        """A row per level, JSON-ready, numbers None where they are not finite; None if none.
+
+        Where no levels say the prior boxes, one row of all of them, whose level is None.
+        """
         if not self._pictures:
             return None
         rows = []
         for level in range(len(self._ends)):
-            row: dict[str, Any] = {"level": level}
+            row: dict[str, Any] = {"level": level if self._has_levels else None}
             for output, name in enumerate(("loc", "conf")):
                 scale = self._scales[output] or 1.0
                 largest = self._largest[output, level]

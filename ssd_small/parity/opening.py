@@ -16,6 +16,7 @@ from ..detection.detector import Detector
 from ..detection.load import open_runtime, torch_runtime
 from ..errors import BadFile, UsageError
 from ..files import sha256_of
+from ..models.registry import known_models
 from ..models.shipped import find_shipped, shipped_checkpoints
 from ..postprocess.protocol import params_from_preset, params_under_protocol
 from .side import Side, Source
@@ -153,7 +154,13 @@ def find_reference(engine: Side) -> Path:
     Raises:
         UsageError: there is none, or the engine records no hash; says what to pass.
     """
-    recorded = engine.description.weights
+    described = engine.description
+    if described.stored_priors is not None and described.model not in known_models():
+        raise UsageError(
+            f"{engine.path} was adopted from an ONNX file, so there is no PyTorch network to "
+            "compare it with: pass --against its ONNX file, an engine, or a COCO result file"
+        )
+    recorded = described.weights
     if not recorded.startswith(_HASH):
         raise UsageError(
             f"{engine.path} does not record which weights it was made from ({recorded!r}): pass "

@@ -149,7 +149,10 @@ def picture_reasons(base: PictureStages, other: PictureStages) -> dict[str, str]
     """What differs of the two sides' parameters, by stage."""
     a, b = base.done, other.done
     reasons = {
-        "resize": (a.interpolation, b.interpolation),
+        "resize": tuple(
+            ", ".join([one.interpolation, *(f"{k} {v}" for k, v in one.resizing.items())])
+            for one in (a, b)
+        ),
         "colour_order": (a.color_order, b.color_order),
         "mean": (a.mean, b.mean),
         "scale": (a.std, b.std),

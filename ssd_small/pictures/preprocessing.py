@@ -11,10 +11,17 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 from ..requirements import require
+from .placement import FITS, Fit, Placement, placement_from_sizes
 from .reading import Image
+from .resampling import antialiased_from_image, float32_from_image
 
+#: grey levels, 0 to 255, uint8 or float32
+Levels = npt.NDArray[Any]
 COLOR_ORDERS = ("BGR", "RGB")
 INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "lanczos4")
+RESIZES = ("uint8", "float32")
+#: fields of ways of resizing, which are written where they are not the usual ones
+RESIZING = ("resize", "antialias", "fit", "pad")
 #: of means and, with its inverse, of stds: whatever is made of a pixel then fits float32
 _MOST = 1e6
 #: pixels that a network of pictures takes at once, of all in a batch together, as 8192 x 8192: with
@@ -31,7 +38,7 @@ def is_too_large(height: int, width: int) -> bool:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes network input: resize (aspect not kept), subtract mean, divide by std.
+    """How an image becomes network input: resize, subtract mean, divide by std.
 
     Attributes:
         height, width: input size in pixels.
@@ -40,6 +47,13 @@ class Preprocessing:
         std: divided by per channel.
         interpolation: OpenCV's method of resizing. The published evaluation drew it at random
             per image; linear is this project's choice.
+        resize: what grey levels are while they are resized: whole numbers, or float32 as torch's
+            ``interpolate`` has them, which does not round (``torchvision``'s own detectors). Both
+            after resizing and before it, mean and std give the same but for rounding.
+        antialias: resize as Pillow does it, every pixel counting (``torchvision``'s ``Resize`` of a
+            PIL image); else as OpenCV, or torch, by the pixels beside each place.
+        fit: how a picture of another shape than the input's gets into it.
+        pad: grey levels of the frame of a letterbox, in the order of ``color_order``.
     """
 
     height: int = 300
@@ -48,6 +62,10 @@ class Preprocessing:
     mean: tuple[float, float, float] = (103.94, 116.78, 123.68)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     interpolation: Literal["linear", "area", "cubic", "nearest", "lanczos4"] = "linear"
+    resize: Literal["uint8", "float32"] = "uint8"
+    antialias: bool = False
+    fit: Fit = "stretch"
+    pad: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
         sizes_fit = all(isinstance(v, int) and v > 0 for v in (self.height, self.width))
@@ -61,10 +79,59 @@ class Preprocessing:
                 f"means of at most {_MOST:g} and positive stds of at least {1 / _MOST:g}, and an "
                 f"interpolation of {', '.join(INTERPOLATIONS)}"
             )
+        self._check_resizing()
+
+    def _check_resizing(self) -> None:
+        """Refuse a way of resizing that there is not, with UsageError."""
+        pad_fits = len(self.pad) == 3 and all(
+            type(level) is int and 0 <= level <= 255 for level in self.pad
+        )
+        known = self.resize in RESIZES and type(self.antialias) is bool and self.fit in FITS
+        if not (pad_fits and known):
+            raise UsageError(
+                f"resize {self.resize!r}, antialias {self.antialias!r}, fit {self.fit!r}, pad "
+                f"{self.pad!r}: expected resize {' or '.join(RESIZES)}, antialias True or False, "
+                f"fit {', '.join(FITS)}, and three whole grey levels of 0 to 255"
+            )
+        if self.interpolation != "linear" and (self.resize, self.antialias) != ("uint8", False):
+            raise UsageError(
+                f"interpolation {self.interpolation} with resize {self.resize} and antialias "
+                f"{self.antialias}: expected linear, which is the one that is done so"
+            )
+        if self.fit != "letterbox" and any(self.pad):
+            raise UsageError(f"pad {self.pad} with fit {self.fit}: expected it with letterbox")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input in pixels."""
+        return self.height, self.width
+
+    @property
+    def resizing(self) -> dict[str, Any]:
+        """What is not the usual of resize, antialias, fit and pad, JSON-ready."""
+        usual = Preprocessing()
+        own = {name: getattr(self, name) for name in RESIZING}
+        told = {name: value for name, value in own.items() if value != getattr(usual, name)}
+        return told | ({"pad": list(self.pad)} if "pad" in told else {})
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether pictures are stretched to the input in whole grey levels, as OpenCV does it."""
+        return not self.resizing
+
+    def placement(self, height: int, width: int) -> Placement:
+        """Where a picture of this size comes to lie at the input.
+
+        Raises:
+            UsageError: see :func:`~.placement.placement_from_sizes`.
+        """
+        return placement_from_sizes(self.fit, (height, width), self.size)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values by field name."""
-        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        """JSON-ready values by field name; of the ways of resizing those that are not usual."""
+        own = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        kept = {name: value for name, value in own.items() if name not in RESIZING}
+        return kept | self.resizing
 
 
 @dataclass(frozen=True)
@@ -127,13 +194,38 @@ def input_from_image(image: Image, preprocessing: Preprocessing) -> npt.NDArray[
     return input_from_levels(resized_from_image(image, preprocessing), preprocessing)
 
 
-def resized_from_image(image: Image, preprocessing: Preprocessing) -> Image:
-    """One image ``[H, W, 3]`` uint8 BGR in the size of the input, ``[height, width, 3]`` BGR."""
-    cv2 = require("cv2", "preprocessing images")
-    method = getattr(cv2, f"INTER_{preprocessing.interpolation.upper()}")
-    size = (preprocessing.width, preprocessing.height)
-    resized: Image = cv2.resize(image, size, interpolation=method)
-    return resized
+def resized_from_image(image: Image, preprocessing: Preprocessing) -> Levels:
+    """One image ``[H, W, 3]`` uint8 BGR in the size of the input, ``[height, width, 3]`` BGR.
+
+    Grey levels 0 to 255, uint8 or, where ``preprocessing.resize`` says so, float32.
+
+    Raises:
+        UsageError: the picture has a shape that cannot be cropped.
+    """
+    placed = preprocessing.placement(*image.shape[:2])
+    seen = _resampled(image, preprocessing, placed)
+    if preprocessing.fit != "letterbox" or placed.is_whole:
+        return seen
+    pad = preprocessing.pad if preprocessing.color_order == "BGR" else preprocessing.pad[::-1]
+    framed = np.empty((*preprocessing.size, 3), seen.dtype)
+    framed[:] = pad
+    framed[placed.covered] = seen
+    return framed
+
+
+def _resampled(image: Image, preprocessing: Preprocessing, placed: Placement) -> Levels:
+    """The part of the resized image that lies on the input."""
+    size = (placed.height, placed.width)
+    if preprocessing.antialias:
+        whole = antialiased_from_image(image, size, rounded=preprocessing.resize == "uint8")
+    elif preprocessing.resize == "float32":
+        return float32_from_image(image, size, placed.seen)
+    else:
+        cv2 = require("cv2", "preprocessing images")
+        method = getattr(cv2, f"INTER_{preprocessing.interpolation.upper()}")
+        whole = cv2.resize(image, size[::-1], interpolation=method)
+    part: Levels = whole[placed.seen]
+    return part
 
 
 def levels_from_image(image: Image, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:

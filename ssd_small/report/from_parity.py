@@ -190,7 +190,7 @@ def _heads(value: Mapping[str, Any]) -> list[Block]:
     keys = [key for key in heads[0] if key != "level"]
     rows = [
         [
-            str(row["level"]),
+            "all" if row["level"] is None else str(row["level"]),
             *("not finite" if row[key] is None else f"{row[key]:.2g}" for key in keys),
         ]
         for row in heads

@@ -22,13 +22,14 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ..errors import UsageError
-from ..pictures.preprocessing import Preprocessing, input_from_image
+from ..pictures.preprocessing import Preprocessing, input_from_image, resized_from_image
 from .crop import random_crop
 from .dataset import Sample
 
@@ -125,6 +126,7 @@ def example_from_sample(
     if augmentation == Augmentation.none():
         return _unchanged(sample, preprocessing)
     cropped = _cropped(sample, rng) if augmentation.crop else sample
+    cropped = _brought(cropped, preprocessing)
     height, width = cropped.image.shape[:2]
     picture = {
         "image": tv_tensors.Image(torch.from_numpy(cropped.image.transpose(2, 0, 1).copy())),
@@ -202,14 +204,41 @@ def _cropped(sample: Sample, rng: np.random.Generator) -> Sample:
     )
 
 
-def _unchanged(sample: Sample, preprocessing: Preprocessing) -> Example:
-    """The whole picture as at inference, with all of its objects."""
+def _brought(sample: Sample, preprocessing: Preprocessing) -> Sample:
+    """A picture in its letterbox or cropped, in the input's size; as it is, if it is stretched.
+
+    Objects that are cut off are left out.
+    """
+    if preprocessing.fit == "stretch":
+        return sample
+    levels = resized_from_image(np.ascontiguousarray(sample.image[:, :, ::-1]), preprocessing)
+    boxes, kept = _boxes_at_input(sample, preprocessing)
+    whole = np.rint(levels).astype(np.uint8)
+    return Sample(whole[:, :, ::-1], boxes[kept], sample.labels[kept])
+
+
+def _boxes_at_input(
+    sample: Sample, preprocessing: Preprocessing
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Boxes ``[G, 4]`` in pixels of the input, cut to it, and which of them are still there."""
     height, width = sample.image.shape[:2]
-    scale = np.array([preprocessing.width / width, preprocessing.height / height] * 2, np.float32)
+    size = np.array([preprocessing.width, preprocessing.height] * 2, np.float32)
+    if preprocessing.fit == "stretch":
+        scale = size / np.array([width, height] * 2)
+        return (sample.boxes_xyxy * scale.astype(np.float32)), np.ones(len(sample.labels), bool)
+    unit = sample.boxes_xyxy.astype(np.float64) / ([width, height] * 2)
+    placed = preprocessing.placement(height, width).input_from_picture(unit)
+    boxes = (placed.clip(0, 1) * size).astype(np.float32)
+    return boxes, np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1), np.bool_)
+
+
+def _unchanged(sample: Sample, preprocessing: Preprocessing) -> Example:
+    """The whole picture as at inference, with all of its objects that are seen then."""
+    boxes, kept = _boxes_at_input(sample, preprocessing)
     return _example(
         sample.image,
-        torch.from_numpy(sample.boxes_xyxy * scale),
-        torch.from_numpy(sample.labels.copy()),
+        torch.from_numpy(boxes[kept]),
+        torch.from_numpy(sample.labels[kept]),
         preprocessing,
     )
 

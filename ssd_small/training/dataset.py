@@ -18,6 +18,7 @@ from ..datasets.object_sizes import ROUNDING, check_pixels, sides_at_input
 from ..datasets.picture_files import image_paths
 from ..errors import BadFile, quoted
 from ..pictures.annotated import read_annotated
+from ..pictures.placement import Fit, sizes_seen
 from ..pictures.reading import Image
 
 
@@ -181,13 +182,16 @@ class DetectionDataset(Dataset[Sample]):
         first, last = self._objects.starts[index : index + 2]
         return self._objects.labels[first:last]
 
-    def object_sides(self, height: int, width: int) -> npt.NDArray[np.float64]:
+    def object_sides(
+        self, height: int, width: int, fit: Fit = "stretch"
+    ) -> npt.NDArray[np.float64]:
         """Sides of the objects, in pixels, once pictures have ``height`` x ``width``.
 
         The side of a box is the square root of its area.
         """
         sizes = self._sizes.repeat(np.diff(self._objects.starts), axis=0)
-        return sides_at_input(self._objects.boxes_xyxy, sizes, height, width)
+        seen = sizes_seen(fit, sizes, (height, width))
+        return sides_at_input(self._objects.boxes_xyxy, seen, height, width)
 
     def picture_sides(self) -> npt.NDArray[np.float64]:
         """Sides of the objects in pixels of the pictures as they were annotated."""
@@ -195,11 +199,11 @@ class DetectionDataset(Dataset[Sample]):
         sides: npt.NDArray[np.float64] = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
         return sides
 
-    def object_size(self, height: int, width: int) -> ObjectSize:
+    def object_size(self, height: int, width: int, fit: Fit = "stretch") -> ObjectSize:
         """Medians of :meth:`picture_sides` and :meth:`object_sides`."""
         return ObjectSize(
             picture=float(np.median(self.picture_sides())),
-            network=float(np.median(self.object_sides(height, width))),
+            network=float(np.median(self.object_sides(height, width, fit))),
         )
 
     def __getitem__(self, index: int) -> Sample:

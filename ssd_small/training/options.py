@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..artefacts.network import open_checkpoint, spec_of
+from ..configs.network import NetworkConfig
 from ..errors import BadFile, UsageError
 from ..models.fit import width_from_state
 from ..models.from_config import spec_from_config
+from ..models.input_size import name_at_published_size, spec_for_input
 from ..models.registry import get_spec, known_models
 from ..models.shipped import find_shipped
 from ..models.spec import ModelSpec
@@ -38,7 +40,7 @@ def job_from_options(
         output: folder of the run.
         options: values by the names of the fields of :class:`TrainingJob`, :class:`Recipe` and
             :class:`LoopOptions`; ``network`` takes the place of ``model``, and may be one that has
-            a name.
+            a name; ``input_size`` (height, width) is another one for a named network.
         resume: go on with the run in ``output``.
 
     Raises:
@@ -53,6 +55,7 @@ def job_from_options(
             "of a run that was stopped, or leave --resume out"
         )
     begun = read_run_record(folder.record) if resume else None
+    options = _at_size(options, None if begun is None else begun.job)
     if begun is None:
         job = _new_job(output, options, resume=resume)
     else:
@@ -89,7 +92,7 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
     known = {**options, **found}
     job = TrainingJob(
         model,
-        published_recipe(model) if known.get("network") is None else Recipe(),
+        _recipe(model, known.get("network")),
         known["annotations"],
         known.get("images"),
         output,
@@ -97,6 +100,30 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
         resume=resume,
     )
     return _with_options(job, known)
+
+
+def _recipe(model: str, network: NetworkConfig | None) -> Recipe:
+    """The published one, of networks at another input size too."""
+    name = model if network is None else name_at_published_size(network)
+    return Recipe() if name is None else published_recipe(name)
+
+
+def _at_size(options: Mapping[str, Any], begun: TrainingJob | None) -> dict[str, Any]:
+    """Options with the network at ``input_size``, of whoever says which network it is."""
+    own = dict(options)
+    size = own.pop("input_size", None)
+    if size is None:
+        return own
+    spec: ModelSpec | None
+    if own.get("network") is not None:
+        spec = spec_from_config(own["network"])
+    elif "model" in own:
+        spec = get_spec(own["model"])
+    elif begun is not None:
+        spec = begun.spec
+    else:
+        spec = open_checkpoint(own["weights"]).spec if "weights" in own else None
+    return own if spec is None else {**own, **_fields_from_spec(spec_for_input(spec, size))}
 
 
 def _from_checkpoint(options: Mapping[str, Any], scope: str) -> dict[str, Any]:

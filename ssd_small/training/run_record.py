@@ -287,12 +287,12 @@ def record_from_job(
             hashes["weights"] = before.sha256["weights"]
         else:
             hashes["weights"] = sha256_of(paths["weights"], "pass the right --weights")
-    height, width = job.spec.input_size
+    told = job.spec.preprocessing
     return RunRecord(
         job=replace(job, **paths),
         labels=data.labels,
         sha256=hashes,
-        median_object_pixels=data.object_size(height, width).network,
+        median_object_pixels=data.object_size(told.height, told.width, told.fit).network,
         unknown={} if before is None else before.unknown,
     )
 

@@ -111,7 +111,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
         notes += [*_recipe_notes(net, job.recipe), *_size_notes(net, data)]
         batches = PictureBatches(data, net, job.recipe, processes, job.workers, job.skip_unreadable)
         begin = Run.resumed if job.resume else Run.fresh
-        size = data.object_size(*net.spec.input_size)
+        size = data.object_size(*net.spec.input_size, net.spec.preprocessing.fit)
         subject = Subject(data.labels, training_from_record(record, data), size)
         run = begin(learner, batches, record.identity, job.output, subject)
         with (
@@ -212,7 +212,8 @@ def _size_notes(net: SsdNetwork, data: DetectionDataset) -> list[str]:
     """Whether objects are hardly seen at the network's input."""
     height, width = net.spec.preprocessing.height, net.spec.preprocessing.width
     tiles = tiles_for_objects(data.picture_sides(), height, width)
-    line = tiny_objects_line(data.object_sides(height, width), height, width, tiles)
+    sides = data.object_sides(height, width, net.spec.preprocessing.fit)
+    line = tiny_objects_line(sides, height, width, tiles)
     return [] if line is None else [f"note: {line}"]
 
 

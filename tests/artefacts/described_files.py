@@ -25,7 +25,18 @@ UNNAMED = EXAMPLES / "description-format-2"
 OF_PICTURES = EXAMPLES / "description-format-3"
 #: files of a network with tiles inside
 TILED = EXAMPLES / "description-format-4"
-_FOLDERS = {FORMAT_1: "", UNNAMED: "unnamed/", OF_PICTURES: "pictures/", TILED: "tiles/"}
+#: files of a network whose prior boxes are data
+OF_STORED_PRIORS = EXAMPLES / "description-format-5"
+#: files of a network whose pictures are in a letterbox
+OF_LETTERBOX = EXAMPLES / "description-format-5-fit"
+_FOLDERS = {
+    FORMAT_1: "",
+    UNNAMED: "unnamed/",
+    OF_PICTURES: "pictures/",
+    TILED: "tiles/",
+    OF_STORED_PRIORS: "priors/",
+    OF_LETTERBOX: "fit/",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ class Form:
 
     @property
     def name(self) -> str:
-        """Its file, and where it is of a network without a name, of pictures, or of tiles."""
+        """Its file, and of which kind of network it is, unless that is an ordinary one."""
         return f"{_FOLDERS[self.folder]}{self.file}"
 
     def said(self) -> dict[str, Any]:
@@ -134,6 +145,14 @@ UNNAMED_FORMS = {
     for form in (replace(FORMS[name], folder=UNNAMED) for name in ("record.pth", "heads.onnx"))
 }
 
+STORED_PRIORS_FORMS = {
+    form.name: form
+    for form in (
+        replace(FORMS[name], folder=OF_STORED_PRIORS)
+        for name in ("record.pth", "detections.onnx", "heads.fp16.engine")
+    )
+}
+
 PICTURE_FORMS = {
     form.name: form
     for form in (
@@ -141,3 +160,6 @@ PICTURE_FORMS = {
         replace(FORMS["heads.onnx"], folder=TILED),
     )
 }
+
+_LETTERBOX = replace(FORMS["heads.fp16.engine"], folder=OF_LETTERBOX)
+LETTERBOX_FORMS = {_LETTERBOX.name: _LETTERBOX}

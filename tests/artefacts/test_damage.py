@@ -22,14 +22,22 @@ from command_line import PREFIX, Outcome
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from described_files import FORMAT_1, FORMS, PICTURE_FORMS, UNNAMED_FORMS, Form
+from described_files import (
+    FORMAT_1,
+    FORMS,
+    LETTERBOX_FORMS,
+    PICTURE_FORMS,
+    STORED_PRIORS_FORMS,
+    UNNAMED_FORMS,
+    Form,
+)
 from record_damage import REMOVED, Damage, Place, damages
 
 from ssd_small.artefacts.strict_json import record_from_json
 
 pytestmark = pytest.mark.slow
 
-ALL_FORMS = FORMS | UNNAMED_FORMS | PICTURE_FORMS
+ALL_FORMS = FORMS | UNNAMED_FORMS | PICTURE_FORMS | STORED_PRIORS_FORMS | LETTERBOX_FORMS
 #: changes of a field that are tried with inspect, and of those the share tried with detect
 DRAWN, DETECTED = 3, 0.15
 #: those that take more than 3 s of processor time
@@ -50,6 +58,9 @@ OPTIONAL: dict[str, str] = {
     "format_minor": "0",
     "network": "what is executed is told all the same, but for its name",
     "plugin": "no plugin is needed",
+    "description.preprocessing.resize": "uint8",
+    "description.preprocessing.pad": "a black frame",
+    "checks.fp16_against_fp32.images": "made up",
     "receipt.plan_tensors": "not listed",
     "receipt.plan_bytes_per_weight": "not listed",
     "options.opt_batch": "the largest",
@@ -99,6 +110,14 @@ MEANT: dict[str, dict[str, str]] = {
     "pictures/heads.fp16.engine": OUTSIDE,
     # so are the tiles
     "tiles/heads.onnx": MEANINGS | OUTSIDE | PRIORS,
+    # rows of the picture are those of the input, so that resizing changes none
+    "fit/heads.fp16.engine": MEANINGS
+    | OUTSIDE
+    | {"preprocessing.pad": "another frame", "preprocessing.fit": "no frame"},
+    # prior boxes as data have a digest
+    "priors/record.pth": MEANINGS | OUTSIDE,
+    "priors/detections.onnx": MEANINGS,
+    "priors/heads.fp16.engine": MEANINGS | OUTSIDE,
 }
 
 

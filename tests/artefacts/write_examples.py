@@ -6,12 +6,14 @@
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-2 network
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-3 pictures
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-4 tiles
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5 priors
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-fit fit
 
-A folder is written once and never again: a new format gets a folder of its own beside the old
-ones, with a run alone, a network without a name, one that takes pictures, or one that cuts tiles,
-where only that is new. ``expected.json`` in it says what each file says of itself (as ``ssd-small
-inspect --json``) and what its network finds in ``picture.png``. The network is chosen so that
-disturbed outputs find the same: no rounding decides.
+A folder is written once and never again: a new format gets a folder of its own beside the old ones,
+with a run alone, a network without a name, one that takes pictures, one that cuts tiles, one whose
+prior boxes are data, or one with a letterbox, where only that is new. ``expected.json`` in it says
+what each file says of itself (as ``ssd-small inspect --json``) and what its network finds in
+``picture.png``. The network is chosen so that disturbed outputs find the same: no rounding decides.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ import ssd_small  # noqa: E402
 from ssd_small.artefacts.build_options import BuildOptions  # noqa: E402
 from ssd_small.artefacts.checkpoint import CheckpointRecord, write_checkpoint  # noqa: E402
 from ssd_small.artefacts.description import Description, description_from_spec  # noqa: E402
+from ssd_small.artefacts.stored_priors import StoredPriors  # noqa: E402
 from ssd_small.artefacts.tiled import tiled_description  # noqa: E402
 from ssd_small.configs.network import FeatureList, NetworkConfig  # noqa: E402
 from ssd_small.doctor.inspection import inspect_file  # noqa: E402
@@ -133,14 +136,21 @@ def is_safe(heads: HeadOutputs, description: Description) -> bool:
     return 3 <= len(found[0]) <= 12 and all(one == found[0] for one in found)
 
 
+#: with a picture of 200 rows, of which each is one at the input
+LETTERBOX: dict[str, Any] = {"fit": "letterbox", "pad": (10, 20, 30), "resize": "float32"}
+
+
 def safe_network(
-    picture: np.ndarray, model: str | ModelSpec, *, tiled: bool = False
+    picture: np.ndarray, model: str | ModelSpec, what: str
 ) -> tuple[SsdNetwork, Description, HeadOutputs]:
     """The first network that :func:`is_safe`, with its outputs."""
     for seed in range(1000):
         net, description = example_network(seed, model)
-        if tiled:
+        if what == "tiles":
             description = tiled_description(description, 2, 2, 0.2)
+        if what == "fit":
+            told = replace(description.preprocessing, **LETTERBOX)
+            description = replace(description, preprocessing=told)
         heads = heads_of(net, description, picture)
         if is_safe(heads, description):
             return net, description, heads
@@ -196,6 +206,24 @@ def write_network_of_tiles(
     yield "heads.onnx"
     engine = folder / "heads.fp16.engine"
     build_engine(folder / "heads.onnx", engine, BuildOptions("onnxruntime", "fp16"))
+    yield engine.name
+
+
+def write_network_of_stored_priors(
+    folder: Path, net: SsdNetwork, description: Description
+) -> Iterator[str]:
+    """Names of the files of a network whose prior boxes are data, each as soon as it is there."""
+    priors = StoredPriors.from_array(description.priors)
+    described = replace(description, levels=(), clip="none", stored_priors=priors)
+    write_checkpoint(net.state_dict(), CheckpointRecord(described), folder / "record.pth")
+    yield "record.pth"
+    for name in ("detections", "heads"):
+        model = onnx_from_network(net, described.with_decode_nms(name == "detections"))
+        write_onnx(model, folder / f"{name}.onnx")
+    yield "detections.onnx"
+    engine = folder / "heads.fp16.engine"
+    build_engine(folder / "heads.onnx", engine, BuildOptions("onnxruntime", "fp16"))
+    (folder / "heads.onnx").unlink()
     yield engine.name
 
 
@@ -268,16 +296,18 @@ def main(folder: Path, what: str = "all") -> None:
         write_run(folder / RUN, RUN_OPTIONS[what])
         write_json(folder / "expected.json", {"inspect": {}, "detections": {}})
         return
-    picture = example_picture()
+    picture = example_picture()[: 200 if what == "fit" else None]
     assert cv2.imwrite(str(folder / "picture.png"), picture)
     model = spec_from_config(UNNAMED) if what == "network" else MODEL
-    net, description, heads = safe_network(picture, model, tiled=what == "tiles")
+    net, description, heads = safe_network(picture, model, what)
     largest = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
     expected: dict[str, Any] = {"largest": largest, "inspect": {}, "detections": {}}
     write = {
         "network": write_network,
         "pictures": write_network_of_pictures,
         "tiles": write_network_of_tiles,
+        "priors": write_network_of_stored_priors,
+        "fit": write_network,
     }
     for name in write.get(what, write_files)(folder, net, description):
         told = inspect_file(folder / name)

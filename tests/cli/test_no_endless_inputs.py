@@ -20,7 +20,7 @@ from forked_command import run_forked
 from report_values import bench, measurement
 from triton_answers import answering
 
-from ssd_small.cli import _COMMANDS
+from ssd_small.cli import _COMMANDS, file_of
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,12 @@ KINDS = ("fifo", "socket", "/dev/zero", "/dev/full")
 #: what a command needs beside the path in question; {name} are files that are fine
 BASES: dict[str, tuple[str, ...]] = {
     "models": (),
+    "import": ("{weights}", "--from", "published", "--model", "mobilenet_v1", "-o", "{out}"),
     "export": ("--model", "mobilenet_v1", "--weights", "{weights}", "-o", "{out}"),
+    "adopt": (
+        *("{onnx}", "--loc", "loc", "--conf", "conf", "--priors", "from-spec"),
+        *("--labels", "{labels}", "-o", "{out}"),
+    ),
     "build-engine": ("{onnx}", "--target", "onnxruntime", "-o", "{out}"),
     "train": (
         *("--model", "mobilenet_v1", "--annotations", "{truth}", "--images", "{pictures}"),
@@ -87,7 +92,7 @@ BESIDE: dict[tuple[str, str], tuple[str, ...]] = {
 
 def _paths() -> Iterator[tuple[str, click.Parameter]]:
     for name in _COMMANDS:
-        module = importlib.import_module(f"ssd_small.cli.{name.replace('-', '_')}")
+        module = importlib.import_module(f"ssd_small.cli.{file_of(name)}")
         for param in module.command.params:
             if isinstance(param.type, click.Path):
                 yield name, param
@@ -128,6 +133,8 @@ def fine(
     table = tmp_path / "boxes.csv"
     table.write_text("a.jpg,1,2,30,40,cat\n")
     (tmp_path / "a.jpg").write_bytes((pictures / "a.jpg").read_bytes())
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\ndog\n")
     run = tmp_path / "run.json"
     run.write_text(json.dumps(bench(measurement("x.engine", 1.0))))
     return {
@@ -139,6 +146,7 @@ def fine(
         "picture": pictures / "a.jpg",
         "truth": saved(truth),
         "csv": table,
+        "labels": labels,
         "out": tmp_path / "out",
         "triton": triton,
     }
@@ -157,7 +165,11 @@ def _arguments(
 ) -> list[str]:
     base = list(BESIDE.get((name, str(param.name)), BASES[name]))
     if isinstance(param, click.Argument):
-        own = [one for one in base if one in ("{onnx}", "{truth}", "{csv}", "{engine}", "{run}")]
+        own = [
+            one
+            for one in base
+            if one in ("{onnx}", "{truth}", "{csv}", "{engine}", "{run}", "{weights}")
+        ]
         if base and base[0] in own:
             base[0] = str(value)
         elif (name, param.name) == ("convert", "source"):

@@ -38,9 +38,20 @@ COMMANDS = {
     "parity engine": "parity {} --against WEIGHTS --images PICTURES",
     "parity against": "parity ENGINE --against {} --images PICTURES",
     "parity annotations": "parity ENGINE --against WEIGHTS --annotations {} --images PICTURES",
+    "import": "import {} -o OUT",
+    "import labels": "import WEIGHTS --from published --model mobilenet_v1 --labels {} -o OUT",
     "export weights": "export --model mobilenet_v1 --weights {} -o OUT",
     "export labels": "export --model mobilenet_v1 --weights WEIGHTS --labels {} -o OUT",
     "export config": "export --config {} -o OUT",
+    "export preprocessing": "export --model mobilenet_v1 --weights WEIGHTS -o OUT "
+    "--preprocessing {}",
+    "adopt onnx": "adopt {} --loc a --conf b --priors from-spec --labels LABELS -o OUT",
+    "adopt labels": "adopt ONNX --loc loc --conf conf --priors from-spec --labels {} -o OUT",
+    "adopt priors": "adopt ONNX --loc loc --conf conf --priors {} --labels LABELS -o OUT",
+    "adopt preprocessing": "adopt ONNX --loc loc --conf conf --priors from-spec --labels LABELS "
+    "--preprocessing {} -o OUT",
+    "adopt picture": "adopt ONNX --loc loc --conf conf --priors from-spec --labels LABELS "
+    "--picture {} -o OUT",
     "build-engine onnx": "build-engine {} -o OUT",
     "build-engine description": "build-engine ONNX --description {} -o OUT",
     "bench engine": "bench --engine {} --seconds 0.01",
@@ -80,13 +91,15 @@ def given(
     folder.mkdir()
     csv = folder / "boxes.csv"
     csv.write_text(f"{pictures / 'a.jpg'},1,1,9,9,cat\n")
+    labels = folder / "labels.txt"
+    labels.write_text("cat\ndog\n")
     run = folder / "run.json"
     run.write_text(json.dumps(evaluation_of("x.engine", 0.1)))
     spawn("triton", onnx_file, "-o", folder / "models").fits()
     with answering(folder / "models") as url:
         yield {
             "ENGINE": engine, "ONNX": onnx_file, "WEIGHTS": checkpoint, "PICTURES": pictures,
-            "CSV": csv, "RUN": run, "TRITON": url,
+            "CSV": csv, "RUN": run, "TRITON": url, "LABELS": labels,
         }  # fmt: skip
 
 
@@ -235,12 +248,14 @@ def test_a_disk_that_fails_within_a_checkpoint_is_no_damage(
 
 #: what writes, with everything but the output
 WRITING = {
+    "adopt": "adopt ONNX --loc loc --conf conf --priors from-spec --labels LABELS -o",
     "build-engine": "build-engine ONNX -o",
     "convert": "convert --from csv CSV -o",
     "check-data": "check-data TRUTH --images PICTURES --fix",
     "detect": "detect --engine ENGINE PICTURES -o",
     "digits": "digits --train-images 1 --val-images 1",
     "eval": "eval --engine ENGINE --annotations TRUTH --images PICTURES --save-detections",
+    "import": "import WEIGHTS --from published --model mobilenet_v1 -o",
     "export": "export --model mobilenet_v1 --weights WEIGHTS -o",
     "train": "train --model mobilenet_v1 --annotations TRUTH --images PICTURES -o",
     "tile": "tile TRUTH --images PICTURES --tiles 30x30 -o",

@@ -23,6 +23,7 @@ from pathlib import Path
 from fuzz_case import Case, Generator
 from fuzz_judge import faults
 from fuzz_process import Ended, Running, load_libraries, start, start_next, wait_any
+from kinds_adopt import adopted
 from kinds_commands import environment, option_values, undamaged
 from kinds_configs import config
 from kinds_data import coco, csv, labels, results, sets, voc, yolo
@@ -46,6 +47,7 @@ KINDS: dict[str, tuple[Generator, int]] = {
     "training runs": (run, 2),
     "configurations": (config, 3),
     "ONNX": (onnx_file, 4),
+    "ONNX of other projects": (adopted, 3),
     "engines": (engine, 3),
     "sidecars": (sidecar, 3),
     "descriptions, timing caches": (description, 2),

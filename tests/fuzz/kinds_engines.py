@@ -17,15 +17,19 @@ from onnx import TensorProto, helper, numpy_helper
 _OF_PICTURES = GOOD.with_name("description-format-3")
 #: and of one with tiles inside
 _TILED = GOOD.with_name("description-format-4")
+#: and of one whose prior boxes are data
+_OF_STORED_PRIORS = GOOD.with_name("description-format-5")
 _ENGINES = (
     GOOD / "detections.fp32.engine",
     GOOD / "heads.fp16.engine",
     _OF_PICTURES / "heads.fp16.engine",
     _TILED / "heads.fp16.engine",
+    _OF_STORED_PRIORS / "heads.fp16.engine",
 )
 _FILES = (
     *(GOOD / "detections.onnx", GOOD / "heads.onnx"),
     *(_OF_PICTURES / "heads.onnx", _TILED / "heads.onnx"),
+    _OF_STORED_PRIORS / "detections.onnx",
 )
 _OPERATORS = ("Conv", "Relu", "Reshape", "Concat", "Loop", "If", "NonMaxSuppression", "Nothing")
 
@@ -100,6 +104,8 @@ def _frame(rng: random.Random, model: onnx.ModelProto) -> str:
         model.opset_import[0].version = rng.choice((-1, 0, 1, 5, 17, 27, 99, 2**40))
     elif act == "ir":
         model.ir_version = rng.choice((0, 1, 3, 99, 2**40))
+    elif act in ("metadata", "record") and not model.metadata_props:
+        model.metadata_props.add(key="ssd_small", value="{}")
     elif act == "metadata":
         entry = rng.choice(model.metadata_props)
         entry.value = rng.choice(["", "{}", "[]", "null", "\x1b[31m", "9" * 5000, "[" * 10_000])
@@ -139,7 +145,11 @@ def _onnx_bytes(rng: random.Random) -> tuple[bytes, str]:
     good = rng.choice(_FILES)
     if rng.random() < 0.15:
         return damaged_bytes(rng, good.read_bytes(), head=300)
-    model = onnx.load(good)
+    return damaged_model(rng, onnx.load(good))
+
+
+def damaged_model(rng: random.Random, model: onnx.ModelProto) -> tuple[bytes, str]:
+    """The bytes of a model with one or two things changed, and what."""
     words = [rng.choice((_tensor, _node, _frame, _frame))(rng, model)]
     if rng.random() < 0.2 and model.graph.initializer:
         words.append(rng.choice((_tensor, _node, _frame))(rng, model))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 #: what users do not install, what PyPI does not have whole, what has an environment of its own
-#: (make test-triton), and what only names other extras
-LEFT_OUT = ("all", "nvcc", "test", "tensorrt", "triton")
+#: (make test-triton), what no command imports, and what only names other extras
+LEFT_OUT = ("all", "nvcc", "test", "tensorrt", "triton", "tensorflow")
 _LINE = re.compile(r"(?P<name>[\w.-]+) *>=(?P<version>[\w.]+)(, *<[\w.]+)? *(?P<marker>;.*)?")
 
 

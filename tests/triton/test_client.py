@@ -24,12 +24,15 @@ Call = Callable[..., Outcome]
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("form", [(), ("--json",)])
-@pytest.mark.parametrize("model", ["digits", "digits_ensemble", "heads", "inline", PLAN])
+@pytest.mark.parametrize(
+    "model",
+    ["digits", "digits_ensemble", "framed", "framed_ensemble", "heads", "inline", PLAN],
+)
 def test_it_prints_what_detect_prints(
     model: str, form: tuple[str, ...], protocol: str, call: Call, server: TritonServer,
     pictures: list[Path],
 ) -> None:  # fmt: skip
-    file = ONNX / {**KINDS, PLAN: "plain.onnx", "digits_ensemble": "plain.onnx"}[model]
+    file = ONNX / {**KINDS, PLAN: "plain.onnx"}[model.removesuffix("_ensemble")]
     # one picture a call: rounding is another in other batches
     words = (*form, "--batch", 1, "--score-threshold", 0.3)
     expected = call("detect", "--engine", file, "--threads", 1, *pictures, *words).fits()

@@ -24,15 +24,22 @@ ENVIRONMENT = Path(os.environ.get("SSD_SMALL_TRITON", os.devnull))
 ONNX = Path(os.environ.get("SSD_SMALL_TRITON_ONNX", os.devnull))
 #: seconds: three times what a start takes on two busy cores
 READY, END = 90, 40
-#: names of the models, and of the files that they are made of
-KINDS = {"digits": "plain.onnx", "inline": "inline.onnx", "heads": "heads.onnx", "any": "any.onnx"}
+#: names of the models, and of the files that they are made of; and those with an ensemble
+KINDS = {
+    "digits": "plain.onnx",
+    "inline": "inline.onnx",
+    "heads": "heads.onnx",
+    "any": "any.onnx",
+    "framed": "framed.onnx",
+}
+ENSEMBLES = ("digits", "framed")
 PLAN = "plan"
 
 
 def written_repository(repository: Path) -> Path:
     """What the command writes of each kind of file, by itself."""
     for name, file in KINDS.items():
-        more = ["--ensemble", "--python-env", ENVIRONMENT] if name == "digits" else []
+        more = ["--ensemble", "--python-env", ENVIRONMENT] if name in ENSEMBLES else []
         ssd_small("triton", ONNX / file, "-o", repository, "--name", name, *more)
     # of the plugin it matters here that it is copied and named
     library = repository.parent / "library"

@@ -9,10 +9,12 @@ import pytest
 
 from ssd_small.detection.tiling import tiling_from_options
 from ssd_small.errors import UsageError
+from ssd_small.pictures.preprocessing import Preprocessing
 
 
 class _Plain:
     tiles = None
+    preprocessing = Preprocessing()
 
 
 def tiling_of(tiles: Any) -> Any:

@@ -157,9 +157,10 @@ def _about_input(description: Description) -> str:
     if description.pictures is not None:
         return "Pictures as they are, BGR; resizing, mean and deviation are in the network."
     mean, std = (", ".join(f"{v:g}" for v in values) for values in (size.mean, size.std))
+    ways = ", ".join([size.interpolation, *(f"{k} {v}" for k, v in size.resizing.items())])
     return (
-        f"A picture resized to {size.width}x{size.height} ({size.interpolation}), "
-        f"{size.color_order}, less {mean}, divided by {std}."
+        f"A picture resized to {size.width}x{size.height} ({ways}), {size.color_order}, less "
+        f"{mean}, divided by {std}."
     )
 
 

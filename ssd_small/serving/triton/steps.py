@@ -114,9 +114,13 @@ class Pixels(_Step):
         self, boxes: npt.NDArray[np.float32], size: Sequence[int]
     ) -> npt.NDArray[np.float32]:
         """What a detector makes of them; rows that hold none stay zero."""
+        height, width = size
+        placed = self._description.preprocessing.placement(height, width)
+        if not placed.is_whole:
+            none = ~boxes.any(axis=1, keepdims=True)
+            boxes = np.where(none, boxes, placed.picture_from_input(boxes))
         scores, whole = np.zeros(len(boxes), np.float32), np.zeros(len(boxes), np.int32)
         detections = Detections(boxes, scores, whole, whole)
-        height, width = size
         return picture_detections(detections, (height, width), None, self._description).boxes
 
 
