@@ -27,12 +27,15 @@ OF_PICTURES = EXAMPLES / "description-format-3"
 TILED = EXAMPLES / "description-format-4"
 #: files of a network whose prior boxes are data
 OF_STORED_PRIORS = EXAMPLES / "description-format-5"
+#: files of a network whose boxes are clipped
+CLIPPED = EXAMPLES / "description-format-5-clip"
 _FOLDERS = {
     FORMAT_1: "",
     UNNAMED: "unnamed/",
     OF_PICTURES: "pictures/",
     TILED: "tiles/",
     OF_STORED_PRIORS: "priors/",
+    CLIPPED: "clipped/",
 }
 
 
@@ -149,6 +152,8 @@ STORED_PRIORS_FORMS = {
         for name in ("record.pth", "detections.onnx", "heads.fp16.engine")
     )
 }
+
+CLIPPED_FORMS = {form.name: form for form in (replace(FORMS["detections.onnx"], folder=CLIPPED),)}
 
 PICTURE_FORMS = {
     form.name: form

@@ -6,6 +6,7 @@
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-2 network
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-3 pictures
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-4 tiles
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-clip clipped
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5 priors
 
 A folder is written once and never again: a new format gets a folder of its own beside the old
@@ -136,13 +137,19 @@ def is_safe(heads: HeadOutputs, description: Description) -> bool:
 
 
 def safe_network(
-    picture: np.ndarray, model: str | ModelSpec, *, tiled: bool = False
+    picture: np.ndarray,
+    model: str | ModelSpec,
+    *,
+    tiled: bool = False,
+    clipped: bool = False,
 ) -> tuple[SsdNetwork, Description, HeadOutputs]:
     """The first network that :func:`is_safe`, with its outputs."""
     for seed in range(1000):
         net, description = example_network(seed, model)
         if tiled:
             description = tiled_description(description, 2, 2, 0.2)
+        params = replace(description.postprocess, clip_boxes=clipped)
+        description = replace(description, postprocess=params)
         heads = heads_of(net, description, picture)
         if is_safe(heads, description):
             return net, description, heads
@@ -219,6 +226,18 @@ def write_network_of_stored_priors(
     yield engine.name
 
 
+def write_network_of_clipped_boxes(
+    folder: Path, net: SsdNetwork, description: Description
+) -> Iterator[str]:
+    """Names of the files of a network whose boxes are clipped, each as soon as it is there."""
+    model = onnx_from_network(net, description.with_decode_nms(True))
+    write_onnx(model, folder / "detections.onnx")
+    yield "detections.onnx"
+    engine = folder / "detections.fp32.engine"
+    build_engine(folder / "detections.onnx", engine, BuildOptions("onnxruntime", "fp32"))
+    yield engine.name
+
+
 def write_files(folder: Path, net: SsdNetwork, description: Description) -> Iterator[str]:
     """Names of the files, each as soon as it is there."""
     data = {"annotations": {"file": "train.json", "sha256": "0" * 64}, "images": 40, "boxes": 90}
@@ -291,7 +310,9 @@ def main(folder: Path, what: str = "all") -> None:
     picture = example_picture()
     assert cv2.imwrite(str(folder / "picture.png"), picture)
     model = spec_from_config(UNNAMED) if what == "network" else MODEL
-    net, description, heads = safe_network(picture, model, tiled=what == "tiles")
+    net, description, heads = safe_network(
+        picture, model, tiled=what == "tiles", clipped=what == "clipped"
+    )
     largest = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
     expected: dict[str, Any] = {"largest": largest, "inspect": {}, "detections": {}}
     write = {
@@ -299,6 +320,7 @@ def main(folder: Path, what: str = "all") -> None:
         "pictures": write_network_of_pictures,
         "tiles": write_network_of_tiles,
         "priors": write_network_of_stored_priors,
+        "clipped": write_network_of_clipped_boxes,
     }
     for name in write.get(what, write_files)(folder, net, description):
         told = inspect_file(folder / name)
