@@ -199,6 +199,22 @@ def open_library(version: int = 1) -> Library:
     return library
 
 
+def library_of_version(version: int) -> Library:
+    """The same, its messages to a plain logger and none of them there yet."""
+    library = open_library(version)
+    library.set_logger(PLAIN)
+    library.take_messages()
+    return library
+
+
+def refusal(library: Library, fields: list[Field]) -> str:
+    """The one message with which the creator refuses these fields."""
+    assert library.create(fields) is None
+    (message,) = library.take_messages()
+    assert message.startswith("1 DecodeNms: ")  # severity: error
+    return message
+
+
 def adopted(creator: int) -> Library:
     """A creator at an address, as a registry has it."""
     driver = _open_driver()

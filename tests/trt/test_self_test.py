@@ -57,8 +57,8 @@ def test_detections_unlike_the_oracle_s_fail_it(
 
     decode_nms = plugin_double.decode_nms
 
-    def forgetful(*arguments: Any) -> list[Detections]:
-        first, *rest = decode_nms(*arguments)
+    def forgetful(*arguments: Any, **edges: Any) -> list[Detections]:
+        first, *rest = decode_nms(*arguments, **edges)
         return [first[1:], *rest]
 
     monkeypatch.setattr(plugin_double, "decode_nms", forgetful)

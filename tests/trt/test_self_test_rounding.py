@@ -55,8 +55,8 @@ def test_two_engines_that_differ_by_rounding_pass(
     kept = set()
     decode_nms = plugin_double.decode_nms
 
-    def recorded(*arguments: Any) -> list[Detections]:
-        found = decode_nms(*arguments)
+    def recorded(*arguments: Any, **edges: Any) -> list[Detections]:
+        found = decode_nms(*arguments, **edges)
         if len(found) == 2:  # of batches of two and one
             kept.add(b"".join(np.stack([d.labels, d.prior_indices]).tobytes() for d in found))
         return found
@@ -104,8 +104,8 @@ def test_a_result_that_rounding_cannot_give_fails(
     """In one image of three, beside the rounding of another kernel."""
     decode_nms = plugin_double.decode_nms
 
-    def forged(*arguments: Any) -> list[Detections]:
-        found = decode_nms(*arguments)
+    def forged(*arguments: Any, **edges: Any) -> list[Detections]:
+        found = decode_nms(*arguments, **edges)
         # batches of two and one
         return found if len(found) == 2 else [forge(found[0])]
 

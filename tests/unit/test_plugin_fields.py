@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plugin_driver import Library
-from plugin_fields import FIELD_NAMES, FIRST_NAMES, Field, field_from, fields_from
+from plugin_fields import FIELD_NAMES, Field, field_from, fields_from
 
 from ssd_small.postprocess import PostprocessParams
 from ssd_small.postprocess.params import WHOLE
@@ -47,50 +47,12 @@ F32, F64, I32, CHAR, I64 = (
 
 @pytest.fixture
 def library() -> Library:
-    """Version 2, which has every field; version 1 is the subject of its own tests below."""
-    return opened(2)
-
-
-@pytest.fixture
-def first() -> Library:
-    """Version 1."""
-    return opened(1)
-
-
-def opened(version: int) -> Library:
-    library = driver.open_library(version)
-    library.set_logger(driver.PLAIN)
-    library.take_messages()
-    return library
+    """Version 2, which has every field; what is version 1's own: test_plugin_versions.py."""
+    return driver.library_of_version(2)
 
 
 def fields_of(values: dict[str, Any]) -> list[Field]:
     return [field_from(name, values[name]) for name in FIELD_NAMES]
-
-
-def refusal(library: Library, fields: list[Field]) -> str:
-    """The one message with which the creator refuses these fields."""
-    assert library.create(fields) is None
-    (message,) = library.take_messages()
-    assert message.startswith("1 DecodeNms: ")  # severity: error
-    return message
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_creator_and_plugin_say_who_they_are(version: int) -> None:
-    library, name = opened(version), ["DecodeNms", str(version), ""]
-    assert library.creator_texts() == [*name, "PLUGIN CREATOR_V3ONE 1.0"]
-    plugin = library.create([])
-    assert plugin is not None
-    for one in (plugin, plugin.clone(), plugin.attach()):
-        assert one.texts()[:3] == name
-    texts = plugin.texts()
-    assert texts[5:] == [
-        "PLUGIN 1.0",
-        "PLUGIN_V3ONE_CORE 1.0",
-        "PLUGIN_V3ONE_BUILD 1.0",
-        "PLUGIN_V3ONE_RUNTIME 1.0",
-    ]
 
 
 def test_every_postprocess_parameter_is_announced(library: Library) -> None:
@@ -175,7 +137,7 @@ def wrong_forms() -> list[Field]:
 
 @pytest.mark.parametrize("field", wrong_forms(), ids=lambda field: f"{field[0]}-{field[1:3]}")
 def test_a_wrong_type_or_length_is_refused_by_name(library: Library, field: Field) -> None:
-    message = refusal(library, [field])
+    message = driver.refusal(library, [field])
     assert f"field {field[0]}: got " in message
     assert ", expected " in message
 
@@ -206,7 +168,7 @@ def test_no_field_is_without_its_faults() -> None:
 
 @pytest.mark.parametrize(("name", "value"), OUT_OF_RANGE, ids=str)
 def test_a_value_out_of_range_is_refused_by_name(library: Library, name: str, value: Any) -> None:
-    message = refusal(library, [field_from(name, value)])
+    message = driver.refusal(library, [field_from(name, value)])
     assert f"field {name}: got " in message
     assert ", expected " in message
 
@@ -230,12 +192,12 @@ def test_values_at_the_ends_of_the_range_are_taken(library: Library, name: str, 
 
 @pytest.mark.parametrize("name", ["keep_topK", "max_output_boxes", "", "plugin_version"])
 def test_an_unknown_field_is_refused_by_name(library: Library, name: str) -> None:
-    assert f'field "{name}" is unknown' in refusal(library, [field_from(name, 1)])
+    assert f'field "{name}" is unknown' in driver.refusal(library, [field_from(name, 1)])
 
 
 def test_a_field_given_twice_is_refused(library: Library) -> None:
     field = field_from("keep_topk", 5)
-    assert "keep_topk is given twice" in refusal(library, [field, field])
+    assert "keep_topk is given twice" in driver.refusal(library, [field, field])
 
 
 def test_64_bit_integers_are_taken_where_they_fit(library: Library) -> None:
@@ -243,7 +205,7 @@ def test_64_bit_integers_are_taken_where_they_fit(library: Library) -> None:
     assert plugin is not None
     assert plugin.serialized() == fields_of(DEFAULTS | {"keep_topk": 33})
     for value in (2**31, 2**32 + 5, -(2**63)):
-        message = refusal(library, [("keep_topk", I64, 1, np.int64(value).tobytes())])
+        message = driver.refusal(library, [("keep_topk", I64, 1, np.int64(value).tobytes())])
         assert f"field keep_topk: got {value}, expected a 32-bit integer" in message
 
 
@@ -329,7 +291,7 @@ def test_copies_live_without_their_original(library: Library) -> None:
 @pytest.mark.parametrize("kind", [driver.PLAIN, driver.MIXED, driver.VERSIONED])
 def test_messages_reach_the_logger_of_every_tensorrt(library: Library, kind: int) -> None:
     library.set_logger(kind)
-    assert 'field "bogus" is unknown' in refusal(library, [field_from("bogus", 1)])
+    assert 'field "bogus" is unknown' in driver.refusal(library, [field_from("bogus", 1)])
 
 
 @pytest.mark.parametrize("kind", [driver.NO_LOGGER, driver.FOREIGN])
@@ -340,29 +302,3 @@ def test_without_a_logger_messages_go_to_standard_error(
     assert library.create([field_from("bogus", 1)]) is None
     assert library.take_messages() == []
     assert 'DecodeNms: field "bogus" is unknown' in capfd.readouterr().err
-
-
-def test_version_1_has_what_it_always_had(first: Library) -> None:
-    params = PostprocessParams()
-    assert [name for name, *_ in first.announced_fields()] == FIRST_NAMES
-    plugin = first.create([])
-    assert plugin is not None
-    assert plugin.serialized() == fields_from(params, version=1)
-    # engines and timing caches that there are know it by these bytes
-    assert plugin.timing_id == (
-        "DecodeNms/1 score_threshold=0x1.47ae14p-7 iou_threshold=0x1.333334p-1 "
-        "variances=0x1.99999ap-4,0x1.99999ap-3 activation=softmax background_label=0 "
-        "pre_nms_topk=400 keep_topk_per_class=100 keep_topk=200 pixel_offset=0x0p+0"
-    )
-
-
-@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in FIRST_NAMES])
-def test_version_1_refuses_what_it_does_not_know(first: Library, name: str) -> None:
-    message = refusal(first, [*fields_from(PostprocessParams()), field_from(name, OTHERS[name])])
-    assert f'field "{name}" is unknown' in message
-
-
-def test_version_2_says_what_it_clips_at(library: Library) -> None:
-    text = library.create_for(PostprocessParams(clip_boxes=True), (2.5, 1.0)).timing_id
-    assert text.startswith("DecodeNms/2 score_threshold=0x1.47ae14p-7 ")
-    assert text.endswith(" clip_boxes=1 clip_edges=0x1.4p+1,0x1p+0")
