@@ -48,8 +48,8 @@ class Preprocessing:
         interpolation: OpenCV's method of resizing. The published evaluation drew it at random
             per image; linear is this project's choice.
         resize: what grey levels are while they are resized: whole numbers, or float32 as torch's
-            ``interpolate`` has them, which does not round (``torchvision``'s own detectors). Both
-            after resizing and before it, mean and std give the same but for rounding.
+            ``interpolate`` has them, which does not round (``torchvision``'s own detectors). It
+            makes no difference but for rounding whether mean and std come before or after.
         antialias: resize as Pillow does it, every pixel counting (``torchvision``'s ``Resize`` of a
             PIL image); else as OpenCV, or torch, by the pixels beside each place.
         fit: how a picture of another shape than the input's gets into it.
