@@ -18,11 +18,12 @@ from ..models.from_config import spec_from_config
 from ..models.priors import priors_from_levels, priors_from_shifts
 from ..models.registry import get_spec, known_models
 from ..models.shapes import levels_from_spec
-from ..models.spec import ListedLevel, ModelSpec
+from ..models.spec import ListedLevel, ModelSpec, NetworkLayers
 from ..pictures.preprocessing import PictureInput, Preprocessing
 from ..pictures.tile_grid import TileGrid
 from ..postprocess import PostprocessParams
-from ..postprocess.params import MAX_CLASSES, MAX_PRIORS
+from ..postprocess.boxes import edges_from_scale
+from ..postprocess.params import MAX_CLASSES, MAX_PRIORS, WHOLE
 from .labels import check_labels, default_labels
 from .object_size import ObjectSize
 from .operating_point import OperatingPoint
@@ -39,10 +40,12 @@ from .parts import (
 from .record import Fields, check_record, unknown_fields, with_unknown_fields
 from .stored_priors import StoredPriors
 from .strict_json import record_from_json
+from .written_layers import layers_to_dict, spec_from_layers
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
-#: for tiles inside, 5 for prior boxes as data and pictures that are not stretched in whole levels
+#: for tiles inside, 5 for prior boxes as data, layers written out, pictures that are not stretched
+#: in whole levels, and boxes that are clipped
 DESCRIPTION_FORMAT = 5
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
@@ -64,7 +67,8 @@ class Description:
             whose prior boxes are data.
         clip: which prior coordinates are clamped.
         has_decode_nms: whether decode + NMS are inside (five outputs) or not (loc and conf).
-        network: what the network is, if this version has no name for it; None for a named one.
+        network: what the network is, if this version has no name for it: a configuration, or its
+            layers written out; None for a named one.
         pictures: the input, if it takes pictures as they are and ``preprocessing`` is inside; None
             for an input of preprocessed float32.
         tiles: that the network cuts of what it is given, whose size ``preprocessing`` has then;
@@ -86,7 +90,7 @@ class Description:
     levels: Levels
     clip: str
     has_decode_nms: bool
-    network: NetworkConfig | None = None
+    network: NetworkConfig | NetworkLayers | None = None
     pictures: PictureInput | None = None
     tiles: TileGrid | None = None
     operating_point: OperatingPoint | None = None
@@ -117,6 +121,11 @@ class Description:
         if self.stored_priors is not None:
             return (self.stored_priors.count,)
         return tuple(rows * columns * level.num_anchors for level, (rows, columns) in self.levels)
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Right and bottom edge of the picture in the unit of :attr:`priors`."""
+        return WHOLE if self.tiles is None else edges_from_scale(self.tiles.box_scale)
 
     def label_name(self, label: int) -> str:
         """Name of a class index of the conf tensor."""
@@ -159,7 +168,7 @@ class Description:
         if self.network is not None:
             try:
                 spec = spec_from_description(self)
-            except BadFile as error:
+            except (BadFile, UsageError) as error:
                 raise ValueError(str(error)) from error
             self._check_network(spec)
 
@@ -192,7 +201,11 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
-        if self.stored_priors is not None or not self.preprocessing.is_usual:
+        of_5 = (
+            *(self.stored_priors is not None, isinstance(self.network, NetworkLayers)),
+            *(not self.preprocessing.is_usual, self.postprocess.clip_boxes),
+        )
+        if any(of_5):
             return 5
         if self.tiles is not None:
             return 4
@@ -216,7 +229,9 @@ class Description:
             "clip": self.clip,
             "has_decode_nms": self.has_decode_nms,
         }
-        if self.network is not None:
+        if isinstance(self.network, NetworkLayers):
+            own["layers"] = layers_to_dict(self.network)
+        elif self.network is not None:
             own["network"] = network_config_to_dict(self.network)
         if self.pictures is not None:
             own["input"] = self.pictures.to_dict()
@@ -317,6 +332,15 @@ def spec_from_description(description: Description) -> ModelSpec:
                 "PyTorch network of it; take the ONNX file in its place"
             )
         return get_spec(description.model)
+    if isinstance(description.network, NetworkLayers):
+        height, width = description.network_size
+        return spec_from_layers(
+            *(description.network, description.model),
+            tuple(level for level, _ in description.levels),
+            description.clip,
+            replace(description.preprocessing, height=height, width=width),
+            description.postprocess,
+        )
     return spec_from_config(description.network, "network")
 
 
@@ -356,8 +380,10 @@ def description_from_spec(
     )
 
 
-def _network_of(spec: ModelSpec) -> NetworkConfig | None:
-    """The configuration that gives a spec without a name; None where none does."""
+def _network_of(spec: ModelSpec) -> NetworkConfig | NetworkLayers | None:
+    """The configuration or the layers that give a spec without a name; None where none do."""
+    if spec.written:
+        return spec.layers
     if spec.name in known_models() or spec.config is None:
         return None
     # a spec that was changed by hand is not what it was made from

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BadFile, UsageError, quoted
 from ..files import sha256_of
+from ..models.input_size import spec_for_input
 from ..models.registry import get_spec, known_models
 from ..models.shipped import ShippedCheckpoint, find_shipped
 from ..models.spec import ModelSpec
@@ -133,6 +134,7 @@ def network_from_checkpoint(
     num_classes: int | None = None,
     width: float | None = None,
     labels: Labels | None = None,
+    input_size: tuple[int, int] | None = None,
 ) -> tuple[SsdNetwork, Description]:
     """The network of a checkpoint, and its description.
 
@@ -142,10 +144,11 @@ def network_from_checkpoint(
             ones know it.
         num_classes, width: default: what the checkpoint says, else read off the weights.
         labels: class names, or the text file that holds them; default: what the checkpoint says.
+        input_size: height and width; default: what the checkpoint says, else those of ``model``.
 
     Raises:
-        UsageError: no model, an unknown one, labels that do not fit, or another model, width or
-            number of classes than the checkpoint says.
+        UsageError: no model, an unknown one, labels that do not fit, or another model, width, input
+            size or number of classes than the checkpoint says.
         BadFile: the checkpoint or the labels cannot be read, or do not fit the model.
         MissingRequirement: torch is not installed.
     """
@@ -153,7 +156,7 @@ def network_from_checkpoint(
     path, record = opened.path, opened.record
     if opened.shipped is not None and labels is None:
         labels = opened.shipped.labels_path
-    spec = spec_of(opened, model)
+    spec = spec_of(opened, model if input_size is None else _at_size(opened, model, input_size))
     if record is not None:
         num_classes, width = _size_of(opened.name, record.description, num_classes, width)
     from ..models.checkpoint import model_from_state
@@ -194,6 +197,21 @@ def spec_of(opened: OpenedCheckpoint, asked: str | ModelSpec | None) -> ModelSpe
             "'ssd-small models'), or --config FILE.yml"
         )
     return known
+
+
+def _at_size(
+    opened: OpenedCheckpoint, model: str | ModelSpec | None, size: tuple[int, int]
+) -> ModelSpec | None:
+    """The network that is asked for at an input size, which the weights may not contradict."""
+    own, (height, width) = opened.spec, size
+    if own is not None and own.input_size != size:
+        raise UsageError(
+            f"{opened.name} was trained at an input of {own.input_size[1]}x{own.input_size[0]}, "
+            f"not {width}x{height}; leave --input-size out, or train from it with --weights and "
+            "--input-size"
+        )
+    asked = get_spec(model) if isinstance(model, str) else model
+    return own if asked is None else spec_for_input(asked, size)
 
 
 def _size_of(

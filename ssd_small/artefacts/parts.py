@@ -11,7 +11,8 @@ from ..configs.network import (
     network_config_from_dict,
     network_config_to_dict,
 )
-from ..models.spec import AnyLevel, Level, ListedLevel
+from ..models.registry import known_models
+from ..models.spec import AnyLevel, Level, ListedLevel, NetworkLayers
 from ..pictures.placement import FITS
 from ..pictures.preprocessing import (
     COLOR_ORDERS,
@@ -24,6 +25,7 @@ from ..pictures.preprocessing import (
 from ..pictures.tile_grid import TileGrid
 from ..postprocess.params import ACTIVATIONS, MAX_PRIORS, PostprocessParams
 from .record import Fields
+from .written_layers import layers_from_fields
 
 #: sides of a network's input in pixels: what a description may ask a picture to be resized to
 MOST_SIDE = 1 << 13
@@ -95,6 +97,7 @@ def postprocess_from_fields(fields: Fields) -> PostprocessParams:
         keep_topk_per_class=fields.integer("keep_topk_per_class", *whole),
         keep_topk=fields.integer("keep_topk", *whole),
         pixel_offset=fields.number("pixel_offset"),
+        clip_boxes="clip_boxes" in fields and fields.flag("clip_boxes"),
     )
 
 
@@ -151,8 +154,14 @@ def _level_to_dict(level: AnyLevel) -> dict[str, object]:
     }
 
 
-def network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | None:
+def network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | NetworkLayers | None:
     """The network of a description that has no name for it; ValueError for what cannot be meant."""
+    if "layers" in fields:
+        if "network" in fields:
+            raise ValueError("layers: got them and network, expected one of the two")
+        if fields.text("model") in known_models():
+            raise ValueError(f"layers: got those of {fields.text('model')}, which has a name")
+        return layers_from_fields(fields.fields("layers"))
     if "network" not in fields:
         return None
     values = fields.mapping("network")

@@ -236,6 +236,13 @@ class Fields:
             Fields(one, f"{self._named(name)}[{i}]") for i, one in enumerate(self._list(name, None))
         ]
 
+    def lists(self, name: str) -> list[list[Any]]:
+        """A list of lists."""
+        values = list(self._list(name, None))
+        if not all(isinstance(one, (list, tuple)) for one in values):
+            raise self._wrong(name, "a list of lists")
+        return [list(one) for one in values]
+
     def mapping(self, name: str) -> dict[str, Any]:
         """An object whose fields are read elsewhere."""
         return dict(self.fields(name)._values)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -32,6 +33,7 @@ from .streams import open_standard_streams, shown_streams
 #: subcommand -> its line in --help; listed here so that --help imports no subcommand
 _COMMANDS = {
     "models": "List the networks with their figures.",
+    "import": "Take over a detector of torchvision and other projects.",
     "export": "Write a network as self-describing ONNX.",
     "adopt": "Make such an ONNX file of any SSD's ONNX.",
     "build-engine": "Build an engine from ONNX.",
@@ -86,6 +88,11 @@ def _notes_as_lines() -> Iterator[None]:
         yield
 
 
+def file_of(name: str) -> str:
+    """The module of a subcommand; the name of a word of the language takes a line at its end."""
+    return f"{name}_" if iskeyword(name) else name.replace("-", "_")
+
+
 class _LazyGroup(click.Group):
     """Imports ``cli/<name>.py`` only when ``<name>`` is called."""
 
@@ -111,7 +118,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        module = import_module(f".{name.replace('-', '_')}", __name__)
+        module = import_module(f".{file_of(name)}", __name__)
         command: click.Command = module.command
         return command
 

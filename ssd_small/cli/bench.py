@@ -22,6 +22,7 @@ from .options import (
     Number,
     PictureSize,
     cuda_graph_option,
+    input_size_option,
     json_option,
     note,
     postprocess_options,
@@ -94,6 +95,7 @@ MOST_BATCH = 64
 )
 @click.option("--num-classes", type=click.IntRange(2, 1024), help="Default: --config's, else 81.")
 @click.option("--width", type=WIDTH, help="Default: --config's, else 1.")
+@input_size_option
 @config_option
 @postprocess_options
 @report_option
@@ -162,10 +164,14 @@ def command(
     pictures = _pictures(images, workers)
     experiment = experiment_from_option(config)
     if experiment is not None:
+        if settings["input_size"] is not None:
+            raise UsageError(
+                "--input-size does not go with --config, whose IMAGE_SIZE says it; pass one"
+            )
         chosen, own = _of_experiment(experiment, models, engines, settings)
     else:
         names = models or (() if engines else tuple(list_models()))
-        chosen = tuple(get_spec(name) for name in names)
+        chosen = tuple(_at_size(get_spec(name), settings["input_size"]) for name in names)
         own = get_spec(list_models()[0]).postprocess
     settings["num_classes"] = settings["num_classes"] or 81
     settings["width"] = settings["width"] or 1.0
@@ -220,6 +226,12 @@ def command(
     if old is not None:
         check_comparable(old, report)
     check_not_slower(changes, str(against))
+
+
+def _at_size(spec: ModelSpec, size: tuple[int, int] | None) -> ModelSpec:
+    from ..models.input_size import spec_for_input
+
+    return spec if size is None else spec_for_input(spec, size)
 
 
 def _tiles(

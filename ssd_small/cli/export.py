@@ -18,6 +18,7 @@ from .options import (
     GridSize,
     Number,
     PictureSize,
+    input_size_option,
     json_option,
     model_options,
     note,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_options
+@input_size_option
 @config_option
 @click.option("--output", "-o", type=FILE, required=True, help="ONNX file to write.")
 @click.option("--heads", is_flag=True, help="Leave decode + NMS off: outputs loc and conf.")
@@ -98,6 +100,7 @@ def command(
     num_classes: int | None,
     width: float | None,
     labels: Path | None,
+    input_size: tuple[int, int] | None,
     config: Path | None,
     output: Path,
     heads: bool,
@@ -148,6 +151,7 @@ def command(
         *(model, weights, num_classes, width, labels),
         random_weights=random_weights,
         experiment=experiment_from_option(config),
+        input_size=input_size,
     )
     params = postprocess_params(description.postprocess, preset, **given)
     description = description.with_decode_nms(not heads, params)
@@ -196,8 +200,27 @@ def command(
     )
     if random_weights:
         note("note: random weights, good for timing only")
+    elif input_size is not None:
+        _tell_of_size(description)
     if description.tiles is not None:
         _tell_of_tiles(description)
+
+
+def _tell_of_size(description: Description) -> None:
+    """Whose figures are not this network's."""
+    from ..configs.network import NetworkConfig
+    from ..models.input_size import name_at_published_size
+    from ..models.registry import get_spec
+
+    config = description.network
+    name = name_at_published_size(config) if isinstance(config, NetworkConfig) else None
+    if name is not None:
+        published, own = get_spec(name).preprocessing, description.preprocessing
+        note(
+            f"note: {name} at {own.width}x{own.height}, {len(description.priors)} prior boxes; "
+            f"weights cannot tell at which size they were trained, and published figures are of "
+            f"{published.width}x{published.height}"
+        )
 
 
 def _with_tiles(

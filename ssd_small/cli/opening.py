@@ -26,15 +26,21 @@ def load_network(
     *,
     random_weights: bool = False,
     experiment: Experiment | None = None,
+    input_size: tuple[int, int] | None = None,
 ) -> tuple[SsdNetwork, Description]:
     """The network that the model options and --config name, and its description.
 
     Raises:
-        UsageError: no model, or neither weights nor ``random_weights``.
+        UsageError: no model, neither weights nor ``random_weights``, or an ``input_size`` (height,
+            width) that the network cannot have or the weights were not trained at.
     """
     if weights is not None and random_weights:
         raise UsageError("--weights and --random-weights exclude each other; pass one of them")
     if experiment is not None:
+        if input_size is not None:
+            raise UsageError(
+                "--input-size does not go with --config, whose IMAGE_SIZE says it; pass one"
+            )
         given = (model, weights, num_classes, width, labels)
         return network_from_experiment(experiment, *given, random_weights=random_weights)
     if model is None and weights is None:
@@ -44,14 +50,18 @@ def load_network(
 
     options: dict[str, Any] = {"num_classes": num_classes, "width": width, "labels": labels}
     if weights is not None:
-        return network_from_checkpoint(weights, model, **options)
+        return network_from_checkpoint(weights, model, input_size=input_size, **options)
     assert model is not None
-    get_spec(model)
+    spec = get_spec(model)
     if not random_weights:
         raise UsageError(
             f"{model} needs weights: pass --weights FILE, or --random-weights to go without"
         )
-    return random_network(model, **options)
+    if input_size is not None:
+        from ..models.input_size import spec_for_input
+
+        spec = spec_for_input(spec, input_size)
+    return random_network(spec, **options)
 
 
 def open_detector(

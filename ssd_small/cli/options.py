@@ -222,6 +222,35 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(found[2]), int(found[1])
 
 
+class InputSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """``512``, or ``640x480``, width first; (height, width) in pixels."""
+
+    name = "N|WIDTHxHEIGHT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """The two numbers, or a usage error."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,3})(?:x([1-9][0-9]{0,3}))?", value)
+        if found is None:
+            self.fail(
+                f"{quoted(value)} is no size of an input; expected one such as 512 or 640x480",
+                param,
+                ctx,
+            )
+        return int(found[2] or found[1]), int(found[1])
+
+
+input_size_option = click.option(
+    "--input-size",
+    type=InputSize(),
+    help="Pixels of the network's input; prior boxes keep their share of it. Default: what the "
+    "weights say, else the published 300.",
+)
+
+
 class GridSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """``4x3``: how many tiles across and down."""
 
@@ -260,6 +289,11 @@ def postprocess_options(command: Decorated) -> Decorated:
             click.option("--keep-topk-per-class", type=whole, help="Kept per class; 0: all."),
             click.option("--keep-topk", type=whole, help="Kept per image; 0: all."),
             click.option("--pixel-offset", type=Number(0), help="Added to box sides in the IoU."),
+            click.option(
+                "--clip-boxes/--no-clip-boxes",
+                default=None,
+                help="Cut boxes to the picture before NMS. Default: what the checkpoint holds.",
+            ),
         )
     ):
         command = option(command)

@@ -18,6 +18,7 @@ from .options import (
     WIDTH,
     Listed,
     Number,
+    input_size_option,
     json_option,
     max_pixels_option,
     print_json,
@@ -112,6 +113,7 @@ def _recipe_options(command: Decorated) -> Decorated:
     "one of some words (base,norm,extras). Default: every tensor that fits, whatever its classes.",
 )
 @click.option("--width", type=WIDTH, help="Channel multiplier. Default: that of --weights, else 1.")
+@input_size_option
 @_recipe_options
 @click.option("--output", "-o", type=FOLDER, help="Folder of the run's files.")
 @config_option

@@ -21,6 +21,8 @@ from .layers import (
     MaxPool,
     ReceptiveField,
     Relu,
+    SqueezeExcitation,
+    Step,
     Unit,
     channel_count,
     scaled_channels,
@@ -69,6 +71,21 @@ class ResidualBlock(SequentialBlock):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers and add the input."""
         out: Tensor = x + self.conv(x)
+        return out
+
+
+class SqueezeExcite(nn.Module):
+    """A squeeze-and-excitation with torchvision's keys."""
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, squeezed, 1)
+        self.fc2 = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, C, H, W]`` to the same shape."""
+        means = F.adaptive_avg_pool2d(x, 1)
+        out: Tensor = x * F.hardsigmoid(self.fc2(F.relu(self.fc1(means))))
         return out
 
 
@@ -147,6 +164,7 @@ def _activation(name: LayerActivation) -> list[nn.Module]:
         "relu": nn.ReLU(),
         "relu6": nn.ReLU6(),
         "leaky": nn.LeakyReLU(0.1),
+        "hardswish": nn.Hardswish(),
     }
     return [modules[name]] if name in modules else []
 
@@ -165,9 +183,26 @@ def _conv_bn(
         step.frame,
         step.dilation,
         groups=channels if step.out is None else 1,
-        bias=False,
+        bias=step.bias,
     )
-    return [conv, nn.BatchNorm2d(out, momentum=momentum)], out
+    return [conv, nn.BatchNorm2d(out, step.eps, momentum)], out
+
+
+def steps_of(steps: Iterable[Step], channels: int, width: float) -> tuple[list[nn.Module], int]:
+    """The modules of a chain's steps on ``channels`` input channels, and their output channels."""
+    modules: list[nn.Module] = []
+    out = channels
+    for step in steps:
+        if isinstance(step, SqueezeExcitation):
+            modules.append(SqueezeExcite(out, scaled_channels(step.squeezed, width)))
+            continue
+        if isinstance(step, Conv):
+            conv, out = build(step, out, width)
+            pair = [conv]
+        else:
+            pair, out = _conv_bn(step, out, channels, width)
+        modules += [*pair, *_activation(step.activation)]
+    return modules, out
 
 
 def _unit(step: ConvBn, channels: int, block_input: int, width: float) -> tuple[nn.Module, int]:
@@ -191,9 +226,12 @@ def build(layer: Layer, channels: int, width: float) -> tuple[nn.Module, int]:
 
 @build.register
 def _(layer: Conv, channels: int, width: float) -> tuple[nn.Module, int]:
-    out = scaled_channels(layer.out, width)
+    depthwise = layer.out is None
+    out = channels if layer.out is None else scaled_channels(layer.out, width)
     window = (layer.kernel, layer.stride, layer.padding, layer.dilation)
-    return nn.Conv2d(channels, out, *window, bias=layer.bias), out
+    groups = channels if depthwise else 1
+    kind = FollowingConv if depthwise else nn.Conv2d
+    return kind(channels, out, *window, groups=groups, bias=layer.bias), out
 
 
 @build.register
@@ -223,15 +261,10 @@ def _(layer: L2NormLayer, channels: int, width: float) -> tuple[nn.Module, int]:
 
 @build.register
 def _(layer: Chain, channels: int, width: float) -> tuple[nn.Module, int]:
-    modules: list[nn.Module] = []
-    out = channels
-    for step in layer.steps:
-        pair, out = _conv_bn(step, out, channels, width)
-        modules += [*pair, *_activation(step.activation)]
+    modules, out = steps_of(layer.steps, channels, width)
     if not layer.named:
         return nn.Sequential(*modules), out
-    keeps_size = all(step.stride == 1 for step in layer.steps)
-    adds = layer.residual and keeps_size and out == channels
+    adds = layer.may_add and out == channels
     return (ResidualBlock if adds else SequentialBlock)(*modules), out
 
 

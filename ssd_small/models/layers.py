@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-LayerActivation = Literal["relu", "relu6", "leaky", "none"]
+LayerActivation = Literal["relu", "relu6", "leaky", "hardswish", "none"]
+#: of batch norms, unless a network says otherwise
+BATCH_NORM_EPS = 1e-5
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,15 @@ def channel_count(channels: Channels, block_input: int, width: float) -> int:
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution without batch norm, and the activation that has no place in the module list."""
+    """A convolution without batch norm, and its activation.
 
-    out: int
+    The activation has no place in the module list; within a chain it has one.
+
+    Attributes:
+        out: channels; None for a depthwise convolution, which keeps them.
+    """
+
+    out: int | None
     kernel: int = 3
     stride: int = 1
     padding: int = 1
@@ -79,7 +87,7 @@ class L2NormLayer:
 
 @dataclass(frozen=True)
 class ConvBn:
-    """A convolution without bias, batch norm and activation: what blocks are made of.
+    """A convolution, batch norm and activation: what blocks are made of.
 
     Attributes:
         out: channels; None for a depthwise convolution, which keeps them.
@@ -88,6 +96,8 @@ class ConvBn:
         padding: in both directions; None for what keeps the map at stride 1.
         dilation: in both directions.
         activation: what follows.
+        bias: whether the convolution has one, which the batch norm would make up for.
+        eps: of the batch norm.
     """
 
     out: Channels | None
@@ -96,6 +106,8 @@ class ConvBn:
     padding: int | None = None
     dilation: int = 1
     activation: LayerActivation = "relu"
+    bias: bool = False
+    eps: float = BATCH_NORM_EPS
 
     @property
     def window(self) -> tuple[int, int]:
@@ -112,6 +124,20 @@ class ConvBn:
 
 
 @dataclass(frozen=True)
+class SqueezeExcitation:
+    """Channels weighted by what all of the map holds (Hu et al. 2018), as MobileNetV3 does.
+
+    Mean of each channel, 1x1 to ``squeezed`` channels, ReLU, 1x1 back, hard sigmoid.
+    """
+
+    squeezed: int
+
+
+#: what a chain is made of
+Step = ConvBn | Conv | SqueezeExcitation
+
+
+@dataclass(frozen=True)
 class Chain:
     """Convolutions one after the other, in one place of the module list.
 
@@ -122,10 +148,16 @@ class Chain:
         activation: of the whole, outside of the module.
     """
 
-    steps: tuple[ConvBn, ...]
+    steps: tuple[Step, ...]
     named: bool = True
     residual: bool = False
     activation: LayerActivation = "none"
+
+    @property
+    def may_add(self) -> bool:
+        """Whether its input is added, provided that it has the channels of the output."""
+        strides = (getattr(step, "stride", 1) for step in self.steps)
+        return self.named and self.residual and all(stride == 1 for stride in strides)
 
 
 @dataclass(frozen=True)

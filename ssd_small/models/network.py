@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from ..configs.experiment import read_experiment
 from ..errors import BadFile, UsageError
-from .blocks import NamedConv, build
+from .blocks import NamedConv, build, steps_of
 from .head import HeadConv
 from .layers import Layer
 from .priors import priors_from_spec
 from .registry import get_spec, spec_from_experiment
 from .shapes import check_feature_maps, feature_maps
-from .spec import Fusion, ModelSpec
+from .spec import Fusion, Head, ModelSpec
 
 
 class SsdNetwork(nn.Module):
@@ -47,9 +47,14 @@ class SsdNetwork(nn.Module):
         self.spec, self.num_classes, self.width = spec, num_classes, width
         self._build_layers()
         channels = [shape.channels for shape in feature_maps(spec, width)[1]]
-        pairs = list(zip(channels, spec.levels, strict=True))
-        self.loc = nn.ModuleList(HeadConv(c, v.num_anchors * 4) for c, v in pairs)
-        self.conf = nn.ModuleList(HeadConv(c, v.num_anchors * num_classes) for c, v in pairs)
+        anchors = [level.num_anchors for level in spec.levels]
+        self.loc, self.conf = (
+            nn.ModuleList(
+                _head(spec.head_of(level), into, count * values, width)
+                for level, (into, count) in enumerate(zip(channels, anchors, strict=True))
+            )
+            for values in (4, num_classes)
+        )
         self.register_buffer("priors", torch.from_numpy(priors_from_spec(spec)), persistent=False)
 
     def _build_layers(self) -> None:
@@ -166,6 +171,13 @@ class SsdNetwork(nn.Module):
             x = _apply(module, layer, x)
             levels.append(x)
         return levels
+
+
+def _head(head: Head, channels: int, out: int, width: float) -> nn.Module:
+    """Loc or conf of a level whose map has ``channels``, with ``out`` channels at the end."""
+    before, channels = steps_of(head.before, channels, width)
+    last = HeadConv(channels, out) if head.kernel == 3 else nn.Conv2d(channels, out, head.kernel)
+    return nn.Sequential(*before, last) if before else last
 
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}

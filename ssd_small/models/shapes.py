@@ -15,12 +15,13 @@ from .layers import (
     Bottleneck,
     Chain,
     Conv,
-    ConvBn,
     L2NormLayer,
     Layer,
     MaxPool,
     ReceptiveField,
     Relu,
+    SqueezeExcitation,
+    Step,
     Unit,
     channel_count,
     scaled_channels,
@@ -66,14 +67,19 @@ def _window(size: int, kernel: int, stride: int, padding: int, dilation: int = 1
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
-def _conv(x: Shape, out: int, kernel: int, stride: int = 1, padding: int = 0) -> tuple[Shape, Cost]:
-    return apply(Conv(out, kernel, stride, padding), x, 1.0)
-
-
-def _chain(steps: Iterable[ConvBn], x: Shape, width: float) -> tuple[Shape, Cost]:
-    """Convolutions with batch norm one after the other, in a block on input ``x``."""
+def _chain(steps: Iterable[Step], x: Shape, width: float) -> tuple[Shape, Cost]:
+    """Steps one after the other, in a block on input ``x``."""
     block_input, total = x.channels, Cost()
     for step in steps:
+        if isinstance(step, Conv):
+            x, cost = apply(step, x, width)
+            total += cost
+            continue
+        if isinstance(step, SqueezeExcitation):
+            squeezed = scaled_channels(step.squeezed, width)
+            weights = 2 * x.channels * squeezed
+            total += Cost(weights + squeezed + x.channels, weights)
+            continue
         depthwise = step.out is None
         out = x.channels if step.out is None else channel_count(step.out, block_input, width)
         weights = out * (1 if depthwise else x.channels) * step.window[0] * step.window[1]
@@ -83,8 +89,14 @@ def _chain(steps: Iterable[ConvBn], x: Shape, width: float) -> tuple[Shape, Cost
         )
         x = Shape(out, *sides)
         # scale and shift of the batch norm, per channel
-        total += Cost(weights + 2 * out, weights * x.cells)
+        total += Cost(weights + out * (2 + step.bias), weights * x.cells)
     return x, total
+
+
+def _check_sum(one: Shape, other: Shape) -> None:
+    """Maps that are added to each other have one shape, and so for those that are joined."""
+    if one != other:
+        raise ValueError(f"adds or joins maps of {one} and {other}; expected one shape")
 
 
 @singledispatch
@@ -95,10 +107,10 @@ def apply(layer: Layer, x: Shape, width: float) -> tuple[Shape, Cost]:
 
 @apply.register
 def _(layer: Conv, x: Shape, width: float) -> tuple[Shape, Cost]:
-    out = scaled_channels(layer.out, width)
+    out = x.channels if layer.out is None else scaled_channels(layer.out, width)
     window = (layer.kernel, layer.stride, layer.padding, layer.dilation)
     y = Shape(out, _window(x.height, *window), _window(x.width, *window))
-    weights = out * x.channels * layer.kernel**2
+    weights = out * (1 if layer.out is None else x.channels) * layer.kernel**2
     return y, Cost(weights + out * layer.bias, weights * y.cells)
 
 
@@ -131,7 +143,10 @@ def _(layer: L2NormLayer, x: Shape, width: float) -> tuple[Shape, Cost]:
 
 @apply.register
 def _(layer: Chain, x: Shape, width: float) -> tuple[Shape, Cost]:
-    return _chain(layer.steps, x, width)
+    y, cost = _chain(layer.steps, x, width)
+    if layer.may_add and y.channels == x.channels:
+        _check_sum(y, x)
+    return y, cost
 
 
 @apply.register
@@ -142,18 +157,23 @@ def _(layer: Unit, x: Shape, width: float) -> tuple[Shape, Cost]:
 @apply.register
 def _(layer: Bottleneck, x: Shape, width: float) -> tuple[Shape, Cost]:
     y, cost = _chain(layer.steps, x, width)
-    return y, cost + _chain((layer.shortcut,) if layer.shortcut else (), x, width)[1]
+    shortcut, added = _chain((layer.shortcut,) if layer.shortcut else (), x, width)
+    _check_sum(y, shortcut)
+    return y, cost + added
 
 
 @apply.register
 def _(layer: ReceptiveField, x: Shape, width: float) -> tuple[Shape, Cost]:
     outputs, costs = zip(*(_chain(branch, x, width) for branch in layer.branches), strict=True)
+    for output in outputs:
+        _check_sum(replace(output, channels=0), replace(outputs[0], channels=0))
     joined = replace(outputs[0], channels=sum(y.channels for y in outputs))
     # the share of its channels is of the block's input, not of the branches'
     out = channel_count(layer.project.out or joined.channels, x.channels, width)
     y, project = _chain((replace(layer.project, out=out),), joined, 1.0)
-    shortcut = _chain((layer.shortcut,) if layer.shortcut else (), x, width)[1]
-    return y, sum(costs, project + shortcut)
+    shortcut, added = _chain((layer.shortcut,) if layer.shortcut else (), x, width)
+    _check_sum(y, shortcut)
+    return y, sum(costs, project + added)
 
 
 def feature_maps(spec: ModelSpec, width: float = 1.0) -> tuple[list[Shape], list[Shape], Cost]:
@@ -217,9 +237,12 @@ def summarize(spec: ModelSpec, num_classes: int = 81, width: float = 1.0) -> Sum
     _, levels, total = feature_maps(spec, width)
     # a window that finds no place leaves a map without cells, and so without priors
     levels = [Shape(s.channels, max(s.height, 0), max(s.width, 0)) for s in levels]
-    for shape, level in zip(levels, spec.levels, strict=True):
-        _, head = _conv(shape, level.num_anchors * (4 + num_classes), 3, 1, 1)
-        total += head
+    for index, (shape, level) in enumerate(zip(levels, spec.levels, strict=True)):
+        head = spec.head_of(index)
+        for values in (4, num_classes):
+            x, cost = _chain(head.before, shape, width)
+            last = Conv(level.num_anchors * values, head.kernel, padding=head.kernel // 2)
+            total += cost + apply(last, x, 1.0)[1]
     priors = sum(s.cells * level.num_anchors for s, level in zip(levels, spec.levels, strict=True))
     return Summary(tuple(levels), priors, total)
 

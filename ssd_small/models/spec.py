@@ -13,7 +13,7 @@ from typing import Literal
 from ..configs.network import NetworkConfig
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess.params import PostprocessParams
-from .layers import Conv, Layer
+from .layers import Conv, Layer, Step
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,19 @@ class Fusion:
 
     transforms: tuple[Conv, ...]
     pyramid: tuple[Conv, ...]
+
+
+@dataclass(frozen=True)
+class Head:
+    """How loc and conf of one level come from its map.
+
+    Attributes:
+        before: what the map passes before the last convolution, once for loc and once for conf.
+        kernel: side of the last convolution, 1 or 3, which keeps the map's size.
+    """
+
+    before: tuple[Step, ...] = ()
+    kernel: int = 3
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,18 @@ class Published:
 
 
 @dataclass(frozen=True)
+class NetworkLayers:
+    """The layers of a network that has neither name nor configuration; fields of ModelSpec."""
+
+    title: str
+    backbone: tuple[Layer, ...]
+    taps: tuple[int, ...]
+    norms: tuple[TapNorm, ...]
+    extras: tuple[Extra, ...]
+    heads: tuple[Head, ...]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A single-shot detector.
 
@@ -122,6 +147,7 @@ class ModelSpec:
         extras: further levels, fed by the backbone (by its coarse twin in a dual path).
         extras_from: backbone index whose output feeds the extras.
         fusion: what lies between those levels and the heads; None for nothing.
+        heads: one per level; empty for a 3x3 convolution each.
         levels: prior boxes, one entry per feature level.
         clip: which prior coordinates are clamped to [0, 1].
         dual_split: backbone index after which a second path continues on every second pixel;
@@ -130,6 +156,7 @@ class ModelSpec:
         postprocess: activation, background and variances that belong to the network.
         published: the published figures, if any.
         config: what the spec was made from, if that was a configuration.
+        written: whether artefacts carry it layer by layer, for it has no name and no configuration.
     """
 
     name: str
@@ -142,12 +169,25 @@ class ModelSpec:
     extras: tuple[Extra, ...] = ()
     extras_from: int = -1
     fusion: Fusion | None = None
+    heads: tuple[Head, ...] = ()
     clip: Literal["all", "size", "none"] = "all"
     dual_split: int | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     postprocess: PostprocessParams = field(default_factory=PostprocessParams)
     published: Published | None = None
     config: NetworkConfig | None = None
+    written: bool = False
+
+    @property
+    def layers(self) -> NetworkLayers:
+        """What it is made of, of a network without dual path and fusion."""
+        return NetworkLayers(
+            self.title, self.backbone, self.taps, self.norms, self.extras, self.heads
+        )
+
+    def head_of(self, level: int) -> Head:
+        """The head of a level."""
+        return self.heads[level] if self.heads else Head()
 
     @property
     def input_size(self) -> tuple[int, int]:

@@ -13,7 +13,7 @@ PRESETS = {"deploy": PostprocessParams(), "coco": PostprocessParams.coco()}
 #: what parameters are called that are those of no preset
 OWN = "the file's own"
 #: what belongs to the network and stays with it under every protocol
-_OF_THE_NETWORK = ("variances", "activation", "background_label")
+_OF_THE_NETWORK = ("variances", "activation", "background_label", "clip_boxes")
 
 
 def params_from_preset(preset: str, own: PostprocessParams) -> PostprocessParams:
@@ -57,4 +57,5 @@ def text_from_params(params: PostprocessParams) -> str:
         f"{params.pre_nms_topk or 'all'}, {params.keep_topk_per_class or 'all'} per class, "
         f"{params.keep_topk or 'all'} per image, pixel offset "
         + (f"1/{1 / offset:g} of the side" if offset else "0")
+        + (", boxes cut to the picture" if params.clip_boxes else "")
     )

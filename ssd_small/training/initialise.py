@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..artefacts.labels import default_labels, read_labels
 from ..artefacts.network import open_checkpoint
@@ -126,7 +126,8 @@ def start_with_background(net: SsdNetwork, probability: float) -> None:
     """
     ratio = probability * (net.num_classes - 1) / (1 - probability)
     for head in net.conf:
-        values = cast(Tensor, head.bias).detach()
+        last = head[-1] if isinstance(head, nn.Sequential) else head
+        values = cast(Tensor, last.bias).detach()
         bias = values.view(-1, net.num_classes)  # [anchors, C]
         bias.zero_()
         bias[:, 0] = math.log(ratio)

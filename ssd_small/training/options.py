@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..artefacts.network import open_checkpoint, spec_of
+from ..configs.network import NetworkConfig
 from ..errors import BadFile, UsageError
 from ..models.fit import width_from_state
-from ..models.from_config import spec_from_config
+from ..models.from_config import spec_from_network
+from ..models.input_size import name_at_published_size, spec_for_input
 from ..models.registry import get_spec, known_models
 from ..models.shipped import find_shipped
 from ..models.spec import ModelSpec
@@ -38,7 +40,7 @@ def job_from_options(
         output: folder of the run.
         options: values by the names of the fields of :class:`TrainingJob`, :class:`Recipe` and
             :class:`LoopOptions`; ``network`` takes the place of ``model``, and may be one that has
-            a name.
+            a name; ``input_size`` (height, width) is another one for a named network.
         resume: go on with the run in ``output``.
 
     Raises:
@@ -53,6 +55,7 @@ def job_from_options(
             "of a run that was stopped, or leave --resume out"
         )
     begun = read_run_record(folder.record) if resume else None
+    options = _at_size(options, None if begun is None else begun.job)
     if begun is None:
         job = _new_job(output, options, resume=resume)
     else:
@@ -89,7 +92,7 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
     known = {**options, **found}
     job = TrainingJob(
         model,
-        published_recipe(model) if known.get("network") is None else Recipe(),
+        _recipe(model, known.get("network")),
         known["annotations"],
         known.get("images"),
         output,
@@ -99,12 +102,38 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
     return _with_options(job, known)
 
 
+def _recipe(model: str, network: NetworkConfig | ModelSpec | None) -> Recipe:
+    """The published one, of networks at another input size too."""
+    if isinstance(network, ModelSpec):
+        return Recipe()
+    name = model if network is None else name_at_published_size(network)
+    return Recipe() if name is None else published_recipe(name)
+
+
+def _at_size(options: Mapping[str, Any], begun: TrainingJob | None) -> dict[str, Any]:
+    """Options with the network at ``input_size``, of whoever says which network it is."""
+    own = dict(options)
+    size = own.pop("input_size", None)
+    if size is None:
+        return own
+    spec: ModelSpec | None
+    if own.get("network") is not None:
+        spec = spec_from_network(own["network"])
+    elif "model" in own:
+        spec = get_spec(own["model"])
+    elif begun is not None:
+        spec = begun.spec
+    else:
+        spec = open_checkpoint(own["weights"]).spec if "weights" in own else None
+    return own if spec is None else {**own, **_fields_from_spec(spec_for_input(spec, size))}
+
+
 def _from_checkpoint(options: Mapping[str, Any], scope: str) -> dict[str, Any]:
     """Path, network and width of the checkpoint to start from, as far as they are not given."""
     opened = open_checkpoint(options["weights"])
     spec = None
     if options.get("network") is not None:
-        spec = spec_from_config(options["network"])
+        spec = spec_from_network(options["network"])
     elif options.get("model") is not None:
         spec = get_spec(options["model"])
     # part of a checkpoint may go into another network
@@ -118,7 +147,8 @@ def _from_checkpoint(options: Mapping[str, Any], scope: str) -> dict[str, Any]:
 
 def _fields_from_spec(spec: ModelSpec) -> dict[str, Any]:
     """The fields of a job that say which network it trains."""
-    return {"model": spec.name, "network": None if spec.name in known_models() else spec.config}
+    own = spec if spec.written else spec.config
+    return {"model": spec.name, "network": None if spec.name in known_models() else own}
 
 
 def _with_network(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +156,7 @@ def _with_network(options: Mapping[str, Any]) -> dict[str, Any]:
     network = options.get("network")
     if network is None:
         return {**options, "network": None} if "model" in options else dict(options)
-    return {**options, **_fields_from_spec(spec_from_config(network))}
+    return {**options, **_fields_from_spec(spec_from_network(network))}
 
 
 def _with_options(job: TrainingJob, options: Mapping[str, Any]) -> TrainingJob:

@@ -19,7 +19,7 @@ import pytest
 from forked_command import run_forked
 from report_values import bench, measurement
 
-from ssd_small.cli import _COMMANDS
+from ssd_small.cli import _COMMANDS, file_of
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +30,7 @@ KINDS = ("fifo", "socket", "/dev/zero", "/dev/full")
 #: what a command needs beside the path in question; {name} are files that are fine
 BASES: dict[str, tuple[str, ...]] = {
     "models": (),
+    "import": ("{weights}", "--from", "published", "--model", "mobilenet_v1", "-o", "{out}"),
     "export": ("--model", "mobilenet_v1", "--weights", "{weights}", "-o", "{out}"),
     "adopt": (
         *("{onnx}", "--loc", "loc", "--conf", "conf", "--priors", "from-spec"),
@@ -87,7 +88,7 @@ BESIDE: dict[tuple[str, str], tuple[str, ...]] = {
 
 def _paths() -> Iterator[tuple[str, click.Parameter]]:
     for name in _COMMANDS:
-        module = importlib.import_module(f"ssd_small.cli.{name.replace('-', '_')}")
+        module = importlib.import_module(f"ssd_small.cli.{file_of(name)}")
         for param in module.command.params:
             if isinstance(param.type, click.Path):
                 yield name, param
@@ -145,7 +146,11 @@ def test_every_command_has_its_base():
 def _arguments(name: str, param: click.Parameter, value: Path, fine: dict[str, Path]) -> list[str]:
     base = list(BESIDE.get((name, str(param.name)), BASES[name]))
     if isinstance(param, click.Argument):
-        own = [one for one in base if one in ("{onnx}", "{truth}", "{csv}", "{engine}", "{run}")]
+        own = [
+            one
+            for one in base
+            if one in ("{onnx}", "{truth}", "{csv}", "{engine}", "{run}", "{weights}")
+        ]
         if base and base[0] in own:
             base[0] = str(value)
         elif (name, param.name) == ("convert", "source"):

@@ -25,6 +25,10 @@ BASES: dict[str, tuple[str, ...]] = {
         *("parity", "in/e.engine", "--against", "in/e.engine", "--images", "in/picture.png"),
         *("--threads", "1"),
     ),
+    "import": (
+        *("import", "in/plain.pth", "--from", "published", "--model", "mobilenet_v1"),
+        *("-o", "out/x.pth"),
+    ),
     "export": ("export", "--weights", "in/record.pth", "--heads", "-o", "out/x.onnx"),
     "adopt": (
         *("adopt", "in/heads.onnx", "--loc", "loc", "--conf", "conf", "--priors", "from-spec"),

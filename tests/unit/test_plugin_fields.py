@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plugin_driver import Library
-from plugin_fields import FIELD_NAMES, Field, field_from, fields_from
+from plugin_fields import FIELD_NAMES, FIRST_NAMES, Field, field_from, fields_from
 
 from ssd_small.postprocess import PostprocessParams
+from ssd_small.postprocess.params import WHOLE
 
-DEFAULTS = PostprocessParams()
+DEFAULTS = asdict(PostprocessParams()) | {"clip_edges": WHOLE}
 #: a value unlike the default for every field
-OTHERS = PostprocessParams(
-    score_threshold=0.3,
-    iou_threshold=0.45,
-    variances=(0.2, 0.4),
-    activation="sigmoid",
-    background_label=-1,
-    pre_nms_topk=0,
-    keep_topk_per_class=7,
-    keep_topk=0,
-    pixel_offset=1 / 300,
-)
+OTHERS = asdict(
+    PostprocessParams(
+        score_threshold=0.3,
+        iou_threshold=0.45,
+        variances=(0.2, 0.4),
+        activation="sigmoid",
+        background_label=-1,
+        pre_nms_topk=0,
+        keep_topk_per_class=7,
+        keep_topk=0,
+        pixel_offset=1 / 300,
+        clip_boxes=True,
+    )
+) | {"clip_edges": (2.5, 0.75)}
 FLOAT_FIELDS = ("score_threshold", "iou_threshold", "pixel_offset")
-INT_FIELDS = ("background_label", "pre_nms_topk", "keep_topk_per_class", "keep_topk")
+INT_FIELDS = ("background_label", "pre_nms_topk", "keep_topk_per_class", "keep_topk", "clip_boxes")
+PAIRS = ("variances", "clip_edges")
 F32, F64, I32, CHAR, I64 = (
     plugin_fields.FIELD_FLOAT32,
     plugin_fields.FIELD_FLOAT64,
@@ -38,6 +43,29 @@ F32, F64, I32, CHAR, I64 = (
     plugin_fields.FIELD_CHAR,
     plugin_fields.FIELD_INT64,
 )
+
+
+@pytest.fixture
+def library() -> Library:
+    """Version 2, which has every field; version 1 is the subject of its own tests below."""
+    return opened(2)
+
+
+@pytest.fixture
+def first() -> Library:
+    """Version 1."""
+    return opened(1)
+
+
+def opened(version: int) -> Library:
+    library = driver.open_library(version)
+    library.set_logger(driver.PLAIN)
+    library.take_messages()
+    return library
+
+
+def fields_of(values: dict[str, Any]) -> list[Field]:
+    return [field_from(name, values[name]) for name in FIELD_NAMES]
 
 
 def refusal(library: Library, fields: list[Field]) -> str:
@@ -48,10 +76,15 @@ def refusal(library: Library, fields: list[Field]) -> str:
     return message
 
 
-def test_creator_and_plugin_say_who_they_are(library: Library) -> None:
-    assert library.creator_texts() == ["DecodeNms", "1", "", "PLUGIN CREATOR_V3ONE 1.0"]
-    texts = library.create_for(DEFAULTS).texts()
-    assert texts[:3] == ["DecodeNms", "1", ""]
+@pytest.mark.parametrize("version", [1, 2])
+def test_creator_and_plugin_say_who_they_are(version: int) -> None:
+    library, name = opened(version), ["DecodeNms", str(version), ""]
+    assert library.creator_texts() == [*name, "PLUGIN CREATOR_V3ONE 1.0"]
+    plugin = library.create([])
+    assert plugin is not None
+    for one in (plugin, plugin.clone(), plugin.attach()):
+        assert one.texts()[:3] == name
+    texts = plugin.texts()
     assert texts[5:] == [
         "PLUGIN 1.0",
         "PLUGIN_V3ONE_CORE 1.0",
@@ -64,7 +97,7 @@ def test_every_postprocess_parameter_is_announced(library: Library) -> None:
     announced = library.announced_fields()
     assert [name for name, _, _ in announced] == FIELD_NAMES
     for name, kind, length in announced:
-        expected = field_from(name, getattr(DEFAULTS, name))
+        expected = field_from(name, DEFAULTS[name])
         assert kind == expected[1]
         assert length == (1 if kind == CHAR else expected[2])
 
@@ -75,40 +108,40 @@ def test_defaults_are_those_of_postprocess_params(
 ) -> None:
     plugin = library.create(fields)
     assert plugin is not None
-    assert plugin.serialized() == fields_from(DEFAULTS)
+    assert plugin.serialized() == fields_of(DEFAULTS)
 
 
 @pytest.mark.parametrize("name", FIELD_NAMES)
 def test_a_given_field_is_taken_and_the_others_keep_their_defaults(
     library: Library, name: str
 ) -> None:
-    value = getattr(OTHERS, name)
-    assert value != getattr(DEFAULTS, name)
+    value = OTHERS[name]
+    assert value != DEFAULTS[name]
     plugin = library.create([field_from(name, value)])
     assert plugin is not None
-    assert plugin.serialized() == fields_from(replace(DEFAULTS, **{name: value}))
+    assert plugin.serialized() == fields_of(DEFAULTS | {name: value})
 
 
 @pytest.mark.parametrize("name", FIELD_NAMES)
 def test_a_field_left_out_takes_its_default(library: Library, name: str) -> None:
-    given_fields = [field for field in fields_from(OTHERS) if field[0] != name]
+    given_fields = [field for field in fields_of(OTHERS) if field[0] != name]
     plugin = library.create(given_fields)
     assert plugin is not None
-    assert plugin.serialized() == fields_from(replace(OTHERS, **{name: getattr(DEFAULTS, name)}))
+    assert plugin.serialized() == fields_of(OTHERS | {name: DEFAULTS[name]})
 
 
 def test_the_order_of_fields_does_not_matter(library: Library) -> None:
-    plugin = library.create(fields_from(OTHERS)[::-1])
+    plugin = library.create(fields_of(OTHERS)[::-1])
     assert plugin is not None
-    assert plugin.serialized() == fields_from(OTHERS)
+    assert plugin.serialized() == fields_of(OTHERS)
 
 
 def test_nothing_of_one_node_reaches_the_next(library: Library) -> None:
-    assert library.create(fields_from(OTHERS)) is not None
-    assert library.create([*fields_from(OTHERS), field_from("bogus", 1)]) is None
+    assert library.create(fields_of(OTHERS)) is not None
+    assert library.create([*fields_of(OTHERS), field_from("bogus", 1)]) is None
     plugin = library.create([])
     assert plugin is not None
-    assert plugin.serialized() == fields_from(DEFAULTS)
+    assert plugin.serialized() == fields_of(DEFAULTS)
 
 
 def wrong_forms() -> list[Field]:
@@ -133,8 +166,9 @@ def wrong_forms() -> list[Field]:
             (name, I32, 1, None),
             (name, I64, 1, None),
         ]
-    wrong += [("variances", F32, length, two * 2) for length in (0, 1, 3)]
-    wrong += [("variances", F32, 2, None), ("variances", I32, 2, number * 2)]
+    for name in PAIRS:
+        wrong += [(name, F32, length, two * 2) for length in (0, 1, 3)]
+        wrong += [(name, F32, 2, None), (name, I32, 2, number * 2)]
     wrong += [("activation", I32, 1, number), ("activation", CHAR, 8, None)]
     return wrong
 
@@ -152,6 +186,9 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("iou_threshold", 1.001),
     ("pixel_offset", -1e-6),
     *(("variances", pair) for pair in ((0.0, 0.2), (0.1, -0.2), (np.nan, 0.2), (0.1, np.inf))),
+    *(("clip_edges", pair) for pair in ((0.0, 1.0), (1.0, -1.0), (np.nan, 1.0), (1.0, np.inf))),
+    ("clip_boxes", -1),
+    ("clip_boxes", 2),
     ("background_label", -2),
     ("background_label", 1024),
     *((name, -1) for name in INT_FIELDS if name.endswith(("topk", "class"))),
@@ -164,7 +201,7 @@ def test_no_field_is_without_its_faults() -> None:
     every = set(FIELD_NAMES)
     assert {name for name, *_ in wrong_forms()} == every
     assert {name for name, _ in OUT_OF_RANGE} == every
-    assert all(getattr(OTHERS, name) != getattr(DEFAULTS, name) for name in every)
+    assert all(OTHERS[name] != DEFAULTS[name] for name in every)
 
 
 @pytest.mark.parametrize(("name", "value"), OUT_OF_RANGE, ids=str)
@@ -188,7 +225,7 @@ def test_a_value_out_of_range_is_refused_by_name(library: Library, name: str, va
 def test_values_at_the_ends_of_the_range_are_taken(library: Library, name: str, value: Any) -> None:
     plugin = library.create([field_from(name, value)])
     assert plugin is not None
-    assert plugin.serialized() == fields_from(replace(DEFAULTS, **{name: value}))
+    assert plugin.serialized() == fields_of(DEFAULTS | {name: value})
 
 
 @pytest.mark.parametrize("name", ["keep_topK", "max_output_boxes", "", "plugin_version"])
@@ -204,7 +241,7 @@ def test_a_field_given_twice_is_refused(library: Library) -> None:
 def test_64_bit_integers_are_taken_where_they_fit(library: Library) -> None:
     plugin = library.create([("keep_topk", I64, 1, np.int64(33).tobytes())])
     assert plugin is not None
-    assert plugin.serialized() == fields_from(replace(DEFAULTS, keep_topk=33))
+    assert plugin.serialized() == fields_of(DEFAULTS | {"keep_topk": 33})
     for value in (2**31, 2**32 + 5, -(2**63)):
         message = refusal(library, [("keep_topk", I64, 1, np.int64(value).tobytes())])
         assert f"field keep_topk: got {value}, expected a 32-bit integer" in message
@@ -235,6 +272,7 @@ def params_strategy() -> st.SearchStrategy[PostprocessParams]:
         keep_topk_per_class=cuts,
         keep_topk=cuts,
         pixel_offset=st.floats(0, 2**100, width=32),
+        clip_boxes=st.booleans(),
     )
 
 
@@ -245,7 +283,7 @@ def test_serialised_state_rebuilds_the_plugin(params: PostprocessParams) -> None
     built = library.create_for(params)
     state = built.serialized()
     assert state == fields_from(params)
-    rebuilt = library.create(state, driver.RUNTIME)
+    rebuilt = built.library.create(state, driver.RUNTIME)
     assert rebuilt is not None
     assert rebuilt.serialized() == state
     assert rebuilt.timing_id == built.timing_id
@@ -264,26 +302,27 @@ def test_the_timing_id_is_equal_only_for_equal_parameters(
 
 @pytest.mark.parametrize("name", FIELD_NAMES)
 def test_each_field_is_part_of_the_timing_id(library: Library, name: str) -> None:
-    changed = replace(DEFAULTS, **{name: getattr(OTHERS, name)})
-    assert library.create_for(DEFAULTS).timing_id != library.create_for(changed).timing_id
+    plugins = [library.create(fields_of(DEFAULTS | more)) for more in ({}, {name: OTHERS[name]})]
+    assert len({plugin.timing_id for plugin in plugins if plugin is not None}) == 2
 
 
 def test_the_longest_description_is_complete(library: Library) -> None:
     small = np.float32(2**-126 * 1.1).item()
     params = PostprocessParams(
-        -small, small, (small, small), "softmax", 1023, *[2**31 - 1] * 3, pixel_offset=small
+        -small, small, (small, small), "softmax", 1023, *[2**31 - 1] * 3, small, True
     )
-    text = library.create_for(params).timing_id
+    text = library.create_for(params, (small, small)).timing_id
     assert text.count("=") == len(FIELD_NAMES)
-    assert float.fromhex(text.rpartition("=")[2]) == small
+    assert float.fromhex(text.rpartition(",")[2]) == small
 
 
 def test_copies_live_without_their_original(library: Library) -> None:
-    original = library.create_for(OTHERS)
+    original = library.create(fields_of(OTHERS))
+    assert original is not None
     copies = [original.clone(), original.attach()]
     original.destroy()
     for copy in copies:
-        assert copy.serialized() == fields_from(OTHERS)
+        assert copy.serialized() == fields_of(OTHERS)
         assert copy.clone().timing_id == copy.timing_id
 
 
@@ -301,3 +340,29 @@ def test_without_a_logger_messages_go_to_standard_error(
     assert library.create([field_from("bogus", 1)]) is None
     assert library.take_messages() == []
     assert 'DecodeNms: field "bogus" is unknown' in capfd.readouterr().err
+
+
+def test_version_1_has_what_it_always_had(first: Library) -> None:
+    params = PostprocessParams()
+    assert [name for name, *_ in first.announced_fields()] == FIRST_NAMES
+    plugin = first.create([])
+    assert plugin is not None
+    assert plugin.serialized() == fields_from(params, version=1)
+    # engines and timing caches that there are know it by these bytes
+    assert plugin.timing_id == (
+        "DecodeNms/1 score_threshold=0x1.47ae14p-7 iou_threshold=0x1.333334p-1 "
+        "variances=0x1.99999ap-4,0x1.99999ap-3 activation=softmax background_label=0 "
+        "pre_nms_topk=400 keep_topk_per_class=100 keep_topk=200 pixel_offset=0x0p+0"
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in FIRST_NAMES])
+def test_version_1_refuses_what_it_does_not_know(first: Library, name: str) -> None:
+    message = refusal(first, [*fields_from(PostprocessParams()), field_from(name, OTHERS[name])])
+    assert f'field "{name}" is unknown' in message
+
+
+def test_version_2_says_what_it_clips_at(library: Library) -> None:
+    text = library.create_for(PostprocessParams(clip_boxes=True), (2.5, 1.0)).timing_id
+    assert text.startswith("DecodeNms/2 score_threshold=0x1.47ae14p-7 ")
+    assert text.endswith(" clip_boxes=1 clip_edges=0x1.4p+1,0x1p+0")

@@ -1,0 +1,40 @@
+"""A published checkpoint of the six networks, or a sibling, as one that says what it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..artefacts.checkpoint import OWN_WEIGHTS, CheckpointRecord
+from ..artefacts.network import network_from_checkpoint, open_checkpoint
+from ..errors import UsageError
+from .imported import Imported
+
+
+def imported_from_published(
+    path: Path,
+    *,
+    model: str | None = None,
+    priors: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    labels: Sequence[str] | None = None,
+) -> Imported:
+    """Read a checkpoint with the published keys; siblings have the same, so it must be named.
+
+    Raises:
+        UsageError: no model, an unknown one, or an option that published networks do not take.
+        BadFile: the checkpoint cannot be read or is of another network.
+    """
+    for option, given in (("--priors", priors), ("--input-size", input_size)):
+        if given is not None:
+            raise UsageError(f"{option} is for other projects; leave it out with --from published")
+    if open_checkpoint(path).record is not None:
+        raise UsageError(
+            f"{path} is a checkpoint of ssd-small, which says which network it is of; use it as it "
+            "is"
+        )
+    net, description = network_from_checkpoint(path, model, labels=labels)
+    record = CheckpointRecord(replace(description, weights=OWN_WEIGHTS))
+    line = f"{path}: {description.model}, {description.num_classes} classes"
+    return Imported("published", description.model, dict(net.state_dict()), record, (line,))

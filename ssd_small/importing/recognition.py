@@ -1,0 +1,120 @@
+"""Which family a state dict is of, by its keys and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import BadFile, UsageError, quoted
+from . import faces, mobilenets, resnet, ssdlite, vgg
+from .family import PROJECTS, Family, Shapes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FAMILIES: tuple[Family, ...] = (
+    *vgg.FAMILIES,
+    *ssdlite.FAMILIES,
+    *mobilenets.FAMILIES,
+    *resnet.FAMILIES,
+    *faces.FAMILIES,
+)
+
+
+def models_of(project: str | None) -> list[str]:
+    """Names that ``--model`` takes, of one project or of all."""
+    return [one.model for one in FAMILIES if project in (None, one.project)]
+
+
+def without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict whose keys begin as those of its family, whatever wrappers wrote before them.
+
+    Some tensors may have the prefix and others not: readers before this one take off what they
+    know, such as ``module.`` and what stands before keys of this package's networks.
+    """
+    for family in FAMILIES:
+        # by the first of its marks, which no other project's keys hold
+        mark = family.present[0]
+        found = {key[: key.index(mark)] for key in state if f".{mark}" in f".{key}"}
+        for prefix in sorted(found - {""}):
+            if prefix.endswith("."):
+                bare = {key.removeprefix(prefix): value for key, value in state.items()}
+                if len(bare) == len(state) and _is(family, bare):
+                    return bare
+    return state
+
+
+def family_of(
+    state: dict[str, Tensor], path: object, project: str | None, model: str | None
+) -> Family:
+    """The family of a state dict.
+
+    Args:
+        state: tensors by key.
+        path: what messages call them.
+        project, model: what the user says that it is; None to find out.
+
+    Raises:
+        UsageError: the user names a model that the project does not have.
+        BadFile: it is of no family, or of another than the user says.
+    """
+    named = _named(project, model)
+    found = [family for family in FAMILIES if _is(family, state)]
+    for family in found:
+        if family in named:
+            return family
+    if found:
+        raise BadFile(
+            f"{path} is of {found[0].project}'s {found[0].model}, not of "
+            f"{_told(project, model)}: pass --from {found[0].project} --model {found[0].model}, or "
+            "neither"
+        )
+    from ..models.fit import family_from_keys
+
+    looks = family_from_keys(state)
+    seen = f"it looks like one of {looks}" if looks else f"keys such as {_first(state)}"
+    known = ", ".join(f"{one} ({', '.join(models_of(one))})" for one in PROJECTS)
+    raise BadFile(
+        f"{path} has not the keys of {_told(project, model)} ({seen}); expected a whole state dict "
+        f"of one of: {known}"
+    )
+
+
+def _named(project: str | None, model: str | None) -> list[Family]:
+    named = [
+        one for one in FAMILIES if project in (None, one.project) and model in (None, one.model)
+    ]
+    if not named:
+        raise UsageError(
+            f"--model {model}: {project or 'no project'} has none of that name; expected one of "
+            f"{', '.join(models_of(project))}"
+        )
+    return named
+
+
+def _told(project: str | None, model: str | None) -> str:
+    if project is None:
+        return model or "a network that can be imported"
+    return f"{project}'s {model}" if model else f"a network of {project}"
+
+
+def _is(family: Family, state: dict[str, Tensor]) -> bool:
+    shapes = shapes_of(state)
+    return (
+        all(_any_begins(shapes, mark) for mark in family.present)
+        and not any(_any_begins(shapes, mark) for mark in family.absent)
+        and family.fits(shapes)
+    )
+
+
+def shapes_of(state: dict[str, Tensor]) -> Shapes:
+    """Shape of each tensor."""
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def _any_begins(keys: Iterable[str], mark: str) -> bool:
+    return any(key.startswith(mark) for key in keys)
+
+
+def _first(keys: dict[str, Tensor] | Sequence[str]) -> str:
+    return quoted(next(iter(keys), "none"))[1:-1]
