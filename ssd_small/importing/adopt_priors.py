@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ from ..errors import BadFile, UsageError, quoted
 from ..files import read_bytes
 from ..models.priors import priors_from_spec
 from ..models.registry import get_spec, known_models
+from ..models.spec import ModelSpec
 from ..postprocess.params import MAX_PRIORS
 from .adopt_heads import SWAPPED, Layout
+from .family import Asked
+from .recognition import FAMILIES
 
 FloatArray = npt.NDArray[np.floating[Any]]
 INITIALIZER, FROM_SPEC = "initializer:", "from-spec"
@@ -104,12 +107,16 @@ def _from_tensor(boxes: FloatArray, layout: Layout) -> tuple[FloatArray, str]:
 
 
 def _from_spec(name: str, count: int, size: tuple[int, int]) -> tuple[FloatArray, str]:
-    """``[P, 4]`` of a network of this package, which is named or the only one that fits."""
+    """``[P, 4]`` of a network that is named, or of those that have so many at this size."""
+    specs = dict(_specs())
     if name:
-        return priors_from_spec(get_spec(name)), f"of {name}"
+        if name not in specs:
+            raise UsageError(
+                f"--priors {FROM_SPEC}:{name}: no such network; expected one of {', '.join(specs)}"
+            )
+        return priors_from_spec(specs[name]), f"of {name}"
     fitting: dict[str, FloatArray] = {}
-    for one in known_models():
-        spec = get_spec(one)
+    for one, spec in specs.items():
         if spec.input_size == size and len(priors := priors_from_spec(spec)) == count:
             fitting[one] = priors
     names = list(fitting)
@@ -124,3 +131,19 @@ def _from_spec(name: str, count: int, size: tuple[int, int]) -> tuple[FloatArray
             f"same; pass {quoted(f'{FROM_SPEC}:{names[0]}')} or another of them"
         )
     return fitting[names[0]], f"of {names[0]}"
+
+
+def _specs() -> Iterator[tuple[str, ModelSpec]]:
+    """The networks of this package, and those that ``import`` knows, by name."""
+    for name in known_models():
+        yield name, get_spec(name)
+    for family in FAMILIES:
+        if family.class_major:  # its graphs have prior boxes in another order
+            continue
+        # the number of classes is no matter of prior boxes where the table is named
+        for table in ("voc", "coco") if family.prior_tables else (None,):
+            name = family.name if table is None else f"{family.name}-{table}"
+            yield name, family.spec(Asked({}, _CLASSES, priors=table))
+
+
+_CLASSES = 21

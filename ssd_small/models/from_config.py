@@ -53,6 +53,15 @@ def spec_from_config(config: NetworkConfig, source: str | Path = "the configurat
     return spec
 
 
+def spec_from_network(network: NetworkConfig | ModelSpec) -> ModelSpec:
+    """The network that has no name, by its configuration or as it is.
+
+    Raises:
+        BadFile: as :func:`spec_from_config`.
+    """
+    return network if isinstance(network, ModelSpec) else spec_from_config(network)
+
+
 def _spec(config: NetworkConfig) -> ModelSpec:
     named = next((one for one in NAMED if one.config == config), None)
     family = _known(FAMILIES, config.ssds, "SSDS")

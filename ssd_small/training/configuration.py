@@ -16,6 +16,7 @@ from ..configs.network import network_config_to_dict
 from ..configs.options import OPTIONS
 from ..datasets.sets import checked_sets
 from ..errors import BadFile, UsageError
+from ..models.spec import ModelSpec
 from .initialise import NAMED_SCOPES, substrings_from_scope
 from .job import TrainingJob
 from .options import job_from_options
@@ -138,6 +139,8 @@ def configuration_from_job(job: TrainingJob, num_classes: int | None = None) -> 
     if job.network is None:
         return own
     del own["model"]
+    if isinstance(job.network, ModelSpec):
+        return own  # its checkpoint tells
     section = network_config_to_dict(job.network)
     if num_classes is not None:
         section["NUM_CLASSES"] = num_classes

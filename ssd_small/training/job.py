@@ -9,7 +9,7 @@ from ..configs.network import NetworkConfig
 from ..datasets.sets import Sets, checked_sets
 from ..detection.tiling import Tiles
 from ..errors import UsageError
-from ..models.from_config import spec_from_config
+from ..models.from_config import spec_from_network
 from ..models.registry import get_spec
 from ..models.spec import ModelSpec
 from ..pictures.tiles import USUAL_OVERLAP, Tiling
@@ -24,7 +24,8 @@ class TrainingJob:
 
     Attributes:
         model: name of the network.
-        network: what it is, if the registry does not have it under that name.
+        network: what it is, if the registry does not have it under that name: a configuration, or
+            a spec whose layers are written out.
         recipe: hyper-parameters.
         annotations, images: COCO-format JSON and the folder of its image files; or, with ``sets``,
             the folder that holds them with their images, and None.
@@ -51,7 +52,7 @@ class TrainingJob:
     annotations: Path
     images: Path | None
     output: Path
-    network: NetworkConfig | None = None
+    network: NetworkConfig | ModelSpec | None = None
     width: float = 1.0
     val_annotations: Path | None = None
     val_images: Path | None = None
@@ -102,7 +103,7 @@ class TrainingJob:
         Raises:
             UsageError, BadFile: there is none of that name; or the values of ``network`` give none.
         """
-        return get_spec(self.model) if self.network is None else spec_from_config(self.network)
+        return get_spec(self.model) if self.network is None else spec_from_network(self.network)
 
     @property
     def images_root(self) -> Path:

@@ -11,7 +11,7 @@ from ..artefacts.network import open_checkpoint, spec_of
 from ..configs.network import NetworkConfig
 from ..errors import BadFile, UsageError
 from ..models.fit import width_from_state
-from ..models.from_config import spec_from_config
+from ..models.from_config import spec_from_network
 from ..models.input_size import name_at_published_size, spec_for_input
 from ..models.registry import get_spec, known_models
 from ..models.shipped import find_shipped
@@ -102,8 +102,10 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
     return _with_options(job, known)
 
 
-def _recipe(model: str, network: NetworkConfig | None) -> Recipe:
+def _recipe(model: str, network: NetworkConfig | ModelSpec | None) -> Recipe:
     """The published one, of networks at another input size too."""
+    if isinstance(network, ModelSpec):
+        return Recipe()
     name = model if network is None else name_at_published_size(network)
     return Recipe() if name is None else published_recipe(name)
 
@@ -116,7 +118,7 @@ def _at_size(options: Mapping[str, Any], begun: TrainingJob | None) -> dict[str,
         return own
     spec: ModelSpec | None
     if own.get("network") is not None:
-        spec = spec_from_config(own["network"])
+        spec = spec_from_network(own["network"])
     elif "model" in own:
         spec = get_spec(own["model"])
     elif begun is not None:
@@ -131,7 +133,7 @@ def _from_checkpoint(options: Mapping[str, Any], scope: str) -> dict[str, Any]:
     opened = open_checkpoint(options["weights"])
     spec = None
     if options.get("network") is not None:
-        spec = spec_from_config(options["network"])
+        spec = spec_from_network(options["network"])
     elif options.get("model") is not None:
         spec = get_spec(options["model"])
     # part of a checkpoint may go into another network
@@ -145,7 +147,8 @@ def _from_checkpoint(options: Mapping[str, Any], scope: str) -> dict[str, Any]:
 
 def _fields_from_spec(spec: ModelSpec) -> dict[str, Any]:
     """The fields of a job that say which network it trains."""
-    return {"model": spec.name, "network": None if spec.name in known_models() else spec.config}
+    own = spec if spec.written else spec.config
+    return {"model": spec.name, "network": None if spec.name in known_models() else own}
 
 
 def _with_network(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +156,7 @@ def _with_network(options: Mapping[str, Any]) -> dict[str, Any]:
     network = options.get("network")
     if network is None:
         return {**options, "network": None} if "model" in options else dict(options)
-    return {**options, **_fields_from_spec(spec_from_config(network))}
+    return {**options, **_fields_from_spec(spec_from_network(network))}
 
 
 def _with_options(job: TrainingJob, options: Mapping[str, Any]) -> TrainingJob:

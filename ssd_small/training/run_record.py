@@ -20,12 +20,14 @@ from ..artefacts.record import (
     unknown_fields,
     with_unknown_fields,
 )
+from ..artefacts.written_spec import spec_from_fields, spec_to_dict
 from ..configs.network import network_config_from_dict, network_config_to_dict
 from ..datasets.sets import sets_from_text, text_from_sets
 from ..errors import BadFile, UsageError
 from ..files import sha256_of
 from ..models.from_config import spec_from_config
 from ..models.registry import known_models
+from ..models.spec import ModelSpec
 from ..pictures.tiles import Tiling
 from .dataset import DetectionDataset
 from .initialise import NAMED_SCOPES
@@ -201,6 +203,8 @@ def _needs_format_2(job: TrainingJob) -> bool:
 
 def _network_to_dict(job: TrainingJob) -> dict[str, Any]:
     """The keys that describe a network which the registry does not have."""
+    if isinstance(job.network, ModelSpec):
+        return {"network": spec_to_dict(job.network)}
     return {} if job.network is None else {"network": network_config_to_dict(job.network)}
 
 
@@ -208,6 +212,9 @@ def _network_from_fields(fields: Fields, source: Path) -> dict[str, Any]:
     """The fields of a job that say which network it trains."""
     if "network" not in fields:
         return {"model": fields.text("model", known_models()), "network": None}
+    if "layers" in fields.fields("network"):
+        written = spec_from_fields(fields.fields("network"))
+        return {"model": fields.text("model", (written.name,)), "network": written}
     network = network_config_from_dict(fields.mapping("network"), source, "network")
     spec = spec_from_config(network, source)
     if spec.name in known_models():

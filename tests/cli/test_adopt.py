@@ -171,6 +171,18 @@ def test_a_graph_of_any_size_is_told_its_size(call: Call, tmp_path: Path) -> Non
     same(found_in(tmp_path / "ours.onnx"), expected(PLAIN, PostprocessParams(), PREPROCESSING))
 
 
+def test_weights_in_a_file_beside_it_are_read(call: Call, tmp_path: Path) -> None:
+    path, heads = write_foreign(tmp_path)
+    model = onnx.load(path)
+    beside = {"save_as_external_data": True, "location": "theirs.bin", "size_threshold": 0}
+    onnx.save(model, path, **beside)
+    assert (tmp_path / "theirs.bin").stat().st_size > 1000
+    call("adopt", path, *heads, *adopt_options(tmp_path, scores="logits")).fits()
+    same(found_in(tmp_path / "ours.onnx"), expected(PLAIN, PostprocessParams(), PREPROCESSING))
+    over = adopt_options(tmp_path, scores="logits", output=tmp_path / "theirs.bin")
+    call("adopt", path, *heads, *over).fails(2, "would overwrite an input")
+
+
 def test_half_precision_comes_out_in_single(call: Call, tmp_path: Path) -> None:
     told = adopted(call, tmp_path, Form(half=True), scores="logits")
     assert told["adopted"]["heads"]["conf"] < HEAD_LIMITS["fp16"]
@@ -252,14 +264,35 @@ def test_without_names_the_candidates_are_shown(call: Call, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+def test_a_file_of_ours_finds_the_same_by_the_prior_boxes_of_its_network(
+    call: Call, onnx_file: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    with ssd_small.load(onnx_file, threads=1) as detector:
+        own = detector.description.preprocessing
+    (tmp_path / "p.json").write_text(json.dumps(own.to_dict()))
+    heads = ("--loc", "loc", "--conf", "conf", "--priors", "from-spec", "--scores", "logits")
+    beside = ("--labels", tmp_path / "labels.txt", "--preprocessing", tmp_path / "p.json")
+    told = call("adopt", onnx_file, *heads, *beside, "-o", tmp_path / "ours.onnx").fits()
+    assert "prior boxes of mobilenet_v1" in told.err
+    found = [
+        call("detect", "--engine", path, pictures / "a.jpg", "--json").fits().json
+        for path in (onnx_file, tmp_path / "ours.onnx")
+    ]
+    assert found[0]["detections"]
+    assert found[0]["detections"] == found[1]["detections"]
+
+
+@pytest.mark.slow
 def test_the_other_commands_take_it(call: Call, tmp_path: Path) -> None:
+    pytest.importorskip("hotcoco")
     form = FORMS["channels last, y first"]
     adopted(call, tmp_path, form, scores="logits")
     ours, engine = tmp_path / "ours.onnx", tmp_path / "ours.engine"
     (tmp_path / "p").mkdir()
     cv2.imwrite(str(tmp_path / "p/a.png"), made_picture((SIDE, SIDE)))
     found = call("detect", "--engine", ours, tmp_path / "p/a.png", "--json").fits().json
-    assert found["images"][0]["detections"] if "images" in found else found["detections"]
+    assert found["detections"]
     for precision in ("fp32", "fp16"):
         build = ("build-engine", ours, "--target", "onnxruntime", "--precision", precision)
         call(*build, "--heads", "-o", engine).fits()
@@ -269,5 +302,17 @@ def test_the_other_commands_take_it(call: Call, tmp_path: Path) -> None:
     report = call("parity", engine, "--against", ours, "--images", tmp_path / "p", "--json").fits()
     assert report.json["heads"][0]["level"] is None
     call("explain", tmp_path / "p/a.png", "--engine", ours, "--box", "4,4,20,20").fits()
+    size = {"width": SIDE, "height": SIDE}
+    box = {"id": 1, "image_id": 1, "category_id": 2, "bbox": [4, 4, 20, 20], "area": 400}
+    truth = {
+        "images": [{"id": 1, "file_name": "a.png", **size}],
+        "annotations": [box],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(LABELS, 1)],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    run = ("--annotations", tmp_path / "truth.json", "--images", tmp_path / "p")
+    scored = call("eval", "--engine", ours, *run, "--json").fits()
+    assert scored.json["by_level"] is None
+    assert "no scores by feature level: the prior boxes are data" in scored.err
     call("bench", "--engine", ours, "--seconds", 0, "--threads", 1).fits()
     call("export", "--weights", ours, "-o", tmp_path / "z.onnx").fails(4)

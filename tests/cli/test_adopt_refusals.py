@@ -82,7 +82,9 @@ def test_files_that_are_no_arrays(call: Call, tmp_path: Path) -> None:
     np.save(tmp_path / "pickle.npy", np.array([{}], object), allow_pickle=True)
     refused(call, tmp_path, 4, "holds object", priors=tmp_path / "pickle.npy")
     refused(call, tmp_path, 2, "no network here has 40 prior boxes", priors="from-spec")
-    refused(call, tmp_path, 2, "mobilenet", priors="from-spec:mobile")
+    refused(call, tmp_path, 2, "mobilenet_v1", "amdegroot_ssd300-coco", priors="from-spec:mobile")
+    priors_of = "from-spec:torchvision_ssd300_vgg16"
+    refused(call, tmp_path, 2, "8732 boxes, and --loc is of 40", priors=priors_of)
 
 
 def test_scores_that_contradict_their_numbers(call: Call, tmp_path: Path) -> None:
