@@ -35,6 +35,7 @@ _COMMANDS = {
     "models": "List the networks with their figures.",
     "import": "Take over a detector of torchvision and other projects.",
     "export": "Write a network as self-describing ONNX.",
+    "adopt": "Make such an ONNX file of any SSD's ONNX.",
     "build-engine": "Build an engine from ONNX.",
     "train": "Train a network on COCO-format data.",
     "bench": "Measure inference time per network.",

@@ -1,1 +1,1 @@
-"""Detectors of other projects, brought in as networks of this one."""
+"""Detectors of other projects: their checkpoints imported, their ONNX files adopted."""
