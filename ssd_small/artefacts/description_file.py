@@ -15,7 +15,7 @@ _EXPECTED = "what 'ssd-small inspect --json' printed, or a sidecar"
 _FIELDS = (
     *("tool_version", "model", "num_classes", "width", "labels", "weights", "preprocessing"),
     *("postprocess", "levels", "clip", "has_decode_nms", "network", "operating_point"),
-    *("input", "tiles", "object_size", "layers", "priors"),
+    *("input", "tiles", "object_size", "network_layers", "priors"),
 )
 
 
@@ -44,7 +44,7 @@ def _format(values: dict[str, Any]) -> int:
     told = values.get("preprocessing")
     if isinstance(told, dict) and any(name in told for name in RESIZING):
         return 5
-    for name, number in (("layers", 5), ("priors", 5), ("tiles", 4), ("input", 3)):
+    for name, number in (("network_layers", 5), ("priors", 5), ("tiles", 4), ("input", 3)):
         if name in values:
             return number
     params = values.get("postprocess")
