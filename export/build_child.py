@@ -41,7 +41,8 @@ class Job:
         onnx: model without function body.
         plan: file to write.
         plugin: plugin library; None for an engine that ends in the heads.
-        attributes: names of the attributes of the DecodeNms node.
+        plugin_version: of the plugin in it that the DecodeNms node asks for.
+        attributes: names of the attributes of the DecodeNms node that the plugin reads.
         input_shapes: smallest, optimal and largest shape of the input.
         options: build options by field name.
         gpu: compute capability of the GPU of this machine, if it has one.
@@ -51,6 +52,7 @@ class Job:
     onnx: str
     plan: str
     plugin: str | None
+    plugin_version: str
     attributes: list[str]
     input_shapes: list[list[int]]
     options: dict[str, Any]
@@ -80,7 +82,8 @@ def build(job: Job) -> dict[str, Any]:
     severity = "VERBOSE" if job.options["verbose"] else "WARNING"
     logger = trt.Logger(getattr(trt.Logger, severity))
     if job.plugin is not None:
-        check_fields(load_plugin(trt, Path(job.plugin)), job.attributes)
+        creator = load_plugin(trt, Path(job.plugin), job.plugin_version)
+        check_fields(creator, job.attributes)
     started = time.perf_counter()
     builder = _builder(trt, logger)
     network = builder.create_network(network_flags(trt))

@@ -18,12 +18,20 @@ from onnx import (
     shape_inference,
 )
 
-from ..artefacts.decode_nms import DOMAIN, INPUTS, OP_TYPE, VERSION, find_decode_nms
+from ..artefacts.decode_nms import (
+    DOMAIN,
+    INPUTS,
+    OP_TYPE,
+    PLUGIN_VERSION,
+    find_decode_nms,
+)
 from ..artefacts.decode_nms_function import make_function, node_attributes
 from ..artefacts.onnx_file import drop_function
 from ..artefacts.tensors import BOX_SCALE, DETECTIONS, HEADS
 from ..errors import BadFile
 from ..postprocess import PostprocessParams
+from ..postprocess.boxes import edges_from_scale
+from ..postprocess.params import WHOLE
 from .plain_shapes import initializers_from_constants
 from .unused import drop_unused
 
@@ -49,7 +57,10 @@ def append_decode_nms(
     num_priors, num_classes = _heads_shape(graph.output)
     opset = next(o.version for o in model.opset_import if o.domain == "")
     graph.initializer.append(numpy_helper.from_array(priors, INPUTS[2]))
-    attributes = node_attributes(params)
+    edges = WHOLE if box_scale is None else edges_from_scale(box_scale)
+    attributes = node_attributes(params, edges)
+    if params.operator_version > 1:  # which is what TensorRT's parser takes without it
+        attributes[PLUGIN_VERSION] = str(params.operator_version)
     outputs = list(DETECTIONS)
     if box_scale is not None:
         outputs[1] = _UNSCALED
@@ -72,7 +83,7 @@ def append_decode_nms(
         for name, kind, shape in zip(DETECTIONS, types, shapes, strict=True)
     )
     model.functions.append(make_function(params, num_priors, num_classes, opset))
-    model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
+    model.opset_import.append(helper.make_opsetid(DOMAIN, params.operator_version))
 
 
 def ending_of(

@@ -178,7 +178,9 @@ def _detections(outputs: list[list[Any]], description: Description) -> list[Dete
         # a missing native library makes this slower, not different
         warnings.simplefilter("ignore", RuntimeWarning)
         return [
-            decode_nms(loc, conf, description.priors, description.postprocess)[0]
+            decode_nms(
+                *(loc, conf, description.priors, description.postprocess), edges=description.edges
+            )[0]
             for loc, conf in (pair[:2] for pair in outputs)
         ]
 
@@ -201,6 +203,7 @@ def _unexplained(
             description.postprocess,
             loc_error=loc_error,
             conf_error=conf_error,
+            edges=description.edges,
         )
         number += len(compare_detections(one, other, intervals).unexplained)
     return number

@@ -31,7 +31,7 @@ from ..errors import (
 from ..files import check_writable, sha256_of, write_bytes
 from ..json_files import json_text
 from ..requirements import EXTRA_OF_MODULE
-from ..runtimes.plugin_library import PLUGIN_VERSION, find_plugin
+from ..runtimes.plugin_library import PLUGIN_VERSIONS, find_plugin, plugin_version
 from ..runtimes.tensorrt_module import MODULES
 from ..system.gpu import gpus
 from ..system.processes import command_of_child
@@ -92,7 +92,11 @@ def build(
             version=result["version"],
             receipt=receipt,
             seconds=result["seconds"],
-            plugin=PluginFile(name_from_path(plugin), sha256_of(plugin), PLUGIN_VERSION)
+            plugin=PluginFile(
+                name_from_path(plugin),
+                sha256_of(plugin),
+                plugin_version(prepared.description.postprocess),
+            )
             if plugin
             else None,
             compute_capabilities=tuple(result["compute_capabilities"]),
@@ -157,6 +161,7 @@ def _write_job(
     options: BuildOptions,
 ) -> Path:
     """The child's job for a whole network."""
+    params = prepared.description.postprocess
     return write_job(
         folder,
         prepared.model.SerializeToString(),
@@ -164,7 +169,8 @@ def _write_job(
         _shapes(prepared.description, options),
         options,
         plugin=plugin,
-        attributes=list(node_attributes(prepared.description.postprocess)),
+        version=plugin_version(params),
+        attributes=list(node_attributes(params)),
     )
 
 
@@ -176,6 +182,7 @@ def write_job(
     options: BuildOptions,
     *,
     plugin: Path | None = None,
+    version: str = PLUGIN_VERSIONS[0],
     attributes: Sequence[str] = (),
 ) -> Path:
     """The child's job file and ONNX file; see ``build_child.Job``."""
@@ -187,6 +194,7 @@ def write_job(
         "onnx": str(onnx_file),
         "plan": str(plan.absolute()),
         "plugin": str(plugin) if plugin else None,
+        "plugin_version": version,
         "attributes": list(attributes),
         "input_shapes": input_shapes,
         "options": options.to_dict()

@@ -25,6 +25,7 @@ from plugin_fields import (
 )
 
 from ssd_small.postprocess import PostprocessParams
+from ssd_small.postprocess.params import WHOLE
 
 FLOAT, HALF, INT32 = 0, 1, 3
 BUILD, RUNTIME = 0, 1
@@ -66,8 +67,10 @@ class Library:
             del alive  # the creator must have copied what it needs
         return Plugin(self, pointer) if pointer else None
 
-    def create_for(self, params: PostprocessParams) -> Plugin:
-        plugin = self.create(fields_from(params))
+    def create_for(self, params: PostprocessParams, edges: tuple[float, float] = WHOLE) -> Plugin:
+        """Of the other version where the parameters ask for it."""
+        library = open_library(2) if params.clip_boxes else self
+        plugin = library.create(fields_from(params, edges))
         assert plugin is not None, self.take_messages()
         return plugin
 
@@ -114,7 +117,9 @@ class Plugin:
         ]
 
     def params(self) -> PostprocessParams:
-        return PostprocessParams(**{field[0]: value_from(field) for field in self.serialized()})
+        values = {field[0]: value_from(field) for field in self.serialized()}
+        values.pop("clip_edges", None)
+        return PostprocessParams(**values | {"clip_boxes": bool(values.get("clip_boxes"))})
 
     def output_types(self, types: Sequence[int], num_inputs: int = 3) -> list[int] | None:
         out = (ctypes.c_int32 * 5)()
@@ -181,17 +186,33 @@ def _longs(values: Sequence[int]) -> Any:
 
 
 @cache
-def open_library() -> Library:
-    """The plugin's host build, with a logger of TensorRT 10."""
+def open_library(version: int = 1) -> Library:
+    """A version of the plugin in its host build, with a logger of TensorRT 10."""
     driver = _open_driver()
     error = ctypes.create_string_buffer(512)
     path = plugin_libraries.host_library_path()
-    handle = driver.driver_open(str(path).encode(), error, 512)
+    handle = driver.driver_open(str(path).encode(), str(version).encode(), error, 512)
     if not handle:
         raise OSError(error.value.decode())
     library = Library(driver, handle)
     library.set_logger(PLAIN)
     return library
+
+
+def library_of_version(version: int) -> Library:
+    """The same, its messages to a plain logger and none of them there yet."""
+    library = open_library(version)
+    library.set_logger(PLAIN)
+    library.take_messages()
+    return library
+
+
+def refusal(library: Library, fields: list[Field]) -> str:
+    """The one message with which the creator refuses these fields."""
+    assert library.create(fields) is None
+    (message,) = library.take_messages()
+    assert message.startswith("1 DecodeNms: ")  # severity: error
+    return message
 
 
 def adopted(creator: int) -> Library:
@@ -206,7 +227,7 @@ def _open_driver() -> ctypes.CDLL:
     pointer, text = ctypes.c_void_p, ctypes.c_char_p
     collection = ctypes.POINTER(PluginFieldCollection)
     for name, result, arguments in (
-        ("open", pointer, [text, text, ctypes.c_int32]),
+        ("open", pointer, [text, text, text, ctypes.c_int32]),
         ("adopt", pointer, [pointer]),
         ("set_logger", None, [pointer, ctypes.c_int32]),
         ("messages", text, [pointer]),

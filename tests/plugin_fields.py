@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import asdict
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
 import numpy as np
 
 from ssd_small.postprocess import PostprocessParams
+from ssd_small.postprocess.params import WHOLE
 
-FIELD_NAMES = [field.name for field in dataclass_fields(PostprocessParams)]
+#: of version 1 of the plugin, and of version 2
+FIRST_NAMES = [f.name for f in dataclass_fields(PostprocessParams) if f.name != "clip_boxes"]
+FIELD_NAMES = [*FIRST_NAMES, "clip_boxes", "clip_edges"]
 FIELD_FLOAT32, FIELD_FLOAT64, FIELD_INT32, FIELD_CHAR, FIELD_INT64 = 1, 2, 5, 6, 10
 
 
@@ -43,8 +47,13 @@ def field_from(name: str, value: Any) -> Field:
     return name, FIELD_FLOAT32, len(values), values.tobytes()
 
 
-def fields_from(params: PostprocessParams) -> list[Field]:
-    return [field_from(name, getattr(params, name)) for name in FIELD_NAMES]
+def fields_from(
+    params: PostprocessParams, edges: tuple[float, float] = WHOLE, version: int | None = None
+) -> list[Field]:
+    """All fields of a version; of the one that the parameters ask for where none is given."""
+    values = asdict(params) | {"clip_edges": edges}
+    of_second = params.clip_boxes if version is None else version == 2
+    return [field_from(name, values[name]) for name in (FIELD_NAMES if of_second else FIRST_NAMES)]
 
 
 def value_from(field: Field) -> Any:

@@ -18,6 +18,9 @@ inline DecodeNmsParams params_from(const ssd_small_params& given) {
   params.keep_topk_per_class = given.keep_topk_per_class;
   params.keep_topk = given.keep_topk;
   params.pixel_offset = given.pixel_offset;
+  params.clip_boxes = given.clip_boxes;
+  params.clip_edges[0] = given.clip_edges[0];
+  params.clip_edges[1] = given.clip_edges[1];
   return params;
 }
 

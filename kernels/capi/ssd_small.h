@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Grows with every change that an existing caller would notice. */
-#define SSD_SMALL_ABI_VERSION 1
+#define SSD_SMALL_ABI_VERSION 2
 
 typedef enum ssd_small_status {
   SSD_SMALL_OK = 0,
@@ -53,6 +53,8 @@ typedef struct ssd_small_params {
   int32_t keep_topk_per_class;
   int32_t keep_topk;
   float pixel_offset;
+  int32_t clip_boxes;  /* 1: boxes are cut to the picture before NMS */
+  float clip_edges[2]; /* its right and bottom edge in the unit of the priors; 1, 1 but for tiles */
 } ssd_small_params;
 
 typedef struct ssd_small_heads {

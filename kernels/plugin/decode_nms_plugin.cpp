@@ -22,19 +22,24 @@ constexpr DataType kOutputTypes[kOutputs] = {DataType::kINT32, DataType::kFLOAT,
                                              DataType::kINT32, DataType::kINT32};
 
 // Hexadecimal floats: two parameter sets have one description only if they are equal.
-std::string describe(const DecodeNmsParams& params) {
+std::string describe(const DecodeNmsParams& params, Version version) {
   char text[320];
   std::snprintf(text, sizeof(text),
                 "%s/%s score_threshold=%a iou_threshold=%a variances=%a,%a activation=%s "
                 "background_label=%d pre_nms_topk=%d keep_topk_per_class=%d keep_topk=%d "
                 "pixel_offset=%a",
-                kPluginName, kPluginVersion, static_cast<double>(params.score_threshold),
+                kPluginName, version_text(version), static_cast<double>(params.score_threshold),
                 static_cast<double>(params.iou_threshold),
                 static_cast<double>(params.variances[0]), static_cast<double>(params.variances[1]),
                 activation_name(params.activation), static_cast<int>(params.background_label),
                 static_cast<int>(params.pre_nms_topk), static_cast<int>(params.keep_topk_per_class),
                 static_cast<int>(params.keep_topk), static_cast<double>(params.pixel_offset));
-  return text;
+  if (version == Version::kFirst) return text;
+  char clipping[96];
+  std::snprintf(clipping, sizeof(clipping), " clip_boxes=%d clip_edges=%a,%a",
+                static_cast<int>(params.clip_boxes), static_cast<double>(params.clip_edges[0]),
+                static_cast<double>(params.clip_edges[1]));
+  return std::string(text) + clipping;
 }
 
 void log_launch_failure(cudaError_t status, const DecodeNmsShape& shape,
@@ -48,11 +53,12 @@ void log_launch_failure(cudaError_t status, const DecodeNmsShape& shape,
 
 }  // namespace
 
-DecodeNmsPlugin::DecodeNmsPlugin(const DecodeNmsParams& params)
+DecodeNmsPlugin::DecodeNmsPlugin(const DecodeNmsParams& params, Version version)
     : params_(params),
-      description_(describe(params_)),
+      version_(version),
+      description_(describe(params_, version_)),
       fields_(fields_from_params(params_)),
-      collection_{static_cast<std::int32_t>(kFieldCount), fields_.data()} {}
+      collection_{static_cast<std::int32_t>(field_count(version_)), fields_.data()} {}
 
 nvinfer1::IPluginCapability* DecodeNmsPlugin::getCapabilityInterface(
     PluginCapabilityType type) noexcept {
@@ -66,7 +72,7 @@ nvinfer1::IPluginCapability* DecodeNmsPlugin::getCapabilityInterface(
 
 nvinfer1::IPluginV3* DecodeNmsPlugin::clone() noexcept {
   try {
-    return new DecodeNmsPlugin(params_);
+    return new DecodeNmsPlugin(params_, version_);
   } catch (const std::bad_alloc&) {
     log_error("out of memory");
     return nullptr;

@@ -1,4 +1,4 @@
-// The TensorRT plugin DecodeNms, version 1: decode + NMS at the end of a detector.
+// The TensorRT plugin DecodeNms, versions 1 and 2: decode + NMS at the end of a detector.
 //
 // Inputs   0 loc     [N, P, 4] float or half
 //          1 conf    [N, P, C] same type as loc
@@ -12,7 +12,7 @@
 //
 // In an ONNX file the node is op_type "DecodeNms" of any domain (ours: "ssd_small"), with the
 // fields of plugin_fields.h as attributes. plugin_version "1" and plugin_namespace "" are the
-// parser's defaults and need not be written.
+// parser's defaults and need not be written; a node of version 2 says so.
 #pragma once
 
 #include <optional>
@@ -25,7 +25,6 @@
 namespace ssd_small::plugin {
 
 inline constexpr char kPluginName[] = "DecodeNms";
-inline constexpr char kPluginVersion[] = "1";
 inline constexpr char kPluginNamespace[] = "";
 
 class DecodeNmsPlugin final : public nvinfer1::IPluginV3,
@@ -34,7 +33,7 @@ class DecodeNmsPlugin final : public nvinfer1::IPluginV3,
                               public nvinfer1::IPluginV3OneRuntime {
  public:
   // Throws std::bad_alloc. `params` have been checked.
-  explicit DecodeNmsPlugin(const DecodeNmsParams& params);
+  DecodeNmsPlugin(const DecodeNmsParams& params, Version version);
 
   // The fields point into the object.
   DecodeNmsPlugin(const DecodeNmsPlugin&) = delete;
@@ -47,7 +46,7 @@ class DecodeNmsPlugin final : public nvinfer1::IPluginV3,
 
   // IPluginV3OneCore
   const char* getPluginName() const noexcept override { return kPluginName; }
-  const char* getPluginVersion() const noexcept override { return kPluginVersion; }
+  const char* getPluginVersion() const noexcept override { return version_text(version_); }
   const char* getPluginNamespace() const noexcept override { return kPluginNamespace; }
 
   // IPluginV3OneBuild
@@ -85,6 +84,7 @@ class DecodeNmsPlugin final : public nvinfer1::IPluginV3,
 
  private:
   DecodeNmsParams params_;
+  Version version_;
   bool overlap_ = false;  // of a plugin attached to a context: decode_nms_can_overlap()
   std::string description_;  // every parameter, exactly: also the key of the timing cache
   FieldArray fields_;

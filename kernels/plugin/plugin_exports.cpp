@@ -1,4 +1,4 @@
-// What TensorRT looks up in the library: the creator, and the way to its logger. All other symbols
+// What TensorRT looks up in the library: the creators, and the way to its logger. All other symbols
 // are hidden and no TensorRT library is linked, so one file serves every TensorRT that speaks
 // IPluginV3 (10, 11, RTX), through registry.load_library(path) or trtexec --dynamicPlugins. Loading
 // it registers nothing; register_on_load.cpp is for tools that only load.
@@ -18,16 +18,20 @@
 namespace ssd_small::plugin {
 namespace {
 
-// Without state of its own: what one node asks for never reaches the next.
+// Of one version. Nothing that one node asks for reaches the next.
 class DecodeNmsCreator final : public nvinfer1::IPluginCreatorV3One {
  public:
+  explicit DecodeNmsCreator(Version version)
+      : version_(version),
+        names_{static_cast<std::int32_t>(field_count(version)), field_declarations().data()} {}
+
   // Both phases read the same fields: node attributes, or the serialised ones.
   nvinfer1::IPluginV3* createPlugin(const char*, const nvinfer1::PluginFieldCollection* fields,
                                     nvinfer1::TensorRTPhase) noexcept override {
-    const auto params = params_from_fields(fields);
+    const auto params = params_from_fields(fields, version_);
     if (!params) return nullptr;
     try {
-      return new DecodeNmsPlugin(*params);
+      return new DecodeNmsPlugin(*params, version_);
     } catch (const std::bad_alloc&) {
       log_error("out of memory");
       return nullptr;
@@ -35,14 +39,16 @@ class DecodeNmsCreator final : public nvinfer1::IPluginCreatorV3One {
   }
 
   const nvinfer1::PluginFieldCollection* getFieldNames() noexcept override {
-    static const nvinfer1::PluginFieldCollection kNames = {
-        static_cast<std::int32_t>(kFieldCount), field_declarations().data()};
-    return &kNames;
+    return &names_;
   }
 
   const char* getPluginName() const noexcept override { return kPluginName; }
-  const char* getPluginVersion() const noexcept override { return kPluginVersion; }
+  const char* getPluginVersion() const noexcept override { return version_text(version_); }
   const char* getPluginNamespace() const noexcept override { return kPluginNamespace; }
+
+ private:
+  Version version_;
+  nvinfer1::PluginFieldCollection names_;
 };
 
 }  // namespace
@@ -53,9 +59,12 @@ extern "C" {
 __attribute__((visibility("default"))) nvinfer1::IPluginCreatorInterface* const* getCreators(
     std::int32_t& count) {
   // never destroyed: a registry may hold it until after this library's own objects are gone
-  static auto* const creator = new ssd_small::plugin::DecodeNmsCreator;
-  static nvinfer1::IPluginCreatorInterface* const creators[] = {creator};
-  count = 1;
+  using ssd_small::plugin::DecodeNmsCreator;
+  using ssd_small::plugin::Version;
+  static auto* const first = new DecodeNmsCreator(Version::kFirst);
+  static auto* const clipping = new DecodeNmsCreator(Version::kClipping);
+  static nvinfer1::IPluginCreatorInterface* const creators[] = {first, clipping};
+  count = 2;
   return creators;
 }
 

@@ -15,6 +15,7 @@ using nvinfer1::PluginField;
 using nvinfer1::PluginFieldType;
 
 constexpr std::size_t kActivationIndex = 3;
+constexpr std::size_t kFirstFields = 9;  // those of version 1
 
 const char* type_name(PluginFieldType type) noexcept {
   switch (type) {
@@ -34,13 +35,15 @@ const char* type_name(PluginFieldType type) noexcept {
 std::array<void*, kFieldCount> storage(DecodeNmsParams& params) noexcept {
   return {&params.score_threshold, &params.iou_threshold,     params.variances,
           &params.activation,      &params.background_label,  &params.pre_nms_topk,
-          &params.keep_topk_per_class, &params.keep_topk,     &params.pixel_offset};
+          &params.keep_topk_per_class, &params.keep_topk,     &params.pixel_offset,
+          &params.clip_boxes,      params.clip_edges};
 }
 
-std::size_t index_of(std::string_view name) noexcept {
+// `count` where none of the first `count` fields has the name.
+std::size_t index_of(std::string_view name, std::size_t count) noexcept {
   const FieldArray& declarations = field_declarations();
   std::size_t index = 0;
-  while (index < kFieldCount && name != declarations[index].name) ++index;
+  while (index < count && name != declarations[index].name) ++index;
   return index;
 }
 
@@ -112,6 +115,14 @@ const char* activation_name(Activation activation) noexcept {
   }
 }
 
+const char* version_text(Version version) noexcept {
+  return version == Version::kClipping ? "2" : "1";
+}
+
+std::size_t field_count(Version version) noexcept {
+  return version == Version::kClipping ? kFieldCount : kFirstFields;
+}
+
 const FieldArray& field_declarations() noexcept {
   static const FieldArray declarations = {{
       {"score_threshold", nullptr, PluginFieldType::kFLOAT32, 1},
@@ -123,6 +134,8 @@ const FieldArray& field_declarations() noexcept {
       {"keep_topk_per_class", nullptr, PluginFieldType::kINT32, 1},
       {"keep_topk", nullptr, PluginFieldType::kINT32, 1},
       {"pixel_offset", nullptr, PluginFieldType::kFLOAT32, 1},
+      {"clip_boxes", nullptr, PluginFieldType::kINT32, 1},
+      {"clip_edges", nullptr, PluginFieldType::kFLOAT32, 2},
   }};
   return declarations;
 }
@@ -137,16 +150,17 @@ FieldArray fields_from_params(DecodeNmsParams& params) noexcept {
   return fields;
 }
 
-std::optional<DecodeNmsParams> params_from_fields(
-    const nvinfer1::PluginFieldCollection* fields) noexcept {
+std::optional<DecodeNmsParams> params_from_fields(const nvinfer1::PluginFieldCollection* fields,
+                                                  Version version) noexcept {
+  const std::size_t known = field_count(version);
   DecodeNmsParams params;
   std::array<bool, kFieldCount> seen{};
   const std::int32_t count = fields == nullptr ? 0 : fields->nbFields;
   for (std::int32_t i = 0; i < count; ++i) {
     const PluginField& field = fields->fields[i];
     const char* name = field.name == nullptr ? "" : field.name;
-    const std::size_t index = index_of(name);
-    if (index == kFieldCount) {
+    const std::size_t index = index_of(name, known);
+    if (index == known) {
       log_error("field \"%s\" is unknown; the fields are those of PostprocessParams", name);
       return std::nullopt;
     }

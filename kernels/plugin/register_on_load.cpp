@@ -3,9 +3,9 @@
 // For tools that only dlopen a plugin library (Triton, DeepStream, trtexec --staticPlugins,
 // polygraphy) or are given one in LD_PRELOAD. Those that call loadLibrary take
 // libssd_small_plugin.so itself, which must not register on its own: loadLibrary would then find
-// its creator taken and return null. This file holds no creator. It opens the plugin that lies
-// beside it and hands that one's creator to every TensorRT of the process, so that there is one
-// image of the code and one creator, whichever of the two files is loaded, how often, in whatever
+// its creators taken and return null. This file holds no creator. It opens the plugin that lies
+// beside it and hands that one's creators to every TensorRT of the process, so that there is one
+// image of the code and one creator of each version, whichever of the two files is loaded, how often, in whatever
 // order.
 //
 // No TensorRT is linked, and TensorRT's symbols are mostly not in the global scope (Python and
@@ -82,24 +82,31 @@ int keep_tensorrt(dl_phdr_info* info, std::size_t, void* data) {
   return 0;
 }
 
-// The creator of the plugin beside this file; null, and said, where there is none.
-IPluginCreatorInterface* find_creator() {
+// Creators of one library, one of each version.
+struct Creators {
+  IPluginCreatorInterface* const* first;
+  std::int32_t count;
+};
+
+// Those of the plugin beside this file; none, and said, where it is not there.
+Creators find_creators() {
   Dl_info self{};
   char path[PATH_MAX];
-  if (dladdr(reinterpret_cast<const void*>(&find_creator), &self) == 0) return nullptr;
+  if (dladdr(reinterpret_cast<const void*>(&find_creators), &self) == 0) return {};
   const int folder = static_cast<int>(file_name(self.dli_fname) - self.dli_fname);
   const int length =
       std::snprintf(path, sizeof(path), "%.*s%s", folder, self.dli_fname, kPluginFile);
-  if (length < 0 || static_cast<std::size_t>(length) >= sizeof(path)) return nullptr;
+  if (length < 0 || static_cast<std::size_t>(length) >= sizeof(path)) return {};
   using GetCreators = IPluginCreatorInterface* const* (*)(std::int32_t&);
   void* plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   void* symbol = plugin == nullptr ? nullptr : dlsym(plugin, "getCreators");
   if (symbol == nullptr) {
     refuse("%s; expected %s of the same release beside this file", dlerror(), kPluginFile);
-    return nullptr;
+    return {};
   }
-  std::int32_t count = 0;
-  return reinterpret_cast<GetCreators>(symbol)(count)[0];
+  Creators creators{};
+  creators.first = reinterpret_cast<GetCreators>(symbol)(creators.count);
+  return creators;
 }
 
 // Where registerCreator(IPluginCreatorInterface&, namespace) stands in the virtual table of
@@ -112,7 +119,7 @@ std::size_t slot_from_version(const char* path, int version) {
   return 0;
 }
 
-void register_with(const char* path, void* tensorrt, IPluginCreatorInterface& creator) {
+void register_with(const char* path, void* tensorrt, const Creators& creators) {
   using GetVersion = std::int32_t (*)();
   using GetRegistry = void* (*)();
   using RegisterCreator = bool (*)(void*, IPluginCreatorInterface&, const char*);
@@ -139,31 +146,35 @@ void register_with(const char* path, void* tensorrt, IPluginCreatorInterface& cr
   }
   // false where a creator of this name is registered already, which is as good
   void* const* table = *static_cast<void* const* const*>(registry);
-  reinterpret_cast<RegisterCreator>(table[slot])(registry, creator, "");
+  const auto register_creator = reinterpret_cast<RegisterCreator>(table[slot]);
+  for (std::int32_t i = 0; i < creators.count; ++i) {
+    register_creator(registry, *creators.first[i], "");
+  }
 }
 
 // dlopen, and not a look at what is mapped: it also runs the initialisers of a library that has
 // not had its turn, as those of an executable have not while its preloaded libraries start.
-bool register_with_file(const char* path, IPluginCreatorInterface& creator) {
+bool register_with_file(const char* path, const Creators& creators) {
   void* tensorrt = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
   if (tensorrt == nullptr) return false;
-  register_with(path, tensorrt, creator);
+  register_with(path, tensorrt, creators);
   return true;
 }
 
 Paths loaded;  // too large for a thread's stack
 
 __attribute__((constructor)) void register_on_load() {
-  if (IPluginCreatorInterface* creator = find_creator()) {
+  const Creators creators = find_creators();
+  if (creators.count > 0) {
     dl_iterate_phdr(keep_tensorrt, &loaded);
     bool found = false;
     for (std::size_t i = 0; i < loaded.count; ++i) {
-      found |= register_with_file(loaded.text[i], *creator);
+      found |= register_with_file(loaded.text[i], creators);
     }
     for (const auto& sonames : kSonames) {
       if (found) break;
       for (const char* soname : sonames) {
-        if (soname != nullptr) found |= register_with_file(soname, *creator);
+        if (soname != nullptr) found |= register_with_file(soname, creators);
       }
     }
     if (!found) {

@@ -67,6 +67,8 @@ Problem describe(const DecodeNmsShape& shape, const DecodeNmsParams& params) {
   problem.variances[0] = params.variances[0];
   problem.variances[1] = params.variances[1];
   problem.convention = iou_convention(params.pixel_offset);
+  problem.clip_boxes = params.clip_boxes != 0;
+  problem.edges = {params.clip_edges[0], params.clip_edges[1]};
   return problem;
 }
 

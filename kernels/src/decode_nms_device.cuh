@@ -45,6 +45,8 @@ struct Problem {
   float iou_threshold;
   float variances[2];
   IouConvention convention;
+  bool clip_boxes;
+  Edges edges;
 };
 
 __device__ __forceinline__ float to_float(float value) { return value; }
@@ -77,7 +79,7 @@ __device__ __forceinline__ void load_four(const __half* from, float to[4]) {
   }
 }
 
-// The box of a prior in an image, unit square.
+// The box of a prior in an image, unit square, before it is cut: whether it is a candidate's.
 template <class T>
 __device__ __forceinline__ Box decoded_box(const Problem& problem, unsigned image,
                                            unsigned prior) {
@@ -86,6 +88,14 @@ __device__ __forceinline__ Box decoded_box(const Problem& problem, unsigned imag
   load_four(static_cast<const T*>(problem.inputs.loc) + 4 * row, loc);
   load_four(problem.inputs.priors + 4 * static_cast<std::size_t>(prior), prior_cxcywh);
   return box_from_loc(loc, prior_cxcywh, problem.variances[0], problem.variances[1]);
+}
+
+// The box of a candidate, as NMS sees it and as it comes out.
+template <class T>
+__device__ __forceinline__ Box candidate_box(const Problem& problem, unsigned image,
+                                             unsigned prior) {
+  const Box box = decoded_box<T>(problem, image, prior);
+  return problem.clip_boxes ? clipped(box, problem.edges) : box;
 }
 
 // Sorts `size` keys (a power of two) in shared memory, greatest first. Ends with a barrier.

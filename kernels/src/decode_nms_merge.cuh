@@ -42,7 +42,7 @@ template <class T>
 __device__ void write_row(const Problem& problem, unsigned image, unsigned rank, OrderKey key) {
   const std::size_t row = static_cast<std::size_t>(image) * problem.max_detections + rank;
   const std::int32_t prior = prior_from_key(key);
-  const Box box = decoded_box<T>(problem, image, static_cast<unsigned>(prior));
+  const Box box = candidate_box<T>(problem, image, static_cast<unsigned>(prior));
   float* to = problem.outputs.boxes + 4 * row;
   to[0] = box.x1, to[1] = box.y1, to[2] = box.x2, to[3] = box.y2;
   problem.outputs.scores[row] = score_from_key(key);

@@ -162,7 +162,7 @@ __global__ void __launch_bounds__(kSuppressThreads) suppress_kernel(const Proble
     chunk = min(chunk, problem.pre_nms_topk - done);
     for (unsigned i = threadIdx.x; i < chunk; i += kSuppressThreads) {
       const auto prior = static_cast<unsigned>(prior_from_key(scratch.keys[i]));
-      scratch.boxes[i] = scaled(decoded_box<T>(problem, image, prior), problem.convention.scale);
+      scratch.boxes[i] = scaled(candidate_box<T>(problem, image, prior), problem.convention.scale);
     }
     __syncthreads();
     suppress_chunk(problem, scratch, progress, chunk);

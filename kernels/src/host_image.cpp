@@ -149,6 +149,13 @@ void HostImage::add_block(const DecodeNmsInputs& inputs, int image, std::int32_t
     decode_boxes(static_cast<const float*>(inputs.loc) + offset, inputs.priors,
                  params_.variances, first_prior, rows, block.num_rows, boxes_.data(), finite);
   }
+  if (params_.clip_boxes != 0) {  // what is no candidate is never read
+    const Edges edges = {params_.clip_edges[0], params_.clip_edges[1]};
+    for (int i = 0; i < block.num_rows; ++i) {
+      Box& box = boxes_.data()[first_prior + rows[i]];
+      box = clipped(box, edges);
+    }
+  }
   range.keys.reserve(range.count + static_cast<std::size_t>(block.num_rows) * stride);
   const std::size_t groups = stride / kRowGroup;
   const float threshold = params_.score_threshold;

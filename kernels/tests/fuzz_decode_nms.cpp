@@ -98,6 +98,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   given.keep_topk_per_class = take_int(source, 0, 6);
   given.keep_topk = take_int(source, 0, 9);
   given.pixel_offset = take_float(source, {0.0f, 1.0f / 300, 1.0f});
+  given.clip_boxes = take_int(source, 0, 1);
+  given.clip_edges[0] = take_float(source, {1.0f, 0.5f, 3.25f});
+  given.clip_edges[1] = take_float(source, {1.0f, 0.5f, 3.25f});
   ssd_small_heads shape = {};
   shape.struct_size = sizeof shape;
   shape.head_type = take_int(source, 0, 1);
@@ -146,6 +149,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     params.keep_topk_per_class = given.keep_topk_per_class;
     params.keep_topk = given.keep_topk;
     params.pixel_offset = given.pixel_offset;
+    params.clip_boxes = given.clip_boxes;
+    params.clip_edges[0] = given.clip_edges[0];
+    params.clip_edges[1] = given.clip_edges[1];
     compare(result, heads, params);
   }
   ssd_small_result_free(result);

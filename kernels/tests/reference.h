@@ -75,6 +75,9 @@ inline ssd_small::HostDetections decode_nms_image(const Heads& heads, int image,
       const float score = scores[std::size_t(c)];
       if (score > params.score_threshold) by_class[std::size_t(c)].push_back(key_from(score, c, p));
     }
+    if (params.clip_boxes != 0) {
+      boxes.back() = clipped(boxes.back(), {params.clip_edges[0], params.clip_edges[1]});
+    }
   }
   const IouConvention convention = iou_convention(params.pixel_offset);
   const auto cut = [](std::vector<OrderKey>& keys, std::int32_t most) {

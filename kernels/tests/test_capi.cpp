@@ -10,7 +10,8 @@ namespace {
 
 // softmax with background, no cut
 ssd_small_params plain_params() {
-  return {sizeof(ssd_small_params), 0.01f, 0.6f, {0.1f, 0.2f}, 0, 0, 0, 0, 0, 0.0f};
+  return {sizeof(ssd_small_params), 0.01f, 0.6f, {0.1f, 0.2f}, 0, 0, 0, 0, 0, 0.0f, 0,
+          {1.0f, 1.0f}};
 }
 
 struct Call {

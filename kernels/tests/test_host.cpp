@@ -79,6 +79,9 @@ TEST(random_heads_and_parameters) {
     params.keep_topk_per_class = static_cast<std::int32_t>(pick({0, 1, 3, 100}));
     params.keep_topk = static_cast<std::int32_t>(pick({0, 1, 7, 200}));
     params.pixel_offset = pick({0.0f, 1.0f / 300, 1e9f});
+    params.clip_boxes = static_cast<std::int32_t>(random() % 2);
+    params.clip_edges[0] = pick({1.0f, 0.4f, 3.25f});
+    params.clip_edges[1] = pick({1.0f, 0.4f, 3.25f});
     const int classes = static_cast<int>(pick({1, 2, 21, 32, 33, 70}));
     Heads heads = random_heads(static_cast<int>(random() % 4), static_cast<int>(random() % 50),
                                classes, seed, pick({0.0f, 0.05f}));

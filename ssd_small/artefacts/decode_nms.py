@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
 from ..errors import BadFile
 from ..postprocess import PostprocessParams
+from ..postprocess.params import WHOLE
 from .tensors import HEADS
 
 #: the operator that ends a network with decode + NMS inside
 DOMAIN = "ssd_small"
 OP_TYPE = "DecodeNms"
-VERSION = 1
+#: 2 is written where boxes are clipped, which a reader of 1 would leave out without a word
+VERSION = 2
 INPUTS = (*HEADS, "priors")
+
+#: attributes of version 2 that are no parameters: by which TensorRT's parser takes that version of
+#: the plugin, and the picture's right and bottom edge in the unit of the priors
+PLUGIN_VERSION, EDGES = "plugin_version", "clip_edges"
 
 _FLOATS = ("score_threshold", "iou_threshold", "pixel_offset", "variances")
 
@@ -30,10 +37,12 @@ def params_from_node(node: NodeProto, path: Path) -> PostprocessParams:
     """The post-processing parameters a DecodeNms node holds.
 
     Raises:
-        BadFile: the attributes are not those of this version of the operator.
+        BadFile: the attributes are not those of a version of the operator.
     """
     values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     try:
+        if "clip_boxes" in values:
+            _take_second_version(values)
         values["activation"] = values.get("activation", b"").decode()
         # attributes are stored in float32; the shortest decimal form gives back what was asked
         for name in _FLOATS[:3]:
@@ -42,15 +51,34 @@ def params_from_node(node: NodeProto, path: Path) -> PostprocessParams:
         return PostprocessParams.from_dict(values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadFile(
-            f"{path}: the attributes of its {OP_TYPE} node are not those of version {VERSION} "
+            f"{path}: the attributes of its {OP_TYPE} node are not those of version 1 or {VERSION} "
             f"({error}); export it again"
         ) from error
+
+
+def _take_second_version(values: dict[str, Any]) -> None:
+    """Make of what version 2 adds what parameters hold; ValueError for what is never written."""
+    told, edges = values.pop(PLUGIN_VERSION, b""), values.pop(EDGES, ())
+    if (values["clip_boxes"], told, len(edges)) != (1, b"2", 2):
+        raise ValueError(
+            f"clip_boxes {values['clip_boxes']} with {PLUGIN_VERSION} {told.decode()!r} and "
+            f"{len(edges)} {EDGES}"
+        )
+    values["clip_boxes"] = True
+
+
+def edges_from_node(node: NodeProto) -> tuple[float, ...]:
+    """Where a DecodeNms node cuts boxes to the right and below; 1, 1 where it does not say."""
+    for attribute in node.attribute:
+        if attribute.name == EDGES:
+            return tuple(attribute.floats)
+    return WHOLE
 
 
 def same_params(first: PostprocessParams, second: PostprocessParams) -> bool:
     """Whether two sets of parameters are one in a node, whose floats are single precision."""
     a, b = first.to_dict(), second.to_dict()
-    return all(
+    return a.keys() == b.keys() and all(
         np.array_equal(np.float32(a[k]), np.float32(b[k])) if k in _FLOATS else a[k] == b[k]
         for k in a
     )

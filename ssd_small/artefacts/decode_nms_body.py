@@ -27,7 +27,7 @@ from onnx import (
 
 from ..errors import BadFile
 from ..requirements import require
-from .decode_nms import DOMAIN, INPUTS, OP_TYPE, VERSION
+from .decode_nms import DOMAIN, INPUTS, OP_TYPE
 from .decode_nms_function import make_function, node_attributes
 from .description import Description
 from .onnx_sizes import check_memory
@@ -115,7 +115,7 @@ def _nodes_behind_heads(model: ModelProto) -> list[NodeProto] | None:
 
 def _model_of_body(body: FunctionProto, description: Description) -> ModelProto:
     """A model that is the node with a body, which is put in its place."""
-    attributes = node_attributes(description.postprocess)
+    attributes = node_attributes(description.postprocess, description.edges)
     node = helper.make_node(OP_TYPE, INPUTS, DETECTIONS, domain=DOMAIN, **attributes)
     priors = numpy_helper.from_array(description.priors, INPUTS[2])
     opset = next(o.version for o in body.opset_import if o.domain in ("", "ai.onnx"))
@@ -141,7 +141,8 @@ def _model_from_nodes(
         [parts, *weights],
     )
     operators = [helper.make_opsetid("", opset)]
-    operators += [helper.make_opsetid(DOMAIN, VERSION)] if functions else []
+    version = description.postprocess.operator_version
+    operators += [helper.make_opsetid(DOMAIN, version)] if functions else []
     return helper.make_model(
         graph, opset_imports=operators, functions=list(functions), ir_version=8
     )

@@ -22,7 +22,8 @@ import numpy as np
 from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..postprocess import PostprocessParams
-from .decode_nms import DOMAIN, INPUTS, OP_TYPE
+from ..postprocess.params import WHOLE
+from .decode_nms import DOMAIN, EDGES, INPUTS, OP_TYPE
 from .tensors import DETECTIONS
 
 
@@ -64,6 +65,8 @@ def make_function(
     body = _Body()
     boxes = _decode(body)
     scores = _masked_scores(body, params, boxes, num_classes)
+    if params.clip_boxes:
+        boxes = _clip(body, boxes)
     kept = _suppress(body, params, boxes, scores, num_priors)
     _select(body, params, boxes, kept, num_priors, num_classes)
     return helper.make_function(
@@ -77,9 +80,17 @@ def make_function(
     )
 
 
-def node_attributes(params: PostprocessParams) -> dict[str, Any]:
-    """Attributes of the DecodeNms node: the fields of PostprocessParams."""
-    return params.to_dict()
+def node_attributes(
+    params: PostprocessParams, edges: tuple[float, float] = WHOLE
+) -> dict[str, Any]:
+    """Attributes of the DecodeNms node: the fields of PostprocessParams.
+
+    Where boxes are clipped also ``edges``, the right and bottom one of the picture in the unit of
+    the priors.
+    """
+    if not params.clip_boxes:
+        return params.to_dict()
+    return params.to_dict() | {"clip_boxes": 1, EDGES: list(edges)}
 
 
 def _decode(body: _Body) -> str:
@@ -96,6 +107,15 @@ def _decode(body: _Body) -> str:
     size = body("Mul", "prior_size", body("Exp", body("Mul", "loc_size", "size_variance")))
     low = body("Sub", centre, body("Mul", size, body.constant(0.5, np.float32)))
     return body("Concat", low, body("Add", low, size), axis=-1)
+
+
+def _clip(body: _Body, boxes: str) -> str:
+    """Boxes cut to the picture; see ``boxes.clipped_boxes``. Those not finite never win."""
+    edges = body.attribute(EDGES, "floats")
+    highest = body("Concat", edges, edges, axis=0)
+    zero = body.constant(0, np.float32)
+    low = body("Where", body("Greater", boxes, zero), boxes, zero)
+    return body("Where", body("Less", low, highest), low, highest)
 
 
 def _masked_scores(body: _Body, params: PostprocessParams, boxes: str, num_classes: int) -> str:

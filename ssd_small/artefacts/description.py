@@ -22,7 +22,8 @@ from ..models.spec import ListedLevel, ModelSpec
 from ..pictures.preprocessing import PictureInput, Preprocessing
 from ..pictures.tile_grid import TileGrid
 from ..postprocess import PostprocessParams
-from ..postprocess.params import MAX_CLASSES, MAX_PRIORS
+from ..postprocess.boxes import edges_from_scale
+from ..postprocess.params import MAX_CLASSES, MAX_PRIORS, WHOLE
 from .labels import check_labels, default_labels
 from .object_size import ObjectSize
 from .operating_point import OperatingPoint
@@ -42,7 +43,8 @@ from .strict_json import record_from_json
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
-#: for tiles inside, 5 for prior boxes as data and pictures that are not stretched in whole levels
+#: for tiles inside, 5 for prior boxes as data, clipped boxes, and pictures that are not stretched
+#: in whole grey levels
 DESCRIPTION_FORMAT = 5
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
@@ -110,6 +112,11 @@ class Description:
         else:
             own = priors_from_levels(self.levels, self.network_size, self.clip)
         return own if self.tiles is None else priors_from_shifts(own, self.tiles.shifts)
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Right and bottom edge of the picture in the unit of :attr:`priors`."""
+        return WHOLE if self.tiles is None else edges_from_scale(self.tiles.box_scale)
 
     @property
     def level_sizes(self) -> tuple[int, ...]:
@@ -192,7 +199,8 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
-        if self.stored_priors is not None or not self.preprocessing.is_usual:
+        own = self.stored_priors is not None or self.postprocess.clip_boxes
+        if own or not self.preprocessing.is_usual:
             return 5
         if self.tiles is not None:
             return 4

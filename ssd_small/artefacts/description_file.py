@@ -47,5 +47,8 @@ def _format(values: dict[str, Any]) -> int:
     for name, number in (("priors", 5), ("tiles", 4), ("input", 3)):
         if name in values:
             return number
+    params = values.get("postprocess")
+    if isinstance(params, dict) and params.get("clip_boxes"):
+        return 5
     many = values["levels"] if isinstance(values["levels"], list) else []
     return 2 if any(isinstance(level, dict) and "boxes" in level for level in many) else 1

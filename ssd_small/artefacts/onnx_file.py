@@ -19,6 +19,7 @@ from .decode_nms import (
     INPUTS,
     OP_TYPE,
     VERSION,
+    edges_from_node,
     find_decode_nms,
     params_from_node,
     same_params,
@@ -148,10 +149,10 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
             f"{path} was written by a newer ssd-small: it uses {OP_TYPE} version {version}, and "
             f"this one knows version {VERSION}; update ssd-small"
         )
-    if version not in (None, VERSION):
+    if version is not None and version < 1:
         raise BadFile(
-            f"{path} uses {OP_TYPE} version {version}; this tool knows version {VERSION}: export "
-            "it again"
+            f"{path} uses {OP_TYPE} version {version}; this tool knows version 1 to {VERSION}: "
+            "export it again"
         )
     if node is not None and not description.has_decode_nms:
         raise BadFile(f"{path} holds a {OP_TYPE} node that it does not describe; export it again")
@@ -166,6 +167,8 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
             f"{path}: the attributes of its {OP_TYPE} node are not the parameters it describes; "
             "export it again"
         )
+    if node is not None:
+        _check_clipping(node, version, description, path)
     if is_inline(model, description):
         _check_suppression(model, description, path)
     _check_shapes(model, node, description, path)
@@ -175,6 +178,24 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
         _check_tiles(model, description.tiles, path)
     if description.has_decode_nms:
         _check_priors(model, node, description, path)
+
+
+def _check_clipping(
+    node: NodeProto, version: int | None, description: Description, path: Path
+) -> None:
+    """The version must be that of the parameters, and boxes be cut at the picture's edges."""
+    wanted = description.postprocess.operator_version
+    if version != wanted:
+        raise BadFile(
+            f"{path} uses {OP_TYPE} version {version}, but its parameters are those of version "
+            f"{wanted}; export it again"
+        )
+    expected = tuple(float(np.float32(edge)) for edge in description.edges)
+    if wanted > 1 and edges_from_node(node) != expected:
+        raise BadFile(
+            f"{path} cuts boxes at {edges_from_node(node)}, but its picture ends at {expected}; "
+            "export it again"
+        )
 
 
 def _check_suppression(model: ModelProto, description: Description, path: Path) -> None:

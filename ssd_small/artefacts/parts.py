@@ -95,6 +95,7 @@ def postprocess_from_fields(fields: Fields) -> PostprocessParams:
         keep_topk_per_class=fields.integer("keep_topk_per_class", *whole),
         keep_topk=fields.integer("keep_topk", *whole),
         pixel_offset=fields.number("pixel_offset"),
+        clip_boxes="clip_boxes" in fields and fields.flag("clip_boxes"),
     )
 
 

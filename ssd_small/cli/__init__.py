@@ -33,6 +33,7 @@ from .streams import open_standard_streams, shown_streams
 _COMMANDS = {
     "models": "List the networks with their figures.",
     "export": "Write a network as self-describing ONNX.",
+    "adopt": "Make such an ONNX file of any SSD's ONNX.",
     "build-engine": "Build an engine from ONNX.",
     "train": "Train a network on COCO-format data.",
     "bench": "Measure inference time per network.",

@@ -289,6 +289,11 @@ def postprocess_options(command: Decorated) -> Decorated:
             click.option("--keep-topk-per-class", type=whole, help="Kept per class; 0: all."),
             click.option("--keep-topk", type=whole, help="Kept per image; 0: all."),
             click.option("--pixel-offset", type=Number(0), help="Added to box sides in the IoU."),
+            click.option(
+                "--clip-boxes/--no-clip-boxes",
+                default=None,
+                help="Cut boxes to the picture before NMS. Default: what the checkpoint holds.",
+            ),
         )
     ):
         command = option(command)

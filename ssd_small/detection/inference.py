@@ -64,9 +64,9 @@ class Inference:
         if self.is_bound and self.params != description.postprocess:
             own, asked = description.postprocess.to_dict(), self.params.to_dict()
             differences = (
-                f"{name} {_short(own[name])}, not {_short(asked[name])}"
-                for name in own
-                if own[name] != asked[name]
+                f"{name} {_short(own.get(name, False))}, not {_short(asked.get(name, False))}"
+                for name in {**own, **asked}
+                if own.get(name, False) != asked.get(name, False)
             )
             raise UsageError(
                 "this engine has decode + NMS inside with other post-processing parameters "
@@ -117,6 +117,7 @@ class Inference:
             heads.conf,
             self._priors,
             self.params,
+            edges=self.runtime.description.edges,
             backend=self.backend,
             num_threads=self.threads,
         )
@@ -131,10 +132,15 @@ class Inference:
         conf: npt.NDArray[Any],
         priors: npt.NDArray[np.float32],
         params: PostprocessParams,
+        edges: tuple[float, float],
     ) -> Detections:
-        """Decode + NMS of rows ``loc [R, 4]`` and ``conf [R, C]`` with priors of their own."""
+        """Decode + NMS of rows ``loc [R, 4]`` and ``conf [R, C]`` with priors of their own.
+
+        ``edges`` are the picture's right and bottom one in the unit of the priors.
+        """
         found = decode_nms(
             *(loc[None], conf[None], priors, params),
+            edges=edges,
             backend=self.backend,
             num_threads=self.threads,
         )

@@ -23,13 +23,16 @@ from ..errors import UsageError
 from ..models.priors import priors_from_shifts
 from ..pictures.tiles import Tiling, Window
 from ..postprocess import Detections, PostprocessParams
-from ..postprocess.boxes import boxes_xyxy_from_loc
-from ..postprocess.oracle import scores_from_conf
+from ..postprocess.boxes import boxes_xyxy_from_loc, edges_from_scale
+from ..postprocess.oracle import boxes_from_loc, scores_from_conf
+from ..postprocess.params import WHOLE
 
 FloatArray = npt.NDArray[np.float32]
-#: loc ``[R, 4]``, conf ``[R, C]`` and priors ``[R, 4]`` to the detections of one image
+#: loc ``[R, 4]``, conf ``[R, C]`` and priors ``[R, 4]`` to the detections of one image, which ends
+#: at the two edges
 DecodeNms = Callable[
-    [npt.NDArray[Any], npt.NDArray[Any], FloatArray, PostprocessParams], Detections
+    [npt.NDArray[Any], npt.NDArray[Any], FloatArray, PostprocessParams, tuple[float, float]],
+    Detections,
 ]
 
 #: prior indices of a picture are int32
@@ -94,6 +97,7 @@ def are_large(
     priors: FloatArray,
     params: PostprocessParams,
     tiling: Tiling,
+    edges: tuple[float, float] = WHOLE,
 ) -> npt.NDArray[np.bool_]:
     """``[R]``, which boxes of the whole picture are too large for its tiles to see them better.
 
@@ -102,8 +106,9 @@ def are_large(
         priors: see ``loc``.
         params: of decode + NMS.
         tiling: how the picture is cut.
+        edges: where it ends to the right and below, in tile units.
     """
-    boxes = boxes_xyxy_from_loc(np.asarray(loc, np.float32), priors, params.variances)
+    boxes = boxes_from_loc(np.asarray(loc, np.float32), priors, params, edges)
     with np.errstate(invalid="ignore", over="ignore"):
         sides = boxes[:, 2:] - boxes[:, :2]
     return np.asarray((sides > max(tiling.overlap, _LARGE)).any(axis=1), np.bool_)
@@ -154,9 +159,13 @@ class TileMerger:
             most_rows: that enter one NMS.
             floor: what the best score must be above to be told; None to tell none.
         """
-        self._size, self._priors, self._params = size, priors, params
+        self._priors, self._params = priors, params
         self._tiling = tiling
         self._unit = tile_of_picture(tiling, size)
+        height, width = size
+        scale = [self._unit[0] / width, self._unit[1] / height]
+        self._scale = np.array(scale * 2, np.float32)
+        self._edges = edges_from_scale(self._scale)
         self._most = most_rows
         self._views = 0
         self._parts: list[tuple[npt.NDArray[Any], ...]] = []
@@ -188,7 +197,7 @@ class TileMerger:
         rows = rows_of_candidates(conf, self._params)
         priors = priors_of_view(self._priors[rows], view, self._unit)
         if (view.width, view.height) != self._unit:
-            large = are_large(loc[rows], priors, self._params, self._tiling)
+            large = are_large(loc[rows], priors, self._params, self._tiling, self._edges)
             rows, priors = rows[large], priors[large]
         self._parts.append((loc[rows], conf[rows], priors, rows + offset))
         self._rows += len(rows)
@@ -208,11 +217,9 @@ class TileMerger:
         if not self._rows:
             return Detections.empty()
         loc, conf, priors, index = self._gather()
-        found = decode_nms(loc, conf, priors, self._params)
-        height, width = self._size
-        scale = np.array([self._unit[0] / width, self._unit[1] / height], np.float32)
+        found = decode_nms(loc, conf, priors, self._params, self._edges)
         indices = index[found.prior_indices].astype(np.int32)
-        return replace(found, boxes=found.boxes * np.tile(scale, 2), prior_indices=indices)
+        return replace(found, boxes=found.boxes * self._scale, prior_indices=indices)
 
     def _gather(self) -> tuple[npt.NDArray[Any], ...]:
         """All rows in the order of their priors, as many as may enter NMS."""

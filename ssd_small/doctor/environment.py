@@ -15,7 +15,7 @@ from .._version import __version__
 from ..errors import SsdSmallError
 from ..postprocess import native
 from ..requirements import EXTRA_OF_MODULE
-from ..runtimes.plugin_library import ENVIRONMENT, PLUGIN_VERSION, find_plugin, load_plugin
+from ..runtimes.plugin_library import ENVIRONMENT, PLUGIN_VERSIONS, find_plugin, load_plugin
 from ..runtimes.tensorrt_module import MODULES
 from ..system.gpu import Gpus, gpus
 from .exercises import EXERCISES, Wrong, exercise_native_library
@@ -142,7 +142,9 @@ def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
         if module is None:
             state = f"{path.name} found, and not tried: no TensorRT to load it"
             return Finding(subject, False, state, "pip install 'ssd-small[tensorrt-rtx]'")
-        load_plugin(importlib.import_module(module))
+        trt = importlib.import_module(module)
+        for version in PLUGIN_VERSIONS:
+            load_plugin(trt, version=version)
     except SsdSmallError as error:
         remedy = "pip install --force-reinstall ssd-small (with nvcc present)"
         if os.environ.get(ENVIRONMENT):
@@ -151,5 +153,5 @@ def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
     except (ImportError, OSError) as error:
         remedy = f"pip install --force-reinstall 'ssd-small[{EXTRA_OF_MODULE[str(module)]}]'"
         return Finding(subject, False, f"{module} does not load: {error}", remedy)
-    state = f"{path.name} found, {module} loads DecodeNms version {PLUGIN_VERSION}"
+    state = f"{path.name} found, {module} loads DecodeNms versions {' and '.join(PLUGIN_VERSIONS)}"
     return Finding(subject, True, state)

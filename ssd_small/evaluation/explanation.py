@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artefacts.description import Description
-from ..postprocess.boxes import boxes_xyxy_from_loc, iou_one_to_many
+from ..postprocess.boxes import iou_one_to_many
 from ..postprocess.detections import Detections
 from ..postprocess.oracle import (
+    boxes_from_loc,
     decode_nms_image,
     iou_scale_and_offset,
     scores_from_conf,
@@ -122,7 +123,7 @@ class _Way:
         self._labels = known.argmax(axis=1) if label is None else np.full(len(conf), label, np.intp)
         self._scores = known[np.arange(len(conf)), self._labels]
         priors = description.priors
-        self._boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
+        self._boxes = boxes_from_loc(loc, priors, params, description.edges)
         self._placed = description.preprocessing.placement(*size)
         with np.errstate(invalid="ignore", over="ignore"):
             ious = iou_one_to_many(self._target, self._shown(self._boxes))

@@ -13,6 +13,7 @@ from ..postprocess import PostprocessParams
 from ..postprocess.boxes import boxes_xyxy_from_loc
 from ..postprocess.numerics import sigmoid_f32, softmax_f32
 from ..postprocess.oracle import iou_scale_and_offset
+from ..postprocess.params import WHOLE
 from .limits import BOX_ROUNDING, IOU_ROUNDING, SCORE_ROUNDING
 
 FloatArray = npt.NDArray[np.float32]
@@ -149,6 +150,7 @@ def intervals_from_heads(
     *,
     loc_error: float,
     conf_error: float,
+    edges: tuple[float, float] = WHOLE,
 ) -> Intervals:
     """For heads of one image whose elements may be off by so much.
 
@@ -162,6 +164,7 @@ def intervals_from_heads(
         params: of decode + NMS.
         loc_error: largest difference of an element of loc, absolute.
         conf_error: largest difference of an element of conf, absolute.
+        edges: right and bottom edge of the picture in the unit of the priors.
     """
     loc, priors = np.asarray(loc, np.float32), np.asarray(priors, np.float32)
     boxes = boxes_xyxy_from_loc(loc, priors, params.variances).astype(np.float64)
@@ -179,6 +182,9 @@ def intervals_from_heads(
     # a logit and all others move towards each other; a sigmoid knows no others
     shift = conf_error * (2 if params.activation == "softmax" else 1)
     low, high = boxes - margin, boxes + margin
+    if params.clip_boxes:  # which rounds nothing; NaN stays
+        highest = np.tile(np.asarray(edges, np.float32), 2)
+        low, high = low.clip(0, highest), high.clip(0, highest)
     return Intervals(params, scores, shift, low, high, _extents(low, high, params.pixel_offset))
 
 

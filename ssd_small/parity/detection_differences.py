@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..detection.merging import are_large, priors_of_view, tile_of_picture
 from ..evaluation.differences import compare_detections
 from ..evaluation.intervals import Intervals, intervals_from_heads
-from ..evaluation.limits import HEAD_LIMITS
+from ..evaluation.limits import BOX_ROUNDING, HEAD_LIMITS
 from ..postprocess import Detections
+from ..postprocess.boxes import edges_from_scale
 from .head_differences import scale_of
 
 if TYPE_CHECKING:
@@ -179,10 +181,10 @@ def intervals_of_picture(
     off = {"loc_error": errors[0], "conf_error": errors[1]}
     params, priors = side.params_of_picture(size), side.description.priors
     if side.tiling is None:
-        found = intervals_from_heads(loc, conf, priors, params, **off)
+        edges = side.description.edges
+        found = intervals_from_heads(loc, conf, priors, params, **off, edges=edges)
         if side.description.tiles is not None:
-            inside = side.description.tiles.box_scale
-            found = replace(found, box_low=found.box_low * inside, box_high=found.box_high * inside)
+            found = _scaled(found, side.description.tiles.box_scale)
         placed = side.description.preprocessing.placement(*size)
         if placed.is_whole:
             return found
@@ -195,16 +197,24 @@ def intervals_of_picture(
     unit = tile_of_picture(side.tiling, size)
     windows = list(side.tiling.windows(*size))
     moved = np.concatenate([priors_of_view(priors, window, unit) for window in windows])
+    scale = np.array([unit[0] / size[1], unit[1] / size[0]] * 2)
+    edges = edges_from_scale(scale)
     if len(windows) > 1 and side.tiling.whole:
         # no candidates, as in the merging of tiles
         own = slice(-len(priors), None)
-        small = ~are_large(loc[own], moved[own], params, side.tiling)
+        small = ~are_large(loc[own], moved[own], params, side.tiling, edges)
         conf = conf.copy()
         conf[own][small] = np.nan
-    found = intervals_from_heads(loc, conf, moved, params, **off)
+    found = intervals_from_heads(loc, conf, moved, params, **off, edges=edges)
     # boxes as detections have them; of the overlaps the unit is the tile
-    scale = np.array([unit[0] / size[1], unit[1] / size[0]] * 2)
-    return replace(found, box_low=found.box_low * scale, box_high=found.box_high * scale)
+    return _scaled(found, scale)
+
+
+def _scaled(found: Intervals, scale: npt.NDArray[np.floating]) -> Intervals:
+    """Boxes times ``scale [4]``, a product that rounds: also of a box that lies at an edge."""
+    low, high = found.box_low * scale, found.box_high * scale
+    margin = BOX_ROUNDING * np.maximum(np.abs(high), 1)
+    return replace(found, box_low=low - margin, box_high=high + margin)
 
 
 def differences_of_picture(

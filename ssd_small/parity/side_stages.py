@@ -25,7 +25,7 @@ Heads = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 #: parameters of what keeps boxes
 _NMS = (
     *("score_threshold", "iou_threshold", "pixel_offset"),
-    *("pre_nms_topk", "keep_topk_per_class", "keep_topk"),
+    *("pre_nms_topk", "keep_topk_per_class", "keep_topk", "clip_boxes"),
 )
 #: priors by which columns of conf are told apart
 _PRIORS = 512

@@ -40,6 +40,38 @@ def boxes_xyxy_from_loc(
         return np.concatenate([low, low + size], axis=-1)
 
 
+def clipped_boxes(boxes_xyxy: FloatArray, edges: tuple[float, float]) -> FloatArray:
+    """Boxes cut to the picture; one with a coordinate that is not finite stays as it is.
+
+    -0 becomes +0, so that there is one zero only.
+
+    Args:
+        boxes_xyxy: ``[..., 4]`` float32.
+        edges: the picture's right and bottom edge in the unit of the boxes; the others are 0.
+
+    Returns:
+        ``[..., 4]`` float32.
+    """
+    boxes = np.asarray(boxes_xyxy, np.float32)
+    highest = np.tile(np.asarray(edges, np.float32), 2)
+    with np.errstate(invalid="ignore"):
+        cut = np.where(boxes > 0, boxes, np.float32(0))
+        cut = np.where(cut < highest, cut, highest)
+    finite = np.isfinite(boxes).all(axis=-1, keepdims=True)
+    return np.asarray(np.where(finite, cut, boxes), np.float32)
+
+
+def edges_from_scale(scale: FloatArray) -> tuple[float, float]:
+    """Right and bottom edge of the picture in units that ``scale [4]`` brings to its unit square.
+
+    Where the product would be rounded to beyond 1, the next number below.
+    """
+    factors = np.asarray(scale, np.float32)[:2]
+    edges = np.float32(1) / factors
+    edges = np.where(edges * factors > 1, np.nextafter(edges, np.float32(0)), edges)
+    return float(edges[0]), float(edges[1])
+
+
 def iou_one_to_many(
     box_xyxy: FloatArray, boxes_xyxy: FloatArray, offset: float = 0.0
 ) -> FloatArray:

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from . import native
 from .detections import Detections
 from .oracle import decode_nms_image
-from .params import MAX_CLASSES, MAX_PRIORS, PostprocessParams
+from .params import MAX_CLASSES, MAX_PRIORS, WHOLE, PostprocessParams
 
 FloatArray = npt.NDArray[np.float32]
 Backend = Literal["auto", "native", "numpy"]
@@ -24,6 +24,7 @@ def decode_nms(
     priors: npt.NDArray[np.floating],
     params: PostprocessParams | None = None,
     *,
+    edges: tuple[float, float] = WHOLE,
     backend: Backend = "auto",
     num_threads: int = 0,
 ) -> list[Detections]:
@@ -34,6 +35,8 @@ def decode_nms(
         conf: ``[N, P, C]`` float32 or float16 logits (or scores with ``activation="none"``).
         priors: ``[P, 4]`` (cx, cy, w, h), unit square.
         params: default :class:`PostprocessParams`.
+        edges: right and bottom edge of the picture in the unit of the priors, which is another one
+            for tiles; boxes are cut there with ``clip_boxes``.
         backend: ``"native"`` (the C++ library), ``"numpy"`` (the oracle), or ``"auto"``: native
             where it is built, else numpy after one warning.
         num_threads: of the native library; 0 takes the environment variable
@@ -43,20 +46,24 @@ def decode_nms(
         One :class:`Detections` per image, identical for every backend.
 
     Raises:
-        UsageError: shapes do not fit together.
+        UsageError: shapes do not fit together, or ``edges`` are not two positive numbers.
         MissingRequirement: ``backend="native"`` and the library is absent.
     """
     params = params or PostprocessParams()
     loc, conf, priors = np.asarray(loc), np.asarray(conf), np.asarray(priors, np.float32)
     _check_shapes(loc, conf, priors)
+    if len(edges) != 2 or not all(0 < np.float32(edge) < np.inf for edge in edges):
+        raise UsageError(f"edges: got {edges!r}, expected two positive numbers")
     if backend not in ("auto", "native", "numpy"):
         raise UsageError(f"backend {backend!r}: expected auto, native or numpy")
     if backend == "native" or (backend == "auto" and native.is_available()):
-        return native.decode_nms(loc, conf, priors, params, num_threads=num_threads)
+        return native.decode_nms(loc, conf, priors, params, edges=edges, num_threads=num_threads)
     if backend == "auto":
         _warn_once()
     return [
-        decode_nms_image(loc[i].astype(np.float32), conf[i].astype(np.float32), priors, params)
+        decode_nms_image(
+            loc[i].astype(np.float32), conf[i].astype(np.float32), priors, params, edges
+        )
         for i in range(len(loc))
     ]
 

@@ -21,12 +21,13 @@ import numpy.typing as npt
 
 from ..errors import MissingRequirement, SsdSmallError, UsageError
 from .detections import Detections
+from .params import WHOLE
 
 if TYPE_CHECKING:
     from .params import PostprocessParams
 
 #: SSD_SMALL_ABI_VERSION of kernels/capi/ssd_small.h
-_ABI_VERSION = 1
+_ABI_VERSION = 2
 _BAD_PARAMETER, _BAD_SHAPE = 1, 2
 _ACTIVATIONS = {"softmax": 0, "sigmoid": 1, "none": 2}
 _MESSAGE_BYTES = 256
@@ -46,6 +47,8 @@ class Params(ctypes.Structure):
         ("keep_topk_per_class", ctypes.c_int32),
         ("keep_topk", ctypes.c_int32),
         ("pixel_offset", ctypes.c_float),
+        ("clip_boxes", ctypes.c_int32),
+        ("clip_edges", ctypes.c_float * 2),
     )
 
 
@@ -98,6 +101,7 @@ def decode_nms(
     priors: npt.NDArray[np.float32],
     params: PostprocessParams,
     *,
+    edges: tuple[float, float] = WHOLE,
     num_threads: int = 0,
 ) -> list[Detections]:
     """See :func:`ssd_small.postprocess.decode_nms`, whose checks have been done.
@@ -107,6 +111,7 @@ def decode_nms(
         conf: see ``loc``.
         priors: ``[P, 4]`` float32.
         params: parameters.
+        edges: right and bottom edge of the picture in the unit of the priors.
         num_threads: 0 takes the environment variable ``SSD_SMALL_NUM_THREADS``, or else all
             processors. Little work takes fewer; the result does not depend on it.
     """
@@ -119,7 +124,7 @@ def decode_nms(
     message = ctypes.create_string_buffer(_MESSAGE_BYTES)
     status = library.ssd_small_decode_nms(
         ctypes.byref(heads_from(loc, conf, priors, num_threads)),
-        ctypes.byref(params_from(params)),
+        ctypes.byref(params_from(params, edges)),
         ctypes.byref(handle),
         message,
         _MESSAGE_BYTES,
@@ -154,7 +159,7 @@ def heads_from(
     )
 
 
-def params_from(params: PostprocessParams) -> Params:
+def params_from(params: PostprocessParams, edges: tuple[float, float] = WHOLE) -> Params:
     """The structure for parameters."""
     return Params(
         ctypes.sizeof(Params),
@@ -167,6 +172,8 @@ def params_from(params: PostprocessParams) -> Params:
         params.keep_topk_per_class,
         params.keep_topk,
         params.pixel_offset,
+        params.clip_boxes,
+        (ctypes.c_float * 2)(*edges),
     )
 
 

@@ -5,7 +5,8 @@ The contract (all backends):
 1. ``scores = activation(conf)``; the background class never wins.
 2. A candidate is a (prior, class) whose score is greater than ``score_threshold`` and whose
    decoded box has four finite coordinates. NaN therefore never wins; neither does a softmax row
-   that holds NaN or +infinity.
+   that holds NaN or +infinity. With ``clip_boxes`` the boxes of candidates are then cut to the
+   picture, 0 to 1 in the unit square.
 3. Per class, candidates are ordered by score descending, then prior ascending; the first
    ``pre_nms_topk`` go on; greedy suppression drops a box whose IoU with a kept one is greater
    than ``iou_threshold``; the first ``keep_topk_per_class`` are kept.
@@ -18,10 +19,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .boxes import boxes_xyxy_from_loc, iou_one_to_many
+from .boxes import boxes_xyxy_from_loc, clipped_boxes, iou_one_to_many
 from .detections import Detections
 from .numerics import sigmoid_f32, softmax_f32
-from .params import PostprocessParams
+from .params import WHOLE, PostprocessParams
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -45,8 +46,30 @@ def without_background(scores: FloatArray, params: PostprocessParams) -> FloatAr
     return masked
 
 
+def boxes_from_loc(
+    loc: FloatArray,
+    priors: FloatArray,
+    params: PostprocessParams,
+    edges: tuple[float, float] = WHOLE,
+) -> FloatArray:
+    """Boxes ``[..., P, 4]`` (x1, y1, x2, y2) as NMS sees them and as they come out.
+
+    Args:
+        loc: ``[..., P, 4]`` float32 box offsets.
+        priors: ``[P, 4]`` float32 (cx, cy, w, h).
+        params: parameters.
+        edges: right and bottom edge of the picture in the unit of the priors.
+    """
+    boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
+    return clipped_boxes(boxes, edges) if params.clip_boxes else boxes
+
+
 def decode_nms_image(
-    loc: FloatArray, conf: FloatArray, priors: FloatArray, params: PostprocessParams
+    loc: FloatArray,
+    conf: FloatArray,
+    priors: FloatArray,
+    params: PostprocessParams,
+    edges: tuple[float, float] = WHOLE,
 ) -> Detections:
     """Decode + NMS of one image.
 
@@ -55,24 +78,31 @@ def decode_nms_image(
         conf: ``[P, C]`` float32 logits.
         priors: ``[P, 4]`` float32 (cx, cy, w, h), unit square.
         params: parameters.
+        edges: right and bottom edge of the picture in the unit of the priors.
     """
     if len(priors) == 0:
         return Detections.empty()
     boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
-    return detections_from_scores(boxes, scores_from_conf(conf, params), params)
+    return detections_from_scores(boxes, scores_from_conf(conf, params), params, edges)
 
 
 def detections_from_scores(
-    boxes: FloatArray, scores: FloatArray, params: PostprocessParams
+    boxes: FloatArray,
+    scores: FloatArray,
+    params: PostprocessParams,
+    edges: tuple[float, float] = WHOLE,
 ) -> Detections:
     """Candidates and NMS of one image whose boxes are decoded: points 2 to 4 of the contract.
 
     Args:
-        boxes: ``[P, 4]`` float32 (x1, y1, x2, y2), unit square.
+        boxes: ``[P, 4]`` float32 (x1, y1, x2, y2), unit square; not cut yet, or cut.
         scores: ``[P, C]`` float32, after the activation; NaN for what must never win.
         params: parameters; activation and variances are not looked at.
+        edges: right and bottom edge of the picture in the unit of the boxes.
     """
     finite = np.isfinite(boxes).all(axis=1, keepdims=True)
+    if params.clip_boxes:
+        boxes = clipped_boxes(boxes, edges)
     with np.errstate(invalid="ignore"):
         candidate = (scores > np.float32(params.score_threshold)) & finite
     kept_priors: list[npt.NDArray[np.intp]] = []

@@ -17,6 +17,8 @@ ACTIVATIONS = get_args(ScoreActivation)
 #: what is kept at most, of a class or of a picture
 CUTS = ("pre_nms_topk", "keep_topk_per_class", "keep_topk")
 _MOST = 2**31 - 1
+#: right and bottom edge of the picture in its own unit square
+WHOLE = (1.0, 1.0)
 #: limits of the 64-bit order key: 32 bits score, 10 bits label, 22 bits prior
 MAX_CLASSES = 1 << 10
 MAX_PRIORS = 1 << 22
@@ -42,6 +44,7 @@ class PostprocessParams:
             pixel of an input of n x n. One number serves both sides, so with an input that is not
             square it is ``width / n`` pixels across and ``height / n`` down (1/300 at 320x240:
             1.07 and 0.8), and no value makes it one pixel both ways.
+        clip_boxes: cut boxes to the picture before NMS; what comes out is cut then.
     """
 
     score_threshold: float = 0.01
@@ -53,6 +56,7 @@ class PostprocessParams:
     keep_topk_per_class: int = 100
     keep_topk: int = 200
     pixel_offset: float = 0.0
+    clip_boxes: bool = False
 
     def __post_init__(self) -> None:
         # whole numbers are welcome, but an artefact stores the type it is given
@@ -61,6 +65,7 @@ class PostprocessParams:
             self._convert(name, float, "a number")
         for name in ("background_label", *CUTS):
             self._convert(name, lambda given: int(operator.index(given)), "a whole number")
+        self._convert("clip_boxes", _truth_value, "true or false")
         for name, fault in self._faults():
             raise UsageError(
                 f"post-processing parameter {name}: got {getattr(self, name)!r}, {fault}"
@@ -94,6 +99,11 @@ class PostprocessParams:
         if not (0 < offset < math.inf or self.pixel_offset == 0):
             yield "pixel_offset", "expected a number of at least 0 (float32)"
 
+    @property
+    def operator_version(self) -> int:
+        """The first version of the DecodeNms operator, and of the plugin, that knows all of it."""
+        return 2 if self.clip_boxes else 1
+
     @classmethod
     def coco(cls) -> PostprocessParams:
         """The published COCO protocol: no pre-NMS cut, 100 per class, no global cut.
@@ -112,8 +122,15 @@ class PostprocessParams:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values by field name."""
-        return asdict(self) | {"variances": list(self.variances)}
+        """JSON-ready values by field name.
+
+        Without ``clip_boxes`` where that is false, so that what is written then is what every
+        version has written and reads.
+        """
+        values = asdict(self) | {"variances": list(self.variances)}
+        if not self.clip_boxes:
+            del values["clip_boxes"]
+        return values
 
     def of_views(self, count: int, kept: Collection[str] = ()) -> PostprocessParams:
         """With the cuts of a picture that is looked at in so many views, such as tiles.
@@ -129,6 +146,13 @@ class PostprocessParams:
         cuts = [cut for cut in (self.pre_nms_topk, self.keep_topk_per_class) if cut]
         total = foreground * min([num_priors, *cuts])
         return min(total, self.keep_topk) if self.keep_topk else total
+
+
+def _truth_value(given: Any) -> bool:
+    """A bool of Python's or numpy's; a number is none, nor is a text."""
+    if type(given).__name__ not in ("bool", "bool_"):
+        raise TypeError
+    return bool(given)
 
 
 def _float32(value: float) -> float:

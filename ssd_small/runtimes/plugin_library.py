@@ -6,15 +6,20 @@ import ctypes
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingRequirement
 from ..files import state_of
 
+if TYPE_CHECKING:
+    from ..postprocess import PostprocessParams
+
 #: names a library to use instead of the packaged one
 ENVIRONMENT = "SSD_SMALL_PLUGIN"
 FILE_NAME = "libssd_small_plugin.so"
-PLUGIN_NAME, PLUGIN_VERSION = "DecodeNms", "1"
+PLUGIN_NAME = "DecodeNms"
+#: of which a library has one creator each; the second is for engines that clip boxes
+PLUGIN_VERSIONS = ("1", "2")
 
 
 def find_plugin() -> Path:
@@ -53,18 +58,24 @@ def cuda_of_plugin(path: Path) -> str | None:
     return f"{version // 1000}.{version % 1000 // 10}" if version else None
 
 
-def load_plugin(trt: Any, path: Path | None = None) -> Any:
+def plugin_version(params: PostprocessParams) -> str:
+    """The version of the plugin that serves these parameters."""
+    return PLUGIN_VERSIONS[params.operator_version - 1]
+
+
+def load_plugin(trt: Any, path: Path | None = None, version: str = PLUGIN_VERSIONS[0]) -> Any:
     """The creator of the DecodeNms plugin, its library loaded if it is not yet.
 
     Args:
         trt: the module ``tensorrt`` or ``tensorrt_rtx``.
         path: the library; None for :func:`find_plugin`.
+        version: of the plugin.
 
     Raises:
         MissingRequirement: no library, not one of ours, or of another version.
     """
     registry = trt.get_plugin_registry()
-    creator = _creator(registry)
+    creator = _creator(registry, version)
     if creator is not None:
         return creator
     path = path or find_plugin()
@@ -72,14 +83,14 @@ def load_plugin(trt: Any, path: Path | None = None) -> Any:
         handle = registry.load_library(str(path))
     except Exception as error:  # what the binding raises differs between the flavours
         raise MissingRequirement(_not_loaded(path, str(error))) from error
-    creator = _creator(registry)
+    creator = _creator(registry, version)
     if creator is not None:
         return creator
     other = sorted(c.plugin_version for c in registry.all_creators if c.name == PLUGIN_NAME)
     if other:
         raise MissingRequirement(
             f"plugin library {path} provides {PLUGIN_NAME} version {other[0]}; this version of "
-            f"ssd-small needs version {PLUGIN_VERSION}: reinstall ssd-small, or set {ENVIRONMENT} "
+            f"ssd-small needs version {version}: reinstall ssd-small, or set {ENVIRONMENT} "
             "to a library of the same release"
         )
     state = "it cannot be loaded" if handle is None else f"it provides no plugin {PLUGIN_NAME}"
@@ -104,12 +115,12 @@ def check_fields(creator: Any, attributes: Collection[str]) -> None:
         )
 
 
-def _creator(registry: Any) -> Any:
+def _creator(registry: Any, version: str) -> Any:
     return next(
         (
             creator
             for creator in registry.all_creators
-            if creator.name == PLUGIN_NAME and creator.plugin_version == PLUGIN_VERSION
+            if creator.name == PLUGIN_NAME and creator.plugin_version == version
         ),
         None,
     )

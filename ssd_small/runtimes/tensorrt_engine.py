@@ -9,7 +9,7 @@ from ..artefacts.sidecar import Sidecar
 from ..artefacts.tensors import INPUT, output_names
 from ..errors import BadFile, MissingRequirement
 from ..files import read_bytes
-from .plugin_library import load_plugin
+from .plugin_library import load_plugin, plugin_version
 from .tensorrt_module import create_runtime, invalidity
 
 
@@ -29,7 +29,7 @@ def load_engine(
         BadFile: the engine cannot be read, or is not what its sidecar says.
     """
     if sidecar.description.has_decode_nms:
-        load_plugin(trt)
+        load_plugin(trt, version=plugin_version(sidecar.description.postprocess))
     runtime = create_runtime(trt, log)
     if content is None:
         content = read_bytes(path, "an engine written by 'ssd-small build-engine'")

@@ -29,6 +29,8 @@ TILED = EXAMPLES / "description-format-4"
 OF_STORED_PRIORS = EXAMPLES / "description-format-5"
 #: files of a network whose pictures are in a letterbox
 OF_LETTERBOX = EXAMPLES / "description-format-5-fit"
+#: files of a network whose boxes are clipped
+CLIPPED = EXAMPLES / "description-format-5-clip"
 _FOLDERS = {
     FORMAT_1: "",
     UNNAMED: "unnamed/",
@@ -36,6 +38,7 @@ _FOLDERS = {
     TILED: "tiles/",
     OF_STORED_PRIORS: "priors/",
     OF_LETTERBOX: "fit/",
+    CLIPPED: "clipped/",
 }
 
 
@@ -152,6 +155,8 @@ STORED_PRIORS_FORMS = {
         for name in ("record.pth", "detections.onnx", "heads.fp16.engine")
     )
 }
+
+CLIPPED_FORMS = {form.name: form for form in (replace(FORMS["detections.onnx"], folder=CLIPPED),)}
 
 PICTURE_FORMS = {
     form.name: form

@@ -23,6 +23,7 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from described_files import (
+    CLIPPED_FORMS,
     FORMAT_1,
     FORMS,
     LETTERBOX_FORMS,
@@ -37,7 +38,9 @@ from ssd_small.artefacts.strict_json import record_from_json
 
 pytestmark = pytest.mark.slow
 
-ALL_FORMS = FORMS | UNNAMED_FORMS | PICTURE_FORMS | STORED_PRIORS_FORMS | LETTERBOX_FORMS
+ALL_FORMS = (
+    FORMS | UNNAMED_FORMS | PICTURE_FORMS | STORED_PRIORS_FORMS | CLIPPED_FORMS | LETTERBOX_FORMS
+)
 #: changes of a field that are tried with inspect, and of those the share tried with detect
 DRAWN, DETECTED = 3, 0.15
 #: those that take more than 3 s of processor time
@@ -118,6 +121,7 @@ MEANT: dict[str, dict[str, str]] = {
     "priors/record.pth": MEANINGS | OUTSIDE,
     "priors/detections.onnx": MEANINGS,
     "priors/heads.fp16.engine": MEANINGS | OUTSIDE,
+    "clipped/detections.onnx": MEANINGS,
 }
 
 

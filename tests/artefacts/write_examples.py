@@ -6,14 +6,16 @@
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-2 network
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-3 pictures
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-4 tiles
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-clip clipped
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5 priors
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-fit fit
 
 A folder is written once and never again: a new format gets a folder of its own beside the old ones,
 with a run alone, a network without a name, one that takes pictures, one that cuts tiles, one whose
-prior boxes are data, or one with a letterbox, where only that is new. ``expected.json`` in it says
-what each file says of itself (as ``ssd-small inspect --json``) and what its network finds in
-``picture.png``. The network is chosen so that disturbed outputs find the same: no rounding decides.
+prior boxes are data, one that clips its boxes, or one with a letterbox, where only that is new.
+``expected.json`` in it says what each file says of itself (as ``ssd-small inspect --json``) and
+what its network finds in ``picture.png``. The network is chosen so that disturbed outputs find the
+same: no rounding decides.
 """
 
 from __future__ import annotations
@@ -151,6 +153,9 @@ def safe_network(
         if what == "fit":
             told = replace(description.preprocessing, **LETTERBOX)
             description = replace(description, preprocessing=told)
+        if what == "clipped":
+            params = replace(description.postprocess, clip_boxes=True)
+            description = replace(description, postprocess=params)
         heads = heads_of(net, description, picture)
         if is_safe(heads, description):
             return net, description, heads
@@ -224,6 +229,18 @@ def write_network_of_stored_priors(
     engine = folder / "heads.fp16.engine"
     build_engine(folder / "heads.onnx", engine, BuildOptions("onnxruntime", "fp16"))
     (folder / "heads.onnx").unlink()
+    yield engine.name
+
+
+def write_network_of_clipped_boxes(
+    folder: Path, net: SsdNetwork, description: Description
+) -> Iterator[str]:
+    """Names of the files of a network whose boxes are clipped, each as soon as it is there."""
+    model = onnx_from_network(net, description.with_decode_nms(True))
+    write_onnx(model, folder / "detections.onnx")
+    yield "detections.onnx"
+    engine = folder / "detections.fp32.engine"
+    build_engine(folder / "detections.onnx", engine, BuildOptions("onnxruntime", "fp32"))
     yield engine.name
 
 
@@ -308,6 +325,7 @@ def main(folder: Path, what: str = "all") -> None:
         "tiles": write_network_of_tiles,
         "priors": write_network_of_stored_priors,
         "fit": write_network,
+        "clipped": write_network_of_clipped_boxes,
     }
     for name in write.get(what, write_files)(folder, net, description):
         told = inspect_file(folder / name)

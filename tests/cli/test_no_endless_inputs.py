@@ -31,6 +31,10 @@ KINDS = ("fifo", "socket", "/dev/zero", "/dev/full")
 BASES: dict[str, tuple[str, ...]] = {
     "models": (),
     "export": ("--model", "mobilenet_v1", "--weights", "{weights}", "-o", "{out}"),
+    "adopt": (
+        *("{onnx}", "--loc", "loc", "--conf", "conf", "--priors", "from-spec"),
+        *("--labels", "{labels}", "-o", "{out}"),
+    ),
     "build-engine": ("{onnx}", "--target", "onnxruntime", "-o", "{out}"),
     "train": (
         *("--model", "mobilenet_v1", "--annotations", "{truth}", "--images", "{pictures}"),
@@ -112,6 +116,8 @@ def fine(engine, onnx_file, checkpoint, pictures, truth, saved, tmp_path) -> dic
     table = tmp_path / "boxes.csv"
     table.write_text("a.jpg,1,2,30,40,cat\n")
     (tmp_path / "a.jpg").write_bytes((pictures / "a.jpg").read_bytes())
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\ndog\n")
     run = tmp_path / "run.json"
     run.write_text(json.dumps(bench(measurement("x.engine", 1.0))))
     return {
@@ -123,6 +129,7 @@ def fine(engine, onnx_file, checkpoint, pictures, truth, saved, tmp_path) -> dic
         "picture": pictures / "a.jpg",
         "truth": saved(truth),
         "csv": table,
+        "labels": labels,
         "out": tmp_path / "out",
     }
 

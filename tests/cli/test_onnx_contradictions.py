@@ -29,6 +29,7 @@ PRESETS = [
     PostprocessParams.coco(),
     PostprocessParams(activation="sigmoid", background_label=-1, score_threshold=0.3),
     PostprocessParams(activation="none", keep_topk=20, pre_nms_topk=50),
+    PostprocessParams(clip_boxes=True),
 ]
 
 
@@ -75,6 +76,7 @@ def others(params: PostprocessParams) -> dict[str, object]:
         "keep_topk_per_class": 17,
         "keep_topk": params.keep_topk - 1 if params.keep_topk else 150,
         "pixel_offset": 0.0 if params.pixel_offset else 1 / 300,
+        "clip_boxes": not params.clip_boxes,
     }
 
 
@@ -87,7 +89,7 @@ def test_a_body_of_another_parameter_is_refused(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("params", PRESETS[1:], ids=["coco", "sigmoid", "none"])
+@pytest.mark.parametrize("params", PRESETS[1:], ids=["coco", "sigmoid", "none", "clipped"])
 def test_a_body_of_another_parameter_is_refused_in_other_protocols(
     params: PostprocessParams,
 ) -> None:
@@ -98,7 +100,7 @@ def test_a_body_of_another_parameter_is_refused_in_other_protocols(
             check_body(wrong, described, Path(name))
 
 
-@pytest.mark.parametrize("params", PRESETS, ids=["default", "coco", "sigmoid", "none"])
+@pytest.mark.parametrize("params", PRESETS, ids=["default", "coco", "sigmoid", "none", "clipped"])
 def test_a_body_in_other_words_is_taken(params: PostprocessParams) -> None:
     described = replace(DESCRIPTION, postprocess=params)
     for opset in (18, 21):
@@ -152,6 +154,85 @@ def test_numbers_that_attributes_and_metadata_change_together_are_a_file_of_its_
     path = saved(model, tmp_path / "x.onnx")
     built = call("build-engine", path, *BUILD, "-o", tmp_path / "x.engine", "--json").fits().json
     assert built["description"]["postprocess"]["iou_threshold"] == 0.5
+
+
+@pytest.fixture(scope="module")
+def clipping() -> onnx.ModelProto:
+    """A network that ends in a node of version 2."""
+    from ssd_small.export.to_onnx import onnx_from_network
+
+    from ssd_small.models.network import create_model
+
+    net = create_model("mobilenet_v1", 3, 0.05).eval()
+    params = PostprocessParams(clip_boxes=True)
+    return onnx_from_network(
+        net, description_from_spec(net.spec, 3, net.width, params=params, has_decode_nms=True)
+    )
+
+
+def test_what_clips_boxes_is_read_as_what_it_is(clipping: onnx.ModelProto, tmp_path: Path) -> None:
+    path = saved(clipping, tmp_path / "x.onnx")
+    _, described = read_onnx(path)
+    assert described.postprocess == PostprocessParams(clip_boxes=True)
+
+
+def without_attribute(model: onnx.ModelProto, name: str) -> None:
+    (node,) = (one for one in model.graph.node if one.op_type == "DecodeNms")
+    kept = [one for one in node.attribute if one.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda model: with_metadata(model, clip_boxes=False), "format"),
+        (lambda model: with_metadata(model, clip_boxes=1), "clip_boxes"),
+        (lambda model: with_attribute(model, "clip_boxes", 0), "clip_boxes 0"),
+        (lambda model: with_attribute(model, "clip_boxes", 7), "clip_boxes 7"),
+        (lambda model: with_attribute(model, "clip_edges", [0.5, 1.0]), r"cuts boxes at \(0.5"),
+        (lambda model: with_attribute(model, "clip_edges", [1.0]), "1 clip_edges"),
+        (lambda model: with_attribute(model, "plugin_version", "1"), "plugin_version '1'"),
+        (lambda model: without_attribute(model, "plugin_version"), "plugin_version ''"),
+        (lambda model: without_attribute(model, "clip_edges"), "0 clip_edges"),
+        (lambda model: without_attribute(model, "clip_boxes"), "attributes"),
+        (lambda model: with_version(model, 1), "version 1, but its parameters are those of"),
+        (lambda model: with_version(model, 3), "newer ssd-small: it uses DecodeNms version 3"),
+        (lambda model: with_version(model, 0), "version 0; this tool knows version 1 to 2"),
+    ],
+)
+def test_a_node_of_version_2_that_contradicts_itself_is_refused(
+    spoil: Callable, words: str, clipping: onnx.ModelProto, tmp_path: Path
+) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(clipping)
+    spoil(model)
+    with pytest.raises(BadFile, match=words):
+        read_onnx(saved(model, tmp_path / "x.onnx"))
+
+
+def with_version(model: onnx.ModelProto, version: int) -> None:
+    (entry,) = (one for one in model.opset_import if one.domain == "ssd_small")
+    entry.version = version
+
+
+def test_standard_operators_that_do_not_clip_are_refused_where_clipping_is_described(
+    clipping: onnx.ModelProto, tmp_path: Path
+) -> None:
+    from ssd_small.export.decode_nms_node import inlined
+
+    flat = inlined(clipping)
+    check_inlined(*read_onnx(saved(flat, tmp_path / "x.onnx")), tmp_path / "x.onnx")
+    (edges,) = (
+        one
+        for one in flat.graph.initializer
+        if one.data_type == onnx.TensorProto.FLOAT and list(one.dims) == [2]
+        if onnx.numpy_helper.to_array(one).tolist() == [1.0, 1.0]
+    )
+    edges.CopyFrom(onnx.numpy_helper.from_array(np.float32([9, 9]), edges.name))
+    path = saved(flat, tmp_path / "y.onnx")
+    with pytest.raises(BadFile, match=r"y\.onnx contradicts itself"):
+        check_inlined(*read_onnx(path), path)
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,13 @@ COMMANDS = {
     "export config": "export --config {} -o OUT",
     "export preprocessing": "export --model mobilenet_v1 --weights WEIGHTS -o OUT "
     "--preprocessing {}",
+    "adopt onnx": "adopt {} --loc a --conf b --priors from-spec --labels LABELS -o OUT",
+    "adopt labels": "adopt ONNX --loc loc --conf conf --priors from-spec --labels {} -o OUT",
+    "adopt priors": "adopt ONNX --loc loc --conf conf --priors {} --labels LABELS -o OUT",
+    "adopt preprocessing": "adopt ONNX --loc loc --conf conf --priors from-spec --labels LABELS "
+    "--preprocessing {} -o OUT",
+    "adopt picture": "adopt ONNX --loc loc --conf conf --priors from-spec --labels LABELS "
+    "--picture {} -o OUT",
     "build-engine onnx": "build-engine {} -o OUT",
     "build-engine description": "build-engine ONNX --description {} -o OUT",
     "bench engine": "bench --engine {} --seconds 0.01",
@@ -73,11 +80,13 @@ def given(
     folder.mkdir()
     csv = folder / "boxes.csv"
     csv.write_text(f"{pictures / 'a.jpg'},1,1,9,9,cat\n")
+    labels = folder / "labels.txt"
+    labels.write_text("cat\ndog\n")
     run = folder / "run.json"
     run.write_text(json.dumps(evaluation_of("x.engine", 0.1)))
     return {
         "ENGINE": engine, "ONNX": onnx_file, "WEIGHTS": checkpoint, "PICTURES": pictures,
-        "CSV": csv, "RUN": run,
+        "CSV": csv, "RUN": run, "LABELS": labels,
     }  # fmt: skip
 
 
@@ -226,6 +235,7 @@ def test_a_disk_that_fails_within_a_checkpoint_is_no_damage(
 
 #: what writes, with everything but the output
 WRITING = {
+    "adopt": "adopt ONNX --loc loc --conf conf --priors from-spec --labels LABELS -o",
     "build-engine": "build-engine ONNX -o",
     "convert": "convert --from csv CSV -o",
     "check-data": "check-data TRUTH --images PICTURES --fix",

@@ -26,6 +26,10 @@ BASES: dict[str, tuple[str, ...]] = {
         *("--threads", "1"),
     ),
     "export": ("export", "--weights", "in/record.pth", "--heads", "-o", "out/x.onnx"),
+    "adopt": (
+        *("adopt", "in/heads.onnx", "--loc", "loc", "--conf", "conf", "--priors", "from-spec"),
+        *("--labels", "in/labels.txt", "-o", "out/x.onnx"),
+    ),
     "build-engine": (
         "build-engine",
         "in/heads.onnx",
@@ -57,6 +61,7 @@ def _good(place: Place) -> None:
     for name in ("picture.png", "record.pth", "heads.onnx", "detections.onnx"):
         place.copy(GOOD / name)
     place.copy(GOOD / "run", "d")
+    place.write("labels.txt", "cat\ndog\n")
     place.write("b.csv", "0.png,1,2,30,40,cat\n")
     place.write("VOC/Annotations/0.xml", VOC)
     place.copy(GOOD / "run" / "0.png", "VOC/JPEGImages/0.png")

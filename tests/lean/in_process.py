@@ -26,11 +26,11 @@ registry = trt.get_plugin_registry()
 
 def creators() -> list[list[str]]:
     """What of ours is registered."""
-    return [
+    return sorted(
         [creator.name, creator.plugin_version, creator.plugin_namespace, type(creator).__name__]
         for creator in registry.all_creators
         if creator.name.startswith("Decode")
-    ]
+    )
 
 
 def loaded_library() -> Any:
@@ -90,7 +90,8 @@ def by_ssd_small() -> Any:
     from ssd_small.artefacts.decode_nms_function import node_attributes
     from ssd_small.postprocess import PostprocessParams
 
-    check_fields(creator, node_attributes(PostprocessParams()))
+    for version, params in ("1", PostprocessParams()), ("2", PostprocessParams(clip_boxes=True)):
+        check_fields(load_plugin(trt, version=version), node_attributes(params))
     return [refused, creator is not None and creators()]
 
 
@@ -126,7 +127,21 @@ def create() -> Any:
         }
     fields = [[field.name, field.type.name] for field in creator.field_names]
     refused = creator.create_plugin("node", trt.PluginFieldCollection([unknown]), phase) is None
-    return [told, fields, refused]
+    return [told, fields, _clipping(phase), refused]
+
+
+def _clipping(phase: Any) -> dict[str, Any]:
+    """What version 2 says of itself."""
+    creator = registry.get_creator("DecodeNms", "2", "")
+    given = trt.PluginField("clip_boxes", np.array([1], np.int32), trt.PluginFieldType.INT32)
+    plugin = creator.create_plugin("node", trt.PluginFieldCollection([given]), phase)
+    core = plugin.get_capability_interface(trt.PluginCapabilityType.CORE)
+    build = plugin.get_capability_interface(trt.PluginCapabilityType.BUILD)
+    return {
+        "fields": [[field.name, field.type.name] for field in creator.field_names],
+        "name": [core.plugin_name, core.plugin_version, core.plugin_namespace],
+        "text": build.timing_cache_id,
+    }
 
 
 def calls() -> Any:

@@ -11,6 +11,7 @@ from same_detections import assert_same
 
 from ssd_small.postprocess import PostprocessParams, decode_nms
 from ssd_small.postprocess.detections import Detections
+from ssd_small.postprocess.params import WHOLE
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -40,11 +41,12 @@ def check(
     priors: FloatArray,
     params: PostprocessParams,
     seeds: tuple[int, ...] = (0, 1),
+    edges: tuple[float, float] = WHOLE,
     **how: Any,
 ) -> list[Detections]:
     """Compare runs under several orders with the oracle, bit for bit; the expected detections."""
-    expected = decode_nms(loc, conf, priors, params, backend="numpy")
+    expected = decode_nms(loc, conf, priors, params, edges=edges, backend="numpy")
     for seed in seeds:
-        padded = kernels(loc, conf, priors, params, seed=seed, **how)
+        padded = kernels(loc, conf, priors, params, seed=seed, edges=edges, **how)
         assert_same(padded.detections(), expected)
     return expected

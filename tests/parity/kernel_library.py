@@ -19,6 +19,7 @@ from same_detections import checked_detections
 
 from ssd_small.postprocess import PostprocessParams, native
 from ssd_small.postprocess.detections import Detections
+from ssd_small.postprocess.params import WHOLE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -114,12 +115,13 @@ class KernelLibrary:
         plain: bool = False,
         extra_rows: int = 0,
         list_bytes: int = 0,
+        edges: tuple[float, float] = WHOLE,
     ) -> Padded:
         """Run once; on the executor any fault fails.
 
         ``plain``: no kernel overlaps another. ``list_bytes``: 0 takes the default.
         """
-        run, outputs, _keep = self._prepare(loc, conf, priors, params, extra_rows)
+        run, outputs, _keep = self._prepare(loc, conf, priors, params, extra_rows, edges)
         run.shift, run.graph, run.plain, run.list_bytes = shift, int(graph), int(plain), list_bytes
         if self.kind == "executor":
             self._library.ssd_executor_reset()
@@ -138,6 +140,7 @@ class KernelLibrary:
         priors: npt.NDArray[np.float32],
         params: PostprocessParams,
         extra_rows: int = 0,
+        edges: tuple[float, float] = WHOLE,
     ) -> tuple[Run, Padded, list[npt.NDArray[Any]]]:
         batch, num_priors, num_classes = conf.shape
         rows = params.max_detections(num_priors, num_classes) + extra_rows
@@ -151,7 +154,7 @@ class KernelLibrary:
         keep = [np.ascontiguousarray(a) for a in (loc, conf, np.asarray(priors, np.float32))]
         run = Run(
             heads=ctypes.pointer(native.heads_from(*keep)),
-            params=ctypes.pointer(native.params_from(params)),
+            params=ctypes.pointer(native.params_from(params, edges)),
             max_detections=rows,
             num_detections=outputs.num_detections.ctypes.data,
             boxes=outputs.boxes.ctypes.data,

@@ -128,6 +128,17 @@ def test_thresholds_other_than_the_reference_records_are_named(bench: Bench) -> 
     )
 
 
+def test_boxes_that_one_side_alone_cuts_are_named(bench: Bench) -> None:
+    clipped = replace(bench.description.postprocess, clip_boxes=True)
+    source = write_engine(bench.source, bench.folder / "clipped.engine", clipped)
+    right = side_from(load(source, threads=1), source)
+    costs = bench.costs(right, reference=bench.recording(clipped))
+    assert (_named(costs), [one.reason for one in costs]) == ([], [None] * len(STAGES))
+    nms = next(one for one in bench.costs(right) if one.stage == "nms")
+    assert nms.reason == "clip_boxes 1, not 0"
+    assert nms.detections_changed > 0
+
+
 def test_of_two_faults_each_is_named_with_what_it_costs_alone(bench: Bench) -> None:
     mean, labels = told("preprocessing", mean=[0.0, 0.0, 0.0]), faults.rolled_classes(11)
     alone = [bench.planted(record=mean)[0], bench.planted(graph=labels)[0]]

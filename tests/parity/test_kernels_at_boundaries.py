@@ -49,6 +49,23 @@ def test_nan_and_infinity_never_win(kernels: KernelLibrary) -> None:
     assert set(range(64)) - set(found[0].prior_indices) == {0, 1, 2, 4, 5, 6}
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_clipped_boxes(kernels: KernelLibrary, dtype: type) -> None:
+    """Boxes over every edge and beyond it, in lists that fit and in one that overflows."""
+    loc, conf, priors = random_heads(2, 300, 5, spread=3.0)
+    loc, conf = (4 * loc).astype(dtype), conf.astype(dtype)
+    loc[0, :3, 2], loc[0, 3, 0] = (np.inf, np.nan, -np.inf), np.inf
+    for params in (PostprocessParams(clip_boxes=True), PostprocessParams(0.3, clip_boxes=True)):
+        for edges in ((1.0, 1.0), (0.5, 0.75)):
+            found = check(kernels, loc, conf, priors, params, (1,), edges)
+            boxes = np.concatenate([one.boxes for one in found])
+            assert boxes[:, :2].min(axis=0).tolist() == [0, 0]
+            assert boxes[:, 2:].max(axis=0).tolist() == list(edges)
+            check(kernels, loc, conf, priors, params, (1,), edges, list_bytes=64)
+    # what is judged is what is cut: a box that is not finite is no candidate
+    assert not set(found[0].prior_indices.tolist()) & {0, 1, 3}
+
+
 def test_zero_size_priors(kernels: KernelLibrary) -> None:
     loc, conf, priors = random_heads(1, 64, 3)
     priors[:, 2:] = 0

@@ -56,8 +56,10 @@ def cases(draw: st.DrawFn) -> tuple[Any, ...]:
         keep_topk_per_class=draw(CUTS),
         keep_topk=draw(CUTS),
         pixel_offset=draw(st.sampled_from([0.0, 1 / 300, 0.5])),
+        clip_boxes=draw(st.booleans()),
     )
-    return loc, conf, priors.astype(np.float32), params, draw(st.integers(0, 5))
+    edges = draw(st.sampled_from([(1.0, 1.0), (0.4, 2.75)]))
+    return loc, conf, priors.astype(np.float32), params, edges, draw(st.integers(0, 5))
 
 
 @pytest.mark.slow
@@ -68,8 +70,8 @@ def cases(draw: st.DrawFn) -> tuple[Any, ...]:
 def test_any_heads_and_parameters(
     kernels: KernelLibrary, case: tuple[Any, ...], shift: int, extra_rows: int
 ) -> None:
-    loc, conf, priors, params, seed = case
-    check(kernels, loc, conf, priors, params, (seed,), shift=shift, extra_rows=extra_rows)
+    loc, conf, priors, params, edges, seed = case
+    check(kernels, loc, conf, priors, params, (seed,), edges, shift=shift, extra_rows=extra_rows)
 
 
 @pytest.mark.parametrize("num_classes", [2, 81, 1024])

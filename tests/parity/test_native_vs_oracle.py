@@ -21,17 +21,18 @@ from ssd_small.errors import UsageError
 from ssd_small.postprocess import PostprocessParams, decode_nms, native
 from ssd_small.postprocess.boxes import boxes_xyxy_from_loc, iou_one_to_many
 from ssd_small.postprocess.numerics import softmax_f32
+from ssd_small.postprocess.params import WHOLE
 
 pytestmark = pytest.mark.skipif(
     not native.is_available(), reason="the native library is not built (pip install .)"
 )
 
 
-def check(loc, conf, priors, params):
+def check(loc, conf, priors, params, edges=WHOLE):
     """Native with 1 and 3 threads against the oracle, bit by bit; returns the detections."""
-    expected = decode_nms(loc, conf, priors, params, backend="numpy")
+    expected = decode_nms(loc, conf, priors, params, edges=edges, backend="numpy")
     for num_threads in (1, 3):
-        found = native.decode_nms(loc, conf, priors, params, num_threads=num_threads)
+        found = native.decode_nms(loc, conf, priors, params, edges=edges, num_threads=num_threads)
         assert_same(found, expected)
     return expected
 
@@ -60,19 +61,22 @@ params_strategy = st.builds(
     keep_topk_per_class=st.sampled_from([0, 1, 2, 100]),
     keep_topk=st.sampled_from([0, 1, 5, 200]),
     pixel_offset=st.sampled_from([0.0, 1 / 300, 0.1, 1e-38, 1e9]),
+    clip_boxes=st.booleans(),
 )
+edges_strategy = st.sampled_from([(1.0, 1.0), (0.4, 2.75), (1e-40, 3e38)])
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     params=params_strategy,
+    edges=edges_strategy,
     seed=st.integers(0, 2**32 - 1),
     shape=st.tuples(st.integers(0, 4), st.integers(0, 40), st.sampled_from([1, 2, 3, 21, 33, 70])),
     half=st.booleans(),
     distinct=st.sampled_from([0, 3, 1000]),
     specials=st.sampled_from([0.0, 0.02, 0.3]),
 )
-def test_any_heads_and_parameters(params, seed, shape, half, distinct, specials):
+def test_any_heads_and_parameters(params, edges, seed, shape, half, distinct, specials):
     rng = np.random.default_rng(seed)
     batch, count, classes = shape
     priors = random_priors(rng, count)
@@ -87,7 +91,7 @@ def test_any_heads_and_parameters(params, seed, shape, half, distinct, specials)
     if half:
         with np.errstate(over="ignore"):
             loc, conf = loc.astype(np.float16), conf.astype(np.float16)
-    check(loc, conf, priors, params)
+    check(loc, conf, priors, params, edges)
 
 
 @pytest.mark.slow

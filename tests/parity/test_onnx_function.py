@@ -12,12 +12,14 @@ from onnx import TensorProto, helper
 from ssd_small.export.decode_nms_node import append_decode_nms, strip_decode_nms
 from ssd_small.export.opset import DEFAULT_OPSET
 
-from ssd_small.artefacts.decode_nms import find_decode_nms, params_from_node
+from ssd_small.artefacts.decode_nms import DOMAIN, find_decode_nms, params_from_node
 from ssd_small.bench.synthetic import detector_heads
 from ssd_small.evaluation.limits import BOX_ROUNDING, SCORE_ROUNDING
-from ssd_small.models.priors import priors_from_spec
+from ssd_small.models.priors import priors_from_shifts, priors_from_spec
 from ssd_small.models.registry import get_spec
+from ssd_small.pictures.tile_grid import TileGrid
 from ssd_small.postprocess import PostprocessParams, decode_nms
+from ssd_small.postprocess.boxes import edges_from_scale
 from ssd_small.postprocess.detections import Detections, detections_from_padded
 
 CLASSES = 6
@@ -29,6 +31,8 @@ PARAMS = {
     "sigmoid": PostprocessParams(activation="sigmoid", score_threshold=0.7, background_label=-1),
     "none": PostprocessParams(activation="none", score_threshold=-1.0, keep_topk=50),
     "other background": PostprocessParams(background_label=3, variances=(0.2, 0.1)),
+    "clipped": PostprocessParams(clip_boxes=True, score_threshold=0.002),
+    "clipped, pixels": replace(PostprocessParams.coco(), clip_boxes=True),
 }
 
 
@@ -104,13 +108,13 @@ def test_nan_and_infinity_never_win_in_the_function_body() -> None:
     conf[0, 1, 2] = np.inf
     loc[0, 2, 0] = np.nan
     loc[0, 3, 2] = 1000  # exp overflows
-    model = heads_model(priors, 3)
-    params = PostprocessParams()
-    append_decode_nms(model, params, priors)
-    own = detections_from_padded(*run(model, loc, conf))[0]
-    oracle = decode_nms(loc, conf, priors, params, backend="numpy")[0]
-    assert set(oracle.prior_indices.tolist()) == {4, 5}
-    assert_same(own, oracle)
+    for params in (PostprocessParams(), PostprocessParams(clip_boxes=True)):
+        model = heads_model(priors, 3)
+        append_decode_nms(model, params, priors)
+        own = detections_from_padded(*run(model, loc, conf))[0]
+        oracle = decode_nms(loc, conf, priors, params, backend="numpy")[0]
+        assert set(oracle.prior_indices.tolist()) == {4, 5}
+        assert_same(own, oracle)
 
 
 def test_equal_scores_come_out_in_the_total_order() -> None:
@@ -142,6 +146,40 @@ def test_parameters_survive_the_node(name: str, tmp_path) -> None:
     read = params_from_node(node, tmp_path)
     assert replace(read, pixel_offset=0) == replace(PARAMS[name], pixel_offset=0)
     assert np.float32(read.pixel_offset) == np.float32(PARAMS[name].pixel_offset)
+
+
+def test_clipped_boxes_are_version_2_and_others_version_1_without_a_word_of_it() -> None:
+    priors = np.float32([[0.5, 0.5, 0.1, 0.1]] * 3)
+    nodes, versions = [], []
+    for params in (PostprocessParams(), PostprocessParams(clip_boxes=True)):
+        model = heads_model(priors, CLASSES)
+        append_decode_nms(model, params, priors)
+        nodes.append(find_decode_nms(model))
+        versions += [o.version for o in model.opset_import if o.domain == DOMAIN]
+    first, second = ({a.name: helper.get_attribute_value(a) for a in n.attribute} for n in nodes)
+    assert versions == [1, 2]
+    added = {"clip_boxes": 1, "clip_edges": [1.0, 1.0], "plugin_version": b"2"}
+    assert second == first | added
+    assert not first.keys() & added.keys()
+
+
+def test_boxes_of_tiles_are_cut_where_their_picture_ends() -> None:
+    """In the unit of a tile; what comes out lies in the unit square of the picture."""
+    grid = TileGrid(3, 2, 50, 40, 0.3)
+    priors = priors_from_spec(get_spec("mobilenet_v1"))[::60]
+    priors = priors_from_shifts(priors, grid.shifts)
+    loc, conf = detector_heads(priors, CLASSES, batch=2, objects=12, seed=5)
+    params = PostprocessParams(clip_boxes=True)
+    model = heads_model(priors, CLASSES)
+    append_decode_nms(model, params, priors, grid.box_scale)
+    own = detections_from_padded(*run(model, loc, conf))
+    edges = edges_from_scale(grid.box_scale)
+    oracle = decode_nms(loc, conf, priors, params, edges=edges, backend="numpy")
+    for one, expected in zip(own, oracle, strict=True):
+        assert_same(one, replace(expected, boxes=expected.boxes * grid.box_scale))
+        assert one.boxes.max() > 1 - 1e-6
+        assert one.boxes.min() == 0
+        assert one.boxes.max() <= 1
 
 
 def test_strip_undoes_append() -> None:

@@ -30,8 +30,9 @@ def main(plugin: str, onnx_file: str, plan_file: str, max_batch: str = "8") -> i
     builder = trt.Builder(log)
     registry = trt.get_plugin_registry()
     registry.load_library(plugin)
-    creator = registry.get_creator("DecodeNms", "1", "")
-    report["fields"] = None if creator is None else [f.name for f in creator.field_names]
+    for name, version in ("fields", "1"), ("fields_of_2", "2"):
+        creator = registry.get_creator("DecodeNms", version, "")
+        report[name] = None if creator is None else [f.name for f in creator.field_names]
 
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)

@@ -27,6 +27,7 @@ class Result:
     status: int
     parsed: bool
     fields: list[str] | None
+    fields_of_2: list[str] | None
     outputs: list[list[Any]]
     log: str
     plan: bytes
@@ -54,6 +55,7 @@ def plain_build(
         done.returncode,
         report["parsed"],
         report["fields"],
+        report["fields_of_2"],
         report["outputs"],
         "\n".join(report["log"]),
         plan.read_bytes() if plan.exists() else b"",
@@ -61,7 +63,10 @@ def plain_build(
 
 
 def node_attributes(params: PostprocessParams, **others: Any) -> dict[str, Any]:
-    return params.to_dict() | others
+    values = params.to_dict()
+    if params.clip_boxes:
+        values |= {"clip_boxes": 1, "plugin_version": "2"}
+    return values | others
 
 
 def model_bytes(

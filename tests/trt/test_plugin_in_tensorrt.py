@@ -76,8 +76,10 @@ def build(plugin: Path, environment: dict[str, str], tmp_path: Path) -> Callable
     return lambda model: plain_build(plugin, model, tmp_path, environment)
 
 
-@pytest.mark.parametrize("heads", ["FLOAT", "FLOAT16"])
-def test_what_the_exporter_writes_is_what_the_creator_reads(build: Any, heads: str) -> None:
+@pytest.mark.parametrize(("heads", "clip"), [("FLOAT", False), ("FLOAT16", False), ("FLOAT", True)])
+def test_what_the_exporter_writes_is_what_the_creator_reads(
+    build: Any, heads: str, clip: bool
+) -> None:
     """The parser drops attributes that the creator does not announce, without a word."""
     from ssd_small.export import decode_nms_node as exporter
 
@@ -92,14 +94,17 @@ def test_what_the_exporter_writes_is_what_the_creator_reads(build: Any, heads: s
     nodes = [helper.make_node("Relu", [f"{name}_in"], [name]) for name in extents]
     graph = helper.make_graph(nodes, "heads", *zip(*values, strict=True))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    params = PostprocessParams(keep_topk=0, keep_topk_per_class=11, activation="sigmoid")
+    params = PostprocessParams(
+        keep_topk=0, keep_topk_per_class=11, activation="sigmoid", clip_boxes=clip
+    )
     priors = np.full((NUM_PRIORS, 4), 0.5, np.float32)
     exporter.append_decode_nms(model, params, priors)
     exporter.drop_function(model)
     result = build(model.SerializeToString())
     assert result.status == 0, result.log
     node = find_decode_nms(model)
-    assert [attribute.name for attribute in node.attribute] == sorted(result.fields)
+    read = [*result.fields_of_2, "plugin_version"] if clip else result.fields
+    assert [attribute.name for attribute in node.attribute] == sorted(read)
     assert result.outputs == expected_outputs((NUM_CLASSES - 1) * 11)
     assert b"sigmoid\0" in result.plan
 
@@ -140,13 +145,17 @@ def test_nvidia_s_classes_read_what_the_plugin_says(
 
 
 @pytest.mark.parametrize("heads", ["FLOAT", "FLOAT16"])
-@pytest.mark.parametrize("params", [PostprocessParams(), PostprocessParams.coco()])
+@pytest.mark.parametrize(
+    "params",
+    [PostprocessParams(), PostprocessParams.coco(), PostprocessParams(clip_boxes=True)],
+)
 def test_an_engine_with_the_plugin_inside_is_built(
     build: Any, heads: str, params: PostprocessParams
 ) -> None:
     result = build(model_bytes(node_attributes(params), heads=heads))
     assert result.status == 0, result.log
-    assert result.fields == list(params.to_dict())
+    assert result.fields == list(PostprocessParams().to_dict())
+    assert result.fields_of_2 == [*result.fields, "clip_boxes", "clip_edges"]
     assert result.outputs == expected_outputs(params.max_detections(NUM_PRIORS, NUM_CLASSES))
     assert b"DecodeNms" in result.plan
 
@@ -174,6 +183,16 @@ def test_every_attribute_arrives_in_the_engine(build: Any) -> None:
     assert b"sigmoid\0" in plan
 
 
+def test_an_engine_that_clips_boxes_says_so(build: Any) -> None:
+    params = PostprocessParams(clip_boxes=True)
+    result = build(model_bytes(node_attributes(params, clip_edges=[2.71, 0.83])))
+    assert result.status == 0, result.log
+    assert b"clip_boxes" in result.plan
+    assert np.asarray([2.71, 0.83], np.float32).tobytes() in result.plan
+    plain = build(model_bytes(node_attributes(PostprocessParams())))
+    assert b"clip_boxes" not in plain.plan
+
+
 def test_attributes_left_out_take_their_defaults(build: Any) -> None:
     result = build(model_bytes({}))
     assert result.status == 0, result.log
@@ -186,6 +205,7 @@ def test_attributes_left_out_take_their_defaults(build: Any) -> None:
     [
         ("ssd_small", {"plugin_version": "1"}),
         ("ssd_small", {"plugin_version": "1", "plugin_namespace": ""}),
+        ("ssd_small", {"plugin_version": "2"}),
         ("", {}),
         ("somebody.else", {}),
     ],
@@ -197,7 +217,7 @@ def test_the_node_is_found_by_its_name(build: Any, domain: str, attributes: dict
 
 
 @pytest.mark.parametrize(
-    "attributes", [{"plugin_version": "2"}, {"plugin_namespace": "another"}], ids=str
+    "attributes", [{"plugin_version": "3"}, {"plugin_namespace": "another"}], ids=str
 )
 def test_another_version_or_namespace_is_not_found(build: Any, attributes: dict[str, str]) -> None:
     result = build(model_bytes(node_attributes(PostprocessParams(), **attributes)))
@@ -213,6 +233,7 @@ def test_another_version_or_namespace_is_not_found(build: Any, attributes: dict[
         ({"variances": [0.1]}, "field variances: got float x 1, expected float x 2"),
         ({"activation": "relu"}, 'field activation: got "relu", expected softmax, sigmoid or none'),
         ({"keep_topk": -1}, "field keep_topk: got -1, expected 0 (no cut)"),
+        ({"clip_boxes": 2, "plugin_version": "2"}, "field clip_boxes: got 2, expected 0 (no) or 1"),
     ],
     ids=str,
 )

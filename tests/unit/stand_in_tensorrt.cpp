@@ -8,15 +8,21 @@ namespace {
 
 constexpr int kSlots = 24;
 int calls[kSlots];
-void* creator = nullptr;
+void* creators[4] = {};
+int num_creators = 0;
+bool is_repeated = false;
 bool started = false;
 
 template <int Slot>
 bool function(void*, void* given, const char* name_space) {
   ++calls[Slot];
-  const bool first = creator == nullptr;
-  creator = given;
-  return first && std::strcmp(name_space, "") == 0;
+  for (int i = 0; i < num_creators; ++i) {
+    if (creators[i] != given) continue;
+    is_repeated = true;
+    return false;
+  }
+  if (num_creators < 4) creators[num_creators++] = given;
+  return std::strcmp(name_space, "") == 0;
 }
 
 template <int... Slots>
@@ -43,13 +49,13 @@ void* getPluginRegistry() {
 }
 #endif
 
-// The slot that was called, once; -1: none, -2: several or more than once.
+// The slot that was called, once for each creator; -1: none, -2: several or twice for one.
 int called_slot() {
   int found = -1;
   for (int slot = 0; slot < kSlots; ++slot) {
-    if (calls[slot] != 0) found = found == -1 && calls[slot] == 1 ? slot : -2;
+    if (calls[slot] != 0) found = found == -1 && !is_repeated ? slot : -2;
   }
   return found;
 }
-void* given_creator() { return creator; }
+void* given_creator(int number) { return creators[number]; }
 }

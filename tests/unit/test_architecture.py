@@ -73,7 +73,9 @@ def test_the_presets_are_those_listed() -> None:
 
 
 def _value(cell: str) -> object:
-    """A number, a fraction, a pair of numbers or a word."""
+    """A number, a fraction, a pair of numbers, yes or no, or a word."""
+    if cell in ("yes", "no"):
+        return cell == "yes"
     if cell.startswith("("):
         return ast.literal_eval(cell)
     return float(Fraction(cell)) if cell[0].isdigit() else cell

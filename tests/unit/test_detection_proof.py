@@ -24,6 +24,7 @@ PARAMS = {
     "tight cuts": PostprocessParams(pre_nms_topk=7, keep_topk_per_class=3, keep_topk=5),
     "no cuts": PostprocessParams(pre_nms_topk=0, keep_topk_per_class=0, keep_topk=0),
     "sigmoid": PostprocessParams(activation="sigmoid", score_threshold=0.7, background_label=-1),
+    "clipped": PostprocessParams(clip_boxes=True, score_threshold=0.002),
 }
 Heads = tuple[np.ndarray, np.ndarray]
 
@@ -68,9 +69,11 @@ def test_what_a_difference_of_the_heads_does_is_proven(name: str, error: float) 
     assert differing == 8
 
 
-def tiny_heads(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def tiny_heads(
+    rng: np.random.Generator, *, at_edge: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nine priors in a row that overlap by steps, three classes, scores of a few values."""
-    priors = np.tile(np.float32([0.5, 0.5, 0.2, 0.2]), (9, 1))
+    priors = np.tile(np.float32([0.95 if at_edge else 0.5, 0.5, 0.2, 0.2]), (9, 1))
     priors[:, 0] += np.float32(0.02) * rng.integers(0, 6, 9).astype(np.float32)
     loc = rng.choice([0, 0.25], (9, 4)).astype(np.float32)
     return loc, rng.choice([-2, 0, 1, 1.5], (9, 3)).astype(np.float32), priors
@@ -86,13 +89,14 @@ TINY = [
         keep_topk_per_class=cuts[1],
         keep_topk=cuts[2],
         pixel_offset=offset,
+        clip_boxes=clip,
     )
     for activation, threshold, background in (
         ("softmax", 0.2, 0),
         ("sigmoid", 0.5, -1),
         ("none", -1.0, 1),
     )
-    for iou, offset in ((0.6, 0.0), (2 / 3, 1 / 300))
+    for iou, offset, clip in ((0.6, 0.0, False), (2 / 3, 1 / 300, False), (0.5, 0.0, True))
     for cuts in ((0, 0, 0), (5, 0, 0), (0, 2, 0), (0, 0, 3), (6, 3, 5))
 ]
 
@@ -103,7 +107,7 @@ def test_whatever_differing_heads_give_where_everything_ties_is_proven() -> None
     differing = 0
     for round_ in range(40 * len(TINY)):
         params = TINY[round_ % len(TINY)]
-        loc, conf, priors = tiny_heads(rng)
+        loc, conf, priors = tiny_heads(rng, at_edge=params.clip_boxes)
         error = 10.0 ** -rng.integers(2, 6)
         others = [h + rng.uniform(-error, error, h.shape).astype(np.float32) for h in (loc, conf)]
         found = decode_nms(others[0][None], others[1][None], priors, params, backend="numpy")
@@ -124,7 +128,7 @@ def test_without_a_difference_only_the_greedy_result_is_proven() -> None:
     rng = np.random.default_rng(1)
     for round_ in range(20 * len(TINY)):
         params = TINY[round_ % len(TINY)]
-        loc, conf, priors = tiny_heads(rng)
+        loc, conf, priors = tiny_heads(rng, at_edge=params.clip_boxes)
         loc += rng.uniform(-0.1, 0.1, loc.shape).astype(np.float32)
         conf += rng.uniform(-0.1, 0.1, conf.shape).astype(np.float32)
         everything = replace(
@@ -231,6 +235,8 @@ CUT = PostprocessParams(pre_nms_topk=30, keep_topk_per_class=9, keep_topk=20)
         (PARAMS["no cuts"], {"activation": "sigmoid"}),
         (PARAMS["no cuts"], {"background_label": -1}),
         (PARAMS["no cuts"], {"pixel_offset": 0.05}),
+        (PARAMS["no cuts"], {"clip_boxes": True}),
+        (PARAMS["clipped"], {"clip_boxes": False}),
         (CUT, {"pre_nms_topk": 5}),
         (CUT, {"keep_topk_per_class": 4}),
         (CUT, {"keep_topk": 0}),

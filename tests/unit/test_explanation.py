@@ -114,6 +114,22 @@ def test_a_suppressed_box_names_the_box_that_did_it(scene: Scene) -> None:
     assert told.by["box"] == pytest.approx([198, 60, 378, 180], abs=0.05)
 
 
+def test_an_overlap_is_that_of_boxes_as_nms_sees_them(scene: Scene) -> None:
+    """Two boxes over the left edge: a fifth of all in common, all of what is in the picture."""
+    scene.put(100, (-90.0, 60.0, 180.0, 120.0), 1, 0.6)
+    scene.put(200, (-450.0, 60.0, 540.0, 120.0), 1, 0.8)
+    inside = (0.0, 60.0, 90.0, 120.0)
+    assert scene.explain(inside, keep_topk_per_class=0).verdict == "found"
+    told = scene.explain((0.0, 60.0, 60.0, 120.0), clip_boxes=True, score_threshold=0.7)
+    assert told.verdict == "found"
+    scene.put(200, (-450.0, 60.0, 510.0, 120.0), 1, 0.8)  # two thirds of what is inside
+    assert scene.explain(inside, clip_boxes=True, score_threshold=0.9).verdict == "below threshold"
+    told = scene.explain((30.0, 60.0, 60.0, 120.0), clip_boxes=True)
+    assert (told.verdict, told.prior_index) == ("suppressed", 100)
+    assert told.by["iou"] == pytest.approx(2 / 3, abs=1e-3)
+    assert told.by["box"] == pytest.approx([0, 60, 60, 180], abs=0.05)
+
+
 def test_the_cut_before_nms_is_told_with_rank_and_limit(scene: Scene) -> None:
     scene.put(100, BOX, 1, 0.5)
     for place in range(4):
@@ -145,15 +161,16 @@ def test_levels_are_those_of_the_priors(scene: Scene) -> None:
     assert scene.explain(BOX).level == len(scene.description.levels) - 1
 
 
+@pytest.mark.parametrize("clip", [False, True])
 @pytest.mark.parametrize("seed", range(8))
 def test_found_is_what_decode_nms_keeps_and_missed_what_it_does_not(
-    description: Description, seed: int
+    description: Description, seed: int, clip: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     number = len(description.priors)
     loc = rng.normal(0, 1, (number, 4)).astype(np.float32)
     conf = rng.normal(0, 2, (number, 3)).astype(np.float32)
-    params = replace(PARAMS, pre_nms_topk=60, keep_topk_per_class=20, keep_topk=30)
+    params = replace(PARAMS, pre_nms_topk=60, keep_topk_per_class=20, keep_topk=30, clip_boxes=clip)
     kept = decode_nms_image(loc, conf, description.priors, params)
     scale = np.array([900, 600, 900, 600])
     verdicts = set()

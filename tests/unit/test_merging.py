@@ -20,8 +20,9 @@ from ssd_small.detection.merging import (
 from ssd_small.errors import UsageError
 from ssd_small.pictures.tiles import Tiling, Window
 from ssd_small.postprocess import Detections, PostprocessParams, decode_nms
-from ssd_small.postprocess.boxes import boxes_xyxy_from_loc
+from ssd_small.postprocess.boxes import boxes_xyxy_from_loc, edges_from_scale
 from ssd_small.postprocess.oracle import detections_from_scores, scores_from_conf
+from ssd_small.postprocess.params import WHOLE
 
 PRIORS = np.array(
     [[0.2, 0.2, 0.2, 0.2], [0.7, 0.3, 0.3, 0.2], [0.5, 0.5, 0.9, 0.9], [0.9, 0.8, 0.1, 0.4]],
@@ -33,9 +34,15 @@ PARAMS = PostprocessParams(0.05, 0.4, pre_nms_topk=0, keep_topk_per_class=0, kee
 SIZE, TILING = (130, 230), Tiling(60, 40, 0.25)
 
 
-def run(loc: Any, conf: Any, priors: Any, params: PostprocessParams) -> Detections:
+def run(
+    loc: Any,
+    conf: Any,
+    priors: Any,
+    params: PostprocessParams,
+    edges: tuple[float, float] = WHOLE,
+) -> Detections:
     """One call of decode + NMS, by the oracle."""
-    return decode_nms(loc[None], conf[None], priors, params, backend="numpy")[0]
+    return decode_nms(loc[None], conf[None], priors, params, edges=edges, backend="numpy")[0]
 
 
 def heads(views: int, seed: int = 0, spread: float = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -70,6 +77,12 @@ def all_priors(tiling: Tiling = TILING, size: tuple[int, int] = SIZE) -> np.ndar
     return np.concatenate([priors_of_view(PRIORS, w, unit) for w in windows(tiling, size)])
 
 
+def edges_of(size: tuple[int, int] = SIZE) -> tuple[float, float]:
+    unit = tile_of_picture(TILING, size)
+    scale = [unit[0] / size[1], unit[1] / size[0]]
+    return edges_from_scale(np.float32(scale * 2))
+
+
 def in_unit_square(found: Detections) -> Detections:
     """Detections in tile units as parts of the picture."""
     height, width = SIZE
@@ -84,12 +97,18 @@ def in_unit_square(found: Detections) -> Detections:
     activation=st.sampled_from(["softmax", "sigmoid", "none"]),
     background=st.sampled_from([-1, 0, 2]),
     caps=st.sampled_from([(0, 0, 0), (3, 2, 4), (1, 0, 0)]),
+    clip=st.booleans(),
 )
 def test_tiles_are_merged_as_one_call_over_all_their_rows_would(
-    seed: int, threshold: float, activation: Any, background: int, caps: tuple[int, int, int]
+    seed: int,
+    threshold: float,
+    activation: Any,
+    background: int,
+    caps: tuple[int, int, int],
+    clip: bool,
 ) -> None:
     params = PostprocessParams(
-        threshold, 0.4, (0.1, 0.2), activation, background, *caps, pixel_offset=1 / 60
+        threshold, 0.4, (0.1, 0.2), activation, background, *caps, 1 / 60, clip
     )
     loc, conf = heads(len(windows()), seed, spread=8)
     random = np.random.default_rng(seed)
@@ -97,8 +116,23 @@ def test_tiles_are_merged_as_one_call_over_all_their_rows_would(
     conf[random.random(conf.shape) < 0.02] = np.inf
     conf[random.random(conf.shape) < 0.02] = -np.inf
     loc[random.random(loc.shape) < 0.02] = np.nan
-    every = run(loc.reshape(-1, 4), conf.reshape(-1, CLASSES), all_priors(), params)
+    every = run(loc.reshape(-1, 4), conf.reshape(-1, CLASSES), all_priors(), params, edges_of())
     assert_same([merged(loc, conf, params)], [in_unit_square(every)])
+
+
+def test_boxes_are_clipped_to_the_picture_and_not_to_its_tiles() -> None:
+    """Those that reach over a seam stay whole, those that reach over the picture do not."""
+    loc, conf = heads(len(windows()), 7)
+    params = replace(PARAMS, iou_threshold=1.0)
+    whole, cut = merged(loc, conf, params), merged(loc, conf, replace(params, clip_boxes=True))
+    assert cut.keys == whole.keys
+    assert (whole.boxes.min(), whole.boxes.max()) < (0, 1)
+    assert cut.boxes.min() == 0
+    assert 1 - 1e-6 < cut.boxes.max() <= 1
+    inside = ((whole.boxes >= 0) & (whole.boxes <= 1)).all(axis=1)
+    assert 10 < inside.sum() < len(inside) - 10
+    assert cut.boxes[inside].tobytes() == whole.boxes[inside].tobytes()
+    np.testing.assert_allclose(cut.boxes, whole.boxes.clip(0, 1), rtol=0, atol=2.0**-23)
 
 
 def test_tiles_in_one_call_are_each_tile_decoded_and_one_nms_over_all_candidates() -> None:
@@ -118,23 +152,28 @@ def test_tiles_in_one_call_are_each_tile_decoded_and_one_nms_over_all_candidates
     assert staged > len(every)
 
 
-def test_native_library_and_oracle_merge_alike() -> None:
+@pytest.mark.parametrize("clip", [False, True])
+def test_native_library_and_oracle_merge_alike(clip: bool) -> None:
     loc, conf = heads(len(windows()), 2)
-    merger = TileMerger(SIZE, TILING, PRIORS, PARAMS, MOST)
+    params = replace(PARAMS, clip_boxes=clip)
+    merger = TileMerger(SIZE, TILING, PRIORS, params, MOST)
     for own_loc, own_conf, window in zip(loc, conf, windows(), strict=True):
         merger.add(own_loc, own_conf, window)
     native = merger.detections(
-        lambda *heads: decode_nms(*(h[None] for h in heads[:2]), *heads[2:])[0]
+        lambda *given: decode_nms(
+            *(h[None] for h in given[:2]), *given[2:4], edges=given[4], backend="native"
+        )[0]
     )
-    assert_same([native], [merged(loc, conf)])
+    assert_same([native], [merged(loc, conf, params)])
 
 
 def test_a_picture_of_one_tile_is_what_it_is_without_tiles() -> None:
     for size in ((40, 60), (17, 31), (40, 13)):
         loc, conf = heads(1, 3, spread=1)
-        plain = run(loc[0], conf[0], PRIORS, PARAMS)
-        assert len(plain) > 2
-        assert_same([merged(loc, conf, size=size)], [plain])
+        for params in (PARAMS, replace(PARAMS, clip_boxes=True)):
+            plain = run(loc[0], conf[0], PRIORS, params)
+            assert len(plain) > 2
+            assert_same([merged(loc, conf, params, size=size)], [plain])
 
 
 def test_priors_of_tiles_are_shifted_and_keep_the_bits_of_their_sizes() -> None:

@@ -21,7 +21,7 @@ def heads(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes in clusters, so that they suppress each other, and scores with many ties."""
     rng = np.random.default_rng(batch * 1000 + num_priors)
-    centres = rng.uniform(0.2, 0.8, (5, 2))[rng.integers(0, 5, num_priors)]
+    centres = rng.uniform(0, 1, (5, 2))[rng.integers(0, 5, num_priors)]
     priors = np.concatenate(
         [centres + rng.normal(0, 0.02, (num_priors, 2)), rng.uniform(0.1, 0.3, (num_priors, 2))], 1
     ).astype(np.float32)
@@ -60,6 +60,7 @@ def test_every_batch_equals_the_oracle(library: Library, batch: int, dtype: type
         {"keep_topk": 9},
         {"pre_nms_topk": 0, "keep_topk_per_class": 0, "keep_topk": 0},
         {"pixel_offset": 1 / 300},
+        {"clip_boxes": True},
         {"iou_threshold": 0.0},
         {"score_threshold": 2.0},
     ],
@@ -111,15 +112,26 @@ def test_images_do_not_depend_on_their_neighbours(library: Library) -> None:
     assert_same(stacked, alone * 8)
 
 
-def test_a_rebuilt_plugin_and_a_context_give_the_same(library: Library) -> None:
+@pytest.mark.parametrize("clip", [False, True])
+def test_a_rebuilt_plugin_and_a_context_give_the_same(library: Library, clip: bool) -> None:
     loc, conf, priors = heads(2)
-    params = PostprocessParams(score_threshold=0.1, keep_topk=20)
+    params = PostprocessParams(score_threshold=0.1, keep_topk=20, clip_boxes=clip)
     original = library.create_for(params)
-    rebuilt = library.create(original.serialized(), driver.RUNTIME)
+    rebuilt = original.library.create(original.serialized(), driver.RUNTIME)
     assert rebuilt is not None
     expected = decode_nms(loc, conf, priors, params, backend="numpy")
     for plugin in (original.clone(), rebuilt, rebuilt.attach()):
         assert_same(run(plugin, loc, conf, priors, 20), expected)
+
+
+def test_boxes_are_cut_where_the_fields_say(library: Library) -> None:
+    loc, conf, priors = heads(2)
+    params = PostprocessParams(score_threshold=0.1, keep_topk=20, clip_boxes=True)
+    edges = (0.5, 0.375)
+    expected = decode_nms(loc, conf, priors, params, edges=edges, backend="numpy")
+    found = run(library.create_for(params, edges), loc, conf, priors, 20)
+    assert_same(found, expected)
+    assert [one.boxes.max(axis=0).tolist() for one in found] == [[*edges, *edges]] * 2
 
 
 def test_an_empty_batch_is_fine(library: Library) -> None:

@@ -30,12 +30,15 @@ told = {}
 for path, library in loaded.items():
     if "plugin" not in path:
         library.given_creator.restype = ctypes.c_void_p
-        told[path.rpartition("/")[2]] = [library.called_slot(), library.given_creator()]
+        given = [library.given_creator(number) for number in range(4)]
+        told[path.rpartition("/")[2]] = [library.called_slot(), [one for one in given if one]]
 plugin = next((path for path in loaded if path.endswith("plugin.so")), None)
 if plugin:
     get_creators = loaded[plugin].getCreators
     get_creators.restype = ctypes.POINTER(ctypes.c_void_p)
-    told["creator"] = get_creators(ctypes.byref(ctypes.c_int32()))[0]
+    count = ctypes.c_int32()
+    creators = get_creators(ctypes.byref(count))
+    told["creators"] = [creators[number] for number in range(count.value)]
 print(json.dumps(told))
 """
 
@@ -96,7 +99,7 @@ def load(*libraries: Path, **environment: str) -> tuple[dict[str, Any], list[str
         ("libtensorrt_rtx.so.1", 10701, 8),
     ],
 )
-def test_the_creator_is_given_to_the_function_of_that_version(
+def test_the_creators_are_given_to_the_function_of_that_version(
     folder: Path, stand_in: Any, name: str, version: int, slot: int
 ) -> None:
     plugin, registering = (
@@ -105,13 +108,14 @@ def test_the_creator_is_given_to_the_function_of_that_version(
     )
     told, lines = load(stand_in(name, version), registering, plugin)
     assert lines == []
-    assert told[name] == [slot, told["creator"]]
+    assert told[name] == [slot, told["creators"]]
+    assert len(told["creators"]) == 2  # one of each version
 
 
 def test_the_plugin_alone_registers_nothing(folder: Path, stand_in: Any) -> None:
     told, lines = load(stand_in(NAMES[0], 100000), folder / "libssd_small_plugin.so")
     assert lines == []
-    assert told[NAMES[0]] == [-1, None]
+    assert told[NAMES[0]] == [-1, []]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +135,7 @@ def test_what_is_not_known_is_said_and_not_called(
 ) -> None:
     path = stand_in(name, version, *([macro] if macro else []))
     told, (line,) = load(path, folder / "libssd_small_plugin_dlopen.so")
-    assert told[name] == [-1, None]
+    assert told[name] == [-1, []]
     assert line.startswith("libssd_small_plugin_dlopen.so: DecodeNms is not registered: ")
     assert str(path) in line
     assert expected in line
@@ -157,7 +161,7 @@ def test_loading_it_again_by_another_path_registers_once_more_and_no_harm(
     assert told[first.name][0] == 12
     told, lines = load(first, registering, elsewhere, folder / "libssd_small_plugin.so")
     assert lines == []
-    assert told[first.name] == [-2, told["creator"]]  # twice, the same creator
+    assert told[first.name] == [-2, told["creators"]]  # twice, the same creators
 
 
 def test_without_the_plugin_beside_it_it_says_what_is_missing(
@@ -167,7 +171,7 @@ def test_without_the_plugin_beside_it_it_says_what_is_missing(
     shutil.copy2(folder / alone.name, alone)
     first = stand_in(NAMES[0], 100000)
     told, (line,) = load(first, alone)
-    assert told[first.name] == [-1, None]
+    assert told[first.name] == [-1, []]
     assert str(tmp_path / "libssd_small_plugin.so") in line
     assert "expected libssd_small_plugin.so of the same release beside this file" in line
 
@@ -180,7 +184,7 @@ def test_another_library_under_the_plugin_s_name_is_not_taken_for_it(
     first = stand_in(NAMES[0], 100000)
     shutil.copy2(first, tmp_path / "libssd_small_plugin.so")
     told, (line,) = load(first, alone)
-    assert told[first.name] == [-1, None]
+    assert told[first.name] == [-1, []]
     assert "getCreators" in line
 
 

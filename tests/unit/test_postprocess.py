@@ -206,6 +206,9 @@ def test_max_detections():
         ("variances", (0.1, 1e300)),
         ("pixel_offset", 1e-60),
         ("pixel_offset", 1e300),
+        ("clip_boxes", 1),
+        ("clip_boxes", "false"),
+        ("clip_boxes", None),
         # of a type that no backend takes
         ("score_threshold", "high"),
         ("iou_threshold", None),

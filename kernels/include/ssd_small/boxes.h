@@ -25,7 +25,28 @@ SSD_SMALL_HD_INLINE Box box_from_loc(const float* loc, const float* prior_cxcywh
   return box;
 }
 
-// A candidate needs four finite coordinates.
+// Right and bottom edge of the picture, whose other corner is 0, 0.
+struct Edges {
+  float right = 1.0f;
+  float bottom = 1.0f;
+};
+
+// A coordinate cut to 0 .. edge; -0 becomes +0. Not for NaN, which candidates do not have.
+SSD_SMALL_HD_INLINE float cut_coordinate(float value, float edge) {
+  value = value > 0.0f ? value : 0.0f;
+  return value < edge ? value : edge;
+}
+
+SSD_SMALL_HD_INLINE Box clipped(const Box& box, const Edges& edges) {
+  Box result;
+  result.x1 = cut_coordinate(box.x1, edges.right);
+  result.y1 = cut_coordinate(box.y1, edges.bottom);
+  result.x2 = cut_coordinate(box.x2, edges.right);
+  result.y2 = cut_coordinate(box.y2, edges.bottom);
+  return result;
+}
+
+// A candidate needs four finite coordinates, before its box is cut.
 SSD_SMALL_HD_INLINE bool is_finite(const Box& box) {
   return is_finite(box.x1) && is_finite(box.y1) && is_finite(box.x2) && is_finite(box.y2);
 }

@@ -24,6 +24,9 @@ struct DecodeNmsParams {
   std::int32_t keep_topk_per_class = 100;
   std::int32_t keep_topk = 200;
   float pixel_offset = 0.0f;
+  std::int32_t clip_boxes = 0;  // 1: boxes are cut to the picture before NMS
+  // where the picture ends to the right and below, in the unit of the priors: beyond 1 for tiles
+  float clip_edges[2] = {1.0f, 1.0f};
 };
 
 struct DecodeNmsShape {

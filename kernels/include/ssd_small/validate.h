@@ -72,6 +72,14 @@ inline Error check_params(const DecodeNmsParams& params) {
   if (!(std::isfinite(params.pixel_offset) && params.pixel_offset >= 0.0f)) {
     return fault("pixel_offset", params.pixel_offset, "a number of at least 0");
   }
+  if (params.clip_boxes < 0 || params.clip_boxes > 1) {
+    return fault("clip_boxes", params.clip_boxes, "0 (no) or 1 (yes)");
+  }
+  for (const float edge : params.clip_edges) {
+    if (!(std::isfinite(edge) && edge > 0.0f)) {
+      return fault("clip_edges", edge, "two positive numbers");
+    }
+  }
   return {};
 }
 

@@ -85,6 +85,8 @@ void refuses_what_cannot_work() {
   refused("keep_topk_per_class: got -1", [](Call& c) { c.params.keep_topk_per_class = -1; });
   refused("keep_topk: got -3", [](Call& c) { c.params.keep_topk = -3; });
   refused("pixel_offset: got -1", [](Call& c) { c.params.pixel_offset = -1.0f; });
+  refused("clip_boxes: got 2", [](Call& c) { c.params.clip_boxes = 2; });
+  refused("clip_edges: got 0", [](Call& c) { c.params.clip_edges[1] = 0.0f; });
   refused("loc is a null pointer", [](Call& c) { c.inputs.loc = nullptr; });
   refused("conf is a null pointer", [](Call& c) { c.inputs.conf = nullptr; });
   refused("priors is a null pointer", [](Call& c) { c.inputs.priors = nullptr; });

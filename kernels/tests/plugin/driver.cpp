@@ -100,8 +100,8 @@ const char* copied(const nvinfer1::InterfaceInfo& info) {
 
 extern "C" {
 
-// nullptr and the loader's message in `error` where the library cannot be used.
-Library* driver_open(const char* path, char* error, std::int32_t error_size) {
+// The creator of one version; nullptr and why in `error` where the library cannot be used.
+Library* driver_open(const char* path, const char* version, char* error, std::int32_t error_size) {
   auto library = std::make_unique<Library>();
   library->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   const auto fail = [&](const char* text) -> Library* {
@@ -119,8 +119,13 @@ Library* driver_open(const char* path, char* error, std::int32_t error_size) {
   }
   std::int32_t count = 0;
   const auto* creators = get_creators(count);
-  if (count != 1) return fail("expected one creator");
-  library->creator = static_cast<nvinfer1::IPluginCreatorV3One*>(creators[0]);
+  for (std::int32_t i = 0; i < count; ++i) {
+    auto* creator = static_cast<nvinfer1::IPluginCreatorV3One*>(creators[i]);
+    if (std::strcmp(creator->getPluginVersion(), version) != 0) continue;
+    if (library->creator != nullptr) return fail("two creators of one version");
+    library->creator = creator;
+  }
+  if (library->creator == nullptr) return fail("no creator of that version");
   return library.release();
 }
 

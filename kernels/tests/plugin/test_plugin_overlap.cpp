@@ -46,7 +46,7 @@ int overlapping_launches(DecodeNmsPlugin& plugin) {
 
 int overlapping_when_attached_on(int architecture) {
   ssd_executor_device(architecture, 0);
-  DecodeNmsPlugin plugin{ssd_small::DecodeNmsParams{}};
+  DecodeNmsPlugin plugin{ssd_small::DecodeNmsParams{}, ssd_small::plugin::Version::kFirst};
   const std::unique_ptr<DecodeNmsPlugin> attached(
       static_cast<DecodeNmsPlugin*>(plugin.attachToContext(nullptr)));
   ssd_executor_device(architecture == 90 ? 80 : 90, 0);  // whoever asks later hears this
@@ -63,6 +63,6 @@ TEST(a_context_decides_once_whether_kernels_overlap) {
 }
 
 TEST(a_plugin_without_a_context_launches_plainly) {
-  DecodeNmsPlugin plugin{ssd_small::DecodeNmsParams{}};
+  DecodeNmsPlugin plugin{ssd_small::DecodeNmsParams{}, ssd_small::plugin::Version::kFirst};
   CHECK_EQUAL(overlapping_launches(plugin), 0);
 }

@@ -1,0 +1,1 @@
+"""Detectors of other projects: their checkpoints imported, their ONNX files adopted."""

@@ -1,0 +1,222 @@
+"""Somebody else's ONNX file: read, and the part that makes its heads."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.inliner
+from onnx import ModelProto, TensorProto, ValueInfoProto
+
+from ..artefacts.onnx_file import graph_faults
+from ..artefacts.onnx_sizes import check_declared
+from ..artefacts.onnx_weights import MOST_BYTES, check_beside, read_weights
+from ..errors import BadFile, UsageError, quoted, reason_from_exception
+from ..files import read_bytes
+from ..runtimes.cuts import cut_model, session_from_model
+from ..runtimes.onnxruntime import reason_from_error
+
+#: names of the standard operators' domain
+_STANDARD = ("", "ai.onnx")
+#: the first IR version in which an initializer need not be an input
+_NEWER_IR = 4
+#: numpy types of the pictures that a network takes
+_KINDS: dict[int, np.dtype[Any]] = {
+    TensorProto.FLOAT: np.dtype(np.float32),
+    TensorProto.FLOAT16: np.dtype(np.float16),
+    TensorProto.UINT8: np.dtype(np.uint8),
+}
+
+
+@dataclass(frozen=True)
+class PicturesInput:
+    """The input of a network that takes pictures.
+
+    Attributes:
+        name: of the tensor.
+        batch: pictures that it takes at once; None for any number.
+        height, width: in pixels; None where the graph leaves them open.
+        channels_last: whether it is ``[N, H, W, 3]``, else ``[N, 3, H, W]``.
+        kind: type of its numbers.
+    """
+
+    name: str
+    batch: int | None
+    height: int | None
+    width: int | None
+    channels_last: bool
+    kind: np.dtype[Any]
+
+
+def read_foreign(path: Path) -> ModelProto:
+    """An ONNX file of anybody's, with functions in their place; weights beside it are not read yet.
+
+    Raises:
+        BadFile: absent, or no ONNX file.
+    """
+    content = read_bytes(path, "an ONNX file", MOST_BYTES)
+    model = ModelProto()
+    try:
+        model.ParseFromString(content)
+        if not model.graph.node:
+            raise BadFile(f"{path} is not a valid ONNX file (it has no nodes); expected a network")
+        check_beside(model, path)
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+    except BadFile:
+        raise
+    except Exception as error:  # protobuf's own exception types vary by version
+        raise BadFile(
+            f"{path} is not a valid ONNX file ({reason_from_exception(error)}); expected a network"
+        ) from error
+    _use_one_name(model)
+    # up to IR 3 every initializer had to be an input too, and many tools still write it so
+    known = {tensor.name for tensor in model.graph.initializer}
+    for value in [value for value in model.graph.input if value.name in known]:
+        model.graph.input.remove(value)
+    model.ir_version = max(model.ir_version, _NEWER_IR)
+    return model
+
+
+def _use_one_name(model: ModelProto) -> None:
+    """Let the domain of standard operators have one of its two names everywhere."""
+    for node in model.graph.node:
+        if node.domain == _STANDARD[1]:
+            node.domain = ""
+    versions = [one.version for one in model.opset_import if one.domain in _STANDARD]
+    others = [one for one in model.opset_import if one.domain not in _STANDARD]
+    del model.opset_import[:]
+    model.opset_import.append(onnx.helper.make_opsetid("", max(versions, default=1)))
+    model.opset_import.extend(others)
+
+
+def part_of(model: ModelProto, names: Sequence[str], path: Path) -> ModelProto:
+    """The part of a network that makes some tensors, with its weights, checked.
+
+    Raises:
+        BadFile: it is no valid graph, or uses operators that are not ONNX's.
+    """
+    part = cut_model(model, names)
+    check_declared(part, path)
+    foreign = next((node for node in part.graph.node if node.domain), None)
+    if foreign is not None:
+        raise BadFile(
+            f"{path}: {names[0]} needs {quoted(foreign.op_type)} of {quoted(foreign.domain)}, "
+            "which is no operator of ONNX; take a tensor before it"
+        )
+    for entry in [one for one in part.opset_import if one.domain]:
+        part.opset_import.remove(entry)
+    try:
+        read_weights(part, path)
+    except OSError as error:
+        raise BadFile(f"cannot read the weights of {path}: {error.strerror or error}") from error
+    with graph_faults(path):
+        _set_types(part)
+    try:
+        onnx.checker.check_model(part)
+    except Exception as error:  # the checker's own exception types vary by version
+        reason = reason_from_exception(error)
+        raise BadFile(f"{path} is not a valid ONNX file ({reason}); write it again") from error
+    return part
+
+
+def _set_types(part: ModelProto) -> None:
+    """Give the outputs of a part the types that follow from its operators."""
+    inferred = onnx.shape_inference.infer_shapes(part).graph
+    for output, typed in zip(part.graph.output, inferred.output, strict=True):
+        output.CopyFrom(typed)
+        if not output.type.tensor_type.elem_type:
+            output.type.tensor_type.elem_type = TensorProto.FLOAT
+
+
+def tensor_name(
+    model: ModelProto, asked: str, option: str, path: Path, *, computed: bool = False
+) -> str:
+    """The name of a tensor as the graph has it, which may end in ``:0`` as TensorFlow's do.
+
+    ``computed``: one that a node makes, not an initializer.
+
+    Raises:
+        UsageError: there is none; says which are called similarly.
+    """
+    names = {name for node in model.graph.node for name in node.output if name}
+    if not computed:
+        names |= {tensor.name for tensor in model.graph.initializer}
+    for name in (asked, f"{asked}:0"):
+        if name in names:
+            return name
+    close = difflib.get_close_matches(asked, sorted(names), n=3)
+    advice = f"; called similarly: {', '.join(close)}" if close else ""
+    raise UsageError(f"{option}: {path} has no tensor {quoted(asked)}{advice}")
+
+
+def input_of_part(part: ModelProto, path: Path) -> PicturesInput:
+    """The one input of the part that makes the heads.
+
+    Raises:
+        BadFile: there are several, or it takes no pictures of three channels.
+    """
+    if len(part.graph.input) != 1:
+        names = ", ".join(value.name for value in part.graph.input) or "nothing"
+        raise BadFile(f"{path}: its heads are made of {names}; expected one input, of pictures")
+    (value,) = part.graph.input
+    kind = value.type.tensor_type
+    sides = [_side(dim) for dim in kind.shape.dim]
+    if kind.elem_type not in _KINDS:
+        raise BadFile(
+            f"{path} takes {value.name} of type {TensorProto.DataType.Name(kind.elem_type)}; "
+            "expected FLOAT, FLOAT16 or UINT8"
+        )
+    if len(sides) != 4 or 3 not in (sides[1], sides[3]):
+        raise BadFile(
+            f"{path} takes {value.name} of shape {sides}; expected pictures, [N, 3, H, W] or "
+            "[N, H, W, 3]"
+        )
+    channels_last = sides[1] != 3
+    height, width = sides[1:3] if channels_last else sides[2:4]
+    return PicturesInput(value.name, sides[0], height, width, channels_last, _KINDS[kind.elem_type])
+
+
+def _side(dim: onnx.TensorShapeProto.Dimension) -> int | None:
+    return int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None
+
+
+def feed_from_images(images: npt.NDArray[np.float32], given: PicturesInput) -> dict[str, Any]:
+    """What their graph takes for pictures ``[N, 3, H, W]``, repeated to the batch it insists on."""
+    batch = given.batch or len(images)
+    array = np.resize(images, (batch, *images.shape[1:]))
+    if given.channels_last:
+        array = array.transpose(0, 2, 3, 1)
+    return {given.name: np.ascontiguousarray(array.astype(given.kind))}
+
+
+def run_part(part: ModelProto, feed: dict[str, Any], path: Path) -> list[npt.NDArray[Any]]:
+    """Outputs of a part for an input, executed by ONNX Runtime on the CPU.
+
+    Raises:
+        BadFile: it cannot.
+        MissingRequirement: ONNX Runtime is not installed.
+    """
+    try:
+        session = session_from_model(part, 1)
+        needed = {one.name for one in session.get_inputs()}
+        found: list[npt.NDArray[Any]] = session.run(
+            None, {name: array for name, array in feed.items() if name in needed}
+        )
+    except (BadFile, ImportError):
+        raise
+    except Exception as error:  # ONNX Runtime's exception types are not public
+        raise BadFile(f"ONNX Runtime cannot run {path}: {reason_from_error(error)}") from error
+    return found
+
+
+def value_infos(model: ModelProto) -> dict[str, ValueInfoProto]:
+    """What is known of every tensor, by its name, after inferring shapes."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    return {one.name: one for one in (*graph.input, *graph.value_info, *graph.output)}
