@@ -133,6 +133,7 @@ def _detect(
     tiling: Tiling | None,
 ) -> list[SsdSmallError]:
     """Detect, draw and print picture by picture; what could not be read, or not be written."""
+    from ..detection.entry import entry_from_outcome
     from ..detection.shrinking import ShrunkPictures
 
     faults: list[SsdSmallError] = []
@@ -147,17 +148,13 @@ def _detect(
             how["seen"] = tile_progress(bar)
         outcomes = detector.outcomes(paths, score_threshold=threshold, **how)
         for index, (outcome, found) in enumerate(outcomes):
+            entry = entry_from_outcome(outcome, found)
             if outcome.error is not None:
                 faults.append(outcome.error)
-                message = outcome.error.command_line
-                entry: dict[str, Any] = {"image": found.image, "error": message}
             else:
-                entry = found.to_dict()
                 views = 1 if tiling is None else tiling.views(*outcome.size)
                 full += _is_full(detector.params.keep_topk * views, outcome, lowest)
                 shrunk.add(*outcome.size)
-                if not len(found) and (best := _best_score(outcome)) is not None:
-                    entry["best_score"] = best
                 if targets:
                     try:
                         _draw(outcome, found, targets[index])
@@ -184,12 +181,6 @@ def _detect(
     if lost is not None and not faults:
         raise lost
     return faults
-
-
-def _best_score(outcome: Outcome) -> float | None:
-    """Of a picture without anything to show."""
-    scores = outcome.detections.scores
-    return float(scores.max()) if len(scores) else outcome.best_score
 
 
 def _is_full(keep_topk: int, outcome: Outcome, lowest: float) -> bool:
