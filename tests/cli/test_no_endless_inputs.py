@@ -43,6 +43,7 @@ BASES: dict[str, tuple[str, ...]] = {
         *("--images", "{pictures}"),
     ),
     "detect": ("--engine", "{engine}", "{picture}"),
+    "serve": ("{engine}", "--port", "0"),
     "report": ("{run}", "-o", "{out}"),
     "explain": ("{picture}", "--engine", "{engine}", "--box", "1,1,9,9"),
     "check-data": ("{truth}", "--images", "{pictures}"),

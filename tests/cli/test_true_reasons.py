@@ -47,6 +47,8 @@ COMMANDS = {
     "bench against": "bench --engine ENGINE --seconds 0.01 --against {}",
     "report run": "report {} -o OUT",
     "report runs": "report RUN {} -o OUT",
+    "serve": "serve {}",
+    "serve labels": "serve ENGINE --labels {}",
     "inspect": "inspect {}",
     "doctor": "doctor {}",
     "check-data": "check-data {} --images PICTURES",
