@@ -82,6 +82,7 @@ async function detect(file) {
   }
 }
 
+at("token-row").addEventListener("submit", event => event.preventDefault());
 slider.addEventListener("input", show);
 for (const id of ["file", "camera"]) at(id).addEventListener("change", event => {
   detect(event.target.files[0]);
