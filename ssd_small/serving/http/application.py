@@ -75,7 +75,7 @@ class Application:
 
     @property
     def active(self) -> int:
-        """Requests that have no answer yet."""
+        """Requests that have no answer yet, those aside that came when it was ending."""
         return len(self._asked)
 
     def end(self, seconds: float = MOST_GOODBYE) -> None:
@@ -88,7 +88,8 @@ class Application:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """ASGI."""
         exchange = Exchange(scope, receive, send)
-        self._asked.add(exchange)
+        if not self.is_ending:
+            self._asked.add(exchange)
         status = _GONE
         try:
             status, headers, body = await self._answer(exchange)

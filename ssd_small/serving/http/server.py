@@ -213,8 +213,9 @@ class Server:
             if time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.02)
-        await asyncio.to_thread(self._pictures.close, 0.0 if self._application.active else 1.0)
-        return self._application.active
+        lost = self._application.active
+        await asyncio.to_thread(self._pictures.close, 0.0 if lost else 1.0)
+        return lost
 
     def stop(self, number: int = 0) -> None:
         """End it: what is there gets its answer; a second time there is no waiting."""

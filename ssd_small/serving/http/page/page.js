@@ -43,7 +43,7 @@ function show() {
   }
   const counts = new Map();
   for (const one of found) counts.set(one.name, (counts.get(one.name) || 0) + 1);
-  const kinds = [...counts].map(([name, count]) => `${count} ${name}`).join(", ");
+  const kinds = [...counts].map(([name, count]) => `${count} × ${name}`).join(", ");
   const text = `${found.length} found in ${entry.width}x${entry.height} pixels${kinds && ": " + kinds}.`;
   say(text);
   canvas.setAttribute("aria-label", `The picture with boxes: ${text}`);
