@@ -8,7 +8,8 @@ detected one by one by the same calls, in this process. With it: `ssd-small serv
 loopback, to which clients, threads of this process, post the same pictures one after the other;
 what they need of the processor the server lacks. The two take turns. Before that every picture's
 answer is compared with what is detected without HTTP, and at the end the server is told to end
-while 16 clients are at it: ``lost`` is how many of their requests had no whole answer.
+while 16 clients are at it, each until it is refused: ``lost`` is how many of their requests had
+neither a whole answer nor a refusal.
 """
 
 from __future__ import annotations
@@ -103,7 +104,12 @@ def bare(detector: Detector, pictures: Sequence[bytes], seconds: float) -> dict[
 
 
 def load(
-    port: int, pictures: Sequence[bytes], clients: int, is_over: Callable[[], bool]
+    port: int,
+    pictures: Sequence[bytes],
+    clients: int,
+    is_over: Callable[[], bool],
+    *,
+    until_refused: bool = False,
 ) -> dict[str, Any]:
     """So many clients, each with one picture at a time."""
     taken: list[float] = []
@@ -123,6 +129,8 @@ def load(
                 lost.append(type(error).__name__)
                 return
             (taken if status == 200 else refused).append(time.perf_counter() - started)
+            if status != 200 and until_refused:
+                return
 
     threads = [threading.Thread(target=client, args=(n,)) for n in range(clients)]
     began = time.perf_counter()
@@ -161,7 +169,11 @@ def at_end(process: Any, port: int, pictures: Sequence[bytes]) -> dict[str, Any]
     """Told to end under load."""
     seen: list[dict[str, Any]] = []
     over = for_seconds(PATIENCE)
-    thread = threading.Thread(target=lambda: seen.append(load(port, pictures, AT_END, over)))
+
+    def ask_until_refused() -> None:
+        seen.append(load(port, pictures, AT_END, over, until_refused=True))
+
+    thread = threading.Thread(target=ask_until_refused)
     thread.start()
     time.sleep(1.5)
     began = time.perf_counter()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import readme_large
 import readme_results
+import readme_serving
 import readme_times
 import readme_trials
 from readme_tables import ROOT
@@ -40,6 +41,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "large_pictures": readme_large.large_pictures,
     "large_times": readme_large.large_times,
     "eval_pace": readme_times.eval_pace,
+    "serve": readme_serving.serve,
+    "serving_engines": readme_serving.serving_engines,
 }
 
 

@@ -116,7 +116,10 @@ def form(content: bytes, name: str = "file", filename: str = "a.jpg") -> dict[st
 
 @contextmanager
 def serving(
-    engine: object, *options: object, env: Mapping[str, str] | None = None
+    engine: object,
+    *options: object,
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[Any]:
     """A server on a free port, ended and waited for, whatever happens."""
     command = [sys.executable, "-m", "ssd_small", "serve", str(engine), "--port", "0"]
@@ -128,6 +131,7 @@ def serving(
         text=True,
         env={**os.environ, **(env or {})},
         start_new_session=True,
+        cwd=folder,
     )
     assert process.stdout is not None
     assert process.stderr is not None

@@ -261,7 +261,7 @@ class TestForm:
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
-            (parts(), "is empty"),
+            (parts(), "is empty|damaged"),
             (b"", "is empty"),
             (parts((FILE, b"1"))[:-6], "is cut off"),
             (parts((FILE, b"1"), (FILE, b"1")), "several"),

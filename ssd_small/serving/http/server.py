@@ -157,9 +157,10 @@ class Server:
         Returns:
             How many requests had no answer when the time for them was over.
         """
-        logger = logging.getLogger("uvicorn.error")
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
+        for name in ("uvicorn.error", "python_multipart"):  # what they say is no line of our log
+            logger = logging.getLogger(name)
+            logger.addHandler(logging.NullHandler())
+            logger.propagate = False
         config = uvicorn.Config(
             self._application,
             http=BoundedProtocol,
