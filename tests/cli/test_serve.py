@@ -9,6 +9,8 @@ import re
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -421,3 +423,35 @@ def test_it_connects_to_nobody(server, picture) -> None:
             fields = row.split()
             if f"socket:[{fields[9]}]" in inodes:
                 assert fields[1].startswith("0100007F:"), row
+
+
+def test_large_pictures_are_cut_as_detect_cuts_them(call, engine, pictures) -> None:
+    cut = ("--tiles", "40x40", "--overlap", 0.25, "--whole")
+    path = pictures / "b.png"
+    expected = entry(call, engine, path, *cut, "--score-threshold", 0.02)
+    with serving(engine, *cut, "--score-threshold", 0.02) as running:
+        answer = running.detect(path.read_bytes())
+    assert answer.json["tiles"] > 1
+    assert answer.json["detections"]
+    same(answer.json, expected)
+
+
+def test_a_checkpoint_is_served_by_its_name(call, pictures) -> None:
+    pytest.importorskip("torch")
+    name = "digits/mobilenet_v1_s1l0"
+    words = ("--weights", name, "--json", "--threads", 1, "--score-threshold", 0.02)
+    outcome = call("detect", *words, pictures / "a.jpg")
+    with serving(name) as running:
+        answer = running.detect((pictures / "a.jpg").read_bytes(), "?score_threshold=0.02")
+    same(answer.json, json.loads(outcome.out))
+
+
+def test_of_two_that_start_on_one_port_one_says_so(engine) -> None:
+    with serving(engine) as running:
+        command = [sys.executable, "-m", "ssd_small", "serve", str(engine)]
+        command += ["--port", str(running.port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "--port" in done.stderr
+        assert running.ask("GET", "/health").status == 200
