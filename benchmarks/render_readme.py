@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import readme_large
 import readme_results
+import readme_serving
 import readme_times
 import readme_trials
 from readme_tables import ROOT
@@ -41,6 +42,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "large_times": readme_large.large_times,
     "eval_pace": readme_times.eval_pace,
     "real_networks": readme_results.real_networks,
+    "serve": readme_serving.serve,
+    "serving_engines": readme_serving.serving_engines,
 }
 
 

@@ -45,6 +45,7 @@ _COMMANDS = {
     "detect": "Detect objects in pictures.",
     "triton": "Write a model repository for Triton Inference Server.",
     "triton-client": "Detect objects in pictures by a Triton server.",
+    "serve": "Answer pictures over HTTP.",
     "explain": "Say why an object was found or missed.",
     "check-data": "Find what train and eval would stumble on in a data set.",
     "convert": "Convert Pascal VOC, YOLO or CSV annotations to COCO format.",

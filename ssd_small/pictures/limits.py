@@ -22,6 +22,10 @@ _BYTES = 8
 _LEAST = 1 << 26
 
 
+class TooManyPixels(BadFile):
+    """A picture is too large to be decoded at once."""
+
+
 def check_max_pixels(number: object) -> None:
     """Refuse what is no number of pixels, with UsageError."""
     is_whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
@@ -62,13 +66,13 @@ def check_pixels(path: str | Path, width: int, height: int, most: int, layer: in
         layer: bytes of a pixel while it is decoded; more than :data:`_BYTES` count as more pixels.
 
     Raises:
-        BadFile: says the limit, and how to raise it.
+        TooManyPixels: says the limit, and how to raise it.
     """
     pixels = width * height * max(layer, _BYTES) // _BYTES
     if pixels > most:
         wide = f" of {layer} bytes" if layer > _BYTES else ""
         more = f", or pass --max-pixels {pixels}" if pixels <= LARGEST_MOST else ""
-        raise BadFile(
+        raise TooManyPixels(
             f"cannot decode image {path}: it has too many pixels ({width}x{height}{wide}; at most "
             f"{most} are decoded at once); scale it down, cut it into parts{more}"
         )

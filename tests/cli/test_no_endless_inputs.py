@@ -49,6 +49,7 @@ BASES: dict[str, tuple[str, ...]] = {
         *("--images", "{pictures}"),
     ),
     "detect": ("--engine", "{engine}", "{picture}"),
+    "serve": ("{engine}", "--port", "0"),
     "report": ("{run}", "-o", "{out}"),
     "triton": ("{engine}", "-o", "{out}"),
     "triton-client": ("{triton}", "{picture}"),

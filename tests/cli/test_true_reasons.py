@@ -62,6 +62,8 @@ COMMANDS = {
     "triton-client picture": "triton-client TRITON {}",
     "report run": "report {} -o OUT",
     "report runs": "report RUN {} -o OUT",
+    "serve": "serve {}",
+    "serve labels": "serve ENGINE --labels {}",
     "inspect": "inspect {}",
     "doctor": "doctor {}",
     "check-data": "check-data {} --images PICTURES",

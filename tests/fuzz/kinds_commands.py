@@ -21,6 +21,8 @@ BASES: dict[str, tuple[str, ...]] = {
     "report": ("report", "in/run.json", "-o", "out/page"),
     "triton": ("triton", "in/detections.onnx", "-o", "out/models"),
     "triton-client": ("triton-client", "http://127.0.0.1:9", "in/picture.png"),
+    # it would go on for ever with a host that is one
+    "serve": ("serve", "in/e.engine", "--host", "no such host"),
     "explain": ("explain", "in/picture.png", "--engine", "in/e.engine", "--box", "4,4,20,20"),
     "eval": ("eval", "--annotations", "in/d/truth.json", "--detections", "in/found.json"),
     "parity": (
@@ -92,9 +94,9 @@ def undamaged(rng: random.Random, place: Place) -> Case:
         ("inspect", "in/heads.onnx", "--json"),
         ("inspect", "in/record.pth"),
     ]
-    # a demo takes minutes, and there is no server
-    good = [base for name, base in BASES.items() if name not in ("demo", "triton-client")]
-    commands = [*good, *more]
+    # a demo takes minutes, a server has no end, and there is none to ask
+    left = ("demo", "serve", "triton-client")
+    commands = [*(base for name, base in BASES.items() if name not in left), *more]
     return Case(NOTHING, rng.choice(commands))
 
 
@@ -126,8 +128,8 @@ def option_values(rng: random.Random, place: Place) -> Case:
         value = (option.opts[0],) * 2
     if name == "doctor" and "--self-test" in option.opts:
         value = ()
-    if name == "demo":  # the last output counts, and is a file
-        return Case(f"demo {option.opts[0]} {word!r:.60}", (name, *value, *BASES[name][1:]))
+    if name in ("demo", "serve"):  # the last output counts, and is a file; the last host is none
+        return Case(f"{name} {option.opts[0]} {word!r:.60}", (name, *value, *BASES[name][1:]))
     return Case(f"{name} {option.opts[0]} {word!r:.60}", (*BASES[name], *value))
 
 

@@ -115,6 +115,19 @@ if find_spec("tensorrt_rtx") is not None:  # there is one for few systems
         assert built["engine"]["bytes"] > 1e6
 
 
+if find_spec("uvicorn"):
+
+    def test_pictures_are_answered_over_http(folder: Path, digits: Path, engine: Path) -> None:
+        from serve_process import form, serving
+
+        picture = sorted((digits / "val").iterdir())[0]
+        found = json.loads(call(folder, "detect", "--engine", engine, "--json", picture).out)
+        with serving(engine, folder=folder) as running:
+            answer = running.ask("POST", "/v1/detect", **form(picture.read_bytes()))
+            assert (answer.status, answer.json) == (200, found | {"image": "a.jpg"})
+            assert running.ask("GET", "/metrics").status == 200
+
+
 def test_the_engine_is_timed(folder: Path, engine: Path) -> None:
     report = call(folder, "bench", "--engine", engine, "--seconds", 0.2, "--json").fits().json
     assert [row["runtime"].split()[0] for row in report["results"]] == ["torch", "onnxruntime"]

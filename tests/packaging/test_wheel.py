@@ -41,6 +41,8 @@ def test_it_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     expected |= {f"ssd_small/export/{path.name}" for path in (ROOT / "export").glob("*.py")}
     for folder in (ROOT / "ssd_small" / "assets", ROOT / "ssd_small" / "report" / "templates"):
         expected |= {p.relative_to(ROOT).as_posix() for p in folder.rglob("*") if p.is_file()}
+    page = (ROOT / "ssd_small" / "serving" / "http" / "page").glob("page.*")
+    expected |= {p.relative_to(ROOT).as_posix() for p in page}
     assert names - info - native == expected | {"ssd_small/py.typed"}
     assert {name.rpartition("/")[2] for name in native} <= {
         "libssd_small.so",

@@ -1,0 +1,1 @@
+"""A door by HTTP: pictures are posted, detections answered; on uvicorn, with a queue of its own."""

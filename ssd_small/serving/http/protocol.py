@@ -1,0 +1,97 @@
+"""uvicorn's HTTP/1.1 with the limits that it leaves out: time for a head, connections, answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .settings import HEAD_SECONDS, MOST_CONNECTIONS
+
+#: seconds in which an answer must have left, and a connection that was closed be gone
+_STUCK_SECONDS = 30.0
+
+
+def _refusal(status: str, message: str, *more: str) -> bytes:
+    body = f"{json.dumps({'error': message})}\n".encode()
+    head = (
+        f"HTTP/1.1 {status}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        "connection: close",
+        *more,
+    )
+    return "\r\n".join((*head, "", "")).encode() + body
+
+
+class BoundedProtocol(H11Protocol):
+    """Closes what sends its head too slowly, is one too many, or does not take its answer."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Take a connection, if there are not too many."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.write(
+                _refusal("503 Service Unavailable", "too many connections", "retry-after: 1")
+            )
+            transport.close()
+            return
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Some of a request."""
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """An answer was handed on."""
+        super().on_response_complete()
+        self.loop.call_later(_STUCK_SECONDS, self._abort_if_closing)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in the form of all refusals."""
+        if not self.transport.is_closing():
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                self.transport.write(_refusal("400 Bad Request", "no request of HTTP/1.1"))
+            self.transport.close()
+
+    @property
+    def _answers(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _watch(self) -> None:
+        """Give the head of a request its time, from its first byte on."""
+        if self._answers:
+            self._unwatch()
+        elif self._late is None and self.timeout_keep_alive_task is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _unwatch(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _give_up(self) -> None:
+        self._late = None
+        if not self._answers and not self.transport.is_closing():
+            self.transport.write(
+                _refusal("408 Request Timeout", "the head of the request did not come in time")
+            )
+            self.transport.close()
+            self.loop.call_later(_STUCK_SECONDS, self._abort_if_closing)
+
+    def _abort_if_closing(self) -> None:
+        """Nobody takes what is still to be sent."""
+        if self.transport.is_closing() and self in self.connections:
+            self.transport.abort()
