@@ -230,7 +230,7 @@ class Description:
             "has_decode_nms": self.has_decode_nms,
         }
         if isinstance(self.network, NetworkLayers):
-            own["layers"] = layers_to_dict(self.network)
+            own["network_layers"] = layers_to_dict(self.network)
         elif self.network is not None:
             own["network"] = network_config_to_dict(self.network)
         if self.pictures is not None:

@@ -15,7 +15,7 @@ _EXPECTED = "what 'ssd-small inspect --json' printed, or a sidecar"
 _FIELDS = (
     *("tool_version", "model", "num_classes", "width", "labels", "weights", "preprocessing"),
     *("postprocess", "levels", "clip", "has_decode_nms", "network", "operating_point"),
-    *("input", "tiles", "object_size", "layers", "priors"),
+    *("input", "tiles", "object_size", "network_layers", "priors"),
 )
 
 
@@ -44,8 +44,11 @@ def _format(values: dict[str, Any]) -> int:
     told = values.get("preprocessing")
     if isinstance(told, dict) and any(name in told for name in RESIZING):
         return 5
-    for name, number in (("layers", 5), ("priors", 5), ("tiles", 4), ("input", 3)):
+    for name, number in (("network_layers", 5), ("priors", 5), ("tiles", 4), ("input", 3)):
         if name in values:
             return number
+    params = values.get("postprocess")
+    if isinstance(params, dict) and params.get("clip_boxes"):
+        return 5
     many = values["levels"] if isinstance(values["levels"], list) else []
     return 2 if any(isinstance(level, dict) and "boxes" in level for level in many) else 1

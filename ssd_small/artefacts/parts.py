@@ -156,12 +156,14 @@ def _level_to_dict(level: AnyLevel) -> dict[str, object]:
 
 def network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | NetworkLayers | None:
     """The network of a description that has no name for it; ValueError for what cannot be meant."""
-    if "layers" in fields:
+    if "network_layers" in fields:
         if "network" in fields:
-            raise ValueError("layers: got them and network, expected one of the two")
+            raise ValueError("network_layers: got them and network, expected one of the two")
         if fields.text("model") in known_models():
-            raise ValueError(f"layers: got those of {fields.text('model')}, which has a name")
-        return layers_from_fields(fields.fields("layers"))
+            raise ValueError(
+                f"network_layers: got those of {fields.text('model')}, which has a name"
+            )
+        return layers_from_fields(fields.fields("network_layers"))
     if "network" not in fields:
         return None
     values = fields.mapping("network")

@@ -22,7 +22,7 @@ from ..models.layers import (
     Step,
     Unit,
 )
-from ..models.shapes import check_feature_maps, feature_maps, summarize
+from ..models.shapes import apply, check_feature_maps, feature_maps, summarize
 from ..models.spec import AnyLevel, Extra, Head, ModelSpec, NetworkLayers, TapNorm
 from ..pictures.preprocessing import Preprocessing
 from ..postprocess import PostprocessParams
@@ -140,6 +140,10 @@ def _check(spec: ModelSpec) -> None:
     if len(spec.levels) != len(levels):
         raise ValueError(f"levels: got {len(spec.levels)}, expected {len(levels)}, as heads")
     check_feature_maps(spec)
+    for head, shape in zip(spec.heads, levels, strict=True):
+        after, _ = apply(Chain(head.before), shape, 1.0)
+        if (after.height, after.width) != (shape.height, shape.width):
+            raise ValueError("before: got what changes the size of a map, expected what keeps it")
     largest = max(shape.channels * shape.cells for shape in (*sources, *levels))
     parameters = max(cost.parameters, summarize(spec, 2).cost.parameters)
     if parameters > _MOST_PARAMETERS or largest > _MOST_NUMBERS:

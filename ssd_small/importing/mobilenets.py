@@ -24,8 +24,12 @@ _POST = PostprocessParams(iou_threshold=0.45, pre_nms_topk=200, keep_topk_per_cl
 _EXTRAS_V1 = ((256, 512), (128, 256), (128, 256), (128, 256))
 #: of V2; the expansion is 0.2, 0.25, 0.5, 0.25 of what comes
 _EXTRAS_V2 = ((256, 512), (128, 256), (128, 256), (64, 64))
-#: of V2 after its stem, (blocks, stride of the first); channels are read off the weights
-_BLOCKS_V2 = ((1, 1), (2, 2), (3, 2), (4, 2), (3, 1), (3, 2), (1, 1))
+#: of V2 after its stem, (blocks, channels, stride of the first); narrower ones are read off weights
+_BLOCKS_V2 = (
+    *((1, 16, 1), (2, 24, 2), (3, 32, 2), (4, 64, 2)),
+    *((3, 96, 1), (3, 160, 2), (1, 320, 1)),
+)
+_EXPANSION_V2 = 6
 #: V2's block whose expanded map, before its stride, is the first level
 _TAPPED_V2 = 14
 
@@ -95,15 +99,19 @@ def _backbone_v2(shapes: Shapes, activation: LayerActivation) -> tuple[Chain, ..
         return shapes.get(key, (usual,))[0]
 
     layers = [Chain((ConvBn(channels("base_net.0.0.weight", 32), 3, 2, activation=activation),))]
-    number = 0
-    for repeats, first_stride in _BLOCKS_V2:
+    number, before = 0, 32
+    for repeats, out, first_stride in _BLOCKS_V2:
         for repeat in range(repeats):
             number += 1
             stride = 1 if repeat else first_stride
             begin = f"base_net.{number}.conv."
             last = 3 if number == 1 else 6
-            inner = None if number == 1 else channels(f"{begin}0.weight", 16)
-            block = _block(inner, channels(f"{begin}{last}.weight", 16), stride, activation)
+            inner = channels(f"{begin}0.weight", _EXPANSION_V2 * before)
+            block = _block(
+                *(None if number == 1 else inner, channels(f"{begin}{last}.weight", out)),
+                *(stride, activation),
+            )
+            before = out
             if number == _TAPPED_V2:
                 layers += [Chain(block.steps[:1]), Chain(block.steps[1:])]
             else:

@@ -41,6 +41,14 @@ _FAMILIES: Sequence[tuple[str, tuple[str, ...]]] = (
     ("torchvision's VGG or MobileNet classifier", (r"features\.0\.", r"classifier\.")),
     ("a VGG-16 backbone alone, as vgg16_reducedfc", (r"0\.weight", r"2\.weight", r"28\.weight")),
 )
+#: those of them that ``ssd-small import`` brings in
+_IMPORTED = (
+    *("torchvision's ssd300_vgg16", "torchvision's ssdlite320_mobilenet_v3_large"),
+    *("ssd.pytorch of amdegroot", "Ultra-Light-Fast-Generic-Face-Detector"),
+    *("pytorch-ssd of qfgaohao", "NVIDIA's SSD300 (DeepLearningExamples)"),
+)
+_IMPORT = "bring it in by 'ssd-small import', and pass what that writes"
+_LISTED = "expected one of the networks that 'ssd-small models' lists"
 #: what trainers leave in a state dict that is to be taken out before it is saved
 _LEFT_IN = (
     ("weight_orig", "it is pruned: call torch.nn.utils.prune.remove before it is saved"),
@@ -99,7 +107,7 @@ def misfit_hint(
     if family is not None:
         return (
             f"it looks like a checkpoint of {family}, which is another network with other layers; "
-            "expected one of the networks that 'ssd-small models' lists"
+            + (_IMPORT if family in _IMPORTED else _LISTED)
         )
     if nearest == [net.spec.name] and fewest < asked:
         classes, width = num_classes_from_state(state, net.spec), width_from_state(state, net.spec)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile
-from .checkpoint import read_checkpoint, recorded_model
+from .checkpoint import load_checkpoint, read_checkpoint, recorded_model
+from .classifier_backbones import backbone_from_classifier
 from .containers import COUNTER, StateDict
 from .fit import family_from_keys, misfit_hint, width_from_state
 from .network import SsdNetwork
@@ -98,6 +99,36 @@ def _model_of(path: str | Path, record: Any) -> str | None:
     """Name of the network that a checkpoint says it is of."""
     shipped = find_shipped(path)
     return shipped.model if shipped else recorded_model(record)
+
+
+def load_backbone(net: SsdNetwork, path: str | Path) -> PartialLoad | None:
+    """Load the backbone of a checkpoint: all of it; of torchvision's classifiers what fits.
+
+    Returns:
+        What was taken of a classifier; None for a detector's backbone, which was taken whole.
+
+    Raises:
+        BadFile: the file cannot be read, or is of another backbone.
+        UsageError: as :func:`.checkpoint.load_checkpoint`.
+    """
+    everything, _ = read_checkpoint(path)
+    found = backbone_from_classifier(everything, net)
+    if found is None:
+        load_checkpoint(net, path, scope="base.", advice="pass --init-scope base")
+        return None
+    own = {k: v for k, v in net.state_dict().items() if k.startswith("base.")}
+    # of a few layers the first could have the shapes by chance
+    counted = [key for key in own if not key.endswith(COUNTER)]
+    if 2 * len(found) < len(counted):
+        raise BadFile(
+            f"checkpoint {path}: {len(found)} of the {len(counted)} tensors of the backbone of "
+            f"{net.spec.name} are in this classifier; expected the classifier of that backbone"
+        )
+    check_types(own, found, path)
+    net.load_state_dict(weights_in_float32(own, found, path), strict=False)
+    return PartialLoad(
+        len(found), (), (), tuple(key for key in counted if key not in found), "classifier"
+    )
 
 
 def load_matching(net: SsdNetwork, path: str | Path, substrings: Sequence[str]) -> PartialLoad:

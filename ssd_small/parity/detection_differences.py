@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..detection.merging import are_large, priors_of_view, tile_of_picture
 from ..evaluation.differences import compare_detections
 from ..evaluation.intervals import Intervals, intervals_from_heads
-from ..evaluation.limits import HEAD_LIMITS
+from ..evaluation.limits import BOX_ROUNDING, HEAD_LIMITS
 from ..postprocess import Detections
 from ..postprocess.boxes import edges_from_scale
 from .head_differences import scale_of
@@ -183,8 +184,7 @@ def intervals_of_picture(
         edges = side.description.edges
         found = intervals_from_heads(loc, conf, priors, params, **off, edges=edges)
         if side.description.tiles is not None:
-            inside = side.description.tiles.box_scale
-            found = replace(found, box_low=found.box_low * inside, box_high=found.box_high * inside)
+            found = _scaled(found, side.description.tiles.box_scale)
         placed = side.description.preprocessing.placement(*size)
         if placed.is_whole:
             return found
@@ -207,7 +207,14 @@ def intervals_of_picture(
         conf[own][small] = np.nan
     found = intervals_from_heads(loc, conf, moved, params, **off, edges=edges)
     # boxes as detections have them; of the overlaps the unit is the tile
-    return replace(found, box_low=found.box_low * scale, box_high=found.box_high * scale)
+    return _scaled(found, scale)
+
+
+def _scaled(found: Intervals, scale: npt.NDArray[np.floating]) -> Intervals:
+    """Boxes times ``scale [4]``, a product that rounds: also of a box that lies at an edge."""
+    low, high = found.box_low * scale, found.box_high * scale
+    margin = BOX_ROUNDING * np.maximum(np.abs(high), 1)
+    return replace(found, box_low=low - margin, box_high=high + margin)
 
 
 def differences_of_picture(

@@ -13,22 +13,27 @@ PRESETS = {"deploy": PostprocessParams(), "coco": PostprocessParams.coco()}
 #: what parameters are called that are those of no preset
 OWN = "the file's own"
 #: what belongs to the network and stays with it under every protocol
-_OF_THE_NETWORK = ("variances", "activation", "background_label", "clip_boxes")
+_OF_THE_NETWORK = ("variances", "activation", "background_label")
 
 
 def params_from_preset(preset: str, own: PostprocessParams) -> PostprocessParams:
     """The thresholds and cuts of a preset, for a network whose parameters are ``own``.
+
+    Boxes are clipped if the network's are: no preset says how it was made to decode them.
 
     Raises:
         UsageError: there is no such preset.
     """
     if preset not in PRESETS:
         raise UsageError(f"preset {preset!r}: expected {' or '.join(PRESETS)}")
-    return params_under_protocol(own, PRESETS[preset])
+    return replace(params_under_protocol(own, PRESETS[preset]), clip_boxes=own.clip_boxes)
 
 
 def params_under_protocol(own: PostprocessParams, protocol: PostprocessParams) -> PostprocessParams:
-    """The thresholds and cuts of ``protocol``, for a network whose parameters are ``own``."""
+    """The thresholds and cuts of ``protocol``, for a network whose parameters are ``own``.
+
+    Whether boxes are clipped is the protocol's: another network is judged by the same rule.
+    """
     return replace(protocol, **{name: getattr(own, name) for name in _OF_THE_NETWORK})
 
 

@@ -16,7 +16,7 @@ from ..errors import UsageError, quoted
 from ..models.blocks import L2Norm
 from ..models.checkpoint import load_checkpoint
 from ..models.network import SsdNetwork, create_model
-from ..models.partial_checkpoint import load_fitting, load_matching
+from ..models.partial_checkpoint import load_backbone, load_fitting, load_matching
 from ..models.shipped import shipped_checkpoints
 from ..models.spec import ModelSpec
 from .recipe import Recipe
@@ -66,9 +66,12 @@ def initial_network(
     elif weights is not None and scope not in NAMED_SCOPES:
         taken = load_matching(net, weights, substrings_from_scope(scope))
         say(taken.line(weights, net.spec.name))
+    elif weights is not None and scope == "base":
+        of_classifier = load_backbone(net, weights)
+        if of_classifier is not None:
+            say(of_classifier.line(weights, net.spec.name))
     elif weights is not None:
-        prefix = "base." if scope == "base" else ""
-        load_checkpoint(net, weights, scope=prefix, advice="pass --init-scope base")
+        load_checkpoint(net, weights, advice="pass --init-scope base")
     net.train()
     if recipe.channels_last:
         net.to(memory_format=torch.channels_last)

@@ -42,6 +42,8 @@ COMMANDS = {
     "export weights": "export --model mobilenet_v1 --weights {} -o OUT",
     "export labels": "export --model mobilenet_v1 --weights WEIGHTS --labels {} -o OUT",
     "export config": "export --config {} -o OUT",
+    "export preprocessing": "export --model mobilenet_v1 --weights WEIGHTS -o OUT "
+    "--preprocessing {}",
     "adopt onnx": "adopt {} --loc a --conf b --priors from-spec --labels LABELS -o OUT",
     "adopt labels": "adopt ONNX --loc loc --conf conf --priors from-spec --labels {} -o OUT",
     "adopt priors": "adopt ONNX --loc loc --conf conf --priors {} --labels LABELS -o OUT",
@@ -49,8 +51,6 @@ COMMANDS = {
     "--preprocessing {} -o OUT",
     "adopt picture": "adopt ONNX --loc loc --conf conf --priors from-spec --labels LABELS "
     "--picture {} -o OUT",
-    "export preprocessing": "export --model mobilenet_v1 --weights WEIGHTS -o OUT "
-    "--preprocessing {}",
     "build-engine onnx": "build-engine {} -o OUT",
     "build-engine description": "build-engine ONNX --description {} -o OUT",
     "bench engine": "bench --engine {} --seconds 0.01",

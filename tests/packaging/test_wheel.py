@@ -146,4 +146,4 @@ def test_doctor_in_it_finds_the_plugin_in_it(plugin: Path, unpacked: Path) -> No
     report = run_unpacked(unpacked, "-m", "ssd_small", "doctor", "--json")
     found = next(f for f in report["machine"] if f["subject"] == "TensorRT plugin")
     assert found["fine"], found["state"]
-    assert "loads DecodeNms version 1" in found["state"]
+    assert "loads DecodeNms versions 1 and 2" in found["state"]

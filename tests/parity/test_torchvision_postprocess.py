@@ -1,4 +1,4 @@
-"""Detections of torchvision's SSD from the same heads: its own post-processing beside ours."""
+"""Detections of torchvision's SSD from the same heads, as its own post-processing makes them."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def double(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> TensorRt:
 
     module = TensorRt(cuda)
     monkeypatch.setattr(tensorrt, "require", lambda name, purpose: module)
-    monkeypatch.setattr(tensorrt_engine, "load_plugin", lambda trt: None)
+    monkeypatch.setattr(tensorrt_engine, "load_plugin", lambda trt, version: None)
     monkeypatch.setattr(tensorrt_module, "_loggers", {})
     return module
 

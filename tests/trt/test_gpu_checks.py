@@ -71,7 +71,7 @@ def test_wrong_detections_are_noticed(
     monkeypatch.setattr(
         plugin_double,
         "decode_nms",
-        lambda loc, conf, priors, params: [one[1:] for one in serve(loc, conf, priors, params)],
+        lambda *heads, edges: [one[1:] for one in serve(*heads, edges=edges)],
     )
     with pytest.raises(AssertionError, match="missing, and nothing suppresses it"):
         engine_checks.check_against_torch(network, "fp32", False, tmp_path, [2])

@@ -16,6 +16,7 @@ from ssd_small.postprocess.boxes import boxes_xyxy_from_loc, clipped_boxes, edge
 from ssd_small.postprocess.oracle import boxes_from_loc
 from ssd_small.postprocess.protocol import (
     params_from_preset,
+    params_under_protocol,
     protocol_name,
     text_from_params,
 )
@@ -142,6 +143,9 @@ def test_it_belongs_to_the_network_and_every_protocol_keeps_it() -> None:
         assert params.clip_boxes
         assert protocol_name(params) == preset
         assert not params_from_preset(preset, PostprocessParams()).clip_boxes
+    # what is compared with it is judged by its rule
+    assert params_under_protocol(PostprocessParams(), CLIPPED).clip_boxes
+    assert not params_under_protocol(CLIPPED, PostprocessParams()).clip_boxes
 
 
 def test_people_are_told() -> None:

@@ -105,6 +105,7 @@ def random_cases() -> Iterator[Case]:
                 background_label=seed % 2 - 1,
                 pixel_offset=offset,
                 score_threshold=0.02,
+                clip_boxes=seed % 4 > 1,
                 **cuts,  # type: ignore[arg-type]
             ),
         )
