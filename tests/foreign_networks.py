@@ -108,6 +108,32 @@ def torchvision_heads(net: Any) -> Heads:
     return heads
 
 
+def unmatched(theirs: Any, ours: Any, pixels: float, scores: float) -> list[str]:
+    """Detections that torchvision alone has, or we alone; each may match one of the other side.
+
+    Args:
+        theirs: ``boxes``, ``scores`` and ``labels`` of torchvision, which count the background.
+        ours: :class:`ssd_small.detection.picture_detections.PictureDetections`.
+        pixels: what a corner may differ by.
+        scores: what a score may differ by.
+    """
+    left, faults = list(range(len(ours.scores))), []
+    for box, score, label in zip(*(theirs[key] for key in ("boxes", "scores", "labels")),
+                                 strict=True):  # fmt: skip
+        fits = [
+            i
+            for i in left
+            if ours.class_indices[i] + 1 == label
+            and abs(ours.scores[i] - score) <= scores
+            and np.abs(ours.boxes[i] - box).max() <= pixels
+        ]
+        if fits:
+            left.remove(fits[0])
+        else:
+            faults.append(f"class {label}, score {score:.6f}, box {box}")
+    return faults + [f"ours alone: score {ours.scores[i]:.6f}" for i in left]
+
+
 def nvidia_network(classes: int, seed: int) -> tuple[nn.Module, Heads]:
     """ResNet-50 to its third stage without that stage's stride, with five more levels.
 

@@ -139,7 +139,10 @@ def part_of(
 
 def _sides(model: ModelProto, name: str) -> list[int | None]:
     """Dimensions of pictures in the midst of a graph, by what is known of them or reads them."""
-    known = value_infos(model).get(name)
+    try:
+        known = value_infos(model).get(name)
+    except Exception:  # its types vary by version; other parts of the file do not matter here
+        known = None
     dims = known.type.tensor_type.shape.dim if known is not None else []
     if len(dims) == 4 and 3 in (_side(dims[1]), _side(dims[3])):
         return [None, *(_side(dim) for dim in dims[1:])]

@@ -38,28 +38,11 @@ class Detected:
         Image.fromarray(foreign.made_picture()).save(self.picture)
         levels = foreign.tensor_from_picture(foreign.made_picture())
         with torch.no_grad():
-            found = self.net([levels])[0]
-        self.boxes, self.scores, self.labels = (
-            found[key].numpy() for key in ("boxes", "scores", "labels")
-        )
+            self.found = {key: value.numpy() for key, value in self.net([levels])[0].items()}
 
     def unmatched(self, found: Any) -> list[str]:
         """Detections of torchvision that have no equal one here, or not one each."""
-        left = list(range(len(found.scores)))
-        faults = []
-        for box, score, label in zip(self.boxes, self.scores, self.labels, strict=True):
-            fits = [
-                i
-                for i in left
-                if found.class_indices[i] + 1 == label  # theirs count the background
-                and abs(found.scores[i] - score) <= SCORES
-                and np.abs(found.boxes[i] - box).max() <= PIXELS
-            ]
-            if fits:
-                left.remove(fits[0])
-            else:
-                faults.append(f"class {label}, score {score:.6f}, box {box}")
-        return faults + [f"ours alone: score {found.scores[i]:.6f}" for i in left]
+        return foreign.unmatched(self.found, found, PIXELS, SCORES)
 
 
 @pytest.fixture(scope="module", params=[(NAMES[0], 1), (NAMES[1], 1), (NAMES[1], 2)], ids=str)
@@ -74,8 +57,8 @@ def _detect(path: Path, picture: Path) -> Any:
 
 
 def test_pytorch_finds_what_torchvision_finds(detected: Detected) -> None:
-    assert len(detected.scores) >= 200
-    assert len(np.unique(np.round(detected.scores, 3))) > 20
+    assert len(detected.found["scores"]) >= 200
+    assert len(np.unique(np.round(detected.found["scores"], 3))) > 20
     found = _detect(detected.weights, detected.picture)
     assert detected.unmatched(found) == []
 
