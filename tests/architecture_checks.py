@@ -136,10 +136,15 @@ def modules(root: Path) -> dict[str, Path]:
 
 
 def room_of(path: Path, root: Path) -> str:
-    """``ssd_small/models/`` or ``export/`` for what lies in there, else the file itself."""
+    """``ssd_small/models/`` or ``export/`` for what lies in there, else the file itself.
+
+    What serves are several rooms, which know nothing of each other: ``ssd_small/serving/jobs/``.
+    """
     parts = path.relative_to(root).parts
     if parts[0] != "ssd_small":
         return f"{parts[0]}/"
+    if parts[1] == "serving" and len(parts) > 3:
+        return f"ssd_small/serving/{parts[2]}/"
     return f"ssd_small/{parts[1]}/" if len(parts) > 2 else f"ssd_small/{parts[1]}"
 
 

@@ -40,6 +40,7 @@ _COMMANDS = {
     "parity": "Show that an engine finds what its network finds.",
     "report": "Put several runs into one page to choose an engine by.",
     "detect": "Detect objects in pictures.",
+    "batch": "Detect objects in any number of pictures, into files.",
     "explain": "Say why an object was found or missed.",
     "check-data": "Find what train and eval would stumble on in a data set.",
     "convert": "Convert Pascal VOC, YOLO or CSV annotations to COCO format.",

@@ -18,6 +18,7 @@ _LONG = {"--iterations", "--epochs", "--minutes", "--seconds", "--train-images",
 BASES: dict[str, tuple[str, ...]] = {
     "models": ("models",),
     "detect": ("detect", "--engine", "in/e.engine", "in/picture.png"),
+    "batch": ("batch", "in/e.engine", "in/picture.png", "-o", "out/job"),
     "report": ("report", "in/run.json", "-o", "out/page"),
     "explain": ("explain", "in/picture.png", "--engine", "in/e.engine", "--box", "4,4,20,20"),
     "eval": ("eval", "--annotations", "in/d/truth.json", "--detections", "in/found.json"),

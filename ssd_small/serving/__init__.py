@@ -1,0 +1,1 @@
+"""Detectors at work for many: services and jobs on engines that exist."""
