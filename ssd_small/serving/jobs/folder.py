@@ -27,7 +27,6 @@ from .shard import Classes, ShardResult
 _JOB, _LOCK = "job.json", ".ssd-small-batch.lock"
 #: what a process that was killed at once may leave, before the folder says whose it is
 _LEFTOVER = re.compile(r"\.ssd-small-.*")
-JOB_FORMAT = 1
 
 
 class JobFolder:
@@ -114,7 +113,7 @@ class JobFolder:
         about |= {"classes": list(classes.names), "background_label": classes.background_label}
         write_durably(
             self.path / _JOB,
-            json_bytes({"format": JOB_FORMAT, "fingerprint": self.fingerprint, **about}),
+            json_bytes({"fingerprint": self.fingerprint, **about}),
         )
 
     def classes(self) -> Classes | None:
