@@ -150,12 +150,10 @@ def command(
     asked = asked_of_tiles(network)
     check_format(rows)
     require("cv2", "reading images")
-    if ray is not None:
-        require("ray", "--ray")
     check_tiles_of(asked, engine)
     job = job_from_options(str(engine), rows=rows, batch=batch, thresholds=thresholds, **asked)
-    plan = _plan(job, sources, output, shard_size, coco, annotations, resume)
     crew = _crew(job, threads, ray, workers, gpus_per_worker)
+    plan = _plan(job, sources, output, shard_size, coco, annotations, resume)
     summary = run_job(plan, crew, resume=resume, watch=_watch())
     if as_json:
         print_json(summary)
@@ -213,10 +211,11 @@ def _crew(
 
         return in_process(job, threads)
     from ..serving.jobs.on_ray import on_ray
-    from ..serving.jobs.ray_cluster import Cluster
+    from ..serving.jobs.ray_cluster import Cluster, prepared
 
     address = None if ray == _LOCAL else ray
     cluster = Cluster(address, workers, gpus_per_worker, threads)
+    prepared(cluster)
     return on_ray(job, cluster, lambda line: note(f"note: {line}"))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,11 @@ from typing import Any
 from ...errors import MissingRequirement, UsageError, reason_from_exception
 from ...requirements import require
 from ...system.temporary import temporary_folder
+from .ray_keeper import kept
 
-#: Ray's sockets lie in its folder by long names, and a path of one has 107 letters at most
-_LONGEST_FOLDER = 32
+#: Ray's sockets lie deep in its folder, and a socket's path has 107 letters at most: of what is
+#: above that folder
+_LONGEST_FOLDER = len("/tmp")
 #: bytes for results on their way, of a cluster of our own; the least that Ray takes
 _OBJECT_STORE = 80 << 20
 #: seconds in which an address must answer
@@ -30,6 +34,11 @@ _QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "ORT_DISABLE_TELEMETRY": "1",
 }
+#: what Ray asks for whether it may speak to other machines; with 0 it listens on 127.0.0.1 alone
+_BEYOND = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+
+_HERE = ("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,22 @@ class Share:
     threads: int
 
 
+def prepared(cluster: Cluster) -> Any:
+    """The package ray, told what it reads of the environment when it is imported.
+
+    Raises:
+        MissingRequirement: it is not installed, or nobody answers at the address.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if cluster.address is not None:
+        _check_answers(cluster.address)
+    if cluster.address is None or _is_of_loopback_alone(cluster.address):
+        os.environ[_BEYOND] = "0"
+    _authenticate(cluster.address)
+    return require("ray", "--ray")
+
+
 @contextmanager
 def connected(cluster: Cluster) -> Iterator[Any]:
     """The package ray, connected; what was started ends with the block, or with this process.
@@ -72,9 +97,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     Raises:
         MissingRequirement: no ray, or no cluster at the address.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    ray = require("ray", "--ray")
+    ray = prepared(cluster)
     with ExitStack() as stack:
         how: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if cluster.address is None:
@@ -82,9 +105,12 @@ def connected(cluster: Cluster) -> Iterator[Any]:
             how |= {"object_store_memory": _OBJECT_STORE, "_node_ip_address": "127.0.0.1"}
             if (folder := _folder(stack)) is not None:
                 how["_temp_dir"] = str(folder)
+                stack.enter_context(kept(folder))
         else:
-            _check_answers(cluster.address)
             how["address"] = cluster.address
+        # lines of Ray's own on standard output, as of a worker that was killed: ours say it
+        silence = stack.enter_context(open(os.devnull, "w"))
+        stack.enter_context(redirect_stdout(silence))
         stack.callback(ray.shutdown)
         with _own_signals():
             try:
@@ -93,7 +119,8 @@ def connected(cluster: Cluster) -> Iterator[Any]:
                 where = cluster.address or "this machine"
                 raise MissingRequirement(
                     f"Ray does not start on {where}: {reason_from_exception(error)}; see that the "
-                    "cluster runs the same release of Ray and of Python"
+                    "cluster runs the same releases of Ray and Python; RAY_AUTH_MODE=token if it "
+                    "asks for one"
                 ) from error
         yield ray
 
@@ -137,12 +164,11 @@ def _cores() -> int:
 def _folder(stack: ExitStack) -> Path | None:
     """For Ray's sockets and logs, gone at the end; None where the usual place is too deep."""
     with suppress(OSError):
-        short = Path("/tmp")
-        made = temporary_folder()
-        folder = stack.enter_context(made)
-        if len(str(folder)) > _LONGEST_FOLDER + len("/tmp") and short.is_dir():
-            folder = stack.enter_context(temporary_folder(short))
-        return folder
+        usual, short = tempfile.gettempdir(), Path("/tmp")
+        if len(usual) <= _LONGEST_FOLDER:
+            return stack.enter_context(temporary_folder())
+        if short.is_dir():
+            return stack.enter_context(temporary_folder(short))
     return None
 
 
@@ -158,6 +184,39 @@ def _check_answers(address: str) -> None:
             f"no Ray cluster answers at {address} ({reason_from_exception(error)}); start one with "
             "'ray start --head', or pass plain --ray"
         ) from error
+
+
+def _is_of_loopback_alone(address: str) -> bool:
+    """Whether a cluster answers at 127.0.0.1 and not at the machine's address.
+
+    Ray takes the one for the other.
+    """
+    host, _, port = address.rpartition(":")
+    if host not in _HERE:
+        return False
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+            route.connect(("192.0.2.1", 9))  # sends nothing; an address of no machine
+            own = route.getsockname()[0]
+        socket.create_connection((own, int(port)), _ANSWER).close()
+    except OSError:
+        return True
+    return False
+
+
+def _authenticate(address: str | None) -> None:
+    """Have nobody else on this machine speak to our cluster, and speak to one that is here.
+
+    Ray would write a token of its own to the user's home; and of one that is there it makes no use
+    where an address is given, which for one of this machine is needless care.
+    """
+    if "RAY_AUTH_MODE" in os.environ:
+        return
+    if address is None:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    elif address.rpartition(":")[0] in _HERE and (Path.home() / ".ray" / "auth_token").exists():
+        os.environ["RAY_AUTH_MODE"] = "token"
 
 
 @contextmanager
