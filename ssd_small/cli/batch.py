@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import CheckFailed, UsageError
+from ..errors import CheckFailed, UsageError, quoted
 from .options import (
     ADDRESS,
     FILE,
@@ -144,7 +144,7 @@ def command(
             if value is not None:
                 raise UsageError(f"--{name} goes with --ray, which starts several engines")
     elif not _ADDRESS.fullmatch(ray):
-        raise UsageError(f"--ray {ray}: expected host:port, auto or ray://host:port")
+        raise UsageError(f"--ray {quoted(ray)}: expected host:port, auto or ray://host:port")
     if annotations is not None and not coco:
         raise UsageError("--annotations goes with --coco, whose results have its ids")
     asked = asked_of_tiles(network)

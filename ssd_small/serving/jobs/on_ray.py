@@ -72,7 +72,6 @@ class _OnRay:
             self._hire()
         while not self._idle:
             self._look()
-        # a worker sets it when it is ready, which one is now
 
     def results(self, shards: Iterable[Shard], seen: Seen) -> Iterator[ShardResult]:
         """See :class:`~.in_process.Workers`; the bar moves by shards.
@@ -80,7 +79,7 @@ class _OnRay:
         Raises:
             MissingRequirement: shards that were lost :data:`MOST_TRIES` times; all else is done.
         """
-        self._source = iter(shards)
+        self._source, self._exhausted = iter(shards), False
         self._again: deque[Shard] = deque()
         self._tries: dict[int, int] = {}
         self._done: set[int] = set()
@@ -88,7 +87,7 @@ class _OnRay:
         self._longest = 0.0
         while True:
             self._assign()
-            if not any(worker.shard for worker in self._working.values()) and not self._again:
+            if self._exhausted and not self._again and not self._at_work():
                 break
             for result in self._look():
                 if result.index not in self._done:
@@ -132,18 +131,23 @@ class _OnRay:
                 return lost
         if (shard := next(self._source, None)) is not None:
             return shard
-        at_work = [worker for worker in self._working.values() if worker.shard is not None]
-        indices = [worker.shard.index for worker in at_work if worker.shard is not None]
-        for worker in at_work:
-            assert worker.shard is not None
-            index = worker.shard.index
+        self._exhausted = True
+        at_work = self._at_work()
+        indices = [shard.index for _, shard in at_work]
+        for worker, shard in at_work:
+            index = shard.index
             if self._lags(worker, _LAGS) and index not in self._done and indices.count(index) == 1:
                 self._say(
                     f"shard {index:05} has taken {worker.seconds:.0f} s of process {worker.name}; "
                     "another worker does it too"
                 )
-                return worker.shard
+                return shard
         return None
+
+    def _at_work(self) -> list[tuple[_Worker, Shard]]:
+        """Workers with the shards they are at, as far as these are not done by others."""
+        found = [(one, one.shard) for one in self._working.values() if one.shard is not None]
+        return [(worker, shard) for worker, shard in found if shard.index not in self._done]
 
     def _look(self) -> list[ShardResult]:
         """Wait for workers a moment; the shards that they have done."""
@@ -158,7 +162,8 @@ class _OnRay:
             try:
                 outcome = self._ray.get(one)
             except (MemoryError, self._ray.exceptions.RayError) as error:
-                self._lost(worker, reason_from_exception(error))
+                # of what the worker itself raised, not of Ray's words around it
+                self._lost(worker, reason_from_exception(getattr(error, "cause", None) or error))
                 continue
             if isinstance(outcome, Refusal):
                 raise _error_from(outcome)
@@ -185,7 +190,7 @@ class _OnRay:
             self._say(f"a worker ended while it opened the engine ({reason}); another one is made")
         elif shard.index not in self._done:
             tries = self._tries[shard.index] = self._tries.get(shard.index, 0) + 1
-            what = f"shard {shard.index:05}: its worker, process {worker.name}, was lost"
+            what = f"shard {shard.index:05}: its worker, process {worker.name}, was lost ({reason})"
             if tries < MOST_TRIES:
                 self._again.append(shard)
                 self._say(f"{what}; it is tried again ({tries + 1} of {MOST_TRIES})")
