@@ -25,6 +25,7 @@ def evaluate(call, engine, pictures):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "word"),
     [

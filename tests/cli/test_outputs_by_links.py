@@ -54,6 +54,7 @@ def test_a_link_to_what_is_not_there_yet_is_written_through(call, converting, tm
     assert circle.is_symlink()
 
 
+@pytest.mark.slow
 def test_an_engine_and_its_sidecar_are_written_through_a_link(call, onnx_file, tmp_path):
     (tmp_path / "store").mkdir()
     link = tmp_path / "current.engine"

@@ -58,6 +58,7 @@ def test_help_of_a_command_imports_no_heavy_package(name: str) -> None:
     assert imported == "[]"
 
 
+@pytest.mark.slow
 def test_public_names_are_listed() -> None:
     code = "import ssd_small; print(all(hasattr(ssd_small, n) for n in ssd_small.__all__))"
     assert run(code).strip() == "True"

@@ -93,6 +93,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_a_terminal_shows_the_phase_and_the_elapsed_time(
     exported: Exported,

@@ -159,6 +159,7 @@ def test_nothing_to_learn_from_is_refused(folder: Folder, box: tuple | None) -> 
         folder.open()
 
 
+@pytest.mark.slow
 def test_a_missing_image_among_thousands_is_named(folder: Folder) -> None:
     entry = folder.content["images"][0]
     many = [entry | {"id": 100 + i, "file_name": f"many{i}.png"} for i in range(3000)]
