@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable
 
+import readme_batch
 import readme_large
 import readme_results
 import readme_serving
@@ -40,6 +41,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "evaluation": readme_times.evaluation,
     "large_pictures": readme_large.large_pictures,
     "large_times": readme_large.large_times,
+    "batch_pace": readme_batch.batch_pace,
+    "batch_kills": readme_batch.batch_kills,
+    "batch_model": readme_batch.batch_model,
     "eval_pace": readme_times.eval_pace,
     "real_networks": readme_results.real_networks,
     "serve": readme_serving.serve,

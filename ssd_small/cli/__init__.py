@@ -46,6 +46,7 @@ _COMMANDS = {
     "triton": "Write a model repository for Triton Inference Server.",
     "triton-client": "Detect objects in pictures by a Triton server.",
     "serve": "Answer pictures over HTTP.",
+    "batch": "Detect objects in any number of pictures, into files.",
     "explain": "Say why an object was found or missed.",
     "check-data": "Find what train and eval would stumble on in a data set.",
     "convert": "Convert Pascal VOC, YOLO or CSV annotations to COCO format.",

@@ -98,6 +98,8 @@ class _AnyPath(click.Path):
 
 # whether a path is a file or a folder is checked where it is read or written: exit 4, not 2
 FILE = FOLDER = _AnyPath(readable=False, path_type=Path)
+#: a path or an address (s3://...), whose two slashes a path would make one
+ADDRESS = _AnyPath(readable=False, path_type=str)
 WIDTH = Number(0, 4, min_open=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import BadFile, UsageError
 from .annotated import AnnotatedPicture, read_annotated
+from .fetched import FetchedPicture, read_fetched
 from .listing import list_images
 from .reading import Image, eight_bits, read_image
 
@@ -85,6 +86,8 @@ def pixels_from_picture(
     check_color(color)
     if isinstance(picture, AnnotatedPicture):
         return read_annotated(picture.path, picture.size, max_pixels)
+    if isinstance(picture, FetchedPicture):
+        return read_fetched(picture, max_pixels)
     if is_path(picture):
         return read_image(Path(picture), max_pixels=max_pixels)
     if getattr(picture, "ndim", 0) == 4:

@@ -18,6 +18,7 @@ _LONG = {"--iterations", "--epochs", "--minutes", "--seconds", "--train-images",
 BASES: dict[str, tuple[str, ...]] = {
     "models": ("models",),
     "detect": ("detect", "--engine", "in/e.engine", "in/picture.png"),
+    "batch": ("batch", "in/e.engine", "in/picture.png", "-o", "out/job"),
     "report": ("report", "in/run.json", "-o", "out/page"),
     "triton": ("triton", "in/detections.onnx", "-o", "out/models"),
     "triton-client": ("triton-client", "http://127.0.0.1:9", "in/picture.png"),

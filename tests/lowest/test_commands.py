@@ -134,6 +134,20 @@ def test_the_engine_is_timed(folder: Path, engine: Path) -> None:
     assert all(row["total_ms"]["median"] > 0 for row in report["results"])
 
 
+if find_spec("ray") is not None:  # an extra of its own
+
+    def test_pictures_are_done_shard_by_shard_in_one_process_and_on_ray(
+        folder: Path, digits: Path, engine: Path
+    ) -> None:
+        pictures = sorted((digits / "val").iterdir())[:6]
+        run = ("batch", engine, *pictures, "--shard-size", 2, "-o")
+        call(folder, *run, folder / "one").fits()
+        call(folder, *run, folder / "ray", "--ray", "--workers", 1).fits()
+        for name in ("00000", "00001", "00002"):
+            shard = Path("shards", f"{name}.parquet")
+            assert (folder / "one" / shard).read_bytes() == (folder / "ray" / shard).read_bytes()
+
+
 def test_faults_of_usage_are_one_line(folder: Path) -> None:
     call(folder, "detect").fails(2, "Missing argument")
     call(folder, "--nonsense").fails(2, "--nonsense")

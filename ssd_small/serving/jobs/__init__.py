@@ -1,0 +1,1 @@
+"""Detections of any number of pictures, in shards, by one process or a cluster."""

@@ -1,0 +1,196 @@
+"""The folder of a job: whose it is, which shards are there, and one more put there as a whole.
+
+``job.json`` says which job it is, ``shards/NNNNN.parquet`` (or ``.jsonl``) are the rows,
+``records/NNNNN.json`` what else is known of a shard. A shard is done when its rows are there, which
+are put there last; so every file appears once and whole, whatever was killed and when.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ...errors import BadFile, UsageError
+from ...files import atomic_output, check_writable
+from ...json_files import json_bytes, read_json
+from ...system.locks import held
+from ...system.temporary import remove_leftovers
+from .job import Job
+from .shard import Classes, ShardResult
+
+_JOB, _LOCK = "job.json", ".ssd-small-batch.lock"
+#: what a process that was killed at once may leave, before the folder says whose it is
+_LEFTOVER = re.compile(r"\.ssd-small-.*")
+
+
+class JobFolder:
+    """The folder of one job.
+
+    Attributes:
+        path: of the folder.
+        fingerprint: of the job.
+        rows: format of the rows.
+        shards: how many it has in the end.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, rows: str, shards: int) -> None:
+        self.path, self.fingerprint, self.rows, self.shards = path, fingerprint, rows, shards
+
+    @property
+    def errors(self) -> Path:
+        """A line for each picture that could not be read."""
+        return self.path / "errors.jsonl"
+
+    @property
+    def results(self) -> Path:
+        """COCO results."""
+        return self.path / "results.json"
+
+    @property
+    def summary(self) -> Path:
+        """Numbers of the whole job; written last."""
+        return self.path / "summary.json"
+
+    def rows_of(self, index: int) -> Path:
+        """The rows of a shard."""
+        return self.path / "shards" / f"{index:05}.{self.rows}"
+
+    def record_of(self, index: int) -> Path:
+        """What else is known of a shard."""
+        return self.path / "records" / f"{index:05}.json"
+
+    def check(self, *, resume: bool) -> None:
+        """Refuse a folder that is not this job's, or is and was not asked for; touches nothing.
+
+        Raises:
+            UsageError: says whose it is, and what to do.
+            OutputError: it cannot be written.
+        """
+        own = self._job()
+        if own is None:
+            if (other := self._foreign()) is not None:
+                raise UsageError(
+                    f"{self.path} holds {other}, which is of no job of ssd-small batch; choose an "
+                    "empty or new --output"
+                )
+        elif own.get("fingerprint") != self.fingerprint:
+            raise UsageError(
+                f"{self.path} holds another job (other engine, options or pictures); choose an "
+                "empty or new --output"
+            )
+        elif not resume:
+            raise UsageError(
+                f"{self.path} holds this very job, {self._state()}; pass --resume to go on with "
+                "it, or choose another --output"
+            )
+        check_writable(self.summary)
+
+    @contextmanager
+    def at_work(self, *, resume: bool) -> Iterator[None]:
+        """Be the only process that writes here, for the length of the block.
+
+        Raises:
+            LockHeld: another one is.
+            UsageError: see :meth:`check`; somebody else was faster.
+        """
+        with held(self.path / _LOCK, self.path):
+            self.check(resume=resume)
+            for folder in (self.path, self.rows_of(0).parent, self.record_of(0).parent):
+                remove_leftovers(folder)
+            yield
+
+    def begin(self, job: Job, classes: Classes, pictures: int, shard_size: int) -> None:
+        """Say whose folder it is; only now is anything in it."""
+        about = asdict(job)
+        del about["engine"]  # a path, which may be another one on resuming
+        about |= {"pictures": pictures, "shards": self.shards, "shard_size": shard_size}
+        about |= {"classes": list(classes.names), "background_label": classes.background_label}
+        write_durably(
+            self.path / _JOB,
+            json_bytes({"fingerprint": self.fingerprint, **about}),
+        )
+
+    def classes(self) -> Classes | None:
+        """What the labels mean; None as long as nothing has begun."""
+        own = self._job()
+        if own is None:
+            return None
+        return Classes(tuple(own["classes"]), own["background_label"])
+
+    def missing(self) -> list[int]:
+        """Shards that are not done."""
+        return [i for i in range(self.shards) if not self._is_done(i)]
+
+    def put(self, result: ShardResult) -> None:
+        """Put a shard there, whole; a second time changes nothing.
+
+        Raises:
+            OutputError: no space, or no permission; then it is not there.
+        """
+        record = {
+            "pictures": result.pictures,
+            "detections": result.detections,
+            "errors": [{"image": image, "error": error} for image, error in result.errors],
+        }
+        write_durably(self.record_of(result.index), json_bytes(record))
+        write_durably(self.rows_of(result.index), result.content)
+
+    def record(self, index: int) -> dict[str, Any]:
+        """What is known of a shard that is done.
+
+        Raises:
+            BadFile: it is damaged.
+        """
+        found: dict[str, Any] = read_json(self.record_of(index), "a record of ssd-small batch")
+        return found
+
+    def _is_done(self, index: int) -> bool:
+        return self.rows_of(index).is_file() and self.record_of(index).is_file()
+
+    def _state(self) -> str:
+        if self.summary.exists():
+            return "complete"
+        missing = len(self.missing())
+        return f"{self.shards - missing} of {self.shards} shards done"
+
+    def _job(self) -> dict[str, Any] | None:
+        """What the folder says of itself; None if it says nothing."""
+        path = self.path / _JOB
+        if not path.is_file():
+            return None
+        try:
+            found = read_json(path, "a job of ssd-small batch")
+        except BadFile:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _foreign(self) -> str | None:
+        """Something in the folder that is not ours; None if there is nothing."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for name in sorted(os.listdir(self.path)):
+                if not _LEFTOVER.fullmatch(name):
+                    return name
+        return None
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also where the machine loses its power.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with atomic_output(path) as temporary, temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def line_of_error(entry: dict[str, Any]) -> bytes:
+    """A line of ``errors.jsonl``."""
+    return f"{json.dumps({'image': entry['image'], 'error': entry['error']})}\n".encode()

@@ -1,0 +1,54 @@
+"""The shards of a job in this process, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from .job import Job, Shard
+from .shard import Classes, ShardResult, classes_of, open_for_job, result_of_shard
+
+#: told of so many pictures more
+Seen = Callable[[int], None]
+
+
+class Workers(Protocol):
+    """Whoever computes shards.
+
+    Attributes:
+        classes: what the labels of the engine mean.
+    """
+
+    classes: Classes
+
+    def results(self, shards: Iterable[Shard], seen: Seen) -> Iterator[ShardResult]:
+        """The results of shards, in any order; ``seen`` is told of pictures."""
+
+
+class _InProcess:
+    def __init__(self, job: Job, threads: int) -> None:
+        self._job = job
+        self._detector = open_for_job(job, threads)
+        self.classes = classes_of(self._detector)
+
+    def results(self, shards: Iterable[Shard], seen: Seen) -> Iterator[ShardResult]:
+        for shard in shards:
+            yield result_of_shard(self._detector, self._job, shard, lambda: seen(1))
+
+    def close(self) -> None:
+        self._detector.close()
+
+
+@contextmanager
+def in_process(job: Job, threads: int) -> Iterator[Workers]:
+    """This process at work on a job, with so many CPU threads (0: one per core).
+
+    Raises:
+        SsdSmallError: the engine cannot be opened.
+    """
+    worker = _InProcess(job, threads)
+    try:
+        yield worker
+    finally:
+        worker.close()

@@ -1,0 +1,134 @@
+"""One shard computed: the same function in one process and on a cluster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...detection.load import load
+from ...errors import BadFile
+from ...pictures.fetched import FetchedPicture
+from .addresses import is_address, picture_at
+from .job import Job, Shard, hash_of_engine, tiling_of_job
+from .rows import Rows, bytes_from_rows
+
+if TYPE_CHECKING:
+    from ...detection.detector import Detector
+    from ...detection.picture_detections import PictureDetections
+    from ...detection.pipeline import Outcome
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the labels of a job mean.
+
+    Attributes:
+        names: of the classes, the background left out.
+        background_label: class index of the background; -1 for none.
+    """
+
+    names: tuple[str, ...]
+    background_label: int
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """A shard that is done.
+
+    Attributes:
+        index: of the shard.
+        content: the file of its rows.
+        pictures: how many it has, those that could not be read too.
+        detections: how many rows.
+        errors: path or address of each picture that could not be read, and why.
+    """
+
+    index: int
+    content: bytes
+    pictures: int
+    detections: int
+    errors: tuple[tuple[str, str], ...]
+
+
+def open_for_job(job: Job, threads: int = 0, workers: int | None = None) -> Detector:
+    """The detector of a job.
+
+    Args:
+        job: whose engine must be what it was when the job was made.
+        threads: of the CPU; 0 for one per core.
+        workers: threads that read pictures; None: what keeps the engine busy.
+
+    Raises:
+        BadFile: it is another file by now, or on this machine.
+        SsdSmallError: see :func:`ssd_small.load`.
+    """
+    found = hash_of_engine(job.engine)
+    if found != job.engine_hash:
+        raise BadFile(f"{job.engine} is another file than that of the job; put the same one there")
+    how: dict[str, Any] = {"max_batch": job.batch, "max_pixels": job.max_pixels}
+    detector = load(job.engine, threads=threads, workers=workers, **how)
+    try:
+        tiling = tiling_of_job(job, detector)
+        inference = None if tiling is None else detector.inference_of_heads()
+        detector.filter_from_threshold(_threshold(job, detector), inference)
+    except BaseException:
+        detector.close()
+        raise
+    return detector
+
+
+def classes_of(detector: Detector) -> Classes:
+    """What the labels of a detector mean."""
+    return Classes(detector.labels, detector.params.background_label)
+
+
+def result_of_shard(
+    detector: Detector, job: Job, shard: Shard, seen: Callable[[], None] = lambda: None
+) -> ShardResult:
+    """Detect the objects of a shard; ``seen`` is called after each picture.
+
+    Pictures are batched within the shard, so its bits do not depend on what else a worker did.
+    """
+    rows, errors = Rows(), []
+    with closing(_outcomes(detector, job, shard)) as outcomes:  # type: ignore[type-var]
+        for image, (outcome, found) in zip(shard.images, outcomes, strict=True):
+            fault = None if outcome.error is None else outcome.error.command_line
+            if fault is None:
+                entry = found.to_dict()
+                fault = _not_finite(image, entry)
+            if fault is None:
+                rows.add(image, entry)
+            else:
+                errors.append((image, fault))
+            seen()
+    content = bytes_from_rows(rows, job.rows)
+    return ShardResult(shard.index, content, len(shard.images), len(rows), tuple(errors))
+
+
+def _outcomes(
+    detector: Detector, job: Job, shard: Shard
+) -> Iterator[tuple[Outcome, PictureDetections]]:
+    pictures = [
+        FetchedPicture(image, partial(picture_at, image)) if is_address(image) else Path(image)
+        for image in shard.images
+    ]
+    how: dict[str, Any] = {"tiling": tiling_of_job(job, detector), "only_shown": True}
+    return detector.outcomes(pictures, score_threshold=_threshold(job, detector), **how)
+
+
+def _threshold(job: Job, detector: Detector) -> dict[str | None, float]:
+    """Of each class; the engine's own where nothing was asked for."""
+    return {None: detector.params.score_threshold, **dict(job.thresholds)}
+
+
+def _not_finite(image: str, entry: dict[str, Any]) -> str | None:
+    """What is wrong with what a network has found; JSON and COCO hold finite numbers alone."""
+    for index, one in enumerate(entry["detections"]):
+        if not all(map(math.isfinite, (*one["box"], one["score"]))):
+            return f"image {image}: detection {index} of the network is not finite"
+    return None
