@@ -140,13 +140,13 @@ def _files(folder: Path) -> dict[str, bytes]:
     return found | {"summary.json": json.dumps(summary).encode()}
 
 
-def _workers() -> dict[int, int]:
-    """Processes that work on shards, with the processes that started them."""
+def _workers(title: bytes = b"ray::RayWorker") -> dict[int, int]:
+    """Processes of workers, with the processes that started them; Ray's title says at what."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if b"ray::RayWorker" in (entry / "cmdline").read_bytes():
+                if title in (entry / "cmdline").read_bytes():
                     status = (entry / "status").read_text()
                     found[int(entry.name)] = int(status.split("PPid:")[1].split()[0])
             except OSError:
@@ -240,11 +240,14 @@ def test_gpus_that_are_not_there_are_asked_for_in_vain() -> None:
 def test_a_worker_that_is_killed_is_replaced_with_a_line(
     engine: Path, pictures: Path, expected: Any, cluster: str, tmp_path: Path
 ) -> None:
-    out, before = tmp_path / "out", set(_workers())
+    out, at_work = tmp_path / "out", b"ray::RayWorker.run"
+    before = set(_workers())
     command = _command(engine, pictures, out, "--ray", cluster, "--workers", "2")
     with _started(command, RAY_AUTH_MODE="disabled") as process:
         _wait_until(lambda: (out / "shards" / "00001.parquet").exists() or process.poll())
-        own = set(_workers()) - before
+        # the other one may still be opening its engine
+        _wait_until(lambda: set(_workers(at_work)) - before or process.poll() is not None)
+        own = set(_workers(at_work)) - before or set(_workers()) - before
         os.kill(min(own), signal.SIGKILL)
         said, line = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, line
