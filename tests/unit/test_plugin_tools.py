@@ -71,7 +71,8 @@ def test_without_a_plugin_nothing_is_said_of_other_tools(
 
 def test_the_readme_names_the_same_file_for_each_tool() -> None:
     """Its table: tool, file, what to type."""
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text().split("### The plugin in other tools", 1)[1]
+    readme = readme.split("\n## ", 1)[0].split("\n### ", 1)[0]
     rows = re.findall(r"^\| ([^|]+) \| `([^`|]+)` \| `([^|]+)` \|", readme, re.M)
     told = {tool: (file, line) for tool, file, line in rows}
     folder = Path("ssd_small/_native")
