@@ -111,7 +111,7 @@ def pace(folder: Path, count: int, rounds: int) -> dict[str, Any]:
         min(timed(engine, few, size, crews["in_process"], folder / "few")["warm"] for _ in "ab")
         for size in (128, 4)
     )
-    result = ShardResult(0, b"x" * 400_000, 128, 0, ())
+    result = ShardResult(0, b"x" * 400_000, b"x" * 500_000, 128, 0, ())
     target = JobFolder(folder / "put", "", "parquet", 1)
     began = time.perf_counter()
     for _ in range(50):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ..artefacts.description import Description
 from ..datasets.coco import Annotations
@@ -18,7 +19,7 @@ from ..files import atomic_output
 from ..json_files import json_bytes, read_json, read_json_bytes, value_from_json
 from ..postprocess.detections import Detections
 from ..requirements import require
-from .columns import ResultColumns, columns_from_results, results_from_columns
+from .columns import Floats, ResultColumns, columns_from_results, results_from_columns
 
 _EXPECTED = "COCO detection results"
 
@@ -58,18 +59,29 @@ def columns_from_detections(
     places = labels - ((background >= 0) & (labels > background))
     known = np.array([one is not None for one in ids], bool)[places]
     categories = np.array([one or 0 for one in ids], np.int64)[places[known]]
-    sides = np.array([image["width"], image["height"]], np.float64)
-    corners = detections.boxes[known].astype(np.float64).reshape(-1, 2, 2)
-    # networks may give what is not finite: it is refused where results are written
-    with np.errstate(over="ignore", invalid="ignore"):
-        corners *= sides
-        extents = corners[:, 1] - corners[:, 0] + (1.0 if inclusive else 0.0)
+    sizes = np.array([image["width"], image["height"]], np.float64)
     return ResultColumns(
         np.full(len(categories), image["id"], np.int64),
         categories,
-        np.hstack([corners[:, 0], extents]),
+        boxes_xywh_from_unit(detections.boxes[known], sizes, inclusive=inclusive),
         detections.scores[known].astype(np.float64),
     )
+
+
+def boxes_xywh_from_unit(
+    boxes_xyxy: npt.NDArray[np.float32], sizes: Floats, *, inclusive: bool = False
+) -> Floats:
+    """Boxes ``[D, 4]`` of the unit square as ``bbox`` of COCO results, in pixels, not clipped.
+
+    ``sizes`` are width and height of the picture, ``[2]``, or ``[D, 2]`` for each box;
+    ``inclusive`` is as for :func:`columns_from_detections`.
+    """
+    corners = boxes_xyxy.astype(np.float64).reshape(-1, 2, 2)
+    # networks may give what is not finite: it is refused where results are written
+    with np.errstate(over="ignore", invalid="ignore"):
+        corners *= sizes.reshape(-1, 1, 2)
+        extents = corners[:, 1] - corners[:, 0] + (1.0 if inclusive else 0.0)
+    return np.hstack([corners[:, 0], extents])
 
 
 class Results(NamedTuple):

@@ -182,12 +182,62 @@ def test_coco_results_have_the_ids_of_the_ground_truth(
     results = json.loads((out / "results.json").read_text())
     assert {one["image_id"] for one in results} == {41, 2}
     assert {one["category_id"] for one in results} <= {7, 9}
-    rows = _rows(out)
-    assert [one["score"] for one in results] == [row["score"] for row in rows]
-    x1, y1, x2, y2 = rows[0]["box"]
-    assert results[0]["bbox"] == [x1, y1, pytest.approx(x2 - x1), pytest.approx(y2 - y1)]
+    assert [round(one["score"], 6) for one in results] == [row["score"] for row in _rows(out)]
     evaluated = ("eval", "--annotations", annotations, "--detections", out / "results.json")
     assert "2 images" in call(*evaluated).fits().out
+
+
+@pytest.mark.parametrize("threshold", [None, 0.3])
+def test_coco_results_are_those_of_eval_to_the_bit(
+    threshold, call, engine, pictures, truth, saved, tmp_path
+):
+    """Boxes clipped to the picture score otherwise: what decode + NMS gave is what counts."""
+    annotations, out, own = saved(truth), tmp_path / "out", tmp_path / "own.json"
+    data = ("--annotations", annotations, "--images", pictures)
+    call("eval", "--engine", engine, *data, "--save-detections", own, "--batch", 1).fits()
+    expected = json.loads(own.read_text())
+    width, height = truth["images"][0]["width"], truth["images"][0]["height"]
+    corners = [(x + w, y + h) for x, y, w, h in (one["bbox"] for one in expected)]
+    assert any(x > width or y > height for x, y in corners), "no box reaches over the border"
+    words = ("--coco", "--annotations", annotations, "--batch", 1)
+    if threshold is not None:
+        expected = [one for one in expected if one["score"] > np.float32(threshold)]
+        words = (*words, "--score-threshold", threshold)
+    call("batch", engine, pictures, "-o", out, *words, "--format", "jsonl").fits()
+    assert json.loads((out / "results.json").read_text()) == expected
+    assert len(_rows(out)) == len(expected)
+
+
+def test_coco_results_are_in_pixels_of_the_annotated_picture(
+    call, engine, pictures, truth, saved, tmp_path
+):
+    """As ``eval`` has it, where pictures were made smaller after they were annotated."""
+    words = ("batch", engine, pictures, "--format", "jsonl", "--coco")
+    found = []
+    for factor in (1, 2):
+        sizes = {name: factor * truth["images"][0][name] for name in ("width", "height")}
+        truth["images"][0] |= sizes
+        out = tmp_path / str(factor)
+        call(*words, "--annotations", saved(truth), "-o", out).fits()
+        results = json.loads((out / "results.json").read_text())
+        first = truth["images"][0]["id"]
+        found.append([one["bbox"] for one in results if one["image_id"] == first])
+    assert found[0]
+    assert np.array_equal(2 * np.array(found[0]), found[1])
+
+
+def test_a_damaged_file_of_exact_boxes_is_named(call, engine, pictures, tmp_path):
+    out = tmp_path / "out"
+    words = ("batch", engine, pictures, "-o", out, "--format", "jsonl", "--coco")
+    call(*words).fits()
+    path = out / "records" / "00000.npy"
+    whole = path.read_bytes()
+    for content in (b"", whole[:-4], whole[:40], b"x" + whole[1:]):
+        path.write_bytes(content)
+        call(*words, "--resume").fails(4, "00000.npy is damaged", "remove it and --resume")
+    path.unlink()
+    call(*words, "--resume").fits()
+    assert path.read_bytes() == whole
 
 
 def test_pictures_that_the_ground_truth_lacks_are_refused_before_any_work(
@@ -270,9 +320,9 @@ def test_a_full_disk_leaves_whole_shards_alone(engine, many, tmp_path):
     words = [*map(str, batch), "--format", "jsonl", "--max-errors", "1", "-o"]
     quoted = " ".join(f"'{word}'" for word in [*words, disk / "out"])
     line = f"{quoted}; code=$?; cp -r '{disk}/out' '{copy}'; exit $code"
-    # a shard and its record take a page each at least
+    # a shard and its two records take a page each at least
     done = subprocess.run(
-        on_small_disk("48k", disk, "sh", "-c", line),
+        on_small_disk("64k", disk, "sh", "-c", line),
         capture_output=True,
         text=True,
         check=False,

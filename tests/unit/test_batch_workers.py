@@ -63,7 +63,7 @@ class _Ray:
 
 
 def _done(shard: Shard) -> ShardResult:
-    return ShardResult(shard.index, b"", len(shard.images), 0, ())
+    return ShardResult(shard.index, b"", b"", len(shard.images), 0, ())
 
 
 def _results(

@@ -1,7 +1,8 @@
 """The folder of a job: whose it is, which shards are there, and one more put there as a whole.
 
 ``job.json`` says which job it is, ``shards/NNNNN.parquet`` (or ``.jsonl``) are the rows,
-``records/NNNNN.json`` what else is known of a shard. A shard is done when its rows are there, which
+``records/NNNNN.json`` what else is known of a shard, ``records/NNNNN.npy`` boxes and scores of its
+rows as the network gives them. A shard is done when its rows are there, which
 are put there last; so every file appears once and whole, whatever was killed and when.
 """
 
@@ -64,6 +65,10 @@ class JobFolder:
     def record_of(self, index: int) -> Path:
         """What else is known of a shard."""
         return self.path / "records" / f"{index:05}.json"
+
+    def exact_of(self, index: int) -> Path:
+        """Boxes and scores of the rows, not clipped and not rounded."""
+        return self.path / "records" / f"{index:05}.npy"
 
     def check(self, *, resume: bool) -> None:
         """Refuse a folder that is not this job's, or is and was not asked for; touches nothing.
@@ -139,6 +144,7 @@ class JobFolder:
             "errors": [{"image": image, "error": error} for image, error in result.errors],
         }
         write_durably(self.record_of(result.index), json_bytes(record))
+        write_durably(self.exact_of(result.index), result.exact)
         write_durably(self.rows_of(result.index), result.content)
 
     def record(self, index: int) -> dict[str, Any]:
@@ -151,7 +157,8 @@ class JobFolder:
         return found
 
     def _is_done(self, index: int) -> bool:
-        return self.rows_of(index).is_file() and self.record_of(index).is_file()
+        files = self.rows_of(index), self.record_of(index), self.exact_of(index)
+        return all(path.is_file() for path in files)
 
     def _state(self) -> str:
         if self.summary.exists():

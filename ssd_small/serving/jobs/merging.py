@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from ...datasets.classes import match_classes
 from ...datasets.coco import Annotations
 from ...errors import BadFile
+from ...evaluation.coco_results import boxes_xywh_from_unit
 from ...files import atomic_output
 from ...json_files import json_bytes, json_text
+from .exact import Exact, exact_from_file
 from .folder import JobFolder, line_of_error, write_durably
 from .rows import as_text, rows_from_file
 from .shard import Classes
@@ -19,8 +25,26 @@ from .shard import Classes
 #: letters of a picture's name that can be its number
 _MOST_DIGITS = 18
 
-#: (image id, category id) of a row; None where the ground truth knows no such category
-Ids = Callable[[dict[str, Any]], tuple[Any, Any] | None]
+#: rows that are made entries of at once
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row belongs in COCO results.
+
+    Attributes:
+        image_id, category_id: as the ground truth spells them.
+        size: width and height of its picture in pixels, there.
+    """
+
+    image_id: Any
+    category_id: Any
+    size: tuple[float, float]
+
+
+#: the place of a row; None where the ground truth knows no such category
+Places = Callable[[dict[str, Any]], Place | None]
 
 
 def write_errors(folder: JobFolder) -> dict[str, int]:
@@ -54,8 +78,8 @@ def write_summary(folder: JobFolder, totals: dict[str, int], seconds: float) -> 
     return summary
 
 
-def write_coco(folder: JobFolder, ids: Ids) -> None:
-    """Write ``results.json``, a COCO result file.
+def write_coco(folder: JobFolder, places: Places) -> None:
+    """Write ``results.json``, a COCO result file with what ``eval --save-detections`` would save.
 
     Raises:
         BadFile: rows are damaged, or of a picture without an id.
@@ -63,42 +87,49 @@ def write_coco(folder: JobFolder, ids: Ids) -> None:
     """
     with atomic_output(folder.results) as temporary, temporary.open("wb") as stream:
         before = "["
-        for entry in _entries(folder, ids):
+        for entry in _entries(folder, places):
             stream.write(f"{before}\n{json_text(entry)}".encode())
             before = ","
         stream.write(b"[]\n" if before == "[" else b"\n]\n")
         _to_disk(stream)
 
 
-def _entries(folder: JobFolder, ids: Ids) -> Iterator[dict[str, Any]]:
+def _entries(folder: JobFolder, places: Places) -> Iterator[dict[str, Any]]:
     for index in range(folder.shards):
-        for row in rows_from_file(folder.rows_of(index), folder.rows):
-            found = ids(row)
-            if found is None:
-                continue
-            x1, y1, x2, y2 = row["box"]
-            bbox = [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)]
-            image_id, category_id = found
-            yield {
-                "image_id": image_id,
-                "category_id": category_id,
-                "bbox": bbox,
-                "score": row["score"],
-            }
+        rows = rows_from_file(folder.rows_of(index), folder.rows)
+        exact = exact_from_file(folder.exact_of(index), folder.record(index)["detections"])
+        for start in range(0, len(exact), _ROWS_AT_ONCE):
+            some = exact[start : start + _ROWS_AT_ONCE]
+            found = list(map(places, islice(rows, len(some))))
+            if len(found) != len(some):
+                raise BadFile(
+                    f"{folder.rows_of(index)} is damaged: expected {len(exact)} rows; remove it "
+                    "and --resume"
+                )
+            known = [place is not None for place in found]
+            yield from _entries_of_rows([one for one in found if one], some[known])
 
 
-def ids_by_themselves(images: list[str]) -> Ids:
+def _entries_of_rows(places: Sequence[Place], exact: Exact) -> Iterator[dict[str, Any]]:
+    sizes = np.array([one.size for one in places], np.float64).reshape(-1, 2)
+    boxes = boxes_xywh_from_unit(exact[:, :4], sizes).tolist()
+    for place, bbox, score in zip(places, boxes, exact[:, 4].tolist(), strict=True):
+        ids = {"image_id": place.image_id, "category_id": place.category_id}
+        yield {**ids, "bbox": bbox, "score": score}
+
+
+def places_by_themselves(images: list[str]) -> Places:
     """Ids without ground truth: of a picture its number, of a category its label.
 
     The number is that in the pictures' names (``000000000139.jpg``: 139), where each is one and no
     two are the same; else the place in the list, from 1, of a picture named twice the first.
     """
     numbers = ids_of_names(list(map(as_text, images)))
-    return lambda row: (numbers[row["image"]], row["label"])
+    return lambda row: Place(numbers[row["image"]], row["label"], (row["width"], row["height"]))
 
 
 def ids_of_names(images: list[str]) -> dict[str, int]:
-    """See :func:`ids_by_themselves`."""
+    """See :func:`places_by_themselves`."""
     stems = {image: PurePosixPath(image).stem for image in images}
     if all(s.isascii() and s.isdigit() and len(s) <= _MOST_DIGITS for s in stems.values()):
         numbers = {image: int(stem) for image, stem in stems.items()}
@@ -110,8 +141,10 @@ def ids_of_names(images: list[str]) -> dict[str, int]:
     return places
 
 
-def ids_of_truth(truth: Annotations, images: list[str], classes: Classes) -> tuple[Ids, list[str]]:
-    """Ids as ground truth spells them, for pictures that it knows; and notes for the user.
+def places_of_truth(
+    truth: Annotations, images: list[str], classes: Classes
+) -> tuple[Places, list[str]]:
+    """Ids and sizes as ground truth has them, for pictures that it knows; and notes for the user.
 
     A picture is the entry whose ``file_name`` is the end of its path, by whole parts; the longest
     counts.
@@ -122,34 +155,37 @@ def ids_of_truth(truth: Annotations, images: list[str], classes: Classes) -> tup
     match = match_classes(truth, classes.names)
     spelled = truth.category_spelling
     categories = [None if one is None else spelled.get(one, one) for one in match.ids]
-    numbers = _ids_by_end(truth, images)
+    entries = _entries_by_end(truth, images)
+    spelling = truth.image_spelling
     background = classes.background_label
 
-    def ids(row: dict[str, Any]) -> tuple[Any, Any] | None:
+    def place(row: dict[str, Any]) -> Place | None:
         label = row["label"]
         category = categories[label - (0 <= background < label)]
-        return None if category is None else (numbers[row["image"]], category)
+        if category is None:
+            return None
+        entry = entries[row["image"]]
+        number = spelling.get(entry["id"], entry["id"])
+        return Place(number, category, (entry["width"], entry["height"]))
 
-    return ids, list(match.notes)
+    return place, list(match.notes)
 
 
-def _ids_by_end(truth: Annotations, images: list[str]) -> dict[str, Any]:
-    """The id of each picture, as the file spells it."""
-    by_name: dict[tuple[str, ...], list[Any]] = {}
+def _entries_by_end(truth: Annotations, images: list[str]) -> dict[str, dict[str, Any]]:
+    """The entry of each picture."""
+    by_name: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for entry in truth.images:
-        parts = _parts(str(entry["file_name"]))
-        key = truth.image_spelling.get(entry["id"], entry["id"])
-        by_name.setdefault(parts, []).append(key)
+        by_name.setdefault(_parts(str(entry["file_name"])), []).append(entry)
     longest = max(map(len, by_name), default=0)
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, Any]] = {}
     for image in images:
         parts = _parts(image)
         ends = (parts[-count:] for count in range(min(longest, len(parts)), 0, -1))
-        keys = next((by_name[end] for end in ends if end in by_name), [])
-        if len(keys) != 1:
-            state = "lists several pictures that could be" if keys else "has no picture"
+        entries = next((by_name[end] for end in ends if end in by_name), [])
+        if len(entries) != 1:
+            state = "lists several pictures that could be" if entries else "has no picture"
             raise BadFile(f"{truth.path} {state} {image}; expected one with the end of its path")
-        found[as_text(image)] = keys[0]
+        found[as_text(image)] = entries[0]
     return found
 
 
@@ -163,9 +199,9 @@ def _to_disk(stream: Any) -> None:
 
 
 def check_images_in(truth: Annotations, images: list[str]) -> None:
-    """Refuse early what :func:`ids_of_truth` would refuse of the pictures.
+    """Refuse early what :func:`places_of_truth` would refuse of the pictures.
 
     Raises:
         BadFile: see there.
     """
-    _ids_by_end(truth, images)
+    _entries_by_end(truth, images)

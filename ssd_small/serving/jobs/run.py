@@ -13,7 +13,13 @@ from ...errors import BadFile
 from .folder import JobFolder
 from .in_process import Workers
 from .job import Job, Shard
-from .merging import ids_by_themselves, ids_of_truth, write_coco, write_errors, write_summary
+from .merging import (
+    places_by_themselves,
+    places_of_truth,
+    write_coco,
+    write_errors,
+    write_summary,
+)
 
 
 @dataclass(frozen=True)
@@ -106,12 +112,12 @@ def _compute(
 def _write_coco(plan: Plan, watch: Watch) -> None:
     images = list(plan.images)
     if plan.truth is None:
-        write_coco(plan.folder, ids_by_themselves(images))
+        write_coco(plan.folder, places_by_themselves(images))
         return
     classes = plan.folder.classes()
     if classes is None:
         raise BadFile(f"{plan.folder.path} lost its job.json; choose another --output")
-    ids, notes = ids_of_truth(plan.truth, images, classes)
+    places, notes = places_of_truth(plan.truth, images, classes)
     for line in notes:
         watch.note(line)
-    write_coco(plan.folder, ids)
+    write_coco(plan.folder, places)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,10 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ...detection.load import load
 from ...errors import BadFile
 from ...pictures.fetched import FetchedPicture
+from ...postprocess import Detections
 from .addresses import is_address, picture_at
+from .exact import bytes_from_exact, exact_from_detections
 from .job import Job, Shard, hash_of_engine, tiling_of_job
 from .rows import Rows, bytes_from_rows
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from ...detection.detector import Detector
     from ...detection.picture_detections import PictureDetections
     from ...detection.pipeline import Outcome
+    from ...detection.thresholds import ScoreFilter
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class ShardResult:
     Attributes:
         index: of the shard.
         content: the file of its rows.
+        exact: of each row what :func:`exact_from_detections` keeps, as a file.
         pictures: how many it has, those that could not be read too.
         detections: how many rows.
         errors: path or address of each picture that could not be read, and why.
@@ -50,6 +56,7 @@ class ShardResult:
 
     index: int
     content: bytes
+    exact: bytes
     pictures: int
     detections: int
     errors: tuple[tuple[str, str], ...]
@@ -73,9 +80,7 @@ def open_for_job(job: Job, threads: int = 0, workers: int | None = None) -> Dete
     how: dict[str, Any] = {"max_batch": job.batch, "max_pixels": job.max_pixels}
     detector = load(job.engine, threads=threads, workers=workers, **how)
     try:
-        tiling = tiling_of_job(job, detector)
-        inference = None if tiling is None else detector.inference_of_heads()
-        detector.filter_from_threshold(_threshold(job, detector), inference)
+        _shown(job, detector)
     except BaseException:
         detector.close()
         raise
@@ -95,19 +100,22 @@ def result_of_shard(
     Pictures are batched within the shard, so its bits do not depend on what else a worker did.
     """
     rows, errors = Rows(), []
+    exact = [exact_from_detections(Detections.empty())]
+    keep = _shown(job, detector)
     with closing(_outcomes(detector, job, shard)) as outcomes:  # type: ignore[type-var]
         for image, (outcome, found) in zip(shard.images, outcomes, strict=True):
             fault = None if outcome.error is None else outcome.error.command_line
             if fault is None:
-                entry = found.to_dict()
-                fault = _not_finite(image, entry)
+                own = exact_from_detections(keep(outcome.detections))
+                fault = _not_finite(image, own)
             if fault is None:
-                rows.add(image, entry)
+                rows.add(image, found.to_dict())
+                exact.append(own)
             else:
                 errors.append((image, fault))
             seen()
-    content = bytes_from_rows(rows, job.rows)
-    return ShardResult(shard.index, content, len(shard.images), len(rows), tuple(errors))
+    files = bytes_from_rows(rows, job.rows), bytes_from_exact(np.concatenate(exact))
+    return ShardResult(shard.index, *files, len(shard.images), len(rows), tuple(errors))
 
 
 def _outcomes(
@@ -126,9 +134,15 @@ def _threshold(job: Job, detector: Detector) -> dict[str | None, float]:
     return {None: detector.params.score_threshold, **dict(job.thresholds)}
 
 
-def _not_finite(image: str, entry: dict[str, Any]) -> str | None:
+def _shown(job: Job, detector: Detector) -> ScoreFilter:
+    """What picks the detections that become rows."""
+    tiling = tiling_of_job(job, detector)
+    inference = None if tiling is None else detector.inference_of_heads()
+    return detector.filter_from_threshold(_threshold(job, detector), inference)
+
+
+def _not_finite(image: str, exact: npt.NDArray[np.float32]) -> str | None:
     """What is wrong with what a network has found; JSON and COCO hold finite numbers alone."""
-    for index, one in enumerate(entry["detections"]):
-        if not all(map(math.isfinite, (*one["box"], one["score"]))):
-            return f"image {image}: detection {index} of the network is not finite"
+    for index in np.flatnonzero(~np.isfinite(exact).all(axis=1)):
+        return f"image {image}: detection {index} of the network is not finite"
     return None
