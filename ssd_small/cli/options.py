@@ -148,14 +148,29 @@ def _set_max_pixels(ctx: click.Context, param: click.Parameter, value: int | Non
     ctx.call_on_close(restore)
 
 
-max_pixels_option = click.option(
-    "--max-pixels",
-    type=click.IntRange(1, 2**30),
-    callback=_set_max_pixels,
-    expose_value=False,
-    help="Most pixels of a picture, which are decoded at once. Default: SSD_SMALL_MAX_PIXELS, else "
-    "268435456.",
-)
+def _set_served_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    """As :func:`_set_max_pixels`, with a limit of its own where nobody says one."""
+    from ..pictures.limits import ENVIRONMENT, SERVED_MOST
+
+    is_said = value is not None or bool(os.environ.get(ENVIRONMENT))
+    _set_max_pixels(ctx, param, value if is_said else SERVED_MOST)
+
+
+def _max_pixels_option(
+    usual: int, callback: Callable[[click.Context, click.Parameter, int | None], None]
+) -> Callable[[Decorated], Decorated]:
+    return click.option(
+        "--max-pixels",
+        type=click.IntRange(1, 2**30),
+        callback=callback,
+        expose_value=False,
+        help="Most pixels of a picture, which are decoded at once. Default: SSD_SMALL_MAX_PIXELS, "
+        f"else {usual}.",
+    )
+
+
+max_pixels_option = _max_pixels_option(268435456, _set_max_pixels)
+served_pixels_option = _max_pixels_option(67108864, _set_served_pixels)
 
 
 def sets_option(name: str, annotations: str) -> Callable[[Decorated], Decorated]:

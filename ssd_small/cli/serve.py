@@ -15,10 +15,10 @@ from .options import (
     FILE,
     Number,
     cuda_graph_option,
-    max_pixels_option,
     note,
     say,
     score_threshold_option,
+    served_pixels_option,
     threads_option,
     workers_option,
 )
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
 )
 @tiles_options
 @workers_option
-@max_pixels_option
+@served_pixels_option
 @cuda_graph_option
 @threads_option
 def command(

@@ -14,6 +14,8 @@ ENVIRONMENT = "SSD_SMALL_MAX_PIXELS"
 #: 16384 x 16384, more than any camera takes at once (200 million); 8 bits BGR of it are 0.8 GB, and
 #: decoders hold that up to three times
 USUAL_MOST = 1 << 28
+#: the same of what strangers send: files of 200 kB can have USUAL_MOST
+SERVED_MOST = 1 << 26
 #: what OpenCV decodes at most, unless its own OPENCV_IO_MAX_IMAGE_PIXELS says otherwise
 LARGEST_MOST = 1 << 30
 #: bytes of a pixel in a file, at most: four channels of 16 bits; also a decoder's, of other samples

@@ -203,6 +203,14 @@ def test_a_picture_of_too_many_pixels_is_refused_by_its_head(server) -> None:
     assert resident_megabytes(server.process.pid) < before + 300
 
 
+def test_a_picture_that_detect_takes_can_be_too_large_for_a_server(server, engine, picture) -> None:
+    """What strangers send has less room; nothing of it is decoded."""
+    server.detect(png(10_000, 10_000)).refuses(413, "10000x10000", str(1 << 26))
+    # here it gets as far as the decoder, which finds no pixels in it
+    with serving(engine, "--max-pixels", 1 << 27) as running:
+        running.detect(png(10_000, 10_000)).refuses(400, "damaged")
+
+
 def test_a_server_for_small_pictures_alone(engine, picture) -> None:
     with serving(engine, "--max-pixels", 4000) as running:
         running.detect(picture).refuses(413, "80x60", "4000")
