@@ -187,18 +187,16 @@ def _plan(
     shards = shard_count(images, shard_size)
     folder = JobFolder(output, job.fingerprint(images, shard_size), job.rows, shards)
     folder.check(resume=resume)
-    truth = _truth(annotations, images)
+    truth = _truth(annotations, images) if coco else None
     return Plan(job, images, shard_size, folder, coco, truth)
 
 
 def _truth(annotations: Path | None, images: list[str]) -> Annotations | None:
     from ..datasets.coco import read_annotations
-    from ..serving.jobs.merging import check_images_in
+    from ..serving.jobs.merging import check_images
 
-    if annotations is None:
-        return None
-    truth = read_annotations(annotations)
-    check_images_in(truth, images)
+    truth = None if annotations is None else read_annotations(annotations)
+    check_images(images, truth)
     return truth
 
 

@@ -84,6 +84,17 @@ def is_turned(
     )
 
 
+def check_frame(path: str | Path, own: tuple[int, int], size: tuple[float, float]) -> None:
+    """Refuse a picture of (height, width) ``own`` that was annotated in another frame.
+
+    It was turned as people see it and annotated as it is stored, or is another picture.
+
+    Raises:
+        OtherPicture: its aspect is not the annotated one.
+    """
+    is_turned(path, own, own, size)
+
+
 def _stretch(own: tuple[int, ...], size: tuple[float, float]) -> float:
     """How much wider or narrower a picture is than annotated, as a factor of at least 1."""
     stretch = float((own[1] / own[0]) / (size[1] / size[0]))

@@ -248,6 +248,32 @@ def test_pictures_that_the_ground_truth_lacks_are_refused_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+def test_pictures_that_coco_results_would_count_twice_are_refused(
+    call, engine, pictures, truth, saved, tmp_path
+):
+    twice = (pictures / "a.jpg", pictures / "b.png", pictures / "a.jpg")
+    out = ("-o", tmp_path / "out")
+    call("batch", engine, *twice, *out, "--coco").fails(2, "a.jpg is among the pictures twice")
+    (tmp_path / "copy").mkdir()
+    copy = shutil.copy(pictures / "a.jpg", tmp_path / "copy")
+    words = ("--coco", "--annotations", saved(truth), *out)
+    call("batch", engine, pictures, copy, *words).fails(2, "copy/a.jpg", f"{pictures / 'a.jpg'}")
+    assert not (tmp_path / "out").exists()
+    call("batch", engine, *twice, *out).fits()
+
+
+def test_a_picture_annotated_in_another_frame_has_no_coco_results(
+    call, engine, pictures, truth, saved, tmp_path
+):
+    first = truth["images"][0]
+    first["width"], first["height"] = first["height"], first["width"]
+    truth["annotations"] = []
+    words = ("batch", engine, pictures, "-o", tmp_path / "out")
+    data = ("--annotations", saved(truth))
+    call(*words, "--coco", *data).fails(4, "is 80x60 but annotated as 60x80")
+    call(*words, "--resume").fits()
+
+
 def test_coco_results_without_any_detection_are_a_list(call, engine, pictures, tmp_path):
     out = tmp_path / "out"
     call("batch", engine, pictures, "-o", out, "--coco", "--score-threshold", 0.999).fits()

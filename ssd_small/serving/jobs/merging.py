@@ -13,10 +13,11 @@ import numpy as np
 
 from ...datasets.classes import match_classes
 from ...datasets.coco import Annotations
-from ...errors import BadFile
+from ...errors import BadFile, UsageError
 from ...evaluation.coco_results import boxes_xywh_from_unit
 from ...files import atomic_output
 from ...json_files import json_bytes, json_text
+from ...pictures.annotated import check_frame
 from .exact import Exact, exact_from_file
 from .folder import JobFolder, line_of_error, write_durably
 from .rows import as_text, rows_from_file
@@ -150,7 +151,8 @@ def places_of_truth(
     counts.
 
     Raises:
-        BadFile: a picture that it does not know or that could be two, or other classes.
+        BadFile: a picture that it does not know or that could be two, or other classes; the places
+            raise it where a picture was annotated in another frame.
     """
     match = match_classes(truth, classes.names)
     spelled = truth.category_spelling
@@ -165,6 +167,7 @@ def places_of_truth(
         if category is None:
             return None
         entry = entries[row["image"]]
+        check_frame(row["image"], (row["height"], row["width"]), (entry["height"], entry["width"]))
         number = spelling.get(entry["id"], entry["id"])
         return Place(number, category, (entry["width"], entry["height"]))
 
@@ -198,10 +201,21 @@ def _to_disk(stream: Any) -> None:
     os.fsync(stream.fileno())
 
 
-def check_images_in(truth: Annotations, images: list[str]) -> None:
-    """Refuse early what :func:`places_of_truth` would refuse of the pictures.
+def check_images(images: list[str], truth: Annotations | None) -> None:
+    """Refuse early pictures of which there can be no COCO results.
 
     Raises:
-        BadFile: see there.
+        BadFile: the ground truth does not know one; see :func:`places_of_truth`.
+        UsageError: two are the same, each of whose objects would be found twice.
     """
-    _entries_by_end(truth, images)
+    entries = None if truth is None else _entries_by_end(truth, images)
+    seen: dict[Any, str] = {}
+    for image in images:
+        key = image if entries is None else id(entries[as_text(image)])
+        if key in seen:
+            same = "twice" if seen[key] == image else f"and so is {seen[key]}"
+            raise UsageError(
+                f"{image} is among the pictures {same}: COCO results would find each object of it "
+                "twice; name it once, or leave out --coco"
+            )
+        seen[key] = image
