@@ -67,7 +67,10 @@ def imported_from_file(
         spec = family.spec(asked)
         summarize(spec, num_classes)
     except ValueError as error:
-        raise BadFile(f"{path}: {error}; expected {family.project}'s {family.model}") from error
+        raise BadFile(
+            f"{path}: its tensors make no whole {family.model} of {family.project} ({error}); "
+            "expected all of them, as they are published"
+        ) from error
     state = _fitting(given, family, spec, num_classes, path)
     known = names_from_count(family.project, num_classes)
     names = labels if labels is not None or known is None else known[1]
@@ -96,7 +99,7 @@ def _num_classes(state: Mapping[str, Tensor], family: Family, path: Path) -> int
 
 
 def _fitting(
-    given: Mapping[str, Tensor], family: Family, spec: ModelSpec, num_classes: int, path: Path
+    given: dict[str, Tensor], family: Family, spec: ModelSpec, num_classes: int, path: Path
 ) -> dict[str, Tensor]:
     """The weights by the keys here, each in its place.
 
@@ -128,8 +131,11 @@ def _fitting(
             f"published: {len(lines)} of its {len(own)} tensors differ",
             *(_in_their_words(line, names, back) for line in lines),
         )
-    check_types(own, state, path)
-    weights = weights_in_float32(own, state, path)
+    # by the keys of the file, which messages name
+    alike = {names[key]: value for key, value in own.items() if key in names}
+    check_types(alike, given, path)
+    taken = weights_in_float32(alike, given, path)
+    weights = {ours: taken[key] for ours, key in names.items() if key in taken}
     if family.class_major:
         weights = {
             key: _anchor_major(value, 4 if key.startswith("loc.") else num_classes)

@@ -29,19 +29,29 @@ def models_of(project: str | None) -> list[str]:
 def without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict whose keys begin as those of its family, whatever wrappers wrote before them.
 
-    Some tensors may have the prefix and others not: readers before this one take off what they
-    know, such as ``module.`` and what stands before keys of this package's networks.
+    Some tensors may have a prefix and others another or none, where no two are then of one name.
     """
     for family in FAMILIES:
-        # by the first of its marks, which no other project's keys hold
-        mark = family.present[0]
-        found = {key[: key.index(mark)] for key in state if f".{mark}" in f".{key}"}
-        for prefix in sorted(found - {""}):
-            if prefix.endswith("."):
-                bare = {key.removeprefix(prefix): value for key, value in state.items()}
-                if len(bare) == len(state) and _is(family, bare):
-                    return bare
+        # by its marks, of which no other project's keys hold the first
+        if not any(f".{family.present[0]}" in f".{key}" for key in state):
+            continue
+        found = {
+            key[: key.index(mark)]
+            for mark in family.present
+            for key in state
+            if f".{mark}" in f".{key}"
+        }
+        prefixes = sorted((p for p in found if p.endswith(".")), key=len, reverse=True)
+        for some in (prefixes, *([prefix] for prefix in prefixes)):
+            bare = {_without(key, some): value for key, value in state.items()}
+            if some and len(bare) == len(state) and _is(family, bare):
+                return bare
     return state
+
+
+def _without(key: str, prefixes: Iterable[str]) -> str:
+    """A key without the first of the prefixes that it has."""
+    return next((key.removeprefix(one) for one in prefixes if key.startswith(one)), key)
 
 
 def family_of(

@@ -105,8 +105,11 @@ def test_training_starts_from_it(imported: Path, call: Call, tmp_path: Path) -> 
         lambda state: {"model": state, "args": argparse.Namespace(lr=0.1), "epoch": 2},
         lambda state: {f"module.{k}" if i % 2 else k: v for i, (k, v) in enumerate(state.items())},
         lambda state: {"model_state_dict": {f"module.{k}": v for k, v in state.items()}},
+        lambda state: {
+            f"{('net.', '1.', '')[i % 3]}{k}": v for i, (k, v) in enumerate(state.items())
+        },
     ],
-    ids=["with the options of a trainer", "some of DDP", "all of DDP"],
+    ids=["with the options of a trainer", "some of DDP", "all of DDP", "of several kinds"],
 )
 def test_what_trainers_write_around_it_is_taken_off(
     wrap: Any, state: State, save: Any, call: Call, tmp_path: Path
@@ -131,7 +134,7 @@ REFUSED = {
     "no such table": (lambda s: s, ("--priors", "voc"), 2, "has one table of prior boxes"),
     "some tensors": (lambda s: _without(s, "features.0.5."), (), 4, "19 of its 476 tensors differ"),
     "no heads": (lambda s: _without(s, "head."), (), 4, "has not the keys of a network"),
-    "not finite": (lambda s: s | {STEM: s[STEM] / 0}, (), 4, "holds NaN or infinite values"),
+    "not finite": (lambda s: s | {STEM: s[STEM] / 0}, (), 4, f"{STEM} holds NaN or infinite"),
     "other names": (lambda s: s, ("--labels", "NAMES"), 2, "2 labels for 4 classes"),
     "a width": (lambda s: s, ("--input-size", "0"), 2, "'0' is no size of an input"),
 }  # fmt: skip

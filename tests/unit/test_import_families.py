@@ -251,6 +251,13 @@ def test_nvidias_heads_are_ordered_by_number_and_prior(
         _same_heads(net, heads)
 
 
+def test_blocks_that_do_not_follow_each_other_are_told(save: Save) -> None:
+    state = foreign.nvidia_network(3, 4)[0].state_dict()
+    part = dict(list(state.items())[len(state) // 2 :])
+    with pytest.raises(BadFile, match="its tensors make no whole ssd300_resnet50 of nvidia"):
+        imported_from_file(save(part))
+
+
 @pytest.mark.parametrize("name", ["RFB", "slim"])
 def test_the_face_detectors_see_pictures_that_are_not_square(
     save: Save, tmp_path: Path, name: str
