@@ -75,11 +75,13 @@ def imported_from_file(
     known = names_from_count(family.project, num_classes)
     names = labels if labels is not None or known is None else known[1]
     description = description_from_spec(spec, num_classes, 1.0, labels=names, weights=OWN_WEIGHTS)
-    source = {"project": family.project, "model": family.model, "sha256": sha256_of(path)}
+    # a family may be of several networks, which its weights tell
+    model = spec.name.removeprefix(f"{family.project}_")
+    source = {"project": family.project, "model": model, "sha256": sha256_of(path)}
     record = CheckpointRecord(description, training={"imported": source})
-    seen = _seen(path, family, description, known, labels)
+    seen = _seen(path, f"{family.project}'s {model}", description, known, labels)
     lines = (seen, *_taken(asked, family, spec))
-    return Imported(family.project, family.model, state, record, lines)
+    return Imported(family.project, model, state, record, lines)
 
 
 def _num_classes(state: Mapping[str, Tensor], family: Family, path: Path) -> int:
@@ -175,7 +177,7 @@ def _anchor_major(value: Tensor, numbers: int) -> Tensor:
 
 def _seen(
     path: Path,
-    family: Family,
+    network: str,
     description: Description,
     known: tuple[str, Any] | None,
     labels: Sequence[str] | None,
@@ -184,7 +186,7 @@ def _seen(
     if labels is None:
         names = f"named {known[0]}" if known else "without names: pass --labels"
     return (
-        f"{path}: {family.project}'s {family.model}, {description.num_classes} classes ({names}), "
+        f"{path}: {network}, {description.num_classes} classes ({names}), "
         f"{len(description.priors)} prior boxes"
     )
 

@@ -79,14 +79,15 @@ def family_of(
             f"{_told(project, model)}: pass --from {found[0].project} --model {found[0].model}, or "
             "neither"
         )
-    from ..models.fit import family_from_keys
+    from ..models.fit import CLASSIFIERS, family_from_keys
 
     looks = family_from_keys(state)
-    seen = f"it looks like one of {looks}" if looks else f"keys such as {_first(state)}"
+    seen = f"it looks like a checkpoint of {looks}" if looks else f"keys such as {_first(state)}"
     known = ", ".join(f"{one} ({', '.join(models_of(one))})" for one in PROJECTS)
+    backbone = "; its backbone is for 'train --init-scope base'" if looks in CLASSIFIERS else ""
     raise BadFile(
         f"{path} has not the keys of {_told(project, model)} ({seen}); expected a whole state dict "
-        f"of one of: {known}"
+        f"of one of: {known}{backbone}"
     )
 
 
@@ -95,8 +96,9 @@ def _named(project: str | None, model: str | None) -> list[Family]:
         one for one in FAMILIES if project in (None, one.project) and model in (None, one.model)
     ]
     if not named:
+        nowhere = f"{project} has none" if project else "no project has one"
         raise UsageError(
-            f"--model {model}: {project or 'no project'} has none of that name; expected one of "
+            f"--model {model}: {nowhere} of that name; expected one of "
             f"{', '.join(models_of(project))}"
         )
     return named

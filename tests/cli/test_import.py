@@ -130,10 +130,16 @@ def _without(state: State, part: str) -> State:
 STEM = "backbone.features.0.0.0.weight"
 REFUSED = {
     "another family": (lambda s: s, ("--from", "nvidia"), 4, "is of torchvision's ssdlite320"),
-    "no such model": (lambda s: s, ("--model", "resnet"), 2, "no project has none of that name"),
+    "no such model": (lambda s: s, ("--model", "resnet"), 2, "no project has one of that name"),
     "no such table": (lambda s: s, ("--priors", "voc"), 2, "has one table of prior boxes"),
     "some tensors": (lambda s: _without(s, "features.0.5."), (), 4, "19 of its 476 tensors differ"),
     "no heads": (lambda s: _without(s, "head."), (), 4, "has not the keys of a network"),
+    "a classifier": (
+        lambda s: {"features.0.weight": s[STEM], "classifier.0.weight": s[STEM]},
+        (),
+        4,
+        "looks like a checkpoint of torchvision's VGG or MobileNet classifier",
+    ),
     "not finite": (lambda s: s | {STEM: s[STEM] / 0}, (), 4, f"{STEM} holds NaN or infinite"),
     "other names": (lambda s: s, ("--labels", "NAMES"), 2, "2 labels for 4 classes"),
     "a width": (lambda s: s, ("--input-size", "0"), 2, "'0' is no size of an input"),

@@ -77,7 +77,7 @@ def _entries(folder: JobFolder, ids: Ids) -> Iterator[dict[str, Any]]:
             if found is None:
                 continue
             x1, y1, x2, y2 = row["box"]
-            bbox = [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)]
+            bbox = [x1, y1, round(x2 - x1, 4), round(y2 - y1, 4)]
             image_id, category_id = found
             yield {
                 "image_id": image_id,
