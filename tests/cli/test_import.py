@@ -173,3 +173,18 @@ def test_a_published_checkpoint_is_given_its_name(
     call("import", checkpoint, *given).fits()
     said = json.loads(call("inspect", tmp_path / "y.pth", "--json").fits().out)
     assert (said["model"], said["num_classes"]) == ("mobilenet_v1", 3)
+
+
+def test_a_published_network_was_trained_at_some_size(
+    checkpoint: Path, call: Call, tmp_path: Path
+) -> None:
+    """Which weights cannot tell, so it is taken for granted and said, or given."""
+    given = ("--from", "published", "--model", "mobilenet_v1", "-o", tmp_path / "y.pth")
+    done = call("import", checkpoint, *given).fits()
+    assert "taken for granted: an input of 300x300 (else --input-size)" in done.err
+    done = call("import", checkpoint, *given, "--input-size", "640x480").fits()
+    assert "an input of 640x480: published figures are of 300x300" in done.err
+    said = json.loads(call("inspect", tmp_path / "y.pth", "--json").fits().out)
+    assert [said["preprocessing"][side] for side in ("width", "height")] == [640, 480]
+    line = call("import", checkpoint, *given, "--priors", "voc").fails(2, "for other projects")
+    assert "--priors" in line
