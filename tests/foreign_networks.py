@@ -134,15 +134,20 @@ def unmatched(theirs: Any, ours: Any, pixels: float, scores: float) -> list[str]
     return faults + [f"ours alone: score {ours.scores[i]:.6f}" for i in left]
 
 
-def nvidia_network(classes: int, seed: int) -> tuple[nn.Module, Heads]:
-    """ResNet-50 to its third stage without that stage's stride, with five more levels.
+def nvidia_network(
+    classes: int,
+    seed: int,
+    depth: int = 50,
+    channels: tuple[int, ...] = (1024, 512, 512, 256, 256, 256),
+) -> tuple[nn.Module, Heads]:
+    """A ResNet to its third stage without that stage's stride, with five more levels.
 
     Heads are reshaped to ``[N, 4 or C, A * H * W]``: a channel is ``number * A + anchor``.
     """
-    from torchvision.models import resnet50
+    from torchvision.models import get_model
 
     torch.manual_seed(seed)
-    own = resnet50(weights=None)
+    own = get_model(f"resnet{depth}", weights=None)
     stage = own.layer3[0]
     stage.conv1.stride = stage.conv2.stride = stage.downsample[0].stride = (1, 1)
     trunk = nn.Sequential(
@@ -155,17 +160,18 @@ def nvidia_network(classes: int, seed: int) -> tuple[nn.Module, Heads]:
             nn.Conv2d(inner, out, 3, stride, padding, bias=False), nn.BatchNorm2d(out), nn.ReLU(),
         )  # fmt: skip
 
-    channels = (1024, 512, 512, 256, 256, 256)
     net = nn.Module()
     net.feature_extractor = nn.Module()
     net.feature_extractor.feature_extractor = trunk
     net.additional_blocks = nn.ModuleList(
         (
-            extra(1024, 256, 512, 2, 1),
-            extra(512, 256, 512, 2, 1),
-            extra(512, 128, 256, 2, 1),
-            extra(256, 128, 256, 1, 0),
-            extra(256, 128, 256, 1, 0),
+            extra(into, inner, out, stride, padding)
+            for into, out, (inner, stride, padding) in zip(
+                channels[:-1],
+                channels[1:],
+                ((256, 2, 1), (256, 2, 1), (128, 2, 1), (128, 1, 0), (128, 1, 0)),
+                strict=True,
+            )
         )
     )
     pairs = list(zip(channels, ANCHORS, strict=True))

@@ -167,7 +167,7 @@ class PictureDetections:
             "tiles": self.tiles,
             "detections": [
                 {
-                    "box": [round(v, 2) for v in box],
+                    "box": [round(v, 4) for v in box],
                     "label": label,
                     "name": name,
                     "score": round(score, 6),

@@ -67,16 +67,21 @@ def imported_from_file(
         spec = family.spec(asked)
         summarize(spec, num_classes)
     except ValueError as error:
-        raise BadFile(f"{path}: {error}; expected {family.project}'s {family.model}") from error
+        raise BadFile(
+            f"{path}: its tensors make no whole {family.model} of {family.project} ({error}); "
+            "expected all of them, as they are published"
+        ) from error
     state = _fitting(given, family, spec, num_classes, path)
     known = names_from_count(family.project, num_classes)
     names = labels if labels is not None or known is None else known[1]
     description = description_from_spec(spec, num_classes, 1.0, labels=names, weights=OWN_WEIGHTS)
-    source = {"project": family.project, "model": family.model, "sha256": sha256_of(path)}
+    # a family may be of several networks, which its weights tell
+    model = spec.name.removeprefix(f"{family.project}_")
+    source = {"project": family.project, "model": model, "sha256": sha256_of(path)}
     record = CheckpointRecord(description, training={"imported": source})
-    seen = _seen(path, family, description, known, labels)
+    seen = _seen(path, f"{family.project}'s {model}", description, known, labels)
     lines = (seen, *_taken(asked, family, spec))
-    return Imported(family.project, family.model, state, record, lines)
+    return Imported(family.project, model, state, record, lines)
 
 
 def _num_classes(state: Mapping[str, Tensor], family: Family, path: Path) -> int:
@@ -96,7 +101,7 @@ def _num_classes(state: Mapping[str, Tensor], family: Family, path: Path) -> int
 
 
 def _fitting(
-    given: Mapping[str, Tensor], family: Family, spec: ModelSpec, num_classes: int, path: Path
+    given: dict[str, Tensor], family: Family, spec: ModelSpec, num_classes: int, path: Path
 ) -> dict[str, Tensor]:
     """The weights by the keys here, each in its place.
 
@@ -128,8 +133,11 @@ def _fitting(
             f"published: {len(lines)} of its {len(own)} tensors differ",
             *(_in_their_words(line, names, back) for line in lines),
         )
-    check_types(own, state, path)
-    weights = weights_in_float32(own, state, path)
+    # by the keys of the file, which messages name
+    alike = {names[key]: value for key, value in own.items() if key in names}
+    check_types(alike, given, path)
+    taken = weights_in_float32(alike, given, path)
+    weights = {ours: taken[key] for ours, key in names.items() if key in taken}
     if family.class_major:
         weights = {
             key: _anchor_major(value, 4 if key.startswith("loc.") else num_classes)
@@ -169,7 +177,7 @@ def _anchor_major(value: Tensor, numbers: int) -> Tensor:
 
 def _seen(
     path: Path,
-    family: Family,
+    network: str,
     description: Description,
     known: tuple[str, Any] | None,
     labels: Sequence[str] | None,
@@ -178,7 +186,7 @@ def _seen(
     if labels is None:
         names = f"named {known[0]}" if known else "without names: pass --labels"
     return (
-        f"{path}: {family.project}'s {family.model}, {description.num_classes} classes ({names}), "
+        f"{path}: {network}, {description.num_classes} classes ({names}), "
         f"{len(description.priors)} prior boxes"
     )
 

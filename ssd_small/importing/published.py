@@ -9,6 +9,7 @@ from pathlib import Path
 from ..artefacts.checkpoint import OWN_WEIGHTS, CheckpointRecord
 from ..artefacts.network import network_from_checkpoint, open_checkpoint
 from ..errors import UsageError
+from ..models.registry import get_spec
 from .imported import Imported
 
 
@@ -23,18 +24,30 @@ def imported_from_published(
     """Read a checkpoint with the published keys; siblings have the same, so it must be named.
 
     Raises:
-        UsageError: no model, an unknown one, or an option that published networks do not take.
+        UsageError: no model, an unknown one, a size that it does not take, or an option that
+            published networks do not take.
         BadFile: the checkpoint cannot be read or is of another network.
     """
-    for option, given in (("--priors", priors), ("--input-size", input_size)):
-        if given is not None:
-            raise UsageError(f"{option} is for other projects; leave it out with --from published")
+    if priors is not None:
+        raise UsageError("--priors is for other projects; leave it out with --from published")
     if open_checkpoint(path).record is not None:
         raise UsageError(
             f"{path} is a checkpoint of ssd-small, which says which network it is of; use it as it "
             "is"
         )
-    net, description = network_from_checkpoint(path, model, labels=labels)
+    net, description = network_from_checkpoint(path, model, labels=labels, input_size=input_size)
     record = CheckpointRecord(replace(description, weights=OWN_WEIGHTS))
-    line = f"{path}: {description.model}, {description.num_classes} classes"
-    return Imported("published", description.model, dict(net.state_dict()), record, (line,))
+    height, width = description.network_size
+    seen = (
+        f"{path}: {description.model}, {description.num_classes} classes, "
+        f"{len(description.priors)} prior boxes"
+    )
+    lines = [seen]
+    assert model is not None  # of a file that says which network it is of
+    if input_size is None:
+        lines.append(f"taken for granted: an input of {width}x{height} (else --input-size)")
+    elif input_size != (published := get_spec(model).input_size):
+        lines.append(
+            f"an input of {width}x{height}: published figures are of {published[1]}x{published[0]}"
+        )
+    return Imported("published", description.model, dict(net.state_dict()), record, tuple(lines))

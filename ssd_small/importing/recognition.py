@@ -29,19 +29,29 @@ def models_of(project: str | None) -> list[str]:
 def without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict whose keys begin as those of its family, whatever wrappers wrote before them.
 
-    Some tensors may have the prefix and others not: readers before this one take off what they
-    know, such as ``module.`` and what stands before keys of this package's networks.
+    Some tensors may have a prefix and others another or none, where no two are then of one name.
     """
     for family in FAMILIES:
-        # by the first of its marks, which no other project's keys hold
-        mark = family.present[0]
-        found = {key[: key.index(mark)] for key in state if f".{mark}" in f".{key}"}
-        for prefix in sorted(found - {""}):
-            if prefix.endswith("."):
-                bare = {key.removeprefix(prefix): value for key, value in state.items()}
-                if len(bare) == len(state) and _is(family, bare):
-                    return bare
+        # by its marks, of which no other project's keys hold the first
+        if not any(f".{family.present[0]}" in f".{key}" for key in state):
+            continue
+        found = {
+            key[: key.index(mark)]
+            for mark in family.present
+            for key in state
+            if f".{mark}" in f".{key}"
+        }
+        prefixes = sorted((p for p in found if p.endswith(".")), key=len, reverse=True)
+        for some in (prefixes, *([prefix] for prefix in prefixes)):
+            bare = {_without(key, some): value for key, value in state.items()}
+            if some and len(bare) == len(state) and _is(family, bare):
+                return bare
     return state
+
+
+def _without(key: str, prefixes: Iterable[str]) -> str:
+    """A key without the first of the prefixes that it has."""
+    return next((key.removeprefix(one) for one in prefixes if key.startswith(one)), key)
 
 
 def family_of(
@@ -69,14 +79,15 @@ def family_of(
             f"{_told(project, model)}: pass --from {found[0].project} --model {found[0].model}, or "
             "neither"
         )
-    from ..models.fit import family_from_keys
+    from ..models.fit import CLASSIFIERS, family_from_keys
 
     looks = family_from_keys(state)
-    seen = f"it looks like one of {looks}" if looks else f"keys such as {_first(state)}"
+    seen = f"it looks like a checkpoint of {looks}" if looks else f"keys such as {_first(state)}"
     known = ", ".join(f"{one} ({', '.join(models_of(one))})" for one in PROJECTS)
+    backbone = "; its backbone is for 'train --init-scope base'" if looks in CLASSIFIERS else ""
     raise BadFile(
         f"{path} has not the keys of {_told(project, model)} ({seen}); expected a whole state dict "
-        f"of one of: {known}"
+        f"of one of: {known}{backbone}"
     )
 
 
@@ -85,8 +96,9 @@ def _named(project: str | None, model: str | None) -> list[Family]:
         one for one in FAMILIES if project in (None, one.project) and model in (None, one.model)
     ]
     if not named:
+        nowhere = f"{project} has none" if project else "no project has one"
         raise UsageError(
-            f"--model {model}: {project or 'no project'} has none of that name; expected one of "
+            f"--model {model}: {nowhere} of that name; expected one of "
             f"{', '.join(models_of(project))}"
         )
     return named

@@ -14,6 +14,14 @@ _TRUNK = "feature_extractor.feature_extractor."
 _STAGES = ((4, 64, 1), (5, 128, 2), (6, 256, 1))
 #: inner channels of the extras, with stride and padding of each
 _EXTRAS = ((256, 2, 1), (256, 2, 1), (128, 2, 1), (128, 1, 0), (128, 1, 0))
+#: (bottlenecks, blocks of each stage) -> layers of the classifier that the backbone is of
+_DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
+    (False, (2, 2, 2)): 18,
+    (False, (3, 4, 6)): 34,
+    (True, (3, 4, 6)): 50,
+    (True, (3, 4, 23)): 101,
+    (True, (3, 8, 36)): 152,
+}
 #: NVIDIA keeps what overlaps by less than 0.5 and no more: the largest float32 below it
 _BELOW_HALF = 0.4999999701976776
 
@@ -24,6 +32,18 @@ def _blocks(shapes: Shapes, stage: int) -> int:
     return len({key[len(begin) :].split(".")[0] for key in shapes if key.startswith(begin)})
 
 
+def _is_wide(shapes: Shapes) -> bool:
+    """Whether its blocks are bottlenecks."""
+    return f"{_TRUNK}4.0.conv3.weight" in shapes
+
+
+def _name(shapes: Shapes) -> str:
+    """The network's name, with the depth of the backbone where it is one of ResNet's."""
+    blocks = tuple(_blocks(shapes, place) for place, _, _ in _STAGES)
+    depth = _DEPTHS.get((_is_wide(shapes), blocks), "")
+    return f"{RESNET.project}_ssd300_resnet{depth}"
+
+
 def _backbone(shapes: Shapes) -> tuple[Layer, ...]:
     layers: list[Layer] = [
         Conv(64, 7, 2, 3, bias=False),
@@ -31,7 +51,7 @@ def _backbone(shapes: Shapes) -> tuple[Layer, ...]:
         Relu(),
         MaxPool(3, 2, padding=1),
     ]
-    wide = f"{_TRUNK}4.0.conv3.weight" in shapes
+    wide = _is_wide(shapes)
     for place, channels, first_stride in _STAGES:
         for block in range(_blocks(shapes, place)):
             stride = 1 if block else first_stride
@@ -62,7 +82,7 @@ def _extras(shapes: Shapes) -> tuple[Extra, ...]:
 def _spec(asked: Asked) -> ModelSpec:
     backbone = _backbone(asked.shapes)
     spec = ModelSpec(
-        name=RESNET.name,
+        name=_name(asked.shapes),
         title="SSD300 ResNet",
         backbone=backbone,
         taps=(len(backbone) - 1,),

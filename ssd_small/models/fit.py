@@ -47,6 +47,8 @@ _IMPORTED = (
     *("ssd.pytorch of amdegroot", "Ultra-Light-Fast-Generic-Face-Detector"),
     *("pytorch-ssd of qfgaohao", "NVIDIA's SSD300 (DeepLearningExamples)"),
 )
+#: those of them whose backbone training can begin with
+CLASSIFIERS = ("torchvision's VGG or MobileNet classifier",)
 _IMPORT = "bring it in by 'ssd-small import', and pass what that writes"
 _LISTED = "expected one of the networks that 'ssd-small models' lists"
 #: what trainers leave in a state dict that is to be taken out before it is saved

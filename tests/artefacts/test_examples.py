@@ -73,7 +73,7 @@ def _are_same(one: dict[str, Any], other: dict[str, Any], loc: float, conf: floa
     A softmax of logits that are each off by e changes by at most e / 2. Priors are no larger than
     the picture. The centre of a box moves by 0.1 * loc of its prior's side; half of a box's side
     grows by 0.1 * loc of itself, and is at most exp(0.2 * 2) of its prior's, as no output here is
-    larger than 2. Boxes are rounded to hundredths of a pixel.
+    larger than 2. Boxes may have been rounded to hundredths of a pixel.
     """
     pixels = SIDE * loc * (0.1 + 0.1 * math.exp(0.4)) + 0.02
     boxes_agree = all(abs(a - b) <= pixels for a, b in zip(one["box"], other["box"], strict=True))

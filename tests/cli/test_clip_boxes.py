@@ -79,7 +79,7 @@ def test_every_form_of_file_finds_the_same(
     first = found["outside.onnx"]
     assert len(first) > 10
     for one in found.values():
-        # boxes and scores are told to hundredths and 1e-6; none lies so near a threshold
+        # boxes and scores are told to 1e-4 and 1e-6; none lies so near a threshold
         assert len(one) == len(first)
         for a, b in zip(one, first, strict=True):
             assert a["name"] == b["name"]

@@ -105,8 +105,11 @@ def test_training_starts_from_it(imported: Path, call: Call, tmp_path: Path) -> 
         lambda state: {"model": state, "args": argparse.Namespace(lr=0.1), "epoch": 2},
         lambda state: {f"module.{k}" if i % 2 else k: v for i, (k, v) in enumerate(state.items())},
         lambda state: {"model_state_dict": {f"module.{k}": v for k, v in state.items()}},
+        lambda state: {
+            f"{('net.', '1.', '')[i % 3]}{k}": v for i, (k, v) in enumerate(state.items())
+        },
     ],
-    ids=["with the options of a trainer", "some of DDP", "all of DDP"],
+    ids=["with the options of a trainer", "some of DDP", "all of DDP", "of several kinds"],
 )
 def test_what_trainers_write_around_it_is_taken_off(
     wrap: Any, state: State, save: Any, call: Call, tmp_path: Path
@@ -127,11 +130,17 @@ def _without(state: State, part: str) -> State:
 STEM = "backbone.features.0.0.0.weight"
 REFUSED = {
     "another family": (lambda s: s, ("--from", "nvidia"), 4, "is of torchvision's ssdlite320"),
-    "no such model": (lambda s: s, ("--model", "resnet"), 2, "no project has none of that name"),
+    "no such model": (lambda s: s, ("--model", "resnet"), 2, "no project has one of that name"),
     "no such table": (lambda s: s, ("--priors", "voc"), 2, "has one table of prior boxes"),
     "some tensors": (lambda s: _without(s, "features.0.5."), (), 4, "19 of its 476 tensors differ"),
     "no heads": (lambda s: _without(s, "head."), (), 4, "has not the keys of a network"),
-    "not finite": (lambda s: s | {STEM: s[STEM] / 0}, (), 4, "holds NaN or infinite values"),
+    "a classifier": (
+        lambda s: {"features.0.weight": s[STEM], "classifier.0.weight": s[STEM]},
+        (),
+        4,
+        "looks like a checkpoint of torchvision's VGG or MobileNet classifier",
+    ),
+    "not finite": (lambda s: s | {STEM: s[STEM] / 0}, (), 4, f"{STEM} holds NaN or infinite"),
     "other names": (lambda s: s, ("--labels", "NAMES"), 2, "2 labels for 4 classes"),
     "a width": (lambda s: s, ("--input-size", "0"), 2, "'0' is no size of an input"),
 }  # fmt: skip
@@ -164,3 +173,18 @@ def test_a_published_checkpoint_is_given_its_name(
     call("import", checkpoint, *given).fits()
     said = json.loads(call("inspect", tmp_path / "y.pth", "--json").fits().out)
     assert (said["model"], said["num_classes"]) == ("mobilenet_v1", 3)
+
+
+def test_a_published_network_was_trained_at_some_size(
+    checkpoint: Path, call: Call, tmp_path: Path
+) -> None:
+    """Which weights cannot tell, so it is taken for granted and said, or given."""
+    given = ("--from", "published", "--model", "mobilenet_v1", "-o", tmp_path / "y.pth")
+    done = call("import", checkpoint, *given).fits()
+    assert "taken for granted: an input of 300x300 (else --input-size)" in done.err
+    done = call("import", checkpoint, *given, "--input-size", "640x480").fits()
+    assert "an input of 640x480: published figures are of 300x300" in done.err
+    said = json.loads(call("inspect", tmp_path / "y.pth", "--json").fits().out)
+    assert [said["preprocessing"][side] for side in ("width", "height")] == [640, 480]
+    line = call("import", checkpoint, *given, "--priors", "voc").fails(2, "for other projects")
+    assert "--priors" in line

@@ -251,6 +251,26 @@ def test_nvidias_heads_are_ordered_by_number_and_prior(
         _same_heads(net, heads)
 
 
+@pytest.mark.parametrize(
+    ("depth", "channels"),
+    [(18, (256, 512, 512, 256, 256, 128)), (34, (256, 512, 512, 256, 256, 256))],
+)
+def test_nvidias_network_is_named_by_its_layers(
+    depth: int, channels: tuple[int, ...], save: Save, tmp_path: Path
+) -> None:
+    theirs, heads = foreign.nvidia_network(3, 4, depth, channels)
+    net, description = _ours(save(theirs.state_dict()), tmp_path)
+    assert description.model == f"nvidia_ssd300_resnet{depth}"
+    _same_heads(net, heads)
+
+
+def test_blocks_that_do_not_follow_each_other_are_told(save: Save) -> None:
+    state = foreign.nvidia_network(3, 4)[0].state_dict()
+    part = dict(list(state.items())[len(state) // 2 :])
+    with pytest.raises(BadFile, match="its tensors make no whole ssd300_resnet50 of nvidia"):
+        imported_from_file(save(part))
+
+
 @pytest.mark.parametrize("name", ["RFB", "slim"])
 def test_the_face_detectors_see_pictures_that_are_not_square(
     save: Save, tmp_path: Path, name: str
