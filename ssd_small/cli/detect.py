@@ -176,7 +176,7 @@ def print_detections(
         note(
             f"note: {full} of {len(paths)} images have as many detections as decode + NMS keep "
             f"(keep_topk {detector.params.keep_topk}{each}), and may hold more: ask for higher "
-            "scores, or export with --preset coco, which has no such limit"
+            "scores, or export with --keep-topk 0, which sets no such limit"
         )
     if (line := shrunk.line(len(paths))) is not None:
         note(f"note: {line}")
