@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import random
@@ -290,16 +291,21 @@ def test_what_is_too_much_is_refused_and_comes_again_later(engine, picture) -> N
 def test_nothing_is_lost_when_it_ends_under_load(engine, picture, number) -> None:
     """16 clients that ask again and again: whole answers, then refusals until the door is closed.
 
-    Who has been refused knows that it ends: what becomes of later requests is not looked at.
+    Who asks once it has been told to end may find the door closing: only what was asked before
+    has to be answered.
     """
     answered: list[Answer] = []
     lost: list[Exception] = []
-    told = threading.Event()
+    told, ending = threading.Event(), threading.Event()
 
     def client(running: Running) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=SECONDS)
-        refused = False
+        with contextlib.closing(connection):
+            ask(connection)
+
+    def ask(connection: http.client.HTTPConnection) -> None:
         for _ in range(20_000):
+            late = ending.is_set()
             if told.is_set() and random.random() < 0.2:
                 connection.close()  # the next one comes by a new connection
             try:
@@ -307,17 +313,16 @@ def test_nothing_is_lost_when_it_ends_under_load(engine, picture, number) -> Non
             except ConnectionRefusedError:
                 return
             except OSError as error:  # cut off while it was sent
-                lost.extend([] if refused else [error])
+                lost.extend([] if late else [error])
                 return
             try:
                 answer = read(connection)
             except (OSError, http.client.HTTPException) as error:
-                lost.extend([] if refused else [error])
+                lost.extend([] if late else [error])
                 return
             answered.append(answer)
             if answer.status == 503:
                 assert answer.json["error"].startswith("the server is shutting down")
-                refused = True
 
     with serving(engine) as running:
         threads = [threading.Thread(target=client, args=(running,)) for _ in range(16)]
@@ -325,6 +330,7 @@ def test_nothing_is_lost_when_it_ends_under_load(engine, picture, number) -> Non
             one.start()
         until(lambda: len(answered) > 30)
         told.set()
+        ending.set()
         began = time.monotonic()
         assert running.end(number) == 0
         assert time.monotonic() - began < 20
