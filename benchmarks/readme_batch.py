@@ -24,7 +24,8 @@ def batch_pace() -> str:
         f"{found['pictures']} pictures in shards of 128, {found['cores']} cores each, one after "
         f"the other, rounds: {found['rounds']}. Ray warm took {found['ratio']:.2f} times one "
         f"process. Load average meanwhile: {found['load']:.1f}, that of this run included; on a "
-        "busy machine threads of one network wait for each other, and workers of a thread each do not."
+        "busy machine threads of one network wait for each other, and workers of a thread each do "
+        "not."
     )
     headers = "who|pictures/s|shards s|start s|end s"
     line = machine_line(report["machine"], found["cores"])
