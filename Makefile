@@ -230,7 +230,7 @@ $(LOWEST)/.installed: setup.cfg tests/lowest/lower_bounds.py
 	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)
 	$(PYTHON) tests/lowest/lower_bounds.py > $(BUILD)/lowest/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --constraint $(BUILD)/lowest/constraints.txt \
-	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,tiles,ray,serve,train,tensorrt-rtx]"
+	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,tiles,ray,serve,train,openvino,tensorrt-rtx]"
 	touch $@
 
 # kills commands at random moments, a hundred times, and looks at what they leave; some 20 minutes

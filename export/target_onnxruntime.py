@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from ..runtimes.onnxruntime import (
     is_text,
     reason_from_error,
 )
+from ..runtimes.onnxruntime_profile import executed_by_onnxruntime
 from ..system.temporary import temporary_folder
 from .build_sidecar import sidecar_from_build
 from .precision import check_receipt, receipt_of_onnx
@@ -49,6 +51,11 @@ def build(
     with engine_output(output) as (temporary, write):
         _optimize(prepared.model, temporary, onnx_path)
         OnnxRuntimeRuntime.from_built(temporary, prepared.description, onnx_path).try_once()
+        if options.precision != "fp32":
+            built = f"what it has built of {onnx_path}"
+            content = temporary.read_bytes()
+            executed = executed_by_onnxruntime(content, prepared.description, built)
+            receipt = replace(receipt, executed=executed.precisions)
         sidecar = sidecar_from_build(
             onnx_path,
             output,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import io
 import sys
-from contextlib import redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from types import ModuleType
 
 from .errors import MissingRequirement
@@ -19,6 +20,7 @@ EXTRA_OF_MODULE = {
     "onnx": "onnx",
     "onnxscript": "onnx",
     "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
     "hotcoco": "eval",
     "msgspec": "eval",
     "cv2": "images",
@@ -44,6 +46,9 @@ EXTRA_OF_MODULE = {
 }
 
 
+_REPORTER = "openvino_telemetry"
+
+
 def require(module: str, purpose: str) -> ModuleType:
     """Import ``module`` or say what to install for it.
 
@@ -54,7 +59,7 @@ def require(module: str, purpose: str) -> ModuleType:
     # NumPy prints a page about a package that was built for another NumPy
     remarks = io.StringIO()
     try:
-        with redirect_stderr(remarks):
+        with redirect_stderr(remarks), _unreported(top):
             found = importlib.import_module(module)
         if remarks.getvalue():
             sys.stderr.write(remarks.getvalue())
@@ -69,6 +74,22 @@ def require(module: str, purpose: str) -> ModuleType:
         else:
             state = f"the Python package '{top}' cannot be loaded ({_reason(str(error))})"
         raise MissingRequirement(f"{purpose} needs {top}, but {state}; run: {line}") from error
+
+
+@contextmanager
+def _unreported(package: str) -> Iterator[None]:
+    """Keep OpenVINO from reporting its import, where not to do so is a file in the user's home.
+
+    Without this module it does nothing in its place; afterwards the module is to be had as before.
+    """
+    if package != "openvino" or _REPORTER in sys.modules:
+        yield
+        return
+    sys.modules[_REPORTER] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.modules.pop(_REPORTER, None)
 
 
 def _reason(message: str) -> str:

@@ -86,6 +86,8 @@ class Receipt:
         weight_elements: number of weights, in all or per type.
         plan_tensors: as ``tensors``, as the plan lists them; None where it does not.
         plan_bytes_per_weight: about 4 in fp32 and 2 in fp16; None without a plan.
+        executed: number of layers per precision that the runtime executed on the machine which
+            built the engine; None where it does not tell.
     """
 
     tensors: Mapping[str, int]
@@ -93,12 +95,15 @@ class Receipt:
     weight_elements: int | Mapping[str, int]
     plan_tensors: Mapping[str, int] | None = None
     plan_bytes_per_weight: float | None = None
+    executed: Mapping[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; what concerns plans only where there is one."""
         values = asdict(self)
         if self.plan_tensors is None and self.plan_bytes_per_weight is None:
             del values["plan_tensors"], values["plan_bytes_per_weight"]
+        if self.executed is None:
+            del values["executed"]
         return values
 
     @classmethod
@@ -116,6 +121,7 @@ class Receipt:
             if "plan_tensors" in fields
             else None,
             plan_bytes_per_weight=fields.number(per_weight, 0) if per_weight in fields else None,
+            executed=_counts(fields.fields("executed")) if "executed" in fields else None,
         )
 
 

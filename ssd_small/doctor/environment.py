@@ -55,6 +55,7 @@ _DISTRIBUTIONS = (
     "safetensors",
     "onnx",
     "onnxruntime",
+    "openvino",
     "tensorrt",
     "tensorrt-rtx",
     "cuda-bindings",
