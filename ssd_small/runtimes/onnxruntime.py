@@ -218,8 +218,6 @@ def _session(source: str | Path | bytes, threads: int, what: str, advice: str) -
     ort = require("onnxruntime", "running this network")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
-    # its threads spin for some 30 ms after a run, on cores that decode + NMS and the readers need
-    settings.add_session_config_entry("session.force_spinning_stop", "1")
     settings.log_severity_level = 4  # what fails is told by the exception
     try:
         if isinstance(source, Path):
