@@ -49,6 +49,32 @@ def beside_torchvision() -> str:
     return f"{table(rows, headers)}\n\n{said}{machine_line(report['machine'], report['threads'])}"
 
 
+def cpu_engines() -> str:
+    """`benchmarks/bench_cpu_engines.py`."""
+    report = result("cpu_engines")
+    kinds = list(report["results"][0]["engines"])
+    rows = []
+    for row in report["results"]:
+        ms = {kind: row["engines"][kind]["network_ms"]["median"] for kind in kinds}
+        errors = [f"{row['engines'][kind]['heads_error']:.1g}" for kind in kinds]
+        rows.append(
+            [
+                f"`{row['model']}`",
+                *(f"{ms[kind]:.1f}" for kind in kinds),
+                *(f"{ms[kinds[0]] / ms[kind]:.2f}" for kind in kinds[1:]),
+                ", ".join(errors),
+            ]
+        )
+    headers = ["network", *(f"{kind} ms" for kind in kinds)]
+    headers += [f"{kind}, times as fast" for kind in kinds[1:]]
+    said = f"{table(rows, '|'.join([*headers, 'heads off']))}\n\n"
+    if (others := report["disturbance"]["others"]) is not None:
+        said += (
+            f"Meanwhile other processes used {others:.1f} of {report['machine']['cores']} cores. "
+        )
+    return said + machine_line(report["machine"], report["threads"])
+
+
 def engines() -> str:
     """`benchmarks/build_all_engines.py`."""
     report = result("engines")
