@@ -49,6 +49,30 @@ def beside_torchvision() -> str:
     return f"{table(rows, headers)}\n\n{said}{machine_line(report['machine'], report['threads'])}"
 
 
+def beside_imported() -> str:
+    """What `benchmarks/bench_import.py` measured, from picture file to detections."""
+    report = result("import")
+    stages = report["stages"]
+    post = {"theirs": "priors and NMS", "ours": "decode and NMS"}
+    rows = []
+    for name, whole in report["milliseconds"].items():
+        side = "theirs" if name == "torchvision" else "ours"
+        known = name != "onnxruntime"
+        rows.append(
+            [
+                name,
+                *(
+                    f"{stages[f'{side} {stage}']:.1f}" if known else ""
+                    for stage in ("read", "input", "network", post[side])
+                ),
+                f"{whole:.1f}",
+                f"{whole / report['milliseconds']['torchvision']:.2f}",
+            ]
+        )
+    headers = "what runs it|read ms|input ms|network ms|decode+NMS ms|total ms|of torchvision's"
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
+
+
 def engines() -> str:
     """`benchmarks/build_all_engines.py`."""
     report = result("engines")

@@ -27,6 +27,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "full_width": readme_results.full_width,
     "bench": readme_times.bench,
     "beside_torchvision": readme_times.beside_torchvision,
+    "beside_imported": readme_times.beside_imported,
     "engines": readme_times.engines,
     "tensorrt_versions": readme_trials.tensorrt_versions,
     "kernels": readme_times.kernels,
