@@ -45,6 +45,7 @@ from .adopt_file import (
     part_of,
     read_foreign,
     run_part,
+    spellings,
     tensor_name,
 )
 from .adopt_graph import heads_graph
@@ -299,8 +300,7 @@ def _compare_boxes(
     except (BadFile, MissingRequirement):
         return  # with loops or operators of other tools in it, and then nothing is known
     # the file may give heads and prior boxes as outputs too, which are no boxes that were found
-    named = asked.priors.removeprefix(INITIALIZER)
-    known = (*theirs.names, named, f"{named}:0")
+    known = (*theirs.names, *spellings(asked.priors.removeprefix(INITIALIZER)))
     outputs = [value for name, value in zip(ends, every, strict=True) if name not in known]
     order, offsets = loc
     own = offsets if order is None else offsets[..., list(order)]

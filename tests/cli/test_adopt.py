@@ -36,6 +36,7 @@ from foreign_graphs import (  # noqa: E402
 import ssd_small  # noqa: E402
 from ssd_small.evaluation.limits import BOX_ROUNDING, HEAD_LIMITS, SCORE_ROUNDING  # noqa: E402
 from ssd_small.importing.adopt import made_picture  # noqa: E402
+from ssd_small.importing.adopt_heads import rename  # noqa: E402
 from ssd_small.pictures.preprocessing import Preprocessing, input_from_image  # noqa: E402
 from ssd_small.postprocess import PostprocessParams, decode_nms  # noqa: E402
 
@@ -210,6 +211,21 @@ def test_prior_boxes_of_the_graph_are_told_by_their_numbers(
         found = detector.description.priors
     # two corners of single precision are each off by half a unit in the last place, below 2
     np.testing.assert_allclose(found, priors(), rtol=0, atol=2**-23 if form == "corners" else 0)
+
+
+@pytest.mark.parametrize("has_it", [True, False], ids=["in the graph", "in the call"])
+def test_names_may_end_as_tensorflows_do(has_it: bool, call: Call, tmp_path: Path) -> None:
+    form = Form(ending="nms", layout="yxhw")
+    path, heads = write_foreign(tmp_path, form)
+    given = adopt_options(tmp_path, form, priors=f"initializer:anchors{'' if has_it else ':0'}")
+    if has_it:
+        model = onnx.load(path)
+        rename(model, {name: f"{name}:0" for name in (*heads[1::2], "anchors")})
+        onnx.save(model, path)
+    else:
+        heads = [f"{one}:0" if one.startswith("heads/") else one for one in heads]
+    call("adopt", path, *heads, *given, "--scores", "logits").fits()
+    same(found_in(tmp_path / "ours.onnx"), expected(form, PostprocessParams(), PREPROCESSING))
 
 
 def test_parameters_and_preprocessing_travel_in_the_file(call: Call, tmp_path: Path) -> None:
