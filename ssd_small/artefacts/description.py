@@ -44,8 +44,8 @@ from .written_layers import layers_to_dict
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
 #: for tiles inside, 5 for prior boxes as data, layers written out, pictures that are not stretched
-#: in whole levels, and boxes that are clipped
-DESCRIPTION_FORMAT = 5
+#: in whole levels, and boxes that are clipped, 6 for pictures decoded at a fraction
+DESCRIPTION_FORMAT = 6
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
 
@@ -106,6 +106,15 @@ class Description:
         return self.preprocessing.height, self.preprocessing.width
 
     @property
+    def decoding(self) -> Preprocessing | None:
+        """What picture files are decoded for; None for in full.
+
+        A network that takes pictures of one size alone is given them as they are.
+        """
+        is_fixed = self.pictures is not None and self.pictures.size is not None
+        return None if is_fixed else self.preprocessing
+
+    @property
     def priors(self) -> npt.NDArray[np.float32]:
         """Prior boxes ``[P, 4]`` (cx, cy, w, h), unit square; of tiles inside: unit of a tile."""
         if self.stored_priors is not None:
@@ -144,6 +153,8 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
+        if self.preprocessing.reduced_decoding:
+            return 6
         of_5 = (
             *(self.stored_priors is not None, isinstance(self.network, NetworkLayers)),
             *(not self.preprocessing.is_usual, self.postprocess.clip_boxes),

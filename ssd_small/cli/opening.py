@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,7 @@ def open_detector(
     workers: int | None = None,
     cuda_graph: bool = True,
     experiment: Experiment | None = None,
+    instances: int = 1,
 ) -> Detector:
     """The detector that --engine, or --model with --weights, or --config names.
 
@@ -82,18 +84,25 @@ def open_detector(
     """
     from ..detection.detector import Detector
     from ..detection.load import open_built, torch_runtime
+    from ..runtimes.several import open_instances
 
     runtime: Runtime
     if engine is not None:
         unused = [key for key, value in network.items() if value is not None and key != "labels"]
         if unused:
             raise UsageError(f"--{unused[0].replace('_', '-')} does not go with --engine")
-        runtime = open_built(
+        built = partial(
+            open_built,
             engine,
             labels=network["labels"],
-            threads=threads,
             cuda_graph=cuda_graph,
             max_batch=batch,
+        )
+        runtime = open_instances(built, threads, instances)
+    elif instances > 1:
+        raise UsageError(
+            f"--instances {instances} goes with --engine: a network in PyTorch has one; build an "
+            "engine of it"
         )
     else:
         runtime = torch_runtime(

@@ -19,7 +19,7 @@ from onnx import ModelProto, TensorProto
 
 from ..artefacts.description import Description
 from ..evaluation.limits import HEAD_LIMITS, LAYER_LIMITS
-from ..pictures.pixels import pixels_from_picture
+from ..pictures.pixels import decoded_from_picture
 from ..pictures.preprocessing import input_from_image
 from ..runtimes.cuts import Start, cut_model, session_from_model
 from .layer_errors import NOT_FINITE, LayerError, Search
@@ -59,7 +59,10 @@ def search_from_graphs(
             the reference's are executed with.
     """
     inputs = [
-        input_from_image(pixels_from_picture(one), description.preprocessing)[None]
+        input_from_image(
+            decoded_from_picture(one, preprocessing=description.decoding).pixels,
+            description.preprocessing,
+        )[None]
         for one in pictures[:MOST_PICTURES]
     ]
     return _Searcher(reference, engine, inputs, open_engine or run_from_model).search()

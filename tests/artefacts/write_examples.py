@@ -9,13 +9,14 @@
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-clip clipped
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5 priors
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-fit fit
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-6 reduced
 
 A folder is written once and never again: a new format gets a folder of its own beside the old ones,
 with a run alone, a network without a name, one that takes pictures, one that cuts tiles, one whose
-prior boxes are data, one with a letterbox, or one whose boxes are clipped, where only that is new.
-``expected.json`` in it says what each file says of itself (as ``ssd-small inspect --json``) and
-what its network finds in ``picture.png``. The network is chosen so that disturbed outputs find the
-same: no rounding decides.
+prior boxes are data, one with a letterbox, one whose boxes are clipped, or one whose pictures are
+decoded at a fraction, where only that is new. ``expected.json`` in it says what each file says of
+itself (as ``ssd-small inspect --json``) and what its network finds in ``picture.png`` or
+``picture.jpg``. The network is chosen so that disturbed outputs find the same: no rounding decides.
 """
 
 from __future__ import annotations
@@ -51,7 +52,12 @@ from ssd_small.json_files import write_json  # noqa: E402
 from ssd_small.models.from_config import spec_from_config  # noqa: E402
 from ssd_small.models.network import SsdNetwork, create_model  # noqa: E402
 from ssd_small.models.spec import ModelSpec  # noqa: E402
-from ssd_small.pictures.preprocessing import PictureInput, input_from_image  # noqa: E402
+from ssd_small.pictures.decoded import LEAST_RATIO, decoded_from_file  # noqa: E402
+from ssd_small.pictures.preprocessing import (  # noqa: E402
+    PictureInput,
+    Preprocessing,
+    input_from_image,
+)
 from ssd_small.postprocess import decode_nms  # noqa: E402
 from ssd_small.runtimes import HeadOutputs  # noqa: E402
 from ssd_small.runtimes.torch import TorchRuntime  # noqa: E402
@@ -138,6 +144,8 @@ def is_safe(heads: HeadOutputs, description: Description) -> bool:
     return 3 <= len(found[0]) <= 12 and all(one == found[0] for one in found)
 
 
+#: a JPEG is so many times as large as the input
+ENLARGED = 4
 #: with a picture of 200 rows, of which each is one at the input
 LETTERBOX: dict[str, Any] = {"fit": "letterbox", "pad": (10, 20, 30), "resize": "float32"}
 
@@ -152,6 +160,9 @@ def safe_network(
             description = tiled_description(description, 2, 2, 0.2)
         if what == "fit":
             told = replace(description.preprocessing, **LETTERBOX)
+            description = replace(description, preprocessing=told)
+        if what == "reduced":
+            told = replace(description.preprocessing, reduced_decoding=True)
             description = replace(description, preprocessing=told)
         params = replace(description.postprocess, clip_boxes=what == "clipped")
         description = replace(description, postprocess=params)
@@ -313,7 +324,15 @@ def main(folder: Path, what: str = "all") -> None:
         write_json(folder / "expected.json", {"inspect": {}, "detections": {}})
         return
     picture = example_picture()[: 200 if what == "fit" else None]
-    assert cv2.imwrite(str(folder / "picture.png"), picture)
+    path = folder / ("picture.jpg" if what == "reduced" else "picture.png")
+    if what == "reduced":
+        large = picture.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
+        assert cv2.imwrite(str(path), large)
+        decoded = decoded_from_file(path, Preprocessing(reduced_decoding=True))
+        assert decoded.reduction == ENLARGED // LEAST_RATIO
+        picture = decoded.pixels
+    else:
+        assert cv2.imwrite(str(path), picture)
     model = spec_from_config(UNNAMED) if what == "network" else MODEL
     net, description, heads = safe_network(picture, model, what)
     largest = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
@@ -324,6 +343,7 @@ def main(folder: Path, what: str = "all") -> None:
         "tiles": write_network_of_tiles,
         "priors": write_network_of_stored_priors,
         "fit": write_network,
+        "reduced": write_network,
         "clipped": write_network_of_clipped_boxes,
     }
     for name in write.get(what, write_files)(folder, net, description):
@@ -331,7 +351,7 @@ def main(folder: Path, what: str = "all") -> None:
         expected["inspect"][name] = told | {"file": name}
         if name in DETECTORS:
             with ssd_small.load(folder / name, **DETECTORS[name][0]) as detector:
-                (found,) = detector(folder / "picture.png")
+                (found,) = detector(path)
             expected["detections"][name] = found.to_dict()["detections"]
     if what == "all":
         write_run(folder / RUN, {})
