@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .params import PostprocessParams
 
 #: SSD_SMALL_ABI_VERSION of kernels/capi/ssd_small.h
-_ABI_VERSION = 2
+_ABI_VERSION = 3
 _BAD_PARAMETER, _BAD_SHAPE = 1, 2
 _ACTIVATIONS = {"softmax": 0, "sigmoid": 1, "none": 2}
 _MESSAGE_BYTES = 256
