@@ -196,7 +196,7 @@ def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None
         postprocess=params,
         levels=(),
         clip="none",
-        has_decode_nms=True,
+        has_decode_nms=asked.has_decode_nms,
         stored_priors=priors,
     )
     _end(ours, description, path)
@@ -246,8 +246,9 @@ def _changes(
 
 
 def _end(ours: ModelProto, description: Description, path: Path) -> None:
-    """Put DecodeNms and the description to a network that ends in its heads."""
-    append_decode_nms(ours, *ending_of(description))
+    """Put DecodeNms, where it is to be inside, and the description to a network of heads."""
+    if description.has_decode_nms:
+        append_decode_nms(ours, *ending_of(description))
     set_description(ours, description)
     try:
         onnx.checker.check_model(ours, full_check=True)
