@@ -21,6 +21,9 @@ DEPLOYED := torch,onnx,onnxruntime,eval,images,demo
 # their own
 HANDOVER := .venv-handover
 
+# a first detection without torch
+FIRST := .venv-first
+
 # zig, which compiles the wheels for older systems, and auditwheel, which checks them
 WHEELS := .venv-wheels
 
@@ -50,6 +53,7 @@ test: install
 	$(MAKE) test-wheels
 	$(MAKE) test-lean
 	$(MAKE) test-triton
+	$(MAKE) test-first
 	$(MAKE) test-lowest
 
 # for every change: under two minutes on two cores. It leaves out sanitizers, fuzzing, nvcc's gates
@@ -232,6 +236,15 @@ $(LOWEST)/.installed: setup.cfg tests/lowest/lower_bounds.py
 	$(LOWEST)/bin/python -m pip install --quiet --constraint $(BUILD)/lowest/constraints.txt \
 	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,tiles,ray,serve,train,tensorrt-rtx]"
 	touch $@
+
+# what the README begins with, in an environment that nobody has used: no torch, under 600 MB.
+# `make test-first FIRST_RECORD='--record benchmarks/results/first_detection.json'` is what it says
+FIRST_RECORD :=
+test-first:
+	rm -rf $(FIRST) && $(PYTHON) -m venv $(FIRST)
+	$(FIRST)/bin/python -m pip install --quiet '.[onnxruntime,images]'
+	$(FIRST)/bin/python tests/packaging/first_detection.py $(FIRST_RECORD)
+	rm -rf $(FIRST)
 
 # kills commands at random moments, a hundred times, and looks at what they leave; some 20 minutes
 kill-table: install

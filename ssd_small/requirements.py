@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import io
 import sys
 from contextlib import redirect_stderr
@@ -69,6 +70,14 @@ def require(module: str, purpose: str) -> ModuleType:
         else:
             state = f"the Python package '{top}' cannot be loaded ({_reason(str(error))})"
         raise MissingRequirement(f"{purpose} needs {top}, but {state}; run: {line}") from error
+
+
+def is_installed(module: str) -> bool:
+    """Whether there is such a top-level module; it is not imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a finder's own way to say no
+        return False
 
 
 def _reason(message: str) -> str:

@@ -83,9 +83,13 @@ def open_detector(
     engine was exported with, and for a checkpoint what export would write.
     """
     from ..detection.detector import Detector
-    from ..detection.load import open_built, torch_runtime
+    from ..detection.load import onnx_without_torch, open_built, torch_runtime
     from ..runtimes.several import open_instances
 
+    if engine is None and experiment is None:
+        said = {key: network.get(key) for key in ("model", "num_classes", "width", "input_size")}
+        engine = onnx_without_torch(network["weights"], said)
+        network = network if engine is None else network | {"weights": None}
     runtime: Runtime
     if engine is not None:
         unused = [key for key, value in network.items() if value is not None and key != "labels"]

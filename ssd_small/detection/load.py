@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from ..artefacts.sidecar import ENGINE_SUFFIXES, find_sidecar
 from ..errors import BadFile, MissingRequirement, UsageError
 from ..models.registry import get_spec, spec_from_experiment
 from ..models.shipped import advice_on_missing, find_shipped, shipped_checkpoints
-from ..requirements import require
+from ..requirements import is_installed, require
 from ..runtimes import Runtime, gpu_index, open_engine, open_onnx
 from ..runtimes.several import open_instances
 from .detector import USUAL_BATCH, Detector
@@ -46,7 +47,8 @@ def load(
 
     Args:
         source: an engine (its sidecar beside it), an ONNX file of ``ssd-small export``, a
-            checkpoint, or the name of a shipped one such as ``"bccd/mobilenet_v1_s1l0"``.
+            checkpoint, or the name of a shipped one such as ``"bccd/mobilenet_v1_s1l0"``, which
+            runs in PyTorch, or as an ONNX file in ONNX Runtime where torch is not installed.
         model: name of the network, for a checkpoint (:func:`ssd_small.list_models`).
         config: a configuration file (YAML) that describes network, pixels and post-processing, for
             a checkpoint.
@@ -116,12 +118,14 @@ def open_runtime(
     gpu_index(device)
     if threads < 0:
         raise UsageError(f"threads {threads}: expected 0 (one per core) or more")
-    if kind == "checkpoint":
+    given = {"model": model, "config": config, "num_classes": num_classes, "width": width}
+    if kind == "checkpoint" and (stand_in := onnx_without_torch(source, given)) is not None:
+        path = stand_in
+    elif kind == "checkpoint":
         net, description = _network(
             path, model, config, num_classes=num_classes, width=width, labels=labels
         )
         return torch_runtime(net, description, threads=threads, device=device, max_batch=max_batch)
-    given = {"model": model, "config": config, "num_classes": num_classes, "width": width}
     for name, value in given.items():
         if value is not None:
             raise UsageError(
@@ -136,6 +140,19 @@ def open_runtime(
         cuda_graph=cuda_graph,
         max_batch=max_batch,
     )
+
+
+def onnx_without_torch(weights: str | Path | None, given: Mapping[str, Any]) -> Path | None:
+    """The ONNX file to open in the place of a shipped checkpoint, where torch is not installed.
+
+    Args:
+        weights: as for :func:`load`.
+        given: what else is said of the network, None where nothing is; with any of it the
+            checkpoint is wanted, and PyTorch with it.
+    """
+    shipped = find_shipped(weights)
+    asked = any(value is not None for value in given.values())
+    return None if shipped is None or asked or is_installed("torch") else shipped.onnx_path
 
 
 def _network(

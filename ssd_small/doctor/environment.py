@@ -8,13 +8,12 @@ import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from typing import Any
 
 from .._version import __version__
 from ..errors import SsdSmallError
 from ..postprocess import native
-from ..requirements import EXTRA_OF_MODULE
+from ..requirements import EXTRA_OF_MODULE, is_installed
 from ..runtimes.plugin_library import ENVIRONMENT, PLUGIN_VERSIONS, find_plugin, load_plugin
 from ..runtimes.tensorrt_module import MODULES
 from ..system.gpu import Gpus, gpus
@@ -78,7 +77,7 @@ def package_finding(name: str) -> Finding:
     module = _MODULE_OF.get(name, name)
     extra = EXTRA_OF_MODULE.get(module)
     package = f"'ssd-small[{extra}]'" if extra else name
-    if not _is_found(module):
+    if not is_installed(module):
         return Finding(name, False, "not installed", f"pip install {package}")
     try:
         EXERCISES[name]()
@@ -87,13 +86,6 @@ def package_finding(name: str) -> Finding:
         state = f"{_version(name, module)} is installed and does not work: {line[:200]}"
         return Finding(name, False, state, f"pip install --force-reinstall {package}")
     return Finding(name, True, _version(name, module))
-
-
-def _is_found(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except (ImportError, ValueError):  # a finder's own way to say no
-        return False
 
 
 def _version(name: str, module: str) -> str:
@@ -136,7 +128,7 @@ def _gpu_findings(found: Gpus) -> Iterator[Finding]:
 def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
     """The plugin library is found, and the first of these modules that is installed loads it."""
     subject = "TensorRT plugin"
-    module = next((m for m in modules if _is_found(m)), None)
+    module = next((m for m in modules if is_installed(m)), None)
     try:
         path = find_plugin()
         if module is None:

@@ -1,7 +1,9 @@
 """The native CPU library (kernels/capi) through ctypes.
 
 The library is the one packaged in ``ssd_small/_native``, or the file that the environment
-variable ``SSD_SMALL_LIBRARY`` names. Inputs that are contiguous are passed without a copy.
+variable ``SSD_SMALL_LIBRARY`` names. A checkout in which none was built, where Python finds it
+before an installed ssd-small of its version (the present folder comes first), takes that one's.
+Inputs that are contiguous are passed without a copy.
 
 A library that was loaded stays so until the process ends: its idle threads sleep in its code.
 ctypes never unloads one, and nothing here must.
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .._version import __version__
 from ..errors import MissingRequirement, SsdSmallError, UsageError
 from .detections import Detections
 from .params import WHOLE
@@ -76,7 +79,20 @@ def library_path() -> Path:
     name = {"win32": "ssd_small.dll", "darwin": "libssd_small.dylib"}.get(
         sys.platform, "libssd_small.so"
     )
-    return Path(__file__).resolve().parents[1] / "_native" / name
+    packaged = Path(__file__).resolve().parents[1] / "_native" / name
+    return packaged if packaged.exists() else _installed_library(name) or packaged
+
+
+@lru_cache(maxsize=1)
+def _installed_library(name: str) -> Path | None:
+    """The library of an installed ssd-small of this version, if there is one."""
+    from importlib import metadata  # slow to import, and seldom needed
+
+    for found in metadata.distributions(name="ssd-small"):
+        path = Path(str(found.locate_file(f"ssd_small/_native/{name}")))
+        if found.version == __version__ and path.is_file():
+            return path
+    return None
 
 
 def is_available() -> bool:

@@ -9,28 +9,6 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-_HIDE = """
-import sys
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {hidden!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Hidden())
-"""
-
-
-@pytest.fixture
-def without(spawn, tmp_path):
-    """Call the program where packages are not installed."""
-
-    def run(hidden, *arguments):
-        code = _HIDE.format(hidden=set(hidden))
-        (tmp_path / "sitecustomize.py").write_text(code)
-        path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
-        return spawn(*arguments, env={"PYTHONPATH": path})
-
-    return run
-
 
 @pytest.mark.parametrize(
     ("module", "extra", "arguments"),
