@@ -9,14 +9,16 @@
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-clip clipped
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5 priors
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-fit fit
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-layers layers
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-6 reduced
 
 A folder is written once and never again: a new format gets a folder of its own beside the old ones,
 with a run alone, a network without a name, one that takes pictures, one that cuts tiles, one whose
-prior boxes are data, one with a letterbox, one whose boxes are clipped, or one whose pictures are
-decoded at a fraction, where only that is new. ``expected.json`` in it says what each file says of
-itself (as ``ssd-small inspect --json``) and what its network finds in ``picture.png`` or
-``picture.jpg``. The network is chosen so that disturbed outputs find the same: no rounding decides.
+prior boxes are data, one with a letterbox, one whose boxes are clipped, one of layers that are
+written out, or one whose pictures are decoded at a fraction, where only that is new.
+``expected.json`` in it says what each file says of itself (as ``ssd-small inspect --json``) and what
+its network finds in ``picture.png`` or ``picture.jpg``. The network is chosen so that disturbed
+outputs find the same: no rounding decides.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ sys.path.insert(0, str(TESTS))
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from layers_example import LAYERS  # noqa: E402
 from ssd_small.export.build_engine import build_engine  # noqa: E402
 from ssd_small.export.onnx_file import write_onnx  # noqa: E402
 from ssd_small.export.to_onnx import onnx_from_network  # noqa: E402
@@ -91,14 +94,20 @@ def example_picture() -> np.ndarray:
 def example_network(seed: int, model: str | ModelSpec) -> tuple[SsdNetwork, Description]:
     """A network of 8 to 32 channels that finds a handful of boxes, none by a hair."""
     torch.manual_seed(seed)
-    net = create_model(model, CLASSES, WIDTH).eval()
+    width = 1.0 if isinstance(model, ModelSpec) and model.written else WIDTH
+    net = create_model(model, CLASSES, width).eval()
     _calibrate(net)
     with torch.no_grad():
-        for layer in (*net.loc, *net.conf):
+        # a head of several layers ends in its convolution
+        loc, conf = (
+            [head[-1] if isinstance(head, torch.nn.Sequential) else head for head in heads]
+            for heads in (net.loc, net.conf)
+        )
+        for layer in (*loc, *conf):
             layer.weight *= 0.1
-        for layer in net.conf[:_EMPTY_LEVELS]:
+        for layer in conf[:_EMPTY_LEVELS]:
             layer.bias.view(-1, CLASSES)[:, 0] += 6.0
-        for layer in net.conf[_EMPTY_LEVELS:]:
+        for layer in conf[_EMPTY_LEVELS:]:
             layer.bias.copy_(torch.randn(layer.bias.shape) * 3)
         # eight digits are enough, and half of each number is then zeros, which git packs
         for value in net.state_dict().values():
@@ -180,6 +189,26 @@ UNNAMED = NetworkConfig(
     steps=((16, 15.5), (32, 32), (60, 60), (100, 100), (150, 150), (300, 300)),
     aspect_ratios=((2, 3), (2, 1), ((1.5, 0.75), (0.5, 1.0)), (1, 2), (1, 2), (1,)),
 )
+
+
+def write_network_of_layers(
+    folder: Path, net: SsdNetwork, description: Description
+) -> Iterator[str]:
+    """Names of the files of a network of layers, each as soon as it is there.
+
+    ``detections.onnx`` is the same as an adopted one: nothing but its graph says what it is.
+    """
+    yield from write_network(folder, net, description)
+    adopted = replace(
+        description,
+        model="adopted",
+        network=None,
+        levels=(),
+        clip="none",
+        stored_priors=StoredPriors.from_array(description.priors),
+    )
+    write_onnx(onnx_from_network(net, adopted.with_decode_nms(True)), folder / "detections.onnx")
+    yield "detections.onnx"
 
 
 def write_network(folder: Path, net: SsdNetwork, description: Description) -> Iterator[str]:
@@ -333,7 +362,9 @@ def main(folder: Path, what: str = "all") -> None:
         picture = decoded.pixels
     else:
         assert cv2.imwrite(str(path), picture)
-    model = spec_from_config(UNNAMED) if what == "network" else MODEL
+    model: str | ModelSpec = MODEL
+    if what in ("network", "layers"):
+        model = LAYERS if what == "layers" else spec_from_config(UNNAMED)
     net, description, heads = safe_network(picture, model, what)
     largest = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
     expected: dict[str, Any] = {"largest": largest, "inspect": {}, "detections": {}}
@@ -343,6 +374,7 @@ def main(folder: Path, what: str = "all") -> None:
         "tiles": write_network_of_tiles,
         "priors": write_network_of_stored_priors,
         "fit": write_network,
+        "layers": write_network_of_layers,
         "reduced": write_network,
         "clipped": write_network_of_clipped_boxes,
     }
