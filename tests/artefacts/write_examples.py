@@ -16,9 +16,9 @@ A folder is written once and never again: a new format gets a folder of its own 
 with a run alone, a network without a name, one that takes pictures, one that cuts tiles, one whose
 prior boxes are data, one with a letterbox, one whose boxes are clipped, one of layers that are
 written out, or one whose pictures are decoded at a fraction, where only that is new.
-``expected.json`` in it says what each file says of itself (as ``ssd-small inspect --json``) and what
-its network finds in ``picture.png`` or ``picture.jpg``. The network is chosen so that disturbed
-outputs find the same: no rounding decides.
+``expected.json`` in it says what each file says of itself (as ``ssd-small inspect --json``) and
+what its network finds in ``picture.png`` or ``picture.jpg``. The network is chosen so that
+disturbed outputs find the same: no rounding decides.
 """
 
 from __future__ import annotations
