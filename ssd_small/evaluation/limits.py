@@ -11,12 +11,12 @@ from __future__ import annotations
 #: fp32: sums of up to 9216 products in another order are 96 * 2**-24 = 6e-6 off by a random walk,
 #: layer after layer, and folded batch norms round their weights; 1e-5 was seen.
 #: fp16: some 30 layers, each with a relative error of 2**-11, all of one sign 0.015; twice that
-HEAD_LIMITS = {"fp32": 1e-4, "fp16": 0.03}
+HEAD_LIMITS = {"fp32": 1e-4, "fp16": 0.03, "int8": 0.5}
 
 #: largest difference of one layer's output in the same unit, where its input is the same. fp32: the
 #: random walk above, once, and the rounding of folded weights. fp16: input, weights and output are
 #: rounded by 2**-11 each, and one more for values whose neighbours cancel; 1.2 of these were seen
-LAYER_LIMITS = {"fp32": 1e-5, "fp16": 4 * 2.0**-11}
+LAYER_LIMITS = {"fp32": 1e-5, "fp16": 4 * 2.0**-11, "int8": 8 * 2.0**-8}
 
 #: relative rounding of a score: exponential, sum and quotient, some ten roundings of 2**-24
 SCORE_ROUNDING = 1e-6

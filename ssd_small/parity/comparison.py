@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..evaluation.coco_results import results_from_detections
+from ..evaluation.limits import HEAD_LIMITS
 from .detection_differences import (
     DetectionCounts,
     Frame,
@@ -136,8 +137,8 @@ class _Pair:
                 f"the reference {len(before.priors)} and {before.num_classes}: detections are "
                 "matched by class and overlap"
             )
-        precisions = {reference.precision, engine.precision}
-        self._precision = "fp32" if precisions == {"fp32"} else "fp16"
+        precisions = (reference.precision, engine.precision)
+        self._precision = max(precisions, key=HEAD_LIMITS.__getitem__)
 
     def add_views(self, differences: HeadDifferences, heads: Heads, other_heads: Heads) -> None:
         """Count the heads of each view of a picture."""

@@ -35,6 +35,8 @@ Opener = Callable[[ModelProto], Run]
 MOST_PICTURES = 4
 #: parts that may look wrong in a whole and right in each layer, before the search gives up
 _FALSE_TRAILS = 3
+#: half a step of a value, as a share of the largest
+_ROUNDINGS = {"fp32": 2.0**-24, "fp16": 2.0**-11, "int8": 2.0**-8}
 #: operators that move values and compute none
 _JOINING = ("Cast", "Concat", "Flatten", "Identity", "Reshape", "Transpose", "Unsqueeze", "Squeeze")
 
@@ -69,7 +71,9 @@ def search_from_graphs(
 
 
 def precision_of(model: ModelProto) -> str:
-    """``fp16`` if any weight of a graph is half, else ``fp32``."""
+    """``int8`` with Q/DQ in a graph, ``fp16`` if any weight is half, else ``fp32``."""
+    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        return "int8"
     half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
     return "fp16" if half else "fp32"
 
@@ -98,7 +102,7 @@ class _Searcher:
         start = self.cuts[0]
         precision = precision_of(engine)
         self.one_layer, self.most = LAYER_LIMITS[precision], HEAD_LIMITS[precision]
-        self.rounding = 2.0**-11 if precision == "fp16" else 2.0**-24
+        self.rounding = _ROUNDINGS[precision]
         #: error of the engine as it is at the cuts that were looked at
         self.errors: dict[int, float] = {0: 0.0}
         self.types: dict[str, np.dtype[Any]] = {start.engine[0]: np.dtype(np.float32)}
