@@ -13,7 +13,7 @@ from typing import Any
 from .._version import __version__
 from ..errors import SsdSmallError
 from ..postprocess import native
-from ..requirements import EXTRA_OF_MODULE, is_installed
+from ..requirements import EXTRA_OF_MODULE, is_installed, pip_line
 from ..runtimes.plugin_library import ENVIRONMENT, PLUGIN_VERSIONS, find_plugin, load_plugin
 from ..runtimes.tensorrt_module import MODULES
 from ..system.gpu import Gpus, gpus
@@ -76,7 +76,7 @@ def package_finding(name: str) -> Finding:
     """Whether a distribution is installed and does the least of its work, and in which version."""
     module = _MODULE_OF.get(name, name)
     extra = EXTRA_OF_MODULE.get(module)
-    package = f"'ssd-small[{extra}]'" if extra else name
+    package = f"'.[{extra}]'" if extra else name
     if not is_installed(module):
         return Finding(name, False, "not installed", f"pip install {package}")
     try:
@@ -133,7 +133,7 @@ def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
         path = find_plugin()
         if module is None:
             state = f"{path.name} found, and not tried: no TensorRT to load it"
-            return Finding(subject, False, state, "pip install 'ssd-small[tensorrt-rtx]'")
+            return Finding(subject, False, state, pip_line("tensorrt-rtx"))
         trt = importlib.import_module(module)
         for version in PLUGIN_VERSIONS:
             load_plugin(trt, version=version)
@@ -143,7 +143,7 @@ def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
             remedy = f"unset {ENVIRONMENT}"
         return Finding(subject, False, error.command_line, remedy)
     except (ImportError, OSError) as error:
-        remedy = f"pip install --force-reinstall 'ssd-small[{EXTRA_OF_MODULE[str(module)]}]'"
+        remedy = f"pip install --force-reinstall '.[{EXTRA_OF_MODULE[str(module)]}]'"
         return Finding(subject, False, f"{module} does not load: {error}", remedy)
     state = f"{path.name} found, {module} loads DecodeNms versions {' and '.join(PLUGIN_VERSIONS)}"
     return Finding(subject, True, state)
