@@ -99,7 +99,7 @@ def _version(name: str, module: str) -> str:
 
 def _native_library() -> Finding:
     subject = "native decode+NMS library"
-    remedy = "pip install --force-reinstall ssd-small (with a C++ compiler present)"
+    remedy = "pip install --force-reinstall . (in a checkout, with a C++ compiler present)"
     try:
         if native.is_available():
             exercise_native_library()
@@ -138,7 +138,7 @@ def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
         for version in PLUGIN_VERSIONS:
             load_plugin(trt, version=version)
     except SsdSmallError as error:
-        remedy = "pip install --force-reinstall ssd-small (with nvcc present)"
+        remedy = "pip install --force-reinstall . (in a checkout, with nvcc present)"
         if os.environ.get(ENVIRONMENT):
             remedy = f"unset {ENVIRONMENT}"
         return Finding(subject, False, error.command_line, remedy)

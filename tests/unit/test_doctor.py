@@ -171,7 +171,7 @@ def test_a_tensorrt_that_does_not_load_is_named(
 
 def test_the_version_of_a_package_by_another_name_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The module tensorrt without a distribution ``tensorrt``, as after pip of tensorrt-cu12."""
-    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+    monkeypatch.setattr(doctor, "is_installed", lambda module: True)
     monkeypatch.setattr(
         doctor.metadata, "packages_distributions", lambda: {"tensorrt": ["tensorrt_cu12"]}
     )
@@ -229,7 +229,7 @@ def test_a_package_with_other_arithmetic_is_a_no(monkeypatch: pytest.MonkeyPatch
     session = types.SimpleNamespace(run=lambda names, feed: [feed["x"]])
     module = types.SimpleNamespace(InferenceSession=lambda *words, **more: session)
     monkeypatch.setitem(sys.modules, "onnxruntime", module)
-    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+    monkeypatch.setattr(doctor, "is_installed", lambda module: True)
     finding = doctor.package_finding("onnxruntime")
     assert (finding.fine, "gave [1.0, 2.0], expected [2.0, 4.0]" in finding.state) == (False, True)
 
