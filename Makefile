@@ -37,7 +37,8 @@ LEAN_PACKAGES := tensorrt_lean_cu13_libs tensorrt_lean_cu13_bindings tensorrt_cu
 TRITON := .venv-triton
 
 .PHONY: demo test test-fast browser install lint typecheck test-cpp test-python test-handover test-lean \
-  test-triton run-test-triton run-test-triton test-lowest test-pythons lowest-wheel wheels test-wheels fuzz-cli kill-table clean
+  test-triton run-test-triton test-first test-lowest test-pythons lowest-wheel wheels test-wheels fuzz-cli \
+  kill-table docs coverage clean
 
 demo: install
 	$(BIN)/ssd-small demo --output demo
@@ -241,10 +242,20 @@ $(LOWEST)/.installed: setup.cfg tests/lowest/lower_bounds.py
 # `make test-first FIRST_RECORD='--record benchmarks/results/first_detection.json'` is what it says
 FIRST_RECORD :=
 test-first:
-	rm -rf $(FIRST) && $(PYTHON) -m venv $(FIRST)
-	$(FIRST)/bin/python -m pip install --quiet '.[onnxruntime,images]'
-	$(FIRST)/bin/python tests/packaging/first_detection.py $(FIRST_RECORD)
+	$(PYTHON) tests/packaging/first_detection.py $(FIRST) $(FIRST_RECORD)
 	rm -rf $(FIRST)
+
+# the reference of the Python API, from its docstrings
+docs: install
+	rm -rf $(BUILD)/docs
+	$(BIN)/python docs/build_docs.py $(BUILD)/docs
+
+# which lines the quick tests run, by room; half again as long as test-fast
+coverage: install
+	rm -rf $(BUILD)/coverage && mkdir -p $(BUILD)/coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -m "not slow" -n auto --dist loadfile
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python benchmarks/coverage_by_room.py $(BUILD)/coverage/rooms.json
 
 # kills commands at random moments, a hundred times, and looks at what they leave; some 20 minutes
 kill-table: install

@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..files import check_writable, sha256_of, write_bytes
 from ..json_files import json_text
-from ..requirements import EXTRA_OF_MODULE
+from ..requirements import EXTRA_OF_MODULE, pip_line
 from ..runtimes.plugin_library import PLUGIN_VERSIONS, find_plugin, plugin_version
 from ..runtimes.tensorrt_module import MODULES
 from ..system.gpu import gpus
@@ -168,8 +168,8 @@ def _require_module(module: str, target: str) -> None:
     """Look for the package without loading it into this process."""
     if find_spec(module) is None:
         raise MissingRequirement(
-            f"--target {target} needs the Python package {module}, which is not installed; run: "
-            f"pip install 'ssd-small[{EXTRA_OF_MODULE[module]}]'"
+            f"--target {target} needs the Python package {module}, which is not installed; run in "
+            f"a checkout: {pip_line(EXTRA_OF_MODULE[module])}"
         )
 
 

@@ -148,4 +148,4 @@ def _print_stages(stages: Sequence[dict[str, Any]]) -> None:
 
 
 def _share(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.2g}"
+    return "not finite" if value is None else f"{value:.1e}"

@@ -44,13 +44,13 @@ pytestmark = pytest.mark.slow
 def test_missing_extra(module, extra, arguments, without, onnx_file, engine, pictures, tmp_path):
     places = {"onnx": onnx_file, "engine": engine, "pictures": pictures, "new": tmp_path / "new"}
     outcome = without([module], *(argument.format(**places) for argument in arguments))
-    outcome.fails(3, f"'{module}' is not installed", f"pip install 'ssd-small[{extra}]'")
+    outcome.fails(3, f"'{module}' is not installed", f"pip install '.[{extra}]'")
     assert not (tmp_path / "new").exists()
 
 
 def test_missing_hotcoco(without, engine, pictures, truth, saved):
     arguments = ("--annotations", saved(truth), "--images", pictures)
-    without(["hotcoco"], "eval", "--engine", engine, *arguments).fails(3, "ssd-small[eval]")
+    without(["hotcoco"], "eval", "--engine", engine, *arguments).fails(3, ".[eval]")
 
 
 def test_ctrl_c_while_an_extension_module_loads_is_no_missing_package(monkeypatch, tmp_path):

@@ -41,13 +41,13 @@ def test_labels_of_one_s_own_go_with_it(without, tmp_path):
 )
 def test_what_only_a_checkpoint_can_do_needs_torch(arguments, without):
     refused = without(TORCH, "detect", *arguments, PICTURE)
-    refused.fails(3, "'torch' is not installed", "ssd-small[torch]")
+    refused.fails(3, "'torch' is not installed", ".[torch]")
 
 
 def test_without_onnx_runtime_the_line_to_type_is_told(without):
     hidden = (*TORCH, "onnxruntime")
     refused = without(hidden, "detect", "--weights", DIGITS.name, PICTURE)
-    refused.fails(3, "'onnxruntime' is not installed", "ssd-small[onnxruntime]")
+    refused.fails(3, "'onnxruntime' is not installed", ".[onnxruntime]")
 
 
 def test_a_job_of_a_shipped_name_is_another_one_without_torch(monkeypatch):

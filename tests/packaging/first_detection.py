@@ -1,22 +1,27 @@
 """The README's first Python lines in a fresh environment without torch (make test-first).
 
-Run in the root of the checkout by the environment's Python: ``first_detection.py [--record FILE]``.
-Ends with 1 where the environment has torch, is larger than it may be, or the lines do not run
-without a word on standard error.
+``first_detection.py FOLDER [--record FILE]`` makes the environment in FOLDER, installs the checkout
+with ``[onnxruntime,images]`` and runs the lines in the checkout. Ends with 1 where the environment
+has torch, is larger than it may be, or the lines do not run without a word on standard error.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
-from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+EXTRAS = ".[onnxruntime,images]"
 MOST_MB = 600
+ASKED = (
+    "import json, importlib.util as found; from ssd_small.machine import describe_machine; "
+    "print(json.dumps([found.find_spec('torch') is not None, describe_machine()]))"
+)
 
 
 def first_block() -> str:
@@ -31,32 +36,36 @@ def megabytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in files) / 1e6
 
 
-def main() -> str | None:
+def main(folder: Path, record: Path | None) -> str | None:
     """What is wrong, or None."""
-    installed = {found.name.lower(): found.version for found in distributions()}
-    if "torch" in installed:
-        return "torch is installed here"
-    size = megabytes(Path(sys.prefix))
-    if size > MOST_MB:
-        return f"the environment takes {size:.0f} MB, and may take {MOST_MB}"
+    shutil.rmtree(folder, ignore_errors=True)
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", EXTRAS], cwd=ROOT, check=True)
+    installing, size = time.perf_counter() - started, megabytes(folder)
+    asked = subprocess.run([python, "-c", ASKED], cwd=folder, capture_output=True, check=True)
+    has_torch, machine = json.loads(asked.stdout)
     started = time.perf_counter()
     # as a reader does it: the present folder, the checkout, comes first
     done = subprocess.run(
-        [sys.executable, "-c", first_block()], cwd=ROOT, capture_output=True, text=True, check=False
+        [python, "-c", first_block()], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    seconds = time.perf_counter() - started
+    running = time.perf_counter() - started
+    if has_torch:
+        return "torch is installed there"
+    if size > MOST_MB:
+        return f"the environment takes {size:.0f} MB, and may take {MOST_MB}"
     if done.returncode != 0 or done.stderr or not done.stdout.strip():
         return f"the README's first lines end with {done.returncode}:\n{done.stdout}{done.stderr}"
-    print(f"{size:.0f} MB, {seconds:.1f} s:\n{done.stdout}", end="")
-    if sys.argv[1:2] == ["--record"]:
-        sys.path.insert(0, str(ROOT))
-        from ssd_small.machine import describe_machine
-
-        machine = describe_machine()
-        record = {"machine": machine, "megabytes": round(size), "seconds": round(seconds, 1)}
-        Path(sys.argv[2]).write_text(json.dumps(record, indent=2) + "\n")
+    print(f"{size:.0f} MB in {installing:.0f} s, then {running:.1f} s:\n{done.stdout}", end="")
+    if record is not None:
+        times = {"install_seconds": round(installing), "seconds": round(running, 1)}
+        report = {"machine": machine, "megabytes": round(size), **times}
+        record.write_text(json.dumps(report, indent=2) + "\n")
     return None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    given = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
+    sys.exit(main(Path(sys.argv[1]).absolute(), Path(given["--record"]) if given else None))

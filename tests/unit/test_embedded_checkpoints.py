@@ -29,6 +29,7 @@ def test_labels_are_the_categories_of_the_data_set() -> None:
 
 def test_every_state_dict_in_the_package_is_listed() -> None:
     assert {one.path for one in SHIPPED.values()} == set(ASSETS.parent.glob("*/*.pth"))
+    assert {one.onnx_path for one in SHIPPED.values()} == set(ASSETS.parent.glob("*/*.onnx"))
     assert all((one.path.parent / "README.md").exists() for one in SHIPPED.values())
 
 

@@ -45,7 +45,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
 @pytest.mark.parametrize(
     ("method", "package", "line"),
     [
-        ("to_torch", "torch", "pip install 'ssd-small[torch]'"),
+        ("to_torch", "torch", "pip install '.[torch]'"),
         ("to_pandas", "pandas", "pip install pandas"),
         ("to_supervision", "supervision", "pip install supervision"),
         ("to_fiftyone", "fiftyone", "pip install fiftyone"),
