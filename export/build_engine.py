@@ -106,6 +106,10 @@ def build_engine(
             from .target_onnxruntime import build
 
             return build(onnx_path, output, options, told, description)
+        if options.target == "openvino":
+            from .target_openvino import build as build_openvino
+
+            return build_openvino(onnx_path, output, options, told, description)
         from .target_tensorrt import build as build_tensorrt
 
         return build_tensorrt(onnx_path, output, options, told, description)

@@ -24,11 +24,23 @@ def int8_build(options: BuildOptions, progress: BuildProgress) -> Int8Build | No
     if options.int8 is None:
         return None
     form = form_of_target(options.target)
-    return Int8Build(options.int8, form, partial(_open, form), progress)
+    return Int8Build(options.int8, form, partial(_open, options.target, form), progress)
 
 
-def _open(form: Form, content: bytes, description: Description) -> Runtime:
-    """A heads model in ONNX Runtime, which scores the networks of TensorRT too."""
+def _open(target: str, form: Form, content: bytes, description: Description) -> Runtime:
+    """A heads model in the target's runtime; in ONNX Runtime those of TensorRT too."""
+    if target == "openvino":
+        from ..runtimes.openvino import OpenVinoRuntime
+
+        return OpenVinoRuntime(
+            content,
+            description,
+            precision="int8",
+            max_batch=8,
+            source="the network in int8",
+            teller="its metadata describe",
+            advice="export it again",
+        )
     return OnnxRuntimeRuntime.from_model(
         content,
         description,

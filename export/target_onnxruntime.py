@@ -20,6 +20,7 @@ from ..runtimes.onnxruntime import (
     is_text,
     reason_from_error,
 )
+from ..runtimes.onnxruntime_profile import executed_by_onnxruntime
 from ..system.temporary import temporary_folder
 from .build_sidecar import sidecar_from_build
 from .int8_target import int8_build
@@ -56,6 +57,11 @@ def build(
     with engine_output(output) as (temporary, write):
         _optimize(prepared.model, temporary, onnx_path, fused=options.precision != "int8")
         OnnxRuntimeRuntime.from_built(temporary, prepared.description, onnx_path).try_once()
+        if options.precision != "fp32":
+            built = f"what it has built of {onnx_path}"
+            content = temporary.read_bytes()
+            executed = executed_by_onnxruntime(content, prepared.description, built)
+            receipt = replace(receipt, executed=executed.precisions)
         sidecar = sidecar_from_build(
             onnx_path,
             output,

@@ -13,8 +13,11 @@ from .build_record import name_from_path
 from .int8_options import Int8Options
 from .record import Fields
 
-Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]
-Precision = Literal["fp32", "fp16", "int8"]
+Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+#: whose engines are ONNX models, run on the CPU
+ONNX_TARGETS = ("onnxruntime", "openvino")
 
 
 def most_batch(height: int, width: int) -> int:
@@ -46,9 +49,10 @@ class BuildOptions:
 
     Attributes:
         target: runtime the engine is for.
-        precision: fp32, or fp16 with L2Norm, decoding and scores in fp32, or int8 convolutions.
+        precision: fp32, fp16 with L2Norm, decoding and scores in fp32, bf16 (openvino), or int8
+            convolutions.
         max_batch: largest batch the engine takes, at most ``MOST_BATCH``.
-        heads: leave decode + NMS out, for the native library to do.
+        heads: leave decode + NMS out, for the native library to do; so it always is with openvino.
         keep_fp: names of nodes of the ONNX file that stay in fp32 where the precision is less.
         check_images: folder of pictures that fp16 is checked on; None for synthetic ones.
         min_batch: smallest batch the engine takes.
@@ -90,6 +94,8 @@ class BuildOptions:
         capabilities = tuple(dict.fromkeys(self.compute_capabilities))
         object.__setattr__(self, "compute_capabilities", capabilities)
         object.__setattr__(self, "keep_fp", tuple(dict.fromkeys(self.keep_fp)))
+        if self.target == "openvino":
+            object.__setattr__(self, "heads", True)
         if self.check_images is not None:
             object.__setattr__(self, "check_images", Path(self.check_images))
         if self.timing_cache is not None:
@@ -126,13 +132,23 @@ class BuildOptions:
                 "--check-images does not go with --precision int8; leave it out, or compare the "
                 "engine by 'ssd-small parity'"
             )
-        if self.precision == "fp32":
-            for name in _HALF_ONLY:
-                if getattr(self, name):
-                    raise UsageError(
-                        f"--{_option(name)} does not go with --precision fp32, where nothing is "
-                        "rounded to less; leave it out, or add --precision fp16"
-                    )
+        if self.precision == "bf16" and self.target != "openvino":
+            raise UsageError(
+                f"--precision bf16 does not go with --target {self.target}; add --target openvino, "
+                "or name another precision"
+            )
+        if self.precision == "fp16" and self.target == "openvino":
+            raise UsageError(
+                "--precision fp16 does not go with --target openvino, which executes bf16 in its "
+                "place or is slower than in fp32; use fp32, or bf16 where the processor has it"
+            )
+        for name in _HALF_ONLY:
+            if self.precision in ("fp32", "bf16") and getattr(self, name):
+                why = "where nothing is rounded to less" if self.precision == "fp32" else ""
+                raise UsageError(
+                    f"--{_option(name)} does not go with --precision {self.precision}"
+                    f"{', ' * bool(why)}{why}; leave it out, or add --precision fp16"
+                )
 
     @property
     def pictures(self) -> dict[str, tuple[int, int]]:
@@ -160,11 +176,11 @@ class BuildOptions:
             )
 
     def _check_target(self) -> None:
-        if self.target == "onnxruntime":
+        if self.target in ONNX_TARGETS:
             for name in _TENSORRT_ONLY:
                 if getattr(self, name) not in (None, False, ()):
                     raise UsageError(
-                        f"--{_option(name)} does not go with --target onnxruntime; "
+                        f"--{_option(name)} does not go with --target {self.target}; "
                         "leave it out or name a TensorRT target"
                     )
         if self.target == "tensorrt" and self.compute_capabilities:

@@ -26,8 +26,8 @@ from .int8_options import Calibration
 from .record import Fields, check_record, read_record, unknown_fields, with_unknown_fields
 
 SIDECAR_FORMAT = 1
-TARGETS = ("onnxruntime", "tensorrt", "tensorrt-rtx")
-PRECISIONS = ("fp32", "fp16", "int8")
+TARGETS = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 #: what engines are called, in small letters; a sidecar makes any file one
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
@@ -47,9 +47,9 @@ class Sidecar:
     """What is known of an engine.
 
     Attributes:
-        target: ``onnxruntime``, ``tensorrt`` or ``tensorrt-rtx``.
+        target: ``onnxruntime``, ``openvino``, ``tensorrt`` or ``tensorrt-rtx``.
         target_version: version of that runtime.
-        precision: ``fp32``, ``fp16`` or ``int8``.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         description: the network inside.
         onnx: the ONNX file it was built from.
         engine: the engine file.
@@ -284,7 +284,7 @@ def check_against_engine(sidecar: Sidecar, metadata: Mapping[str, str], path: Pa
 
     Args:
         sidecar: of the engine.
-        metadata: of the ONNX model that an engine of ONNX Runtime is.
+        metadata: of the ONNX model that an engine of ONNX Runtime or OpenVINO is.
         path: of the engine.
 
     Raises:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from onnx import ModelProto, TensorProto
 
 from ..artefacts.description import Description
-from ..evaluation.limits import HEAD_LIMITS, LAYER_LIMITS
+from ..evaluation.limits import HEAD_LIMITS, LAYER_LIMITS, UNIT_ROUNDING
 from ..pictures.pixels import decoded_from_picture
 from ..pictures.preprocessing import input_from_image
 from ..runtimes.cuts import Start, cut_model, session_from_model
@@ -35,8 +35,6 @@ Opener = Callable[[ModelProto], Run]
 MOST_PICTURES = 4
 #: parts that may look wrong in a whole and right in each layer, before the search gives up
 _FALSE_TRAILS = 3
-#: half a step of a value, as a share of the largest
-_ROUNDINGS = {"fp32": 2.0**-24, "fp16": 2.0**-11, "int8": 2.0**-8}
 #: operators that move values and compute none
 _JOINING = ("Cast", "Concat", "Flatten", "Identity", "Reshape", "Transpose", "Unsqueeze", "Squeeze")
 
@@ -47,6 +45,7 @@ def search_from_graphs(
     description: Description,
     pictures: Sequence[Any],
     open_engine: Opener | None = None,
+    precision: str | None = None,
 ) -> Search:
     """Find the first layer of an engine that differs from its reference by more than rounding.
 
@@ -59,6 +58,7 @@ def search_from_graphs(
             ``MOST_PICTURES`` are taken.
         open_engine: what executes parts of the engine; default: ONNX Runtime on the CPU, which
             the reference's are executed with.
+        precision: that the engine is executed in; default: that of its weights.
     """
     inputs = [
         input_from_image(
@@ -67,7 +67,8 @@ def search_from_graphs(
         )[None]
         for one in pictures[:MOST_PICTURES]
     ]
-    return _Searcher(reference, engine, inputs, open_engine or run_from_model).search()
+    precision = precision or precision_of(engine)
+    return _Searcher(reference, engine, inputs, open_engine or run_from_model, precision).search()
 
 
 def precision_of(model: ModelProto) -> str:
@@ -94,15 +95,15 @@ class _Searcher:
         engine: ModelProto,
         inputs: Sequence[Array],
         open_engine: Opener,
+        precision: str,
     ) -> None:
         self.reference, self.engine, self.inputs = reference, engine, inputs
         self.open_engine = open_engine
         #: cut 0 is the input
         self.cuts = shared_cuts(reference, engine)
         start = self.cuts[0]
-        precision = precision_of(engine)
         self.one_layer, self.most = LAYER_LIMITS[precision], HEAD_LIMITS[precision]
-        self.rounding = _ROUNDINGS[precision]
+        self.rounding = UNIT_ROUNDING[precision]
         #: error of the engine as it is at the cuts that were looked at
         self.errors: dict[int, float] = {0: 0.0}
         self.types: dict[str, np.dtype[Any]] = {start.engine[0]: np.dtype(np.float32)}

@@ -58,7 +58,9 @@ def search_from_detectors(
         strip_preprocessing(other, reference.description, reference_path)
     sidecar = getattr(engine.runtime, "sidecar", None)
     if sidecar is None:
-        return search_from_graphs(other, own, reference.description, pictures)
+        opener = getattr(engine.runtime, "open_part", None)
+        executed_in = None if opener is None else engine.runtime.precision
+        return search_from_graphs(other, own, reference.description, pictures, opener, executed_in)
     from .tensorrt_parts import TensorRtParts
 
     parts = TensorRtParts(sidecar.options)

@@ -41,7 +41,7 @@ class Runtime(Protocol):
     Attributes:
         name: e.g. ``"torch 2.14.1"``.
         description: the network inside.
-        precision: ``fp32`` or ``fp16``.
+        precision: ``fp32``, ``fp16`` or ``bf16``.
         max_batch: largest batch that is executed at once.
         device: ``cpu`` or ``cuda:N``.
         instances: of the engine; so many threads may call it at once.

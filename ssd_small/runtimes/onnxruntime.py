@@ -227,6 +227,8 @@ def _session(
     ort = require("onnxruntime", "running this network")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
+    # its threads spin for some 30 ms after a run, on cores that decode + NMS and the readers need
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
     settings.log_severity_level = 4  # what fails is told by the exception
     # 8-bit products are added in pairs where a processor has AVX2 and no VNNI: their sums must fit
     settings.add_session_config_entry("session.x64quantprecision", "1")
