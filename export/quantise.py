@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
 from ..artefacts.build_options import Target
@@ -216,7 +217,7 @@ def check_ranges(ranges: Any) -> None:
         CheckFailed: names the tensor.
     """
     for name, found in ranges.items():
-        low, high = (float(value) for value in found.range_value)
+        low, high = (float(np.asarray(value).item()) for value in found.range_value)
         if not (math.isfinite(low) and math.isfinite(high)):
             raise CheckFailed(
                 f"tensor {name} reaches {low:g} to {high:g} on the calibration pictures; INT8 "
