@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from .config_file import network_from_experiment
-from .options import postprocess_params
+from .options import note, postprocess_params
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
@@ -74,8 +74,12 @@ def open_detector(
     workers: int | None = None,
     cuda_graph: bool = True,
     experiment: Experiment | None = None,
+    cached: bool | None = None,
 ) -> Detector:
     """The detector that --engine, or --model with --weights, or --config names.
+
+    ``cached`` runs weights in ONNX Runtime, by an engine that is kept or, if False, is not; None
+    runs them in PyTorch.
 
     ``preset`` chooses the post-processing; without it, whatever the file holds is kept: what an
     engine was exported with, and for a checkpoint what export would write.
@@ -84,7 +88,9 @@ def open_detector(
     from ..detection.load import open_built, torch_runtime
 
     runtime: Runtime
-    if engine is not None:
+    if cached is not None:
+        runtime = _built_runtime(engine, network, experiment, threads, cached)
+    elif engine is not None:
         unused = [key for key, value in network.items() if value is not None and key != "labels"]
         if unused:
             raise UsageError(f"--{unused[0].replace('_', '-')} does not go with --engine")
@@ -107,3 +113,23 @@ def open_detector(
     except BaseException:
         runtime.close()
         raise
+
+
+def _built_runtime(
+    engine: Path | None,
+    network: dict[str, Any],
+    experiment: Experiment | None,
+    threads: int,
+    cached: bool,
+) -> Runtime:
+    """An engine of ONNX Runtime for --weights."""
+    if engine is not None or experiment is not None:
+        option = "--engine" if engine is not None else "--config"
+        raise UsageError(f"--runtime onnxruntime does not go with {option}; it is for --weights")
+    if network["weights"] is None:
+        raise UsageError("--runtime onnxruntime is for --weights FILE; pass it")
+    from ..export.cached_engine import runtime_of_checkpoint
+
+    return runtime_of_checkpoint(
+        **network, threads=threads, cache=cached, progress=lambda told: note(f"note: {told}")
+    )
