@@ -57,6 +57,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "real_networks": readme_results.real_networks,
     "serve": readme_serving.serve,
     "serving_engines": readme_serving.serving_engines,
+    "startup": readme_trials.startup,
 }
 
 

@@ -51,6 +51,16 @@ if TYPE_CHECKING:
 @click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine', or its ONNX file.")
 @model_options
 @config_option
+@click.option(
+    "--runtime",
+    "runtime_name",
+    type=click.Choice(["torch", "onnxruntime"]),
+    default="torch",
+    show_default=True,
+    help="What runs --weights: onnxruntime by an engine that is built once and kept in the user's "
+    "cache folder.",
+)
+@click.option("--no-cache", is_flag=True, help="Build that engine anew, and do not keep it.")
 @score_threshold_option(
     "Show scores above",
     "what 'eval --save-operating-point' has saved, else 0.5, or the engine's own where that is "
@@ -69,6 +79,8 @@ def command(
     images: tuple[Path, ...],
     engine: Path | None,
     config: Path | None,
+    runtime_name: str,
+    no_cache: bool,
     thresholds: tuple[tuple[str | None, float], ...],
     output: Path | None,
     batch: int | None,
@@ -97,6 +109,8 @@ def command(
         raise UsageError(
             "pass either --engine, or --weights (and --model, if they do not say), or --config"
         )
+    if no_cache and runtime_name == "torch":
+        raise UsageError("--no-cache goes with --runtime onnxruntime; PyTorch runs the file itself")
     experiment = experiment_from_option(config)
     require("cv2", "reading images")
     listing = list_images(images)
@@ -108,6 +122,7 @@ def command(
     check_tiles_of(asked, engine)
     running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
     running["instances"] = instances
+    running["cached"] = None if runtime_name == "torch" else not no_cache
     opened = open_detector(engine, network, None, threads, **running, experiment=experiment)
     with opened as detector:
         tiling = tiling_of_detector(detector, asked)

@@ -27,6 +27,7 @@ COMMANDS = {
     "detect picture": "detect --engine ENGINE {}",
     "detect engine": "detect --engine {} PICTURES",
     "detect weights": "detect --weights {} PICTURES",
+    "detect weights cached": "detect --runtime onnxruntime --weights {} PICTURES",
     "detect labels": "detect --model mobilenet_v1 --weights WEIGHTS --labels {} PICTURES",
     "detect config": "detect --config {} PICTURES",
     "batch engine": "batch {} PICTURES -o OUT",
