@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 
 import readme_batch
+import readme_decode_nms
 import readme_large
 import readme_results
 import readme_serving
@@ -39,7 +40,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "engines": readme_times.engines,
     "tensorrt_versions": readme_trials.tensorrt_versions,
     "kernels": readme_times.kernels,
-    "decode_nms": readme_times.decode_nms,
+    "decode_nms": readme_decode_nms.decode_nms,
     "bccd": readme_results.bccd,
     "training": readme_times.training,
     "experiments": readme_times.experiments,
