@@ -17,25 +17,39 @@ from ..errors import CheckFailed
 from ..runtimes.executed import Executed
 from ..runtimes.openvino import OpenVinoRuntime, check_precision, openvino_version
 from .build_sidecar import sidecar_from_build
+from .int8_target import int8_build
 from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare
 
 if TYPE_CHECKING:
-    from ..artefacts.build_options import BuildOptions
+    from ..artefacts.build_options import BuildOptions, BuildProgress, Precision
     from ..artefacts.description import Description
 
 
 def build(
-    onnx_path: Path, output: Path, options: BuildOptions, description: Description | None = None
+    onnx_path: Path,
+    output: Path,
+    options: BuildOptions,
+    progress: BuildProgress,
+    description: Description | None = None,
 ) -> Sidecar:
     """See :func:`ssd_small.export.build_engine.build_engine`."""
     version = openvino_version()
     started = time.perf_counter()
     check_precision(options.precision, f"--precision {options.precision}")
     # bf16 is how OpenVINO executes the network, not what is in the file
-    prepared = prepare(onnx_path, "fp32", heads=True, for_plugin=False, description=description)
-    receipt = receipt_of_onnx(prepared.model)
-    check_receipt("fp32", receipt)
+    held: Precision = "int8" if options.precision == "int8" else "fp32"
+    prepared = prepare(
+        onnx_path,
+        held,
+        heads=True,
+        for_plugin=False,
+        description=description,
+        keep_fp=options.keep_fp,
+        int8=int8_build(options, progress),
+    )
+    receipt = replace(receipt_of_onnx(prepared.model), int8=prepared.quantised)
+    check_receipt(held, receipt)
     content = prepared.model.SerializeToString()
     executed = OpenVinoRuntime(
         content,

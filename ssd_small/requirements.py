@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import io
 import sys
 from collections.abc import Iterator
@@ -68,12 +69,25 @@ def require(module: str, purpose: str) -> ModuleType:
         if isinstance(error.__cause__, KeyboardInterrupt):
             raise error.__cause__ from None  # Ctrl-C while an extension module was initialised
         extra = EXTRA_OF_MODULE.get(top)
-        line = "pip install " + (f"'ssd-small[{extra}]'" if extra else top)
+        line = f"run in a checkout: {pip_line(extra)}" if extra else f"run: pip install {top}"
         if isinstance(error, ModuleNotFoundError) and error.name in (top, None):
             state = f"the Python package '{top}' is not installed"
         else:
             state = f"the Python package '{top}' cannot be loaded ({_reason(str(error))})"
-        raise MissingRequirement(f"{purpose} needs {top}, but {state}; run: {line}") from error
+        raise MissingRequirement(f"{purpose} needs {top}, but {state}; {line}") from error
+
+
+def pip_line(extra: str) -> str:
+    """What to type in a checkout for an extra; the package index has no ssd-small of ours."""
+    return f"pip install '.[{extra}]'"
+
+
+def is_installed(module: str) -> bool:
+    """Whether there is such a top-level module; it is not imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a finder's own way to say no
+        return False
 
 
 @contextmanager

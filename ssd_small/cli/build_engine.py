@@ -16,7 +16,8 @@ from ..artefacts.build_options import (
     Precision,
     Target,
 )
-from ..errors import BadFile
+from ..artefacts.int8_options import MOST_PICTURES, Int8Options, Method
+from ..errors import BadFile, UsageError
 from ..terminal import drawing_stream, shown
 from .options import FILE, FOLDER, PictureSize, counted, json_option, note, print_json, say
 
@@ -75,8 +76,29 @@ class _SeveralValues(click.Command):
     "--keep-fp",
     multiple=True,
     metavar="NODE",
-    help="Node of X.onnx that stays in fp32 with --precision fp16; repeatable.",
+    help="Node of X.onnx that stays in fp32 with --precision fp16 or int8; repeatable.",
 )
+@click.option(
+    "--calibration",
+    type=FOLDER,
+    help="Of int8: pictures such as the network is to see, without annotations or with.",
+)
+@click.option(
+    "--calibration-count",
+    type=click.IntRange(1, MOST_PICTURES),
+    help="Most pictures of it, evenly over the folder.  [default: 64]",
+)
+@click.option(
+    "--method",
+    type=click.Choice(get_args(Method)),
+    help="Ranges of int8: all but the rarest 0.001 % of values, or all.  [default: percentile]",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 1),
+    help="Most mAP that int8 may lose on --annotations; layers stay in fp32 until it holds.",
+)
+@click.option("--annotations", type=FILE, help="Ground truth (COCO format) of --calibration.")
 @click.option(
     "--check-images",
     type=FOLDER,
@@ -121,7 +143,7 @@ def command(
     from ..requirements import require
 
     target = resolve_target(options.pop("target"), options["compute_capabilities"])
-    build_options = BuildOptions(target=target, **options)
+    build_options = BuildOptions(target=target, int8=_int8_options(options), **options)
     output = output or default_engine_path(onnx_file, target, build_options.precision)
     check_built_files(output, build_options, [onnx_file, described])
     require("onnx", "building an engine")
@@ -154,6 +176,28 @@ def _note_executed(sidecar: Sidecar) -> None:
         )
 
 
+def _int8_options(options: dict[str, Any]) -> Int8Options | None:
+    """Take the options of INT8 out of all; those not given keep their defaults."""
+    names = {
+        "calibration": "calibration",
+        "calibration_count": "count",
+        "method": "method",
+        "max_drop": "max_drop",
+        "annotations": "annotations",
+    }
+    values = {own: options.pop(name) for name, own in names.items()}
+    given = {own: value for own, value in values.items() if value is not None}
+    if not given:
+        return None
+    if "calibration" not in given:
+        first = next(name for name, own in names.items() if own in given)
+        raise UsageError(
+            f"--{first.replace('_', '-')} needs --calibration FOLDER, of the pictures that int8 "
+            "is calibrated on"
+        )
+    return Int8Options(**given)
+
+
 def _lines(output: Path, sidecar: Sidecar) -> list[str]:
     receipt = sidecar.receipt
     where = (
@@ -165,6 +209,19 @@ def _lines(output: Path, sidecar: Sidecar) -> list[str]:
         f"precision receipt: {receipt.half_share:.0%} of the floating-point tensors are Half "
         f"({counted(receipt.tensors)})",
     ]
+    if receipt.int8:
+        lines.append(
+            f"int8: {receipt.int8.quantised} of {receipt.int8.quantised + receipt.int8.kept} "
+            f"convolutions ({counted(receipt.int8.types)})"
+        )
+        lines += [f"kept in fp32: {name}: {why}" for name, why in receipt.int8.kept_layers.items()]
+    calibration = sidecar.calibration
+    if calibration:
+        lines.append(
+            f"calibrated on {calibration.count} pictures by {calibration.method}, SHA-256 "
+            f"{calibration.digest[:16]}..."
+            + "".join(f", mAP {value:.4f} in {name}" for name, value in calibration.map.items())
+        )
     if receipt.executed:
         lines.append(f"layers as executed here: {counted(receipt.executed)}")
     if receipt.plan_tensors:

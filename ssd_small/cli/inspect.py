@@ -164,6 +164,8 @@ def _resizing(values: dict[str, Any]) -> str:
     if "fit" in values:
         pad = ", ".join(str(level) for level in values.get("pad", (0, 0, 0)))
         words.append(values["fit"] + (f" on ({pad})" if values["fit"] == "letterbox" else ""))
+    if values.get("reduced_decoding"):
+        words.append("large JPEG decoded at a fraction")
     return ", ".join(words)
 
 

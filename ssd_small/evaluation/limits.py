@@ -14,16 +14,16 @@ from collections.abc import Iterable
 #: layer after layer, and folded batch norms round their weights; 1e-5 was seen.
 #: fp16: some 30 layers, each with a relative error of 2**-11, all of one sign 0.015; twice that.
 #: bf16: the same with 2**-8
-HEAD_LIMITS = {"fp32": 1e-4, "fp16": 0.03, "bf16": 0.24}
+HEAD_LIMITS = {"fp32": 1e-4, "fp16": 0.03, "bf16": 0.24, "int8": 0.5}
 
 #: largest difference of one layer's output in the same unit, where its input is the same. fp32: the
 #: random walk above, once, and the rounding of folded weights. fp16: input, weights and output are
 #: rounded by 2**-11 each, and one more for values whose neighbours cancel; 1.2 of these were seen.
 #: bf16: the same with 2**-8
-LAYER_LIMITS = {"fp32": 1e-5, "fp16": 4 * 2.0**-11, "bf16": 4 * 2.0**-8}
+LAYER_LIMITS = {"fp32": 1e-5, "fp16": 4 * 2.0**-11, "bf16": 4 * 2.0**-8, "int8": 8 * 2.0**-8}
 
-#: relative rounding of one value, by precision
-UNIT_ROUNDING = {"fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-8}
+#: relative rounding of one value, by precision; of int8 half a step as a share of the largest
+UNIT_ROUNDING = {"fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-8, "int8": 2.0**-8}
 
 #: relative rounding of a score: exponential, sum and quotient, some ten roundings of 2**-24
 SCORE_ROUNDING = 1e-6

@@ -19,7 +19,7 @@ from onnx import ModelProto, TensorProto
 
 from ..artefacts.description import Description
 from ..evaluation.limits import HEAD_LIMITS, LAYER_LIMITS, UNIT_ROUNDING
-from ..pictures.pixels import pixels_from_picture
+from ..pictures.pixels import decoded_from_picture
 from ..pictures.preprocessing import input_from_image
 from ..runtimes.cuts import Start, cut_model, session_from_model
 from .layer_errors import NOT_FINITE, LayerError, Search
@@ -61,7 +61,10 @@ def search_from_graphs(
         precision: that the engine is executed in; default: that of its weights.
     """
     inputs = [
-        input_from_image(pixels_from_picture(one), description.preprocessing)[None]
+        input_from_image(
+            decoded_from_picture(one, preprocessing=description.decoding).pixels,
+            description.preprocessing,
+        )[None]
         for one in pictures[:MOST_PICTURES]
     ]
     precision = precision or precision_of(engine)
@@ -69,7 +72,9 @@ def search_from_graphs(
 
 
 def precision_of(model: ModelProto) -> str:
-    """``fp16`` if any weight of a graph is half, else ``fp32``."""
+    """``int8`` with Q/DQ in a graph, ``fp16`` if any weight is half, else ``fp32``."""
+    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        return "int8"
     half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
     return "fp16" if half else "fp32"
 
