@@ -10,12 +10,14 @@ from __future__ import annotations
 #: largest difference of heads, as a share of the output's largest absolute value, by precision.
 #: fp32: sums of up to 9216 products in another order are 96 * 2**-24 = 6e-6 off by a random walk,
 #: layer after layer, and folded batch norms round their weights; 1e-5 was seen.
-#: fp16: some 30 layers, each with a relative error of 2**-11, all of one sign 0.015; twice that
+#: fp16: some 30 layers, each with a relative error of 2**-11, all of one sign 0.015; twice that.
+#: int8: the same of 2**-8 for inputs and for weights, 0.23, twice that; 0.40 was seen
 HEAD_LIMITS = {"fp32": 1e-4, "fp16": 0.03, "int8": 0.5}
 
 #: largest difference of one layer's output in the same unit, where its input is the same. fp32: the
 #: random walk above, once, and the rounding of folded weights. fp16: input, weights and output are
-#: rounded by 2**-11 each, and one more for values whose neighbours cancel; 1.2 of these were seen
+#: rounded by 2**-11 each, and one more for values whose neighbours cancel; 1.2 of these were seen.
+#: int8: twice as many of 2**-8, for values beyond a range are cut at it
 LAYER_LIMITS = {"fp32": 1e-5, "fp16": 4 * 2.0**-11, "int8": 8 * 2.0**-8}
 
 #: relative rounding of a score: exponential, sum and quotient, some ten roundings of 2**-24
