@@ -46,6 +46,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "experiments": readme_times.experiments,
     "damaged_input": readme_trials.damaged_input,
     "kill_table": readme_trials.kill_table,
+    "int8": readme_results.int8,
     "picture_input": readme_results.picture_input,
     "attribution": readme_results.attribution,
     "evaluation": readme_times.evaluation,
