@@ -21,6 +21,9 @@ DEPLOYED := torch,onnx,onnxruntime,eval,images,demo
 # their own
 HANDOVER := .venv-handover
 
+# a first detection without torch
+FIRST := .venv-first
+
 # zig, which compiles the wheels for older systems, and auditwheel, which checks them
 WHEELS := .venv-wheels
 
@@ -34,7 +37,8 @@ LEAN_PACKAGES := tensorrt_lean_cu13_libs tensorrt_lean_cu13_bindings tensorrt_cu
 TRITON := .venv-triton
 
 .PHONY: demo test test-fast browser video install lint typecheck test-cpp test-python test-handover test-lean \
-  test-triton run-test-triton run-test-triton test-lowest test-pythons lowest-wheel wheels test-wheels fuzz-cli kill-table clean
+  test-triton run-test-triton test-first test-lowest test-pythons lowest-wheel wheels test-wheels fuzz-cli \
+  kill-table docs coverage clean
 
 demo: install
 	$(BIN)/ssd-small demo --output demo
@@ -51,6 +55,7 @@ test: install
 	$(MAKE) test-wheels
 	$(MAKE) test-lean
 	$(MAKE) test-triton
+	$(MAKE) test-first
 	$(MAKE) test-lowest
 
 # for every change: under two minutes on two cores. It leaves out sanitizers, fuzzing, nvcc's gates
@@ -244,8 +249,27 @@ $(LOWEST)/.installed: setup.cfg tests/lowest/lower_bounds.py
 	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)
 	$(PYTHON) tests/lowest/lower_bounds.py > $(BUILD)/lowest/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --constraint $(BUILD)/lowest/constraints.txt \
-	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,tiles,ray,serve,train,tensorrt-rtx]"
+	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,tiles,ray,serve,train,openvino,tensorrt-rtx]"
 	touch $@
+
+# what the README begins with, in an environment that nobody has used: no torch, under 600 MB.
+# `make test-first FIRST_RECORD='--record benchmarks/results/first_detection.json'` is what it says
+FIRST_RECORD :=
+test-first:
+	$(PYTHON) tests/packaging/first_detection.py $(FIRST) $(FIRST_RECORD)
+	rm -rf $(FIRST)
+
+# the reference of the Python API, from its docstrings
+docs: install
+	rm -rf $(BUILD)/docs
+	$(BIN)/python docs/build_docs.py $(BUILD)/docs
+
+# which lines the quick tests run, by room; half again as long as test-fast
+coverage: install
+	rm -rf $(BUILD)/coverage && mkdir -p $(BUILD)/coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -m "not slow" -n auto --dist loadfile
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python benchmarks/coverage_by_room.py $(BUILD)/coverage/rooms.json
 
 # kills commands at random moments, a hundred times, and looks at what they leave; some 20 minutes
 kill-table: install

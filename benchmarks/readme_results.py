@@ -7,7 +7,7 @@ import statistics
 from readme_tables import machine_line, result, table
 
 from ssd_small.cli.models import model_rows
-from ssd_small.models.registry import list_models
+from ssd_small.models.registry import get_spec, list_models
 
 
 def networks() -> str:
@@ -30,6 +30,51 @@ def networks() -> str:
             ]
         )
     return table(rows, "name|published as|maps|priors|M params|GMAC|S|M|L|all|ms")
+
+
+#: what is looked for, and the network for it; every figure beside it comes from elsewhere
+CHOICES = (
+    ("large objects, least time", "mobilenet_v1"),
+    ("small objects on a CPU or an embedded board", "mobilenet_v1_s1l0"),
+    ("small and large ones, on the same", "mobilenet_v1_s1l0_dual"),
+    ("large and middle-sized ones, accuracy first", "vgg16"),
+    ("all sizes, accuracy first", "vgg16_s1l2_dual"),
+)
+
+
+def which_network() -> str:
+    """Which network for which size of objects and which budget."""
+    full, quarter = (
+        {row["name"]: row for row in model_rows(num_classes=81, width=width)}
+        for width in (1.0, 0.25)
+    )
+    report = result("bench_cpu")
+    times = {
+        row["model"]: row["total_ms"]["median"]
+        for row in report["results"]
+        if row["runtime"].startswith("onnxruntime")
+    }
+    rows = [
+        [
+            told,
+            f"`{name}`",
+            *(f"{get_spec(name).levels[0].step:.0f}", f"{get_spec(name).levels[0].sizes[0]:.0f}"),
+            *(f"{full[name]['published_map'][size]:.1f}" for size in ("small", "large", "all")),
+            *(f"{full[name]['macs'] / 1e9:.1f}", f"{quarter[name]['macs'] / 1e9:.1f}"),
+            f"{times[name]:.0f}",
+        ]
+        for told, name in CHOICES
+    ]
+    headers = (
+        "looked for|network|a cell, px|smallest prior, px|AP small|large|all|GMAC|at width 0.25"
+        "|ms, ONNX Runtime"
+    )
+    said = (
+        "px: at the network's input, of its finest map. AP: published, COCO val2017, percent. ms: "
+        "a picture at width 1, decode + NMS included. `vgg16_s1l2` is left out, since the dual "
+        "path finds more of every size. "
+    )
+    return f"{table(rows, headers)}\n\n{said}{machine_line(report['machine'], report['threads'])}"
 
 
 def demo() -> str:
@@ -82,6 +127,30 @@ def parity() -> str:
     )
     threads = report["machine"]["cores"]
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], threads)}"
+
+
+def int8() -> str:
+    """INT8 of the trained networks in the package: benchmarks/bench_int8.py."""
+    report = result("int8")
+    rows = []
+    for row in report["rows"]:
+        plan = ""
+        if "plan_bytes_fp32" in row:
+            plan = f"{row['plan_bytes_fp32'] / 1e6:.1f} -> {row['plan_bytes_int8'] / 1e6:.1f}"
+        rows.append(
+            [
+                f"`{row['network']}`",
+                row["target"],
+                f"{row['map_fp32']:.4f}",
+                f"{row['map_int8']:.4f}",
+                f"{row['ms_fp32']:.2f}" if "ms_fp32" in row else "",
+                f"{row['ms_int8']:.2f}" if "ms_int8" in row else "",
+                f"{row['quantised']}/{row['kept']}",
+                plan,
+            ]
+        )
+    headers = "network|target|AP fp32|AP int8|ms fp32|ms int8|quantised/kept|plan MB"
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
 
 
 def full_width() -> str:

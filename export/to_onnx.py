@@ -104,7 +104,7 @@ def _cannot_export(error: Exception, opset: int) -> MissingRequirement:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxscript", "onnx"))
     return MissingRequirement(
         f"{versions} cannot write this network in opset {opset} ({type(error).__name__}); run: "
-        "pip install --upgrade 'ssd-small[onnx]'"
+        "pip install --upgrade '.[onnx]'"
     )
 
 

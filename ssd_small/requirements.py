@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import io
 import sys
-from contextlib import redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from types import ModuleType
 
 from .errors import MissingRequirement
@@ -19,6 +21,7 @@ EXTRA_OF_MODULE = {
     "onnx": "onnx",
     "onnxscript": "onnx",
     "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
     "hotcoco": "eval",
     "msgspec": "eval",
     "cv2": "images",
@@ -45,6 +48,9 @@ EXTRA_OF_MODULE = {
 }
 
 
+_REPORTER = "openvino_telemetry"
+
+
 def require(module: str, purpose: str) -> ModuleType:
     """Import ``module`` or say what to install for it.
 
@@ -55,7 +61,7 @@ def require(module: str, purpose: str) -> ModuleType:
     # NumPy prints a page about a package that was built for another NumPy
     remarks = io.StringIO()
     try:
-        with redirect_stderr(remarks):
+        with redirect_stderr(remarks), _unreported(top):
             found = importlib.import_module(module)
         if remarks.getvalue():
             sys.stderr.write(remarks.getvalue())
@@ -64,12 +70,41 @@ def require(module: str, purpose: str) -> ModuleType:
         if isinstance(error.__cause__, KeyboardInterrupt):
             raise error.__cause__ from None  # Ctrl-C while an extension module was initialised
         extra = EXTRA_OF_MODULE.get(top)
-        line = "pip install " + (f"'ssd-small[{extra}]'" if extra else top)
+        line = f"run in a checkout: {pip_line(extra)}" if extra else f"run: pip install {top}"
         if isinstance(error, ModuleNotFoundError) and error.name in (top, None):
             state = f"the Python package '{top}' is not installed"
         else:
             state = f"the Python package '{top}' cannot be loaded ({_reason(str(error))})"
-        raise MissingRequirement(f"{purpose} needs {top}, but {state}; run: {line}") from error
+        raise MissingRequirement(f"{purpose} needs {top}, but {state}; {line}") from error
+
+
+def pip_line(extra: str) -> str:
+    """What to type in a checkout for an extra; the package index has no ssd-small of ours."""
+    return f"pip install '.[{extra}]'"
+
+
+def is_installed(module: str) -> bool:
+    """Whether there is such a top-level module; it is not imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a finder's own way to say no
+        return False
+
+
+@contextmanager
+def _unreported(package: str) -> Iterator[None]:
+    """Keep OpenVINO from reporting its import, where not to do so is a file in the user's home.
+
+    Without this module it does nothing in its place; afterwards the module is to be had as before.
+    """
+    if package != "openvino" or _REPORTER in sys.modules:
+        yield
+        return
+    sys.modules[_REPORTER] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.modules.pop(_REPORTER, None)
 
 
 def _reason(message: str) -> str:

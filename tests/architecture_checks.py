@@ -189,9 +189,13 @@ def export_faults(root: Path) -> list[str]:
 
 
 def pointer_faults(text: str, root: Path) -> list[str]:
-    """Paths, links, make targets and numbers of formats that are not there."""
+    """Paths, links, make targets and numbers of formats that are not there.
+
+    What has ``NAME`` or ``your_`` in it is a placeholder.
+    """
     tops = {path.name for path in root.iterdir()}
     words = {word for span in ticked(text) for word in re.findall(r"[\w.*/-]+", span)}
+    words = {word for word in words if "NAME" not in word and "your_" not in word}
     paths = {word for word in words if "/" in word and word.split("/")[0] in tops}
     paths |= {word for word in words if "/" in word and word.endswith(FILES)}
     paths |= {word for word in words if word.endswith((".py", ".md", ".cfg", ".toml"))}

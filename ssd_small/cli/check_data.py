@@ -85,7 +85,7 @@ def command(
         findings.note(
             "copies_not_looked_for",
             "pictures were compared by their bytes alone; for resized and re-encoded copies: "
-            "pip install 'ssd-small[check]'",
+            "pip install '.[check]'",
         )
     report = {**check.to_dict(), "problems": findings.problems, "notes": findings.notes}
     if as_json:

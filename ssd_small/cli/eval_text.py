@@ -202,7 +202,7 @@ def _texts(row: dict[str, Any], aps: Sequence[str], last: Sequence[str]) -> list
         str(row["detections"]),
         *shares,
         *counts,
-        *("-" if threshold is None else f"{threshold:g}" for threshold in thresholds),
+        *("-" if threshold is None else f"{threshold:.6f}" for threshold in thresholds),
     ]
 
 

@@ -131,6 +131,16 @@ workers_option = click.option(
 )
 
 
+instances_option = click.option(
+    "--instances",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Of the engine, for so many batches at once; cores are shared out. A small network is "
+    "faster on one thread in each of several.",
+)
+
+
 def _set_max_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
     """Let the limit hold for all that the command reads, in processes that it starts as well."""
     if value is None or ctx.resilient_parsing:
@@ -341,11 +351,25 @@ def say(line: str) -> None:
 def print_table(
     rows: Sequence[Sequence[Any]], headers: Sequence[str], align: Sequence[str] | None = None
 ) -> None:
-    """An aligned table on standard output; ``align`` is left or right for each column."""
+    """An aligned table on standard output.
+
+    ``align`` is left or right for each column; without it numbers stand to the right.
+    """
     from tabulate import tabulate
 
     rows = [[one_line(v) if isinstance(v, str) else v for v in row] for row in rows]
+    align = align or [_side(cells) for cells in zip(*rows, strict=True)]
     click.echo(tabulate(rows, headers=headers, floatfmt="", disable_numparse=True, colalign=align))
+
+
+#: 0.25, -3, 1 234, 17.5%, 1.4e-06, 12x, and what stands for a number that there is none of
+_FIGURE = re.compile(r"[+-]?(\d{1,3}( \d{3})+|\d+)(\.\d+)?(e[+-]?\d+)?[%x]?|-|inside|")
+
+
+def _side(cells: Sequence[Any]) -> str:
+    """Where a column stands: numbers to the right, words to the left."""
+    figures = all(_FIGURE.fullmatch(str(cell)) for cell in cells)
+    return "right" if figures and any(cell not in ("-", "inside", "") for cell in cells) else "left"
 
 
 def counted(numbers: Mapping[str, int]) -> str:

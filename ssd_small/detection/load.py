@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,9 @@ from ..artefacts.sidecar import ENGINE_SUFFIXES, find_sidecar
 from ..errors import BadFile, MissingRequirement, UsageError
 from ..models.registry import get_spec, spec_from_experiment
 from ..models.shipped import advice_on_missing, find_shipped, shipped_checkpoints
-from ..requirements import require
+from ..requirements import is_installed, require
 from ..runtimes import Runtime, gpu_index, open_engine, open_onnx
+from ..runtimes.several import open_instances
 from .detector import USUAL_BATCH, Detector
 
 if TYPE_CHECKING:
@@ -38,12 +41,14 @@ def load(
     workers: int | None = None,
     cuda_graph: bool = True,
     max_pixels: int | None = None,
+    instances: int = 1,
 ) -> Detector:
     """Open a detector.
 
     Args:
         source: an engine (its sidecar beside it), an ONNX file of ``ssd-small export``, a
-            checkpoint, or the name of a shipped one such as ``"bccd/mobilenet_v1_s1l0"``.
+            checkpoint, or the name of a shipped one such as ``"bccd/mobilenet_v1_s1l0"``, which
+            runs in PyTorch, or as an ONNX file in ONNX Runtime where torch is not installed.
         model: name of the network, for a checkpoint (:func:`ssd_small.list_models`).
         config: a configuration file (YAML) that describes network, pixels and post-processing, for
             a checkpoint.
@@ -51,7 +56,8 @@ def load(
             what the file says.
         num_classes, width: of a checkpoint, background included; default: read off the weights.
         params: decode + NMS; free unless they are inside the engine. Default: the file's own.
-        threads: CPU threads of engine and decode + NMS; 0 for one per core.
+        threads: CPU threads of the engine (of each instance) and of decode + NMS; 0 for one per
+            core, shared by the instances.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; default: the GPU for a TensorRT engine, else
             the CPU.
         max_batch: largest batch, at most what an engine takes; default: that, or 8 where there is
@@ -60,23 +66,30 @@ def load(
         cuda_graph: replay captured CUDA graphs (TensorRT).
         max_pixels: most pixels of a picture's file, which says so before they are decoded; default:
             the environment's ``SSD_SMALL_MAX_PIXELS``, else 2**28.
+        instances: of an engine or ONNX file in this process, each with its own memory, for several
+            batches at once. Small networks have more pictures per second on one thread each than
+            one instance on all; results come in order all the same.
 
     Raises:
         BadFile: the file is absent, damaged or foreign.
         UsageError: arguments that do not go with this kind of file.
         MissingRequirement: a package or the hardware is missing.
     """
-    runtime = open_runtime(
-        source,
-        model=model,
-        config=config,
-        labels=labels,
-        num_classes=num_classes,
-        width=width,
-        threads=threads,
-        device=device,
-        cuda_graph=cuda_graph,
-        max_batch=max_batch,
+    runtime = open_instances(
+        partial(
+            open_runtime,
+            source,
+            model=model,
+            config=config,
+            labels=labels,
+            num_classes=num_classes,
+            width=width,
+            device=device,
+            cuda_graph=cuda_graph,
+            max_batch=max_batch,
+        ),
+        threads,
+        instances,
     )
     try:
         running: dict[str, Any] = {"max_batch": max_batch, "workers": workers}
@@ -105,12 +118,14 @@ def open_runtime(
     gpu_index(device)
     if threads < 0:
         raise UsageError(f"threads {threads}: expected 0 (one per core) or more")
-    if kind == "checkpoint":
+    given = {"model": model, "config": config, "num_classes": num_classes, "width": width}
+    if kind == "checkpoint" and (stand_in := onnx_without_torch(source, given)) is not None:
+        path = stand_in
+    elif kind == "checkpoint":
         net, description = _network(
             path, model, config, num_classes=num_classes, width=width, labels=labels
         )
         return torch_runtime(net, description, threads=threads, device=device, max_batch=max_batch)
-    given = {"model": model, "config": config, "num_classes": num_classes, "width": width}
     for name, value in given.items():
         if value is not None:
             raise UsageError(
@@ -125,6 +140,19 @@ def open_runtime(
         cuda_graph=cuda_graph,
         max_batch=max_batch,
     )
+
+
+def onnx_without_torch(weights: str | Path | None, given: Mapping[str, Any]) -> Path | None:
+    """The ONNX file to open in the place of a shipped checkpoint, where torch is not installed.
+
+    Args:
+        weights: as for :func:`load`.
+        given: what else is said of the network, None where nothing is; with any of it the
+            checkpoint is wanted, and PyTorch with it.
+    """
+    shipped = find_shipped(weights)
+    asked = any(value is not None for value in given.values())
+    return None if shipped is None or asked or is_installed("torch") else shipped.onnx_path
 
 
 def _network(

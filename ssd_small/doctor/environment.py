@@ -8,13 +8,12 @@ import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from typing import Any
 
 from .._version import __version__
 from ..errors import SsdSmallError
 from ..postprocess import native
-from ..requirements import EXTRA_OF_MODULE
+from ..requirements import EXTRA_OF_MODULE, is_installed, pip_line
 from ..runtimes.plugin_library import ENVIRONMENT, PLUGIN_VERSIONS, find_plugin, load_plugin
 from ..runtimes.tensorrt_module import MODULES
 from ..system.gpu import Gpus, gpus
@@ -55,6 +54,7 @@ _DISTRIBUTIONS = (
     "safetensors",
     "onnx",
     "onnxruntime",
+    "openvino",
     "tensorrt",
     "tensorrt-rtx",
     "cuda-bindings",
@@ -77,8 +77,8 @@ def package_finding(name: str) -> Finding:
     """Whether a distribution is installed and does the least of its work, and in which version."""
     module = _MODULE_OF.get(name, name)
     extra = EXTRA_OF_MODULE.get(module)
-    package = f"'ssd-small[{extra}]'" if extra else name
-    if not _is_found(module):
+    package = f"'.[{extra}]'" if extra else name
+    if not is_installed(module):
         return Finding(name, False, "not installed", f"pip install {package}")
     try:
         EXERCISES[name]()
@@ -87,13 +87,6 @@ def package_finding(name: str) -> Finding:
         state = f"{_version(name, module)} is installed and does not work: {line[:200]}"
         return Finding(name, False, state, f"pip install --force-reinstall {package}")
     return Finding(name, True, _version(name, module))
-
-
-def _is_found(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except (ImportError, ValueError):  # a finder's own way to say no
-        return False
 
 
 def _version(name: str, module: str) -> str:
@@ -107,7 +100,7 @@ def _version(name: str, module: str) -> str:
 
 def _native_library() -> Finding:
     subject = "native decode+NMS library"
-    remedy = "pip install --force-reinstall ssd-small (with a C++ compiler present)"
+    remedy = "pip install --force-reinstall . (in a checkout, with a C++ compiler present)"
     try:
         if native.is_available():
             exercise_native_library()
@@ -136,22 +129,22 @@ def _gpu_findings(found: Gpus) -> Iterator[Finding]:
 def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
     """The plugin library is found, and the first of these modules that is installed loads it."""
     subject = "TensorRT plugin"
-    module = next((m for m in modules if _is_found(m)), None)
+    module = next((m for m in modules if is_installed(m)), None)
     try:
         path = find_plugin()
         if module is None:
             state = f"{path.name} found, and not tried: no TensorRT to load it"
-            return Finding(subject, False, state, "pip install 'ssd-small[tensorrt-rtx]'")
+            return Finding(subject, False, state, pip_line("tensorrt-rtx"))
         trt = importlib.import_module(module)
         for version in PLUGIN_VERSIONS:
             load_plugin(trt, version=version)
     except SsdSmallError as error:
-        remedy = "pip install --force-reinstall ssd-small (with nvcc present)"
+        remedy = "pip install --force-reinstall . (in a checkout, with nvcc present)"
         if os.environ.get(ENVIRONMENT):
             remedy = f"unset {ENVIRONMENT}"
         return Finding(subject, False, error.command_line, remedy)
     except (ImportError, OSError) as error:
-        remedy = f"pip install --force-reinstall 'ssd-small[{EXTRA_OF_MODULE[str(module)]}]'"
+        remedy = f"pip install --force-reinstall '.[{EXTRA_OF_MODULE[str(module)]}]'"
         return Finding(subject, False, f"{module} does not load: {error}", remedy)
     state = f"{path.name} found, {module} loads DecodeNms versions {' and '.join(PLUGIN_VERSIONS)}"
     return Finding(subject, True, state)

@@ -33,7 +33,7 @@ def examine_other_tools() -> Iterator[Finding]:
     fault, tried = _fault(file)
     subject = "plugin by loading a file"
     if fault:
-        remedy = "pip install --force-reinstall ssd-small (with nvcc present)"
+        remedy = "pip install --force-reinstall . (in a checkout, with nvcc present)"
         yield Finding(subject, False, f"{file.name} {fault}: Triton and DeepStream need it", remedy)
         return
     yield Finding(subject, True, f"{file.name} {tried}")

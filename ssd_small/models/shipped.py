@@ -22,6 +22,8 @@ class ShippedCheckpoint:
         model: name of the network.
         width: its channel multiplier.
         path: the state dict.
+        onnx_path: the same network as ``ssd-small export --heads`` writes it, for where there is no
+            PyTorch.
         labels_path: class names, a line each, background left out.
         data: what it was trained on; the folder's README.md says where that is from.
         licence: of the weights.
@@ -34,6 +36,7 @@ class ShippedCheckpoint:
     model: str
     width: float
     path: Path
+    onnx_path: Path
     labels_path: Path
     data: str
     licence: str
@@ -42,8 +45,8 @@ class ShippedCheckpoint:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values by field name; files by name."""
-        files = {"path": self.path.name, "labels_path": self.labels_path.name}
-        return asdict(self) | files
+        files = ("path", "onnx_path", "labels_path")
+        return asdict(self) | {name: getattr(self, name).name for name in files}
 
 
 @lru_cache(maxsize=1)
@@ -59,6 +62,7 @@ def shipped_checkpoints() -> tuple[ShippedCheckpoint, ...]:
                     model=entry["model"],
                     width=entry["width"],
                     path=folder / f"{entry['model']}.pth",
+                    onnx_path=folder / f"{entry['model']}.onnx",
                     labels_path=folder / "labels.txt",
                     data=content["data"],
                     licence=content["licence"],

@@ -252,7 +252,7 @@ def _introduce(
         f"{torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     if find_spec("matplotlib") is None:
-        reporter.line("note: no curves without matplotlib: pip install 'ssd-small[train]'")
+        reporter.line("note: no curves without matplotlib: pip install '.[train]'")
     if job.resume:
         reporter.line(f"resumed after iteration {run.position.iteration}")
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from traced import Traces
 
 MODEL, CLASSES, WIDTH = "mobilenet_v1", 3, 0.1
+
+_HIDE = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {hidden!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden())
+"""
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +46,19 @@ def spawn() -> Callable[..., Outcome]:
             **options,
         )
         return Outcome(done.returncode, done.stdout or "", done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def without(spawn: Callable[..., Outcome], tmp_path: Path) -> Callable[..., Outcome]:
+    """Call the program where packages are not installed."""
+
+    def run(hidden: Sequence[str], *arguments: object) -> Outcome:
+        code = _HIDE.format(hidden=set(hidden))
+        (tmp_path / "sitecustomize.py").write_text(code)
+        path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+        return spawn(*arguments, env={"PYTHONPATH": path})
 
     return run
 

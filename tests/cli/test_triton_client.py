@@ -154,4 +154,4 @@ def test_without_its_packages_the_line_to_type_is_given(
     outcome = spawn(
         "triton-client", "http://127.0.0.1:9", pictures, env={"PYTHONPATH": str(tmp_path)}
     )
-    outcome.fails(3, "pip install 'ssd-small[triton]'")
+    outcome.fails(3, "pip install '.[triton]'")

@@ -77,13 +77,16 @@ def test_the_python_lines_run_as_they_stand(
 ) -> None:
     pytest.importorskip("torch")
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert "ssd_small.load(" in blocks[0]
+    first, *own = (block for block in blocks if "ssd_small.load(" in block or "found.png" in block)
     for name in ("benchmarks", "ssd_small"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     values: dict[str, Any] = {}
-    exec(blocks[0], values)
-    exec(blocks[1], values)
+    exec(first, values)
+    assert values["one"].name in "0123456789"
+    assert len(own) == 2
+    for block in own:
+        exec(block, values)
     assert set(values["found"][0].names) >= {"RBC", "WBC"}
     assert (tmp_path / "found.png").is_file()
 
@@ -102,3 +105,20 @@ def test_every_command_is_listed() -> None:
 
     listed = set(re.findall(r"^\| `ssd-small ([a-z-]+)`", README, re.M))
     assert listed == set(cli.list_commands(None))  # type: ignore[arg-type]
+
+
+def test_the_table_of_runtimes_follows_the_result_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import readme_support
+
+    def state(platform: str, *verdicts: str, target: str = "onnxruntime") -> str:
+        rows = [{"network": "x", "precision": "fp32", "verdict": verdict} for verdict in verdicts]
+        return readme_support.state(target, "fp32", platform, {(target, "fp32", platform): rows})
+
+    assert state("x86_64", "equal", "equal") == "validated: 2 of 2 runs equal"
+    assert state("x86_64", "equal", "different") == "DIFFERENT: 1 of 2 runs equal"
+    assert state("aarch64") == "available: not executed here"
+    assert state("aarch64", target="tensorrt-rtx") == "blocked: no package for it"
+    assert "engines built, none executed" in state("x86_64", target="tensorrt-rtx")
+    assert state("x86_64", target="tensorrt").startswith("blocked: built and executed on a GPU")
+    assert readme_support.results_seen()["onnxruntime", "fp32", "x86_64"]

@@ -175,7 +175,7 @@ def test_an_absent_package_is_one_line(
     for target, extra in (("tensorrt", "tensorrt"), ("tensorrt-rtx", "tensorrt-rtx")):
         done = call("build-engine", exported("mobilenet_v1"), "--target", target)
         assert done.code == 3
-        assert f"pip install 'ssd-small[{extra}]'" in done.err
+        assert f"pip install '.[{extra}]'" in done.err
         assert done.err.count("\n") == 1
 
 

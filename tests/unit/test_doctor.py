@@ -20,6 +20,7 @@ from ssd_small.artefacts.sidecar import Sidecar
 from ssd_small.doctor import cuda_versions, engine
 from ssd_small.doctor import environment as doctor
 from ssd_small.models.registry import get_spec
+from ssd_small.requirements import is_installed
 from ssd_small.runtimes.plugin_library import cuda_of_plugin
 from ssd_small.system.gpu import Gpu, Gpus
 
@@ -165,12 +166,12 @@ def test_a_tensorrt_that_does_not_load_is_named(
     monkeypatch.delitem(sys.modules, "tensorrt_rtx", raising=False)
     finding = doctor.plugin_finding(["tensorrt_rtx"])
     assert "tensorrt_rtx does not load: libcudart.so.13" in finding.state
-    assert finding.remedy == "pip install --force-reinstall 'ssd-small[tensorrt-rtx]'"
+    assert finding.remedy == "pip install --force-reinstall '.[tensorrt-rtx]'"
 
 
 def test_the_version_of_a_package_by_another_name_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The module tensorrt without a distribution ``tensorrt``, as after pip of tensorrt-cu12."""
-    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+    monkeypatch.setattr(doctor, "is_installed", lambda module: True)
     monkeypatch.setattr(
         doctor.metadata, "packages_distributions", lambda: {"tensorrt": ["tensorrt_cu12"]}
     )
@@ -216,7 +217,7 @@ def test_a_package_that_loads_and_does_nothing_is_a_no(tmp_path: Path) -> None:
         assert finding["remedy"].startswith("pip install --force-reinstall ")
 
 
-INSTALLED = [n for n in doctor.EXERCISES if doctor._is_found(doctor._MODULE_OF.get(n, n))]
+INSTALLED = [n for n in doctor.EXERCISES if is_installed(doctor._MODULE_OF.get(n, n))]
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -228,7 +229,7 @@ def test_a_package_with_other_arithmetic_is_a_no(monkeypatch: pytest.MonkeyPatch
     session = types.SimpleNamespace(run=lambda names, feed: [feed["x"]])
     module = types.SimpleNamespace(InferenceSession=lambda *words, **more: session)
     monkeypatch.setitem(sys.modules, "onnxruntime", module)
-    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+    monkeypatch.setattr(doctor, "is_installed", lambda module: True)
     finding = doctor.package_finding("onnxruntime")
     assert (finding.fine, "gave [1.0, 2.0], expected [2.0, 4.0]" in finding.state) == (False, True)
 
@@ -239,5 +240,5 @@ def test_a_plugin_that_nothing_can_load_is_not_said_to_work(
     (tmp_path / "p.so").touch()
     monkeypatch.setenv("SSD_SMALL_PLUGIN", str(tmp_path / "p.so"))
     finding = doctor.plugin_finding(["no_such_module"])
-    assert (finding.fine, finding.remedy) == (False, "pip install 'ssd-small[tensorrt-rtx]'")
+    assert (finding.fine, finding.remedy) == (False, "pip install '.[tensorrt-rtx]'")
     assert finding.state == "p.so found, and not tried: no TensorRT to load it"

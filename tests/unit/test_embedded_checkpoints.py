@@ -6,12 +6,14 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
 from ssd_small.cli.opening import load_network  # noqa: E402
 from ssd_small.datasets.digits import CATEGORIES  # noqa: E402
+from ssd_small.detection.load import load  # noqa: E402
 from ssd_small.errors import UsageError  # noqa: E402
 from ssd_small.models.network import create_model  # noqa: E402
 from ssd_small.models.shipped import ShippedCheckpoint, find_shipped, shipped_checkpoints  # noqa: E402
@@ -27,6 +29,7 @@ def test_labels_are_the_categories_of_the_data_set() -> None:
 
 def test_every_state_dict_in_the_package_is_listed() -> None:
     assert {one.path for one in SHIPPED.values()} == set(ASSETS.parent.glob("*/*.pth"))
+    assert {one.onnx_path for one in SHIPPED.values()} == set(ASSETS.parent.glob("*/*.onnx"))
     assert all((one.path.parent / "README.md").exists() for one in SHIPPED.values())
 
 
@@ -39,6 +42,39 @@ def test_a_checkpoint_is_a_plain_state_dict_of_its_network(one: ShippedCheckpoin
     assert list(state) == list(net.state_dict())
     net.load_state_dict(state)
     assert all(torch.isfinite(value).all() for value in state.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("one", SHIPPED.values(), ids=SHIPPED)
+def test_the_onnx_file_beside_a_checkpoint_is_what_export_writes_of_it(
+    one: ShippedCheckpoint, tmp_path: Path
+) -> None:
+    """``ssd-small export --weights NAME --heads -o`` the file, as this version writes it."""
+    pytest.importorskip("onnxscript")
+    onnx = pytest.importorskip("onnx")
+    from ssd_small.export.onnx_file import write_onnx
+    from ssd_small.export.to_onnx import onnx_from_network
+
+    net, description = load_network(None, Path(one.name), None, None, None)
+    write_onnx(onnx_from_network(net, description), tmp_path / "x.onnx")
+    made, kept = (onnx.load(path) for path in (tmp_path / "x.onnx", one.onnx_path))
+    assert kept.SerializeToString() == made.SerializeToString()
+    assert one.onnx_path.stat().st_size < 4e6
+
+
+def test_with_torch_a_shipped_name_runs_in_it_and_its_onnx_file_finds_the_same() -> None:
+    for module in ("cv2", "onnxruntime"):
+        pytest.importorskip(module)
+    one = SHIPPED["digits/mobilenet_v1_s1l0"]
+    picture = ASSETS / "picture.jpg"
+    found = {}
+    for source in (one.name, one.onnx_path):
+        with load(source) as detector:
+            found[detector.runtime.name.split()[0]] = detector(picture)[0]
+    assert set(found) == {"torch", "onnxruntime"}
+    assert len(found["torch"]) >= 3
+    assert list(found["torch"].names) == list(found["onnxruntime"].names)
+    np.testing.assert_allclose(found["torch"].boxes, found["onnxruntime"].boxes, atol=1e-2)
 
 
 def test_a_checkpoint_is_found_by_name_unless_there_is_such_a_file(

@@ -45,10 +45,10 @@ def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
 @pytest.mark.parametrize(
     ("method", "package", "line"),
     [
-        ("to_torch", "torch", "pip install 'ssd-small[torch]'"),
-        ("to_pandas", "pandas", "pip install pandas"),
-        ("to_supervision", "supervision", "pip install supervision"),
-        ("to_fiftyone", "fiftyone", "pip install fiftyone"),
+        ("to_torch", "torch", "run in a checkout: pip install '.[torch]'"),
+        ("to_pandas", "pandas", "run: pip install pandas"),
+        ("to_supervision", "supervision", "run: pip install supervision"),
+        ("to_fiftyone", "fiftyone", "run: pip install fiftyone"),
     ],
 )
 @pytest.mark.parametrize("make", [two_found, none_found])
@@ -58,8 +58,7 @@ def test_an_absent_package_is_named_with_what_to_type(method, package, line, mak
         getattr(make(), method)()
     said = str(caught.value)
     assert said == (
-        f"{method}() needs {package}, but the Python package '{package}' is not installed; "
-        f"run: {line}"
+        f"{method}() needs {package}, but the Python package '{package}' is not installed; {line}"
     )
     assert caught.value.exit_code == 3
 

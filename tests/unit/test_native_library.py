@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ssd_small._version import __version__
 from ssd_small.postprocess import native
 
 #: enough values of conf for two threads, which then sleep in the library's code
@@ -41,3 +42,27 @@ def test_unloading_leaves_it_under_its_threads() -> None:
         [sys.executable, "-c", UNLOADING], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("version", "taken"), [(__version__, True), ("0.0.9", False)])
+def test_an_unbuilt_checkout_takes_the_library_of_an_installed_ssd_small_of_its_version(
+    version: str, taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pip install .`, then Python in the checkout, whose package comes before that."""
+    name = native.library_path().name
+    checkout, installed = tmp_path / "checkout" / "ssd_small", tmp_path / "site-packages"
+    (installed / "ssd_small" / "_native").mkdir(parents=True)
+    (installed / "ssd_small" / "_native" / name).touch()
+    info = installed / f"ssd_small-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ssd-small\nVersion: {version}\n")
+    monkeypatch.setattr(native, "__file__", str(checkout / "postprocess" / "native.py"))
+    monkeypatch.delenv("SSD_SMALL_LIBRARY", raising=False)
+    monkeypatch.setattr(sys, "path", [str(installed)])
+    native._installed_library.cache_clear()
+    own, theirs = checkout / "_native" / name, installed / "ssd_small" / "_native" / name
+    assert native.library_path() == (theirs if taken else own)
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert native.library_path() == own
+    native._installed_library.cache_clear()

@@ -104,7 +104,10 @@ def files_of_engine(engine: str) -> list[Path]:
     """What an engine consists of: its file first, then its sidecar or weights."""
     shipped = find_shipped(engine)
     if shipped is not None:
-        return [shipped.path, shipped.labels_path]
+        from ...detection.load import onnx_without_torch
+
+        stand_in = onnx_without_torch(engine, {})
+        return [shipped.path, shipped.labels_path] if stand_in is None else [stand_in]
     return [path for path in engine_inputs(Path(engine)) if path == Path(engine) or path.exists()]
 
 

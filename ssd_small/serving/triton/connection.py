@@ -19,7 +19,7 @@ from ...requirements import require
 
 Result = TypeVar("Result")
 
-_EXTRA = "'ssd-small[triton]'"
+_EXTRA = "'.[triton]'"
 _PORTS = {"http": 8000, "https": 443, "grpc": 8001, "grpcs": 443}
 #: scheme, host with port, and a model in the form of Triton's own addresses or by its name alone
 _URL = re.compile(

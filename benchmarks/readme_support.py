@@ -1,0 +1,169 @@
+"""The block "What runs where": runtime, precision and platform, from code and result files.
+
+Nothing in it is written by hand. Which precisions a runtime has is asked of the build options,
+which systems its package is for of setup.cfg, and what was seen of the result files: each of
+benchmarks/results counts whose rows have network, precision, verdict and, unless they are of ONNX
+Runtime, target.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from configparser import ConfigParser
+from typing import Any, get_args
+
+from packaging.requirements import Requirement
+from readme_tables import RESULTS, ROOT, result, table
+
+from ssd_small.artefacts.build_options import BuildOptions, Precision, Target
+from ssd_small.errors import UsageError
+from ssd_small.evaluation.limits import HEAD_LIMITS, MAP_LIMIT
+
+PLATFORMS = {"x86_64": "Linux x86-64", "aarch64": "Linux aarch64 (Jetson, Graviton)"}
+#: package that executes a target, the extra that brings it, and what is executed on a GPU alone
+PACKAGES = {
+    "onnxruntime": "onnxruntime",
+    "tensorrt-rtx": "tensorrt-rtx",
+    "tensorrt": "tensorrt",
+    "openvino": "openvino",
+}
+ON_GPU = ("tensorrt", "tensorrt-rtx")
+
+Seen = dict[tuple[str, str, str], list[dict[str, Any]]]
+
+
+def runs_where() -> str:
+    """The table, and what its words mean."""
+    seen = results_seen()
+    rows = [
+        [f"`{target}`", precision, *(state(target, precision, one, seen) for one in PLATFORMS)]
+        for target, precision in combinations()
+    ]
+    systems = "|".join(PLATFORMS.values())
+    return f"{table(rows, f'runtime|precision|{systems}')}\n\n{legend(seen)}"
+
+
+def combinations() -> Iterator[tuple[str, str]]:
+    """Target and precision, as far as the build options let them go together."""
+    for target in (one for one in get_args(Target) if one != "auto"):
+        for precision in get_args(Precision):
+            try:
+                BuildOptions(target=target, precision=precision)
+            except UsageError:
+                continue
+            yield target, precision
+
+
+def results_seen() -> Seen:
+    """Rows of parity runs by target, precision and machine."""
+    seen: Seen = defaultdict(list)
+    for path in sorted(RESULTS.glob("*.json")):
+        report = result(path.stem)
+        rows = report.get("rows") if isinstance(report, dict) else None
+        if not rows or not all({"network", "precision", "verdict"} <= {*row} for row in rows):
+            continue
+        machine = report["machine"]["system"].rpartition(" ")[2]
+        for row in rows:
+            key = (row.get("target", "onnxruntime"), row["precision"], machine)
+            seen[key].append(row | {"machine": report["machine"]})
+    return seen
+
+
+def state(target: str, precision: str, platform: str, seen: Seen) -> str:
+    """One cell: validated, available or blocked, and by what."""
+    rows = seen.get((target, precision, platform), [])
+    equal = [row for row in rows if row["verdict"] == "equal"]
+    if rows:
+        word = "validated" if len(equal) == len(rows) else "DIFFERENT"
+        return f"{word}: {len(equal)} of {len(rows)} runs equal"
+    if not has_package(target, platform):
+        return "blocked: no package for it"
+    if target not in ON_GPU:
+        return "available: not executed here"
+    if platform == "x86_64" and (built := engines_built(target, precision)):
+        return f"available: {built} engines built, none executed without a GPU"
+    return "blocked: built and executed on a GPU alone, of which there is none here"
+
+
+def has_package(target: str, platform: str) -> bool:
+    """Whether setup.cfg asks for the target's package on such a system."""
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    text = config["options.extras_require"].get(target, "")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    system = {"platform_machine": platform, "sys_platform": "linux"}
+    wanted = [Requirement(line) for line in lines]
+    return any(
+        one.name == PACKAGES[target] and (one.marker is None or one.marker.evaluate(system))
+        for one in wanted
+    )
+
+
+def engines_built(target: str, precision: str) -> int:
+    """Engines of benchmarks/build_all_engines.py, which builds for TensorRT-RTX."""
+    engines = result("engines")["engines"] if target == "tensorrt-rtx" else []
+    return sum(one["precision"] == precision for one in engines)
+
+
+def legend(seen: Seen) -> str:
+    """What the words mean, with limits and versions."""
+    rows = [row for found in seen.values() for row in found]
+    names = sorted({row["network"] for row in rows})
+    losses = [abs(row["map"]["difference"]) for row in rows if "map" in row]
+    versions: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        for name, version in row["machine"]["packages"].items():
+            if name in ("torch", "onnx", *PACKAGES.values()):
+                versions[name].add(version)
+    told = ", ".join(f"{name} {' and '.join(sorted(one))}" for name, one in versions.items())
+    limits = ", ".join(f"{limit:g} in {name}" for name, limit in HEAD_LIMITS.items())
+    return (
+        "validated: `ssd-small parity` beside PyTorch says equal, a run for each of "
+        f"{len(names)} networks, trained ones and those of full width. Limits: {MAP_LIMIT:g} of AP "
+        f"(largest seen {max(losses):.5f}), and of heads as a share of the largest value "
+        f"{limits}. available: there is a package and the code for it, but no engine was compared "
+        f"with its network on such a machine. Versions: {told}."
+    )
+
+
+def first_detection() -> str:
+    """`make test-first`, recorded."""
+    report = result("first_detection")
+    machine = report["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    return (
+        f"That environment takes {report['megabytes']} MB and {report['install_seconds']:.0f} s "
+        f"with pip's downloads at hand, and the three lines {report['seconds']:.1f} s "
+        f"({machine['cpu']}, Python {machine['python']}, {packages})."
+    )
+
+
+def cost() -> str:
+    """`benchmarks/cost.py`: what the two commands take."""
+    report = result("cost")
+    shares = ", ".join(f"{name} {size / 1e3:.1f}" for name, size in report["largest_mb"].items())
+    machine = report["machine"]
+    return (
+        f"`.venv` takes {report['environment_mb'] / 1e3:.1f} GB ({shares}); with that installed "
+        f"`make demo` takes {report['demo_seconds']:.0f} s and {report['demo_mb']} MB. `make test` "
+        "takes more than half an hour and makes further environments "
+        f"({machine['cpu']}, {machine['cores']} cores)."
+    )
+
+
+def coverage() -> str:
+    """`make coverage`, recorded."""
+    report = result("coverage")
+    rows = [
+        [f"`{room}`", one["lines"], f"{one['run'] / one['lines']:.0%}"]
+        for room, one in report["rooms"].items()
+    ]
+    lines, run = (sum(one[key] for one in report["rooms"].values()) for key in ("lines", "run"))
+    said = (
+        f"{run / lines:.1%} of {lines} lines of Python are run by the tests that are not marked "
+        f"slow, those in processes they start counted (`make coverage`, {report['date']}, commit "
+        f"{report['commit']}). The slow ones, which train, build engines and run the whole flow, "
+        "were left out, so the figure is a lower bound."
+    )
+    return f"{said}\n\n{table(rows, 'room|lines|run')}"
