@@ -160,10 +160,9 @@ def coverage() -> str:
         for room, one in report["rooms"].items()
     ]
     lines, run = (sum(one[key] for one in report["rooms"].values()) for key in ("lines", "run"))
+    folders = ", ".join(f"`{folder}`" for folder in report["tests"])
     said = (
-        f"{run / lines:.1%} of {lines} lines of Python are run by the tests that are not marked "
-        f"slow, those in processes they start counted (`make coverage`, {report['date']}, commit "
-        f"{report['commit']}). The slow ones, which train, build engines and run the whole flow, "
-        "were left out, so the figure is a lower bound."
+        f"{run / lines:.1%} of {lines} lines of Python, by the tests of {folders} that are not "
+        f"marked slow ({report['date']}, commit {report['commit']})."
     )
     return f"{said}\n\n{table(rows, 'room|lines|run')}"
