@@ -3,7 +3,7 @@
     python benchmarks/bench_torchvision.py [--output benchmarks/results/torchvision_cpu.json]
 
 Equal work: one picture of 300x300, 81 classes, 8 732 priors, the same thresholds and cuts, the same
-threads. Random weights; post-processing takes synthetic heads of a busy scene. The six parts run in
+threads. Random weights; post-processing takes synthetic heads of a busy scene. All parts run in
 turn, again and again, so that whatever else the machine does meets all of them.
 """
 
@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from ssd_small.export.to_onnx import onnx_from_network
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection.image_list import ImageList
 
-from ssd_small.artefacts.build_options import BuildOptions
+from ssd_small.artefacts.build_options import BuildOptions, Precision, Target
 from ssd_small.artefacts.description import description_from_spec
 from ssd_small.artefacts.network import random_network
 from ssd_small.bench.disturbance import Watch
@@ -31,12 +34,14 @@ from ssd_small.bench.synthetic import detector_heads, picture_input
 from ssd_small.bench.timing import measure
 from ssd_small.configs.experiment import read_experiment
 from ssd_small.detection.inference import Inference
+from ssd_small.errors import MissingRequirement
 from ssd_small.json_files import write_json
 from ssd_small.machine import commit_of, describe_machine
 from ssd_small.models.registry import spec_from_experiment
 from ssd_small.postprocess import PostprocessParams
 from ssd_small.postprocess.oracle import candidates_of_image
 from ssd_small.runtimes import HeadOutputs, open_engine
+from ssd_small.runtimes.openvino import check_precision
 from ssd_small.runtimes.torch import TorchRuntime
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +53,11 @@ PARAMS = PostprocessParams(
     pre_nms_topk=400,
     keep_topk_per_class=0,
     keep_topk=200,
+)
+ENGINES: tuple[tuple[Target, Precision], ...] = (
+    ("onnxruntime", "fp32"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
 )
 #: the network of the SSD paper, whose priors torchvision has
 NETWORK = {
@@ -68,7 +78,7 @@ NETWORK = {
 
 
 def main() -> None:
-    """Measure the three and write the result."""
+    """Measure all and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--output", type=Path, default=ROOT / "benchmarks/results/torchvision_cpu.json"
@@ -93,7 +103,7 @@ def main() -> None:
 
 
 def compare(folder: Path, threads: int, seconds: float) -> dict[str, Any]:
-    """Rows of torchvision, our network in PyTorch, and its engine."""
+    """Rows of torchvision, our network in PyTorch, and its engines."""
     config = folder / "ssd300.yml"
     config.write_text(yaml.safe_dump(NETWORK))
     spec = spec_from_experiment(read_experiment(config))
@@ -103,22 +113,21 @@ def compare(folder: Path, threads: int, seconds: float) -> dict[str, Any]:
     assert len(description.priors) == PRIORS, len(description.priors)
     ours = TorchRuntime(net, description, threads)
     write_onnx(onnx_from_network(net, description), folder / "ssd300.onnx")
-    options = BuildOptions(target="onnxruntime", max_batch=1, heads=True)
-    build_engine(folder / "ssd300.onnx", folder / "ssd300.engine", options)
+    built = [engine_of(folder, *kind) for kind in ENGINES if can_run(*kind)]
     images = picture_input(1, 300, 300)
     heads = HeadOutputs(*detector_heads(description.priors, CLASSES))
     other = TorchvisionSsd()
-    with open_engine(folder / "ssd300.engine", threads) as engine, torch.inference_mode():
-        inference = Inference(engine, PARAMS, threads)
-        stages = [
-            *(lambda: other.forward(images), other.postprocess),
-            *(lambda: ours.infer(images), lambda: inference.postprocess(heads)),
-            *(lambda: engine.infer(images), lambda: inference.postprocess(heads)),
-        ]
-        kept = [len(stages[place]()[0]) for place in (1, 3, 5)]
+    with ExitStack() as opened, torch.inference_mode():
+        engines = [opened.enter_context(open_engine(path, threads)) for path in built]
+        inference = Inference(engines[0], PARAMS, threads)
+        stages: list[Callable[[], Any]] = [lambda: other.forward(images), other.postprocess]
+        for runtime in (ours, *engines):
+            stages += [partial(runtime.infer, images), lambda: inference.postprocess(heads)]
+        kept = [len(stage()[0]) for stage in stages[1::2]]
         watch = Watch()
         *parts, _ = measure(stages, seconds)
-        names = [f"torchvision {other.version}, {ours.name}", ours.name, engine.name]
+        names = [f"torchvision {other.version}, {ours.name}", ours.name]
+        names += [f"{engine.name}, {engine.precision}" for engine in engines]
     count = candidates_of_image(heads.loc[0], heads.conf[0], PARAMS)
     rows = [
         {
@@ -132,6 +141,23 @@ def compare(folder: Path, threads: int, seconds: float) -> dict[str, Any]:
         for name, forward, after, found in zip(names, parts[::2], parts[1::2], kept, strict=True)
     ]
     return {"disturbance": watch.seen().to_dict(), "results": rows}
+
+
+def engine_of(folder: Path, target: Target, precision: Precision) -> Path:
+    """Our network as an engine for one picture that ends in its heads."""
+    path = folder / f"ssd300.{target}.{precision}.engine"
+    options = BuildOptions(target=target, precision=precision, max_batch=1, heads=True)
+    build_engine(folder / "ssd300.onnx", path, options)
+    return path
+
+
+def can_run(target: Target, precision: Precision) -> bool:
+    """Whether this processor has the precision."""
+    try:
+        check_precision(precision, target)
+    except MissingRequirement:
+        return False
+    return True
 
 
 class TorchvisionSsd:

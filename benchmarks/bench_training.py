@@ -15,7 +15,8 @@ Before anything is timed the loss is compared with torchvision's, on the same ma
 
     python benchmarks/bench_training.py --batch 4 --threads 2
 
-``--quick`` takes some seconds and shows that it runs.
+``--amp`` times ours in channels-last with bfloat16 autocast as well, as ``train --precision amp``
+has it on the CPU. ``--quick`` takes some seconds and shows that it runs.
 """
 
 from __future__ import annotations
@@ -100,10 +101,9 @@ def loss_difference(batch: int = 3) -> float:
 
 
 def our_step(
-    model: str, width: float, channels_last: bool, images: Tensor, scenes: Scenes
+    model: str, width: float, recipe: Recipe, images: Tensor, scenes: Scenes
 ) -> Callable[[], object]:
     """A step of this library's trainer."""
-    recipe = Recipe(batch=len(images), lr=LR, channels_last=channels_last)
     net = initial_network(model, CLASSES, width, recipe)
     learner = Learner.of(net, recipe, Processes(torch.device("cpu")))
     pixels, priors = (images - 0.45) * 255, GroupedPriors.of(net.priors)
@@ -152,10 +152,11 @@ def their_step(channels_last: bool, images: Tensor, scenes: Scenes) -> Callable[
     return step
 
 
-def contenders(model: str) -> list[tuple[str, str]]:
-    """Who is timed in turn with a network, in which layout."""
+def contenders(model: str, amp: bool) -> list[tuple[str, str, str]]:
+    """Who is timed in turn with a network, in which layout and precision."""
     names = (model, THEIRS) if model == "vgg16" else (model,)
-    return [(name, layout) for name in names for layout in LAYOUTS]
+    plain = [(name, layout, "fp32") for name in names for layout in LAYOUTS]
+    return [*plain, *([(model, "channels_last", "amp")] if amp else [])]
 
 
 def run_child(model: str, options: argparse.Namespace) -> None:
@@ -163,12 +164,13 @@ def run_child(model: str, options: argparse.Namespace) -> None:
     prepare_cpu(options.threads)
     images, scenes = make_scenes(options.batch)
     steps = []
-    for name, layout in contenders(model):
+    for name, layout, precision in contenders(model, options.amp):
         last = layout == "channels_last"
         if name == THEIRS:
             steps.append(their_step(last, images, scenes))
         else:
-            steps.append(our_step(name, options.width, last, images, scenes))
+            recipe = Recipe(options.batch, lr=LR, channels_last=last, precision=precision)
+            steps.append(our_step(name, options.width, recipe, images, scenes))
     least = 3 if options.seconds else 1
     timings = measure(steps, options.seconds * len(steps), warm_up=1, least=least)
     share = active_share(model, options.width, images, scenes)
@@ -180,6 +182,7 @@ def time_in_child(model: str, options: argparse.Namespace) -> list[dict[str, Any
     """A row for each contender of a network, timed in a process of its own."""
     command = [sys.executable, __file__, "--child", model, "--width", options.width]
     command += ["--batch", options.batch, "--threads", options.threads]
+    command += ["--amp"] if options.amp else []
     done = subprocess.run(
         [str(word) for word in (*command, "--seconds", options.seconds)],
         stdout=subprocess.PIPE,
@@ -187,7 +190,8 @@ def time_in_child(model: str, options: argparse.Namespace) -> list[dict[str, Any
         check=True,
     )
     rows, report = [], json.loads(done.stdout)
-    for (name, layout), timing in zip(contenders(model), report["steps_ms"], strict=True):
+    timed = contenders(model, options.amp)
+    for (name, layout, precision), timing in zip(timed, report["steps_ms"], strict=True):
         rate = 1e3 * options.batch / timing["median"]
         rows.append(
             {
@@ -195,18 +199,23 @@ def time_in_child(model: str, options: argparse.Namespace) -> list[dict[str, Any
                 "width": 1.0 if name == THEIRS else options.width,
                 "priors": 8732 if name == THEIRS else summarize(get_spec(name)).num_priors,
                 "layout": layout,
+                "precision": precision,
                 "step_ms": timing,
                 "cells_with_gradient": None if name == THEIRS else report["cells_with_gradient"],
                 "images_per_second": round(rate, 3),
             }
         )
-        print(name, layout, f"{rate:.2f} images/s", file=sys.stderr)
+        print(name, layout, precision, f"{rate:.2f} images/s", file=sys.stderr)
     return rows
 
 
 def times_torchvision(rows: list[dict[str, Any]]) -> dict[str, float] | None:
     """How many times torchvision's images/s our VGG16 has, by layout and of the better ones."""
-    rates = {(row["name"], row["layout"]): row["images_per_second"] for row in rows}
+    rates = {
+        (row["name"], row["layout"]): row["images_per_second"]
+        for row in rows
+        if row["precision"] == "fp32"
+    }
     if (THEIRS, "contiguous") not in rates:
         return None
     by_layout = {v: round(rates["vgg16", v] / rates[THEIRS, v], 3) for v in LAYOUTS}
@@ -222,6 +231,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=1.0, help="of our networks")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=40.0, help="for each contender")
+    parser.add_argument("--amp", action="store_true", help="ours in bfloat16 autocast as well")
     parser.add_argument("--quick", action="store_true", help="one step of one small network")
     parser.add_argument("--output", type=Path, default=RESULT, help="JSON file; - for stdout only")
     parser.add_argument("--child", help=argparse.SUPPRESS)

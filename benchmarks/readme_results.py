@@ -129,6 +129,30 @@ def parity() -> str:
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], threads)}"
 
 
+def int8() -> str:
+    """INT8 of the trained networks in the package: benchmarks/bench_int8.py."""
+    report = result("int8")
+    rows = []
+    for row in report["rows"]:
+        plan = ""
+        if "plan_bytes_fp32" in row:
+            plan = f"{row['plan_bytes_fp32'] / 1e6:.1f} -> {row['plan_bytes_int8'] / 1e6:.1f}"
+        rows.append(
+            [
+                f"`{row['network']}`",
+                row["target"],
+                f"{row['map_fp32']:.4f}",
+                f"{row['map_int8']:.4f}",
+                f"{row['ms_fp32']:.2f}" if "ms_fp32" in row else "",
+                f"{row['ms_int8']:.2f}" if "ms_int8" in row else "",
+                f"{row['quantised']}/{row['kept']}",
+                plan,
+            ]
+        )
+    headers = "network|target|AP fp32|AP int8|ms fp32|ms int8|quantised/kept|plan MB"
+    return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
+
+
 def full_width() -> str:
     """Parity of the six networks at full width: benchmarks/parity_full_width.py."""
     report = result("full_width")

@@ -49,6 +49,32 @@ def beside_torchvision() -> str:
     return f"{table(rows, headers)}\n\n{said}{machine_line(report['machine'], report['threads'])}"
 
 
+def cpu_engines() -> str:
+    """`benchmarks/bench_cpu_engines.py`."""
+    report = result("cpu_engines")
+    kinds = list(report["results"][0]["engines"])
+    rows = []
+    for row in report["results"]:
+        ms = {kind: row["engines"][kind]["network_ms"]["median"] for kind in kinds}
+        errors = [f"{row['engines'][kind]['heads_error']:.1g}" for kind in kinds]
+        rows.append(
+            [
+                f"`{row['model']}`",
+                *(f"{ms[kind]:.1f}" for kind in kinds),
+                *(f"{ms[kinds[0]] / ms[kind]:.2f}" for kind in kinds[1:]),
+                ", ".join(errors),
+            ]
+        )
+    headers = ["network", *(f"{kind} ms" for kind in kinds)]
+    headers += [f"{kind}, times as fast" for kind in kinds[1:]]
+    said = f"{table(rows, '|'.join([*headers, 'heads off']))}\n\n"
+    if (others := report["disturbance"]["others"]) is not None:
+        said += (
+            f"Meanwhile other processes used {others:.1f} of {report['machine']['cores']} cores. "
+        )
+    return said + machine_line(report["machine"], report["threads"])
+
+
 def beside_imported() -> str:
     """What `benchmarks/bench_import.py` measured, from picture file to detections."""
     report = result("import")
@@ -139,76 +165,6 @@ def kernels() -> str:
     ]
     columns = "network|heads, preset|conf read|all bytes / minimum|H100, overlapping: at least|"
     return table(rows, columns + "|".join(gpus))
-
-
-def decode_nms() -> str:
-    """`benchmarks/bench_decode_nms.py`: a busy scene, one image."""
-    report = result("decode_nms_cpu")
-    chosen = {
-        (case["model"], case["preset"], case["threads"]): case
-        for case in report["cases"]
-        if case["density"] == "scene" and case["batch"] == 1
-    }
-    rows = []
-    for model in dict.fromkeys(model for model, _, _ in chosen):
-        two, coco = chosen[model, "torchvision", 2], chosen[model, "coco", 1]
-        own, other = two["contenders"]["native"], two["contenders"]["torchvision"]
-        body, loop = two["contenders"]["onnxruntime"], coco["contenders"]["numpy_loop"]
-        rows.append(
-            [
-                f"`{model}`",
-                two["priors"],
-                f"{own['median']:.2f}",
-                f"{other['median']:.1f}",
-                f"{other['native_is_faster_by']:.0f}x",
-                f"{body['native_is_faster_by']:.0f}x",
-                f"{own['share_of_read_bandwidth']:.0%}",
-                f"{loop['native_is_faster_by']:.0f}x",
-            ]
-        )
-    headers = (
-        "network|priors|native|torchvision|faster than torchvision|than the ONNX function body|"
-        "share of read bandwidth|COCO preset, one thread: faster than a numpy loop"
-    )
-    few, many = "vgg16", "vgg16_s1l2_dual"
-
-    def growth(preset: str, threads: int) -> float:
-        """How many times the time of ``few`` ``many`` takes."""
-        times = (
-            chosen[name, preset, threads]["contenders"]["native"]["median"] for name in (many, few)
-        )
-        return float(next(times) / next(times))
-
-    priors = [chosen[name, "coco", 1]["priors"] for name in (few, many)]
-    scaling = (
-        f"From {priors[0]} to {priors[1]} priors, {priors[1] / priors[0]:.1f} times as many, the "
-        f"time grows {growth('torchvision', 2):.1f} times (two threads; COCO preset on one thread: "
-        f"{growth('coco', 1):.1f} times)."
-    )
-    where = machine_line(report["machine"], 2)
-    return f"{table(rows, headers)}\n\n{scaling} {where}\n\n{_on_another_processor()}"
-
-
-def _on_another_processor() -> str:
-    """The same script on an EPYC of family 25; the result files do not name the family."""
-    cases = {
-        (case["priors"], case["threads"]): case["contenders"]
-        for case in result("decode_nms_family25")["cases"]
-        if (case["density"], case["batch"], case["preset"]) == ("scene", 1, "torchvision")
-    }
-
-    def faster(threads: int) -> str:
-        """How many times as fast as torchvision, by priors."""
-        return ", ".join(
-            f"{by['torchvision']['native_is_faster_by']:.0f} times ({priors} priors)"
-            for (priors, used), by in sorted(cases.items())
-            if used == threads
-        )
-
-    return (
-        "Processors differ: on another EPYC, of family 25, native is faster than torchvision "
-        f"{faster(2)} on two threads, and {faster(1)} on one."
-    )
 
 
 def training() -> str:

@@ -43,3 +43,23 @@ def kill_table() -> str:
     headers = "command|kills|half-written|inputs changed|processes left|left behind|wrong exit"
     said = f"Seed {report['seed']}: {told}."
     return f"{table(rows, headers)}\n\n{said} {machine_line(report['machine'], 1)}"
+
+
+def startup() -> str:
+    """`benchmarks/bench_startup.py`."""
+    report = result("startup")
+    said = {
+        "help": "`ssd-small --help`",
+        "torch": "`detect --weights`: PyTorch",
+        "first": "`detect --weights --runtime onnxruntime`, the first time",
+        "second": "the same, the second time",
+        "engine": "`detect --engine`",
+    }
+    rows = {row["name"]: row for row in report["rows"]}
+    lines = [
+        [what, f"{rows[name]['cpu_seconds']:.2f}", f"{rows[name]['wall_seconds']:.2f}"]
+        for name, what in said.items()
+    ]
+    of = f"`{report['weights']}`, one picture, from the start of the process to its end."
+    cores = report["machine"]["cores"]
+    return f"{table(lines, 'command|CPU s|s')}\n\n{of} {machine_line(report['machine'], cores)}"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 
 import readme_batch
+import readme_decode_nms
 import readme_large
 import readme_results
 import readme_serving
@@ -39,12 +40,13 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "engines": readme_times.engines,
     "tensorrt_versions": readme_trials.tensorrt_versions,
     "kernels": readme_times.kernels,
-    "decode_nms": readme_times.decode_nms,
+    "decode_nms": readme_decode_nms.decode_nms,
     "bccd": readme_results.bccd,
     "training": readme_times.training,
     "experiments": readme_times.experiments,
     "damaged_input": readme_trials.damaged_input,
     "kill_table": readme_trials.kill_table,
+    "int8": readme_results.int8,
     "picture_input": readme_results.picture_input,
     "attribution": readme_results.attribution,
     "evaluation": readme_times.evaluation,
@@ -57,6 +59,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "real_networks": readme_results.real_networks,
     "serve": readme_serving.serve,
     "serving_engines": readme_serving.serving_engines,
+    "startup": readme_trials.startup,
 }
 
 

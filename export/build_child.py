@@ -108,6 +108,7 @@ def build(job: Job) -> dict[str, Any]:
     return {
         "version": trt.__version__,
         "receipt": receipt | receipt_of_plan(content, receipt["weight_elements"]),
+        "int8_convolutions": int8_convolutions(trt, network),
         "compute_capabilities": capabilities,
         "seconds": seconds,
     }
@@ -214,16 +215,30 @@ def receipt_of_network(trt: Any, network: Any) -> dict[str, Any]:
     }
 
 
+def int8_convolutions(trt: Any, network: Any) -> int:
+    """How many convolutions take both input and weight from a dequantize layer."""
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    dequantised = {
+        layer.get_output(0).name for layer in layers if layer.type == trt.LayerType.DEQUANTIZE
+    }
+    convolutions = [layer for layer in layers if layer.type == trt.LayerType.CONVOLUTION]
+    return sum(
+        layer.num_inputs > 1 and {layer.get_input(i).name for i in (0, 1)} <= dequantised
+        for layer in convolutions
+    )
+
+
 def receipt_of_plan(plan: bytes | memoryview, weights: int) -> dict[str, Any]:
     """Tensors per type that a plan itself lists, or None; and its bytes per weight.
 
     The latter are about four in fp32 and two in fp16.
     A plan cannot be loaded without a GPU, but those of TensorRT-RTX 1.7 describe each tensor of
-    the compiled network in text that ends in ``type=float`` or ``type=half``. That is not a
-    documented format: a plan without such text says nothing of its precision.
+    the compiled network in text that ends in ``type=float``, ``type=half`` or ``type=int8``. That
+    is not a documented format: a plan without such text says nothing of its precision.
     """
-    found = Counter(match.group(1) for match in re.finditer(rb"\btype=(half|float)\b", plan))
-    listed = {name.upper(): found[name.encode()] for name in ("float", "half")}
+    found = Counter(match.group(1) for match in re.finditer(rb"\btype=(half|float|int8)\b", plan))
+    named = ("float", "half", *(["int8"] if found[b"int8"] else []))
+    listed = {name.upper(): found[name.encode()] for name in named}
     return {
         "plan_tensors": listed if found else None,
         "plan_bytes_per_weight": round(len(plan) / weights, 2) if weights else None,

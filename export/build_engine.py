@@ -62,6 +62,9 @@ def check_built_files(output: Path, options: BuildOptions, inputs: Iterable[Path
         check_writable(path, "--timing-cache")
     if options.check_images is not None:
         inputs = [*inputs, *list_images(options.check_images).files]
+    if options.int8 is not None:
+        given = [*list_images(options.int8.calibration).files, options.int8.annotations]
+        inputs = [*inputs, *given]
     check_outputs([output, *sidecars_written(output), *timings], inputs)
 
 
@@ -98,11 +101,15 @@ def build_engine(
     if options.target == "auto":
         raise UsageError("target auto: resolve_target() says what it stands for on this machine")
     with sole_builder(output):
+        told = progress or (lambda phase, share: None)
         if options.target == "onnxruntime":
             from .target_onnxruntime import build
 
-            return build(onnx_path, output, options, description)
+            return build(onnx_path, output, options, told, description)
+        if options.target == "openvino":
+            from .target_openvino import build as build_openvino
+
+            return build_openvino(onnx_path, output, options, told, description)
         from .target_tensorrt import build as build_tensorrt
 
-        told = progress or (lambda phase, share: None)
         return build_tensorrt(onnx_path, output, options, told, description)

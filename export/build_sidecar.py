@@ -50,5 +50,6 @@ def sidecar_from_build(
         options=options,
         seconds=round(seconds, 3),
         precision_check=prepared.precision_check,
+        calibration=prepared.calibration,
         **of_target,
     )

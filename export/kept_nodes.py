@@ -11,7 +11,7 @@ from onnx import ModelProto, NodeProto
 from ..errors import UsageError, quoted
 
 #: operators that a runtime does together with the convolution before them
-_FUSED = ("BatchNormalization", "Relu", "Clip")
+FUSED = ("BatchNormalization", "Relu", "Clip")
 
 
 def check_named_nodes(model: ModelProto, names: Iterable[str], path: Path) -> None:
@@ -55,14 +55,14 @@ def nodes_to_keep(model: ModelProto, names: Sequence[str]) -> list[str]:
     waiting = [node for node in model.graph.node if node.name in names]
     for node in waiting:
         # folded into the convolution before it, whose name is what is left
-        while node.op_type in _FUSED and node.input[0] in made_by:
+        while node.op_type in FUSED and node.input[0] in made_by:
             node = made_by[node.input[0]]
             kept[node.name] = None
     while waiting:
         node = waiting.pop()
         kept[node.name] = None
         for reader in (reader for name in node.output for reader in readers.get(name, [])):
-            if reader.op_type in _FUSED and reader.name not in kept:
+            if reader.op_type in FUSED and reader.name not in kept:
                 waiting.append(reader)
             kept[reader.name] = None
     return [node.name for node in model.graph.node if node.name in kept and not node.domain]

@@ -119,10 +119,10 @@ def _remove_unread(model: ModelProto, operators: Collection[str]) -> None:
         for node in unread:
             graph.node.remove(node)
     # a sorted graph again: the converter appends its casts at the end
-    _sort(model)
+    sort_nodes(model)
 
 
-def _sort(model: ModelProto) -> None:
+def sort_nodes(model: ModelProto) -> None:
     """Order the nodes so that each comes after what it reads."""
     graph = model.graph
     made_by = {name: node for node in graph.node for name in node.output}
@@ -181,12 +181,17 @@ def check_receipt(precision: str, receipt: Receipt) -> None:
     (:class:`~ssd_small.errors.Note`) and refuses nothing.
 
     Raises:
-        CheckFailed: fp16 was asked for and nothing is Half, or fp32 and something is.
+        CheckFailed: fp16 was asked for and nothing is Half, or fp32 or int8 and something is.
     """
     if fault := _fault(precision, receipt.half_share):
         raise CheckFailed(f"{fault.format('network')}; nothing was written")
     listed = receipt.plan_tensors
-    if listed and (fault := _fault(precision, half_share(listed["HALF"], listed["FLOAT"]))):
+    share = half_share(listed["HALF"], listed["FLOAT"]) if listed else 0.0
+    if precision == "int8" and listed and "INT8" not in listed:
+        fault = "int8 was asked for, but no tensor of the {} is INT8"
+    else:
+        fault = _fault(precision, share) if listed else ""
+    if fault:
         warnings.warn(
             f"{fault.format('plan')}, as far as the text inside it tells: compare its outputs "
             "with 'ssd-small eval' before you rely on it",
@@ -199,6 +204,6 @@ def _fault(precision: str, half: float) -> str:
     """What is wrong with a share of Half, of a thing to be named; empty if nothing is."""
     if precision == "fp16" and half == 0:
         return "fp16 was asked for, but no tensor of the {} is Half"
-    if precision == "fp32" and half > 0:
-        return f"fp32 was asked for, but {half:.0%} of the tensors of the {{}} are Half"
+    if precision != "fp16" and half > 0:
+        return f"{precision} was asked for, but {half:.0%} of the tensors of the {{}} are Half"
     return ""

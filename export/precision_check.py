@@ -19,7 +19,7 @@ from ..evaluation.differences import compare_detections
 from ..evaluation.intervals import intervals_from_heads
 from ..evaluation.limits import HEAD_LIMITS
 from ..pictures.listing import list_images
-from ..pictures.pixels import pixels_from_picture
+from ..pictures.pixels import decoded_from_picture
 from ..pictures.preprocessing import Preprocessing, input_from_image
 from ..postprocess import decode_nms
 from ..postprocess.detections import Detections
@@ -58,7 +58,8 @@ def given_inputs(folder: Path, preprocessing: Preprocessing) -> list[FloatArray]
     files = list_images(folder).files
     count = min(len(files), MOST_GIVEN)
     chosen = [files[i * len(files) // count] for i in range(count)]
-    return [input_from_image(pixels_from_picture(path), preprocessing) for path in chosen]
+    decoded = (decoded_from_picture(path, preprocessing=preprocessing) for path in chosen)
+    return [input_from_image(one.pixels, preprocessing) for one in decoded]
 
 
 def nodes_beyond_half(

@@ -12,11 +12,14 @@ from onnx import ModelProto, checker, shape_inference
 from ..artefacts.build_record import PrecisionCheck
 from ..artefacts.decode_nms_body import check_inlined
 from ..artefacts.description import Description
+from ..artefacts.int8_options import Calibration
 from ..artefacts.onnx_file import drop_function, graph_faults, is_inline, read_onnx
+from ..artefacts.quantised import Quantised
 from ..errors import BadFile
 from ..terminal import one_line
 from .decode_nms_node import append_decode_nms, ending_of, restore_decode_nms, strip_decode_nms
 from .fold import fold_batch_norm
+from .int8 import Int8Build, int8_heads
 from .kept_nodes import check_named_nodes, nodes_to_keep
 from .onnx_file import set_description
 from .picture_input import prepend_preprocessing, strip_preprocessing
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
     from ..artefacts.build_options import Precision
 
 
+#: precisions that concern the network, and not what becomes its input or is done with its heads
+_NETWORK_ALONE = ("fp16", "int8")
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A model ready for a target.
@@ -35,11 +42,14 @@ class Prepared:
         model: input ``images``, outputs those of DecodeNms or ``loc`` and ``conf``.
         description: the same, as the engine's sidecar carries it.
         precision_check: what half precision does, measured on the way; None in fp32.
+        calibration, quantised: of int8; None for other precisions.
     """
 
     model: ModelProto
     description: Description
     precision_check: PrecisionCheck | None = None
+    calibration: Calibration | None = None
+    quantised: Quantised | None = None
 
 
 def prepare(
@@ -51,22 +61,24 @@ def prepare(
     description: Description | None = None,
     keep_fp: Sequence[str] = (),
     check_images: Path | None = None,
+    int8: Int8Build | None = None,
 ) -> Prepared:
     """Read an ONNX file and turn it into what a target builds from.
 
     Args:
         onnx_path: file of ``ssd-small export``.
-        precision: fp16 converts all but L2Norm and what would overflow.
+        precision: fp16 converts all but L2Norm and what would overflow, int8 convolutions.
         heads: leave decode + NMS out; so it is where the file has none.
         for_plugin: leave the DecodeNms node to a plugin: no function body.
         description: see :func:`~ssd_small.artefacts.onnx_file.read_onnx`.
         keep_fp: names of nodes that stay in float32.
         check_images: folder of pictures to check half precision on.
+        int8: what int8 is made with; of other precisions None.
 
     Raises:
         BadFile: not a file of this tool, or without DecodeNms where the plugin is to serve it; a
             picture cannot be read.
-        CheckFailed: the network cannot be had in half precision, or is wrong in it on the pictures.
+        CheckFailed: the network cannot be had in the precision, or is wrong in it on the pictures.
         UsageError: a node to be kept that the file has not.
     """
     model, description = read_onnx(onnx_path, description)
@@ -79,7 +91,7 @@ def prepare(
     with graph_faults(onnx_path):
         if is_inline(model, description):
             check_inlined(model, description, onnx_path)
-        if is_inline(model, description) and (heads or for_plugin or precision == "fp16"):
+        if is_inline(model, description) and (heads or for_plugin or precision in _NETWORK_ALONE):
             restore_decode_nms(model, description, onnx_path)
         inside = description.has_decode_nms
         if for_plugin and not inside:
@@ -96,6 +108,7 @@ def prepare(
             for_plugin=for_plugin,
             keep_fp=keep_fp,
             check_images=check_images,
+            int8=int8,
         )
 
 
@@ -127,14 +140,22 @@ def _prepared(
     for_plugin: bool,
     keep_fp: Sequence[str] = (),
     check_images: Path | None = None,
+    int8: Int8Build | None = None,
 ) -> Prepared:
-    check = None
-    if heads or precision == "fp16":
+    check, quantised = None, None
+    if heads or precision in _NETWORK_ALONE:
         strip_decode_nms(model)
-    if precision == "fp16":
+    if precision in _NETWORK_ALONE:
         if description.pictures is not None:
             strip_preprocessing(model, description, "the network")
-        model, check = _halved(model, description, keep_fp, check_images, half_outputs=not heads)
+        if precision == "fp16":
+            model, check = _halved(
+                model, description, keep_fp, check_images, half_outputs=not heads
+            )
+        else:
+            assert int8 is not None, "BuildOptions has what int8 is calibrated on"
+            quantised = int8_heads(model, description, keep_fp, int8)
+            model = quantised.model
         if not heads:
             append_decode_nms(model, *ending_of(description))
         if description.pictures is not None:
@@ -144,7 +165,11 @@ def _prepared(
     if for_plugin:
         drop_function(model)
     checker.check_model(model)
-    return Prepared(model, description, check)
+    if quantised is None:
+        return Prepared(model, description, check)
+    return Prepared(
+        model, description, calibration=quantised.calibration, quantised=quantised.quantised
+    )
 
 
 def _halved(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,18 +20,24 @@ from ..runtimes.onnxruntime import (
     is_text,
     reason_from_error,
 )
+from ..runtimes.onnxruntime_profile import executed_by_onnxruntime
 from ..system.temporary import temporary_folder
 from .build_sidecar import sidecar_from_build
+from .int8_target import int8_build
 from .precision import check_receipt, receipt_of_onnx
 from .prepare import prepare
 
 if TYPE_CHECKING:
-    from ..artefacts.build_options import BuildOptions
+    from ..artefacts.build_options import BuildOptions, BuildProgress
     from ..artefacts.description import Description
 
 
 def build(
-    onnx_path: Path, output: Path, options: BuildOptions, description: Description | None = None
+    onnx_path: Path,
+    output: Path,
+    options: BuildOptions,
+    progress: BuildProgress,
+    description: Description | None = None,
 ) -> Sidecar:
     """See :func:`ssd_small.export.build_engine.build_engine`."""
     ort = require("onnxruntime", "building an onnxruntime engine")
@@ -43,12 +50,18 @@ def build(
         description=description,
         keep_fp=options.keep_fp,
         check_images=options.check_images,
+        int8=int8_build(options, progress),
     )
-    receipt = receipt_of_onnx(prepared.model)
+    receipt = replace(receipt_of_onnx(prepared.model), int8=prepared.quantised)
     check_receipt(options.precision, receipt)
     with engine_output(output) as (temporary, write):
-        _optimize(prepared.model, temporary, onnx_path)
+        _optimize(prepared.model, temporary, onnx_path, fused=options.precision != "int8")
         OnnxRuntimeRuntime.from_built(temporary, prepared.description, onnx_path).try_once()
+        if options.precision != "fp32":
+            built = f"what it has built of {onnx_path}"
+            content = temporary.read_bytes()
+            executed = executed_by_onnxruntime(content, prepared.description, built)
+            receipt = replace(receipt, executed=executed.precisions)
         sidecar = sidecar_from_build(
             onnx_path,
             output,
@@ -63,22 +76,26 @@ def build(
     return sidecar
 
 
-def _optimize(model: ModelProto, path: Path, source: Path) -> None:
-    """Write the model with ONNX Runtime's portable optimisations applied."""
+def _optimize(model: ModelProto, path: Path, source: Path, *, fused: bool) -> None:
+    """Write the model with ONNX Runtime's portable optimisations applied, or functions inlined."""
     if is_text(path):
-        _write_optimized(model, path, source)
+        _write_optimized(model, path, source, fused=fused)
         return
     with temporary_folder() as folder:
         written = folder / "optimized"
-        _write_optimized(model, written, source)
+        _write_optimized(model, written, source, fused=fused)
         path.write_bytes(written.read_bytes())
 
 
-def _write_optimized(model: ModelProto, path: Path, source: Path) -> None:
+def _write_optimized(model: ModelProto, path: Path, source: Path, *, fused: bool) -> None:
     ort = require("onnxruntime", "building an onnxruntime engine")
     settings = ort.SessionOptions()
     # "all" would add layouts that fit this machine's processor only; they come at load time
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    # an int8 network keeps its Q/DQ, which are counted and compared; they are fused at load time
+    levels = ort.GraphOptimizationLevel
+    settings.graph_optimization_level = (
+        levels.ORT_ENABLE_EXTENDED if fused else levels.ORT_DISABLE_ALL
+    )
     settings.optimized_model_filepath = str(path)
     settings.log_severity_level = 4  # what fails is told by the exception
     content = model.SerializeToString()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from ..system.processes import command_of_child
 from ..system.temporary import temporary_folder
 from .build_child import RECORD_SEPARATOR
 from .build_sidecar import sidecar_from_build
+from .int8_target import int8_build
 from .precision import check_receipt
 from .prepare import Prepared, prepare
 
@@ -73,6 +75,7 @@ def build(
         description=description,
         keep_fp=options.keep_fp,
         check_images=options.check_images,
+        int8=int8_build(options, progress),
     )
     _check_batch(prepared.description, options)
     with (
@@ -81,7 +84,7 @@ def build(
     ):
         job = _write_job(folder, prepared, plan, plugin, options)
         result = run_child(job, folder, module, progress, verbose=options.verbose)
-        receipt = Receipt.from_fields(Fields(result["receipt"]))
+        receipt = _receipt(result, prepared)
         check_receipt(options.precision, receipt)
         sidecar = sidecar_from_build(
             onnx_path,
@@ -103,6 +106,23 @@ def build(
         )
         write_sidecar(sidecar)
     return sidecar
+
+
+def _receipt(told: Mapping[str, Any], prepared: Prepared) -> Receipt:
+    """What the child has counted in TensorRT's network, which must be what its ONNX file says.
+
+    Raises:
+        CheckFailed: TensorRT has read another number of INT8 convolutions.
+    """
+    convolutions = told["int8_convolutions"]
+    receipt = Receipt.from_fields(Fields(told["receipt"]))
+    expected = prepared.quantised
+    if expected is not None and convolutions != expected.quantised:
+        raise CheckFailed(
+            f"the network that TensorRT has read has {convolutions} INT8 convolutions, and its "
+            f"ONNX file {expected.quantised}; nothing was written"
+        )
+    return replace(receipt, int8=expected)
 
 
 def _check_batch(description: Description, options: BuildOptions) -> None:

@@ -12,7 +12,16 @@ from typing import Any
 from ._version import __version__
 from .system.gpu import gpus
 
-_PACKAGES = ("numpy", "torch", "torchvision", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx")
+_PACKAGES = (
+    "numpy",
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx",
+)
 
 
 def describe_machine() -> dict[str, Any]:

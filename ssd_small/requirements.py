@@ -6,7 +6,8 @@ import importlib
 import importlib.util
 import io
 import sys
-from contextlib import redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from types import ModuleType
 
 from .errors import MissingRequirement
@@ -20,6 +21,7 @@ EXTRA_OF_MODULE = {
     "onnx": "onnx",
     "onnxscript": "onnx",
     "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
     "hotcoco": "eval",
     "msgspec": "eval",
     "cv2": "images",
@@ -45,6 +47,9 @@ EXTRA_OF_MODULE = {
 }
 
 
+_REPORTER = "openvino_telemetry"
+
+
 def require(module: str, purpose: str) -> ModuleType:
     """Import ``module`` or say what to install for it.
 
@@ -55,7 +60,7 @@ def require(module: str, purpose: str) -> ModuleType:
     # NumPy prints a page about a package that was built for another NumPy
     remarks = io.StringIO()
     try:
-        with redirect_stderr(remarks):
+        with redirect_stderr(remarks), _unreported(top):
             found = importlib.import_module(module)
         if remarks.getvalue():
             sys.stderr.write(remarks.getvalue())
@@ -83,6 +88,22 @@ def is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):  # a finder's own way to say no
         return False
+
+
+@contextmanager
+def _unreported(package: str) -> Iterator[None]:
+    """Keep OpenVINO from reporting its import, where not to do so is a file in the user's home.
+
+    Without this module it does nothing in its place; afterwards the module is to be had as before.
+    """
+    if package != "openvino" or _REPORTER in sys.modules:
+        yield
+        return
+    sys.modules[_REPORTER] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.modules.pop(_REPORTER, None)
 
 
 def _reason(message: str) -> str:

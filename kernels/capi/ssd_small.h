@@ -27,8 +27,8 @@
 extern "C" {
 #endif
 
-/* Grows with every change that an existing caller would notice. */
-#define SSD_SMALL_ABI_VERSION 2
+/* Grows with every change that a caller would notice; 3: bfloat16 heads. */
+#define SSD_SMALL_ABI_VERSION 3
 
 typedef enum ssd_small_status {
   SSD_SMALL_OK = 0,
@@ -59,7 +59,7 @@ typedef struct ssd_small_params {
 
 typedef struct ssd_small_heads {
   uint32_t struct_size; /* sizeof(ssd_small_heads) */
-  int32_t head_type;    /* 0 float, 1 half; of loc and conf */
+  int32_t head_type;    /* 0 float, 1 half, 2 bfloat16; of loc and conf */
   int32_t batch;        /* N */
   int32_t num_priors;   /* P, at most 2^22 */
   int32_t num_classes;  /* C, at most 1024 */

@@ -43,7 +43,7 @@ Error decode_nms_host(const DecodeNmsShape& shape, const DecodeNmsParams& params
                       const DecodeNmsInputs& inputs, int num_threads,
                       std::vector<HostDetections>& detections) noexcept {
   if (const Error error = check_params(params)) return error;
-  if (const Error error = check_heads(shape)) return error;
+  if (const Error error = check_heads(shape, false)) return error;
   if (const Error error = check_inputs(shape, inputs)) return error;
   try {
     detections.clear();
@@ -64,7 +64,7 @@ Error decode_nms_host(const DecodeNmsShape& shape, const DecodeNmsParams& params
 Error decode_nms_host_padded(const DecodeNmsShape& shape, const DecodeNmsParams& params,
                              const DecodeNmsInputs& inputs, const DecodeNmsOutputs& outputs,
                              int num_threads) noexcept {
-  if (const Error error = check_all(shape, params, inputs, outputs)) return error;
+  if (const Error error = check_all(shape, params, inputs, outputs, false)) return error;
   std::vector<HostDetections> detections;
   if (const Error error = decode_nms_host(shape, params, inputs, num_threads, detections)) {
     return error;

@@ -1,16 +1,31 @@
 #include "host_image.h"
 
 #include <algorithm>
-
-#include "host_bits.h"
-#include "ssd_small/lazy_scores.h"
+#include <numeric>
 
 namespace ssd_small {
 namespace {
 
 constexpr std::int32_t kRangePriors = 1024;
-constexpr int kScanFloats = 16384;  // what is looked at together stays in the second-level cache
-constexpr int kBlockFloats = 4096;
+constexpr int kBins = 1024;
+// candidates for each detection asked for with which NMS is tried first
+constexpr std::size_t kTried = 4;
+// candidates from which on it takes longer to suppress them than to call the other threads
+constexpr std::size_t kManyCandidates = 4096;
+
+std::uint32_t ordered_score(OrderKey key) { return static_cast<std::uint32_t>(key >> 32); }
+
+// Keys of at least `least` to the front; returns how many.
+std::size_t to_front(OrderKey* keys, std::size_t count, OrderKey least) {
+  std::size_t front = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const OrderKey key = keys[i];
+    keys[i] = keys[front];
+    keys[front] = key;
+    front += key >= least ? 1 : 0;
+  }
+  return front;
+}
 
 }  // namespace
 
@@ -18,238 +33,141 @@ void HostImage::prepare(const DecodeNmsShape& shape, const DecodeNmsParams& para
                         int num_workers) {
   shape_ = shape;
   params_ = params;
-  filter_ = {params.background_label < shape.num_classes ? params.background_label : -1,
-             params.score_threshold, lazy_cut(params.activation, params.score_threshold)};
-  scan_rows_ = std::max(1, kScanFloats / shape.num_classes);
-  block_rows_ = std::max(1, kBlockFloats / row_stride(shape.num_classes));
-  ranges_.resize(static_cast<std::size_t>((shape.num_priors + kRangePriors - 1) / kRangePriors));
-  workers_.resize(std::max(workers_.size(), static_cast<std::size_t>(num_workers)));
+  num_workers_ = num_workers;
   const auto classes = static_cast<std::size_t>(shape.num_classes);
-  boxes_.reserve(static_cast<std::size_t>(shape.num_priors));
-  for (Range& range : ranges_) range.per_class.resize(classes);
-  class_start_.resize(classes + 1);
-  class_kept_.resize(classes);
-  present_.reserve(classes);
-  runs_.reserve(classes);
-  const auto scanned = static_cast<std::size_t>(scan_rows_);
-  const auto block = static_cast<std::size_t>(block_rows_);
-  const auto stride = static_cast<std::size_t>(row_stride(shape.num_classes));
-  for (Worker& worker : workers_) {
-    if (shape.head_type == HeadType::kHalf) worker.rows.reserve(scanned * classes);
-    worker.survivors.reserve(scanned + 1);
-    worker.values.reserve(block * stride);
-    worker.marks.reserve(block * (stride / kRowGroup));
-    worker.sums.reserve(block);
-    worker.finite.reserve(block);
+  if (workers_.size() < static_cast<std::size_t>(num_workers)) {
+    workers_.resize(static_cast<std::size_t>(num_workers));
   }
+  for (int i = 0; i < num_workers; ++i) {
+    workers_[static_cast<std::size_t>(i)].finder.prepare(shape, params);
+  }
+  boxes_.reserve(static_cast<std::size_t>(shape.num_priors));
+  present_.reserve(classes);
+  if (kept_.size() < classes) kept_.resize(classes);
 }
 
 std::size_t HostImage::bytes() const {
-  std::size_t total = boxes_.bytes() + by_class_.bytes() + merged_.bytes();
-  for (const Range& range : ranges_) {
-    total += range.keys.bytes() + range.per_class.capacity() * sizeof(std::size_t);
-  }
+  std::size_t total = boxes_.bytes() + merged_.bytes();
+  for (const Kept& kept : kept_) total += kept.keys.bytes();
   for (const Worker& worker : workers_) {
-    total += worker.rows.bytes() + worker.values.bytes() + worker.kept.bytes();
+    total += worker.finder.lists().bytes() + worker.kept.bytes();
   }
   return total;
 }
 
 void HostImage::run(const DecodeNmsInputs& inputs, int image, const ParallelLoop& loop,
                     HostDetections& detections) {
-  const int num_ranges = static_cast<int>(ranges_.size());
+  for (int i = 0; i < num_workers_; ++i) workers_[static_cast<std::size_t>(i)].finder.start();
+  const int num_ranges = (shape_.num_priors + kRangePriors - 1) / kRangePriors;
   loop(num_ranges, [&](int range, int worker) {
-    find_candidates(inputs, image, range, workers_[static_cast<std::size_t>(worker)]);
+    const std::int32_t first = range * kRangePriors;
+    workers_[static_cast<std::size_t>(worker)].finder.find(
+        inputs, image, first, std::min(shape_.num_priors, first + kRangePriors), boxes_.data());
   });
   detections.keys.clear();
   detections.boxes.clear();
-  const std::size_t candidates = lay_out_classes();
-  if (candidates == 0) return;
-  by_class_.reserve(candidates);
-  loop(num_ranges, [&](int range, int) {
-    sort_into_classes(ranges_[static_cast<std::size_t>(range)]);
-  });
-  loop(static_cast<int>(present_.size()), [&](int index, int worker) {
-    const auto label = static_cast<std::size_t>(present_[static_cast<std::size_t>(index)]);
-    const std::size_t start = class_start_[label];
-    class_kept_[label] =
-        nms_class(by_class_.data() + start, class_start_[label + 1] - start, boxes_.data(),
-                  params_, workers_[static_cast<std::size_t>(worker)].kept);
-  });
+  const std::size_t total = join_workers();
+  if (total == 0) return;
+  // What NMS keeps of a class depends on nothing that comes later in the order. So if the greatest
+  // candidates alone give keep_topk detections, all others would come after these.
+  const auto wanted = static_cast<std::size_t>(params_.keep_topk);
+  std::size_t tried = wanted > 0 ? kTried * wanted : total;
+  for (;; tried *= kTried) {
+    const Part part = greatest(tried, total);
+    suppress(part, loop);
+    if (part.count == total) break;
+    std::size_t kept = 0;
+    for (const std::int32_t label : present_) kept += kept_[static_cast<std::size_t>(label)].count;
+    if (kept >= wanted) break;
+  }
   gather(detections);
 }
 
-void HostImage::find_candidates(const DecodeNmsInputs& inputs, int image, int index,
-                                Worker& worker) {
-  Range& range = ranges_[static_cast<std::size_t>(index)];
-  range.count = 0;
-  std::fill(range.per_class.begin(), range.per_class.end(), 0);
-  const std::int32_t first = index * kRangePriors;
-  const std::int32_t last = std::min(shape_.num_priors, first + kRangePriors);
-  const int classes = shape_.num_classes;
-  std::int32_t* survivors = worker.survivors.data();
-  for (std::int32_t prior = first; prior < last; prior += scan_rows_) {
-    const int num_rows = std::min(scan_rows_, last - prior);
-    const std::size_t offset =
-        (static_cast<std::size_t>(image) * shape_.num_priors + prior) * classes;
-    const float* rows = static_cast<const float*>(inputs.conf) + offset;
-    if (shape_.head_type == HeadType::kHalf) {
-      floats_from_halves(static_cast<const std::uint16_t*>(inputs.conf) + offset,
-                         static_cast<std::size_t>(num_rows) * classes, worker.rows.data());
-      rows = worker.rows.data();
-    }
-    int count = num_rows;
-    if (params_.activation != Activation::kSoftmax) {
-      count = surviving_rows_plain(rows, num_rows, classes, filter_, survivors);
-    } else if (filter_.background >= 0) {
-      count = surviving_rows_softmax(rows, num_rows, classes, filter_, survivors);
-    } else {
-      for (int r = 0; r < num_rows; ++r) survivors[r] = r;
-    }
-    for (int done = 0; done < count; done += block_rows_) {
-      const RowBlock block = {worker.values.data(), worker.marks.data(), worker.sums.data(),
-                              std::min(block_rows_, count - done), classes};
-      prefetch_boxes(inputs, image, prior, survivors + done, block.num_rows);
-      load_rows(rows, survivors + done, block);
-      switch (params_.activation) {
-        case Activation::kSoftmax: softmax_rows(block, filter_); break;
-        case Activation::kSigmoid: sigmoid_rows(block, filter_); break;
-        case Activation::kNone: plain_rows(block, filter_); break;
-      }
-      add_block(inputs, image, prior, survivors + done, block, range, worker);
-    }
-  }
-}
-
-// Asks for what add_block() is going to need.
-void HostImage::prefetch_boxes(const DecodeNmsInputs& inputs, int image, std::int32_t first_prior,
-                               const std::int32_t* rows, int num_rows) {
-  const std::size_t loc_bytes = shape_.head_type == HeadType::kHalf ? 8 : 16;
-  const auto loc = reinterpret_cast<std::uintptr_t>(inputs.loc) +
-                   static_cast<std::size_t>(image) * shape_.num_priors * loc_bytes;
-  const auto priors = reinterpret_cast<std::uintptr_t>(inputs.priors);
-  for (int i = 0; i < num_rows; ++i) {
-    const auto prior = static_cast<std::size_t>(first_prior + rows[i]);
-    prefetch(loc + prior * loc_bytes);
-    prefetch(priors + prior * 16);
-  }
-}
-
-// Turns what is marked and exceeds the threshold into candidates of the range.
-void HostImage::add_block(const DecodeNmsInputs& inputs, int image, std::int32_t first_prior,
-                          const std::int32_t* rows, const RowBlock& block, Range& range,
-                          Worker& worker) {
-  const auto stride = static_cast<std::size_t>(row_stride(block.num_classes));
-  const std::size_t offset = static_cast<std::size_t>(image) * shape_.num_priors * 4;
-  std::uint8_t* finite = worker.finite.data();
-  if (shape_.head_type == HeadType::kHalf) {
-    decode_boxes(static_cast<const std::uint16_t*>(inputs.loc) + offset, inputs.priors,
-                 params_.variances, first_prior, rows, block.num_rows, boxes_.data(), finite);
-  } else {
-    decode_boxes(static_cast<const float*>(inputs.loc) + offset, inputs.priors,
-                 params_.variances, first_prior, rows, block.num_rows, boxes_.data(), finite);
-  }
-  if (params_.clip_boxes != 0) {  // what is no candidate is never read
-    const Edges edges = {params_.clip_edges[0], params_.clip_edges[1]};
-    for (int i = 0; i < block.num_rows; ++i) {
-      Box& box = boxes_.data()[first_prior + rows[i]];
-      box = clipped(box, edges);
-    }
-  }
-  range.keys.reserve(range.count + static_cast<std::size_t>(block.num_rows) * stride);
-  const std::size_t groups = stride / kRowGroup;
-  const float threshold = params_.score_threshold;
-  OrderKey* next = range.keys.data() + range.count;
-  std::size_t* per_class = range.per_class.data();
-  for (int i = 0; i < block.num_rows; ++i) {
-    if (!finite[i]) continue;
-    const float* values = block.values + static_cast<std::size_t>(i) * stride;
-    const std::uint32_t* marks = block.marks + static_cast<std::size_t>(i) * groups;
-    const float sum = block.sums[i];
-    for (std::size_t group = 0; group < groups; ++group) {
-      for (std::uint32_t mark = marks[group]; mark != 0; mark &= mark - 1) {
-        const std::size_t c = group * kRowGroup + lowest_bit(mark);
-        const float score = values[c] / sum;
-        if (!(score > threshold)) continue;
-        *next++ = key_from(score, static_cast<std::int32_t>(c), first_prior + rows[i]);
-        ++per_class[c];
-      }
-    }
-  }
-  range.count = static_cast<std::size_t>(next - range.keys.data());
-}
-
-// Turns the counts of each range into positions; returns the number of candidates.
-std::size_t HostImage::lay_out_classes() {
+// Puts what all workers found into the lists of the first; returns the number of candidates.
+std::size_t HostImage::join_workers() {
   present_.clear();
-  std::size_t position = 0;
-  for (std::size_t label = 0; label < class_kept_.size(); ++label) {
-    class_start_[label] = position;
-    class_kept_[label] = 0;
-    for (Range& range : ranges_) {
-      const std::size_t count = range.per_class[label];
-      range.per_class[label] = position;
-      position += count;
+  std::size_t total = 0;
+  CandidateLists& lists = workers_.front().finder.lists();
+  for (std::size_t label = 0; label < static_cast<std::size_t>(shape_.num_classes); ++label) {
+    for (int i = 1; i < num_workers_; ++i) {
+      CandidateLists& other = workers_[static_cast<std::size_t>(i)].finder.lists();
+      if (other.count(label) > 0) lists.take(label, other);
     }
-    if (position > class_start_[label]) present_.push_back(static_cast<std::int32_t>(label));
+    if (lists.count(label) > 0) present_.push_back(static_cast<std::int32_t>(label));
+    total += lists.count(label);
   }
-  class_start_.back() = position;
-  return position;
+  return total;
 }
 
-// Copies the keys of a range to their classes.
-void HostImage::sort_into_classes(Range& range) {
-  const OrderKey* keys = range.keys.data();
-  OrderKey* by_class = by_class_.data();
-  for (std::size_t i = 0; i < range.count; ++i) {
-    by_class[range.per_class[static_cast<std::size_t>(label_from_key(keys[i]))]++] = keys[i];
+// A part of at least `wanted` candidates that are the first ones of the total order, but not many
+// more; all, if there are no more. Found by counting scores in bins of equal width.
+HostImage::Part HostImage::greatest(std::size_t wanted, std::size_t total) {
+  if (wanted >= total) return {kNoKey, total};
+  CandidateLists& lists = workers_.front().finder.lists();
+  const auto for_each_score = [&](const auto& act) {
+    for (const std::int32_t present : present_) {
+      const auto label = static_cast<std::size_t>(present);
+      const OrderKey* keys = lists.keys(label);
+      for (std::size_t i = 0; i < lists.count(label); ++i) act(ordered_score(keys[i]));
+    }
+  };
+  std::uint32_t smallest = UINT32_MAX, largest = 0;
+  for_each_score([&](std::uint32_t score) {
+    smallest = std::min(smallest, score);
+    largest = std::max(largest, score);
+  });
+  int shift = 0;
+  while ((largest - smallest) >> shift >= kBins) ++shift;
+  std::uint32_t counts[kBins] = {};
+  for_each_score([&](std::uint32_t score) { ++counts[(largest - score) >> shift]; });
+  Part part = {kNoKey, 0};
+  std::uint32_t bin = 0;
+  do part.count += counts[bin++]; while (part.count < wanted);
+  // the smallest score of the last bin; there is none below 0
+  const std::uint64_t width = static_cast<std::uint64_t>(bin) << shift;
+  if (width <= largest) part.least = static_cast<OrderKey>(largest - width + 1) << 32;
+  return part;
+}
+
+// NMS of each class over what takes part.
+void HostImage::suppress(Part part, const ParallelLoop& loop) {
+  CandidateLists& lists = workers_.front().finder.lists();
+  const Task of_class = [&](int index, int worker) {
+    const auto label = static_cast<std::size_t>(present_[static_cast<std::size_t>(index)]);
+    OrderKey* keys = lists.keys(label);
+    std::size_t count = lists.count(label);
+    if (part.least != kNoKey) count = to_front(keys, count, part.least);
+    Kept& kept = kept_[label];
+    kept.keys.reserve(count);
+    kept.count = nms_class(keys, count, boxes_.data(), params_,
+                           workers_[static_cast<std::size_t>(worker)].kept, kept.keys.data());
+  };
+  const auto classes = static_cast<int>(present_.size());
+  if (part.count >= kManyCandidates) {
+    loop(classes, of_class);
+  } else {
+    for (int index = 0; index < classes; ++index) of_class(index, 0);
   }
 }
 
 // Merges what the classes kept into the total order.
 void HostImage::gather(HostDetections& detections) {
   std::size_t total = 0;
-  for (const std::int32_t label : present_) total += class_kept_[static_cast<std::size_t>(label)];
+  for (const std::int32_t label : present_) total += kept_[static_cast<std::size_t>(label)].count;
   std::size_t count = total;
   if (params_.keep_topk > 0) count = std::min(count, static_cast<std::size_t>(params_.keep_topk));
   merged_.reserve(total);
-  if (count < total / 8) {
-    merge_top(count);
-  } else {
-    OrderKey* next = merged_.data();
-    for (const std::int32_t present : present_) {
-      const auto label = static_cast<std::size_t>(present);
-      next = std::copy_n(by_class_.data() + class_start_[label], class_kept_[label], next);
-    }
-    sort_top(merged_.data(), total, count);
+  OrderKey* next = merged_.data();
+  for (const std::int32_t label : present_) {
+    const Kept& kept = kept_[static_cast<std::size_t>(label)];
+    next = std::copy_n(kept.keys.data(), kept.count, next);
   }
+  sort_top(merged_.data(), total, count);
   const OrderKey* keys = merged_.data();
   detections.keys.assign(keys, keys + count);
   detections.boxes.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
     detections.boxes[i] = boxes_.data()[prior_from_key(keys[i])];
-  }
-}
-
-// The `count` first in the total order, one after the other from a heap of the classes' firsts.
-void HostImage::merge_top(std::size_t count) {
-  const auto later = [&](const Run& a, const Run& b) { return *a.next < *b.next; };
-  runs_.clear();
-  for (const std::int32_t present : present_) {
-    const auto label = static_cast<std::size_t>(present);
-    const OrderKey* first = by_class_.data() + class_start_[label];
-    runs_.push_back({first, first + class_kept_[label]});
-  }
-  std::make_heap(runs_.begin(), runs_.end(), later);
-  for (std::size_t i = 0; i < count; ++i) {
-    std::pop_heap(runs_.begin(), runs_.end(), later);
-    Run& run = runs_.back();
-    merged_.data()[i] = *run.next++;
-    if (run.next == run.stop) {
-      runs_.pop_back();
-    } else {
-      std::push_heap(runs_.begin(), runs_.end(), later);
-    }
   }
 }
 

@@ -39,14 +39,37 @@ SSD_SMALL_HD_INLINE Tile load_tile(const OrderKey* keys, int size, const Box* bo
   return tile;
 }
 
+// Boxes that a tile is compared with before it is asked whether a quotient is needed.
+constexpr int kCoarse = 8;
+
+SSD_SMALL_HD_INLINE Box box_of(const Tile& tile, int j) {
+  return {tile.x1[j], tile.y1[j], tile.x2[j], tile.y2[j]};
+}
+
 // Sets `bit` in marks[j] if box j of the tile overlaps `other` by more than the threshold.
 SSD_SMALL_HD_INLINE void mark_overlaps(const Tile& tile, const KeptBox& other, float offset,
                                        float threshold, std::uint32_t bit, std::uint32_t* marks) {
   for (int j = 0; j < kTile; ++j) {
-    const Box box = {tile.x1[j], tile.y1[j], tile.x2[j], tile.y2[j]};
-    const bool over = iou(other.box, other.area, box, tile.area[j], offset) > threshold;
+    const bool over = iou(other.box, other.area, box_of(tile, j), tile.area[j], offset) > threshold;
     marks[j] |= (over ? ~0u : 0u) & bit;
   }
+}
+
+// Whether a box of the tile may overlap one of `others` by more than the threshold.
+SSD_SMALL_HD_INLINE bool any_may_exceed(const Tile& tile, const KeptBox* others, int count,
+                                        float offset, float threshold) {
+  std::uint32_t may[kTile] = {};
+  for (int i = 0; i < count; ++i) {
+    const KeptBox& other = others[i];
+    for (int j = 0; j < kTile; ++j) {
+      may[j] |= iou_may_exceed(other.box, other.area, box_of(tile, j), tile.area[j], offset,
+                               threshold) ? 1u : 0u;
+    }
+  }
+  std::uint32_t any = 0;
+#pragma omp simd reduction(| : any)
+  for (int j = 0; j < kTile; ++j) any |= may[j];
+  return any != 0;
 }
 
 // Judges `size` boxes, those of keys[0 .. size), against `count` kept ones and against each other.
@@ -59,8 +82,12 @@ std::uint32_t judge_tile(const OrderKey* keys, int size, const Box* boxes,
   const Tile tile = load_tile(keys, size, boxes, convention);
   const float offset = convention.offset;
   std::uint32_t gone[kTile] = {};
-  for (std::size_t i = 0; i < count; ++i) {
-    mark_overlaps(tile, kept[i], offset, threshold, 1, gone);
+  for (std::size_t start = 0; start < count; start += kCoarse) {
+    const int part = static_cast<int>(std::min<std::size_t>(kCoarse, count - start));
+    if (!any_may_exceed(tile, kept + start, part, offset, threshold)) continue;
+    for (int i = 0; i < part; ++i) {
+      mark_overlaps(tile, kept[start + static_cast<std::size_t>(i)], offset, threshold, 1, gone);
+    }
   }
   // all pairs of the tile first, so that nothing waits for who stays
   KeptBox* mine = kept + count;
@@ -173,7 +200,8 @@ void sort_top(OrderKey* keys, std::size_t count, std::size_t top) {
 }
 
 std::size_t nms_class(OrderKey* keys, std::size_t count, const Box* boxes,
-                      const DecodeNmsParams& params, RawBuffer<KeptBox>& kept) {
+                      const DecodeNmsParams& params, RawBuffer<KeptBox>& kept,
+                      OrderKey* kept_keys) {
   const IouConvention convention = iou_convention(params.pixel_offset);
   const auto cut_at = [](std::size_t number, std::int32_t cut) {
     return cut > 0 ? std::min(number, static_cast<std::size_t>(cut)) : number;
@@ -195,7 +223,7 @@ std::size_t nms_class(OrderKey* keys, std::size_t count, const Box* boxes,
       std::uint32_t stay = judge_tile(keys + start, size, boxes, convention,
                                       params.iou_threshold, kept.data(), num_kept);
       for (; stay != 0 && num_kept < keep; stay &= stay - 1) {
-        keys[num_kept++] = keys[start + lowest_bit(stay)];  // never ahead of `start`
+        kept_keys[num_kept++] = keys[start + lowest_bit(stay)];
       }
       start += static_cast<std::size_t>(size);
     }

@@ -16,10 +16,11 @@ struct KeptBox {
   float area;
 };
 
-// Orders the keys of one class, suppresses, and moves the keys kept to the front, in order.
-// boxes: [P], decoded, unscaled. kept is scratch. Returns how many are kept.
+// Orders the keys of one class, as far as needed, suppresses, and copies those kept to kept_keys
+// [count], in order. boxes: [P], decoded, unscaled. kept is scratch. Returns how many are kept.
 std::size_t nms_class(OrderKey* keys, std::size_t count, const Box* boxes,
-                      const DecodeNmsParams& params, RawBuffer<KeptBox>& kept);
+                      const DecodeNmsParams& params, RawBuffer<KeptBox>& kept,
+                      OrderKey* kept_keys);
 
 // Puts the `top` greatest keys in front, descending; the rest follows in any order.
 void sort_top(OrderKey* keys, std::size_t count, std::size_t top);

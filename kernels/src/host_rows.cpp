@@ -1,11 +1,7 @@
 #include "host_rows.h"
 
-#include <cstring>
-
 #include "host_clones.h"
-#include "host_memory.h"
 #include "ssd_small/activations.h"
-#include "ssd_small/half.h"
 
 namespace ssd_small {
 namespace {
@@ -14,35 +10,17 @@ static_assert(kRowGroup == kSumLanes, "a group of values is one turn over the pa
 
 constexpr std::uint32_t kMinusInfinityBits = 0xff800000u;
 
-// Asks for what is read 12 KiB after `row`: what the processor fetches by itself ends with each
-// page. It may lie past the end.
-SSD_SMALL_HD_INLINE void prefetch_row(const float* row, int num_classes) {
-  const std::uintptr_t ahead = reinterpret_cast<std::uintptr_t>(row) + 12288;
-  for (std::size_t byte = 0; byte < static_cast<std::size_t>(num_classes) * 4; byte += 64) {
-    prefetch(ahead + byte);
-  }
-}
-
-// Whether any value - origin reaches the cut. A NaN reaches nothing.
-SSD_SMALL_HD_INLINE int any_reaches(const float* values, int count, float origin, float cut) {
-  int any = 0;
-#pragma omp simd reduction(| : any)
-  for (int c = 0; c < count; ++c) any |= values[c] - origin >= cut ? 1 : 0;
-  return any;
-}
-
-// Marks the values of a row that are at least `low`, padding and background excepted.
-SSD_SMALL_HD_INLINE void mark_row(const float* values, int num_classes, int background, float low,
+// Marks the values of a row that are at least their share of the sum.
+SSD_SMALL_HD_INLINE void mark_row(const float* values, int stride, float sum, const float* shares,
                                   std::uint32_t* marks) {
-  const int stride = row_stride(num_classes);
   for (int first = 0; first < stride; first += kRowGroup) {
     std::uint32_t mark = 0;
 #pragma omp simd reduction(| : mark)
-    for (int j = 0; j < kRowGroup; ++j) mark |= values[first + j] >= low ? 1u << j : 0u;
+    for (int j = 0; j < kRowGroup; ++j) {
+      mark |= values[first + j] >= sum * shares[first + j] ? 1u << j : 0u;
+    }
     marks[first / kRowGroup] = mark;
   }
-  marks[stride / kRowGroup - 1] &= ~0u >> (stride - num_classes);
-  if (background >= 0) marks[background / kRowGroup] &= ~(1u << background % kRowGroup);
 }
 
 SSD_SMALL_HD_INLINE float row_maximum(const float* values, int stride) {
@@ -61,8 +39,7 @@ SSD_SMALL_HD_INLINE float row_maximum(const float* values, int stride) {
 }
 
 // Logits of a row to exponentials of their distance from the maximum, and their partial sums.
-SSD_SMALL_HD_INLINE void exponentials(float* values, int stride, float* lanes) {
-  const float maximum = row_maximum(values, stride);
+SSD_SMALL_HD_INLINE void exponentials(float* values, int stride, float maximum, float* lanes) {
   float sums[kSumLanes] = {};
   for (int first = 0; first < stride; first += kRowGroup) {
     for (int j = 0; j < kRowGroup; ++j) {
@@ -91,8 +68,34 @@ SSD_SMALL_HD_INLINE void fold_rows(float (*lanes)[kSumLanes], int num_rows, floa
   }
 }
 
-SSD_SMALL_HD_INLINE float float_from(float value) { return value; }
-SSD_SMALL_HD_INLINE float float_from(std::uint16_t half) { return float_from_half(half); }
+// A row is padded where it is written, but read in whole groups too where that stays inside conf.
+template <typename T>
+SSD_SMALL_HD_INLINE void load_rows_from(const T* rows, std::size_t readable,
+                                        const std::int32_t* which, const RowBlock& block) {
+  const auto classes = static_cast<std::size_t>(block.num_classes);
+  const auto stride = static_cast<std::size_t>(row_stride(block.num_classes));
+  const std::size_t whole = stride - kRowGroup;  // before the last group
+  const std::size_t left = classes - whole;
+  // -infinity: exponential and sigmoid 0, below any logit
+  const float padding = float_from_bits(kMinusInfinityBits);
+  for (int i = 0; i < block.num_rows; ++i) {
+    float* values = block.values + static_cast<std::size_t>(i) * stride;
+    const std::size_t start = static_cast<std::size_t>(which[i]) * classes;
+    const T* row = rows + start;
+    for (std::size_t first = 0; first < whole; first += kRowGroup) {
+      for (std::size_t j = 0; j < kRowGroup; ++j) values[first + j] = float_from(row[first + j]);
+    }
+    if (start + stride <= readable) {
+      for (std::size_t j = 0; j < kRowGroup; ++j) {
+        const float value = float_from(row[whole + j]);
+        values[whole + j] = j < left ? value : padding;
+      }
+    } else {
+      for (std::size_t j = 0; j < left; ++j) values[whole + j] = float_from(row[whole + j]);
+      for (std::size_t j = left; j < kRowGroup; ++j) values[whole + j] = padding;
+    }
+  }
+}
 
 template <typename T>
 SSD_SMALL_HD_INLINE void decode_boxes_from(const T* loc, const float* priors,
@@ -134,6 +137,12 @@ SSD_SMALL_HD_INLINE void decode_boxes_from(const T* loc, const float* priors,
 }  // namespace
 
 SSD_SMALL_CLONES
+void load_rows(const float* rows, std::size_t readable, const std::int32_t* which,
+               const RowBlock& block) {
+  load_rows_from(rows, readable, which, block);
+}
+
+SSD_SMALL_CLONES
 void decode_boxes(const float* loc, const float* priors, const float* variances,
                   std::int32_t first_prior, const std::int32_t* which, int count, Box* boxes,
                   std::uint8_t* finite) {
@@ -141,113 +150,81 @@ void decode_boxes(const float* loc, const float* priors, const float* variances,
 }
 
 SSD_SMALL_CLONES
-void decode_boxes(const std::uint16_t* loc, const float* priors, const float* variances,
+void load_rows(const Half* rows, std::size_t readable, const std::int32_t* which,
+               const RowBlock& block) {
+  load_rows_from(rows, readable, which, block);
+}
+
+SSD_SMALL_CLONES
+void decode_boxes(const Half* loc, const float* priors, const float* variances,
                   std::int32_t first_prior, const std::int32_t* which, int count, Box* boxes,
                   std::uint8_t* finite) {
   decode_boxes_from(loc, priors, variances, first_prior, which, count, boxes, finite);
 }
 
 SSD_SMALL_CLONES
-int surviving_rows_softmax(const float* rows, int num_rows, int num_classes,
-                           const RowFilter& filter, std::int32_t* survivors) {
-  const int background = filter.background;
-  const int after = background + 1;
-  const float cut = filter.cut;
-  int count = 0;
-  for (int r = 0; r < num_rows; ++r) {
-    const float* row = rows + static_cast<std::size_t>(r) * num_classes;
-    prefetch_row(row, num_classes);
-    const float origin = row[background];
-    const int any = any_reaches(row, background, origin, cut) |
-                    any_reaches(row + after, num_classes - after, origin, cut);
-    survivors[count] = r;
-    count += any;
-  }
-  return count;
+void load_rows(const Bfloat16* rows, std::size_t readable, const std::int32_t* which,
+               const RowBlock& block) {
+  load_rows_from(rows, readable, which, block);
 }
 
 SSD_SMALL_CLONES
-int surviving_rows_plain(const float* rows, int num_rows, int num_classes,
-                         const RowFilter& filter, std::int32_t* survivors) {
-  const int before = filter.background < 0 ? 0 : filter.background;
-  const int after = filter.background + 1;
-  const float cut = filter.cut;
-  int count = 0;
-  for (int r = 0; r < num_rows; ++r) {
-    const float* row = rows + static_cast<std::size_t>(r) * num_classes;
-    prefetch_row(row, num_classes);
-    const int any = any_reaches(row, before, 0.0f, cut) |
-                    any_reaches(row + after, num_classes - after, 0.0f, cut);
-    survivors[count] = r;
-    count += any;
-  }
-  return count;
-}
-
-void load_rows(const float* rows, const std::int32_t* which, const RowBlock& block) {
-  const auto classes = static_cast<std::size_t>(block.num_classes);
-  const auto stride = static_cast<std::size_t>(row_stride(block.num_classes));
-  // -infinity: exponential and sigmoid 0, below any logit
-  const float padding = float_from_bits(kMinusInfinityBits);
-  for (std::size_t i = 0; i < static_cast<std::size_t>(block.num_rows); ++i) {
-    float* values = block.values + i * stride;
-    const std::size_t row = static_cast<std::size_t>(which[i]);
-    for (std::size_t c = stride - kRowGroup; c < stride; ++c) values[c] = padding;
-    std::memcpy(values, rows + row * classes, classes * sizeof(float));
-  }
+void decode_boxes(const Bfloat16* loc, const float* priors, const float* variances,
+                  std::int32_t first_prior, const std::int32_t* which, int count, Box* boxes,
+                  std::uint8_t* finite) {
+  decode_boxes_from(loc, priors, variances, first_prior, which, count, boxes, finite);
 }
 
 SSD_SMALL_CLONES
-void softmax_rows(const RowBlock& block, const RowFilter& filter) {
+void softmax_rows(const RowBlock& block, const float* shares) {
   const int stride = row_stride(block.num_classes);
-  // what an exponential has at least of the sum if its score exceeds the threshold, roundings
-  // aside (and below 1e-30 the product might be subnormal)
-  const float share = filter.threshold < 1e-30f ? -1.0f : filter.threshold * (1.0f - 1e-6f);
   constexpr int kRows = 16;
   for (int start = 0; start < block.num_rows; start += kRows) {
     const int rows = block.num_rows - start < kRows ? block.num_rows - start : kRows;
-    float* first_row = block.values + static_cast<std::size_t>(start) * stride;
+    const auto row = [&](int i) {
+      return block.values + static_cast<std::size_t>(start + i) * stride;
+    };
+    // step by step for all rows: what one row waits for, another does
+    float maxima[kRows];
     float lanes[kRows][kSumLanes];
-    for (int i = 0; i < rows; ++i) {
-      exponentials(first_row + static_cast<std::size_t>(i) * stride, stride, lanes[i]);
-    }
+    for (int i = 0; i < rows; ++i) maxima[i] = row_maximum(row(i), stride);
+    for (int i = 0; i < rows; ++i) exponentials(row(i), stride, maxima[i], lanes[i]);
     fold_rows(lanes, rows, block.sums + start);
     for (int i = 0; i < rows; ++i) {
-      mark_row(first_row + static_cast<std::size_t>(i) * stride, block.num_classes,
-               filter.background, block.sums[start + i] * share,
+      mark_row(row(i), stride, block.sums[start + i], shares,
                block.marks + static_cast<std::size_t>(start + i) * (stride / kRowGroup));
     }
   }
 }
 
 SSD_SMALL_CLONES
-void sigmoid_rows(const RowBlock& block, const RowFilter& filter) {
+void sigmoid_rows(const RowBlock& block, const float* shares) {
   const int stride = row_stride(block.num_classes);
   for (int i = 0; i < block.num_rows; ++i) {
     float* values = block.values + static_cast<std::size_t>(i) * stride;
-    std::uint32_t* marks = block.marks + static_cast<std::size_t>(i) * (stride / kRowGroup);
     for (int first = 0; first < stride; first += kRowGroup) {
       for (int j = 0; j < kRowGroup; ++j) values[first + j] = sigmoid_f32(values[first + j]);
     }
     block.sums[i] = 1.0f;
-    mark_row(values, block.num_classes, filter.background, filter.threshold, marks);
+    mark_row(values, stride, 1.0f, shares,
+             block.marks + static_cast<std::size_t>(i) * (stride / kRowGroup));
   }
 }
 
 SSD_SMALL_CLONES
-void plain_rows(const RowBlock& block, const RowFilter& filter) {
+void plain_rows(const RowBlock& block, const float* shares) {
   const int stride = row_stride(block.num_classes);
   for (int i = 0; i < block.num_rows; ++i) {
-    const float* values = block.values + static_cast<std::size_t>(i) * stride;
-    std::uint32_t* marks = block.marks + static_cast<std::size_t>(i) * (stride / kRowGroup);
     block.sums[i] = 1.0f;
-    mark_row(values, block.num_classes, filter.background, filter.threshold, marks);
+    mark_row(block.values + static_cast<std::size_t>(i) * stride, stride, 1.0f, shares,
+             block.marks + static_cast<std::size_t>(i) * (stride / kRowGroup));
   }
 }
 
-SSD_SMALL_CLONES
-void floats_from_halves(const std::uint16_t* halves, std::size_t count, float* floats) {
-  for (std::size_t i = 0; i < count; ++i) floats[i] = float_from_half(halves[i]);
+float share_from_threshold(Activation activation, float threshold) {
+  if (activation != Activation::kSoftmax) return threshold;
+  // roundings aside, and below 1e-30 the product might be subnormal
+  return threshold < 1e-30f ? -1.0f : threshold * (1.0f - 1e-6f);
 }
 
 }  // namespace ssd_small

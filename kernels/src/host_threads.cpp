@@ -45,8 +45,9 @@ struct ThreadPool {
   void work(int worker) {
     int seen = 0;
     for (;;) {
-      // the next loop of the same call follows within microseconds
-      for (int i = 0; i < 32 && round == seen; ++i) std::this_thread::yield();
+      // the next loop of the same call follows within microseconds, and at times the next call; to
+      // be woken takes longer than some tens of microseconds of yielding
+      for (int i = 0; i < 256 && round == seen; ++i) std::this_thread::yield();
       std::unique_lock<std::mutex> lock(mutex);
       start.wait(lock, [&] { return task != nullptr && round != seen && worker < team_size; });
       seen = round;

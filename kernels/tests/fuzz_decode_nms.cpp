@@ -103,7 +103,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   given.clip_edges[1] = take_float(source, {1.0f, 0.5f, 3.25f});
   ssd_small_heads shape = {};
   shape.struct_size = sizeof shape;
-  shape.head_type = take_int(source, 0, 1);
+  shape.head_type = take_int(source, 0, 2);
   shape.batch = take_int(source, 0, 3);
   shape.num_priors = take_int(source, 0, 40);
   shape.num_classes = take_int(source, 1, 70);
@@ -126,6 +126,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   heads.shape.num_priors = shape.num_priors;
   heads.shape.num_classes = shape.num_classes;
   if (shape.head_type == 1) heads.to_half();
+  if (shape.head_type == 2) heads.to_bfloat16();
   const ssd_small::DecodeNmsInputs inputs = heads.inputs();
   shape.loc = real ? inputs.loc : nullptr;
   shape.conf = real ? inputs.conf : nullptr;

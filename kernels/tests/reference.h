@@ -20,25 +20,38 @@ struct Heads {
   ssd_small::DecodeNmsShape shape;
   std::vector<float> loc, conf, priors;
 
-  std::vector<std::uint16_t> half_loc, half_conf;
+  std::vector<std::uint16_t> bits_of_loc, bits_of_conf;
 
-  // Rounds loc and conf to half and presents them as such.
+  // Rounds loc and conf to 16 bits and presents them as such.
   void to_half() {
     shape.head_type = ssd_small::HeadType::kHalf;
-    const auto round = [](std::vector<float>& values, std::vector<std::uint16_t>& halves) {
-      halves.clear();
-      for (float& value : values) {
-        halves.push_back(ssd_small::half_from_float(value));
-        value = ssd_small::float_from_half(halves.back());
-      }
+    const auto half = [](float value) { return ssd_small::Half{ssd_small::half_from_float(value)}; };
+    round(loc, bits_of_loc, half);
+    round(conf, bits_of_conf, half);
+  }
+  void to_bfloat16() {
+    shape.head_type = ssd_small::HeadType::kBfloat16;
+    const auto bfloat16 = [](float value) {
+      return ssd_small::Bfloat16{ssd_small::bfloat16_from_float(value)};
     };
-    round(loc, half_loc);
-    round(conf, half_conf);
+    round(loc, bits_of_loc, bfloat16);
+    round(conf, bits_of_conf, bfloat16);
+  }
+
+  template <typename Convert>
+  static void round(std::vector<float>& values, std::vector<std::uint16_t>& rounded,
+                    const Convert& convert) {
+    rounded.clear();
+    for (float& value : values) {
+      const auto converted = convert(value);
+      rounded.push_back(converted.bits);
+      value = ssd_small::float_from(converted);
+    }
   }
 
   ssd_small::DecodeNmsInputs inputs() const {
-    if (shape.head_type == ssd_small::HeadType::kHalf) {
-      return {half_loc.data(), half_conf.data(), priors.data()};
+    if (shape.head_type != ssd_small::HeadType::kFloat) {
+      return {bits_of_loc.data(), bits_of_conf.data(), priors.data()};
     }
     return {loc.data(), conf.data(), priors.data()};
   }

@@ -46,7 +46,7 @@ int main(int count, char** arguments) {
   while (read_all(&heads, sizeof heads)) {
     ssd_small_params params;
     const auto rows = static_cast<std::size_t>(heads.batch) * heads.num_priors;
-    const std::size_t element = heads.head_type == 1 ? 2 : 4;
+    const std::size_t element = heads.head_type == 0 ? 4 : 2;
     std::vector<char> loc(rows * 4 * element), conf(rows * heads.num_classes * element);
     std::vector<float> priors(static_cast<std::size_t>(heads.num_priors) * 4);
     if (!read_all(&params, sizeof params) || !read_all(loc.data(), loc.size()) ||

@@ -1,4 +1,5 @@
 // The CPU library against the plain reference, over shapes, parameters and odd values.
+#include <algorithm>
 #include <limits>
 #include <random>
 #include <string>
@@ -85,7 +86,11 @@ TEST(random_heads_and_parameters) {
     const int classes = static_cast<int>(pick({1, 2, 21, 32, 33, 70}));
     Heads heads = random_heads(static_cast<int>(random() % 4), static_cast<int>(random() % 50),
                                classes, seed, pick({0.0f, 0.05f}));
-    if (random() % 2) heads.to_half();
+    switch (random() % 3) {
+      case 0: heads.to_half(); break;
+      case 1: heads.to_bfloat16(); break;
+      default: break;
+    }
     check_against_reference(heads, params);
   }
 }
@@ -98,6 +103,60 @@ TEST(enough_work_for_several_threads) {
   params.pre_nms_topk = 0;
   params.keep_topk = 0;
   check_against_reference(heads, params);
+}
+
+TEST(rows_with_a_nan_beside_a_candidate) {
+  // where classes do not share a sum, a NaN or infinity takes nothing from the others
+  DecodeNmsParams params;
+  params.activation = Activation::kNone;
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const float odd : {nan, -nan, -std::numeric_limits<float>::infinity()}) {
+    Heads heads = random_heads(1, 3, 40, 2, 0.0f);
+    for (float& value : heads.conf) value = odd;
+    heads.conf[40 + 7] = 0.5f;
+    check_against_reference(heads, params);
+    heads.to_half();
+    check_against_reference(heads, params);
+    heads.to_bfloat16();
+    check_against_reference(heads, params);
+  }
+}
+
+// Every prior a candidate of every class: lists forget what cannot enter NMS.
+TEST(more_candidates_than_a_list_keeps) {
+  for (const float step : {0.0f, 1.0f, 64.0f}) {  // all scores equal, a few, many different ones
+    Heads heads = random_heads(1, 3000, 9, 12, 0.0f);
+    for (float& value : heads.conf) value = std::round(value * step) / 64;
+    for (const std::int32_t pre : {1, 40, 400}) {
+      for (const std::int32_t keep : {0, 3, 200}) {
+        DecodeNmsParams params;
+        params.pre_nms_topk = pre;
+        params.keep_topk = keep;
+        check_against_reference(heads, params);
+      }
+    }
+  }
+}
+
+// NMS is tried with the greatest scores first; here most of them are one object.
+TEST(few_detections_among_the_greatest_scores) {
+  Heads heads = random_heads(1, 4000, 3, 13, 0.0f);
+  std::fill(heads.loc.begin(), heads.loc.end(), 0.0f);
+  for (std::size_t prior = 0; prior < 4000; ++prior) {
+    const bool same = prior < 3000;
+    for (std::size_t k = 0; k < 4; ++k) {
+      if (same) heads.priors[prior * 4 + k] = 0.5f;
+    }
+    for (std::size_t label = 0; label < 3; ++label) {
+      heads.conf[prior * 3 + label] = label == 0 ? 0.0f : same ? 3.0f : 1.0f;
+    }
+  }
+  DecodeNmsParams params;
+  params.pre_nms_topk = 0;
+  for (const std::int32_t keep : {1, 2, 3, 50, 200}) {
+    params.keep_topk = keep;
+    check_against_reference(heads, params);
+  }
 }
 
 TEST(long_lists_are_sorted_in_portions) {
@@ -177,7 +236,7 @@ TEST(wrong_calls_give_errors) {
   shape.batch = -1;
   CHECK_EQUAL(field(shape, heads.inputs()), "batch");
   shape = heads.shape;
-  shape.head_type = static_cast<HeadType>(2);
+  shape.head_type = static_cast<HeadType>(3);
   CHECK_EQUAL(field(shape, heads.inputs()), "head_type");
   shape = heads.shape;
   CHECK_EQUAL(std::string(decode_nms_host_padded(shape, {}, heads.inputs(), {}, 1).field),

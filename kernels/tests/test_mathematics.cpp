@@ -70,6 +70,48 @@ TEST(exponential_of_what_is_not_positive_has_the_same_bits) {
   CHECK(std::isnan(exp_f32_nonpositive(-kNan)));
 }
 
+TEST(every_bfloat16_converts_exactly_and_back) {
+  for (std::uint32_t b = 0; b < 0x10000; ++b) {
+    const auto bits = static_cast<std::uint16_t>(b);
+    const float value = float_from(Bfloat16{bits});
+    CHECK_EQUAL(bits_from_float(value), b << 16);
+    if (std::isnan(value)) {
+      CHECK(std::isnan(float_from(Bfloat16{bfloat16_from_float(value)})));
+    } else {
+      CHECK_EQUAL(bfloat16_from_float(value), bits);
+    }
+  }
+  // half a step: to the even neighbour
+  CHECK_EQUAL(bfloat16_from_float(float_from_bits(0x3f808000u)), 0x3f80);
+  CHECK_EQUAL(bfloat16_from_float(float_from_bits(0x3f818000u)), 0x3f82);
+  CHECK_EQUAL(bfloat16_from_float(float_from_bits(0x7f7fffffu)), 0x7f80);
+}
+
+// A necessary condition, without the division, at and around every threshold.
+TEST(iou_may_exceed_wherever_it_does) {
+  std::mt19937 random(3);
+  std::uniform_real_distribution<float> unit(0.0f, 1.0f);
+  int over = 0;
+  for (int i = 0; i < 200000; ++i) {
+    const float size = i % 3 == 0 ? 1e-20f : i % 3 == 1 ? 1.0f : 1e19f;
+    const auto box = [&] {
+      const float x = unit(random), y = unit(random);
+      return Box{x * size, y * size, (x + unit(random)) * size, (y + unit(random)) * size};
+    };
+    const Box a = box();
+    const Box b = i % 5 == 0 ? a : box();
+    const float offset = i % 7 == 0 ? 1.0f : 0.0f;
+    const float overlap = iou(a, area(a, offset), b, area(b, offset), offset);
+    const auto neighbour = [&](float to) { return std::nextafter(overlap, to); };
+    for (const float threshold : {0.0f, 0.3f, 1.0f, overlap, neighbour(0.0f), neighbour(1.0f)}) {
+      if (!(threshold >= 0.0f && threshold <= 1.0f) || !(overlap > threshold)) continue;
+      ++over;
+      CHECK(iou_may_exceed(a, area(a, offset), b, area(b, offset), offset, threshold));
+    }
+  }
+  CHECK(over > 100000);
+}
+
 TEST(every_half_converts_exactly_and_back) {
   for (std::uint32_t h = 0; h < 65536; ++h) {
     const auto half = static_cast<std::uint16_t>(h);

@@ -10,10 +10,14 @@ from typing import Any, Literal
 
 from ..errors import UsageError, quoted
 from .build_record import name_from_path
+from .int8_options import Int8Options
 from .record import Fields
 
-Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime"]
-Precision = Literal["fp32", "fp16"]
+Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+#: whose engines are ONNX models, run on the CPU
+ONNX_TARGETS = ("onnxruntime", "openvino")
 
 
 def most_batch(height: int, width: int) -> int:
@@ -45,15 +49,17 @@ class BuildOptions:
 
     Attributes:
         target: runtime the engine is for.
-        precision: fp32, or fp16 with L2Norm, decoding and scores in fp32.
+        precision: fp32, fp16 with L2Norm, decoding and scores in fp32, bf16 (openvino), or int8
+            convolutions.
         max_batch: largest batch the engine takes, at most ``MOST_BATCH``.
-        heads: leave decode + NMS out, for the native library to do.
+        heads: leave decode + NMS out, for the native library to do; so it always is with openvino.
         keep_fp: names of nodes of the ONNX file that stay in fp32 where the precision is less.
         check_images: folder of pictures that fp16 is checked on; None for synthetic ones.
         min_batch: smallest batch the engine takes.
         opt_batch: batch the engine is tuned for; None for the largest.
         opt_picture, max_picture: height and width of pictures that an engine which takes them as
             they are is tuned for, and takes at most; None for ``OPT_PICTURE`` and ``MAX_PICTURE``.
+        int8: what int8 is calibrated on; None for other precisions.
         compute_capabilities: GPU architectures such as ``"8.6"`` (tensorrt-rtx).
         optimization_level: effort of the builder, 0 to ``MOST_OPTIMIZATION_LEVEL``; None for its
             default.
@@ -81,12 +87,15 @@ class BuildOptions:
     verbose: bool = False
     opt_picture: tuple[int, int] | None = None
     max_picture: tuple[int, int] | None = None
+    int8: Int8Options | None = None
 
     def __post_init__(self) -> None:
         # each once, in the order given
         capabilities = tuple(dict.fromkeys(self.compute_capabilities))
         object.__setattr__(self, "compute_capabilities", capabilities)
         object.__setattr__(self, "keep_fp", tuple(dict.fromkeys(self.keep_fp)))
+        if self.target == "openvino":
+            object.__setattr__(self, "heads", True)
         if self.check_images is not None:
             object.__setattr__(self, "check_images", Path(self.check_images))
         if self.timing_cache is not None:
@@ -111,13 +120,35 @@ class BuildOptions:
         self._check_target()
 
     def _check_precision(self) -> None:
-        if self.precision == "fp32":
-            for name in _HALF_ONLY:
-                if getattr(self, name):
-                    raise UsageError(
-                        f"--{_option(name)} does not go with --precision fp32, where nothing is "
-                        "rounded to less; leave it out, or add --precision fp16"
-                    )
+        if (self.precision == "int8") != (self.int8 is not None):
+            raise UsageError(
+                f"--calibration goes with --precision int8, not with {self.precision}; leave it out"
+                if self.int8
+                else "--precision int8 needs --calibration FOLDER, of pictures such as the network "
+                "is to see"
+            )
+        if self.precision == "int8" and self.check_images is not None:
+            raise UsageError(
+                "--check-images does not go with --precision int8; leave it out, or compare the "
+                "engine by 'ssd-small parity'"
+            )
+        if self.precision == "bf16" and self.target != "openvino":
+            raise UsageError(
+                f"--precision bf16 does not go with --target {self.target}; add --target openvino, "
+                "or name another precision"
+            )
+        if self.precision == "fp16" and self.target == "openvino":
+            raise UsageError(
+                "--precision fp16 does not go with --target openvino, which executes bf16 in its "
+                "place or is slower than in fp32; use fp32, or bf16 where the processor has it"
+            )
+        for name in _HALF_ONLY:
+            if self.precision in ("fp32", "bf16") and getattr(self, name):
+                why = "where nothing is rounded to less" if self.precision == "fp32" else ""
+                raise UsageError(
+                    f"--{_option(name)} does not go with --precision {self.precision}"
+                    f"{', ' * bool(why)}{why}; leave it out, or add --precision fp16"
+                )
 
     @property
     def pictures(self) -> dict[str, tuple[int, int]]:
@@ -145,11 +176,11 @@ class BuildOptions:
             )
 
     def _check_target(self) -> None:
-        if self.target == "onnxruntime":
+        if self.target in ONNX_TARGETS:
             for name in _TENSORRT_ONLY:
                 if getattr(self, name) not in (None, False, ()):
                     raise UsageError(
-                        f"--{_option(name)} does not go with --target onnxruntime; "
+                        f"--{_option(name)} does not go with --target {self.target}; "
                         "leave it out or name a TensorRT target"
                     )
         if self.target == "tensorrt" and self.compute_capabilities:
@@ -206,6 +237,7 @@ class BuildOptions:
             verbose=fields.flag("verbose"),
             opt_picture=size("opt_picture"),
             max_picture=size("max_picture"),
+            int8=Int8Options.from_fields(fields.fields("int8")) if "int8" in fields else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -223,7 +255,8 @@ class BuildOptions:
             size = values.pop(name)
             if size is not None:
                 values[name] = list(size)
-        return values
+        del values["int8"]
+        return values | ({"int8": self.int8.to_dict()} if self.int8 else {})
 
 
 _HALF_ONLY = ("keep_fp", "check_images")

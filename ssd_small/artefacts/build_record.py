@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .quantised import Quantised
 from .record import NO_LINE, Fields
 
 _MOST = 1 << 62
@@ -86,6 +87,9 @@ class Receipt:
         weight_elements: number of weights, in all or per type.
         plan_tensors: as ``tensors``, as the plan lists them; None where it does not.
         plan_bytes_per_weight: about 4 in fp32 and 2 in fp16; None without a plan.
+        int8: which convolutions compute in INT8, where that was asked for.
+        executed: number of layers per precision that the runtime executed on the machine which
+            built the engine; None where it does not tell.
     """
 
     tensors: Mapping[str, int]
@@ -93,13 +97,18 @@ class Receipt:
     weight_elements: int | Mapping[str, int]
     plan_tensors: Mapping[str, int] | None = None
     plan_bytes_per_weight: float | None = None
+    int8: Quantised | None = None
+    executed: Mapping[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; what concerns plans only where there is one."""
         values = asdict(self)
+        del values["int8"]
         if self.plan_tensors is None and self.plan_bytes_per_weight is None:
             del values["plan_tensors"], values["plan_bytes_per_weight"]
-        return values
+        if self.executed is None:
+            del values["executed"]
+        return values | (self.int8.to_dict() if self.int8 else {})
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Receipt:
@@ -116,6 +125,8 @@ class Receipt:
             if "plan_tensors" in fields
             else None,
             plan_bytes_per_weight=fields.number(per_weight, 0) if per_weight in fields else None,
+            int8=Quantised.from_fields(fields) if "quantised" in fields else None,
+            executed=_counts(fields.fields("executed")) if "executed" in fields else None,
         )
 
 

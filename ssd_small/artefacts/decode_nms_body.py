@@ -48,12 +48,13 @@ def check_body(body: FunctionProto, description: Description, path: Path) -> Non
     Raises:
         BadFile: it gives other detections.
     """
-    params, priors = description.postprocess, description.priors
+    params = description.postprocess
     opset = next((o.version for o in body.opset_import if o.domain in ("", "ai.onnx")), None)
     if opset is None:
         return
-    right = make_function(params, len(priors), description.num_classes, opset)
-    if right.SerializeToString(deterministic=True) == body.SerializeToString(deterministic=True):
+    written = _as_written(description, opset)
+    own = body.SerializeToString(deterministic=True)
+    if any(one.SerializeToString(deterministic=True) == own for one in written):
         return
     told = f"{path} contradicts itself: the function body of its {OP_TYPE} node"
     activation = _activation(body)
@@ -62,9 +63,8 @@ def check_body(body: FunctionProto, description: Description, path: Path) -> Non
             f"{told} has the activation {activation}, and its attributes say {params.activation}; "
             "export it again"
         )
-    if _differ(
-        _model_of_body(body, description), _model_of_body(right, description), description, path
-    ):
+    model = _model_of_body(body, description)
+    if all(_differ(model, _model_of_body(one, description), description, path) for one in written):
         raise BadFile(f"{told} gives other detections than its attributes say; export it again")
 
 
@@ -82,22 +82,36 @@ def check_inlined(model: ModelProto, description: Description, path: Path) -> No
     if nodes is None or half:
         return
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-    size = len(description.priors), description.num_classes
-    right = make_function(description.postprocess, *size, opset)
     read = {name for node in nodes for name in node.input}
     weights = [tensor for tensor in model.graph.initializer if tensor.name in read]
     own = _model_from_nodes(nodes, weights, description, opset)
     scale = None if description.tiles is None else description.tiles.box_scale
-    if _differ(own, _model_of_body(right, description), description, path, scale):
+    if all(
+        _differ(own, _model_of_body(one, description), description, path, scale)
+        for one in _as_written(description, opset)
+    ):
         raise BadFile(
             f"{path} contradicts itself: its operators behind {' and '.join(HEADS)} give other "
             "detections than the parameters it describes; export it again"
         )
 
 
+def _as_written(description: Description, opset: int) -> tuple[FunctionProto, ...]:
+    """The right body, and how it was once written where that rounds otherwise."""
+    params = description.postprocess
+    size = len(description.priors), description.num_classes
+    right = make_function(params, *size, opset)
+    if params.activation != "sigmoid":
+        return (right,)
+    return right, make_function(params, *size, opset, one_sigmoid=True)
+
+
 def _activation(body: FunctionProto) -> str:
     operators = {node.op_type for node in body.node}
-    return next((name for name in ("softmax", "sigmoid") if name.title() in operators), "none")
+    if "Softmax" in operators:
+        return "softmax"
+    # nothing else in a body is negated
+    return "none" if operators.isdisjoint(("Sigmoid", "Neg")) else "sigmoid"
 
 
 def _nodes_behind_heads(model: ModelProto) -> list[NodeProto] | None:

@@ -55,16 +55,23 @@ class _Body:
 
 
 def make_function(
-    params: PostprocessParams, num_priors: int, num_classes: int, opset: int
+    params: PostprocessParams,
+    num_priors: int,
+    num_classes: int,
+    opset: int,
+    *,
+    one_sigmoid: bool = False,
 ) -> FunctionProto:
     """The function for heads of ``num_priors`` x ``num_classes``.
 
     Inputs ``loc [N, P, 4]``, ``conf [N, P, C]`` (float32 or float16) and ``priors [P, 4]``;
-    outputs as the operator's contract says.
+    outputs as the operator's contract says. ``one_sigmoid`` writes the operator Sigmoid, as files
+    until 2026 have it.
     """
     body = _Body()
     boxes = _decode(body)
-    scores = _masked_scores(body, params, boxes, num_classes)
+    activated = _activated(body, params, one_sigmoid)
+    scores = _masked_scores(body, params, activated, boxes, num_classes)
     if params.clip_boxes:
         boxes = _clip(body, boxes)
     kept = _suppress(body, params, boxes, scores, num_priors)
@@ -118,13 +125,25 @@ def _clip(body: _Body, boxes: str) -> str:
     return body("Where", body("Less", low, highest), low, highest)
 
 
-def _masked_scores(body: _Body, params: PostprocessParams, boxes: str, num_classes: int) -> str:
-    """Scores ``[N, C, P]``; what must never win (background, non-finite) is -infinity."""
+def _activated(body: _Body, params: PostprocessParams, one_sigmoid: bool) -> str:
+    """Scores ``[N, P, C]``; see ``numerics.softmax_f32`` and ``numerics.sigmoid_f32``."""
     conf = body("Cast", "conf", to=TensorProto.FLOAT)
     if params.activation == "softmax":
-        conf = body("Softmax", conf, axis=-1)
-    elif params.activation == "sigmoid":
-        conf = body("Sigmoid", conf)
+        return body("Softmax", conf, axis=-1)
+    if params.activation == "none":
+        return conf
+    if one_sigmoid:
+        return body("Sigmoid", conf)
+    # ONNX Runtime's Sigmoid is off by 2.4 * 2**-24 whatever the score: by a thousandth of one of
+    # 1e-4, so that others pass a low threshold; its Exp by a unit in the last place
+    one = body.constant(1, np.float32)
+    return body("Div", one, body("Add", body("Exp", body("Neg", conf)), one))
+
+
+def _masked_scores(
+    body: _Body, params: PostprocessParams, conf: str, boxes: str, num_classes: int
+) -> str:
+    """Scores ``[N, C, P]``; what must never win (background, non-finite) is -infinity."""
     # x - x is 0 for finite x and NaN otherwise: a box counts if the sum of its four is 0
     difference = body("Sub", boxes, boxes)
     spread = body("ReduceSum", difference, body.constant([-1], np.int64), keepdims=1)

@@ -11,19 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from .._version import __version__
-from ..configs.class_names import name_fault
 from ..configs.network import NetworkConfig, network_config_to_dict
-from ..errors import BadFile, UsageError, quoted
-from ..models.from_config import spec_from_config
+from ..errors import BadFile
 from ..models.priors import priors_from_levels, priors_from_shifts
-from ..models.registry import get_spec, known_models
 from ..models.shapes import levels_from_spec
 from ..models.spec import ListedLevel, ModelSpec, NetworkLayers
 from ..pictures.preprocessing import PictureInput, Preprocessing
 from ..pictures.tile_grid import TileGrid
 from ..postprocess import PostprocessParams
 from ..postprocess.boxes import edges_from_scale
-from ..postprocess.params import MAX_CLASSES, MAX_PRIORS, WHOLE
+from ..postprocess.params import MAX_CLASSES, WHOLE
+from .described_spec import network_of_spec
+from .description_checks import check_description
 from .labels import check_labels, default_labels
 from .object_size import ObjectSize
 from .operating_point import OperatingPoint
@@ -40,13 +39,13 @@ from .parts import (
 from .record import Fields, check_record, unknown_fields, with_unknown_fields
 from .stored_priors import StoredPriors
 from .strict_json import record_from_json
-from .written_layers import layers_to_dict, spec_from_layers
+from .written_layers import layers_to_dict
 
 #: newest version of the description; raised when a reader of the old one would go wrong. What one
 #: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
 #: for tiles inside, 5 for prior boxes as data, layers written out, pictures that are not stretched
-#: in whole levels, and boxes that are clipped
-DESCRIPTION_FORMAT = 5
+#: in whole levels, and boxes that are clipped, 6 for pictures decoded at a fraction
+DESCRIPTION_FORMAT = 6
 #: entry of an ONNX file's metadata that holds it
 METADATA_KEY = "ssd_small"
 
@@ -107,6 +106,15 @@ class Description:
         return self.preprocessing.height, self.preprocessing.width
 
     @property
+    def decoding(self) -> Preprocessing | None:
+        """What picture files are decoded for; None for in full.
+
+        A network that takes pictures of one size alone is given them as they are.
+        """
+        is_fixed = self.pictures is not None and self.pictures.size is not None
+        return None if is_fixed else self.preprocessing
+
+    @property
     def priors(self) -> npt.NDArray[np.float32]:
         """Prior boxes ``[P, 4]`` (cx, cy, w, h), unit square; of tiles inside: unit of a tile."""
         if self.stored_priors is not None:
@@ -138,62 +146,6 @@ class Description:
         detectable = (label for label in range(self.num_classes) if label != background)
         return [label for label in detectable if self.label_name(label) == name]
 
-    def _check(self) -> None:
-        """Refuse what contradicts itself, with ValueError."""
-        if not self.width:
-            raise ValueError("width: got 0, expected more")
-        background = self.postprocess.background_label
-        if background >= self.num_classes:
-            raise ValueError(f"background_label {background} of {self.num_classes} classes")
-        detectable = self.num_classes - (background >= 0)
-        if len(self.labels) != detectable:
-            raise ValueError(f"{len(self.labels)} labels for {self.num_classes} classes")
-        for name in self.labels:
-            if fault := name_fault(name):
-                raise ValueError(f"labels: {quoted(name)} {fault}")
-        if self.pictures is not None and self.preprocessing.interpolation != "linear":
-            raise ValueError(
-                f"interpolation: got {self.preprocessing.interpolation}, expected linear, which is "
-                "how pictures are resized inside"
-            )
-        if self.stored_priors is not None and (self.levels or self.clip != "none"):
-            raise ValueError("levels or clip beside prior boxes as data, expected none")
-        if self.pictures is not None and (resizing := self.preprocessing.resizing):
-            name, value = next(iter(resizing.items()))
-            raise ValueError(f"{name}: got {value}, which is not done to pictures inside")
-        if self.tiles is not None:
-            self._check_tiles(self.tiles)
-        if not np.isfinite(self.priors).all():
-            raise ValueError("prior boxes are not finite")
-        if self.network is not None:
-            try:
-                spec = spec_from_description(self)
-            except (BadFile, UsageError) as error:
-                raise ValueError(str(error)) from error
-            self._check_network(spec)
-
-    def _check_tiles(self, tiles: TileGrid) -> None:
-        """Refuse tiles that do not cover the input, or are too many, with ValueError."""
-        size = (self.preprocessing.height, self.preprocessing.width)
-        if tiles.size != size:
-            raise ValueError(f"tiles: of {tiles.size} pixels, the input has {size}")
-        boxes = tiles.count * sum(self.level_sizes)
-        if boxes > MAX_PRIORS:
-            raise ValueError(f"tiles: got {boxes} prior boxes, expected at most {MAX_PRIORS}")
-
-    def _check_network(self, spec: ModelSpec) -> None:
-        """Refuse a network that contradicts the rest, with ValueError."""
-        size = self.network_size
-        faults = {
-            f"model: got {quoted(self.model)}, expected {spec.name!r}": self.model != spec.name,
-            f"an input of {size}, the network's is {spec.input_size}": size != spec.input_size,
-            "other prior boxes than those of network": (self.levels, self.clip)
-            != (levels_from_spec(spec), spec.clip),
-        }
-        for fault, is_so in faults.items():
-            if is_so:
-                raise ValueError(fault)
-
     def with_decode_nms(self, inside: bool, params: PostprocessParams | None = None) -> Description:
         """The same network with or without decode + NMS."""
         return replace(self, has_decode_nms=inside, postprocess=params or self.postprocess)
@@ -201,6 +153,8 @@ class Description:
     @property
     def _oldest_format(self) -> int:
         """The oldest format whose readers understand this."""
+        if self.preprocessing.reduced_decoding:
+            return 6
         of_5 = (
             *(self.stored_priors is not None, isinstance(self.network, NetworkLayers)),
             *(not self.preprocessing.is_usual, self.postprocess.clip_boxes),
@@ -288,7 +242,7 @@ class Description:
                 raise ValueError(
                     f"format: got {known['format']}, expected {description._oldest_format}"
                 )
-            description._check()
+            check_description(description)
         except ValueError as error:
             raise BadFile(
                 f"{source} describes itself incompletely ({error}); export the network again"
@@ -316,32 +270,6 @@ class Description:
                 f"{source} holds a damaged description ({error}); export it again"
             ) from error
         return cls.from_dict(values, source)
-
-
-def spec_from_description(description: Description) -> ModelSpec:
-    """The network of a description: by its name, or as it is described.
-
-    Raises:
-        UsageError: there is no network of that name, or none in PyTorch.
-        BadFile: what is described is no network.
-    """
-    if description.network is None:
-        if description.stored_priors is not None and description.model not in known_models():
-            raise UsageError(
-                f"{quoted(description.model)} was adopted from an ONNX file, so there is no "
-                "PyTorch network of it; take the ONNX file in its place"
-            )
-        return get_spec(description.model)
-    if isinstance(description.network, NetworkLayers):
-        height, width = description.network_size
-        return spec_from_layers(
-            *(description.network, description.model),
-            tuple(level for level, _ in description.levels),
-            description.clip,
-            replace(description.preprocessing, height=height, width=width),
-            description.postprocess,
-        )
-    return spec_from_config(description.network, "network")
 
 
 def description_from_spec(
@@ -375,16 +303,6 @@ def description_from_spec(
         levels=levels_from_spec(spec),
         clip=spec.clip,
         has_decode_nms=has_decode_nms,
-        network=_network_of(spec),
+        network=network_of_spec(spec),
         object_size=object_size,
     )
-
-
-def _network_of(spec: ModelSpec) -> NetworkConfig | NetworkLayers | None:
-    """The configuration or the layers that give a spec without a name; None where none do."""
-    if spec.written:
-        return spec.layers
-    if spec.name in known_models() or spec.config is None:
-        return None
-    # a spec that was changed by hand is not what it was made from
-    return spec.config if spec_from_config(spec.config) == spec else None

@@ -15,11 +15,8 @@ from ..models.shipped import ShippedCheckpoint, find_shipped
 from ..models.spec import ModelSpec
 from ..requirements import require
 from .checkpoint import CheckpointRecord, check_against_spec
-from .description import (
-    Description,
-    description_from_spec,
-    spec_from_description,
-)
+from .described_spec import spec_from_description
+from .description import Description, description_from_spec
 from .labels import check_labels, read_labels
 from .object_size import ObjectSize
 

@@ -46,6 +46,7 @@ def preprocessing_from_fields(fields: Fields) -> Preprocessing:
         std=fields.numbers("std", _LEAST, _MOST, 3),  # type: ignore[arg-type]
         interpolation=fields.text("interpolation", INTERPOLATIONS),  # type: ignore[arg-type]
         **_resizing_from_fields(fields),
+        reduced_decoding="reduced_decoding" in fields and fields.flag("reduced_decoding"),
     )
 
 

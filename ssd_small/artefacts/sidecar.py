@@ -22,11 +22,12 @@ from .build_record import (
     SourceFile,
 )
 from .description import METADATA_KEY, Description
+from .int8_options import Calibration
 from .record import Fields, check_record, read_record, unknown_fields, with_unknown_fields
 
 SIDECAR_FORMAT = 1
-TARGETS = ("onnxruntime", "tensorrt", "tensorrt-rtx")
-PRECISIONS = ("fp32", "fp16")
+TARGETS = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 #: what engines are called, in small letters; a sidecar makes any file one
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
@@ -46,9 +47,9 @@ class Sidecar:
     """What is known of an engine.
 
     Attributes:
-        target: ``onnxruntime``, ``tensorrt`` or ``tensorrt-rtx``.
+        target: ``onnxruntime``, ``openvino``, ``tensorrt`` or ``tensorrt-rtx``.
         target_version: version of that runtime.
-        precision: ``fp32`` or ``fp16``.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         description: the network inside.
         onnx: the ONNX file it was built from.
         engine: the engine file.
@@ -59,6 +60,7 @@ class Sidecar:
         plugin: the plugin library, where one is needed.
         compute_capabilities: GPU architectures the engine was built for.
         precision_check: fp16 against fp32, measured on the CPU before the build; None for fp32.
+        calibration: what int8 was calibrated on; None for other precisions.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """
@@ -76,6 +78,7 @@ class Sidecar:
     plugin: PluginFile | None = None
     compute_capabilities: tuple[str, ...] = ()
     precision_check: PrecisionCheck | None = None
+    calibration: Calibration | None = None
     tool_version: str = __version__
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -99,6 +102,8 @@ class Sidecar:
             "checks": {"fp16_against_fp32": check.to_dict()} if check else {},
             "tool_version": self.tool_version,
         }
+        if self.calibration is not None:
+            own["calibration"] = self.calibration.to_dict()
         return with_unknown_fields(own, self.unknown)
 
     def _check(self) -> None:
@@ -137,6 +142,9 @@ class Sidecar:
                 compute_capabilities=fields.texts("compute_capabilities"),
                 precision_check=PrecisionCheck.from_fields(checks.fields(check))
                 if check in checks
+                else None,
+                calibration=Calibration.from_fields(fields.fields("calibration"))
+                if "calibration" in fields
                 else None,
                 tool_version=fields.text("tool_version"),
             )
@@ -276,7 +284,7 @@ def check_against_engine(sidecar: Sidecar, metadata: Mapping[str, str], path: Pa
 
     Args:
         sidecar: of the engine.
-        metadata: of the ONNX model that an engine of ONNX Runtime is.
+        metadata: of the ONNX model that an engine of ONNX Runtime or OpenVINO is.
         path: of the engine.
 
     Raises:

@@ -16,6 +16,7 @@ from ..detection.merging import TileMerger
 from ..detection.pipeline import detect
 from ..detection.tiled import detect_tiled
 from ..errors import BadFile
+from ..pictures.decoded import decoded_from_bytes
 from ..pictures.preprocessing import input_from_image
 from ..pictures.reading import bytes_of_image, image_from_bytes
 from ..pictures.tiles import Tiling
@@ -171,7 +172,7 @@ def _pass(
         began = time.perf_counter()
         content = bytes_of_image(path)
         read = time.perf_counter()
-        pixels = image_from_bytes(content, path)
+        pixels = decoded_from_bytes(content, path, description.decoding).pixels
         decoded = time.perf_counter()
         inputs.append(pixels if of_pictures else input_from_image(pixels, preprocessing))
         spent["read"] += read - began

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artefacts.description import Description, description_from_spec, spec_from_description
+from ..artefacts.described_spec import spec_from_description
+from ..artefacts.description import Description, description_from_spec
 from ..artefacts.network import random_network
 from ..detection.detector import usual_workers
 from ..detection.inference import Inference

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import BadFile, UsageError
+from .ending_options import Ending, ending_from_options, ending_options, with_ending
 from .options import (
     FILE,
     Number,
@@ -81,6 +82,7 @@ _VARIANCES = (0.1, 0.2)
 @click.option("--labels", type=FILE, help="Text file with a class name per line, no background.")
 @click.option("--name", default="adopted", show_default=True, help="What to call the network.")
 @click.option("--output", "-o", type=FILE, help="ONNX file to write.")
+@ending_options
 @postprocess_options
 @json_option
 def command(
@@ -98,6 +100,9 @@ def command(
     labels: Path | None,
     name: str,
     output: Path | None,
+    heads: bool,
+    inline: bool,
+    plugin_only: bool,
     as_json: bool,
     preset: str | None,
     **given: Any,
@@ -105,12 +110,14 @@ def command(
     """Make an ONNX file of this package of any SSD's ONNX FILE.
 
     The graph is cut at its heads, whatever decodes them there is left behind, and DecodeNms put in
-    its place; prior boxes, class names, preprocessing and parameters travel in the file. Without
-    --loc, --conf and --priors it says which tensors they may be. Both graphs are run on a picture,
-    and nothing is written unless their heads are the same.
+    its place, in the form that --inline and --plugin-only ask for; prior boxes, class names,
+    preprocessing and parameters travel in the file. Without --loc, --conf and --priors it says
+    which tensors they may be. Both graphs are run on a picture, and nothing is written unless their
+    heads are the same.
     """
     from ..requirements import require
 
+    ending = ending_from_options(heads=heads, inline=inline, plugin_only=plugin_only)
     for module in ("onnx", "onnxruntime"):
         require(module, "adopting an ONNX file")
     from ..importing.adopt import check_named
@@ -129,7 +136,7 @@ def command(
     column = _background(background)
     inputs = [file, labels, preprocessing, picture, _priors_file(priors)]
     adopted = _adopted(
-        *(file, output, inputs),
+        *(file, output, inputs, ending),
         loc=loc,
         conf=conf,
         begin=begin,
@@ -173,6 +180,7 @@ def _adopted(
     file: Path,
     output: Path,
     inputs: list[Path | None],
+    ending: Ending,
     *,
     labels: Path,
     preprocessing: Path | None,
@@ -193,17 +201,20 @@ def _adopted(
     values = Asked(
         labels=read_labels(labels),
         preprocessing=preprocessing,
+        has_decode_nms=ending != "heads",
         **asked,
     )
     adopted = adopt(file, values, None if picture is None else read_image(picture))
+    model = with_ending(adopted.model, adopted.description, ending)
+    adopted = replace(adopted, model=model)
     with temporary_folder() as folder:
-        write_onnx(adopted.model, folder / "adopted.onnx")
+        write_onnx(model, folder / "adopted.onnx")
         try:
             read_onnx(folder / "adopted.onnx")
         except BadFile as error:
             reason = error.message.replace(str(folder / "adopted.onnx"), str(file))
             raise BadFile(f"{reason}; as it is, it cannot be adopted") from error
-    write_onnx(adopted.model, output)
+    write_onnx(model, output)
     return adopted
 
 

@@ -16,9 +16,10 @@ from ..artefacts.build_options import (
     Precision,
     Target,
 )
-from ..errors import BadFile
+from ..artefacts.int8_options import MOST_PICTURES, Int8Options, Method
+from ..errors import BadFile, UsageError
 from ..terminal import drawing_stream, shown
-from .options import FILE, FOLDER, PictureSize, counted, json_option, print_json, say
+from .options import FILE, FOLDER, PictureSize, counted, json_option, note, print_json, say
 
 if TYPE_CHECKING:
     from ..artefacts.sidecar import Sidecar
@@ -51,13 +52,15 @@ class _SeveralValues(click.Command):
     type=click.Choice(get_args(Target)),
     default=BuildOptions.target,
     show_default=True,
-    help="auto: tensorrt with a GPU, or tensorrt-rtx with --compute-capability, or onnxruntime.",
+    help="auto: tensorrt with a GPU, or tensorrt-rtx with --compute-capability, or onnxruntime. "
+    "openvino: for the CPU too, ends in its heads.",
 )
 @click.option(
     "--precision",
     type=click.Choice(get_args(Precision)),
     default=BuildOptions.precision,
     show_default=True,
+    help="bf16: openvino, on a processor that has it.",
 )
 @click.option("--min-batch", type=BATCH, default=BuildOptions.min_batch, show_default=True)
 @click.option("--opt-batch", type=BATCH, help="Tuned for; default: --max-batch.")
@@ -73,8 +76,29 @@ class _SeveralValues(click.Command):
     "--keep-fp",
     multiple=True,
     metavar="NODE",
-    help="Node of X.onnx that stays in fp32 with --precision fp16; repeatable.",
+    help="Node of X.onnx that stays in fp32 with --precision fp16 or int8; repeatable.",
 )
+@click.option(
+    "--calibration",
+    type=FOLDER,
+    help="Of int8: pictures such as the network is to see, without annotations or with.",
+)
+@click.option(
+    "--calibration-count",
+    type=click.IntRange(1, MOST_PICTURES),
+    help="Most pictures of it, evenly over the folder.  [default: 64]",
+)
+@click.option(
+    "--method",
+    type=click.Choice(get_args(Method)),
+    help="Ranges of int8: all but the rarest 0.001 % of values, or all.  [default: percentile]",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 1),
+    help="Most mAP that int8 may lose on --annotations; layers stay in fp32 until it holds.",
+)
+@click.option("--annotations", type=FILE, help="Ground truth (COCO format) of --calibration.")
 @click.option(
     "--check-images",
     type=FOLDER,
@@ -119,7 +143,7 @@ def command(
     from ..requirements import require
 
     target = resolve_target(options.pop("target"), options["compute_capabilities"])
-    build_options = BuildOptions(target=target, **options)
+    build_options = BuildOptions(target=target, int8=_int8_options(options), **options)
     output = output or default_engine_path(onnx_file, target, build_options.precision)
     check_built_files(output, build_options, [onnx_file, described])
     require("onnx", "building an engine")
@@ -133,11 +157,45 @@ def command(
             if described is None:
                 raise
             raise BadFile(f"with --description {described}: {error.command_line}") from error
+    _note_executed(sidecar)
     if as_json:
         print_json({"file": str(output), **sidecar.to_dict()})
     else:
         for line in _lines(output, sidecar):
             say(line)
+
+
+def _note_executed(sidecar: Sidecar) -> None:
+    """Say of half precision that the processor has none, where that is so."""
+    executed = sidecar.receipt.executed or {}
+    if sidecar.precision == "fp16" and executed.get("fp32", 0) > executed.get("fp16", 0):
+        note(
+            f"note: {sidecar.target} executes {executed['fp32']} layers of this fp16 engine in "
+            "fp32 on this processor, between casts: the file is smaller, and no picture takes less "
+            "time than in fp32"
+        )
+
+
+def _int8_options(options: dict[str, Any]) -> Int8Options | None:
+    """Take the options of INT8 out of all; those not given keep their defaults."""
+    names = {
+        "calibration": "calibration",
+        "calibration_count": "count",
+        "method": "method",
+        "max_drop": "max_drop",
+        "annotations": "annotations",
+    }
+    values = {own: options.pop(name) for name, own in names.items()}
+    given = {own: value for own, value in values.items() if value is not None}
+    if not given:
+        return None
+    if "calibration" not in given:
+        first = next(name for name, own in names.items() if own in given)
+        raise UsageError(
+            f"--{first.replace('_', '-')} needs --calibration FOLDER, of the pictures that int8 "
+            "is calibrated on"
+        )
+    return Int8Options(**given)
 
 
 def _lines(output: Path, sidecar: Sidecar) -> list[str]:
@@ -151,6 +209,21 @@ def _lines(output: Path, sidecar: Sidecar) -> list[str]:
         f"precision receipt: {receipt.half_share:.0%} of the floating-point tensors are Half "
         f"({counted(receipt.tensors)})",
     ]
+    if receipt.int8:
+        lines.append(
+            f"int8: {receipt.int8.quantised} of {receipt.int8.quantised + receipt.int8.kept} "
+            f"convolutions ({counted(receipt.int8.types)})"
+        )
+        lines += [f"kept in fp32: {name}: {why}" for name, why in receipt.int8.kept_layers.items()]
+    calibration = sidecar.calibration
+    if calibration:
+        lines.append(
+            f"calibrated on {calibration.count} pictures by {calibration.method}, SHA-256 "
+            f"{calibration.digest[:16]}..."
+            + "".join(f", mAP {value:.4f} in {name}" for name, value in calibration.map.items())
+        )
+    if receipt.executed:
+        lines.append(f"layers as executed here: {counted(receipt.executed)}")
     if receipt.plan_tensors:
         lines.append(f"read from the plan: {counted(receipt.plan_tensors)}")
     check = sidecar.precision_check

@@ -155,7 +155,7 @@ def check_engine(
     Where the file says other things of pixels or detections, that the engine's hold is a note;
     ``protocol`` (--protocol) replaces the latter.
     """
-    from ..artefacts.description import spec_from_description
+    from ..artefacts.described_spec import spec_from_description
     from ..artefacts.experiment import described_by_experiment
 
     spec = spec_from_experiment(experiment, None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from .options import (
     FOLDER,
     batch_option,
     cuda_graph_option,
+    instances_option,
     json_option,
     max_pixels_option,
     model_options,
@@ -48,6 +51,16 @@ if TYPE_CHECKING:
 @click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine', or its ONNX file.")
 @model_options
 @config_option
+@click.option(
+    "--runtime",
+    "runtime_name",
+    type=click.Choice(["torch", "onnxruntime"]),
+    default="torch",
+    show_default=True,
+    help="What runs --weights: onnxruntime by an engine that is built once and kept in the user's "
+    "cache folder.",
+)
+@click.option("--no-cache", is_flag=True, help="Build that engine anew, and do not keep it.")
 @score_threshold_option(
     "Show scores above",
     "what 'eval --save-operating-point' has saved, else 0.5, or the engine's own where that is "
@@ -57,6 +70,7 @@ if TYPE_CHECKING:
 @click.option("--output", "-o", type=FOLDER, help="Folder for pictures with boxes.")
 @batch_option
 @workers_option
+@instances_option
 @max_pixels_option
 @cuda_graph_option
 @threads_option
@@ -65,10 +79,13 @@ def command(
     images: tuple[Path, ...],
     engine: Path | None,
     config: Path | None,
+    runtime_name: str,
+    no_cache: bool,
     thresholds: tuple[tuple[str | None, float], ...],
     output: Path | None,
     batch: int | None,
     workers: int | None,
+    instances: int,
     cuda_graph: bool,
     threads: int,
     as_json: bool,
@@ -92,6 +109,8 @@ def command(
         raise UsageError(
             "pass either --engine, or --weights (and --model, if they do not say), or --config"
         )
+    if no_cache and runtime_name == "torch":
+        raise UsageError("--no-cache goes with --runtime onnxruntime; PyTorch runs the file itself")
     experiment = experiment_from_option(config)
     require("cv2", "reading images")
     listing = list_images(images)
@@ -102,6 +121,8 @@ def command(
     targets = _targets(paths, output, read)
     check_tiles_of(asked, engine)
     running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
+    running["instances"] = instances
+    running["cached"] = None if runtime_name == "torch" else not no_cache
     opened = open_detector(engine, network, None, threads, **running, experiment=experiment)
     with opened as detector:
         tiling = tiling_of_detector(detector, asked)
@@ -149,7 +170,7 @@ def print_detections(
         if by_tiles:  # it may be a huge one
             how["seen"] = tile_progress(bar)
         outcomes = detector.outcomes(paths, score_threshold=threshold, **how)
-        for index, (outcome, found) in enumerate(outcomes):
+        for outcome, found, unwritten in _with_pictures(outcomes, targets, detector.workers):
             entry = entry_from_outcome(outcome, found)
             if outcome.error is not None:
                 faults.append(outcome.error)
@@ -157,12 +178,10 @@ def print_detections(
                 views = 1 if tiling is None else tiling.views(*outcome.size)
                 full += _is_full(detector.params.keep_topk * views, outcome, lowest)
                 shrunk.add(*outcome.size)
-                if targets:
-                    try:
-                        _draw(outcome, found, targets[index])
-                        entry["picture"] = str(targets[index])
-                    except OutputError as error:  # what was found is told all the same
-                        faults.append(error)
+                if isinstance(unwritten, OutputError):  # what was found is told all the same
+                    faults.append(unwritten)
+                elif targets:
+                    entry["picture"] = str(unwritten)
             try:
                 if lost is None and (as_json or outcome.error is None):
                     click.echo(json_text(entry)) if as_json else _print(entry)
@@ -191,11 +210,39 @@ def _is_full(keep_topk: int, outcome: Outcome, lowest: float) -> bool:
     return 0 < keep_topk <= len(scores) and float(scores.min()) > lowest
 
 
-def _draw(outcome: Outcome, found: PictureDetections, target: Path) -> None:
-    from ..detection.draw import drawn, save_picture
+def _with_pictures(
+    outcomes: Iterator[tuple[Outcome, PictureDetections]], targets: Sequence[Path], workers: int
+) -> Iterator[tuple[Outcome, PictureDetections, Path | OutputError | None]]:
+    """Outcomes with the picture that was drawn of each, or why it could not be written.
 
+    Pictures are drawn and written in threads, beside the network; None where there is none.
+    """
+    if not targets:
+        yield from ((*one, None) for one in outcomes)
+        return
+    from ..pictures.ahead import map_beside
+
+    given = zip(outcomes, targets, strict=True)
+    drawn = map_beside(_with_picture, given, workers=workers, window=2 * workers)
+    with closing(outcomes), closing(drawn):  # type: ignore[type-var]
+        yield from drawn
+
+
+def _with_picture(
+    given: tuple[tuple[Outcome, PictureDetections], Path],
+) -> tuple[Outcome, PictureDetections, Path | OutputError | None]:
+    from ..detection.draw import save_drawn
+
+    (outcome, found), target = given
+    if outcome.error is not None:
+        return outcome, found, None
     assert outcome.pixels is not None
-    save_picture(drawn(outcome.pixels, found, enlarge=True), target)
+    try:
+        save_drawn(outcome.pixels, found, target, enlarge=True)
+    except OutputError as error:
+        # a traceback would hold the pixels
+        return replace(outcome, pixels=None), found, error.with_traceback(None)
+    return replace(outcome, pixels=None), found, target
 
 
 def _targets(paths: Sequence[Path], output: Path | None, read: Sequence[Path | None]) -> list[Path]:

@@ -32,6 +32,7 @@ from .options import (
     Number,
     batch_option,
     cuda_graph_option,
+    instances_option,
     json_option,
     max_pixels_option,
     model_options,
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
 @click.option("--min-map", type=Number(0, 1), help="Exit 1 if AP is lower.")
 @batch_option
 @workers_option
+@instances_option
 @click.option("--save-detections", type=FILE, help="Also write the COCO result file.")
 @click.option(
     "--save-operating-point",
@@ -115,6 +117,7 @@ def command(
     min_map: float | None,
     batch: int | None,
     workers: int | None,
+    instances: int,
     save_detections: Path | None,
     save_operating_point: bool,
     page: Path | None,
@@ -184,6 +187,7 @@ def command(
             require(module, "evaluating")
         check_tiles_of(tiles, engine)
         running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
+        running["instances"] = instances
         opened = open_detector(engine, network, protocol, threads, **running, experiment=experiment)
         with opened as detector:
             if experiment is not None and engine is not None:

@@ -12,6 +12,7 @@ from ..artefacts.build_options import Precision
 from ..errors import UsageError
 from ..export.opset import DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET
 from .config_file import config_option, experiment_from_option
+from .ending_options import ending_from_options, ending_options, with_ending
 from .opening import load_network
 from .options import (
     FILE,
@@ -37,17 +38,7 @@ if TYPE_CHECKING:
 @input_size_option
 @config_option
 @click.option("--output", "-o", type=FILE, required=True, help="ONNX file to write.")
-@click.option("--heads", is_flag=True, help="Leave decode + NMS off: outputs loc and conf.")
-@click.option(
-    "--inline",
-    is_flag=True,
-    help="For ONNX runtimes without functions (OpenVINO, ...): standard operators only.",
-)
-@click.option(
-    "--plugin-only",
-    is_flag=True,
-    help="For trtexec, Triton and other builders: DecodeNms without its function body.",
-)
+@ending_options
 @click.option(
     "--precision",
     type=click.Choice(get_args(Precision)),
@@ -130,10 +121,7 @@ def command(
     from ..artefacts.outputs import check_outputs
     from ..requirements import require
 
-    kinds = {"--plugin-only": plugin_only, "--heads": heads, "--inline": inline}
-    asked = [option for option, given_too in kinds.items() if given_too]
-    if len(asked) > 1:
-        raise UsageError(f"{asked[0]} and {asked[1]} exclude each other; pass one of them")
+    ending = ending_from_options(heads=heads, inline=inline, plugin_only=plugin_only)
     if precision == "fp16" and not plugin_only:
         raise UsageError(
             "--precision fp16 goes with --plugin-only; for an engine, pass it to build-engine"
@@ -173,14 +161,7 @@ def command(
     from ..export.to_onnx import onnx_from_network
 
     onnx_model = onnx_from_network(net, description, opset)
-    if plugin_only:
-        from ..export.prepare import plugin_onnx
-
-        onnx_model = plugin_onnx(onnx_model, description, precision)
-    if inline:
-        from ..export.decode_nms_node import inlined
-
-        onnx_model = inlined(onnx_model)
+    onnx_model = with_ending(onnx_model, description, ending, precision)
     write_onnx(onnx_model, output)
     result = {
         "file": str(output),

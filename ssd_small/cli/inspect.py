@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..artefacts.build_options import ONNX_TARGETS
 from ..errors import MissingRequirement
 from .options import FILE, counted, json_option, print_json, print_table, say
 
@@ -52,6 +53,14 @@ def _print_layers(found: dict[str, Any]) -> None:
         kinds = (v.get("LayerType", "?") if isinstance(v, dict) else "not told" for v in layers)
         layers = dict(Counter(kinds).most_common())
     print_table([[kind, str(count)] for kind, count in layers.items()], ["layer", "count"])
+    executed = found.get("executed")
+    if executed is not None:
+        rows = [
+            [kind, precision, str(count)]
+            for kind, counts in executed["layers"].items()
+            for precision, count in counts.items()
+        ]
+        print_table(rows, ["executed here", "precision", "count"])
 
 
 def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -97,7 +106,14 @@ def _build_lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "batch", f"{batch['min']} to {batch['max']}, tuned for {batch['opt']}"
     yield "precision receipt", f"{receipt['half_share']:.0%} Half ({counted(receipt['tensors'])})"
     listed = receipt.get("plan_tensors")
-    yield "tensors in the plan", counted(listed) if listed else "not listed"
+    if found["target"] not in ONNX_TARGETS:
+        yield "tensors in the plan", counted(listed) if listed else "not listed"
+    if "executed" in receipt:
+        yield "executed when built", counted(receipt["executed"])
+    if found.get("executed"):
+        yield "executed here", counted(found["executed"]["precisions"])
+    elif "executed_unknown" in found:
+        yield "executed here", f"not known: {found['executed_unknown']}"
     yield "from", f"{found['onnx']['file']}, sha256 {found['onnx']['sha256']}"
     yield "engine", f"{found['engine']['bytes']:,} bytes, sha256 {found['engine']['sha256']}"
     if found["plugin"]:
@@ -148,6 +164,8 @@ def _resizing(values: dict[str, Any]) -> str:
     if "fit" in values:
         pad = ", ".join(str(level) for level in values.get("pad", (0, 0, 0)))
         words.append(values["fit"] + (f" on ({pad})" if values["fit"] == "letterbox" else ""))
+    if values.get("reduced_decoding"):
+        words.append("large JPEG decoded at a fraction")
     return ", ".join(words)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from .config_file import network_from_experiment
-from .options import postprocess_params
+from .options import note, postprocess_params
 
 if TYPE_CHECKING:
     from ..artefacts.description import Description
@@ -74,15 +75,23 @@ def open_detector(
     workers: int | None = None,
     cuda_graph: bool = True,
     experiment: Experiment | None = None,
+    instances: int = 1,
+    cached: bool | None = None,
 ) -> Detector:
     """The detector that --engine, or --model with --weights, or --config names.
+
+    ``cached`` runs weights in ONNX Runtime, by an engine that is kept or, if False, is not; None
+    runs them in PyTorch.
 
     ``preset`` chooses the post-processing; without it, whatever the file holds is kept: what an
     engine was exported with, and for a checkpoint what export would write.
     """
     from ..detection.detector import Detector
     from ..detection.load import onnx_without_torch, open_built, torch_runtime
+    from ..runtimes.several import open_instances
 
+    if cached is not None:
+        _check_built(engine, network, experiment, instances)
     if engine is None and experiment is None:
         said = {key: network.get(key) for key in ("model", "num_classes", "width", "input_size")}
         engine = onnx_without_torch(network["weights"], said)
@@ -92,12 +101,24 @@ def open_detector(
         unused = [key for key, value in network.items() if value is not None and key != "labels"]
         if unused:
             raise UsageError(f"--{unused[0].replace('_', '-')} does not go with --engine")
-        runtime = open_built(
+        built = partial(
+            open_built,
             engine,
             labels=network["labels"],
-            threads=threads,
             cuda_graph=cuda_graph,
             max_batch=batch,
+        )
+        runtime = open_instances(built, threads, instances)
+    elif cached is not None:
+        from ..export.cached_engine import runtime_of_checkpoint
+
+        runtime = runtime_of_checkpoint(
+            **network, threads=threads, cache=cached, progress=lambda told: note(f"note: {told}")
+        )
+    elif instances > 1:
+        raise UsageError(
+            f"--instances {instances} goes with --engine: a network in PyTorch has one; build an "
+            "engine of it"
         )
     else:
         runtime = torch_runtime(
@@ -111,3 +132,19 @@ def open_detector(
     except BaseException:
         runtime.close()
         raise
+
+
+def _check_built(
+    engine: Path | None, network: dict[str, Any], experiment: Experiment | None, instances: int
+) -> None:
+    """Refuse what does not go with an engine of ONNX Runtime for --weights."""
+    if engine is not None or experiment is not None:
+        option = "--engine" if engine is not None else "--config"
+        raise UsageError(f"--runtime onnxruntime does not go with {option}; it is for --weights")
+    if network["weights"] is None:
+        raise UsageError("--runtime onnxruntime is for --weights FILE; pass it")
+    if instances > 1:
+        raise UsageError(
+            f"--instances {instances} does not go with --runtime onnxruntime; build an engine, and "
+            "pass it with --engine"
+        )

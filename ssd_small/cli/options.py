@@ -131,6 +131,16 @@ workers_option = click.option(
 )
 
 
+instances_option = click.option(
+    "--instances",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Of the engine, for so many batches at once; cores are shared out. A small network is "
+    "faster on one thread in each of several.",
+)
+
+
 def _set_max_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
     """Let the limit hold for all that the command reads, in processes that it starts as well."""
     if value is None or ctx.resilient_parsing:

@@ -161,6 +161,7 @@ def _against_side(
             reference, engine, pictures, max_difference=margin, progress=bar.update
         )
         found = _attributed(found, reference, engine, pictures, running)
+        found = _with_quantised_layers(found, reference, engine, pictures)
         return _with_first_layer(found, reference, engine, pictures) if found.why else found
 
 
@@ -184,6 +185,27 @@ def _with_first_layer(found: Parity, reference: Side, engine: Side, pictures: Pi
         first_layer=None if first is None else first.to_dict(),
         layers=tuple(search.lines()),
     )
+
+
+def _with_quantised_layers(
+    found: Parity, reference: Side, engine: Side, pictures: Pictures
+) -> Parity:
+    """With what each INT8 convolution costs, where both have graphs to be had."""
+    if engine.precision != "int8":
+        return found
+    from ..parity.heads_graphs import costs_from_detectors
+    from ..parity.layer_errors import MOST_RANKED_ON
+
+    readable = pictures.readable(MOST_RANKED_ON)
+    sides = (reference.detector, reference.path, engine.detector, engine.path)
+    try:
+        costs = costs_from_detectors(*sides, readable)
+    except (BadFile, MissingRequirement, UsageError) as error:
+        line = f"no convolutions could be compared: {error.command_line}"
+        return replace(found, notes=(*found.notes, line))
+    if costs is None:
+        return found
+    return replace(found, quantised_layers=[one.to_dict() for one in costs])
 
 
 def _attributed(

@@ -48,6 +48,9 @@ def print_parity(found: Parity, checks: Sequence[Consistency]) -> None:
     if found.attribution is not None:
         say("")
         _print_stages(found.attribution)
+    if found.quantised_layers:
+        say("")
+        _print_quantised(found.quantised_layers)
     if found.layers:
         say("")
     for line in found.layers:
@@ -57,6 +60,16 @@ def print_parity(found: Parity, checks: Sequence[Consistency]) -> None:
         say("the engine against itself:")
     for one in checks:
         say(f"  {one}")
+
+
+def _print_quantised(layers: Sequence[dict[str, Any]]) -> None:
+    """The convolutions that cost most, as candidates for --keep-fp."""
+    say(
+        f"INT8 convolutions ({len(layers)}), each alone in INT8, and how far the heads move as a "
+        "share of their root mean square; build-engine --keep-fp NAME leaves one in fp32:"
+    )
+    rows = [[one["name"], f"{one['error']:.2g}"] for one in layers[:_SHOWN]]
+    print_table(rows, ["node", "heads"], ["left", "right"])
 
 
 def _agreement(found: Parity) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,9 +153,7 @@ def _opened(
 ) -> list[Detector]:
     """Copies of a detector, which share the cores."""
     from ..detection.load import load
+    from ..runtimes.several import threads_of_each
 
-    if not threads and replicas > 1:
-        affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-        threads = max(1, cores // replicas)
+    threads = threads_of_each(threads, replicas)
     return [stack.enter_context(load(engine, threads=threads, **how)) for _ in range(replicas)]

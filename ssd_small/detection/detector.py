@@ -187,8 +187,9 @@ class Detector:
         """As calling the detector, but lazily: results come one by one, in bounded memory.
 
         Pictures are pulled in the consumer's thread and decoded ahead in others; at most
-        ``4 * max_batch + 16`` are pulled and not yet answered, and must not change meanwhile: a
-        source that fills one array again and again gives copies. Closing the iterator stops
+        ``4 * max_batch + 16``, and a batch more for each further instance of the engine, are pulled
+        and not yet answered, and must not change meanwhile: a source that fills one array again and
+        again gives copies. Closing the iterator stops
         pulling; what the source raises is raised after the results of what it gave before.
         """
         tiling = tiling_from_options(tiles, overlap, whole, object_size, self.description)
@@ -230,6 +231,11 @@ class Detector:
         and a large picture has a great deal of it.
         """
         self._check_open()
+        if tiling is not None and self.runtime.instances > 1:
+            raise UsageError(
+                f"{self.runtime.instances} instances of the engine with tiles, whose batches come "
+                "one by one: open it with one"
+            )
         inference = self.inference if tiling is None else self.inference_of_heads()
         keep = self.filter_from_threshold(score_threshold, inference)
         check_color(color)

@@ -23,6 +23,9 @@ Color = tuple[int, int, int]
 
 #: side in pixels up to which a picture is enlarged, if asked for, and lines get thicker beyond
 _LEGIBLE = 900
+#: of a PNG: zlib's fastest level, matches of distance one alone. Of photographs with boxes that is
+#: smaller than Pillow's own level 6, in a fifth of the time (benchmarks/JOURNAL.md)
+_PNG = {"compress_level": 1, "compress_type": 3}
 #: letters of a class name in a picture
 _MOST_LETTERS = 60
 
@@ -45,11 +48,18 @@ def drawn(pixels: Image, found: PictureDetections, *, enlarge: bool = False) -> 
     Returns:
         ``[H, W, 3]`` uint8 BGR.
     """
+    picture = _picture_with_boxes(pixels, found, enlarge=enlarge)
+    flat: Image = np.frombuffer(picture.tobytes("raw", "BGR"), np.uint8)
+    return np.array(flat.reshape(picture.height, picture.width, 3))
+
+
+def _picture_with_boxes(pixels: Image, found: PictureDetections, *, enlarge: bool) -> Any:
+    """What :func:`drawn` draws, as PIL has it."""
     require("PIL", "drawing detections")
     from PIL import Image as PilImage
     from PIL import ImageDraw, ImageFont
 
-    picture = PilImage.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
+    picture = _pil_from_pixels(pixels)
     factor = max(1, round(_LEGIBLE / max(picture.size))) if enlarge else 1
     if factor > 1:
         picture = picture.resize(
@@ -67,7 +77,15 @@ def drawn(pixels: Image, found: PictureDetections, *, enlarge: bool = False) -> 
         captions.append((corners, color, f"{_drawn_name(one.name)} {one.score:.2f}"))
     for corners, color, text in captions:
         _caption(draw, font, corners, color, text, picture.size)
-    return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+    return picture
+
+
+def _pil_from_pixels(pixels: Image) -> Any:
+    """``[H, W, 3]`` BGR as a picture of PIL."""
+    from PIL import Image as PilImage
+
+    size = (pixels.shape[1], pixels.shape[0])
+    return PilImage.frombytes("RGB", size, np.ascontiguousarray(pixels).data, "raw", "BGR")
 
 
 def _drawn_name(name: str) -> str:
@@ -110,16 +128,30 @@ def save_picture(pixels: Image, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     require("PIL", "writing pictures")
+    _save(_pil_from_pixels(pixels), path)
+
+
+def save_drawn(
+    pixels: Image, found: PictureDetections, path: Path, *, enlarge: bool = False
+) -> None:
+    """:func:`drawn` and :func:`save_picture` in one.
+
+    Raises:
+        UsageError, OutputError: see there.
+    """
+    _save(_picture_with_boxes(pixels, found, enlarge=enlarge), path)
+
+
+def _save(picture: Any, path: Path) -> None:
     from PIL import Image as PilImage
 
     kind = PilImage.registered_extensions().get(path.suffix.lower())
     if kind not in PilImage.SAVE:
         raise UsageError(f"{path}: no picture format ends in {path.suffix!r}; use .png or .jpg")
-    picture = PilImage.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
     # PIL writing to a full disk tells an error number of its own
     encoded = io.BytesIO()
     try:
-        picture.save(encoded, format=kind, quality=92)
+        picture.save(encoded, format=kind, **(_PNG if kind == "PNG" else {"quality": 92}))
     except ValueError as error:
         raise UsageError(f"{path}: {error}; use .png or .jpg") from error
     except OSError as error:  # more pixels a side than the format has

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class Inference:
             inside it.
         threads: CPU threads of decode + NMS outside of the engine; 0 for one per core.
         backend: of decode + NMS outside of the engine, see :func:`ssd_small.decode_nms`.
-        lock: held while the runtime works, which serves one thread at a time.
+        lock: held while the runtime works, if it serves one thread at a time.
     """
 
     runtime: Runtime
@@ -96,7 +97,7 @@ class Inference:
 
     def run(self, images: Images) -> tuple[Outputs, float]:
         """The first stage alone, and the seconds that it took."""
-        with self.lock:
+        with self.lock if self.runtime.instances == 1 else nullcontext():
             started = time.perf_counter()
             outputs = self.runtime.infer(images)
             return outputs, time.perf_counter() - started

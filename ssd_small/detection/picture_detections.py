@@ -228,12 +228,12 @@ class PictureDetections:
             UsageError: no format of this suffix, or ``path`` is the picture's own file.
             OutputError: the file cannot be written.
         """
-        from .draw import drawn, save_picture
+        from .draw import save_drawn
 
         path = Path(path)
         own = [Path(one) for one in (picture, self.image) if is_path(one)]
         check_outputs([path], own, "path")
-        save_picture(drawn(self._pixels(picture, color), self, enlarge=enlarge), path)
+        save_drawn(self._pixels(picture, color), self, path, enlarge=enlarge)
 
     def _pixels(self, picture: Any, color: ColorOrder) -> Image:
         pixels = pixels_from_picture(picture, color)

@@ -1,13 +1,14 @@
 """The road from pictures to detections: read ahead in threads, batch, run, in order.
 
-On it are at once: pictures that threads read and resize, a batch in the network, in a thread of its
-own, and the batch before it, whose outputs get their post-processing and are handed over in the
-consumer's thread, which also puts the next batch together.
+On it are at once: pictures that threads read and resize, a batch in each instance of the network,
+in a thread of its own, and the batch before them, whose outputs get their post-processing and are
+handed over in the consumer's thread, which also puts the next batch together.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -19,7 +20,7 @@ import numpy as np
 
 from ..errors import BadFile, SsdSmallError, UsageError
 from ..pictures.ahead import futures_ahead
-from ..pictures.pixels import ColorOrder, is_path, pixels_from_picture
+from ..pictures.pixels import ColorOrder, decoded_from_picture, is_path, pixels_from_picture
 from ..pictures.preprocessing import (
     MOST_INPUT_PIXELS,
     Levels,
@@ -89,9 +90,9 @@ def detect(
 ) -> Iterator[Outcome]:
     """Detections of pictures, in their order, one by one.
 
-    At most ``4 * batch_size + 16`` pictures are pulled and not yet handed over. A picture that
-    cannot be read is an outcome with an error. What the source raises is raised after the outcomes
-    of what it gave before.
+    At most ``(3 + N) * batch_size + 16`` pictures are pulled and not yet handed over, with N
+    instances of the network. A picture that cannot be read is an outcome with an error. What the
+    source raises is raised after the outcomes of what it gave before.
 
     Args:
         inference: network or engine with its post-processing.
@@ -107,13 +108,14 @@ def detect(
     workers = min(workers, MOST_WORKERS)
     prepare = _preparation(inference.runtime, color, keep_pixels, max_pixels)
     window = 2 * batch_size + workers
+    most = (1 + inference.runtime.instances) * batch_size
     waiting: list[_Prepared] = []
     fault: BaseException | None = None
     prepared = futures_ahead(prepare, pictures, workers=workers, window=window)
     network = _Network(inference, spent, ahead=workers > 0)
     with closing(network), closing(prepared):  # type: ignore[type-var]
         while fault is None:
-            if network.is_done or network.pictures + len(waiting) >= 2 * batch_size:
+            while network.is_done or network.pictures + len(waiting) >= most:
                 yield from network.outcomes()
             try:
                 future = next(prepared)
@@ -142,7 +144,8 @@ def detect(
                 yield from network.exchange(waiting)
                 waiting = []
         yield from network.exchange(waiting)
-        yield from network.outcomes()
+        while network.pictures:
+            yield from network.outcomes()
         if fault is not None:
             raise fault
 
@@ -173,18 +176,20 @@ def _preparation(
     def prepare(picture: Any) -> _Prepared:
         started = time.perf_counter()
         try:
-            pixels = pixels_from_picture(picture, color, max_pixels)
-            _check_size(runtime, picture, pixels)
+            decoded = decoded_from_picture(picture, color, max_pixels, description.decoding)
+            _check_size(runtime, picture, decoded.pixels)
+            kept = decoded.pixels if keep_pixels else None
+            if keep_pixels and decoded.reduction > 1:  # the network sees what it sees without
+                kept = pixels_from_picture(picture, color, max_pixels)
         except (BadFile, UsageError) as error:
             # a traceback would hold the pixels that nobody could use
             return _Prepared(picture, error=error.with_traceback(None))
         read = time.perf_counter()
-        network_input: Levels = pixels
+        network_input: Levels = decoded.pixels
         if description.pictures is None:
-            network_input = resized_from_image(pixels, description.preprocessing)
+            network_input = resized_from_image(decoded.pixels, description.preprocessing)
         seconds = (read - started, time.perf_counter() - read)
-        kept = pixels if keep_pixels else None
-        return _Prepared(picture, network_input, pixels.shape[:2], kept, seconds=seconds)
+        return _Prepared(picture, network_input, decoded.size, kept, seconds=seconds)
 
     return prepare
 
@@ -234,50 +239,54 @@ class _Running:
 
 
 class _Network:
-    """Has a batch in the network while the one before it is handed over.
+    """Has a batch in each instance of the network while the one before them is handed over.
 
     Args:
         inference: network or engine with its post-processing.
         spent: takes the seconds of a batch when it is handed over.
-        ahead: run in a thread; else a batch is run when it is to be handed over.
+        ahead: run in threads; else a batch is run when it is to be handed over.
     """
 
     def __init__(self, inference: Inference, spent: Stopwatch, *, ahead: bool) -> None:
         self._inference, self._spent = inference, spent
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network") if ahead else None
-        self._running: _Running | None = None
+        self._most = inference.runtime.instances if ahead else 1
+        self._threads = (
+            ThreadPoolExecutor(self._most, thread_name_prefix="network") if ahead else None
+        )
+        self._running: deque[_Running] = deque()
 
     @property
     def pictures(self) -> int:
         """How many are in the network."""
-        return 0 if self._running is None else len(self._running.prepared)
+        return sum(len(one.prepared) for one in self._running)
 
     @property
     def is_done(self) -> bool:
         """Whether a batch can be handed over without waiting for it."""
-        running = self._running
-        return running is not None and (running.future is None or running.future.done())
+        if not self._running:
+            return False
+        first = self._running[0].future
+        return first is None or first.done()
 
     def is_done_before(self, other: Future[Any]) -> bool:
-        """Wait for a batch in the network or for something else; whether the batch is done."""
-        if self._running is not None and self._running.future is not None:
-            wait([self._running.future, other], return_when=FIRST_COMPLETED)
+        """Wait for the next batch in the network or for something else; whether it is done."""
+        if self._running and (first := self._running[0].future) is not None:
+            wait([first, other], return_when=FIRST_COMPLETED)
         return self.is_done
 
     def exchange(self, prepared: list[_Prepared]) -> Iterator[Outcome]:
-        """Put a batch into the network, and hand over the one before it."""
-        before, self._running = self._running, self._started(prepared)
-        return self._handed_over(before)
+        """Put a batch into the network, and hand over the one before those that are in it."""
+        self._running.append(self._started(prepared))
+        return self.outcomes() if len(self._running) > self._most else iter(())
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Hand over what is in the network."""
-        before, self._running = self._running, None
-        return self._handed_over(before)
+        """Hand over the batch that has been in the network for longest."""
+        return self._handed_over(self._running.popleft() if self._running else None)
 
     def close(self) -> None:
         """Wait for the network to have done what it is at: whoever frees it comes later."""
-        if self._thread is not None:
-            self._thread.shutdown(cancel_futures=True)
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
 
     def _started(self, prepared: list[_Prepared]) -> _Running:
         inputs = [one.network_input for one in prepared if one.network_input is not None]
@@ -286,9 +295,9 @@ class _Network:
         for one in prepared:
             one.network_input = None
         images = batch_from_levels(inputs, self._inference.runtime, self._spent)
-        if self._thread is None:
+        if self._threads is None:
             return _Running(prepared, partial(self._inference.run, images))
-        future = self._thread.submit(self._inference.run, images)
+        future = self._threads.submit(self._inference.run, images)
         return _Running(prepared, future.result, future)
 
     def _handed_over(self, running: _Running | None) -> Iterator[Outcome]:

@@ -54,6 +54,7 @@ _DISTRIBUTIONS = (
     "safetensors",
     "onnx",
     "onnxruntime",
+    "openvino",
     "tensorrt",
     "tensorrt-rtx",
     "cuda-bindings",

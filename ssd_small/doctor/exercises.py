@@ -6,11 +6,13 @@ Each function raises whatever goes wrong, an import that fails among it.
 from __future__ import annotations
 
 import importlib
+import io
 from collections.abc import Callable
 
 import numpy as np
 
 from ..postprocess import decode_nms
+from ..requirements import require
 
 #: ONNX of format 8 and opset 13: y = x + x, two numbers of float32
 _TWICE = (
@@ -50,6 +52,13 @@ def _onnxruntime() -> None:
     runtime = importlib.import_module("onnxruntime")
     session = runtime.InferenceSession(_TWICE, providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"x": np.array([1, 2], np.float32)})
+    _expect(found.tolist(), [2.0, 4.0])
+
+
+def _openvino() -> None:
+    core = require("openvino", "this").Core()
+    compiled = core.compile_model(core.read_model(io.BytesIO(_TWICE)), "CPU")
+    (found,) = compiled([np.array([1, 2], np.float32)]).values()
     _expect(found.tolist(), [2.0, 4.0])
 
 
@@ -96,6 +105,7 @@ EXERCISES: dict[str, Callable[[], None]] = {
     "safetensors": _safetensors,
     "onnx": _onnx,
     "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
     "tensorrt": _tensorrt("tensorrt"),
     "tensorrt-rtx": _tensorrt("tensorrt_rtx"),
     "cuda-bindings": _cuda_bindings,

@@ -22,6 +22,7 @@ from ..errors import BadFile, MissingRequirement, reason_from_exception
 from ..files import check_is_file
 from ..models.shipped import advice_on_missing, find_shipped
 from ..requirements import require
+from ..runtimes.executed import Executed
 from ..runtimes.tensorrt_module import MODULES
 
 #: what a checkpoint without a record does not say
@@ -41,7 +42,9 @@ def inspect_file(path: str | Path) -> dict[str, Any]:
         ``tensors`` (name, mode, type, shape). Engines and sidecars have ``target``,
         ``precision``, ``receipt`` and the other fields of :class:`Sidecar` besides; engines and
         ONNX files ``layers`` (count per kind, or the runtime's list), None with the reason in
-        ``unknown`` where they cannot be read here; checkpoints ``recipe`` and ``training``. What a
+        ``unknown`` where they cannot be read here; engines for the CPU ``executed``: how many
+        layers this machine executes in which precision, or None with the reason in
+        ``executed_unknown``; checkpoints ``recipe`` and ``training``. What a
         checkpoint without a record does not say is None.
 
     Raises:
@@ -96,13 +99,30 @@ def _from_engine(path: Path) -> dict[str, Any]:
         if sidecar.target in MODULES:
             return result | _from_tensorrt(path, sidecar, content)
         onnx = require("onnx", "reading the layers of this engine")
-        return result | _from_onnxruntime(onnx, path, sidecar, content)
+        result |= _from_onnx_engine(onnx, path, sidecar, content)
     except MissingRequirement as error:
         # the sidecar is known all the same
         return result | {"unknown": error.command_line}
+    try:
+        return result | {"executed": _executed(path, sidecar, content).to_dict()}
+    except MissingRequirement as error:
+        return result | {"executed": None, "executed_unknown": error.command_line}
 
 
-def _from_onnxruntime(onnx: Any, path: Path, sidecar: Sidecar, content: bytes) -> dict[str, Any]:
+def _executed(path: Path, sidecar: Sidecar, content: bytes) -> Executed:
+    """What this machine executes of an engine for the CPU."""
+    if sidecar.target == "openvino":
+        from ..runtimes.openvino import OpenVinoRuntime
+
+        runtime = OpenVinoRuntime.from_engine(path, sidecar, content)
+        with runtime:
+            return runtime.executed()
+    from ..runtimes.onnxruntime_profile import executed_by_onnxruntime
+
+    return executed_by_onnxruntime(content, sidecar.description, f"engine {path}")
+
+
+def _from_onnx_engine(onnx: Any, path: Path, sidecar: Sidecar, content: bytes) -> dict[str, Any]:
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own exception types vary by version

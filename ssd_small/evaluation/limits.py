@@ -7,16 +7,25 @@ open where two implementations of decode + NMS are given the same heads.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 #: largest difference of heads, as a share of the output's largest absolute value, by precision.
 #: fp32: sums of up to 9216 products in another order are 96 * 2**-24 = 6e-6 off by a random walk,
 #: layer after layer, and folded batch norms round their weights; 1e-5 was seen.
-#: fp16: some 30 layers, each with a relative error of 2**-11, all of one sign 0.015; twice that
-HEAD_LIMITS = {"fp32": 1e-4, "fp16": 0.03}
+#: fp16: some 30 layers, each with a relative error of 2**-11, all of one sign 0.015; twice that.
+#: bf16: the same with 2**-8
+#: int8: the same of 2**-8 for inputs and for weights, 0.23, twice that; 0.40 was seen
+HEAD_LIMITS = {"fp32": 1e-4, "fp16": 0.03, "bf16": 0.24, "int8": 0.5}
 
 #: largest difference of one layer's output in the same unit, where its input is the same. fp32: the
 #: random walk above, once, and the rounding of folded weights. fp16: input, weights and output are
-#: rounded by 2**-11 each, and one more for values whose neighbours cancel; 1.2 of these were seen
-LAYER_LIMITS = {"fp32": 1e-5, "fp16": 4 * 2.0**-11}
+#: rounded by 2**-11 each, and one more for values whose neighbours cancel; 1.2 of these were seen.
+#: bf16: the same with 2**-8
+#: int8: twice as many of 2**-8, for values beyond a range are cut at it
+LAYER_LIMITS = {"fp32": 1e-5, "fp16": 4 * 2.0**-11, "bf16": 4 * 2.0**-8, "int8": 8 * 2.0**-8}
+
+#: relative rounding of one value, by precision; of int8 half a step as a share of the largest
+UNIT_ROUNDING = {"fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-8, "int8": 2.0**-8}
 
 #: relative rounding of a score: exponential, sum and quotient, some ten roundings of 2**-24
 SCORE_ROUNDING = 1e-6
@@ -31,3 +40,8 @@ IOU_ROUNDING = 1e-6
 #: difference of a COCO metric between PyTorch and an fp32 engine: heads within their limit may
 #: change a detection or two whose scores or IoU tie, and the third digit is the last one quoted
 MAP_LIMIT = 0.001
+
+
+def loosest(precisions: Iterable[str]) -> str:
+    """The precision that allows most of some, which is what a comparison of them allows."""
+    return max(precisions, key=HEAD_LIMITS.__getitem__)

@@ -45,6 +45,7 @@ from .adopt_file import (
     part_of,
     read_foreign,
     run_part,
+    spellings,
     tensor_name,
 )
 from .adopt_graph import heads_graph
@@ -195,7 +196,7 @@ def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None
         postprocess=params,
         levels=(),
         clip="none",
-        has_decode_nms=True,
+        has_decode_nms=asked.has_decode_nms,
         stored_priors=priors,
     )
     _end(ours, description, path)
@@ -245,8 +246,9 @@ def _changes(
 
 
 def _end(ours: ModelProto, description: Description, path: Path) -> None:
-    """Put DecodeNms and the description to a network that ends in its heads."""
-    append_decode_nms(ours, *ending_of(description))
+    """Put DecodeNms, where it is to be inside, and the description to a network of heads."""
+    if description.has_decode_nms:
+        append_decode_nms(ours, *ending_of(description))
     set_description(ours, description)
     try:
         onnx.checker.check_model(ours, full_check=True)
@@ -299,8 +301,7 @@ def _compare_boxes(
     except (BadFile, MissingRequirement):
         return  # with loops or operators of other tools in it, and then nothing is known
     # the file may give heads and prior boxes as outputs too, which are no boxes that were found
-    named = asked.priors.removeprefix(INITIALIZER)
-    known = (*theirs.names, named, f"{named}:0")
+    known = (*theirs.names, *spellings(asked.priors.removeprefix(INITIALIZER)))
     outputs = [value for name, value in zip(ends, every, strict=True) if name not in known]
     order, offsets = loc
     own = offsets if order is None else offsets[..., list(order)]

@@ -44,6 +44,7 @@ class Asked:
         params: of decode + NMS; activation and background follow from the rest.
         begin: tensor where the network begins, if what makes it is to be left off.
         name: of the network.
+        has_decode_nms: whether DecodeNms is put behind the heads.
     """
 
     loc: str
@@ -57,6 +58,7 @@ class Asked:
     params: PostprocessParams = field(default_factory=PostprocessParams)
     begin: str | None = None
     name: str = "adopted"
+    has_decode_nms: bool = True
 
 
 def check_name(name: str) -> None:

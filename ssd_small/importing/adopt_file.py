@@ -24,6 +24,8 @@ from ..runtimes.onnxruntime import reason_from_error
 
 #: names of the standard operators' domain
 _STANDARD = ("", "ai.onnx")
+#: how TensorFlow ends the name of a node's first output
+_FIRST_OUTPUT = ":0"
 #: the first IR version in which an initializer need not be an input
 _NEWER_IR = 4
 #: numpy types of the pictures that a network takes
@@ -164,7 +166,7 @@ def _set_types(part: ModelProto) -> None:
 def tensor_name(
     model: ModelProto, asked: str, option: str, path: Path, *, computed: bool = False
 ) -> str:
-    """The name of a tensor as the graph has it, which may end in ``:0`` as TensorFlow's do.
+    """The name of a tensor as the graph has it, be TensorFlow's ``:0`` at its end or not.
 
     ``computed``: one that a node makes, not an initializer.
 
@@ -174,12 +176,18 @@ def tensor_name(
     names = {name for node in model.graph.node for name in node.output if name}
     if not computed:
         names |= {tensor.name for tensor in model.graph.initializer}
-    for name in (asked, f"{asked}:0"):
+    for name in spellings(asked):
         if name in names:
             return name
     close = difflib.get_close_matches(asked, sorted(names), n=3)
     advice = f"; called similarly: {', '.join(close)}" if close else ""
     raise UsageError(f"{option}: {path} has no tensor {quoted(asked)}{advice}")
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """What a tensor may be called: TensorFlow counts a node's outputs, and converters keep that."""
+    plain = name.removesuffix(_FIRST_OUTPUT)
+    return (name, f"{name}{_FIRST_OUTPUT}") if plain == name else (name, plain)
 
 
 def input_of_part(part: ModelProto, path: Path) -> PicturesInput:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from typing import Literal
 
 from ..models.input_size import step_at_size
 from ..models.shapes import feature_maps
@@ -33,17 +34,21 @@ def levels_from_sizes(
 
 
 def with_input_size(
-    spec: ModelSpec, size: tuple[int, int] | None, *, stretched: bool = False
+    spec: ModelSpec,
+    size: tuple[int, int] | None,
+    *,
+    stretched: bool = False,
+    steps: Literal["rule", "map", "pixels"] = "rule",
 ) -> ModelSpec:
     """A spec for another input; as it is for None or its own size.
-
-    Prior boxes follow the rule of the networks here (:mod:`ssd_small.models.input_size`).
 
     Args:
         spec: whose table is of a square input.
         size: height and width in pixels.
-        stretched: whether a prior is a share of height and width, and a step that of its map, as
-            torchvision has it.
+        stretched: whether a prior is a share of height and width, as torchvision has it, and not of
+            the shorter side alone, as the networks here have it.
+        steps: how far apart the cells of a map are: by the rule of the networks here
+            (:mod:`ssd_small.models.input_size`), input over map, or as many pixels as in the table.
     """
     if size is None or size == spec.input_size:
         return spec
@@ -56,8 +61,12 @@ def with_input_size(
     for level, cells in zip(spec.levels, maps, strict=True):
         assert isinstance(level, Level)
         over_map = [pixels / max(count, 1) for pixels, count in zip(size, cells, strict=True)]
-        steps = over_map if stretched else [step_at_size(level.step, one) for one in over_map]
-        levels.append(_grown(level, (steps[0], steps[1]), growth))
+        apart = {
+            "rule": [step_at_size(level.step, one) for one in over_map],
+            "map": over_map,
+            "pixels": [level.step] * 2,
+        }[steps]
+        levels.append(_grown(level, (apart[0], apart[1]), growth))
     return replace(resized, levels=tuple(levels))
 
 

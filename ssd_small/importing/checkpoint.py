@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -197,6 +198,8 @@ def _taken(asked: Asked, family: Family, spec: ModelSpec) -> list[str]:
     if asked.input_size is None:
         height, width = spec.input_size
         parts.insert(0, f"an input of {width}x{height} (else --input-size)")
+    elif family.size_note is not None and spec != family.spec(replace(asked, input_size=None)):
+        parts.append(family.size_note)
     if family.prior_tables and asked.priors is None:
         table = "voc" if asked.num_classes == 21 else "coco"
         parts.append(f"prior boxes of {table}, by the number of classes (else --priors)")

@@ -54,6 +54,7 @@ class Family:
         prior_tables: whether weights cannot tell which table of prior boxes they learned.
         fits: looks at the shapes where keys do not tell one network from another.
         notes: what cannot be seen in the weights and was taken for granted.
+        size_note: the same, of an input of another size than the published one.
     """
 
     project: str
@@ -68,6 +69,7 @@ class Family:
     prior_tables: bool = False
     fits: Callable[[Shapes], bool] = lambda shapes: True
     notes: tuple[str, ...] = ()
+    size_note: str | None = None
 
     @property
     def name(self) -> str:

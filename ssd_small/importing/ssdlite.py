@@ -122,7 +122,7 @@ def _spec(asked: Asked) -> ModelSpec:
         ),
         written=True,
     )
-    return with_input_size(spec, asked.input_size, stretched=True)
+    return with_input_size(spec, asked.input_size, stretched=True, steps="map")
 
 
 def _renames(spec: ModelSpec) -> Renames:

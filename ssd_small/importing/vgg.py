@@ -72,7 +72,8 @@ def _torchvision(asked: Asked) -> ModelSpec:
             clip_boxes=True,
         ),
     )
-    return with_input_size(spec, asked.input_size, stretched=True)
+    # its DefaultBoxGenerator has steps in pixels, which are of 300 whatever it is given
+    return with_input_size(spec, asked.input_size, stretched=True, steps="pixels")
 
 
 def _amdegroot(asked: Asked) -> ModelSpec:
@@ -133,6 +134,7 @@ TORCHVISION: Family = Family(
     anchors=4,
     spec=_torchvision,
     renames=_torchvision_renames,
+    size_note="its DefaultBoxGenerator, whose steps stay 8 to 300 pixels at any input",
 )
 AMDEGROOT: Family = Family(
     project="amdegroot",

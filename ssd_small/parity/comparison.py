@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..evaluation.coco_results import results_from_detections
+from ..evaluation.limits import loosest
 from .detection_differences import (
     DetectionCounts,
     Frame,
@@ -136,8 +137,7 @@ class _Pair:
                 f"the reference {len(before.priors)} and {before.num_classes}: detections are "
                 "matched by class and overlap"
             )
-        precisions = {reference.precision, engine.precision}
-        self._precision = "fp32" if precisions == {"fp32"} else "fp16"
+        self._precision = loosest((reference.precision, engine.precision))
 
     def add_views(self, differences: HeadDifferences, heads: Heads, other_heads: Heads) -> None:
         """Count the heads of each view of a picture."""

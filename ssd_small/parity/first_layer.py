@@ -18,8 +18,8 @@ import numpy.typing as npt
 from onnx import ModelProto, TensorProto
 
 from ..artefacts.description import Description
-from ..evaluation.limits import HEAD_LIMITS, LAYER_LIMITS
-from ..pictures.pixels import pixels_from_picture
+from ..evaluation.limits import HEAD_LIMITS, LAYER_LIMITS, UNIT_ROUNDING
+from ..pictures.pixels import decoded_from_picture
 from ..pictures.preprocessing import input_from_image
 from ..runtimes.cuts import Start, cut_model, session_from_model
 from .layer_errors import NOT_FINITE, LayerError, Search
@@ -45,6 +45,7 @@ def search_from_graphs(
     description: Description,
     pictures: Sequence[Any],
     open_engine: Opener | None = None,
+    precision: str | None = None,
 ) -> Search:
     """Find the first layer of an engine that differs from its reference by more than rounding.
 
@@ -57,16 +58,23 @@ def search_from_graphs(
             ``MOST_PICTURES`` are taken.
         open_engine: what executes parts of the engine; default: ONNX Runtime on the CPU, which
             the reference's are executed with.
+        precision: that the engine is executed in; default: that of its weights.
     """
     inputs = [
-        input_from_image(pixels_from_picture(one), description.preprocessing)[None]
+        input_from_image(
+            decoded_from_picture(one, preprocessing=description.decoding).pixels,
+            description.preprocessing,
+        )[None]
         for one in pictures[:MOST_PICTURES]
     ]
-    return _Searcher(reference, engine, inputs, open_engine or run_from_model).search()
+    precision = precision or precision_of(engine)
+    return _Searcher(reference, engine, inputs, open_engine or run_from_model, precision).search()
 
 
 def precision_of(model: ModelProto) -> str:
-    """``fp16`` if any weight of a graph is half, else ``fp32``."""
+    """``int8`` with Q/DQ in a graph, ``fp16`` if any weight is half, else ``fp32``."""
+    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        return "int8"
     half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
     return "fp16" if half else "fp32"
 
@@ -87,15 +95,15 @@ class _Searcher:
         engine: ModelProto,
         inputs: Sequence[Array],
         open_engine: Opener,
+        precision: str,
     ) -> None:
         self.reference, self.engine, self.inputs = reference, engine, inputs
         self.open_engine = open_engine
         #: cut 0 is the input
         self.cuts = shared_cuts(reference, engine)
         start = self.cuts[0]
-        precision = precision_of(engine)
         self.one_layer, self.most = LAYER_LIMITS[precision], HEAD_LIMITS[precision]
-        self.rounding = 2.0**-11 if precision == "fp16" else 2.0**-24
+        self.rounding = UNIT_ROUNDING[precision]
         #: error of the engine as it is at the cuts that were looked at
         self.errors: dict[int, float] = {0: 0.0}
         self.types: dict[str, np.dtype[Any]] = {start.engine[0]: np.dtype(np.float32)}

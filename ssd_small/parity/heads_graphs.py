@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 from onnx import ModelProto
 
 from ..artefacts.sidecar import read_engine
+from ..export.fold import fold_batch_norm
 from ..export.picture_input import strip_preprocessing
 from ..export.prepare import prepare
+from ..export.quantised_layers import LayerCost, layer_costs
 from ..files import sha256_of
+from ..pictures.pixels import pixels_from_picture
+from ..pictures.preprocessing import input_from_image
 from ..requirements import require
 from ..runtimes.graph_files import heads_from_model, model_from_file
 from .first_layer import search_from_graphs
@@ -54,11 +58,49 @@ def search_from_detectors(
         strip_preprocessing(other, reference.description, reference_path)
     sidecar = getattr(engine.runtime, "sidecar", None)
     if sidecar is None:
-        return search_from_graphs(other, own, reference.description, pictures)
+        opener = getattr(engine.runtime, "open_part", None)
+        executed_in = None if opener is None else engine.runtime.precision
+        return search_from_graphs(other, own, reference.description, pictures, opener, executed_in)
     from .tensorrt_parts import TensorRtParts
 
     parts = TensorRtParts(sidecar.options)
     return search_from_graphs(other, own, reference.description, pictures, parts)
+
+
+def costs_from_detectors(
+    reference: Detector,
+    reference_path: str | Path,
+    engine: Detector,
+    engine_path: str | Path,
+    pictures: Sequence[Any],
+) -> list[LayerCost] | None:
+    """What each INT8 convolution of an opened engine costs the heads of its opened reference.
+
+    Args:
+        reference, engine, reference_path, engine_path: see :func:`search_from_detectors`.
+        pictures: see :func:`~ssd_small.pictures.pixels.pixels_from_picture`.
+
+    Returns:
+        The most expensive first; None where one of the two has no graph to be had.
+
+    Raises:
+        BadFile, MissingRequirement: see :func:`search_from_detectors`.
+    """
+    require("onnx", "comparing layers")
+    require("onnxruntime", "comparing layers")
+    own = graph_from_detector(engine, engine_path)
+    other = graph_from_detector(reference, reference_path) if own is not None else None
+    if own is None or other is None:
+        return None
+    description = reference.description
+    if description.pictures is not None:
+        strip_preprocessing(other, description, reference_path)
+    fold_batch_norm(other)
+    inputs = [
+        input_from_image(pixels_from_picture(one), description.preprocessing)[None]
+        for one in pictures
+    ]
+    return layer_costs(other, own, inputs)
 
 
 def graph_from_detector(detector: Detector, path: str | Path) -> ModelProto | None:
@@ -89,4 +131,6 @@ def _graph_of_plan(path: Path) -> ModelProto | None:
         return None
     keep = sidecar.options.keep_fp
     precision = sidecar.options.precision
+    if precision == "int8":
+        return None  # its ranges are from pictures that nobody need have any more
     return prepare(source, precision, heads=True, for_plugin=False, keep_fp=keep).model

@@ -9,6 +9,8 @@ import numpy as np
 
 #: JSON knows no infinity: the error of a layer that gives NaN or infinity
 NOT_FINITE = float(np.finfo(np.float32).max)
+#: pictures that INT8 convolutions are tried on, each as many times as there are convolutions
+MOST_RANKED_ON = 2
 
 
 @dataclass(frozen=True)

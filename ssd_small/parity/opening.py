@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..artefacts.description import spec_from_description
+from ..artefacts.described_spec import spec_from_description
 from ..artefacts.network import network_from_checkpoint, open_checkpoint
 from ..artefacts.sidecar import find_sidecar
 from ..artefacts.tiled import with_tiles

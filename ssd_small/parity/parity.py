@@ -33,6 +33,8 @@ class Parity:
         heads: differences per level; None where they cannot be had.
         attribution: what each stage costs; None against a result file.
         first_layer: the first layer that moved; None if none did.
+        quantised_layers: what each INT8 convolution of the engine costs the heads alone, the most
+            expensive first; None where it has none, or no graph to be had.
         self_consistency: what the engine makes of the same pictures in other batches.
         layers: lines for people, the layers in the order in which the error appears.
         notes: a line for each thing a user should know.
@@ -50,6 +52,7 @@ class Parity:
     heads: list[dict[str, Any]] | None
     attribution: list[dict[str, Any]] | None = None
     first_layer: dict[str, Any] | None = None
+    quantised_layers: list[dict[str, Any]] | None = None
     self_consistency: list[dict[str, Any]] | None = None
     layers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -57,6 +60,7 @@ class Parity:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
+        quantised = self.quantised_layers
         return {
             "verdict": self.verdict,
             "why": list(self.why),
@@ -70,6 +74,7 @@ class Parity:
             "attribution": self.attribution,
             "first_layer": self.first_layer,
             "self_consistency": self.self_consistency,
+            **({} if quantised is None else {"quantised_layers": quantised}),
             "notes": list(self.notes),
             "unreadable": list(self.faults),
         }
@@ -138,7 +143,7 @@ def parity_of_comparison(
 def _reasons(
     precision: dict[str, Any] | None, compared: Compared, of_engine: str, max_difference: float
 ) -> list[str]:
-    """What is different; in half precision detections count by what they cost in AP, if known."""
+    """What is different; in less than fp32 detections count by what they cost in AP, if known."""
     why = []
     difference = None if precision is None else precision["difference"]
     if difference is not None and abs(difference) > max_difference:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ..pictures.pixels import pixels_from_picture
+from ..pictures.pixels import decoded_from_picture, pixels_from_picture
+from ..pictures.placement import Fit
 from ..pictures.preprocessing import (
     Preprocessing,
     input_from_image,
@@ -69,11 +71,27 @@ def picture_stages(
         graph: of an engine of ONNX.
         read: decoding; default: as a detector does it.
     """
-    reader = read or pixels_from_picture
+    reader = read or _reader_for(
+        preprocessing.reduced_decoding and (*preprocessing.size, preprocessing.fit)
+    )
     if graph is None or graph.pictures is None:
         return PictureStages(reader, preprocessing, preprocessing)
     done = _executed(preprocessing, graph.pictures, takes_pixels=graph.takes_pixels)
     return PictureStages(reader, preprocessing, done, graph.pictures, graph.takes_pixels)
+
+
+@cache
+def _reader_for(reduced: tuple[int, int, Fit] | Literal[False]) -> Reader:
+    """What decodes as a detector does; one object for sides that do it alike.
+
+    Args:
+        reduced: height, width and fit that large files are decoded at a fraction for.
+    """
+    if not reduced:
+        return pixels_from_picture
+    height, width, fit = reduced
+    told = Preprocessing(height, width, fit=fit, reduced_decoding=True)
+    return lambda picture: decoded_from_picture(picture, preprocessing=told).pixels
 
 
 def _executed(told: Preprocessing, graph: Piece, *, takes_pixels: bool) -> Preprocessing:
@@ -148,7 +166,8 @@ def taken_together(base: PictureStages, other: PictureStages) -> Mapping[str, tu
 def picture_reasons(base: PictureStages, other: PictureStages) -> dict[str, str]:
     """What differs of the two sides' parameters, by stage."""
     a, b = base.done, other.done
-    reasons = {
+    reasons: dict[str, tuple[Any, ...]] = {
+        "decode_file": (_decoding(a), _decoding(b)),
         "resize": tuple(
             ", ".join([one.interpolation, *(f"{k} {v}" for k, v in one.resizing.items())])
             for one in (a, b)
@@ -163,6 +182,10 @@ def picture_reasons(base: PictureStages, other: PictureStages) -> dict[str, str]
         for stage, (ours, theirs) in reasons.items()
         if ours != theirs and together[stage]
     }
+
+
+def _decoding(told: Preprocessing) -> str:
+    return "large JPEG at a fraction" if told.reduced_decoding else "in full"
 
 
 def _shown(value: object) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..detection.load import open_runtime
 from ..errors import BadFile, UsageError
-from ..pictures.pixels import pixels_from_picture
+from ..pictures.pixels import decoded_from_picture
 from ..pictures.preprocessing import input_from_image
 from ..runtimes.base import Images
 
@@ -99,7 +99,10 @@ def _inputs(engine: Side, given: Sequence[Any], rows: int) -> Images:
         if len(found) == rows:
             break
         with suppress(BadFile, UsageError):
-            one: Images = pixels_from_picture(picture, "BGR", engine.detector.max_pixels)
+            description = engine.description
+            one: Images = decoded_from_picture(
+                picture, "BGR", engine.detector.max_pixels, description.decoding
+            ).pixels
             if engine.description.pictures is not None:
                 engine.detector.runtime.check_picture(*one.shape[:2])
             else:

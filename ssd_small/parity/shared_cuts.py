@@ -95,7 +95,12 @@ def _tensors_by_name(reference: ModelProto, engine: ModelProto) -> dict[str, str
     made = {name for node in engine.graph.node for name in node.output}
     images = reference.graph.input[0].name
     found = {images: BOUNDARY if BOUNDARY in made else engine.graph.input[0].name}
-    by_node = {node.name: node.output[0] for node in engine.graph.node if node.name}
+    behind = _dequantised(engine)
+    by_node = {
+        node.name: behind.get(node.output[0], node.output[0])
+        for node in engine.graph.node
+        if node.name
+    }
     readers: dict[str, list[NodeProto]] = {}
     for node in reference.graph.node:
         for name in node.input:
@@ -104,10 +109,27 @@ def _tensors_by_name(reference: ModelProto, engine: ModelProto) -> dict[str, str
         for name in node.output:
             same = next((one for one in _spellings(name) if one in made), None)
             if same is not None:
-                found[name] = same
+                found[name] = behind.get(same, same)
         if node.name in by_node and node.output[0] not in found:
             end = _end_of_group(node, readers, by_node)
             found.setdefault(end, by_node[node.name])
+    return found
+
+
+def _dequantised(engine: ModelProto) -> dict[str, str]:
+    """What stands for a tensor behind Q/DQ, where nobody reads it before them."""
+    readers: dict[str, list[NodeProto]] = {output.name: [] for output in engine.graph.output}
+    outputs = set(readers)
+    for node in engine.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found = {}
+    for name, of_name in readers.items():
+        if name in outputs or len(of_name) != 1 or of_name[0].op_type != "QuantizeLinear":
+            continue
+        of_levels = readers.get(of_name[0].output[0], [])
+        if name == of_name[0].input[0] and len(of_levels) == 1:
+            found[name] = of_levels[0].output[0]
     return found
 
 

@@ -90,9 +90,12 @@ def heads_of(detector: Detector, graph: EngineGraph | None) -> Heads | None:
     """What gives loc and conf of network input; None where nothing does."""
     if graph is not None:
         part = graph.heads
+        # a part of another runtime than ONNX Runtime is executed by that one
+        opener = getattr(detector.runtime, "open_part", None)
+        run = None if opener is None else opener(part.model)
 
         def from_graph(inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
-            loc, conf = part(inputs)
+            loc, conf = part(inputs) if run is None else run({part.inputs[0]: inputs})
             return loc.astype(np.float32), conf.astype(np.float32)
 
         return from_graph

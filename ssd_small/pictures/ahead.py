@@ -1,13 +1,13 @@
-"""Work done in threads ahead of the one who consumes it."""
+"""Work done in threads ahead of the one who consumes it, or beside the one who makes its items."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -73,6 +73,52 @@ def futures_ahead(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def map_beside(
+    work: Callable[[Item], Result], items: Iterable[Item], *, workers: int, window: int
+) -> Iterator[Result]:
+    """``work`` of each item, in the order of the items, while the source makes the next ones.
+
+    A result is handed over as soon as it and those before it are there, however long the source
+    takes for the next item. If the source raises, the results of what it gave before come first.
+
+    Args:
+        work: called in threads; what it raises is raised in the place of its result.
+        items: pulled one by one, in a thread of their own.
+        workers: threads that work.
+        window: items that are worked on at most, at least 1; one more is pulled.
+    """
+    source, end = iter(items), object()
+    pending: deque[Future[Result]] = deque()
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="pictures") as pool,
+        ThreadPoolExecutor(1, thread_name_prefix="pictures-source") as puller,
+    ):
+        upcoming: Future[Any] | None = puller.submit(next, source, end)
+        try:
+            while pending or upcoming is not None:
+                if pending and _is_next(pending[0], upcoming, is_full=len(pending) >= window):
+                    yield pending.popleft().result()
+                elif upcoming is not None:
+                    item = upcoming.result()
+                    upcoming = None
+                    if item is not end:
+                        pending.append(pool.submit(work, item))
+                        upcoming = puller.submit(next, source, end)
+                    del item
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _is_next(first: Future[Any], upcoming: Future[Any] | None, *, is_full: bool) -> bool:
+    """Whether a result comes next, or the source's item; waits for either if both may."""
+    if upcoming is None or is_full:
+        return True
+    wait((first, upcoming), return_when=FIRST_COMPLETED)
+    has_failed = upcoming.done() and upcoming.exception() is not None
+    return first.done() or has_failed
 
 
 def _done(work: Callable[[Item], Result], item: Item) -> Future[Result]:

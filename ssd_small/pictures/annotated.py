@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BadFile
-from .reading import Image, read_image
+from .decoded import Decoded, decoded_from_file
+from .preprocessing import Preprocessing
+from .reading import Image
 
 #: width/height of a picture may differ from the annotated one by this factor: rounding of a
 #: picture that was scaled after it was annotated
@@ -39,21 +41,34 @@ def read_annotated(
 ) -> Image:
     """Decode the picture that was annotated as (height, width) ``size``: ``[H, W, 3]`` uint8 BGR.
 
+    Raises:
+        BadFile, OtherPicture: see :func:`decoded_annotated`.
+    """
+    return decoded_annotated(path, size, max_pixels).pixels
+
+
+def decoded_annotated(
+    path: str | Path,
+    size: tuple[float, float],
+    max_pixels: int | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Decoded:
+    """Decode the picture that was annotated as (height, width) ``size``, for a network's input.
+
     Annotation tools disagree on whether the EXIF orientation counts: some see the picture turned,
     as people do, others see the pixels as they are stored. The annotated size tells; where both
     frames have it (a square, a half turn, a mirror), or where it is that of another scale for both,
     the picture is turned as people see it. A picture of another scale is returned as it is.
 
     Raises:
-        BadFile: see :func:`~ssd_small.pictures.reading.read_image`.
+        BadFile: see :func:`~ssd_small.pictures.decoded.decoded_from_file`.
         OtherPicture: its aspect is not the annotated one.
     """
-    image = read_image(path, max_pixels=max_pixels)
-    if image.shape[:2] == tuple(size):
-        return image
-    stored = read_image(path, apply_orientation=False, max_pixels=max_pixels)
-    turned = is_turned(path, image.shape[:2], stored.shape[:2], size)
-    return image if turned else stored
+    shown = decoded_from_file(path, preprocessing, max_pixels=max_pixels)
+    if shown.size == tuple(size):
+        return shown
+    stored = decoded_from_file(path, preprocessing, apply_orientation=False, max_pixels=max_pixels)
+    return shown if is_turned(path, shown.size, stored.size, size) else stored
 
 
 def is_turned(

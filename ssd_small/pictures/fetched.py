@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .reading import Image, image_from_bytes
+from .decoded import Decoded, decoded_from_bytes
+from .preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,14 @@ class FetchedPicture:
     fetch: Callable[[], bytes]
 
 
-def read_fetched(picture: FetchedPicture, max_pixels: int | None = None) -> Image:
-    """Fetch and decode a picture: ``[H, W, 3]`` uint8 BGR.
+def decoded_fetched(
+    picture: FetchedPicture,
+    max_pixels: int | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Decoded:
+    """Fetch and decode a picture.
 
     Raises:
-        BadFile: see :func:`~ssd_small.pictures.reading.image_from_bytes`, or it was not fetched.
+        BadFile: see :func:`~ssd_small.pictures.decoded.decoded_from_bytes`, or it was not fetched.
     """
-    return image_from_bytes(picture.fetch(), picture.path, max_pixels=max_pixels)
+    return decoded_from_bytes(picture.fetch(), picture.path, preprocessing, max_pixels=max_pixels)

@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadFile, UsageError
-from .annotated import AnnotatedPicture, read_annotated
-from .fetched import FetchedPicture, read_fetched
+from .annotated import AnnotatedPicture, decoded_annotated
+from .decoded import Decoded, decoded_from_file
+from .fetched import FetchedPicture, decoded_fetched
 from .listing import list_images
-from .reading import Image, eight_bits, read_image
+from .preprocessing import Preprocessing
+from .reading import Image, eight_bits
 
 ColorOrder = Literal["BGR", "RGB"]
 
@@ -83,13 +85,33 @@ def pixels_from_picture(
         BadFile: the file is absent or not an image, or PIL cannot decode it.
         UsageError: another type, shape or range of values.
     """
+    return decoded_from_picture(picture, color, max_pixels).pixels
+
+
+def decoded_from_picture(
+    picture: Any,
+    color: ColorOrder = "BGR",
+    max_pixels: int | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Decoded:
+    """As :func:`pixels_from_picture`, for a network's input.
+
+    Where ``preprocessing`` says ``reduced_decoding``, large JPEG files are decoded at a fraction;
+    what is decoded already stays as it is.
+    """
     check_color(color)
+    if isinstance(picture, Decoded):
+        return picture
     if isinstance(picture, AnnotatedPicture):
-        return read_annotated(picture.path, picture.size, max_pixels)
+        return decoded_annotated(picture.path, picture.size, max_pixels, preprocessing)
     if isinstance(picture, FetchedPicture):
-        return read_fetched(picture, max_pixels)
+        return decoded_fetched(picture, max_pixels, preprocessing)
     if is_path(picture):
-        return read_image(Path(picture), max_pixels=max_pixels)
+        return decoded_from_file(Path(picture), preprocessing, max_pixels=max_pixels)
+    return Decoded(_pixels_in_memory(picture, color))
+
+
+def _pixels_in_memory(picture: Any, color: ColorOrder) -> Image:
     if getattr(picture, "ndim", 0) == 4:
         raise UsageError(
             f"picture of shape {list(picture.shape)}: a batch among single pictures; pass the "

@@ -54,6 +54,9 @@ class Preprocessing:
             PIL image); else as OpenCV, or torch, by the pixels beside each place.
         fit: how a picture of another shape than the input's gets into it.
         pad: grey levels of the frame of a letterbox, in the order of ``color_order``.
+        reduced_decoding: large JPEG files are decoded at a half, a quarter or an eighth of their
+            sides, at least twice the input's (:mod:`ssd_small.pictures.decoded`); the published
+            evaluation decodes them in full.
     """
 
     height: int = 300
@@ -66,6 +69,7 @@ class Preprocessing:
     antialias: bool = False
     fit: Fit = "stretch"
     pad: tuple[int, int, int] = (0, 0, 0)
+    reduced_decoding: bool = False
 
     def __post_init__(self) -> None:
         sizes_fit = all(isinstance(v, int) and v > 0 for v in (self.height, self.width))
@@ -100,6 +104,8 @@ class Preprocessing:
             )
         if self.fit != "letterbox" and any(self.pad):
             raise UsageError(f"pad {self.pad} with fit {self.fit}: expected it with letterbox")
+        if type(self.reduced_decoding) is not bool:
+            raise UsageError(f"reduced_decoding {self.reduced_decoding!r}: expected True or False")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -128,10 +134,15 @@ class Preprocessing:
         return placement_from_sizes(self.fit, (height, width), self.size)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values by field name; of the ways of resizing those that are not usual."""
+        """JSON-ready values by field name; of the ways of resizing those that are not usual.
+
+        ``reduced_decoding`` is there where it is so.
+        """
         own = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
         kept = {name: value for name, value in own.items() if name not in RESIZING}
-        return kept | self.resizing
+        if not kept.pop("reduced_decoding"):
+            return kept | self.resizing
+        return kept | self.resizing | {"reduced_decoding": True}
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,12 @@ def image_from_bytes(
     *,
     apply_orientation: bool = True,
     max_pixels: int | None = None,
+    reduction: int = 1,
 ) -> Image:
     """Decode what an image file holds; the second half of :func:`read_image`.
+
+    ``reduction`` 2, 4 or 8 decodes at that fraction, sides rounded up: of JPEG alone, see
+    :mod:`ssd_small.pictures.decoded`.
 
     Raises:
         BadFile: see there; ``path`` is for the message.
@@ -116,6 +120,7 @@ def image_from_bytes(
         raise BadFile(f"cannot decode image {path}: {fault}; save it anew")
     flags = cv2.IMREAD_COLOR | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     flags |= cv2.IMREAD_ANYDEPTH if content.startswith(_WIDE) else 0
+    flags |= 0 if reduction == 1 else getattr(cv2, f"IMREAD_REDUCED_COLOR_{reduction}")
     silence_opencv(cv2)
     try:
         with without_remarks():
@@ -163,14 +168,23 @@ def is_absent(path: str | Path) -> bool:
     return False
 
 
+def is_whole_jpeg(content: bytes) -> bool:
+    """Whether a file is a JPEG that has its end marker."""
+    return content.startswith(_JPEG) and _without_padding(content).endswith(_JPEG_END)
+
+
+def _without_padding(content: bytes) -> bytes:
+    """A JPEG without the zeros that a file system put behind it."""
+    written = content.rstrip(b"\0")
+    # zeros are picture data too: enough of them would complete any picture
+    return written if len(content) - len(written) >= _PADDING else content
+
+
 def _decoded(cv2: Any, content: bytes, flags: int) -> npt.NDArray[Any] | None:
     """The pixels; None if there are none."""
     if not content:
         return None
-    if content.startswith(_JPEG):
-        written = content.rstrip(b"\0")
-        # zeros are picture data too: enough of them would complete any picture
-        content = written if len(content) - len(written) >= _PADDING else content
+    content = _without_padding(content) if content.startswith(_JPEG) else content
     image: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if image is not None or not content.startswith(_JPEG) or content.endswith(_JPEG_END):
         return image

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..errors import UsageError
 from . import native
 from .detections import Detections
+from .head_types import float32_from_heads, head_values
 from .oracle import decode_nms_image
 from .params import MAX_CLASSES, MAX_PRIORS, WHOLE, PostprocessParams
 
@@ -19,8 +20,8 @@ Backend = Literal["auto", "native", "numpy"]
 
 
 def decode_nms(
-    loc: npt.NDArray[np.floating],
-    conf: npt.NDArray[np.floating],
+    loc: npt.NDArray[Any],
+    conf: npt.NDArray[Any],
     priors: npt.NDArray[np.floating],
     params: PostprocessParams | None = None,
     *,
@@ -31,8 +32,11 @@ def decode_nms(
     """Decode head outputs and suppress duplicates, one result per image.
 
     Args:
-        loc: ``[N, P, 4]`` float32 or float16 box offsets.
-        conf: ``[N, P, C]`` float32 or float16 logits (or scores with ``activation="none"``).
+        loc: ``[N, P, 4]`` box offsets: float32, float16 or bfloat16, of which 16 bits are
+            converted exactly, in the course of the work: no copy is made where loc and conf are of
+            one type, aligned and contiguous. An array (bfloat16: of ``ml_dtypes``) or a tensor of
+            torch on the CPU.
+        conf: ``[N, P, C]`` logits, or scores with ``activation="none"``; as ``loc``.
         priors: ``[P, 4]`` (cx, cy, w, h), unit square.
         params: default :class:`PostprocessParams`.
         edges: right and bottom edge of the picture in the unit of the priors, which is another one
@@ -46,11 +50,13 @@ def decode_nms(
         One :class:`Detections` per image, identical for every backend.
 
     Raises:
-        UsageError: shapes do not fit together, or ``edges`` are not two positive numbers.
+        UsageError: shapes do not fit together, heads are of another type, or ``edges`` are not
+            two positive numbers.
         MissingRequirement: ``backend="native"`` and the library is absent.
     """
     params = params or PostprocessParams()
-    loc, conf, priors = np.asarray(loc), np.asarray(conf), np.asarray(priors, np.float32)
+    loc, conf = head_values(loc, "loc"), head_values(conf, "conf")
+    priors = np.asarray(priors, np.float32)
     _check_shapes(loc, conf, priors)
     if len(edges) != 2 or not all(0 < np.float32(edge) < np.inf for edge in edges):
         raise UsageError(f"edges: got {edges!r}, expected two positive numbers")
@@ -62,7 +68,7 @@ def decode_nms(
         _warn_once()
     return [
         decode_nms_image(
-            loc[i].astype(np.float32), conf[i].astype(np.float32), priors, params, edges
+            float32_from_heads(loc[i]), float32_from_heads(conf[i]), priors, params, edges
         )
         for i in range(len(loc))
     ]
@@ -78,9 +84,6 @@ def _check_shapes(loc: npt.NDArray[Any], conf: npt.NDArray[Any], priors: FloatAr
         )
     if priors.shape != (loc.shape[1], 4):
         raise UsageError(f"priors have shape {priors.shape}; expected ({loc.shape[1]}, 4)")
-    for name, array in (("loc", loc), ("conf", conf)):
-        if array.dtype not in (np.float32, np.float16):
-            raise UsageError(f"{name} is {array.dtype}; expected float32 or float16")
     if conf.shape[2] > MAX_CLASSES or loc.shape[1] > MAX_PRIORS:
         raise UsageError(
             f"heads of {loc.shape[1]} priors x {conf.shape[2]} classes; "

@@ -24,14 +24,16 @@ import numpy.typing as npt
 from .._version import __version__
 from ..errors import MissingRequirement, SsdSmallError, UsageError
 from .detections import Detections
+from .head_types import BFLOAT16, float32_from_heads
 from .params import WHOLE
 
 if TYPE_CHECKING:
     from .params import PostprocessParams
 
 #: SSD_SMALL_ABI_VERSION of kernels/capi/ssd_small.h
-_ABI_VERSION = 2
+_ABI_VERSION = 3
 _BAD_PARAMETER, _BAD_SHAPE = 1, 2
+_HEAD_TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, BFLOAT16: 2}
 _ACTIVATIONS = {"softmax": 0, "sigmoid": 1, "none": 2}
 _MESSAGE_BYTES = 256
 
@@ -76,6 +78,12 @@ def library_path() -> Path:
     named = os.environ.get("SSD_SMALL_LIBRARY")
     if named:
         return Path(named)
+    return _packaged_library()
+
+
+@lru_cache(maxsize=1)
+def _packaged_library() -> Path:
+    """Kept, as to resolve a path takes as long as a scene of few priors."""
     name = {"win32": "ssd_small.dll", "darwin": "libssd_small.dylib"}.get(
         sys.platform, "libssd_small.so"
     )
@@ -123,8 +131,8 @@ def decode_nms(
     """See :func:`ssd_small.postprocess.decode_nms`, whose checks have been done.
 
     Args:
-        loc: ``[N, P, 4]``, ``conf`` ``[N, P, C]``, float32 or float16.
-        conf: see ``loc``.
+        loc: ``[N, P, 4]`` float32, float16 or :data:`~.head_types.BFLOAT16`.
+        conf: ``[N, P, C]``, of the same type, or else both become float32.
         priors: ``[P, 4]`` float32.
         params: parameters.
         edges: right and bottom edge of the picture in the unit of the priors.
@@ -132,9 +140,10 @@ def decode_nms(
             processors. Little work takes fewer; the result does not depend on it.
     """
     library = _load(str(library_path()))
-    head_type = np.float16 if loc.dtype == conf.dtype == np.float16 else np.float32
+    if loc.dtype != conf.dtype:
+        loc, conf = float32_from_heads(loc), float32_from_heads(conf)
     # aligned and C-contiguous; no copy where they are already
-    loc, conf = (np.require(array, head_type, ["A", "C"]) for array in (loc, conf))
+    loc, conf = (np.require(array, None, ["A", "C"]) for array in (loc, conf))
     priors = np.require(priors, np.float32, ["A", "C"])
     handle = ctypes.c_void_p()
     message = ctypes.create_string_buffer(_MESSAGE_BYTES)
@@ -164,7 +173,7 @@ def heads_from(
     batch, num_priors, num_classes = conf.shape
     return Heads(
         ctypes.sizeof(Heads),
-        int(conf.dtype == np.float16),
+        _HEAD_TYPES[conf.dtype],
         batch,
         num_priors,
         num_classes,

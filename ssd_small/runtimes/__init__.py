@@ -34,6 +34,11 @@ def open_engine(
 
         _check_cpu(device, f"engine {path} is run by")
         return OnnxRuntimeRuntime.from_engine(path, sidecar, threads, content)
+    if sidecar.target == "openvino":
+        from .openvino import OpenVinoRuntime
+
+        _check_cpu(device, f"engine {path} is run by", "OpenVINO")
+        return OpenVinoRuntime.from_engine(path, sidecar, content, threads)
     if sidecar.target in ("tensorrt", "tensorrt-rtx"):
         from .cuda_device import open_device
         from .tensorrt import TensorRtRuntime
@@ -48,7 +53,7 @@ def open_engine(
         return TensorRtRuntime(path, sidecar, cuda_graph=cuda_graph, device=gpu, content=content)
     raise BadFile(
         f"engine {path} is for {sidecar.target!r}, which this version does not know; expected "
-        "tensorrt, tensorrt-rtx or onnxruntime"
+        "tensorrt, tensorrt-rtx, onnxruntime or openvino"
     )
 
 
@@ -84,9 +89,9 @@ def gpu_index(device: str | None) -> int | None:
     return int(number or 0)
 
 
-def _check_cpu(device: str | None, what: str) -> None:
+def _check_cpu(device: str | None, what: str, runtime: str = "ONNX Runtime") -> None:
     if gpu_index(device) is not None:
         raise UsageError(
-            f"device {device!r}: {what} ONNX Runtime, on the CPU; expected cpu, or build an engine "
+            f"device {device!r}: {what} {runtime}, on the CPU; expected cpu, or build an engine "
             "for TensorRT"
         )

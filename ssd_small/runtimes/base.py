@@ -41,9 +41,10 @@ class Runtime(Protocol):
     Attributes:
         name: e.g. ``"torch 2.14.1"``.
         description: the network inside.
-        precision: ``fp32`` or ``fp16``.
+        precision: ``fp32``, ``fp16`` or ``bf16``.
         max_batch: largest batch that is executed at once.
         device: ``cpu`` or ``cuda:N``.
+        instances: of the engine; so many threads may call it at once.
     """
 
     name: str
@@ -51,12 +52,13 @@ class Runtime(Protocol):
     precision: str
     max_batch: int
     device: str
+    instances: int
 
     def infer(self, images: Images) -> HeadOutputs | list[Detections]:
         """Run ``images [N, 3, H, W]`` float32; N over ``max_batch`` is split.
 
         Where ``description.pictures`` says so, pictures ``[N, H, W, 3]`` uint8 BGR instead. A
-        detector calls this from one thread at a time, which is not always the same one.
+        detector calls this from ``instances`` threads at a time, which are not always the same.
 
         Returns:
             Head outputs, or one Detections per image where decode + NMS are inside.
@@ -101,6 +103,7 @@ class BatchingRuntime:
     #: smallest batch that can be executed; a smaller rest is filled up
     min_batch: int = 1
     device: str = "cpu"
+    instances: int = 1
     _closed: bool = False
 
     def infer(self, images: Images) -> HeadOutputs | list[Detections]:

@@ -26,6 +26,7 @@ class Piece:
     Attributes:
         inputs: names of what it takes.
         outputs: names of what it gives.
+        model: the piece as a graph of its own.
         takes: numpy type of each input.
         types: numpy type of each output.
     """
@@ -50,9 +51,9 @@ class Piece:
             MissingRequirement: ONNX Runtime is not installed.
         """
         ort = require("onnxruntime", "taking a network apart")
-        part = cut_model(model, outputs, inputs)
+        self.model = cut_model(model, outputs, inputs)
         try:
-            self._session = session_from_model(part, threads)
+            self._session = session_from_model(self.model, threads)
         except Exception as error:  # ONNX Runtime's exception types are not public
             raise BadFile(
                 f"ONNX Runtime {ort.__version__} cannot run the part of the engine from "

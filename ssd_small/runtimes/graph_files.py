@@ -1,4 +1,4 @@
-"""The graph that ONNX Runtime executes of a file, whole or as far as the heads."""
+"""The graph that ONNX Runtime or OpenVINO executes of a file, whole or as far as the heads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
+from ..artefacts.build_options import ONNX_TARGETS
 from ..artefacts.decode_nms import find_decode_nms
 from ..artefacts.onnx_file import read_onnx
 from ..artefacts.sidecar import find_sidecar, read_engine
@@ -15,7 +16,7 @@ from .cuts import cut_model
 
 
 def model_from_file(path: Path) -> ModelProto | None:
-    """The graph of an ONNX file, or of an engine of ONNX Runtime, with operators of its own.
+    """The graph of an ONNX file, or of an engine for the CPU, with operators of its own.
 
     None for what is no ONNX: a checkpoint, an engine of TensorRT.
 
@@ -24,7 +25,7 @@ def model_from_file(path: Path) -> ModelProto | None:
     """
     if find_sidecar(path) is not None:
         sidecar, content = read_engine(path)
-        if sidecar.target != "onnxruntime":
+        if sidecar.target not in ONNX_TARGETS:
             return None
         return onnx.load_model_from_string(content)
     return read_onnx(path)[0] if path.suffix.lower() == ".onnx" else None

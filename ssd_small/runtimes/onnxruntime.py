@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         max_batch: int,
         source: str,
         threads: int = 0,
+        left_out: Sequence[str] = (),
     ) -> OnnxRuntimeRuntime:
         """Open a model in memory, such as a part of a file's.
 
@@ -116,11 +118,12 @@ class OnnxRuntimeRuntime(BatchingRuntime):
             precision, max_batch: of the runtime.
             source: what messages call it.
             threads: on the CPU; 0 for one per core.
+            left_out: ONNX Runtime's names of optimisations that are not to be done.
 
         Raises:
             BadFile: ONNX Runtime cannot load it, or it is not what is described.
         """
-        session = _session(content, threads, source, "export it again")
+        session = _session(content, threads, source, "export it again", left_out)
         return cls(
             session,
             description,
@@ -214,15 +217,25 @@ def reason_from_error(error: Exception) -> str:
     return one_line(" ".join(told.split()))
 
 
-def _session(source: str | Path | bytes, threads: int, what: str, advice: str) -> Any:
+def _session(
+    source: str | Path | bytes,
+    threads: int,
+    what: str,
+    advice: str,
+    left_out: Sequence[str] = (),
+) -> Any:
     ort = require("onnxruntime", "running this network")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.log_severity_level = 4  # what fails is told by the exception
+    # 8-bit products are added in pairs where a processor has AVX2 and no VNNI: their sums must fit
+    settings.add_session_config_entry("session.x64quantprecision", "1")
     try:
         if isinstance(source, Path):
             source = str(source) if is_text(source) else source.read_bytes()
-        return ort.InferenceSession(source, settings, ["CPUExecutionProvider"])
+        return ort.InferenceSession(
+            source, settings, ["CPUExecutionProvider"], disabled_optimizers=list(left_out)
+        )
     except Exception as error:  # ONNX Runtime's exception types are not public
         reason = reason_from_error(error)
         raise BadFile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..artefacts.build_options import ONNX_TARGETS
 from ..artefacts.sidecar import find_sidecar, read_sidecar
 from ..errors import UsageError
 from ..requirements import require
@@ -74,7 +75,7 @@ def check_has_heads(path: str | Path) -> None:
     if find_sidecar(path) is None:
         return
     sidecar = read_sidecar(path)
-    if sidecar.target != "onnxruntime" and sidecar.description.has_decode_nms:
+    if sidecar.target not in ONNX_TARGETS and sidecar.description.has_decode_nms:
         raise _inside_for_good(str(path), sidecar.target)
 
 

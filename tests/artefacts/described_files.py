@@ -31,6 +31,8 @@ OF_STORED_PRIORS = EXAMPLES / "description-format-5"
 OF_LETTERBOX = EXAMPLES / "description-format-5-fit"
 #: files of a network whose boxes are clipped
 CLIPPED = EXAMPLES / "description-format-5-clip"
+#: files of a network whose pictures are decoded at a fraction
+REDUCED = EXAMPLES / "description-format-6"
 _FOLDERS = {
     FORMAT_1: "",
     UNNAMED: "unnamed/",
@@ -39,6 +41,7 @@ _FOLDERS = {
     OF_STORED_PRIORS: "priors/",
     OF_LETTERBOX: "fit/",
     CLIPPED: "clipped/",
+    REDUCED: "reduced/",
 }
 
 
@@ -165,6 +168,8 @@ PICTURE_FORMS = {
         replace(FORMS["heads.onnx"], folder=TILED),
     )
 }
+
+REDUCED_FORMS = {form.name: form for form in (replace(FORMS["heads.fp16.engine"], folder=REDUCED),)}
 
 _LETTERBOX = replace(FORMS["heads.fp16.engine"], folder=OF_LETTERBOX)
 LETTERBOX_FORMS = {_LETTERBOX.name: _LETTERBOX}

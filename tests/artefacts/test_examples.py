@@ -28,7 +28,6 @@ from ssd_small.evaluation.limits import HEAD_LIMITS  # noqa: E402
 
 FOLDERS = sorted(path for path in Path(__file__).with_name("data").iterdir() if path.is_dir())
 WITH_RUN = [folder for folder in FOLDERS if (folder / RUN).is_dir()]
-SIDE = 300
 
 
 def _cases(what: str) -> list[Any]:
@@ -55,7 +54,7 @@ def test_a_file_of_then_tells_what_it_told_then(folder: Path, name: str) -> None
 def test_a_file_of_then_finds_what_it_found_then(folder: Path, name: str) -> None:
     options, precision = DETECTORS[name]
     with ssd_small.load(folder / name, threads=1, **options) as detector:
-        (found,) = detector(folder / "picture.png")
+        (found,) = detector(next(folder.glob("picture.*")))
     expected = _expected(folder)
     then = expected["detections"][name]
     now = found.to_dict()["detections"]
@@ -63,11 +62,13 @@ def test_a_file_of_then_finds_what_it_found_then(folder: Path, name: str) -> Non
     # outputs may be as far from then's as they may be from PyTorch's
     loc, conf = (HEAD_LIMITS[precision] * expected["largest"][head] for head in ("loc", "conf"))
     for one in then:
-        near = [other for other in now if _are_same(one, other, loc, conf)]
+        near = [other for other in now if _are_same(one, other, loc, conf, found.width)]
         assert len(near) == 1, (one, now)
 
 
-def _are_same(one: dict[str, Any], other: dict[str, Any], loc: float, conf: float) -> bool:
+def _are_same(
+    one: dict[str, Any], other: dict[str, Any], loc: float, conf: float, side: int
+) -> bool:
     """Whether two detections differ by no more than heads that are ``loc`` and ``conf`` off.
 
     A softmax of logits that are each off by e changes by at most e / 2. Priors are no larger than
@@ -75,7 +76,7 @@ def _are_same(one: dict[str, Any], other: dict[str, Any], loc: float, conf: floa
     grows by 0.1 * loc of itself, and is at most exp(0.2 * 2) of its prior's, as no output here is
     larger than 2. Boxes may have been rounded to hundredths of a pixel.
     """
-    pixels = SIDE * loc * (0.1 + 0.1 * math.exp(0.4)) + 0.02
+    pixels = side * loc * (0.1 + 0.1 * math.exp(0.4)) + 0.02
     boxes_agree = all(abs(a - b) <= pixels for a, b in zip(one["box"], other["box"], strict=True))
     scores_agree = abs(one["score"] - other["score"]) <= conf / 2 + 1e-6
     return one["name"] == other["name"] and boxes_agree and scores_agree

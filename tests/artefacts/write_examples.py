@@ -9,13 +9,16 @@
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-clip clipped
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5 priors
     python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-fit fit
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-5-layers layers
+    python tests/artefacts/write_examples.py tests/artefacts/data/description-format-6 reduced
 
 A folder is written once and never again: a new format gets a folder of its own beside the old ones,
 with a run alone, a network without a name, one that takes pictures, one that cuts tiles, one whose
-prior boxes are data, one with a letterbox, or one whose boxes are clipped, where only that is new.
+prior boxes are data, one with a letterbox, one whose boxes are clipped, one of layers that are
+written out, or one whose pictures are decoded at a fraction, where only that is new.
 ``expected.json`` in it says what each file says of itself (as ``ssd-small inspect --json``) and
-what its network finds in ``picture.png``. The network is chosen so that disturbed outputs find the
-same: no rounding decides.
+what its network finds in ``picture.png`` or ``picture.jpg``. The network is chosen so that
+disturbed outputs find the same: no rounding decides.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ sys.path.insert(0, str(TESTS))
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from layers_example import LAYERS  # noqa: E402
 from ssd_small.export.build_engine import build_engine  # noqa: E402
 from ssd_small.export.onnx_file import write_onnx  # noqa: E402
 from ssd_small.export.to_onnx import onnx_from_network  # noqa: E402
@@ -51,7 +55,12 @@ from ssd_small.json_files import write_json  # noqa: E402
 from ssd_small.models.from_config import spec_from_config  # noqa: E402
 from ssd_small.models.network import SsdNetwork, create_model  # noqa: E402
 from ssd_small.models.spec import ModelSpec  # noqa: E402
-from ssd_small.pictures.preprocessing import PictureInput, input_from_image  # noqa: E402
+from ssd_small.pictures.decoded import LEAST_RATIO, decoded_from_file  # noqa: E402
+from ssd_small.pictures.preprocessing import (  # noqa: E402
+    PictureInput,
+    Preprocessing,
+    input_from_image,
+)
 from ssd_small.postprocess import decode_nms  # noqa: E402
 from ssd_small.runtimes import HeadOutputs  # noqa: E402
 from ssd_small.runtimes.torch import TorchRuntime  # noqa: E402
@@ -85,14 +94,20 @@ def example_picture() -> np.ndarray:
 def example_network(seed: int, model: str | ModelSpec) -> tuple[SsdNetwork, Description]:
     """A network of 8 to 32 channels that finds a handful of boxes, none by a hair."""
     torch.manual_seed(seed)
-    net = create_model(model, CLASSES, WIDTH).eval()
+    width = 1.0 if isinstance(model, ModelSpec) and model.written else WIDTH
+    net = create_model(model, CLASSES, width).eval()
     _calibrate(net)
     with torch.no_grad():
-        for layer in (*net.loc, *net.conf):
+        # a head of several layers ends in its convolution
+        loc, conf = (
+            [head[-1] if isinstance(head, torch.nn.Sequential) else head for head in heads]
+            for heads in (net.loc, net.conf)
+        )
+        for layer in (*loc, *conf):
             layer.weight *= 0.1
-        for layer in net.conf[:_EMPTY_LEVELS]:
+        for layer in conf[:_EMPTY_LEVELS]:
             layer.bias.view(-1, CLASSES)[:, 0] += 6.0
-        for layer in net.conf[_EMPTY_LEVELS:]:
+        for layer in conf[_EMPTY_LEVELS:]:
             layer.bias.copy_(torch.randn(layer.bias.shape) * 3)
         # eight digits are enough, and half of each number is then zeros, which git packs
         for value in net.state_dict().values():
@@ -138,6 +153,8 @@ def is_safe(heads: HeadOutputs, description: Description) -> bool:
     return 3 <= len(found[0]) <= 12 and all(one == found[0] for one in found)
 
 
+#: a JPEG is so many times as large as the input
+ENLARGED = 4
 #: with a picture of 200 rows, of which each is one at the input
 LETTERBOX: dict[str, Any] = {"fit": "letterbox", "pad": (10, 20, 30), "resize": "float32"}
 
@@ -152,6 +169,9 @@ def safe_network(
             description = tiled_description(description, 2, 2, 0.2)
         if what == "fit":
             told = replace(description.preprocessing, **LETTERBOX)
+            description = replace(description, preprocessing=told)
+        if what == "reduced":
+            told = replace(description.preprocessing, reduced_decoding=True)
             description = replace(description, preprocessing=told)
         params = replace(description.postprocess, clip_boxes=what == "clipped")
         description = replace(description, postprocess=params)
@@ -169,6 +189,26 @@ UNNAMED = NetworkConfig(
     steps=((16, 15.5), (32, 32), (60, 60), (100, 100), (150, 150), (300, 300)),
     aspect_ratios=((2, 3), (2, 1), ((1.5, 0.75), (0.5, 1.0)), (1, 2), (1, 2), (1,)),
 )
+
+
+def write_network_of_layers(
+    folder: Path, net: SsdNetwork, description: Description
+) -> Iterator[str]:
+    """Names of the files of a network of layers, each as soon as it is there.
+
+    ``detections.onnx`` is the same as an adopted one: nothing but its graph says what it is.
+    """
+    yield from write_network(folder, net, description)
+    adopted = replace(
+        description,
+        model="adopted",
+        network=None,
+        levels=(),
+        clip="none",
+        stored_priors=StoredPriors.from_array(description.priors),
+    )
+    write_onnx(onnx_from_network(net, adopted.with_decode_nms(True)), folder / "detections.onnx")
+    yield "detections.onnx"
 
 
 def write_network(folder: Path, net: SsdNetwork, description: Description) -> Iterator[str]:
@@ -313,8 +353,18 @@ def main(folder: Path, what: str = "all") -> None:
         write_json(folder / "expected.json", {"inspect": {}, "detections": {}})
         return
     picture = example_picture()[: 200 if what == "fit" else None]
-    assert cv2.imwrite(str(folder / "picture.png"), picture)
-    model = spec_from_config(UNNAMED) if what == "network" else MODEL
+    path = folder / ("picture.jpg" if what == "reduced" else "picture.png")
+    if what == "reduced":
+        large = picture.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
+        assert cv2.imwrite(str(path), large)
+        decoded = decoded_from_file(path, Preprocessing(reduced_decoding=True))
+        assert decoded.reduction == ENLARGED // LEAST_RATIO
+        picture = decoded.pixels
+    else:
+        assert cv2.imwrite(str(path), picture)
+    model: str | ModelSpec = MODEL
+    if what in ("network", "layers"):
+        model = LAYERS if what == "layers" else spec_from_config(UNNAMED)
     net, description, heads = safe_network(picture, model, what)
     largest = {name: float(np.abs(getattr(heads, name)).max()) for name in _HEADS}
     expected: dict[str, Any] = {"largest": largest, "inspect": {}, "detections": {}}
@@ -324,6 +374,8 @@ def main(folder: Path, what: str = "all") -> None:
         "tiles": write_network_of_tiles,
         "priors": write_network_of_stored_priors,
         "fit": write_network,
+        "layers": write_network_of_layers,
+        "reduced": write_network,
         "clipped": write_network_of_clipped_boxes,
     }
     for name in write.get(what, write_files)(folder, net, description):
@@ -331,7 +383,7 @@ def main(folder: Path, what: str = "all") -> None:
         expected["inspect"][name] = told | {"file": name}
         if name in DETECTORS:
             with ssd_small.load(folder / name, **DETECTORS[name][0]) as detector:
-                (found,) = detector(folder / "picture.png")
+                (found,) = detector(path)
             expected["detections"][name] = found.to_dict()["detections"]
     if what == "all":
         write_run(folder / RUN, {})

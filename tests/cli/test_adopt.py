@@ -36,8 +36,10 @@ from foreign_graphs import (  # noqa: E402
 import ssd_small  # noqa: E402
 from ssd_small.evaluation.limits import BOX_ROUNDING, HEAD_LIMITS, SCORE_ROUNDING  # noqa: E402
 from ssd_small.importing.adopt import made_picture  # noqa: E402
+from ssd_small.importing.adopt_heads import rename  # noqa: E402
 from ssd_small.pictures.preprocessing import Preprocessing, input_from_image  # noqa: E402
 from ssd_small.postprocess import PostprocessParams, decode_nms  # noqa: E402
+from ssd_small.runtimes import HeadOutputs  # noqa: E402
 
 Call = Callable[..., Outcome]
 PREPROCESSING = Preprocessing(SIDE, SIDE, "RGB", (127.5,) * 3, (127.5,) * 3)
@@ -76,8 +78,10 @@ def found_in(path: Path) -> Any:
     with ssd_small.load(path, threads=1) as detector:
         description = detector.description
         images = input_from_image(made_picture((SIDE, SIDE)), description.preprocessing)[None]
-        (found,) = detector.runtime.infer(images)
-    return found
+        found = detector.runtime.infer(images)
+    if isinstance(found, HeadOutputs):
+        found = decode_nms(found.loc, found.conf, description.priors, description.postprocess)
+    return found[0]
 
 
 def same(found: Any, wanted: Any) -> None:
@@ -212,6 +216,21 @@ def test_prior_boxes_of_the_graph_are_told_by_their_numbers(
     np.testing.assert_allclose(found, priors(), rtol=0, atol=2**-23 if form == "corners" else 0)
 
 
+@pytest.mark.parametrize("has_it", [True, False], ids=["in the graph", "in the call"])
+def test_names_may_end_as_tensorflows_do(has_it: bool, call: Call, tmp_path: Path) -> None:
+    form = Form(ending="nms", layout="yxhw")
+    path, heads = write_foreign(tmp_path, form)
+    given = adopt_options(tmp_path, form, priors=f"initializer:anchors{'' if has_it else ':0'}")
+    if has_it:
+        model = onnx.load(path)
+        rename(model, {name: f"{name}:0" for name in (*heads[1::2], "anchors")})
+        onnx.save(model, path)
+    else:
+        heads = [f"{one}:0" if one.startswith("heads/") else one for one in heads]
+    call("adopt", path, *heads, *given, "--scores", "logits").fits()
+    same(found_in(tmp_path / "ours.onnx"), expected(form, PostprocessParams(), PREPROCESSING))
+
+
 def test_parameters_and_preprocessing_travel_in_the_file(call: Call, tmp_path: Path) -> None:
     values = PREPROCESSING.to_dict() | {"mean": [100.0, 110.0, 120.0], "color_order": "BGR"}
     (tmp_path / "p.json").write_text(json.dumps({"preprocessing": values}))
@@ -281,6 +300,34 @@ def test_a_file_of_ours_finds_the_same_by_the_prior_boxes_of_its_network(
     ]
     assert found[0]["detections"]
     assert found[0]["detections"] == found[1]["detections"]
+
+
+@pytest.mark.parametrize(
+    ("option", "outputs"), [("--heads", 2), ("--inline", 5), ("--plugin-only", 5)]
+)
+def test_it_ends_as_an_export_does(option: str, outputs: int, call: Call, tmp_path: Path) -> None:
+    told = adopted(call, tmp_path, PLAIN, option, scores="logits")
+    model = onnx.load(tmp_path / "ours.onnx")
+    assert told["outputs"] == [one.name for one in model.graph.output]
+    assert len(told["outputs"]) == outputs
+    nodes = [node.op_type for node in model.graph.node if node.domain]
+    assert nodes == (["DecodeNms"] if option == "--plugin-only" else [])
+    assert not model.functions
+    assert told["description"]["has_decode_nms"] == (option != "--heads")
+    wanted = expected(PLAIN, PostprocessParams(), PREPROCESSING)
+    path = tmp_path / "ours.onnx"
+    if option == "--plugin-only":  # which ONNX Runtime has no operator for
+        build = ("build-engine", path, "--target", "onnxruntime", "--heads")
+        path = tmp_path / "ours.engine"
+        call(*build, "-o", path).fits()
+    same(found_in(path), wanted)
+
+
+def test_it_ends_in_one_way_only(call: Call, tmp_path: Path) -> None:
+    path, heads = write_foreign(tmp_path, PLAIN)
+    given = (*heads, *adopt_options(tmp_path, PLAIN), "--inline", "--heads")
+    call("adopt", path, *given).fails(2, "--heads and --inline exclude each other")
+    assert not (tmp_path / "ours.onnx").exists()
 
 
 @pytest.mark.slow

@@ -18,6 +18,10 @@ pytestmark = pytest.mark.slow
         ("onnx", "onnx", ("build-engine", "{onnx}", "-o", "{new}")),
         ("onnxruntime", "onnxruntime", ("build-engine", "{onnx}", "-o", "{new}")),
         ("onnxruntime", "onnxruntime", ("detect", "--engine", "{engine}", "{pictures}")),
+        (
+            *("openvino", "openvino"),
+            ("build-engine", "{onnx}", "--target", "openvino", "-o", "{new}"),
+        ),
         ("cv2", "images", ("detect", "--engine", "{engine}", "{pictures}")),
         (
             *("cv2", "images"),

@@ -86,6 +86,13 @@ BESIDE: dict[tuple[str, str], tuple[str, ...]] = {
     ("build-engine", "check_images"): (
         *("{onnx}", "--target", "onnxruntime", "--precision", "fp16", "-o", "{out}"),
     ),
+    ("build-engine", "calibration"): (
+        *("{onnx}", "--target", "onnxruntime", "--precision", "int8", "-o", "{out}"),
+    ),
+    ("build-engine", "annotations"): (
+        *("{onnx}", "--target", "onnxruntime", "--precision", "int8", "-o", "{out}"),
+        *("--calibration", "{pictures}", "--max-drop", "0.1"),
+    ),
     ("build-engine", "timing_cache"): ("{onnx}", "--target", "tensorrt", "-o", "{out}"),
     ("inspect", "path"): (),
     ("train", "val_annotations"): (*BASES["train"], "--val-images", "{pictures}"),

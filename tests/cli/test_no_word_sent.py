@@ -126,6 +126,24 @@ def test_an_open_engine_sends_no_word(traced, engine, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_engine_of_openvino_sends_no_word(traced, onnx_file, tmp_path):
+    path = tmp_path / "work" / "openvino.engine"
+    traced("-m", "ssd_small", "build-engine", onnx_file, "--target", "openvino", "-o", path)
+    built = words_sent(tmp_path / "calls")
+    traced("-c", OPEN.format(first=""), path, 2)
+    assert (built, words_sent(tmp_path / "calls")) == ([], [])
+    assert changes_outside(tmp_path / "calls", tmp_path / "work", []) == []
+    assert not list((tmp_path / "home").iterdir())
+
+
+@pytest.mark.slow
+def test_openvino_alone_would_write_into_the_home(traced, tmp_path):
+    """In a network of its own, so that even this sends nothing."""
+    traced("-c", "import openvino", alone=True)
+    assert list((tmp_path / "home").iterdir()) != []
+
+
+@pytest.mark.slow
 def test_without_the_switch_the_guard_sees_onnx_runtime(traced, engine, tmp_path):
     """In a network of its own, so that even this sends nothing."""
     import onnxruntime

@@ -107,6 +107,18 @@ def test_a_body_in_other_words_is_taken(params: PostprocessParams) -> None:
         check_body(fixed_body(params, opset), described, Path("x.onnx"))
 
 
+@pytest.mark.parametrize("threshold", [0.01, 1e-8])
+def test_a_body_with_the_sigmoid_of_older_files_is_taken(threshold: float) -> None:
+    params = replace(PRESETS[0], activation="sigmoid", score_threshold=threshold)
+    described = replace(DESCRIPTION, postprocess=params)
+    size = len(DESCRIPTION.priors), DESCRIPTION.num_classes
+    older = make_function(params, *size, 19, one_sigmoid=True)
+    assert "Sigmoid" in {node.op_type for node in older.node}
+    check_body(older, described, Path("x.onnx"))
+    older.node[0].doc_string = "rewritten"
+    check_body(older, described, Path("x.onnx"))
+
+
 def test_a_body_that_takes_too_much_memory_is_not_executed() -> None:
     body = fixed_body(PRESETS[0])
     big = onnx.numpy_helper.from_array(np.array([1 << 20, 1 << 20], np.int64))

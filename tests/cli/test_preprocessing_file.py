@@ -130,3 +130,47 @@ def test_a_letterbox_goes_from_export_to_detections(
     refused = call(*base, "-o", own, "--preprocessing", told(LETTERBOX), "--input", "uint8")
     refused.fails(2, "not done inside a network")
     call("doctor", engine).fits()
+
+
+@pytest.mark.slow
+def test_reduced_decoding_goes_from_export_to_scores(
+    call: Call, checkpoint: Path, tmp_path: Path, told: Callable[[object], Path]
+) -> None:
+    """What is found is what the picture decoded at a quarter has, in pixels of the whole."""
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\ndog\n")
+    base = ("export", "--model", "mobilenet_v1", "--weights", checkpoint, "--labels", labels)
+    fields = told({"reduced_decoding": True})
+    files = {"plain": tmp_path / "plain.onnx", "own": tmp_path / "own.onnx"}
+    files["pictures"] = tmp_path / "pictures.onnx"
+    call(*base, "--heads", "-o", files["plain"]).fits()
+    call(*base, "--heads", "-o", files["own"], "--preprocessing", fields).fits()
+    call(*base, "-o", files["pictures"], "--preprocessing", fields, "--input", "uint8").fits()
+    engine = tmp_path / "own.engine"
+    call("build-engine", files["own"], "-o", engine, "--target", "onnxruntime").fits()
+    for file in (files["own"], engine, files["pictures"]):
+        shown = call("inspect", file, "--json").fits().json
+        assert shown["preprocessing"]["reduced_decoding"] is True
+        assert "large JPEG decoded at a fraction" in call("inspect", file).fits().out
+    plain = call("inspect", files["plain"], "--json").fits().json
+    assert "reduced_decoding" not in plain["preprocessing"]
+
+    coarse = np.random.default_rng(0).integers(0, 256, (10, 12, 3)).astype(np.uint8)
+    large, quarter = tmp_path / "large.jpg", tmp_path / "quarter.png"
+    cv2.imwrite(str(large), cv2.resize(coarse, (3200, 2400)))
+    cv2.imwrite(str(quarter), cv2.imread(str(large), cv2.IMREAD_REDUCED_COLOR_4))
+    wanted = ("--score-threshold", 0.05, "--threads", 1, "--json")
+    expected = call("detect", "--engine", files["plain"], quarter, *wanted).fits().json
+    assert (expected["width"], expected["height"]) == (800, 600)
+    assert expected["detections"]
+    drawn = ("-o", tmp_path / "drawn")
+    for more in (("--engine", files["own"]), ("--engine", engine, *drawn)):
+        found = call("detect", *more, large, *wanted).fits().json
+        assert (found["width"], found["height"]) == (3200, 2400)
+        for own, other in zip(found["detections"], expected["detections"], strict=True):
+            assert (own["name"], own["score"]) == (other["name"], other["score"])
+            np.testing.assert_allclose(own["box"], np.multiply(4, other["box"]), atol=0.05)
+    assert cv2.imread(str(tmp_path / "drawn" / "large.jpg")).shape == (2400, 3200, 3)
+    inside = call("detect", "--engine", files["pictures"], large, *wanted).fits().json
+    assert (inside["width"], inside["height"]) == (3200, 2400)
+    assert inside["detections"]

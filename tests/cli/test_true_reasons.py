@@ -27,6 +27,7 @@ COMMANDS = {
     "detect picture": "detect --engine ENGINE {}",
     "detect engine": "detect --engine {} PICTURES",
     "detect weights": "detect --weights {} PICTURES",
+    "detect weights cached": "detect --runtime onnxruntime --weights {} PICTURES",
     "detect labels": "detect --model mobilenet_v1 --weights WEIGHTS --labels {} PICTURES",
     "detect config": "detect --config {} PICTURES",
     "batch engine": "batch {} PICTURES -o OUT",
@@ -56,6 +57,8 @@ COMMANDS = {
     "--picture {} -o OUT",
     "build-engine onnx": "build-engine {} -o OUT",
     "build-engine description": "build-engine ONNX --description {} -o OUT",
+    "build-engine annotations": "build-engine ONNX --target onnxruntime --precision int8 "
+    "--calibration PICTURES --max-drop 0.1 --annotations {} -o OUT",
     "bench engine": "bench --engine {} --seconds 0.01",
     "bench config": "bench --config {} --seconds 0.01",
     "bench against": "bench --engine ENGINE --seconds 0.01 --against {}",

@@ -178,6 +178,10 @@ def environment(rng: random.Random, place: Place) -> Case:
             ("detect", "--engine", "in/e.engine", "in/picture.png", "-o", "out/p"),
             ("detect", *labels, "in/picture.png"),
             ("build-engine", "in/heads.onnx", "--target", "onnxruntime", "-o", "out/e.engine"),
+            (
+                *("build-engine", "in/heads.onnx", "--target", "onnxruntime", "-o", "out/e.engine"),
+                *("--precision", "int8", "--calibration", data),
+            ),
             ("inspect", "in/heads.onnx"),
             ("doctor", "in/e.engine"),
             ("models",),

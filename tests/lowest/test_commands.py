@@ -105,6 +105,20 @@ def test_half_precision_is_built_and_explained_by_the_heads(folder: Path, onnx_f
     assert check["detections"]["unexplained"] == 0
 
 
+if find_spec("openvino") is not None:
+
+    def test_an_openvino_engine_gives_the_documented_score(
+        folder: Path, digits: Path, onnx_file: Path
+    ) -> None:
+        path = folder / "openvino.engine"
+        options = ("--target", "openvino", "-o", path, "--json")
+        built = call(folder, "build-engine", onnx_file, *options).fits().json
+        assert set(built["receipt"]["executed"]) == {"fp32"}
+        data = ("--annotations", digits / "val.json", "--images", digits / "val")
+        report = call(folder, "eval", "--engine", path, *data, "--json").fits().json
+        assert report["metrics"]["AP"] == pytest.approx(AP, abs=AP_ROUNDING)
+
+
 if find_spec("tensorrt_rtx") is not None:  # there is one for few systems
 
     @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -35,4 +35,7 @@ def test_eval_is_timed_beside_the_network_and_stage_by_stage(tmp_path: Path) -> 
     assert list(spent) == stages
     assert row["at_most"] == pytest.approx(spent["network"] / sum(spent.values()), rel=1e-3)
     # scores are spread so that there is something to suppress and to score
+    for found in row["detect"].values():
+        assert 0 < found["ratio_range"][0] <= found["ratio"] <= found["ratio_range"][1]
+    assert all(100 < peak < 4000 for peak in row["peak_mb"].values())
     assert row["candidates_per_picture"] > row["detections_per_picture"] > 20

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_training_is_validated_and_timed(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     script = ROOT / "benchmarks" / "bench_training.py"
-    command = [sys.executable, "-W", "error", script, "--quick", "--threads", "1"]
+    command = [sys.executable, "-W", "error", script, "--quick", "--amp", "--threads", "1"]
     done = subprocess.run(
         [*command, "--output", result], capture_output=True, text=True, check=False
     )
@@ -32,7 +32,8 @@ def test_training_is_validated_and_timed(tmp_path: Path) -> None:
     report = json.loads(result.read_text())
     # sums of some thousand terms in another order, relatively
     assert report["loss_difference"] < 1e-5
-    assert [row["layout"] for row in report["rows"]] == ["contiguous", "channels_last"]
+    timed = [(row["layout"], row["precision"]) for row in report["rows"]]
+    assert timed == [("contiguous", "fp32"), ("channels_last", "fp32"), ("channels_last", "amp")]
     assert all(row["images_per_second"] > 0 for row in report["rows"])
     assert all(0 < row["cells_with_gradient"] < 1 for row in report["rows"])
 

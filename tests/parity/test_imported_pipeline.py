@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +29,8 @@ class Detected:
     """Detections of a network of torchvision, and the files that are imported of it."""
 
     def __init__(self, name: str, seed: int, folder: Path) -> None:
-        self.net = foreign.torchvision_network(name, 4, seed)
-        torch.save(self.net.state_dict(), folder / "theirs.pth")
+        net = foreign.torchvision_network(name, 4, seed)
+        torch.save(net.state_dict(), folder / "theirs.pth")
         self.weights = folder / "ours.pth"
         imported_from_file(folder / "theirs.pth").write(self.weights)
         self.picture = folder / "picture.png"
@@ -38,16 +39,24 @@ class Detected:
         Image.fromarray(foreign.made_picture()).save(self.picture)
         levels = foreign.tensor_from_picture(foreign.made_picture())
         with torch.no_grad():
-            self.found = {key: value.numpy() for key, value in self.net([levels])[0].items()}
+            self.found = {key: value.numpy() for key, value in net([levels])[0].items()}
 
     def unmatched(self, found: Any) -> list[str]:
         """Detections of torchvision that have no equal one here, or not one each."""
         return foreign.unmatched(self.found, found, PIXELS, SCORES)
 
 
-@pytest.fixture(scope="module", params=[(NAMES[0], 1), (NAMES[1], 1), (NAMES[1], 2)], ids=str)
-def detected(request: Any, tmp_path_factory: Any) -> Detected:
-    return Detected(*request.param, tmp_path_factory.mktemp("imported"))
+@pytest.fixture(scope="module")
+def detections(tmp_path_factory: Any) -> Callable[[str, int], Detected]:
+    """Each network once: making and running those of VGG16 takes most of the time here."""
+    return functools.cache(
+        lambda name, seed: Detected(name, seed, tmp_path_factory.mktemp("imported"))
+    )
+
+
+@pytest.fixture(params=[(NAMES[0], 1), (NAMES[1], 1), (NAMES[1], 2)], ids=str)
+def detected(request: Any, detections: Callable[[str, int], Detected]) -> Detected:
+    return detections(*request.param)
 
 
 def _detect(path: Path, picture: Path) -> Any:
@@ -61,22 +70,22 @@ def test_pytorch_finds_what_torchvision_finds(detected: Detected) -> None:
     assert len(np.unique(np.round(detected.found["scores"], 3))) > 20
     found = _detect(detected.weights, detected.picture)
     assert detected.unmatched(found) == []
-
-
-def test_the_comparison_can_fail(detected: Detected) -> None:
-    found = _detect(detected.weights, detected.picture)
+    # and the comparison can fail
     moved = replace(found, boxes=found.boxes + np.float32(0.01))
     assert len(detected.unmatched(moved)) > 100
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_onnx_runtime_finds_what_torchvision_finds(
-    name: str, call: Callable[..., Any], tmp_path: Path
+    name: str,
+    call: Callable[..., Any],
+    detections: Callable[[str, int], Detected],
+    tmp_path: Path,
 ) -> None:
     """With decode + NMS as the function in the file, and by the native library after it."""
     pytest.importorskip("onnxruntime")
     assert native.is_available()
-    detected = Detected(name, 1, tmp_path)
+    detected = detections(name, 1)
     call("export", "--weights", detected.weights, "-o", tmp_path / "x.onnx").fits()
     call("build-engine", tmp_path / "x.onnx", "--target", "onnxruntime", "--heads",
          "-o", tmp_path / "x.engine").fits()  # fmt: skip

@@ -20,6 +20,7 @@ from ssd_small.bench.synthetic import detector_heads
 from ssd_small.errors import UsageError
 from ssd_small.postprocess import PostprocessParams, decode_nms, native
 from ssd_small.postprocess.boxes import boxes_xyxy_from_loc, iou_one_to_many
+from ssd_small.postprocess.head_types import BFLOAT16
 from ssd_small.postprocess.numerics import softmax_f32
 from ssd_small.postprocess.params import WHOLE
 
@@ -48,6 +49,18 @@ def random_heads(rng, batch, priors, classes, spread=2.0):
     return loc, conf
 
 
+HALF_TYPES = [None, "float16", "bfloat16"]
+
+
+def as_type(values, name):
+    """float32 values in 16 bits; to bfloat16 by leaving out the lower half."""
+    if name == "bfloat16":
+        bits = np.ascontiguousarray(values).view(np.uint32) >> np.uint32(16)
+        return bits.astype(np.uint16).view(BFLOAT16)
+    with np.errstate(over="ignore"):
+        return values.astype(name)
+
+
 SPECIAL = np.float32([0, -0.0, np.nan, np.inf, -np.inf, 1, 88.8, -87.5, 1e-40, 3e38, -3e38])
 
 params_strategy = st.builds(
@@ -72,7 +85,7 @@ edges_strategy = st.sampled_from([(1.0, 1.0), (0.4, 2.75), (1e-40, 3e38)])
     edges=edges_strategy,
     seed=st.integers(0, 2**32 - 1),
     shape=st.tuples(st.integers(0, 4), st.integers(0, 40), st.sampled_from([1, 2, 3, 21, 33, 70])),
-    half=st.booleans(),
+    half=st.sampled_from(HALF_TYPES),
     distinct=st.sampled_from([0, 3, 1000]),
     specials=st.sampled_from([0.0, 0.02, 0.3]),
 )
@@ -89,13 +102,12 @@ def test_any_heads_and_parameters(params, edges, seed, shape, half, distinct, sp
         at = rng.random(array.shape) < specials
         array[at] = rng.choice(SPECIAL, at.sum())
     if half:
-        with np.errstate(over="ignore"):
-            loc, conf = loc.astype(np.float16), conf.astype(np.float16)
+        loc, conf = as_type(loc, half), as_type(conf, half)
     check(loc, conf, priors, params, edges)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("half", HALF_TYPES)
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid", "none"])
 @pytest.mark.parametrize("classes", [1, 2, 31, 32, 81, 1024])
 def test_class_counts(classes, activation, half):
@@ -103,7 +115,7 @@ def test_class_counts(classes, activation, half):
     priors = random_priors(rng, 60 if classes < 100 else 7)
     loc, conf = random_heads(rng, 2, priors, classes, 3)
     if half:
-        loc, conf = loc.astype(np.float16), conf.astype(np.float16)
+        loc, conf = as_type(loc, half), as_type(conf, half)
     for background in (-1, 0, classes - 1):
         params = PostprocessParams(activation=activation, background_label=background)
         found = check(loc, conf, priors, params)

@@ -89,6 +89,29 @@ class TestTorchvision:
         # corners in pixels and back: two roundings of numbers up to 320
         assert np.abs(description.priors - _priors_in_pixels(theirs)).max() < 2e-7 * 4
 
+    @pytest.mark.parametrize("size", [(512, 512), (320, 480)], ids=str)
+    def test_priors_at_another_size_are_those_of_its_own_generator(
+        self, save: Save, tmp_path: Path, size: tuple[int, int]
+    ) -> None:
+        theirs = foreign.torchvision_network("ssdlite320_mobilenet_v3_large", 3, 1)
+        theirs.transform.fixed_size = size[::-1]
+        net, description = _ours(save(theirs.state_dict()), tmp_path, input_size=size)
+        assert net.spec.input_size == size
+        assert np.abs(description.priors - _priors_in_pixels(theirs)).max() < 2e-6
+
+    @pytest.mark.slow
+    def test_steps_of_vgg_are_of_300_pixels_at_any_size(self, save: Save, tmp_path: Path) -> None:
+        theirs = foreign.torchvision_network("ssd300_vgg16", 3, 1)
+        path = save(theirs.state_dict())
+        for size in ((512, 512), (320, 480)):
+            theirs.transform.fixed_size = size[::-1]
+            own = imported_from_file(path, input_size=size)
+            assert "whose steps stay 8 to 300 pixels" in own.lines[-1]
+            # corners of boxes that reach 2.5 sides to the right, in pixels and back
+            found = own.record.description.priors
+            assert np.abs(found - _priors_in_pixels(theirs)).max() < 2e-6
+        assert not any("stay" in one for one in imported_from_file(path).lines)
+
     def test_the_post_processing_is_that_of_the_network(self, save: Save, tmp_path: Path) -> None:
         theirs = foreign.torchvision_network("ssdlite320_mobilenet_v3_large", 3, 1)
         own = _ours(save(theirs.state_dict()), tmp_path)[1].postprocess

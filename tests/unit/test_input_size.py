@@ -8,11 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_small.artefacts.description import (
-    Description,
-    description_from_spec,
-    spec_from_description,
-)
+from ssd_small.artefacts.described_spec import spec_from_description
+from ssd_small.artefacts.description import Description, description_from_spec
 from ssd_small.configs.network import network_config_from_dict, network_config_to_dict
 from ssd_small.errors import UsageError
 from ssd_small.models.input_size import name_at_published_size, spec_for_input

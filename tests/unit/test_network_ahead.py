@@ -15,6 +15,7 @@ from ssd_small.detection.detector import Detector
 from ssd_small.detection.inference import Inference
 from ssd_small.detection.pipeline import batch_from_levels, detect
 from ssd_small.errors import UsageError
+from ssd_small.pictures.decoded import Decoded
 from ssd_small.pictures.preprocessing import (
     Preprocessing,
     input_from_image,
@@ -85,12 +86,12 @@ def test_results_do_not_wait_for_pictures_that_are_slow_to_read(
     """As of a pipe that is written to once the results before are known."""
     seen, in_time = threading.Event(), []
 
-    def read(given: np.ndarray, *rest: object) -> np.ndarray:
+    def read(given: np.ndarray, *rest: object) -> Decoded:
         if given[0, 0, 0] == batch_size:
             in_time.append(seen.wait(10))
-        return given
+        return Decoded(given)
 
-    monkeypatch.setattr(pipeline, "pixels_from_picture", read)
+    monkeypatch.setattr(pipeline, "decoded_from_picture", read)
     stream = detector(max_batch=batch_size).stream(PICTURES)
     for number, found in enumerate(stream):
         assert number_of(found) == number
@@ -102,12 +103,12 @@ def test_results_do_not_wait_for_pictures_that_are_slow_to_read(
 def test_what_befalls_a_reading_thread_comes_after_the_results_before_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def read(given: np.ndarray, *rest: object) -> np.ndarray:
+    def read(given: np.ndarray, *rest: object) -> Decoded:
         if given[0, 0, 0] == 3:
             raise MemoryError("no room")
-        return given
+        return Decoded(given)
 
-    monkeypatch.setattr(pipeline, "pixels_from_picture", read)
+    monkeypatch.setattr(pipeline, "decoded_from_picture", read)
     found: list[int] = []
     stream = detector(max_batch=2).stream(PICTURES)
     with pytest.raises(MemoryError, match="no room"):

@@ -86,7 +86,7 @@ def test_levels_beside_them_are_a_contradiction() -> None:
 
 
 def test_without_a_name_that_is_known_there_is_no_pytorch_network() -> None:
-    from ssd_small.artefacts.description import spec_from_description
+    from ssd_small.artefacts.described_spec import spec_from_description
 
     with pytest.raises(UsageError, match="adopted from an ONNX file, so there is no PyTorch"):
         spec_from_description(_description(model="theirs"))

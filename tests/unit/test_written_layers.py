@@ -49,7 +49,7 @@ def test_what_was_written_is_read_again(family: Family) -> None:
     read = Description.from_dict(record, "x")
     assert read == description
     assert summarize(spec, 21).num_priors == len(read.priors)
-    from ssd_small.artefacts.description import spec_from_description
+    from ssd_small.artefacts.described_spec import spec_from_description
 
     assert spec_from_description(read) == spec
 
@@ -79,7 +79,7 @@ def _changed(record: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict
 @pytest.mark.parametrize("name", ["ultralight_RFB", "nvidia_ssd300_resnet50"])
 def test_every_damage_is_refused_or_gives_a_network_that_can_be_built(name: str) -> None:
     torch = pytest.importorskip("torch")
-    from ssd_small.artefacts.description import spec_from_description
+    from ssd_small.artefacts.described_spec import spec_from_description
     from ssd_small.models.network import SsdNetwork
 
     (family,) = (one for one in FAMILIES if one.name == name)

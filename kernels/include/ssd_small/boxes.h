@@ -82,10 +82,8 @@ SSD_SMALL_HD_INLINE float area(const Box& box, float offset) {
   return (box.x2 - box.x1 + offset) * (box.y2 - box.y1 + offset);
 }
 
-// IoU of two scaled boxes with their areas. Symmetric in a and b, bit for bit. NaN where both
-// areas are 0 or a coordinate overflowed; NaN exceeds no threshold.
-SSD_SMALL_HD_INLINE float iou(const Box& a, float area_a, const Box& b, float area_b,
-                              float offset) {
+// Intersection of two scaled boxes; NaN where a coordinate overflowed.
+SSD_SMALL_HD_INLINE float intersection(const Box& a, const Box& b, float offset) {
   // no coordinate is NaN here (candidates are finite before scaling)
   const float x1 = a.x1 > b.x1 ? a.x1 : b.x1;
   const float y1 = a.y1 > b.y1 ? a.y1 : b.y1;
@@ -96,8 +94,25 @@ SSD_SMALL_HD_INLINE float iou(const Box& a, float area_a, const Box& b, float ar
   // "0 > w", so that a NaN (infinity - infinity) stays one, as with numpy.maximum
   w = 0.0f > w ? 0.0f : w;
   h = 0.0f > h ? 0.0f : h;
-  const float inter = w * h;
+  return w * h;
+}
+
+// IoU of two scaled boxes with their areas. Symmetric in a and b, bit for bit. NaN where both
+// areas are 0 or a coordinate overflowed; NaN exceeds no threshold.
+SSD_SMALL_HD_INLINE float iou(const Box& a, float area_a, const Box& b, float area_b,
+                              float offset) {
+  const float inter = intersection(a, b, offset);
   return inter / (area_a + area_b - inter);
+}
+
+// Whether iou() may exceed a threshold of 0 to 1, without the division. True wherever it does: a
+// quotient that rounds to more than t exceeds t, so inter > t * unite exactly, and rounding, which
+// is monotonic, leaves inter >= t * unite.
+SSD_SMALL_HD_INLINE bool iou_may_exceed(const Box& a, float area_a, const Box& b, float area_b,
+                                        float offset, float threshold) {
+  const float inter = intersection(a, b, offset);
+  const float unite = area_a + area_b - inter;
+  return (inter > 0.0f) & (inter >= threshold * unite);
 }
 
 }  // namespace ssd_small

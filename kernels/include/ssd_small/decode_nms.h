@@ -9,7 +9,8 @@
 
 namespace ssd_small {
 
-enum class HeadType : std::int32_t { kFloat = 0, kHalf = 1 };
+// kBfloat16: on the CPU alone.
+enum class HeadType : std::int32_t { kFloat = 0, kHalf = 1, kBfloat16 = 2 };
 enum class Activation : std::int32_t { kSoftmax = 0, kSigmoid = 1, kNone = 2 };
 
 // Fields and defaults as in PostprocessParams, which tests hold equal (the plugin starts from these,
@@ -38,7 +39,7 @@ struct DecodeNmsShape {
 };
 
 struct DecodeNmsInputs {
-  const void* loc = nullptr;      // [N, P, 4] head_type
+  const void* loc = nullptr;      // [N, P, 4] head_type; 16 bits are converted exactly
   const void* conf = nullptr;     // [N, P, C] head_type
   const float* priors = nullptr;  // [P, 4] cx, cy, w, h
 };

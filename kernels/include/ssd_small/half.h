@@ -1,4 +1,4 @@
-// IEEE half <-> float in integer operations: bit-exact, vectorisable, no F16C needed.
+// IEEE half and bfloat16 <-> float in integer operations: bit-exact, vectorisable, no F16C needed.
 #pragma once
 
 #include "host_device.h"
@@ -34,6 +34,27 @@ SSD_SMALL_HD_INLINE std::uint16_t half_from_float(float value) {
   const std::uint32_t odd = (magnitude >> 13) & 1u;
   const std::uint32_t rounded = magnitude - (112u << 23) + 0xfffu + odd;
   return static_cast<std::uint16_t>(sign | (rounded >> 13));
+}
+
+// Values as they stand in memory, so that overloads tell them apart.
+struct Half {
+  std::uint16_t bits;
+};
+struct Bfloat16 {  // the upper half of a float
+  std::uint16_t bits;
+};
+
+SSD_SMALL_HD_INLINE float float_from(float value) { return value; }
+SSD_SMALL_HD_INLINE float float_from(Half value) { return float_from_half(value.bits); }
+SSD_SMALL_HD_INLINE float float_from(Bfloat16 value) {
+  return float_from_bits(static_cast<std::uint32_t>(value.bits) << 16);
+}
+
+// Round to nearest, ties to even; overflow gives infinity, a NaN stays one.
+SSD_SMALL_HD_INLINE std::uint16_t bfloat16_from_float(float value) {
+  const std::uint32_t bits = bits_from_float(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>(bits >> 16 | 0x40u);
+  return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
 }  // namespace ssd_small

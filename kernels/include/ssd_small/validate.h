@@ -97,8 +97,8 @@ inline std::int64_t max_detections(const DecodeNmsParams& params, std::int32_t n
   return params.keep_topk > 0 && params.keep_topk < total ? params.keep_topk : total;
 }
 
-// Everything but max_detections.
-inline Error check_heads(const DecodeNmsShape& shape) {
+// Everything but max_detections. half_only: of 16-bit types, bfloat16 is refused.
+inline Error check_heads(const DecodeNmsShape& shape, bool half_only) {
   const auto fault = [](const char* field, double value, const char* expected) {
     return Error{Status::kBadShape, field, value, expected};
   };
@@ -110,14 +110,17 @@ inline Error check_heads(const DecodeNmsShape& shape) {
     return fault("num_classes", shape.num_classes, "1 to 1024");
   }
   const auto type = static_cast<std::int32_t>(shape.head_type);
-  if (type < 0 || type > static_cast<std::int32_t>(HeadType::kHalf)) {
-    return fault("head_type", type, "0 (float) or 1 (half)");
+  const HeadType last = half_only ? HeadType::kHalf : HeadType::kBfloat16;
+  if (type < 0 || type > static_cast<std::int32_t>(last)) {
+    return fault("head_type", type,
+                 half_only ? "0 (float) or 1 (half)" : "0 (float), 1 (half) or 2 (bfloat16)");
   }
   return {};
 }
 
-inline Error check_shape(const DecodeNmsShape& shape, const DecodeNmsParams& params) {
-  if (const Error error = check_heads(shape)) return error;
+inline Error check_shape(const DecodeNmsShape& shape, const DecodeNmsParams& params,
+                         bool half_only = true) {
+  if (const Error error = check_heads(shape, half_only)) return error;
   // fewer rows than an image can give would be a silent cap
   if (shape.max_detections < max_detections(params, shape.num_priors, shape.num_classes)) {
     return Error{Status::kBadShape, "max_detections", static_cast<double>(shape.max_detections),
@@ -161,9 +164,10 @@ inline Error check_outputs(const DecodeNmsShape& shape, const DecodeNmsOutputs& 
 }
 
 inline Error check_all(const DecodeNmsShape& shape, const DecodeNmsParams& params,
-                       const DecodeNmsInputs& inputs, const DecodeNmsOutputs& outputs) {
+                       const DecodeNmsInputs& inputs, const DecodeNmsOutputs& outputs,
+                       bool half_only = true) {
   if (const Error error = check_params(params)) return error;
-  if (const Error error = check_shape(shape, params)) return error;
+  if (const Error error = check_shape(shape, params, half_only)) return error;
   if (const Error error = check_inputs(shape, inputs)) return error;
   return check_outputs(shape, outputs);
 }

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from ...detection.detector import Detector
 from ...detection.entry import entry_from_outcome
 from ...errors import SsdSmallError
+from ...pictures.decoded import Decoded, decoded_from_bytes
 from ...pictures.headers import declared_extent
 from ...pictures.limits import most_pixels
-from ...pictures.reading import Image, image_from_bytes
 from .settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Job:
         threshold: scores to be shown, as ``detect`` takes them; one for a batch.
         future: of the entry; raises what is wrong with the picture.
         declared: pixels, as the file says.
-        pixels: decoded.
+        picture: decoded.
     """
 
     content: bytes
@@ -68,7 +68,7 @@ class Job:
     threshold: Threshold | None
     future: Future[dict[str, Any]] = field(default_factory=Future)
     declared: int = 0
-    pixels: Image | None = None
+    picture: Decoded | None = None
     since: float = 0.0
 
 
@@ -90,6 +90,8 @@ class PictureQueue:
         ran: Callable[[int], None] = lambda pictures: None,
     ) -> None:
         self._settings, self._tiling, self._ran = settings, tiling, ran
+        # tiles are cut from the picture in full
+        self._decoding_for = None if tiling else detectors[0].description.decoding
         self._most_pixels = most_pixels(detectors[0].max_pixels)
         self._changed = threading.Condition()
         self._pending: deque[Job] = deque()
@@ -163,7 +165,9 @@ class PictureQueue:
             try:
                 if not job.future.cancelled():
                     name = job.image or NAMELESS
-                    job.pixels = image_from_bytes(job.content, name, max_pixels=self._most_pixels)
+                    job.picture = decoded_from_bytes(
+                        job.content, name, self._decoding_for, max_pixels=self._most_pixels
+                    )
             except SsdSmallError as error:
                 _fail(job, PictureRefused(error))
             except Exception as error:  # whatever a picture does, it is this request's alone
@@ -171,7 +175,7 @@ class PictureQueue:
             with self._changed:
                 job.content = b""
                 self._decoding -= 1
-                if job.pixels is None:
+                if job.picture is None:
                     self._held_pixels -= job.declared
                 else:
                     job.since = time.monotonic()
@@ -233,9 +237,9 @@ class PictureQueue:
     def _detect(self, detector: Detector, jobs: list[Job]) -> None:
         """One call of the engine; each picture gets its entry, or its error."""
         threshold = jobs[0].threshold
-        pictures = [job.pixels for job in jobs]
+        pictures = [job.picture for job in jobs]
         for job in jobs:
-            job.pixels = None
+            job.picture = None
         try:
             how: dict[str, Any] = {"tiling": self._tiling, "only_shown": True}
             outcomes = detector.outcomes(pictures, score_threshold=threshold, **how)

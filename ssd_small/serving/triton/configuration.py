@@ -158,6 +158,7 @@ def _about_input(description: Description) -> str:
         return "Pictures as they are, BGR; resizing, mean and deviation are in the network."
     mean, std = (", ".join(f"{v:g}" for v in values) for values in (size.mean, size.std))
     ways = ", ".join([size.interpolation, *(f"{k} {v}" for k, v in size.resizing.items())])
+    ways += ", large JPEG decoded at a fraction" if size.reduced_decoding else ""
     return (
         f"A picture resized to {size.width}x{size.height} ({ways}), {size.color_order}, less "
         f"{mean}, divided by {std}."

@@ -105,6 +105,11 @@ def _network_from_engine(
             "the full TensorRT; build one with 'build-engine --target tensorrt', or pass the ONNX "
             "file"
         )
+    if sidecar.target == "openvino":
+        raise UsageError(
+            f"{path} is an engine of OpenVINO, for which no repository is written; pass the ONNX "
+            "file, or build one with 'build-engine --target onnxruntime'"
+        )
     if changes.asked:
         raise UsageError(
             f"{changes.asked} does not go with the engine {path}, which is made for one runtime; "

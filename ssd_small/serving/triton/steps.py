@@ -18,8 +18,8 @@ from ...artefacts.description import Description
 from ...artefacts.tensors import INPUT
 from ...detection.picture_detections import picture_detections
 from ...errors import SsdSmallError
-from ...pictures.preprocessing import inputs_from_levels, resized_from_image
-from ...pictures.reading import Image, image_from_bytes
+from ...pictures.decoded import Decoded, decoded_from_bytes
+from ...pictures.preprocessing import Preprocessing, inputs_from_levels, resized_from_image
 from ...postprocess import Detections
 from ...terminal import one_line
 from .ensemble import MAX_PIXELS, PICTURE, SIZE, UNIT_BOXES
@@ -95,10 +95,10 @@ class Preprocess(_Step):
     def outputs(self, given: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """See :class:`_Step`."""
         contents = [bytes(one) for one in given[PICTURE].reshape(-1)]
-        pictures = pictures_from_contents(contents, self._max_pixels)
         how = self._description.preprocessing
-        levels = [resized_from_image(one, how) for one in pictures]
-        sizes = np.array([one.shape[:2] for one in pictures], np.int32)
+        pictures = pictures_from_contents(contents, self._max_pixels, how)
+        levels = [resized_from_image(one.pixels, how) for one in pictures]
+        sizes = np.array([one.size for one in pictures], np.int32)
         return {INPUT: inputs_from_levels(levels, how), SIZE: sizes}
 
 
@@ -124,13 +124,17 @@ class Pixels(_Step):
         return picture_detections(detections, (height, width), None, self._description).boxes
 
 
-def pictures_from_contents(contents: Sequence[bytes], max_pixels: int) -> list[Image]:
-    """Pixels ``[H, W, 3]`` BGR of encoded pictures, turned as their EXIF data say.
+def pictures_from_contents(
+    contents: Sequence[bytes], max_pixels: int, preprocessing: Preprocessing
+) -> list[Decoded]:
+    """Encoded pictures, turned as their EXIF data say, decoded for a network's input.
 
     Raises:
         BadFile: one cannot be decoded, or has more pixels.
     """
     return [
-        image_from_bytes(content, f"{number} of {len(contents)}", max_pixels=max_pixels)
+        decoded_from_bytes(
+            content, f"{number} of {len(contents)}", preprocessing, max_pixels=max_pixels
+        )
         for number, content in enumerate(contents, 1)
     ]

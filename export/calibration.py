@@ -1,0 +1,114 @@
+"""The ranges of a network's tensors on a user's pictures, one picture in memory at a time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto, save_model
+
+from ..artefacts.int8_options import Calibration, Int8Options
+from ..artefacts.tensors import INPUT
+from ..files import read_bytes
+from ..pictures.listing import list_images
+from ..pictures.pixels import pixels_from_picture
+from ..pictures.preprocessing import Preprocessing, input_from_image
+from ..requirements import require
+from ..system.temporary import temporary_folder
+from .quantise import Form, check_ranges
+
+if TYPE_CHECKING:
+    from ..artefacts.build_options import BuildProgress
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def calibration_files(options: Int8Options) -> list[Path]:
+    """The pictures that a calibration takes: evenly over the list, in its order.
+
+    Raises:
+        BadFile: the folder holds none.
+    """
+    files = list_images(options.calibration).files
+    count = min(len(files), options.count)
+    return [files[place * len(files) // count] for place in range(count)]
+
+
+def ranges_from_pictures(
+    model: ModelProto,
+    preprocessing: Preprocessing,
+    options: Int8Options,
+    form: Form,
+    progress: BuildProgress,
+) -> tuple[Any, Calibration]:
+    """Ranges of all tensors that a form quantises, and the record of where they are from.
+
+    ONNX Runtime's calibrators keep every tensor of the pictures that one call gives them, so each
+    call gives them one picture: memory does not grow with their number.
+
+    Args:
+        model: the heads model that is to be quantised, of preprocessed float32.
+        preprocessing: how a picture becomes its input.
+        options: which pictures, and how their values become ranges.
+        form: what is to be quantised.
+        progress: told the share of pictures that are done.
+
+    Returns:
+        ONNX Runtime's ``TensorsData``, and the record.
+
+    Raises:
+        BadFile: a picture cannot be read.
+        CheckFailed: a value is not finite.
+    """
+    require("onnxruntime.quantization", "calibration")
+    files = calibration_files(options)
+    digest = sha256()
+    with temporary_folder() as folder:
+        calibrator = _calibrator(model, folder, options, form)
+        for place, path in enumerate(files):
+            progress("Calibrating", place / len(files))
+            digest.update(read_bytes(path, "a picture to calibrate on"))
+            images = input_from_image(pixels_from_picture(path), preprocessing)[None]
+            with redirect_stdout(io.StringIO()):  # it prints a line for each picture
+                calibrator.collect_data(_reader([images]))
+        with redirect_stdout(io.StringIO()):
+            ranges = calibrator.compute_data()
+    check_ranges(ranges)
+    return ranges, Calibration(digest.hexdigest(), len(files), options.method, {})
+
+
+def _calibrator(model: ModelProto, folder: Path, options: Int8Options, form: Form) -> Any:
+    calibrate = require("onnxruntime.quantization.calibrate", "calibration")
+    source, augmented = folder / "network.onnx", folder / "augmented.onnx"
+    save_model(model, source)
+    return calibrate.create_calibrator(
+        str(source),
+        list(form.operators),
+        str(augmented),
+        calibrate.CalibrationMethod.MinMax
+        if options.method == "minmax"
+        else calibrate.CalibrationMethod.Percentile,
+        # of absolute values: what is never negative still gets a range that begins at 0
+        extra_options={} if options.method == "minmax" else {"symmetric": True},
+    )
+
+
+def _reader(batches: Sequence[FloatArray]) -> Any:
+    """ONNX Runtime's reader of a few network inputs ``[N, 3, H, W]``."""
+    base: Any = require("onnxruntime.quantization.calibrate", "calibration").CalibrationDataReader
+
+    class Reader(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._left: Iterator[FloatArray] = iter(batches)
+
+        def get_next(self) -> dict[str, FloatArray] | None:
+            batch = next(self._left, None)
+            return None if batch is None else {INPUT: batch}
+
+    return Reader()

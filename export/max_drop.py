@@ -1,0 +1,115 @@
+"""A promise of mAP kept: convolutions go back to floating point until it holds.
+
+The most harmful go first, by what each costs the heads alone. How many must go is looked for by
+doubling and then by halves, and what is built was scored itself: mAP need not grow with each one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onnx import ModelProto
+
+from ..artefacts.description import Description
+from ..artefacts.int8_options import Int8Options
+from ..datasets.coco import read_annotations
+from ..detection.detector import Detector
+from ..errors import CheckFailed, UsageError
+from ..evaluation.evaluate import evaluate
+from ..runtimes.base import Runtime
+
+#: opens a heads model on the runtime that it is for: serialised, with its description
+Opener = Callable[[bytes, Description], Runtime]
+#: a heads model with so many of the most harmful convolutions in floating point
+Candidate = Callable[[int], ModelProto]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What was reached.
+
+    Attributes:
+        model: with Q/DQ.
+        reverted: how many convolutions went back to floating point.
+        map: mAP of the annotations by precision.
+    """
+
+    model: ModelProto
+    reverted: int
+    map: dict[str, float]
+
+
+class Scorer:
+    """The mAP of heads models on the annotations of the calibration pictures."""
+
+    def __init__(self, description: Description, options: Int8Options, opener: Opener) -> None:
+        """Read the annotations.
+
+        Raises:
+            BadFile: they cannot be read.
+        """
+        assert options.annotations is not None
+        self._truth = read_annotations(options.annotations)
+        self._description = description.with_decode_nms(False)
+        self._options, self._opener = options, opener
+
+    def __call__(self, model: ModelProto) -> float:
+        """The mAP, 0 to 1.
+
+        Raises:
+            BadFile: a picture that is annotated cannot be read, or the categories do not fit.
+            UsageError: nothing is annotated.
+        """
+        runtime = self._opener(model.SerializeToString(), self._description)
+        with Detector(runtime) as detector:
+            found = evaluate(detector, self._truth, self._options.calibration)
+        value = found.metrics.get("AP")
+        if value is None:
+            raise UsageError(
+                f"--annotations {self._options.annotations}: no object of the network's classes "
+                "is annotated, so there is no mAP to keep"
+            )
+        return float(value)
+
+
+def keep_promise(
+    reference: float, most_drop: float, count: int, candidate: Candidate, score: Scorer
+) -> Promise:
+    """The model with the fewest convolutions in floating point that keeps the promise.
+
+    Args:
+        reference: mAP in float32.
+        most_drop: mAP that may be lost.
+        count: how many convolutions can go back.
+        candidate: makes the models.
+        score: gives their mAP.
+
+    Raises:
+        CheckFailed: it does not hold with a single one left in INT8.
+    """
+    tried: dict[int, float] = {}
+
+    def holds(reverted: int) -> bool:
+        tried[reverted] = score(candidate(reverted))
+        return tried[reverted] >= reference - most_drop
+
+    failing, reverted = -1, 0
+    while not holds(reverted):
+        if reverted >= count - 1:
+            best = max(tried, key=lambda one: tried[one])
+            raise CheckFailed(
+                f"mAP {reference:.4f} in fp32 may drop by {most_drop:g}, and dropped by at least "
+                f"{reference - tried[best]:.4f} in int8: {tried[best]:.4f} was reached with {best} "
+                f"of {count} convolutions back in floating point; nothing was written: allow a "
+                "larger --max-drop, calibrate on more pictures, or build with --precision fp16"
+            )
+        failing, reverted = reverted, min(max(1, 2 * reverted), count - 1)
+    while reverted - failing > 1:
+        middle = (failing + reverted) // 2
+        if holds(middle):
+            reverted = middle
+        else:
+            failing = middle
+    scores = {"fp32": round(reference, 6), "int8": round(tried[reverted], 6)}
+    return Promise(candidate(reverted), reverted, scores)

@@ -1,0 +1,52 @@
+"""Which layers of a network compute in INT8, as a receipt tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .record import Fields
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """Which Conv nodes of a network compute in INT8: input and weight come from DequantizeLinear.
+
+    Attributes:
+        quantised: how many do.
+        types: element types of the inputs and the weights of all Conv nodes, with how many of each.
+        kept_layers: name of each node that stays in floating point, and why.
+    """
+
+    quantised: int
+    types: Mapping[str, int]
+    kept_layers: Mapping[str, str]
+
+    @property
+    def kept(self) -> int:
+        """How many stay in floating point."""
+        return len(self.kept_layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values, as a receipt holds them."""
+        return {
+            "quantised": self.quantised,
+            "kept": self.kept,
+            "types": dict(self.types),
+            "kept_layers": dict(self.kept_layers),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Quantised:
+        """Read strictly; ValueError."""
+        most = 1 << 62
+        types, kept = fields.fields("types"), fields.fields("kept_layers")
+        found = cls(
+            fields.integer("quantised", 0, most),
+            {name: types.integer(name, 0, most) for name in types.names()},
+            {name: kept.text(name) for name in kept.names()},
+        )
+        if found.kept != fields.integer("kept", 0, most):
+            raise ValueError(f"kept: got {fields.integer('kept', 0, most)} of {found.kept} layers")
+        return found

@@ -1,0 +1,58 @@
+"""Types that head outputs come in: float32, float16 and bfloat16, none of which is copied.
+
+numpy has no bfloat16. Arrays of the package ``ml_dtypes`` (onnx's and JAX's) and tensors of torch
+are taken as they lie in memory; inside the package such values are of the type :data:`BFLOAT16`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UsageError
+
+#: the bits of a bfloat16, the upper half of a float32's
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
+
+_EXPECTED = "float32, float16 or bfloat16"
+
+
+def head_values(values: Any, name: str) -> npt.NDArray[Any]:
+    """Head outputs as an array of float32, float16 or :data:`BFLOAT16` over the same memory.
+
+    Args:
+        values: an array, or a tensor of torch on the CPU.
+        name: what messages call them.
+
+    Raises:
+        UsageError: another type, or a tensor elsewhere.
+    """
+    if type(values).__module__.partition(".")[0] == "torch":
+        values = _array_from_tensor(values, name)
+    array = np.asarray(values)
+    if array.dtype.name == "bfloat16" and array.dtype.itemsize == 2:
+        array = array.view(BFLOAT16)
+    if array.dtype not in (np.float32, np.float16, BFLOAT16):
+        raise UsageError(f"{name} is {array.dtype}; expected {_EXPECTED}")
+    return array
+
+
+def float32_from_heads(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The same values as float32, exactly: what the contract of decode + NMS starts from."""
+    if array.dtype != BFLOAT16:
+        return array.astype(np.float32, copy=False)
+    bits: npt.NDArray[np.uint32] = array["bfloat16"].astype(np.uint32) << np.uint32(16)
+    return bits.view(np.float32)
+
+
+def _array_from_tensor(tensor: Any, name: str) -> Any:
+    if tensor.device.type != "cpu":
+        raise UsageError(f"{name} lies on {tensor.device}; expected a tensor on the CPU: .cpu()")
+    tensor = tensor.detach()
+    if str(tensor.dtype) != "torch.bfloat16":
+        return tensor.numpy()
+    import torch
+
+    return tensor.view(torch.int16).numpy().view(BFLOAT16)
