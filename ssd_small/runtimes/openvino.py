@@ -143,21 +143,22 @@ class OpenVinoRuntime(BatchingRuntime):
     def open_part(self, model: Any) -> Callable[[Mapping[str, Array]], list[Array]]:
         """What executes a part of this network, an ONNX model, as this runtime does.
 
-        It is compiled for the shapes that it is given first, which the others must have too.
+        It is compiled anew for shapes that it has not been given before, such as a last batch's.
         """
         content = model.SerializeToString()
-        compiled: list[Any] = []
+        compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
         names = [value.name for value in model.graph.output]
 
         def run(feeds: Mapping[str, Array]) -> list[Array]:
             given = {value.name: feeds[value.name] for value in model.graph.input}
-            if not compiled:
-                shapes = {name: array.shape for name, array in given.items()}
+            shapes = {name: array.shape for name, array in given.items()}
+            key = tuple(shapes.values())
+            if key not in compiled:
                 source, advice = f"a part of {self._source}", "build it again"
-                compiled.append(
-                    _compiled(content, self.precision, self._threads, source, advice, shapes)[0]
+                compiled[key], _ = _compiled(
+                    content, self.precision, self._threads, source, advice, shapes
                 )
-            outputs = compiled[0](given)
+            outputs = compiled[key](given)
             return [outputs[name] for name in names]
 
         return run

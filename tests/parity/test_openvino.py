@@ -102,6 +102,18 @@ def test_an_engine_for_one_picture_takes_one(onnx_file: Path, engine: Path, tmp_
         assert max(heads_difference([a], [b]) for a, b in pairs) <= HEAD_LIMITS["fp32"]
 
 
+def test_a_part_takes_batches_of_any_size(engine: Path) -> None:
+    """As parity gives them: the last batch of a folder has fewer pictures."""
+    with open_engine(engine) as runtime:
+        part = runtime.open_part(onnx.load(engine))
+        images = picture_input(3, 300, 300, seed=1)
+        whole = runtime.infer(images)
+        for chosen in (images, images[:1], images):
+            loc, conf = part({"images": chosen})
+            np.testing.assert_array_equal(loc, whole.loc[: len(chosen)])
+            np.testing.assert_array_equal(conf, whole.conf[: len(chosen)])
+
+
 def test_outputs_stay_as_they_were_given(engine: Path) -> None:
     images = picture_input(2, 300, 300, seed=4)
     with open_engine(engine) as runtime:
