@@ -110,8 +110,7 @@ def main() -> None:
         kept = arguments.models or Path(temporary) / "models"
         kept.mkdir(exist_ok=True)
         if not arguments.time_only:
-            rows = scored(Path(temporary), arguments.bccd, kept)
-            write_json(kept / "rows.json", rows)
+            score_all(Path(temporary), arguments.bccd, kept)
         timed = with_times(json.loads((kept / "rows.json").read_text()), kept)
     report = {
         "machine": describe_machine(),
@@ -123,8 +122,11 @@ def main() -> None:
     write_json(arguments.output, report)
 
 
-def scored(folder: Path, bccd: Path, kept: Path) -> list[dict[str, Any]]:
-    """A row for each shipped network and runtime, without times."""
+def score_all(folder: Path, bccd: Path, kept: Path) -> None:
+    """Write rows.json, a row for each shipped network and runtime, without times.
+
+    Networks that it has already are passed over: a run that was ended goes on.
+    """
     run("digits", folder / "digits")
     calibration = folder / "bccd"
     calibration.mkdir()
@@ -134,13 +136,17 @@ def scored(folder: Path, bccd: Path, kept: Path) -> list[dict[str, Any]]:
         "digits": (folder / "digits/train", folder / "digits/val.json", folder / "digits/val"),
         "bccd": (calibration, bccd / "val.json", bccd / "images"),
     }
-    rows = []
+    written = kept / "rows.json"
+    rows = json.loads(written.read_text()) if written.exists() else []
+    done = {row["network"] for row in rows}
     for shipped in shipped_checkpoints():
+        if shipped.name in done:
+            continue
         source = folder / "x.onnx"
         run("export", "--weights", shipped.name, "-o", source)
         rows += rows_of(shipped.name, source, data[shipped.name.partition("/")[0]], kept)
+        write_json(written, rows)
         print(json.dumps(rows[-3:]), flush=True)
-    return rows
 
 
 def rows_of(

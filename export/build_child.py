@@ -32,6 +32,12 @@ RECORD_SEPARATOR = "\x1essd-small\x1e"
 PORTABLE_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0", "12.1")
 
 
+#: a tensor of INT8 in the text of a plan; scratch memory is counted in bytes, in fp32 too
+_INT8_TENSOR = re.compile(
+    rb'\bname="(?!__scratch_space)[^"\x00]{0,200}"(?:(?!name=)[^\x00]){0,400}?\btype=int8\b'
+)
+
+
 @dataclass(frozen=True)
 class Job:
     """What to build.
@@ -236,9 +242,10 @@ def receipt_of_plan(plan: bytes | memoryview, weights: int) -> dict[str, Any]:
     the compiled network in text that ends in ``type=float``, ``type=half`` or ``type=int8``. That
     is not a documented format: a plan without such text says nothing of its precision.
     """
-    found = Counter(match.group(1) for match in re.finditer(rb"\btype=(half|float|int8)\b", plan))
-    named = ("float", "half", *(["int8"] if found[b"int8"] else []))
-    listed = {name.upper(): found[name.encode()] for name in named}
+    found = Counter(match.group(1) for match in re.finditer(rb"\btype=(half|float)\b", plan))
+    listed = {name.upper(): found[name.encode()] for name in ("float", "half")}
+    if low := sum(1 for _ in _INT8_TENSOR.finditer(plan)):
+        listed["INT8"] = low
     return {
         "plan_tensors": listed if found else None,
         "plan_bytes_per_weight": round(len(plan) / weights, 2) if weights else None,

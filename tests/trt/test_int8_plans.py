@@ -26,4 +26,5 @@ def test_a_plan_has_the_convolutions_that_its_onnx_file_has(needs_rtx, exported,
     assert receipt["types"] == {"INT8": 2 * count}
     assert receipt["tensors"]["INT8"] >= count
     assert receipt["plan_tensors"]["INT8"] >= count
+    assert "INT8" not in full["receipt"]["plan_tensors"]
     assert made["engine"]["bytes"] < 0.75 * full["engine"]["bytes"]
