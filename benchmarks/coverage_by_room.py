@@ -1,4 +1,6 @@
-"""Lines that the tests run, by room: ``coverage_by_room.py FILE.json`` after ``make coverage``.
+"""Lines that the tests run, by room: ``coverage_by_room.py FILE.json [FOLDER...]``.
+
+``make coverage`` ends with it; folders are those whose tests were run, if not all were.
 
 Prints a table and writes the numbers with commit and date, which CONTRIBUTING.md shows when they
 are kept as benchmarks/results/coverage.json.
@@ -39,7 +41,8 @@ def main() -> None:
     """Print the table and write the file."""
     found = rooms()
     today = datetime.now(timezone.utc).date().isoformat()
-    report = {"commit": commit_of(ROOT), "date": today, "rooms": found}
+    tests = sys.argv[2:] or ["tests"]
+    report = {"commit": commit_of(ROOT), "date": today, "tests": tests, "rooms": found}
     rows = [[room, one["lines"], f"{one['run'] / one['lines']:.1%}"] for room, one in found.items()]
     print(table(rows, "room|lines|run"))
     Path(sys.argv[1]).write_text(json.dumps(report, indent=2) + "\n")

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from configparser import ConfigParser
+from pathlib import Path
 from typing import Any, get_args
 
 from packaging.requirements import Requirement
 from readme_tables import RESULTS, ROOT, result, table
 
 from ssd_small.artefacts.build_options import BuildOptions, Precision, Target
+from ssd_small.artefacts.int8_options import Int8Options
 from ssd_small.errors import UsageError
 from ssd_small.evaluation.limits import HEAD_LIMITS, MAP_LIMIT
 
@@ -48,20 +50,31 @@ def combinations() -> Iterator[tuple[str, str]]:
     """Target and precision, as far as the build options let them go together."""
     for target in (one for one in get_args(Target) if one != "auto"):
         for precision in get_args(Precision):
+            int8 = Int8Options(Path("pictures")) if precision == "int8" else None
             try:
-                BuildOptions(target=target, precision=precision)
+                BuildOptions(target=target, precision=precision, int8=int8)
             except UsageError:
                 continue
             yield target, precision
 
 
 def results_seen() -> Seen:
-    """Rows of parity runs by target, precision and machine."""
+    """Rows of parity runs by target, precision and machine.
+
+    INT8 is not held to be equal: what it costs in AP is measured, by benchmarks/bench_int8.py,
+    which executes its networks where no GPU is needed.
+    """
     seen: Seen = defaultdict(list)
     for path in sorted(RESULTS.glob("*.json")):
         report = result(path.stem)
         rows = report.get("rows") if isinstance(report, dict) else None
-        if not rows or not all({"network", "precision", "verdict"} <= {*row} for row in rows):
+        if rows and all({"target", "map_fp32", "map_int8"} <= {*row} for row in rows):
+            rows = [
+                row | {"precision": "int8", "cost": row["map_fp32"] - row["map_int8"]}
+                for row in rows
+                if row["target"] not in ON_GPU
+            ]
+        elif not rows or not all({"network", "precision", "verdict"} <= {*row} for row in rows):
             continue
         machine = report["machine"]["system"].rpartition(" ")[2]
         for row in rows:
@@ -73,6 +86,9 @@ def results_seen() -> Seen:
 def state(target: str, precision: str, platform: str, seen: Seen) -> str:
     """One cell: validated, available or blocked, and by what."""
     rows = seen.get((target, precision, platform), [])
+    if rows and "cost" in rows[0]:
+        cost = max(row["cost"] for row in rows)
+        return f"measured: at most {cost:.4f} of AP less in {len(rows)} networks"
     equal = [row for row in rows if row["verdict"] == "equal"]
     if rows:
         word = "validated" if len(equal) == len(rows) else "DIFFERENT"
@@ -81,8 +97,10 @@ def state(target: str, precision: str, platform: str, seen: Seen) -> str:
         return "blocked: no package for it"
     if target not in ON_GPU:
         return "available: not executed here"
-    if platform == "x86_64" and (built := engines_built(target, precision)):
-        return f"available: {built} engines built, none executed without a GPU"
+    if target == "tensorrt-rtx":  # builds without a GPU
+        built = engines_built(precision)
+        what = f"{built} engines built" if built else "engines are built"
+        return f"available: {what}, none executed without a GPU"
     return "blocked: built and executed on a GPU alone, of which there is none here"
 
 
@@ -100,15 +118,14 @@ def has_package(target: str, platform: str) -> bool:
     )
 
 
-def engines_built(target: str, precision: str) -> int:
+def engines_built(precision: str) -> int:
     """Engines of benchmarks/build_all_engines.py, which builds for TensorRT-RTX."""
-    engines = result("engines")["engines"] if target == "tensorrt-rtx" else []
-    return sum(one["precision"] == precision for one in engines)
+    return sum(one["precision"] == precision for one in result("engines")["engines"])
 
 
 def legend(seen: Seen) -> str:
     """What the words mean, with limits and versions."""
-    rows = [row for found in seen.values() for row in found]
+    rows = [row for found in seen.values() for row in found if "verdict" in row]
     names = sorted({row["network"] for row in rows})
     losses = [abs(row["map"]["difference"]) for row in rows if "map" in row]
     versions: dict[str, set[str]] = defaultdict(set)
@@ -117,7 +134,8 @@ def legend(seen: Seen) -> str:
             if name in ("torch", "onnx", *PACKAGES.values()):
                 versions[name].add(version)
     told = ", ".join(f"{name} {' and '.join(sorted(one))}" for name, one in versions.items())
-    limits = ", ".join(f"{limit:g} in {name}" for name, limit in HEAD_LIMITS.items())
+    judged = {row["precision"] for row in rows}
+    limits = ", ".join(f"{HEAD_LIMITS[name]:g} in {name}" for name in HEAD_LIMITS if name in judged)
     return (
         "validated: `ssd-small parity` beside PyTorch says equal, a run for each of "
         f"{len(names)} networks, trained ones and those of full width. Limits: {MAP_LIMIT:g} of AP "
@@ -160,10 +178,9 @@ def coverage() -> str:
         for room, one in report["rooms"].items()
     ]
     lines, run = (sum(one[key] for one in report["rooms"].values()) for key in ("lines", "run"))
+    folders = ", ".join(f"`{folder}`" for folder in report["tests"])
     said = (
-        f"{run / lines:.1%} of {lines} lines of Python are run by the tests that are not marked "
-        f"slow, those in processes they start counted (`make coverage`, {report['date']}, commit "
-        f"{report['commit']}). The slow ones, which train, build engines and run the whole flow, "
-        "were left out, so the figure is a lower bound."
+        f"{run / lines:.1%} of {lines} lines of Python, by the tests of {folders} that are not "
+        f"marked slow ({report['date']}, commit {report['commit']})."
     )
     return f"{said}\n\n{table(rows, 'room|lines|run')}"
