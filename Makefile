@@ -36,7 +36,7 @@ LEAN_PACKAGES := tensorrt_lean_cu13_libs tensorrt_lean_cu13_bindings tensorrt_cu
 # a Triton server, and what its Python backend runs; numpy 1, for which that backend is built
 TRITON := .venv-triton
 
-.PHONY: demo test test-fast browser install lint typecheck test-cpp test-python test-handover test-lean \
+.PHONY: demo test test-fast browser video install lint typecheck test-cpp test-python test-handover test-lean \
   test-triton run-test-triton test-first test-lowest test-pythons lowest-wheel wheels test-wheels fuzz-cli \
   kill-table docs coverage clean
 
@@ -49,6 +49,7 @@ test: install
 	$(MAKE) typecheck
 	$(MAKE) test-cpp
 	$(MAKE) browser
+	$(MAKE) video
 	$(MAKE) test-python
 	$(MAKE) test-handover
 	$(MAKE) test-wheels
@@ -113,6 +114,19 @@ browser:
 	  install='install --yes --no-install-recommends -o Dpkg::Options::=--force-unsafe-io'; \
 	  { timeout 60 $$apt update && timeout 120 $$apt $$install --download-only chromium \
 	    && $$apt $$install chromium; } > $(BUILD)/browser.log 2>&1 || echo 'no browser: $(BUILD)/browser.log'; \
+	fi
+
+# tests write clips that OpenCV has no encoder for, and read streams: Debian's ffmpeg, and GStreamer's
+# RTSP server with the Python that the system's packages are for; 86 MB
+VIDEO := ffmpeg gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good python3-gi
+video:
+	mkdir -p $(BUILD)
+	if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ] && ! command -v ffmpeg > /dev/null; then \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt='apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=10'; \
+	  install='install --yes --no-install-recommends -o Dpkg::Options::=--force-unsafe-io'; \
+	  { timeout 60 $$apt update && timeout 120 $$apt $$install --download-only $(VIDEO) \
+	    && $$apt $$install $(VIDEO); } > $(BUILD)/video.log 2>&1 || echo 'no video: $(BUILD)/video.log'; \
 	fi
 
 # a process a core, each with one thread: together they are done in little more than half the time

@@ -1,9 +1,11 @@
 """Parity of the trained networks in the package, in single and half precision.
 
-    python benchmarks/parity_shipped.py --bccd FOLDER [--output benchmarks/results/parity.json]
+    python benchmarks/parity_shipped.py --bccd FOLDER [--target onnxruntime] [--precision fp32 fp16]
+        [--output benchmarks/results/parity.json]
 
-FOLDER holds ``val.json`` and ``images`` of bccd-mosaic; the digits are made on the spot. Engines
-are ONNX Runtime's, under the published protocol. Results are written after each engine.
+FOLDER holds ``val.json`` and ``images`` of bccd-mosaic; the digits are made on the spot. All under
+the published protocol; results are written after each engine. OpenVINO's are
+benchmarks/results/parity_openvino.json: ``--target openvino --precision fp32 bf16``.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from ssd_small.machine import commit_of, describe_machine
 from ssd_small.models.shipped import shipped_checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
-PRECISIONS = ("fp32", "fp16")
 
 
 def main() -> None:
@@ -29,6 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bccd", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/parity.json")
+    parser.add_argument("--target", default="onnxruntime")
+    parser.add_argument("--precision", nargs="+", default=["fp32", "fp16"])
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="ssd-small-") as temporary:
@@ -42,26 +45,26 @@ def main() -> None:
             data = shipped.name.partition("/")[0]
             onnx_file = folder / "x.onnx"
             run("export", "--weights", shipped.name, "--preset", "coco", "-o", onnx_file)
-            for precision in PRECISIONS:
-                rows.append(row_of(shipped.name, onnx_file, precision, *truths[data]))
+            for precision in arguments.precision:
+                build = ("--target", arguments.target, "--precision", precision)
+                found = row_of(shipped.name, onnx_file, build, *truths[data])
+                rows.append({"target": arguments.target, "precision": precision} | found)
                 report = {"machine": describe_machine(), "commit": commit_of(ROOT), "rows": rows}
                 write_json(arguments.output, report)
 
 
 def row_of(
-    name: str, onnx_file: Path, precision: str, annotations: Path, images: Path
+    name: str, onnx_file: Path, build: tuple[str, ...], annotations: Path, images: Path
 ) -> dict[str, Any]:
     """What parity says of one engine, without its examples."""
     engine = onnx_file.with_suffix(".engine")
-    given = ("--target", "onnxruntime", "--precision", precision, "-o", engine)
-    run("build-engine", onnx_file, *given)
+    run("build-engine", onnx_file, *build, "-o", engine)
     truth = ("--annotations", annotations, "--images", images)
     found = json.loads(run("parity", engine, *truth, "--json", may_differ=True))
     counts = found["detections"]
     del counts["examples"]
     return {
         "network": name,
-        "precision": precision,
         "images": found["images"],
         "verdict": found["verdict"],
         "map": found["map"],

@@ -199,43 +199,6 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
 
 
-def eval_pace() -> str:
-    """What `benchmarks/bench_eval.py` measured."""
-    report = result("eval_cpu")
-    shares = ("network", "read decode", "resize batch", "decode_nms", "collect score")
-    rows = []
-    for row in report["results"]:
-        spent = row["processor_ms"]
-        low, high = row["ratio_range"]
-        rows.append(
-            [
-                f"`{row['model']}`",
-                f"{row['bare_images_per_second']:.2f}",
-                f"{row['eval_images_per_second']:.2f}",
-                f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})",
-                f"{row['processor_ratio']:.2f}",
-                *(f"{sum(spent[name] for name in names.split()):.1f}" for names in shares),
-                f"{row['at_most']:.2f}",
-                f"{row['pictures']}, {row['turns']}",
-            ]
-        )
-    headers = (
-        "network|bare pictures/s|`eval` pictures/s|ratio|of processor time|network ms|"
-        "read, decode|resize, batch|decode+NMS|collect, score|at most|pictures, turns"
-    )
-    batch, picture = report["results"][0]["batch"], report["picture"]
-    others = [row["disturbance"]["others"] for row in report["results"]]
-    known = [one for one in others if one is not None]
-    said = (
-        f"Batch {batch}, JPEG files of {picture['width']}x{picture['height']} pixels "
-        f"({picture['mean_bytes'] / 1000:.0f} kB). "
-    )
-    if known:
-        used = f"{min(known):.1f} to {max(known):.1f} of {report['machine']['cores']} cores"
-        said += f"Meanwhile other processes used {used}. "
-    return f"{table(rows, headers)}\n\n{said}{machine_line(report['machine'], report['threads'])}"
-
-
 def evaluation() -> str:
     """What `benchmarks/bench_evaluation.py` measured."""
     report = result("evaluation")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import readme_batch
 import readme_decode_nms
 import readme_large
+import readme_pace
 import readme_results
 import readme_serving
 import readme_support
@@ -55,7 +56,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "batch_pace": readme_batch.batch_pace,
     "batch_kills": readme_batch.batch_kills,
     "batch_model": readme_batch.batch_model,
-    "eval_pace": readme_times.eval_pace,
+    "eval_pace": readme_pace.eval_pace,
+    "reduced_decoding": readme_pace.reduced_decoding,
     "real_networks": readme_results.real_networks,
     "serve": readme_serving.serve,
     "serving_engines": readme_serving.serving_engines,

@@ -41,6 +41,7 @@ EXTRA_OF_MODULE = {
     "sklearn": "demo",
     "skimage": "demo",
     "tritonclient": "triton",
+    "edgefirst": "track",
     "cuda": "tensorrt",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",

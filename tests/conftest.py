@@ -26,7 +26,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 MAY_BE_ABSENT = re.compile(
     "not executed here: .*"
     "(GPU|NVIDIA driver|compute-sanitizer|emulator|cross compiler|package index|shared data|strace|"
-    "browser|namespace|private mount|root may|processor has no)"
+    "browser|namespace|private mount|root may|processor has no|program ffmpeg|RTSP server)"
 )
 
 

@@ -134,6 +134,7 @@ def command(
         check_not_slower,
     )
     from ..bench.disturbance import Watch
+    from ..bench.fastest import fastest_of_rows
     from ..bench.gpu_clocks import gpu_clocks, held_back_line
     from ..bench.run import Plan
     from ..machine import describe_machine
@@ -203,6 +204,7 @@ def command(
                 "unit": "milliseconds per image",
                 "results": [one.to_dict() for one in measured],
             }
+            report["fastest"] = fastest_of_rows(report["results"])
             if old is not None:
                 changes = changes_of_reports(old, report)
                 report["against"] = {

@@ -14,10 +14,19 @@ from ..errors import BadFile, OutputError, SsdSmallError, UsageError
 from ..json_files import json_text
 from ..terminal import shown
 from .config_file import config_option, experiment_from_option
+from .detect_videos import (
+    Shown,
+    print_videos,
+    refuse_for_pictures,
+    sources_from,
+    videos_from,
+)
 from .opening import open_detector
 from .options import (
+    ADDRESS,
     FILE,
     FOLDER,
+    Number,
     batch_option,
     cuda_graph_option,
     instances_option,
@@ -47,7 +56,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("images", nargs=-1, required=True, type=FILE)
+@click.argument("images", nargs=-1, required=True, type=ADDRESS)
 @click.option("--engine", type=FILE, help="Engine of 'ssd-small build-engine', or its ONNX file.")
 @model_options
 @config_option
@@ -66,8 +75,24 @@ if TYPE_CHECKING:
     "what 'eval --save-operating-point' has saved, else 0.5, or the engine's own where that is "
     "larger.",
 )
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="Show this class and no other; repeatable."
+)
 @tiles_options
-@click.option("--output", "-o", type=FOLDER, help="Folder for pictures with boxes.")
+@click.option(
+    "--fps",
+    type=Number(0, 1000, min_open=True),
+    help="Of videos, cameras and streams: take so many frames of each second.",
+)
+@click.option(
+    "--track", is_flag=True, help="Of these: number the objects, each the same from frame to frame."
+)
+@click.option(
+    "--output",
+    "-o",
+    type=FOLDER,
+    help="Folder for pictures or videos with boxes; for one video, a file such as x.mp4 too.",
+)
 @batch_option
 @workers_option
 @instances_option
@@ -76,12 +101,15 @@ if TYPE_CHECKING:
 @threads_option
 @json_option
 def command(
-    images: tuple[Path, ...],
+    images: tuple[str, ...],
     engine: Path | None,
     config: Path | None,
     runtime_name: str,
     no_cache: bool,
     thresholds: tuple[tuple[str | None, float], ...],
+    only: tuple[str, ...],
+    fps: float | None,
+    track: bool,
     output: Path | None,
     batch: int | None,
     workers: int | None,
@@ -91,13 +119,19 @@ def command(
     as_json: bool,
     **network: Any,
 ) -> None:
-    """Detect objects in IMAGES, which are files or folders of files.
+    """Detect objects in IMAGES, which are files or folders of files, or videos.
+
+    A video is a file that ends as videos do (.mp4, .mkv ...), the index of a camera (0) or an
+    address (rtsp://...). Of a camera or an address the newest frame is taken whenever there is
+    time for one, until Ctrl-C.
 
     With --json each picture is one JSON object on a line of its own, written as soon as the
     picture is done; one that cannot be read is a line with "image" and "error", and "best_score"
     is there where nothing has the score asked for. "tiles" is into how many --tiles, or the
     network itself, has cut it.
-    With --output "picture" is what was drawn, and absent where it could not be written.
+    With --output "picture" is what was drawn, and absent where it could not be written. A line of
+    a video is a frame: "source", "frame" (from 0), "time" in seconds, with --track a "track" of
+    each detection.
     """
     from ..artefacts.outputs import engine_inputs
     from ..pictures.listing import list_images
@@ -113,22 +147,30 @@ def command(
         raise UsageError("--no-cache goes with --runtime onnxruntime; PyTorch runs the file itself")
     experiment = experiment_from_option(config)
     require("cv2", "reading images")
-    listing = list_images(images)
-    paths = listing.files
-    if passed_over := listing.note():
-        note(f"note: {passed_over}")
+    sources = sources_from(images)
     read = (*engine_inputs(engine), network["weights"], network["labels"], config)
-    targets = _targets(paths, output, read)
+    targets: list[Path] = []
+    if not sources:
+        refuse_for_pictures(fps, track)
+        listing = list_images(images)
+        paths = listing.files
+        if passed_over := listing.note():
+            note(f"note: {passed_over}")
+        targets = _targets(paths, output, read)
     check_tiles_of(asked, engine)
     running: dict[str, Any] = {"batch": batch, "workers": workers, "cuda_graph": cuda_graph}
     running["instances"] = instances
     running["cached"] = None if runtime_name == "torch" else not no_cache
+    shown: Shown = {"threshold": dict(thresholds) or None, "only": only or None}
+    if sources:
+        videos = videos_from(sources, output, read, fps, track)
     opened = open_detector(engine, network, None, threads, **running, experiment=experiment)
     with opened as detector:
         tiling = tiling_of_detector(detector, asked)
-        faults = print_detections(
-            detector, paths, targets, dict(thresholds) or None, as_json, tiling
-        )
+        if sources:
+            print_videos(detector, videos, as_json, tiling, **shown)
+            return
+        faults = print_detections(detector, paths, targets, as_json, tiling, **shown)
     check_faults(faults, len(paths))
 
 
@@ -151,9 +193,11 @@ def print_detections(
     detector: Detector,
     paths: Sequence[Path],
     targets: list[Path],
-    threshold: Mapping[str | None, float] | None,
     as_json: bool,
     tiling: Tiling | None,
+    *,
+    threshold: Mapping[str | None, float] | None,
+    only: Sequence[str] | None = None,
 ) -> list[SsdSmallError]:
     """Detect, draw and print picture by picture; what could not be read, or not be written."""
     from ..detection.entry import entry_from_outcome
@@ -164,14 +208,17 @@ def print_detections(
     full, shrunk = 0, ShrunkPictures(detector.description, tiling)
     inference = None if tiling is None else detector.inference_of_heads()
     lowest = detector.filter_from_threshold(threshold, inference).lowest
+    classes = only and detector.filter_from_threshold(threshold, inference, only)
     how: dict[str, Any] = {"keep_pixels": bool(targets), "tiling": tiling, "only_shown": True}
+    if only is not None:
+        how["only"] = only
     with progress_bar("detect", len(paths)) as bar:
         by_tiles = tiling is not None and len(paths) == 1
         if by_tiles:  # it may be a huge one
             how["seen"] = tile_progress(bar)
         outcomes = detector.outcomes(paths, score_threshold=threshold, **how)
         for outcome, found, unwritten in _with_pictures(outcomes, targets, detector.workers):
-            entry = entry_from_outcome(outcome, found)
+            entry = entry_from_outcome(outcome, found, classes or None)
             if outcome.error is not None:
                 faults.append(outcome.error)
             else:
@@ -184,7 +231,7 @@ def print_detections(
                     entry["picture"] = str(unwritten)
             try:
                 if lost is None and (as_json or outcome.error is None):
-                    click.echo(json_text(entry)) if as_json else _print(entry)
+                    click.echo(json_text(entry)) if as_json else print_entry(entry)
             except OSError as error:  # the pictures may lie on another disk, which is not full
                 if not targets:
                     raise
@@ -270,9 +317,12 @@ def _targets(paths: Sequence[Path], output: Path | None, read: Sequence[Path | N
     return targets
 
 
-def _print(entry: dict[str, Any]) -> None:
+def print_entry(entry: dict[str, Any]) -> None:
+    """A picture or a frame as text."""
     names = (click.format_filename(entry.get(key, "")) for key in ("image", "picture"))
     image, drawn = map(shown, names)
+    if "frame" in entry:
+        image = f"{shown(entry['source'])} frame {entry['frame']} at {entry['time']:.3f} s"
     place = f" -> {drawn}" if drawn else ""
     found = entry["detections"]
     tiles = f" in {entry['tiles']} tiles" if entry["tiles"] > 1 else ""
@@ -284,4 +334,5 @@ def _print(entry: dict[str, Any]) -> None:
     for item in found:
         x1, y1, x2, y2 = item["box"]
         name = shown(item["name"])
-        say(f"  {item['score']:.3f}  {name:<16} {x1:8.1f} {y1:8.1f} {x2:8.1f} {y2:8.1f}")
+        track = f"  track {item['track']}" if "track" in item else ""
+        say(f"  {item['score']:.3f}  {name:<16} {x1:8.1f} {y1:8.1f} {x2:8.1f} {y2:8.1f}{track}")

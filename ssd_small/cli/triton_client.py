@@ -68,5 +68,7 @@ def command(
         note(f"note: {passed_over}")
     running: dict[str, Any] = {"max_batch": batch, "workers": workers}
     with open_remote(address, model, timeout=timeout, **running) as detector:
-        faults = print_detections(detector, paths, [], dict(thresholds) or None, as_json, None)
+        faults = print_detections(
+            detector, paths, [], as_json, None, threshold=dict(thresholds) or None
+        )
     check_faults(faults, len(paths))

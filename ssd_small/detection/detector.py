@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from ..pictures.limits import check_max_pixels
 from ..pictures.pixels import ColorOrder, check_color, each_picture, is_path
 from ..runtimes.base import empty_input
 from ..runtimes.without_decode_nms import runtime_of_heads
+from ..video.sources import name_of, source_from
 from .inference import Inference, Stopwatch
 from .picture_detections import PictureDetections, picture_detections
 from .pipeline import MOST_WORKERS, Outcome, detect
@@ -135,6 +136,7 @@ class Detector:
         overlap: float | None = None,
         whole: bool = False,
         object_size: float | None = None,
+        only: Sequence[str] | None = None,
     ) -> list[PictureDetections]:
         """Detect objects.
 
@@ -169,8 +171,13 @@ class Detector:
                 built into the engine, tiles for a plan with decode + NMS inside, or a closed
                 detector.
         """
+        if (source := source_from(pictures)) is not None:
+            raise UsageError(
+                f"{name_of(source)} is no picture but a source of frames; pass it to "
+                "detector.stream(), which gives a result for each"
+            )
         cut: dict[str, Any] = {"tiles": tiles, "overlap": overlap, "whole": whole}
-        cut["object_size"] = object_size
+        cut |= {"object_size": object_size, "only": only}
         return list(self.stream(pictures, score_threshold=score_threshold, color=color, **cut))
 
     def stream(
@@ -183,6 +190,9 @@ class Detector:
         overlap: float | None = None,
         whole: bool = False,
         object_size: float | None = None,
+        only: Sequence[str] | None = None,
+        fps: float | None = None,
+        track: bool = False,
     ) -> Iterator[PictureDetections]:
         """As calling the detector, but lazily: results come one by one, in bounded memory.
 
@@ -191,16 +201,33 @@ class Detector:
         and not yet answered, and must not change meanwhile: a source that fills one array again and
         again gives copies. Closing the iterator stops
         pulling; what the source raises is raised after the results of what it gave before.
+
+        Args:
+            pictures: as there; or one source of frames, whose results have ``frame`` and ``time``:
+                the path of a video, all of whose frames come out; the index of a camera or an
+                address (``rtsp://...``), of which the newest frame is taken whenever there is time
+                for one, and which is tried again for a minute when it goes away.
+            score_threshold, color, tiles, overlap, whole, object_size, only: as there.
+            fps: of a source of frames, take so many of each second; default: all.
+            track: of a source of frames, number the objects: ``tracks`` of its results.
+
+        Raises:
+            BadFile: as there; of a video after its last frame, where it ends early or is damaged.
+            MissingRequirement: no such camera; for tracks, edgefirst-tracker is not installed.
         """
         tiling = tiling_from_options(tiles, overlap, whole, object_size, self.description)
-        outcomes = self.outcomes(
-            pictures,
-            score_threshold=score_threshold,
-            color=color,
-            tiling=tiling,
-            only_shown=True,
-        )
-        return self._found(outcomes)
+        road: dict[str, Any] = {"score_threshold": score_threshold, "tiling": tiling, "only": only}
+        if (source := source_from(pictures)) is not None:
+            from ..video.opening import open_frames
+            from .video import video_outcomes
+
+            frames = open_frames(source, rate=fps, max_pixels=self.max_pixels)
+            return self._found(video_outcomes(self, frames, track=track, **road))
+        if fps is not None or track:
+            raise UsageError(
+                "--fps and --track are for videos, cameras and streams; leave them out"
+            )
+        return self._found(self.outcomes(pictures, color=color, only_shown=True, **road))
 
     def _found(self, outcomes: Iterator[tuple[Outcome, PictureDetections]]) -> Iterator[Any]:
         try:
@@ -221,6 +248,8 @@ class Detector:
         tiling: Tiling | None = None,
         seen: Seen = lambda view: None,
         only_shown: bool = False,
+        only: Sequence[str] | None = None,
+        one_by_one: bool = False,
     ) -> Iterator[tuple[Outcome, PictureDetections]]:
         """The same road with all that it knows: what programs of this package walk on.
 
@@ -228,7 +257,8 @@ class Detector:
         of one that cannot be read) and the result made of it. ``tiling`` is how pictures are cut,
         ``seen`` told of their tiles. ``only_shown``: of pictures in tiles the outcome holds no more
         than the result, which is the same: what scores less suppresses nothing that scores more,
-        and a large picture has a great deal of it.
+        and a large picture has a great deal of it. ``only``: names of the classes in the results.
+        ``one_by_one``: a picture is answered before the next one is pulled (in tiles, soon after).
         """
         self._check_open()
         if tiling is not None and self.runtime.instances > 1:
@@ -237,7 +267,7 @@ class Detector:
                 "one by one: open it with one"
             )
         inference = self.inference if tiling is None else self.inference_of_heads()
-        keep = self.filter_from_threshold(score_threshold, inference)
+        keep = self.filter_from_threshold(score_threshold, inference, only)
         check_color(color)
         if not inference.is_bound and keep.lowest < np.float32(self.params.score_threshold):
             inference = inference.with_score_threshold(keep.lowest)
@@ -245,14 +275,18 @@ class Detector:
         road: dict[str, Any] = {"batch_size": self.max_batch, "color": color, "spent": spent}
         road |= {"keep_pixels": keep_pixels, "max_pixels": self.max_pixels}
         given = each_picture(pictures)
+        workers = 0 if one_by_one else self.workers
         if tiling is not None:
-            road |= {"workers": self.workers, "caps_grow": self.caps_grow, "seen": seen}
+            road |= {"workers": workers, "caps_grow": self.caps_grow, "seen": seen}
             if only_shown:
                 road["floor"] = inference.params.score_threshold
                 inference = inference.with_score_threshold(keep.lowest)
             return self._outcomes(detect_tiled(inference, given, tiling, **road), keep)
+        if one_by_one:
+            road["batch_size"] = 1
         # one picture is not worth a thread
-        workers = 0 if isinstance(given, list) and len(given) < 2 else self.workers
+        elif isinstance(given, list) and len(given) < 2:
+            workers = 0
         return self._outcomes(detect(inference, given, workers=workers, **road), keep)
 
     def inference_of_heads(self) -> Inference:
@@ -267,7 +301,10 @@ class Detector:
         return self._of_heads
 
     def filter_from_threshold(
-        self, score_threshold: ScoreThreshold | None, inference: Inference | None = None
+        self,
+        score_threshold: ScoreThreshold | None,
+        inference: Inference | None = None,
+        only: Sequence[str] | None = None,
     ) -> ScoreFilter:
         """What picks the detections that are shown, of the detector's own inference or another.
 
@@ -275,7 +312,7 @@ class Detector:
             UsageError: see :func:`~ssd_small.detection.thresholds.score_filter`.
         """
         own, bound = self.params.score_threshold, (inference or self.inference).is_bound
-        return score_filter(score_threshold, self.description, own, is_bound=bound)
+        return score_filter(score_threshold, self.description, own, is_bound=bound, only=only)
 
     def _outcomes(
         self, outcomes: Iterator[Outcome], keep: ScoreFilter

@@ -74,7 +74,8 @@ def _picture_with_boxes(pixels: Image, found: PictureDetections, *, enlarge: boo
         corners = _corners(one.box * np.float32(factor), picture.size)
         color = label_color(one.label)
         draw.rectangle(corners, outline=color, fill=(*color, 28), width=round(2 * unit))
-        captions.append((corners, color, f"{_drawn_name(one.name)} {one.score:.2f}"))
+        track = "" if one.track is None else f" #{one.track}"
+        captions.append((corners, color, f"{_drawn_name(one.name)}{track} {one.score:.2f}"))
     for corners, color, text in captions:
         _caption(draw, font, corners, color, text, picture.size)
     return picture

@@ -41,6 +41,7 @@ class Detection:
         label: class index of the conf column.
         name: of the class.
         prior_index: the prior box it comes from.
+        track: of the object in a video, see :meth:`.Detector.stream`; None without tracks.
     """
 
     box: npt.NDArray[np.float32]
@@ -48,6 +49,7 @@ class Detection:
     label: int
     name: str
     prior_index: int
+    track: int | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,6 +73,10 @@ class PictureDetections:
         classes: names of all classes the detector knows, background left out.
         background_label: class index of the background; -1 for none.
         tiles: into which the picture was cut; 1 where it was not.
+        frame: index of the frame in its video, from 0; None of a picture.
+        time: of the frame in its video, in seconds; None of a picture.
+        tracks: ``[D]`` int64, the same number from frame to frame for the same object; None
+            without tracks.
     """
 
     boxes: npt.NDArray[np.float32]
@@ -83,6 +89,9 @@ class PictureDetections:
     classes: tuple[str, ...]
     background_label: int = 0
     tiles: int = 1
+    frame: int | None = None
+    time: float | None = None
+    tracks: npt.NDArray[np.int64] | None = None
 
     @property
     def class_indices(self) -> npt.NDArray[np.int64]:
@@ -111,7 +120,8 @@ class PictureDetections:
 
     def __iter__(self) -> Iterator[Detection]:
         columns = (self.boxes, self.scores.tolist(), self.labels.tolist(), self.names)
-        rows = zip(*columns, self.prior_indices.tolist(), strict=True)
+        tracks = [None] * len(self) if self.tracks is None else self.tracks.tolist()
+        rows = zip(*columns, self.prior_indices.tolist(), tracks, strict=True)
         return (Detection(*row) for row in rows)
 
     @overload
@@ -138,7 +148,8 @@ class PictureDetections:
                     f"index of type {index.dtype}, shape {list(index.shape)}: expected a position, "
                     "a slice, a mask or a list of positions"
                 )
-        arrays = ("boxes", "scores", "labels", "prior_indices")
+        arrays = ["boxes", "scores", "labels", "prior_indices"]
+        arrays += [] if self.tracks is None else ["tracks"]
         return replace(self, **{name: getattr(self, name)[index] for name in arrays})
 
     def __repr__(self) -> str:
@@ -158,23 +169,25 @@ class PictureDetections:
         return NO_LINE.sub("?", line)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: what ``ssd-small detect --json`` prints of a picture."""
+        """JSON-ready: what ``ssd-small detect --json`` prints of a picture, or of a frame."""
         columns = (self.boxes.tolist(), self.labels.tolist(), self.names, self.scores.tolist())
-        return {
-            "image": self.image,
-            "width": self.width,
-            "height": self.height,
-            "tiles": self.tiles,
-            "detections": [
-                {
-                    "box": [round(v, 4) for v in box],
-                    "label": label,
-                    "name": name,
-                    "score": round(score, 6),
-                }
-                for box, label, name, score in zip(*columns, strict=True)
-            ],
-        }
+        entry: dict[str, Any] = {"image": self.image}
+        if self.frame is not None and self.time is not None:
+            entry = {"frame": self.frame, "time": round(self.time, 6)}
+        entry |= {"width": self.width, "height": self.height, "tiles": self.tiles}
+        entry["detections"] = found = [
+            {
+                "box": [round(v, 4) for v in box],
+                "label": label,
+                "name": name,
+                "score": round(score, 6),
+            }
+            for box, label, name, score in zip(*columns, strict=True)
+        ]
+        if self.tracks is not None:
+            for one, track in zip(found, self.tracks.tolist(), strict=True):
+                one["track"] = track
+        return entry
 
     def draw(self, picture: Any, *, color: ColorOrder = "BGR") -> Any:
         """A new picture of the same size with boxes, names and scores.

@@ -216,7 +216,8 @@ def batch_from_levels(levels: list[Levels], runtime: Runtime, spent: Stopwatch) 
     """A runtime's input of pictures as it takes them, or in the size of its input."""
     description = runtime.description
     if description.pictures is not None:
-        return np.stack(levels)
+        # a large picture alone need not be copied
+        return levels[0][None] if len(levels) == 1 else np.stack(levels)
     began = time.perf_counter()
     images = inputs_from_levels(levels, description.preprocessing)
     spent.preprocess += time.perf_counter() - began

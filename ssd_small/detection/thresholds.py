@@ -42,9 +42,19 @@ class ScoreFilter:
         """The smallest threshold of any class."""
         return float(self.by_label.min())
 
+    def best_score(self, detections: Detections) -> float | None:
+        """The best score of the classes that are shown at all, whether it passes or not."""
+        scores = detections.scores[np.isfinite(self.by_label[detections.labels])]
+        return float(scores.max()) if len(scores) else None
+
 
 def score_filter(
-    threshold: ScoreThreshold | None, description: Description, own: float, *, is_bound: bool
+    threshold: ScoreThreshold | None,
+    description: Description,
+    own: float,
+    *,
+    is_bound: bool,
+    only: Sequence[str] | None = None,
 ) -> ScoreFilter:
     """The filter that ``threshold`` asks for.
 
@@ -55,6 +65,7 @@ def score_filter(
         description: names the classes.
         own: threshold with which decode + NMS run.
         is_bound: decode + NMS are inside the engine, where nothing under ``own`` comes out.
+        only: names of the classes to show; None for all.
 
     Raises:
         UsageError: an unknown class, not a finite number, or one below ``own`` of a bound engine.
@@ -63,9 +74,10 @@ def score_filter(
     point = description.operating_point
     detectable = [label for label in range(description.num_classes) if label != background]
     by_label = np.full(description.num_classes, np.inf, np.float32)
+    names = [description.label_name(label) for label in detectable]
     by_label[detectable] = thresholds_by_class(
         threshold,
-        [description.label_name(label) for label in detectable],
+        names,
         own,
         usual=USUAL if point is None else point.score_threshold,
         holder="this network",
@@ -74,7 +86,26 @@ def score_filter(
         if is_bound
         else None,
     )
+    if only is not None:
+        shown = _shown(only, names)
+        by_label[[label for label, is_one in zip(detectable, shown, strict=True) if not is_one]] = (
+            np.inf
+        )
     return ScoreFilter(by_label)
+
+
+def _shown(only: Sequence[str], names: Sequence[str]) -> list[bool]:
+    """Whether each class is among those to show; equal names are together."""
+    if isinstance(only, str) or not all(isinstance(name, str) for name in only) or not only:
+        raise UsageError(f"--only {only!r}: expected names of classes, at least one")
+    known, asked = [composed(name) for name in names], {composed(name): name for name in only}
+    for name, given in asked.items():
+        if name not in known:
+            raise UsageError(
+                f"--only names class {given!r}, which this network does not have; its classes are "
+                f"{', '.join(names[:20])}" + (", ..." if len(names) > 20 else "")
+            )
+    return [name in asked for name in known]
 
 
 def thresholds_by_class(

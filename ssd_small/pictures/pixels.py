@@ -16,6 +16,7 @@ from ..errors import BadFile, UsageError
 from .annotated import AnnotatedPicture, decoded_annotated
 from .decoded import Decoded, decoded_from_file
 from .fetched import FetchedPicture, decoded_fetched
+from .frame import VideoFrame
 from .listing import list_images
 from .preprocessing import Preprocessing
 from .reading import Image, eight_bits
@@ -75,8 +76,9 @@ def pixels_from_picture(
         picture: a path (decoded by :func:`~ssd_small.pictures.reading.read_image`, or with the size
             it was annotated as by :func:`~.annotated.read_annotated`); a numpy array
             ``[H, W, 3]``, ``[H, W, 4]``, ``[H, W, 1]`` or ``[H, W]`` of uint8 or uint16; a PIL
-            image, taken as it stands (its EXIF orientation is not applied); or a torch tensor
-            ``[3, H, W]`` (or 1 or 4 channels) of uint8.
+            image, taken as it stands (its EXIF orientation is not applied); a torch tensor
+            ``[3, H, W]`` (or 1 or 4 channels) of uint8; or a frame of a video, which is given
+            once.
         color: order of a numpy array's channels; PIL images and tensors are RGB whatever it says.
 
         max_pixels: of a file, see :func:`~ssd_small.pictures.reading.read_image`.
@@ -102,6 +104,8 @@ def decoded_from_picture(
     check_color(color)
     if isinstance(picture, Decoded):
         return picture
+    if isinstance(picture, VideoFrame):
+        return Decoded(picture.taken())
     if isinstance(picture, AnnotatedPicture):
         return decoded_annotated(picture.path, picture.size, max_pixels, preprocessing)
     if isinstance(picture, FetchedPicture):

@@ -183,7 +183,13 @@ def test_a_network_takes_any_threshold(call, checkpoint, pictures):
 
 
 @pytest.mark.parametrize(
-    "options", [("--batch", 1), ("--batch", 64), ("--workers", 1, "--threads", 1)]
+    "options",
+    [
+        ("--batch", 1),
+        ("--batch", 64),
+        ("--workers", 1, "--threads", 1),
+        ("--instances", 2, "--batch", 1),
+    ],
 )
 def test_batches_and_threads_change_nothing_but_the_time(options, call, onnx_file, pictures):
     run = ("detect", "--engine", onnx_file, pictures, "--json")
@@ -196,9 +202,18 @@ def test_batches_and_threads_change_nothing_but_the_time(options, call, onnx_fil
         )
 
 
-@pytest.mark.parametrize("option", [("--batch", 0), ("--workers", 0), ("--workers", 17)])
+@pytest.mark.parametrize(
+    "option", [("--batch", 0), ("--workers", 0), ("--workers", 17), ("--instances", 0)]
+)
 def test_a_number_out_of_range_is_refused(option, call, engine, pictures):
     call("detect", "--engine", engine, pictures, *option).fails(2, option[0], "not in the range")
+
+
+def test_instances_go_with_engines_and_whole_pictures(call, engine, checkpoint, pictures):
+    several = ("detect", pictures, "--instances", 2)
+    labelled = ("--weights", checkpoint, "--model", MODEL)
+    call(*several, *labelled).fails(2, "--instances 2 goes with --engine")
+    call(*several, "--engine", engine, "--tiles", "40x40").fails(2, "2 instances of the engine")
 
 
 def test_which_network_must_be_said_once(call, engine, checkpoint, pictures):

@@ -1,0 +1,91 @@
+"""Whether a file ends where its container says that it ends.
+
+A container's number of frames is a guess in places (of Matroska, the duration times the rate), and
+an edit list hides frames. Sizes are none: a file that was cut off while it was copied or recorded
+is shorter than its own boxes, chunks or packets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from ..files import open_file
+
+_MP4 = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_TS_PACKET = 188
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether a video's container reaches beyond the end of its file.
+
+    Raw streams do not say how long they are; of these only a last JPEG without its end is known.
+    """
+    with open_file(path) as stream:
+        size = stream.seek(0, 2)
+        stream.seek(0)
+        head = stream.read(_TS_PACKET + 1)
+        if head[4:8] in _MP4:
+            return _boxes_end(stream, size) > size
+        if head[:4] == b"RIFF":
+            return _chunks_end(stream, size) > size
+        if head[:4] == _EBML:
+            return _segment_end(head) > size
+        if head[:1] == b"\x47" and head[_TS_PACKET:] == b"\x47":
+            return size % _TS_PACKET != 0
+        if head[:3] == b"\xff\xd8\xff":
+            stream.seek(max(0, size - 4096))
+            return not stream.read().rstrip(b"\0\n").endswith(b"\xff\xd9")
+    return False
+
+
+def _boxes_end(stream: BinaryIO, size: int) -> int:
+    """Where the last box of MP4 or QuickTime ends, or the one that reaches beyond the file."""
+    place = 0
+    while place + 8 <= size:
+        stream.seek(place)
+        head = stream.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:], "big")
+        if length == 0:  # to the end of the file
+            return size
+        if length < 8:  # no box
+            return place
+        place += length
+    # some writers end with four bytes of zeros; what is left of a box's head is no more
+    return place
+
+
+def _chunks_end(stream: BinaryIO, size: int) -> int:
+    """Where the last RIFF chunk of an AVI file ends; large files have several."""
+    place = 0
+    while place + 12 <= size:
+        stream.seek(place)
+        head = stream.read(8)
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] != b"RIFF" or length in (0, 2**32 - 1):  # not filled in: a recording
+            return place
+        place += 8 + length
+    return place
+
+
+def _segment_end(head: bytes) -> int:
+    """Where the segment of a Matroska file ends; 0 where it does not say so."""
+    _, start, length = _number(head, 4)
+    segment = start + length
+    if head[segment : segment + 4] != _SEGMENT:
+        return 0
+    unknown, start, length = _number(head, segment + 4)
+    return 0 if unknown else start + length
+
+
+def _number(head: bytes, place: int) -> tuple[bool, int, int]:
+    """An EBML number: whether it means "unknown", where it ends, and its value."""
+    first = head[place] if place < len(head) else 0
+    width = 9 - first.bit_length()
+    if not first or place + width > len(head):
+        return True, place, 0
+    value = int.from_bytes(head[place : place + width], "big") & ~(1 << (7 * width))
+    return value == (1 << (7 * width)) - 1, place + width, value

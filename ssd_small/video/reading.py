@@ -1,0 +1,172 @@
+"""The frames of a video file, every one of them, and what became of the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadFile
+from ..files import check_is_file, check_is_readable
+from ..pictures.frame import VideoFrame
+from ..pictures.limits import most_pixels
+from .capture import Clock, Pace, open_capture, quiet_video, rate_of
+from .ends import is_cut_off
+from .sources import name_of
+
+#: seconds, and a share, by which the frames may end before the duration that is announced
+_SHORTER, _SHARE = 0.5, 0.1
+_EXPECTED = "a video that OpenCV's FFmpeg decodes"
+
+
+class FileFrames:
+    """The frames of a video, in their order; iterated once.
+
+    Attributes:
+        name: of the source.
+        rate: frames per second that come out, as far as they are known.
+        is_live: False; no frame is left out.
+    """
+
+    is_live = False
+
+    def __init__(
+        self, source: Path | str, *, rate: float | None = None, max_pixels: int | None = None
+    ) -> None:
+        """Make sure that there is a video.
+
+        Args:
+            source: path of a file; or the address of one that has an end.
+            rate: take so many frames of each second; None for all.
+            max_pixels: of a frame, see :func:`~ssd_small.pictures.reading.read_image`.
+
+        Raises:
+            BadFile: absent, or not a video that can be decoded.
+        """
+        self.name, self._path = name_of(source), source if isinstance(source, Path) else None
+        if self._path is not None:
+            check_is_file(self._path, _EXPECTED)
+            check_is_readable(self._path, _EXPECTED)
+        # a path that begins with a slash is no protocol of FFmpeg's, whatever its name
+        self._opened = os.path.abspath(source) if self._path is not None else str(source)
+        self._taken = rate
+        with quiet_video() as cv2:
+            self._capture = open_capture(cv2, self._opened)
+            if self._capture is None:
+                raise BadFile(f"cannot read {self.name}: {self._reason()}")
+            own = rate_of(cv2, self._capture)
+            self.rate = own if rate is None else min(rate, own or rate)
+            self._own, self._announced = own, float(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            size = [int(self._capture.get(one)) for one in _size_of(cv2)]
+            if size[0] * size[1] > (most := most_pixels(max_pixels)):
+                self._capture.release()
+                raise BadFile(
+                    f"{self.name} has frames of {size[0]}x{size[1]} pixels, more than the limit of "
+                    f"{most}; scale it down, or raise --max-pixels"
+                )
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Frame by frame.
+
+        Raises:
+            BadFile: at the end, where frames are missing.
+        """
+        decoded, first, last = 0, 0.0, 0.0
+        pace, clock, has_times = Pace(self._taken), Clock(self._own), False
+        with quiet_video() as cv2:
+            try:
+                while self._capture.grab():
+                    said = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+                    has_times = has_times or said > 0
+                    last = clock(said)
+                    first = last if not decoded else first
+                    if pace.takes(last - first):
+                        fine, pixels = self._capture.retrieve()
+                        if fine:
+                            yield VideoFrame(pixels, decoded, last - first)
+                            del pixels
+                    decoded += 1
+            finally:
+                self._capture.release()
+            lost = self._lost(cv2, decoded, last - first if has_times else None)
+        if lost is not None:
+            raise BadFile(lost)
+
+    def _lost(self, cv2: Any, decoded: int, span: float | None) -> str | None:
+        """What is to be said of frames that did not come out, with the seconds between the ends."""
+        if self._path is None:
+            return None
+        announced = self._announced if 0 < self._announced < 1e12 else None
+        if decoded and is_cut_off(self._path):
+            of = f" of the {announced:.0f} that it announces" if announced else ""
+            return (
+                f"{self.name} ends early: its file is shorter than it says; {decoded} frames could "
+                f"be decoded{of}; copy or record it again"
+            )
+        if decoded == announced:
+            return None
+        packets = _packets(cv2, self._opened)
+        expected = _in_span(packets, span, self._own)
+        if _counts_exactly(self._path) and announced is not None and len(packets) < announced:
+            expected = max(expected, decoded + round(announced) - len(packets))
+        if decoded >= expected and decoded:
+            exact = _counts_exactly(self._path)
+            return None if exact else self._short(announced, span, decoded)
+        return (
+            f"{self.name} is damaged: {decoded} of {expected} frames could be decoded; copy or "
+            "record it again"
+        )
+
+    def _short(self, announced: float | None, span: float | None, decoded: int) -> str | None:
+        """What is to be said of a damaged file whose demuxer took damage for the end.
+
+        A number of frames that is a guess is a duration that is none, but for sound that goes on
+        longer.
+        """
+        if announced is None or span is None or self._own is None:
+            return None
+        duration = announced / self._own
+        if duration - span - 1 / self._own <= max(_SHORTER, _SHARE * duration):
+            return None
+        return (
+            f"{self.name} is damaged, or its sound goes on: {decoded} frames of {span:.1f} s could "
+            f"be decoded, and it announces {duration:.1f} s; copy or record it again"
+        )
+
+    def _reason(self) -> str:
+        if self._path is None:
+            return f"it does not answer, or gives no video; expected {_EXPECTED}"
+        if is_cut_off(self._path):
+            return (
+                "it ends early, before what says how to decode it; copy or record it again "
+                f"(expected {_EXPECTED})"
+            )
+        return f"it holds no video that can be decoded; expected {_EXPECTED}"
+
+
+def _size_of(cv2: Any) -> tuple[int, int]:
+    return cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
+
+
+def _packets(cv2: Any, opened: str) -> list[float]:
+    """The seconds of the packets of a file, a frame each, without decoding them."""
+    capture, seconds = open_capture(cv2, opened, packets=True), []
+    if capture is not None:
+        while capture.grab():
+            seconds.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+        capture.release()
+    return seconds
+
+
+def _in_span(packets: list[float], span: float | None, rate: float | None) -> int:
+    """How many packets belong to the frames that are shown: an edit list hides those before."""
+    if not packets or span is None:
+        return len(packets)
+    start = max(packets) - span - 0.5 / (rate or 25.0)
+    return sum(one >= start for one in packets)
+
+
+def _counts_exactly(path: Path) -> bool:
+    """Whether the container lists its frames one by one, as MP4 and QuickTime do."""
+    return path.suffix.lower() in (".mp4", ".m4v", ".mov", ".3gp")

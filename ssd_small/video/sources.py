@@ -1,0 +1,62 @@
+"""What a source of frames is: the path of a video, the index of a camera, an address."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+#: endings of files that are read as videos; whatever else OpenCV's FFmpeg reads has another name
+ENDINGS = frozenset(
+    (
+        *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".ts", ".mts", ".m2ts", ".mpg"),
+        *(".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".mjpeg", ".mjpg", ".h264", ".264", ".h265"),
+        *(".265", ".hevc", ".av1", ".ivf", ".y4m"),
+    )
+)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+#: user and password, which no message shows
+_SECRET = re.compile(r"(?<=://)[^/@\s]*@")
+
+#: an index of a camera, an address, a path
+Source = int | str | Path
+
+
+def source_from(given: Any) -> Source | None:
+    """The source of frames that somebody names; None if it is none.
+
+    Args:
+        given: a whole number, or digits that no file has as its name (a camera); a text with
+            ``://`` (an address, as it is); a path that ends as videos do, to a file there or not.
+    """
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given
+    if not isinstance(given, (str, os.PathLike)):
+        return None
+    text = os.fspath(given)
+    if not isinstance(text, str):
+        return None
+    if isinstance(given, str) and _ADDRESS.match(text):
+        return text
+    if isinstance(given, str) and text.isascii() and text.isdigit() and len(text) < 4:
+        return None if os.path.exists(text) else int(text)
+    path = Path(text)
+    return path if path.suffix.lower() in ENDINGS and not path.is_dir() else None
+
+
+def name_of(source: Source) -> str:
+    """A source as it is called in messages and results; an address without its password."""
+    if isinstance(source, int):
+        return f"camera {source}"
+    return str(source) if isinstance(source, Path) else _SECRET.sub("", source)
+
+
+def stem_of(source: Source) -> str:
+    """What the annotated video of a source is called, without an ending."""
+    if isinstance(source, Path):
+        return source.stem
+    if isinstance(source, int):
+        return f"camera-{source}"
+    place = re.split(r"[?#]", _ADDRESS.sub("", _SECRET.sub("", source)))[0]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", place).strip("-.")[:100] or "stream"
