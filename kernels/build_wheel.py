@@ -59,7 +59,7 @@ LIBRARIES = (
         ("SSD_SMALL_CUDA=ON",),
         ("libssd_small_plugin.so",),
         "TensorRT engines cannot be built without it. To have it, install the CUDA toolkit (or, "
-        "from pip, ssd-small[nvcc], and name its nvidia/cu13/bin/nvcc in CUDACXX) and reinstall",
+        "from pip, the extra nvcc, and name its nvidia/cu13/bin/nvcc in CUDACXX) and reinstall",
         needs_nvcc=True,
     ),
     Library(

@@ -215,7 +215,7 @@ def main() -> int:
     arguments = parser.parse_args()
     nvcc = find_nvcc()
     if nvcc is None:
-        print("no nvcc: nothing was checked (put one on PATH, or pip install 'ssd-small[nvcc]')",
+        print("no nvcc: nothing was checked (put one on PATH, or pip install '.[nvcc]')",
               file=sys.stderr)  # fmt: skip
         return 3
     cuobjdump = find_tool("cuobjdump")
@@ -246,7 +246,7 @@ def main() -> int:
         )
         print("checked: all three, and the PTX shipped, in the machine code of each architecture"
               if cuobjdump else "machine code: not checked, no cuobjdump "
-              "(pip install 'ssd-small[nvcc]')")  # fmt: skip
+              "(pip install '.[nvcc]')")  # fmt: skip
     if targets.left_out:
         print(targets.note(nvcc), file=sys.stderr)
     for fault in faults:

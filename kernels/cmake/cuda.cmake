@@ -21,7 +21,7 @@ if(NOT SSD_SMALL_NVCC)
 endif()
 if(NOT SSD_SMALL_NVCC)
   message(FATAL_ERROR "SSD_SMALL_CUDA is on, but no nvcc was found; put one on PATH, name one in "
-    "CUDACXX, or pip install 'ssd-small[nvcc]'")
+    "CUDACXX, or pip install '.[nvcc]'")
 endif()
 message(STATUS "nvcc: ${SSD_SMALL_NVCC}")
 
