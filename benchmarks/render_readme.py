@@ -37,7 +37,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "bench": readme_times.bench,
     "beside_torchvision": readme_times.beside_torchvision,
     "beside_imported": readme_times.beside_imported,
-    "cpu_engines": readme_times.cpu_engines,
     "engines": readme_times.engines,
     "tensorrt_versions": readme_trials.tensorrt_versions,
     "kernels": readme_times.kernels,
