@@ -17,7 +17,7 @@ from ..artefacts.int8_options import Calibration, Int8Options
 from ..artefacts.tensors import INPUT
 from ..files import read_bytes
 from ..pictures.listing import list_images
-from ..pictures.pixels import pixels_from_picture
+from ..pictures.pixels import decoded_from_picture
 from ..pictures.preprocessing import Preprocessing, input_from_image
 from ..requirements import require
 from ..system.temporary import temporary_folder
@@ -74,7 +74,8 @@ def ranges_from_pictures(
         for place, path in enumerate(files):
             progress("Calibrating", place / len(files))
             digest.update(read_bytes(path, "a picture to calibrate on"))
-            images = input_from_image(pixels_from_picture(path), preprocessing)[None]
+            pixels = decoded_from_picture(path, preprocessing=preprocessing).pixels
+            images = input_from_image(pixels, preprocessing)[None]
             with redirect_stdout(io.StringIO()):  # it prints a line for each picture
                 calibrator.collect_data(_reader([images]))
         with redirect_stdout(io.StringIO()):

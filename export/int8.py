@@ -10,7 +10,7 @@ from onnx import ModelProto, shape_inference
 
 from ..artefacts.int8_options import Calibration, Int8Options
 from ..artefacts.quantised import Quantised
-from ..pictures.pixels import pixels_from_picture
+from ..pictures.pixels import decoded_from_picture
 from ..pictures.preprocessing import input_from_image
 from .calibration import calibration_files, ranges_from_pictures
 from .fold import fold_batch_norm
@@ -98,7 +98,10 @@ def int8_heads(
         score = Scorer(description, build.options, build.opener)
         reference = score(folded)
         inputs = [
-            input_from_image(pixels_from_picture(path), description.preprocessing)[None]
+            input_from_image(
+                decoded_from_picture(path, preprocessing=description.decoding).pixels,
+                description.preprocessing,
+            )[None]
             for path in calibration_files(build.options)[:_RANKED_ON]
         ]
         ranked = [one.name for one in layer_costs(folded, found, inputs)]

@@ -14,7 +14,7 @@ from ..export.picture_input import strip_preprocessing
 from ..export.prepare import prepare
 from ..export.quantised_layers import LayerCost, layer_costs
 from ..files import sha256_of
-from ..pictures.pixels import pixels_from_picture
+from ..pictures.pixels import decoded_from_picture
 from ..pictures.preprocessing import input_from_image
 from ..requirements import require
 from ..runtimes.graph_files import heads_from_model, model_from_file
@@ -97,7 +97,10 @@ def costs_from_detectors(
         strip_preprocessing(other, description, reference_path)
     fold_batch_norm(other)
     inputs = [
-        input_from_image(pixels_from_picture(one), description.preprocessing)[None]
+        input_from_image(
+            decoded_from_picture(one, preprocessing=description.decoding).pixels,
+            description.preprocessing,
+        )[None]
         for one in pictures
     ]
     return layer_costs(other, own, inputs)
