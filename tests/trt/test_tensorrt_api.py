@@ -83,6 +83,7 @@ ATTRIBUTES = {
     "progress_monitor": "IBuilderConfig",
     "num_errors": "OnnxParser",
     "num_layers": "INetworkDefinition",
+    "num_inputs": "ILayer",
     "num_outputs": "ILayer",
     "kernel": "IConvolutionLayer",
     "bias": "IConvolutionLayer",
@@ -194,7 +195,7 @@ def test_the_lists_above_cover_our_sources() -> None:
         if getattr(node.value, "id", getattr(node.value, "attr", None)) in subjects
     }
     # attributes of every object of theirs; and of our runner, which is called runtime too
-    own = {"name", "type", "__class__", "engine", "infer", "description"}
+    own = {"name", "type", "__class__", "engine", "infer", "description", "executed"}
     assert used - {*METHODS, *ATTRIBUTES} - own == set()
     assert {"execute_async_v3", "build_serialized_network", "load_library"} <= used
 

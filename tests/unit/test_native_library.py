@@ -59,10 +59,11 @@ def test_an_unbuilt_checkout_takes_the_library_of_an_installed_ssd_small_of_its_
     monkeypatch.setattr(native, "__file__", str(checkout / "postprocess" / "native.py"))
     monkeypatch.delenv("SSD_SMALL_LIBRARY", raising=False)
     monkeypatch.setattr(sys, "path", [str(installed)])
-    native._installed_library.cache_clear()
+    # both are kept for the process, whose own come back at the end
+    monkeypatch.setattr(native, "_packaged_library", native._packaged_library.__wrapped__)
+    monkeypatch.setattr(native, "_installed_library", native._installed_library.__wrapped__)
     own, theirs = checkout / "_native" / name, installed / "ssd_small" / "_native" / name
     assert native.library_path() == (theirs if taken else own)
     own.parent.mkdir(parents=True)
     own.touch()
     assert native.library_path() == own
-    native._installed_library.cache_clear()
