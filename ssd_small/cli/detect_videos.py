@@ -219,27 +219,26 @@ class _Pace:
 
     def __init__(self, frames: Frames) -> None:
         self._frames, self.count = frames, 0
-        self._first = self._shown = 0.0
+        self._begin = self._shown = 0.0
 
     def __enter__(self) -> _Pace:
+        # frames come in batches, so that the time since the first would be too short
+        self._begin = self._shown = time.perf_counter()
         return self
 
     def frame(self) -> None:
         """One more is done."""
         now = time.perf_counter()
         self.count += 1
-        if self.count == 1:
-            self._first = self._shown = now
-        elif now - self._shown > _GLANCE and sys.stderr.isatty():
+        if now - self._shown > _GLANCE and sys.stderr.isatty():
             self._shown = now
             stream = drawing_stream()
             stream.write(f"\r\x1b[K{one_line(self._line())}")
             stream.flush()
 
     def _line(self) -> str:
-        # the first one waits for the engine to be set up
-        seconds = time.perf_counter() - self._first
-        pace = f", {(self.count - 1) / seconds:.1f} frames/s" if self.count > 1 and seconds else ""
+        seconds = time.perf_counter() - self._begin
+        pace = f", {self.count / seconds:.1f} frames/s" if self.count and seconds else ""
         dropped = getattr(self._frames, "dropped", None)
         lost = "" if dropped is None else f", {dropped} dropped of {self._frames.received}"  # type: ignore[union-attr]
         return f"{self._frames.name}: {self.count} frames{pace}{lost}"
