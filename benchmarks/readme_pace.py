@@ -90,3 +90,27 @@ def reduced_decoding() -> str:
     first = report["rows"][0]
     said = f"{first['pictures']} pictures of the digits, enlarged, `{first['weights']}`. "
     return f"{table(rows, headers)}\n\n{said}{machine_line(report['machine'], 1)}"
+
+
+def video_pace() -> str:
+    """`benchmarks/bench_video.py`."""
+    report = result("video")
+    rows = [
+        [
+            f"`{row['model']}`",
+            *(f"{row['frames_per_second'][name]:.1f}" for name in ("bare", "decoding")),
+            *(
+                f"{row['frames_per_second'][name]:.1f} ({row['of_bare'][name]:.2f})"
+                for name in ("memory", "video")
+            ),
+        ]
+        for row in report["results"]
+    ]
+    headers = "network|bare engine|decoding alone|pictures in memory|the file"
+    said = (
+        f"{table(rows, headers)}\n\nFrames per second, and of the bare engine's; {report['clip']}. "
+    )
+    if (others := report["disturbance"]["others"]) is not None:
+        cores = report["machine"]["cores"]
+        said += f"Meanwhile other processes used {others:.1f} of {cores} cores. "
+    return said + machine_line(report["machine"], report["threads"])

@@ -48,6 +48,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "damaged_input": readme_trials.damaged_input,
     "kill_table": readme_trials.kill_table,
     "int8": readme_results.int8,
+    "cpu_engines": readme_times.cpu_engines,
+    "video_pace": readme_pace.video_pace,
     "picture_input": readme_results.picture_input,
     "attribution": readme_results.attribution,
     "evaluation": readme_times.evaluation,

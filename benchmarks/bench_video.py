@@ -1,0 +1,129 @@
+"""`detect` on a 1080p H.264 file beside the bare engine, and beside decoding the file alone.
+
+    python benchmarks/bench_video.py [--models mobilenet_v1 mobilenet_v1_s1l0 vgg16] [--turns 3]
+        [--output benchmarks/results/video.json]
+
+Debian's ffmpeg makes the clip, of its moving test picture. Engines are ONNX Runtime's, at full
+width with random weights, batch 4. Frames per second, by turns, medians: the network on what lies
+in memory already; the file decoded and nothing else; frames of the file as pictures in memory; and
+the file itself, from bytes to detections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from eval_contenders import write_engine
+
+import ssd_small
+from ssd_small.bench.disturbance import Watch
+from ssd_small.detection.detector import Detector
+from ssd_small.json_files import write_json
+from ssd_small.machine import commit_of, describe_machine
+from ssd_small.runtimes.base import empty_input
+from ssd_small.video.reading import FileFrames
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZE, RATE, BATCH = "1920x1080", 25, 4
+#: frames of the clip, and of those the first that are kept in memory
+FRAMES, KEPT = 200, 16
+
+
+def write_clip(path: Path) -> None:
+    """A moving picture as H.264."""
+    source = f"testsrc2=size={SIZE}:rate={RATE}"
+    coded = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
+    command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source]
+    subprocess.run([*command, "-frames:v", str(FRAMES), *coded, str(path)], check=True)
+
+
+def pace(work: Callable[[], int]) -> float:
+    """Frames per second of what returns a number of frames."""
+    began = time.perf_counter()
+    count = work()
+    return count / (time.perf_counter() - began)
+
+
+def through(detector: Detector, source: Any, most: int) -> int:
+    """How many frames came out; at most so many."""
+    stream = detector.stream(source)
+    count = sum(1 for _ in islice(stream, most))
+    stream.close()
+    return count
+
+
+def bare(detector: Detector, images: Any, most: int) -> int:
+    """The network and its decode + NMS alone."""
+    for _ in range(most // BATCH):
+        detector.inference(images)
+    return most // BATCH * BATCH
+
+
+def decoded(clip: Path) -> int:
+    """The file and nothing else."""
+    return sum(1 for frame in FileFrames(clip) if frame.taken() is not None)
+
+
+def row_of(model: str, folder: Path, clip: Path, turns: int) -> dict[str, Any]:
+    """Medians of a network."""
+    kept = [frame.taken() for frame in islice(FileFrames(clip), KEPT)]
+    with ssd_small.load(write_engine(model, folder, 1.0), max_batch=BATCH) as detector:
+        images = empty_input(detector.description, BATCH)
+        bare(detector, images, BATCH)
+        # some three seconds each
+        most = min(FRAMES, max(2 * BATCH, round(3 * pace(lambda: bare(detector, images, 16)))))
+        pictures: Callable[[], Iterable[Any]] = lambda: cycle(kept)  # noqa: E731
+        works = {
+            "bare": lambda: bare(detector, images, most),
+            "decoding": lambda: decoded(clip),
+            "memory": lambda: through(detector, pictures(), most),
+            "video": lambda: through(detector, clip, most),
+        }
+        found: dict[str, list[float]] = {name: [] for name in works}
+        for _ in range(turns):
+            for name, work in works.items():
+                found[name].append(pace(work))
+    median = {name: statistics.median(values) for name, values in found.items()}
+    ratio = {name: median[name] / median["bare"] for name in ("memory", "video")}
+    return {"model": model, "frames": most, "frames_per_second": median, "of_bare": ratio}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    default = ["mobilenet_v1", "mobilenet_v1_s1l0", "vgg16"]
+    parser.add_argument("--models", nargs="+", default=default)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/video.json")
+    given = parser.parse_args()
+    watch = Watch()
+    with tempfile.TemporaryDirectory(prefix="ssd-small-") as name:
+        folder = Path(name)
+        clip = folder / "clip.mp4"
+        write_clip(clip)
+        rows = [row_of(model, folder, clip, given.turns) for model in given.models]
+    report = {
+        "commit": commit_of(ROOT),
+        "machine": describe_machine(),
+        "disturbance": watch.seen().to_dict(),
+        "threads": describe_machine()["cores"],
+        "clip": f"H.264, {SIZE}, {FRAMES} frames",
+        "results": rows,
+    }
+    write_json(given.output, report)
+    for row in rows:
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
