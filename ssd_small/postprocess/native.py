@@ -142,9 +142,7 @@ def decode_nms(
     library = _load(str(library_path()))
     if loc.dtype != conf.dtype:
         loc, conf = float32_from_heads(loc), float32_from_heads(conf)
-    # aligned and C-contiguous; no copy where they are already
-    loc, conf = (np.require(array, None, ["A", "C"]) for array in (loc, conf))
-    priors = np.require(priors, np.float32, ["A", "C"])
+    loc, conf, priors = _as_library_reads(loc), _as_library_reads(conf), _as_library_reads(priors)
     handle = ctypes.c_void_p()
     message = ctypes.create_string_buffer(_MESSAGE_BYTES)
     status = library.ssd_small_decode_nms(
@@ -161,6 +159,14 @@ def decode_nms(
         return _detections_from(library, handle, len(conf))
     finally:
         library.ssd_small_result_free(handle)
+
+
+def _as_library_reads(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Aligned and C-contiguous; no copy where it is already."""
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
+        return array
+    return np.require(array, None, ["A", "C"])
 
 
 def heads_from(
