@@ -142,7 +142,7 @@ class Contest:
         with open(os.devnull, "w") as no, redirect_stdout(no), redirect_stderr(no):
             threshold = {None: self.threshold}
             faults = print_detections(
-                detector or self.detector, self.paths, targets, threshold, True, None
+                detector or self.detector, self.paths, targets, True, None, threshold=threshold
             )
         assert not faults
 

@@ -105,7 +105,7 @@ def _from_engine(path: Path) -> dict[str, Any]:
         return result | {"unknown": error.command_line}
     try:
         return result | {"executed": _executed(path, sidecar, content).to_dict()}
-    except MissingRequirement as error:
+    except (MissingRequirement, BadFile) as error:  # of a damaged one too the layers are known
         return result | {"executed": None, "executed_unknown": error.command_line}
 
 
