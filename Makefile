@@ -249,7 +249,7 @@ $(LOWEST)/.installed: setup.cfg tests/lowest/lower_bounds.py
 	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)
 	$(PYTHON) tests/lowest/lower_bounds.py > $(BUILD)/lowest/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --constraint $(BUILD)/lowest/constraints.txt \
-	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,tiles,ray,serve,train,openvino,tensorrt-rtx]"
+	  pytest "$(LOWEST_WHEEL)[$(DEPLOYED),check,tiles,ray,serve,track,train,openvino,tensorrt-rtx]"
 	touch $@
 
 # what the README begins with, in an environment that nobody has used: no torch, under 600 MB.
