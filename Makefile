@@ -245,7 +245,7 @@ lowest-wheel: install
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(BUILD)/lowest .
 	$(BIN)/ssd-small digits $(BUILD)/lowest/digits --train-images 0
 
-$(LOWEST)/.installed: setup.cfg tests/lowest/lower_bounds.py
+$(LOWEST)/.installed: Makefile setup.cfg tests/lowest/lower_bounds.py
 	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)
 	$(PYTHON) tests/lowest/lower_bounds.py > $(BUILD)/lowest/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --constraint $(BUILD)/lowest/constraints.txt \
