@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 def peak_of(work: Callable[[], object], *, seconds: int = 60) -> int:
@@ -14,7 +15,9 @@ def peak_of(work: Callable[[], object], *, seconds: int = 60) -> int:
     The fork is killed by its own alarm after ``seconds``. What ``work`` raises fails the caller.
     """
     receiving, sending = os.pipe()
-    child = os.fork()
+    # told before the fork: OpenCV would wait there for the threads of its pool, which are not in it
+    with _one_thread():
+        child = os.fork()
     if child == 0:
         import signal
 
@@ -25,7 +28,6 @@ def peak_of(work: Callable[[], object], *, seconds: int = 60) -> int:
             # the peak of the parent is not the child's
             with open("/proc/self/clear_refs", "w") as file:
                 file.write("5")
-            _use_one_thread()
             before = _status("VmHWM")
             work()
             os.write(sending, str(_status("VmHWM") - before).encode())
@@ -42,12 +44,23 @@ def peak_of(work: Callable[[], object], *, seconds: int = 60) -> int:
     return int(answer)
 
 
-def _use_one_thread() -> None:
-    """Threads that computing has left in the parent are not here, and would be waited for."""
-    if (torch := sys.modules.get("torch")) is not None:
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Threads that computing has left here are not in a fork, where they would be waited for."""
+    own = os.getpid()
+    torch, cv2 = sys.modules.get("torch"), sys.modules.get("cv2")
+    of_torch = 0 if torch is None else torch.get_num_threads()
+    of_cv2 = 0 if cv2 is None else cv2.getNumThreads()
+    if torch is not None:
         torch.set_num_threads(1)
-    if (cv2 := sys.modules.get("cv2")) is not None:
+    if cv2 is not None:
         cv2.setNumThreads(1)
+    yield
+    if os.getpid() == own:
+        if torch is not None:
+            torch.set_num_threads(of_torch)
+        if cv2 is not None:
+            cv2.setNumThreads(of_cv2)
 
 
 def _status(name: str) -> int:
