@@ -19,7 +19,7 @@ from .sources import Source
 _AHEAD = 4
 _LOOK_UP = 0.2
 #: of addresses that may be those of a file with an end
-_OF_FILES = ("http://", "https://", "file://", "ftp://")
+_OF_FILES = ("http://", "https://", "ftp://")
 
 #: what gives frames
 Frames = FileFrames | LiveFrames

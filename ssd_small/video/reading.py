@@ -17,6 +17,9 @@ from .sources import name_of
 
 #: seconds, and a share, by which the frames may end before the duration that is announced
 _SHORTER, _SHARE = 0.5, 0.1
+#: grabs that may fail on end before a file counts as over: OpenCV ends at its end and at every
+#: packet that cannot be decoded alike, and goes on behind such a one
+_TRIES = 100
 _EXPECTED = "a video that OpenCV's FFmpeg decodes"
 
 
@@ -76,7 +79,7 @@ class FileFrames:
         pace, clock, has_times = Pace(self._taken), Clock(self._own), False
         with quiet_video() as cv2:
             try:
-                while self._capture.grab():
+                while self._grab():
                     said = self._capture.get(cv2.CAP_PROP_POS_MSEC)
                     has_times = has_times or said > 0
                     last = clock(said)
@@ -93,12 +96,18 @@ class FileFrames:
         if lost is not None:
             raise BadFile(lost)
 
+    def _grab(self) -> bool:
+        """Go to the next frame that can be decoded; whether there is one."""
+        # an address may keep each try waiting for seconds
+        tries = 1 if self._path is None else _TRIES
+        return any(self._capture.grab() for _ in range(tries))
+
     def _lost(self, cv2: Any, decoded: int, span: float | None) -> str | None:
         """What is to be said of frames that did not come out, with the seconds between the ends."""
         if self._path is None:
             return None
         announced = self._announced if 0 < self._announced < 1e12 else None
-        if decoded and is_cut_off(self._path):
+        if is_cut_off(self._path):
             of = f" of the {announced:.0f} that it announces" if announced else ""
             return (
                 f"{self.name} ends early: its file is shorter than it says; {decoded} frames could "

@@ -15,6 +15,8 @@ ENDINGS = frozenset(
         *(".265", ".hevc", ".av1", ".ivf", ".y4m"),
     )
 )
+#: of an address that is a file's: as a path it cannot be overwritten, and is seen to end early
+_FILE = "file://"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 #: user and password, which no message shows
 _SECRET = re.compile(r"(?<=://)[^/@\s]*@")
@@ -28,7 +30,8 @@ def source_from(given: Any) -> Source | None:
 
     Args:
         given: a whole number, or digits that no file has as its name (a camera); a text with
-            ``://`` (an address, as it is); a path that ends as videos do, to a file there or not.
+            ``://`` (an address, as it is; of ``file://`` the path); a path that ends as videos do,
+            to a file there or not.
     """
     if isinstance(given, int) and not isinstance(given, bool):
         return given
@@ -37,6 +40,8 @@ def source_from(given: Any) -> Source | None:
     text = os.fspath(given)
     if not isinstance(text, str):
         return None
+    if isinstance(given, str) and text.lower().startswith(_FILE):
+        return Path(text[len(_FILE) :])
     if isinstance(given, str) and _ADDRESS.match(text):
         return text
     if isinstance(given, str) and text.isascii() and text.isdigit() and len(text) < 4:

@@ -101,6 +101,19 @@ def test_frames_lost_in_the_middle_are_counted(ffmpeg, tmp_path):
     assert f"; {len(greys)} frames could be decoded of the 50 that it announces" in said
 
 
+@pytest.mark.parametrize("ending", [".mov", ".mjpeg"])
+def test_frames_behind_one_that_cannot_be_decoded_come_out(ending, tmp_path):
+    path = write_clip(tmp_path / f"a{ending}", "MJPG")
+    content = bytearray(path.read_bytes())
+    starts = [i for i in range(len(content)) if content[i : i + 3] == b"\xff\xd8\xff"]
+    # the fourth picture has no quantisation or Huffman tables, and no size
+    content[starts[3] + 4 : starts[4] - 2] = bytes(starts[4] - 6 - starts[3])
+    path.write_bytes(content)
+    greys, _, said = read(path)
+    assert greys == [i for i in range(FRAMES) if i != 3]
+    assert f"a{ending} is damaged: {FRAMES - 1} of {FRAMES} frames could be decoded" in said
+
+
 def test_a_count_that_a_container_guesses_is_not_believed(ffmpeg, tmp_path):
     source = tmp_path / "source.mp4"
     made = ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2", "-c:v", "libx264", "-g", 25)
@@ -176,6 +189,7 @@ def test_what_is_a_source_of_frames(tmp_path, monkeypatch):
     assert source_from("0") == 0
     assert source_from(2) == 2
     assert source_from("a/b.MKV") == Path("a/b.MKV")
+    assert source_from("file:///b/a.mp4") == Path("/b/a.mp4")
     assert source_from("rtsp://u:secret@h/x") == "rtsp://u:secret@h/x"
     for other in ("a.jpg", "a", Path("0"), True, 1.5, None, b"a.mp4", ["a.mp4"], "1234"):
         assert source_from(other) is None
