@@ -143,13 +143,11 @@ def int8() -> str:
                 row["target"],
                 f"{row['map_fp32']:.4f}",
                 f"{row['map_int8']:.4f}",
-                f"{row['ms_fp32']:.2f}" if "ms_fp32" in row else "",
-                f"{row['ms_int8']:.2f}" if "ms_int8" in row else "",
                 f"{row['quantised']}/{row['kept']}",
                 plan,
             ]
         )
-    headers = "network|target|AP fp32|AP int8|ms fp32|ms int8|quantised/kept|plan MB"
+    headers = "network|target|AP fp32|AP int8|quantised/kept|plan MB"
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
 
 
