@@ -41,12 +41,14 @@ def open_frames(
         say: is given a line when a live source goes away and when it is there again.
 
     Raises:
-        UsageError: a rate that is none.
+        UsageError: a rate that is none, or a negative index.
         BadFile: no video, or nobody answers.
         MissingRequirement: no such camera, or OpenCV is not installed.
     """
     if rate is not None and not 0 < rate <= 1000:
         raise UsageError(f"--fps {rate:g}: expected frames per second, more than 0, up to 1000")
+    if isinstance(source, int) and source < 0:  # OpenCV would crash
+        raise UsageError(f"camera {source}: expected the index of a camera, 0 for the first")
     if isinstance(source, Path):
         return FileFrames(source, rate=rate, max_pixels=max_pixels)
     live: dict[str, Any] = {"rate": rate, "max_pixels": max_pixels, "say": say}

@@ -20,6 +20,8 @@ _SHORTER, _SHARE = 0.5, 0.1
 #: grabs that may fail on end before a file counts as over: OpenCV ends at its end and at every
 #: packet that cannot be decoded alike, and goes on behind such a one
 _TRIES = 100
+#: containers that say how long they last; FFmpeg guesses it of others, and MP4 hides frames
+_SAY_DURATION = (".avi", ".mkv", ".webm")
 _EXPECTED = "a video that OpenCV's FFmpeg decodes"
 
 
@@ -104,9 +106,13 @@ class FileFrames:
 
     def _lost(self, cv2: Any, decoded: int, span: float | None) -> str | None:
         """What is to be said of frames that did not come out, with the seconds between the ends."""
-        if self._path is None:
-            return None
         announced = self._announced if 0 < self._announced < 1e12 else None
+        if self._path is None:
+            # its packets would have to be fetched again, so that only its duration is known
+            if not decoded:
+                return f"{self.name} gives no frame that can be decoded; check what is there"
+            says = Path(self.name.split("?")[0]).suffix.lower() in _SAY_DURATION
+            return self._short(announced, span, decoded) if says else None
         if is_cut_off(self._path):
             of = f" of the {announced:.0f} that it announces" if announced else ""
             return (

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from clips import FRAMES, RATE, SIZE, grey, write_clip
 
 from ssd_small.errors import BadFile, UsageError
 from ssd_small.video.capture import Clock, Pace
+from ssd_small.video.opening import open_frames
 from ssd_small.video.reading import FileFrames
 from ssd_small.video.sources import name_of, source_from, stem_of
 
@@ -24,7 +28,7 @@ CODECS = {
 }
 
 
-def read(path: Path, rate: float | None = None) -> tuple[list[int], list[float], str]:
+def read(path: Path | str, rate: float | None = None) -> tuple[list[int], list[float], str]:
     """Frames by their grey level, their times, and what is said at the end."""
     greys, times, said = [], [], ""
     try:
@@ -182,6 +186,25 @@ def test_the_pixels_of_a_frame_are_given_once(clip):
     assert frame.taken().shape == (*SIZE, 3)
     with pytest.raises(UsageError, match="frame 0: its pixels were taken"):
         frame.taken()
+
+
+def test_a_camera_s_index_is_not_negative():
+    with pytest.raises(UsageError, match=r"camera -1: expected the index of a camera"):
+        open_frames(-1)
+
+
+@pytest.mark.parametrize(("share", "frames"), [(1.0, FRAMES), (0.7, None)])
+def test_a_file_at_an_address_that_ends_early_is_known_by_its_duration(share, frames, tmp_path):
+    write_clip(tmp_path / "a.avi", "MJPG")
+    cut(tmp_path / "a.avi", share)
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        greys, _, said = read(f"http://127.0.0.1:{server.server_port}/a.avi?x=1")
+        server.shutdown()
+    assert greys == list(range(frames or len(greys)))
+    assert greys
+    assert ("it announces" in said) == (frames is None)
 
 
 def test_what_is_a_source_of_frames(tmp_path, monkeypatch):
