@@ -76,7 +76,7 @@ class Scorer:
 def keep_promise(
     reference: float, most_drop: float, count: int, candidate: Candidate, score: Scorer
 ) -> Promise:
-    """The model with the fewest convolutions in floating point that keeps the promise.
+    """A model that keeps the promise with few convolutions in floating point.
 
     Args:
         reference: mAP in float32.

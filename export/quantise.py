@@ -120,9 +120,7 @@ def check_single(model: ModelProto) -> None:
         )
 
 
-def quantise(
-    model: ModelProto, ranges: Any, form: Form, kept: Collection[str], only: Sequence[str] = ()
-) -> ModelProto:
+def quantise(model: ModelProto, ranges: Any, form: Form, kept: Collection[str]) -> ModelProto:
     """A heads model with INT8 convolutions.
 
     Args:
@@ -130,7 +128,6 @@ def quantise(
         ranges: ONNX Runtime's ``TensorsData`` of the operators of ``form``.
         form: how Q/DQ are written.
         kept: names of Conv nodes that stay in floating point.
-        only: names of nodes outside of which nothing is quantised; none: all are.
     """
     package = require("onnxruntime.quantization", "quantising")
     source = ModelProto()
@@ -149,7 +146,7 @@ def quantise(
         kinds.QInt8,
         kinds.QInt8 if form.signed else kinds.QUInt8,
         ranges,
-        list(only),
+        [],  # all nodes but those that are kept
         sorted(kept),
         list(form.operators),
         options,

@@ -16,6 +16,7 @@ from ..errors import BadFile, UsageError
 from ..json_files import json_text
 from ..terminal import drawing_stream, one_line
 from .options import note
+from .streams import has_lost_reader
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
@@ -177,6 +178,9 @@ def _print_video(detector: Detector, video: Video, as_json: bool, road: Mapping[
                 click.echo(json_text(entry)) if as_json else print_entry(entry)
                 del outcome
                 pace.frame()
+                # a live source has no end of its own
+                if frames.is_live and writer is None and has_lost_reader():
+                    break
         except BadFile as error:
             # what came before is there all the same
             if not pace.count:

@@ -24,13 +24,14 @@ class _Tolerant(io.FileIO):
 
     def __init__(self, number: int, tolerated: type[OSError]) -> None:
         super().__init__(number, "w", closefd=False)
-        self._tolerated = tolerated
+        self._tolerated, self.has_lost = tolerated, False
 
     def write(self, content: ReadableBuffer, /) -> int:
         """Bytes written, or thrown away."""
         try:
             return super().write(content)
         except self._tolerated:
+            self.has_lost = True
             return memoryview(content).nbytes
 
 
@@ -49,6 +50,12 @@ def open_standard_streams() -> None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
     sys.stdout = _stream(sys.stdout, 1, BrokenPipeError)
     sys.stderr = _stream(sys.stderr, 2, OSError)
+
+
+def has_lost_reader() -> bool:
+    """Whether nobody reads standard output any more, as was seen when something was written."""
+    raw = _raw(getattr(sys.stdout, "unguarded", sys.stdout))
+    return isinstance(raw, _Tolerant) and raw.has_lost
 
 
 def _stream(own: TextIO | None, number: int, tolerated: type[OSError]) -> TextIO:

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: a network that ends in its heads, in fp32 or bf16, whichever was built."""
+"""OpenVINO on the CPU: a network that ends in its heads, in fp32, bf16 or int8, as it was built."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from .executed import Executed, executed_from_counts
 Array = npt.NDArray[Any]
 
 _DEVICE = "CPU"
-#: what OpenVINO is told for a precision of ours; untold it takes bf16 where the processor has it
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+#: what OpenVINO is told for a precision of ours; untold it takes bf16 where the processor has it.
+#: Of int8 the file says what is quantised, and the rest is in fp32
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 #: its names of types as ours are
 _TYPES = {"f32": "fp32", "f16": "fp16", "i8": "int8", "u8": "uint8", "i32": "int32", "i64": "int64"}
 #: where it keeps the metadata of an ONNX file
@@ -38,7 +39,7 @@ _SOURCE = re.compile(r"(?:Exception from|Check '.*?' failed at) \S+?:\d+: ?")
 
 
 class OpenVinoRuntime(BatchingRuntime):
-    """Runs a heads network on the CPU; made by :meth:`from_engine` or :meth:`from_model`.
+    """Runs a heads network on the CPU; of an engine it is made by :meth:`from_engine`.
 
     Attributes:
         path: of the file that was opened; None for a model in memory.
@@ -196,7 +197,7 @@ def _compiled(
         MissingRequirement: OpenVINO is not installed.
     """
     settings = {
-        "INFERENCE_PRECISION_HINT": _HINTS.get(precision, "f32"),
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         # pinned threads of two engines would share cores while others are idle

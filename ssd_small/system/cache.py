@@ -88,6 +88,13 @@ def _keep(made: Path, entry: Path, most_bytes: int) -> None:
         if not entry.is_dir():
             raise
         return
+    # what another process removes meanwhile makes room as well, and is no fault of this one
+    with suppress(OSError):
+        _make_room(entry, most_bytes)
+
+
+def _make_room(entry: Path, most_bytes: int) -> None:
+    """Remove the entries that were opened the longest ago, but not this one."""
     others = [one for one in entry.parent.iterdir() if one.name[0] != "." and one.is_dir()]
     by_age = sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)
     room = most_bytes - _size(entry)

@@ -114,7 +114,7 @@ def is_held(path: Path) -> bool:
 
 def _acquired(path: Path, output: Path) -> tuple[int, int]:
     """The open lock file and the process that has it."""
-    until = time.monotonic() + _PATIENCE
+    until, others = time.monotonic() + _PATIENCE, False
     while True:
         absent = None
         try:
@@ -122,10 +122,11 @@ def _acquired(path: Path, output: Path) -> tuple[int, int]:
                 file = _tried(path)
             if file is not None:
                 return file, os.getpid()
+            others = True
         except FileNotFoundError as error:  # the last holder may have removed the folder
             absent = error
         if time.monotonic() > until:
-            if absent is not None:
+            if absent is not None and not others:
                 raise absent
             raise LockHeld(
                 f"cannot write {output}: {_holder(path)} is at work there; wait for its end, or "
@@ -155,7 +156,7 @@ def _tried(path: Path) -> int | None:
                 stacklevel=4,
             )
         # who held it may have removed it in between: then this is another file than the next one's
-        if _key(os.fstat(file)) != _key(os.lstat(path)):
+        if not _is_at(path, file):
             os.close(file)
             return None
     except BaseException:
@@ -167,6 +168,14 @@ def _tried(path: Path) -> int | None:
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()} {socket.gethostname()}\n".encode())
     return file
+
+
+def _is_at(path: Path, file: int) -> bool:
+    """Whether ``path`` still leads to the open file."""
+    try:
+        return _key(os.fstat(file)) == _key(os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _release(path: Path, lock: tuple[int, int]) -> None:

@@ -209,3 +209,12 @@ def test_a_folder_that_takes_no_file_is_the_cause(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Not a directory") as refused, held(lock):
         pass
     assert not isinstance(refused.value, LockHeld)
+
+
+def test_a_file_that_others_always_remove_is_held_by_somebody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.lock"
+    monkeypatch.setattr(locks.fcntl, "lockf", lambda *_: path.unlink())
+    with pytest.raises(LockHeld, match="is at work there"), held(path):
+        pass

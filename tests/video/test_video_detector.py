@@ -71,6 +71,8 @@ def test_a_source_of_frames_is_streamed_and_pictures_have_no_rate(detector, clip
         detector.stream([np.zeros((9, 9, 3), np.uint8)], fps=3)
     with pytest.raises(UsageError, match=r"fps 0: expected frames per second"):
         detector.stream(clip, fps=0)
+    with pytest.raises(UsageError, match="fps '5': expected frames per second"):
+        detector.stream(clip, fps="5")
 
 
 def test_classes_are_chosen_of_pictures_too(detector, clip):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -71,6 +72,21 @@ def test_a_stream_of_ffmpeg_s_is_read_until_ctrl_c(kind, start, engine, sending,
     assert " dropped of " in outcome.err
     # what was seen until then is a whole video
     assert opened(out) in (len(entries), len(entries) + 1)
+
+
+def test_a_stream_ends_when_nobody_reads_its_lines(engine, sending):
+    address = f"tcp://127.0.0.1:{free_port()}"
+    sending(f"{address}?listen=1")
+    time.sleep(1)
+    command = [sys.executable, "-m", "ssd_small", "detect", "--engine", str(engine), address]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, "--json"], **pipes) as running:
+        assert running.stdout.readline().endswith("}\n")
+        running.stdout.close()
+        try:
+            assert running.wait(20) == 0, running.stderr.read()
+        finally:
+            running.kill()
 
 
 def test_an_rtsp_stream_that_goes_away_is_taken_up_again(start, engine, rtsp):
