@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def open_frames(
         BadFile: no video, or nobody answers.
         MissingRequirement: no such camera, or OpenCV is not installed.
     """
-    if rate is not None and not (isinstance(rate, Real) and 0 < rate <= 1000):
+    if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate <= 1000):
         raise UsageError(f"--fps {rate!r}: expected frames per second, more than 0, up to 1000")
     if isinstance(source, int) and source < 0:  # OpenCV would crash
         raise UsageError(f"camera {source}: expected the index of a camera, 0 for the first")
