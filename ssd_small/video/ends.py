@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from ..files import open_file
 
-_MP4 = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+#: names of boxes that MP4 and QuickTime files begin with
+MP4_BEGINS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _TS_PACKET = 188
 
@@ -26,7 +27,7 @@ def is_cut_off(path: Path) -> bool:
         size = stream.seek(0, 2)
         stream.seek(0)
         head = stream.read(_TS_PACKET + 1)
-        if head[4:8] in _MP4:
+        if head[4:8] in MP4_BEGINS:
             return _boxes_end(stream, size) > size
         if head[:4] == b"RIFF":
             return _chunks_end(stream, size) > size

@@ -13,7 +13,9 @@ from ..pictures.frame import VideoFrame
 from ..pictures.limits import most_pixels
 from .capture import Clock, Pace, open_capture, quiet_video, rate_of
 from .ends import is_cut_off
+from .movie_index import MovieIndex, movie_index
 from .sources import name_of
+from .structure import broken_at, joined_pictures
 
 #: seconds, and a share, by which the frames may end before the duration that is announced
 _SHORTER, _SHARE = 0.5, 0.1
@@ -22,6 +24,8 @@ _SHORTER, _SHARE = 0.5, 0.1
 _TRIES = 100
 #: containers that say how long they last; FFmpeg guesses it of others, and MP4 hides frames
 _SAY_DURATION = (".avi", ".mkv", ".webm")
+#: seconds by which times of one thing may differ
+_ROUNDING = 5e-4
 _EXPECTED = "a video that OpenCV's FFmpeg decodes"
 
 
@@ -63,6 +67,7 @@ class FileFrames:
             own = rate_of(cv2, self._capture)
             self.rate = own if rate is None else min(rate, own or rate)
             self._own, self._announced = own, float(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            self._codec = _codec_of(cv2, self._capture)
             size = [int(self._capture.get(one)) for one in _size_of(cv2)]
             if size[0] * size[1] > (most := most_pixels(max_pixels)):
                 self._capture.release()
@@ -110,7 +115,7 @@ class FileFrames:
         if self._path is None:
             # its packets would have to be fetched again, so that only its duration is known
             if not decoded:
-                return f"{self.name} gives no frame that can be decoded; check what is there"
+                return self._nothing()
             says = Path(self.name.split("?")[0]).suffix.lower() in _SAY_DURATION
             return self._short(announced, span, decoded) if says else None
         if is_cut_off(self._path):
@@ -119,19 +124,49 @@ class FileFrames:
                 f"{self.name} ends early: its file is shorter than it says; {decoded} frames could "
                 f"be decoded{of}; copy or record it again"
             )
-        if decoded == announced:
+        index = movie_index(self._path)
+        # elsewhere it is a duration times a rate
+        if decoded == announced and (index is not None or self._path.suffix.lower() == ".avi"):
             return None
-        packets = _packets(cv2, self._opened)
-        expected = _in_span(packets, span, self._own)
-        if _counts_exactly(self._path) and announced is not None and len(packets) < announced:
-            expected = max(expected, decoded + round(announced) - len(packets))
-        if decoded >= expected and decoded:
-            exact = _counts_exactly(self._path)
-            return None if exact else self._short(announced, span, decoded)
-        return (
-            f"{self.name} is damaged: {decoded} of {expected} frames could be decoded; copy or "
-            "record it again"
-        )
+        place = broken_at(self._path)
+        if place is not None:
+            of = f" of the {announced:.0f} that it announces" if announced else ""
+            return (
+                f"{self.name} is damaged at byte {place}: {decoded} frames could be decoded{of}; "
+                "copy or record it again"
+            )
+        expected = self._expected(cv2, decoded, index, span)
+        if not decoded:
+            if not expected:
+                return self._nothing()
+            return (
+                f"{self.name}: none of its {expected} frames can be decoded; expected a codec of "
+                f"OpenCV's FFmpeg, it has {self._codec}: convert it to H.264, or record it again"
+            )
+        if decoded < expected:
+            return (
+                f"{self.name} is damaged: {decoded} of {expected} frames could be decoded; copy or "
+                "record it again"
+            )
+        return self._short(announced, span, decoded) if index is None else None
+
+    def _expected(
+        self, cv2: Any, decoded: int, index: MovieIndex | None, span: float | None
+    ) -> int:
+        """How many frames a file has that are to be shown."""
+        assert self._path is not None
+        pictures = joined_pictures(self._path)
+        if pictures is not None:
+            count, are_whole = pictures
+            # two that have become one
+            return count if are_whole else max(count, decoded + 1)
+        packets = sorted(_packets(cv2, self._opened, self._codec))
+        if index is None:
+            return _in_span(packets, span, self._own)
+        # an edit's length is rounded to units of the movie
+        begin, end = index.begin - _ROUNDING, index.begin + (index.length or 1e9) - 4 * _ROUNDING
+        shown = sum(begin <= one - packets[0] < end for one in packets)
+        return shown + max(0, index.frames - len(packets))
 
     def _short(self, announced: float | None, span: float | None, decoded: int) -> str | None:
         """What is to be said of a damaged file whose demuxer took damage for the end.
@@ -149,6 +184,9 @@ class FileFrames:
             f"be decoded, and it announces {duration:.1f} s; copy or record it again"
         )
 
+    def _nothing(self) -> str:
+        return f"{self.name} gives no frame that can be decoded; check what is there"
+
     def _reason(self) -> str:
         if self._path is None:
             return f"it does not answer, or gives no video; expected {_EXPECTED}"
@@ -164,14 +202,26 @@ def _size_of(cv2: Any) -> tuple[int, int]:
     return cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
 
 
-def _packets(cv2: Any, opened: str) -> list[float]:
-    """The seconds of the packets of a file, a frame each, without decoding them."""
+def _codec_of(cv2: Any, capture: Any) -> str:
+    """The four letters of a codec, as its container has them."""
+    letters = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+    return "".join(chr(one) if 32 < one < 127 else "?" for one in letters)
+
+
+def _packets(cv2: Any, opened: str, codec: str) -> list[float]:
+    """The seconds of the packets of a file, a frame to be shown each, without decoding them."""
     capture, seconds = open_capture(cv2, opened, packets=True), []
     if capture is not None:
         while capture.grab():
-            seconds.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            if codec != "VP80" or _is_shown(capture.retrieve()[1]):
+                seconds.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
         capture.release()
     return seconds
+
+
+def _is_shown(packet: Any) -> bool:
+    """Whether a packet of VP8 is a frame to be shown, or one for others to refer to (RFC 6386)."""
+    return packet is None or not packet.size or bool(packet.reshape(-1)[0] & 0x10)
 
 
 def _in_span(packets: list[float], span: float | None, rate: float | None) -> int:
@@ -180,8 +230,3 @@ def _in_span(packets: list[float], span: float | None, rate: float | None) -> in
         return len(packets)
     start = max(packets) - span - 0.5 / (rate or 25.0)
     return sum(one >= start for one in packets)
-
-
-def _counts_exactly(path: Path) -> bool:
-    """Whether the container lists its frames one by one, as MP4 and QuickTime do."""
-    return path.suffix.lower() in (".mp4", ".m4v", ".mov", ".3gp")
