@@ -15,7 +15,7 @@ from .capture import Clock, Pace, open_capture, quiet_video, rate_of
 from .ends import is_cut_off
 from .movie_index import MovieIndex, movie_index
 from .sources import name_of
-from .structure import broken_at, joined_pictures
+from .structure import joined_pictures, structure_from_file
 
 #: seconds, and a share, by which the frames may end before the duration that is announced
 _SHORTER, _SHARE = 0.5, 0.1
@@ -128,12 +128,12 @@ class FileFrames:
         # elsewhere it is a duration times a rate
         if decoded == announced and (index is not None or self._path.suffix.lower() == ".avi"):
             return None
-        place = broken_at(self._path)
-        if place is not None:
+        structure = structure_from_file(self._path)
+        if structure is not None and structure.broken_at is not None:
             of = f" of the {announced:.0f} that it announces" if announced else ""
             return (
-                f"{self.name} is damaged at byte {place}: {decoded} frames could be decoded{of}; "
-                "copy or record it again"
+                f"{self.name} is damaged at byte {structure.broken_at}: {decoded} frames could be "
+                f"decoded{of}; copy or record it again"
             )
         expected = self._expected(cv2, decoded, index, span)
         if not decoded:
@@ -148,7 +148,8 @@ class FileFrames:
                 f"{self.name} is damaged: {decoded} of {expected} frames could be decoded; copy or "
                 "record it again"
             )
-        return self._short(announced, span, decoded) if index is None else None
+        # a header that announces too much has no say where all parts are there
+        return self._short(announced, span, decoded) if structure is None else None
 
     def _expected(
         self, cv2: Any, decoded: int, index: MovieIndex | None, span: float | None

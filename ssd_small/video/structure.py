@@ -8,6 +8,7 @@ ISO/IEC 14496-10 annex B, markers of ITU-T T.81.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,28 +42,39 @@ _BEGIN, _END, _JOINT = b"\xff\xd8\xff", b"\xff\xd9", b"\xff\xd9\xff\xd8\xff"
 _SCAN, _BASELINE, _OTHERS = b"\xff\xda", b"\xff\xc0", (b"\xff\xc1", b"\xff\xc2")
 
 
-def broken_at(path: Path) -> int | None:
-    """The first byte of a file that is no part of what it should be made of; None if all are.
+@dataclass(frozen=True)
+class Structure:
+    """What a walk over a file has found.
+
+    Attributes:
+        broken_at: the first byte that is no part of what it should be made of; None if all are.
+    """
+
+    broken_at: int | None
+
+
+def structure_from_file(path: Path) -> Structure | None:
+    """Walk over a file; None for kinds of which nothing is known.
 
     Args:
         path: of an MP4, QuickTime, Matroska, WebM or AVI file, an MPEG transport stream, or raw
-            H.264 or H.265; of anything else nothing is known.
+            H.264 or H.265.
     """
     with open_file(path) as stream:
         size = stream.seek(0, 2)
         stream.seek(0)
         head = stream.read(256)
         if head[:4] == _EBML:
-            return _broken_element(stream, size)
+            return Structure(_broken_element(stream, size))
         if head[:4] == b"RIFF":
-            return _broken_chunk(stream, size)
+            return Structure(_broken_chunk(stream, size))
         if head[4:8] in MP4_BEGINS:
-            return _broken_box(stream, size)
+            return Structure(_broken_box(stream, size))
         for length, before in _PACKETS:
             if head[before : before + 1] == b"\x47" == head[before + length : before + length + 1]:
-                return _broken_packet(stream, length, before)
+                return Structure(_broken_packet(stream, length, before))
         if path.suffix.lower() in _RAW:
-            return _zeros(stream)
+            return Structure(_zeros(stream))
     return None
 
 

@@ -12,7 +12,7 @@ from clips import write_clip
 from ssd_small.errors import BadFile
 from ssd_small.video.movie_index import MovieIndex, movie_index
 from ssd_small.video.reading import FileFrames
-from ssd_small.video.structure import broken_at, joined_pictures
+from ssd_small.video.structure import Structure, joined_pictures, structure_from_file
 
 _PICTURES = ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2")
 _SOUND = ("-f", "lavfi", "-i", "sine=d=2")
@@ -48,7 +48,7 @@ def test_damage_anywhere_is_seen_where_it_takes_frames(
     path = tmp_path / name
     ffmpeg(*WHOLE[name], path)
     assert frames(path) == (50, "")
-    assert broken_at(path) is None
+    assert structure_from_file(path) == Structure(None)
     content, chance = path.read_bytes(), random.Random(name)
     size, fewer = len(content), 0
     for what in ("zeros", "noise", "less", "tail") * 3:
@@ -105,6 +105,20 @@ def test_frames_that_nobody_is_to_see_are_not_missed(
     for step in (("-pass", 1, "-f", "null", "-"), ("-pass", 2, tmp_path / "a.webm")):
         ffmpeg(*made, "-lag-in-frames", 16, "-passlogfile", log, *step)
     assert frames(tmp_path / "a.webm") == (50, "")
+
+
+def test_a_number_of_frames_that_is_only_announced_is_not_missed(
+    ffmpeg: Callable[..., None], tmp_path: Path
+) -> None:
+    avi, mkv = write_clip(tmp_path / "a.avi", "MJPG"), tmp_path / "a.mkv"
+    content = bytearray(avi.read_bytes())
+    header = content.index(b"avih") + 8
+    content[header + 16 : header + 20] = (100).to_bytes(4, "little")
+    avi.write_bytes(content)
+    assert frames(avi) == (12, "")
+    # sound that goes on when the pictures have ended
+    ffmpeg(*_PICTURES, "-f", "lavfi", "-i", "sine=d=6", *_H264, mkv)
+    assert frames(mkv) == (50, "")
 
 
 def test_a_codec_that_is_not_there_is_named(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
