@@ -30,11 +30,13 @@ from kinds_data import coco, csv, labels, results, sets, voc, yolo
 from kinds_engines import description, engine, onnx_file, sidecar
 from kinds_pictures import picture
 from kinds_places import names, outputs
+from kinds_videos import video
 from kinds_weights import checkpoint, run, safetensors
 
 #: kind -> what makes one, and its share of the inputs
 KINDS: dict[str, tuple[Generator, int]] = {
     "pictures": (picture, 4),
+    "videos": (video, 2),
     "COCO annotations": (coco, 4),
     "COCO results": (results, 2),
     "Pascal VOC": (voc, 3),

@@ -25,7 +25,10 @@ VERDICTS = {"check-data": {1}, "doctor": {1, 3}}
 #: neither a line break nor a tab: control characters, and marks that turn the direction of text
 _RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 #: lines of standard error that are ours: errors, notes, details below an error, progress
-_OURS = re.compile(r"(ssd-small: |note: |  |$|measuring |.*: \d+ images, \d+ boxes$)")
+_OURS = re.compile(
+    r"(ssd-small: |note: |  |$|measuring |.*: \d+ images, \d+ boxes$"
+    r"|.*: \d+ frames(, [0-9.]+ frames/s)?$)"
+)
 
 
 def faults(ended: Ended, folder: Path) -> list[str]:
