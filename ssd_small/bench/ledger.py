@@ -232,6 +232,7 @@ def _pass_of_tiles(
         for _, alike in groupby(inputs, key=lambda one: one.shape):
             heads, _ = inference.run(np.stack(list(alike)))
             assert isinstance(heads, HeadOutputs)
+            heads = heads.as_float32()
             rows += zip(heads.loc, heads.conf, strict=True)
         ran = time.perf_counter()
         for window, (loc, conf) in zip(group, rows, strict=True):

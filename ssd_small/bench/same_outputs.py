@@ -67,7 +67,8 @@ class SameOutputs:
 def arrays_of(result: object) -> list[npt.NDArray[Any]]:
     """The arrays of what a stage returned: heads, or detections picture by picture."""
     if isinstance(result, HeadOutputs):
-        return [result.loc, result.conf]
+        heads = result.as_float32()
+        return [heads.loc, heads.conf]
     if isinstance(result, np.ndarray):
         return [result]
     if isinstance(result, list) and all(isinstance(one, Detections) for one in result):

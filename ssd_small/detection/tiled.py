@@ -244,7 +244,7 @@ class _Work:
         outputs, seconds = self.inference.run(images)
         spent.network += seconds
         assert isinstance(outputs, HeadOutputs)
-        return outputs
+        return outputs.as_float32()
 
     def close(self) -> None:
         """Close the pictures that nobody will take any more."""

@@ -47,8 +47,8 @@ class _Recording(BatchingRuntime):
             heads = self._cut.infer(images)
         if isinstance(heads, HeadOutputs):
             # as single precision, in which the intervals are computed
-            loc, conf = (np.asarray(array, np.float32) for array in (heads.loc, heads.conf))
-            self.heads += zip(loc, conf, strict=True)
+            heads = heads.as_float32()
+            self.heads += zip(heads.loc, heads.conf, strict=True)
         else:
             self.heads += [None] * len(images)
         return outputs

@@ -105,7 +105,8 @@ def heads_of(detector: Detector, graph: EngineGraph | None) -> Heads | None:
     def from_runtime(inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
         outputs = detector.runtime.infer(inputs)
         assert isinstance(outputs, HeadOutputs)
-        return np.asarray(outputs.loc, np.float32), np.asarray(outputs.conf, np.float32)
+        heads = outputs.as_float32()
+        return heads.loc, heads.conf
 
     return from_runtime
 

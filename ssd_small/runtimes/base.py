@@ -15,6 +15,7 @@ from ..artefacts.description import Description
 from ..artefacts.tensors import input_of
 from ..errors import UsageError
 from ..postprocess.detections import Detections
+from ..postprocess.head_types import float32_from_heads
 from .device_events import DeviceTimes
 
 FloatArray = npt.NDArray[np.float32]
@@ -27,12 +28,17 @@ class HeadOutputs:
     """Raw outputs of a network.
 
     Attributes:
-        loc: ``[N, P, 4]`` box offsets.
-        conf: ``[N, P, C]`` logits.
+        loc: ``[N, P, 4]`` box offsets: float32, or the 16 bits that were computed in, see
+            :mod:`~ssd_small.postprocess.head_types`.
+        conf: ``[N, P, C]`` logits, of the same type.
     """
 
-    loc: FloatArray
-    conf: FloatArray
+    loc: npt.NDArray[Any]
+    conf: npt.NDArray[Any]
+
+    def as_float32(self) -> HeadOutputs:
+        """The same values for those who compute with them; decode + NMS takes them as they are."""
+        return HeadOutputs(float32_from_heads(self.loc), float32_from_heads(self.conf))
 
 
 class Runtime(Protocol):

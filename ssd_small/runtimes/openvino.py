@@ -17,6 +17,7 @@ from ..artefacts.description import METADATA_KEY, Description
 from ..artefacts.sidecar import Sidecar, check_against_engine
 from ..artefacts.tensors import HEADS, INPUT, input_of
 from ..errors import BadFile, MissingRequirement
+from ..postprocess.head_types import BFLOAT16
 from ..requirements import require
 from ..terminal import one_line
 from .base import BatchingRuntime, HeadOutputs, Images, empty_input
@@ -28,6 +29,8 @@ _DEVICE = "CPU"
 #: what OpenVINO is told for a precision of ours; untold it takes bf16 where the processor has it.
 #: Of int8 the file says what is quantised, and the rest is in fp32
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+#: type of the heads where it is not float32: what they are computed in, without a copy
+_HEADS = {"bf16": "bf16"}
 #: its names of types as ours are
 _TYPES = {"f32": "fp32", "f16": "fp16", "i8": "int8", "u8": "uint8", "i32": "int32", "i64": "int64"}
 #: where it keeps the metadata of an ONNX file
@@ -68,7 +71,7 @@ class OpenVinoRuntime(BatchingRuntime):
         self._source, self._threads = source, threads
         shapes = _only_shape(description) if max_batch == 1 else None
         self._compiled, self._metadata = _compiled(
-            content, precision, threads, source, advice, shapes
+            content, precision, threads, source, advice, shapes, _HEADS.get(precision)
         )
         self._check_ends(teller)
         self._request: Any = self._compiled.create_infer_request()
@@ -139,7 +142,9 @@ class OpenVinoRuntime(BatchingRuntime):
             raise BadFile(
                 f"{self.name} cannot run {self._source}: {reason_from_error(error)}"
             ) from error
-        return HeadOutputs(*(outputs[position] for position in range(len(HEADS))))
+        heads = (outputs[position] for position in range(len(HEADS)))
+        # of bfloat16 it gives the bits, by the name of another type of 16
+        return HeadOutputs(*(one.view(BFLOAT16) if one.itemsize == 2 else one for one in heads))
 
     def open_part(self, model: Any) -> Callable[[Mapping[str, Array]], list[Array]]:
         """What executes a part of this network, an ONNX model, as this runtime does.
@@ -181,16 +186,18 @@ def _compiled(
     source: str,
     advice: str,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    heads_type: str | None = None,
 ) -> tuple[Any, dict[str, str]]:
     """An ONNX model as OpenVINO executes it on the CPU, and what its metadata say of the network.
 
     Args:
         content: of the model, serialised.
-        precision: that it is executed in; the inputs and outputs keep their types.
+        precision: that it is executed in; inputs keep their types.
         threads: on the CPU; 0 for one per core.
         source: what messages call it.
         advice: what to do about a model that cannot be loaded.
         shapes: of its inputs, where they are to be fixed.
+        heads_type: OpenVINO's name of the type of its outputs, where it is to be another one.
 
     Raises:
         BadFile: OpenVINO cannot load it.
@@ -207,6 +214,8 @@ def _compiled(
         model = _core().read_model(io.BytesIO(content))
         if shapes is not None:
             model.reshape({name: list(shape) for name, shape in shapes.items()})
+        if heads_type is not None:
+            model = _with_heads(model, heads_type)
         metadata = {}
         if model.has_rt_info(_METADATA):
             metadata[METADATA_KEY] = model.get_rt_info(_METADATA).astype(str)
@@ -218,6 +227,15 @@ def _compiled(
             f"OpenVINO {openvino_version()} cannot load {source}: {reason_from_error(error)}; "
             + advice
         ) from error
+
+
+def _with_heads(model: Any, name: str) -> Any:
+    """A model whose outputs are of another type."""
+    package = require("openvino", "running this network")
+    ends = package.preprocess.PrePostProcessor(model)
+    for position in range(len(model.outputs)):
+        ends.output(position).tensor().set_element_type(getattr(package.Type, name))
+    return ends.build()
 
 
 def _only_shape(description: Description) -> dict[str, tuple[int, ...]] | None:

@@ -21,6 +21,7 @@ from ssd_small.doctor.inspection import inspect_file
 from ssd_small.errors import BadFile, CheckFailed, MissingRequirement, UsageError
 from ssd_small.evaluation.limits import HEAD_LIMITS
 from ssd_small.evaluation.proof import heads_difference
+from ssd_small.postprocess.head_types import BFLOAT16
 from ssd_small.runtimes import open_engine, openvino
 from ssd_small.runtimes.executed import Executed
 
@@ -71,9 +72,14 @@ def test_heads_are_those_of_pytorch(precision: str, onnx_file: Path, tmp_path: P
     images = picture_input(3, 300, 300, seed=2)
     with load(SHIPPED) as reference, open_engine(path, threads=1) as runtime:
         expected, found = reference.runtime.infer(images), runtime.infer(images)
-        single = runtime.infer(images[1:2])
+        single = runtime.infer(images[1:2]).as_float32()
         names = runtime.precision, runtime.description.has_decode_nms
     assert names == (precision, False)
+    # heads come as they were computed
+    assert {found.loc.dtype, found.conf.dtype} == {
+        BFLOAT16 if precision == "bf16" else np.dtype(np.float32)
+    }
+    found = found.as_float32()
     difference = heads_difference((found.loc, found.conf), (expected.loc, expected.conf))
     assert difference <= HEAD_LIMITS[precision]
     # bf16 that is fp32 in truth would be as near as that
