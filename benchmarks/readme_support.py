@@ -61,8 +61,8 @@ def combinations() -> Iterator[tuple[str, str]]:
 def results_seen() -> Seen:
     """Rows of parity runs by target, precision and machine.
 
-    INT8 is not held to be equal: what it costs in AP is measured, by benchmarks/bench_int8.py,
-    which executes its networks where no GPU is needed.
+    INT8 and bf16 are not held to be equal: what they cost in AP is measured, that of INT8 by
+    benchmarks/bench_int8.py, which executes its networks where no GPU is needed.
     """
     seen: Seen = defaultdict(list)
     for path in sorted(RESULTS.glob("*.json")):
@@ -70,7 +70,7 @@ def results_seen() -> Seen:
         rows = report.get("rows") if isinstance(report, dict) else None
         if rows and all({"target", "map_fp32", "map_int8"} <= {*row} for row in rows):
             rows = [
-                row | {"precision": "int8", "cost": row["map_fp32"] - row["map_int8"]}
+                row | {"precision": "int8", "change": row["map_int8"] - row["map_fp32"]}
                 for row in rows
                 if row["target"] not in ON_GPU
             ]
@@ -78,6 +78,8 @@ def results_seen() -> Seen:
             continue
         machine = report["machine"]["system"].rpartition(" ")[2]
         for row in rows:
+            if row["precision"] == "bf16":
+                row = row | {"change": row["map"]["difference"]}
             key = (row.get("target", "onnxruntime"), row["precision"], machine)
             seen[key].append(row | {"machine": report["machine"]})
     return seen
@@ -86,9 +88,10 @@ def results_seen() -> Seen:
 def state(target: str, precision: str, platform: str, seen: Seen) -> str:
     """One cell: validated, available or blocked, and by what."""
     rows = seen.get((target, precision, platform), [])
-    if rows and "cost" in rows[0]:
-        cost = max(row["cost"] for row in rows)
-        return f"measured: at most {cost:.4f} of AP less in {len(rows)} networks"
+    if rows and "change" in rows[0]:
+        changes = [row["change"] for row in rows]
+        ends = " to ".join(f"{end:+.4f}" for end in (min(changes), max(changes)))
+        return f"measured: AP {ends} in {len(rows)} networks"
     equal = [row for row in rows if row["verdict"] == "equal"]
     if rows:
         word = "validated" if len(equal) == len(rows) else "DIFFERENT"
@@ -125,7 +128,7 @@ def engines_built(precision: str) -> int:
 
 def legend(seen: Seen) -> str:
     """What the words mean, with limits and versions."""
-    rows = [row for found in seen.values() for row in found if "verdict" in row]
+    rows = [row for found in seen.values() for row in found if "change" not in row]
     names = sorted({row["network"] for row in rows})
     losses = [abs(row["map"]["difference"]) for row in rows if "map" in row]
     versions: dict[str, set[str]] = defaultdict(set)

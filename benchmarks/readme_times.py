@@ -170,7 +170,9 @@ def kernels() -> str:
 def training() -> str:
     """`benchmarks/bench_training.py`."""
     report = result("training_cpu")
-    rates = {(row["name"], row["layout"]): row for row in report["rows"]}
+    single = [row for row in report["rows"] if row.get("precision", "fp32") == "fp32"]
+    rates = {(row["name"], row["layout"]): row for row in single}
+    lower = {row["name"]: row for row in report["rows"] if row not in single}
     rows = [
         [
             f"`{name}`" if name in list_models() else name,
@@ -179,20 +181,26 @@ def training() -> str:
                 f"{rates[name, v]['images_per_second']:.2f}"
                 for v in ("contiguous", "channels_last")
             ),
+            *((_rate(lower.get(name)),) if lower else ()),
             _percent(rates[name, "contiguous"]["cells_with_gradient"]),
         ]
         for name in dict.fromkeys(row["name"] for row in report["rows"])
     ]
-    headers = "network|width|images/s|channels-last images/s|cells with a gradient"
+    headers = "network|width|images/s|channels-last images/s|"
+    headers += "channels-last, bf16 images/s|" * bool(lower) + "cells with a gradient"
     ratios = report["vgg16_times_torchvision"]
     against = (
         f"`vgg16` against torchvision's network, images/s: {ratios['contiguous']:.2f} times in the "
         f"default layout, {ratios['channels_last']:.2f} times in channels-last, "
         f"{ratios['better']:.2f} times with the better layout of either."
     )
-    batch = f"Batch {report['batch']}, fp32, {report['classes']} classes."
+    batch = f"Batch {report['batch']}, {report['classes']} classes, fp32 where nothing is said."
     where = machine_line(report["machine"], report["threads"])
     return f"{table(rows, headers)}\n\n{against} {batch} {where}"
+
+
+def _rate(row: dict[str, Any] | None) -> str:
+    return "-" if row is None else f"{row['images_per_second']:.2f}"
 
 
 def _percent(share: float | None) -> str:
