@@ -76,7 +76,7 @@ def int8_heads(
         BadFile: a picture or the annotations cannot be read.
         CheckFailed: nothing is quantised, the network gives no finite values, or the promise
             cannot be kept.
-        UsageError: the network is not in float32, a node to be kept is no convolution.
+        UsageError: the network is in half precision, a node to be kept is no convolution.
     """
     check_single(model)
     kept = convs_to_keep(model, keep_fp)

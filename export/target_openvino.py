@@ -49,7 +49,7 @@ def build(
         int8=int8_build(options, progress),
     )
     receipt = replace(receipt_of_onnx(prepared.model), int8=prepared.quantised)
-    check_receipt(held, receipt)
+    check_receipt(options.precision, receipt)
     content = prepared.model.SerializeToString()
     executed = OpenVinoRuntime(
         content,
