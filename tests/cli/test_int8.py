@@ -174,4 +174,8 @@ def test_a_promise_of_map_is_kept_or_nothing_is_built(call, tmp_path):
     (data / "val.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
     engine.unlink()
     call(*build, 0.01).fails(4)
+    absent = [{"id": 1, "file_name": "none.png", "width": 9, "height": 9}]
+    truth = {"images": absent, "annotations": [], "categories": [{"id": 1, "name": "0"}]}
+    (data / "val.json").write_text(json.dumps(truth))
+    call(*build, 0.01).fails(4, "none.png", "--calibration")
     assert not engine.exists()
