@@ -76,7 +76,7 @@ def int8_heads(
         BadFile: a picture or the annotations cannot be read.
         CheckFailed: nothing is quantised, the network gives no finite values, or the promise
             cannot be kept.
-        UsageError: the network is not in float32, a node to be kept is no convolution.
+        UsageError: the network is in half precision, a node to be kept is no convolution.
     """
     check_single(model)
     kept = convs_to_keep(model, keep_fp)
@@ -87,15 +87,16 @@ def int8_heads(
     # what the quantizer knows of a tensor's type
     folded = shape_inference.infer_shapes(folded)
     kept |= unfit_convs(folded)
+    most_drop = build.options.max_drop
+    if most_drop is not None:
+        score = Scorer(description, build.options, build.opener)
     ranges, calibration = ranges_from_pictures(
         folded, description.preprocessing, build.options, build.form, build.progress
     )
     found = quantise(folded, ranges, build.form, kept)
     check_quantised(quantised_of_model(found, kept))
-    most_drop = build.options.max_drop
     if most_drop is not None:
         build.progress("Scoring fp32", 0.0)
-        score = Scorer(description, build.options, build.opener)
         reference = score(folded)
         inputs = [
             input_from_image(

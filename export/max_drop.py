@@ -14,6 +14,7 @@ from onnx import ModelProto
 from ..artefacts.description import Description
 from ..artefacts.int8_options import Int8Options
 from ..datasets.coco import read_annotations
+from ..datasets.picture_files import image_paths
 from ..detection.detector import Detector
 from ..errors import CheckFailed, UsageError
 from ..evaluation.evaluate import evaluate
@@ -47,10 +48,11 @@ class Scorer:
         """Read the annotations.
 
         Raises:
-            BadFile: they cannot be read.
+            BadFile: they cannot be read, or name pictures that are not there.
         """
         assert options.annotations is not None
         self._truth = read_annotations(options.annotations)
+        image_paths(self._truth, options.calibration, "--calibration")
         self._description = description.with_decode_nms(False)
         self._options, self._opener = options, opener
 

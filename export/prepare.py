@@ -25,6 +25,7 @@ from .onnx_file import set_description
 from .picture_input import prepend_preprocessing, strip_preprocessing
 from .precision import NORM_OPERATORS, half_heads
 from .precision_check import check_verdict, compare_precisions, given_inputs, nodes_beyond_half
+from .quantise import check_unquantised
 
 if TYPE_CHECKING:
     from ..artefacts.build_options import Precision
@@ -79,9 +80,10 @@ def prepare(
         BadFile: not a file of this tool, or without DecodeNms where the plugin is to serve it; a
             picture cannot be read.
         CheckFailed: the network cannot be had in the precision, or is wrong in it on the pictures.
-        UsageError: a node to be kept that the file has not.
+        UsageError: the file is in INT8 already, or has not a node that is to be kept.
     """
     model, description = read_onnx(onnx_path, description)
+    check_unquantised(model, onnx_path)
     check_named_nodes(model, keep_fp, onnx_path)
     try:
         shape_inference.infer_shapes(model)

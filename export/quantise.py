@@ -25,6 +25,11 @@ from .precision import sort_nodes
 #: operators that ONNX Runtime runs in INT8 together with, or between, convolutions
 _BETWEEN = ("Relu", "Clip", "MaxPool")
 _DEQUANTISED = "DequantizeLinear"
+#: operators of a network that is quantised already, by this tool or another
+_QUANTISED = (
+    *("QuantizeLinear", _DEQUANTISED, "DynamicQuantizeLinear"),
+    *("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger"),
+)
 
 
 @dataclass(frozen=True)
@@ -106,17 +111,25 @@ def unfit_convs(model: ModelProto) -> dict[str, str]:
     }
 
 
-def check_single(model: ModelProto) -> None:
-    """Refuse a network that is not in float32.
+def check_unquantised(model: ModelProto, source: object) -> None:
+    """Refuse a network in INT8, which would be executed in it whatever precision is asked for.
 
     Raises:
-        UsageError: it holds Half, or Q/DQ.
+        UsageError: it holds Q/DQ, or operators of integers.
     """
-    kinds = {tensor.data_type for tensor in model.graph.initializer}
-    if TensorProto.FLOAT16 in kinds or any(n.op_type == _DEQUANTISED for n in model.graph.node):
-        what = "half precision" if TensorProto.FLOAT16 in kinds else "INT8"
+    if any(node.op_type in _QUANTISED for node in model.graph.node):
+        raise UsageError(f"{source} is in INT8 already; start from a network in float32")
+
+
+def check_single(model: ModelProto) -> None:
+    """Refuse a network in half precision.
+
+    Raises:
+        UsageError: it holds Half.
+    """
+    if any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer):
         raise UsageError(
-            f"--precision int8: the network is in {what} already; start from one in float32"
+            "--precision int8: the network is in half precision already; start from one in float32"
         )
 
 

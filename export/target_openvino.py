@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..artefacts.engine_output import engine_output
 from ..artefacts.sidecar import Sidecar
-from ..errors import CheckFailed
+from ..errors import CheckFailed, UsageError
 from ..runtimes.executed import Executed
 from ..runtimes.openvino import OpenVinoRuntime, check_precision, openvino_version
 from .build_sidecar import sidecar_from_build
@@ -48,14 +48,16 @@ def build(
         keep_fp=options.keep_fp,
         int8=int8_build(options, progress),
     )
+    _check_pictures(options.precision, prepared.description, onnx_path)
     receipt = replace(receipt_of_onnx(prepared.model), int8=prepared.quantised)
-    check_receipt(held, receipt)
+    check_receipt(options.precision, receipt)
     content = prepared.model.SerializeToString()
     executed = OpenVinoRuntime(
         content,
         prepared.description,
         precision=options.precision,
-        max_batch=1,
+        # as it will be opened: an engine for single pictures is executed a little otherwise
+        max_batch=options.max_batch,
         source=f"what is built of {onnx_path}",
         teller="its metadata describe",
         advice="export it again",
@@ -75,6 +77,23 @@ def build(
         )
         write(sidecar)
     return sidecar
+
+
+def _check_pictures(precision: str, description: Description, onnx_path: Path) -> None:
+    """Refuse bf16 of a network that finds out itself where the pixels of its input lie.
+
+    OpenVINO computes these places in bf16 too, whose 8 bits are no place in a picture. Of pictures
+    of one size they are constants, which it works out in float32 before.
+
+    Raises:
+        UsageError: pictures of any size are resized inside.
+    """
+    if precision == "bf16" and description.pictures and description.pictures.size is None:
+        raise UsageError(
+            f"--precision bf16 does not go with {onnx_path}, which resizes pictures of any size "
+            "inside, where bf16 has no room for their pixels' places; export it with "
+            "--picture-size, or without --input uint8"
+        )
 
 
 def check_executed(precision: str, executed: Executed) -> None:

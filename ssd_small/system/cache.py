@@ -62,6 +62,8 @@ def opened_from_cache(
                     os.utime(entry)
                 return found
             shutil.rmtree(entry, ignore_errors=True)
+        elif os.path.lexists(entry):  # no entry of ours, and in the way of each one to come
+            entry.unlink()
         with temporary_folder(beside=folder) as made:
             make(made)
             found = opened(made)
@@ -69,7 +71,10 @@ def opened_from_cache(
         return found
     except (OSError, OutputError) as error:
         reason = getattr(error, "strerror", None) or error
-        warnings.warn(Note(f"the cache folder cannot be used ({reason})"), stacklevel=2)
+        where = getattr(error, "filename", None)
+        told = f"{reason}: {where}" if where else reason
+        advice = "set XDG_CACHE_HOME to another"
+        warnings.warn(Note(f"the cache folder cannot be used ({told}); {advice}"), stacklevel=2)
         return opened_once(make, opened)
 
 

@@ -70,6 +70,19 @@ def test_the_engine_runs_and_its_sidecar_is_read_as_it_was_written(built, pictur
         Sidecar.from_dict(values, built)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
+def test_an_int8_network_is_built_again_in_no_precision(precision, built, pictures, call, tmp_path):
+    """It would be executed in INT8, and called what was asked for."""
+    target = "openvino" if precision == "bf16" else "onnxruntime"
+    if find_spec(target) is None:
+        pytest.skip(f"could not import '{target}'")
+    more = ("--calibration", pictures) if precision == "int8" else ()
+    output = tmp_path / "again.engine"
+    asked = ("--target", target, "--precision", precision, *more, "-o", output)
+    call("build-engine", built, *asked).fails(2, built.name, "in INT8 already", "float32")
+    assert not output.exists()
+
+
 @pytest.mark.slow
 def test_parity_says_what_each_convolution_costs(built, checkpoint, pictures, call):
     found = call(
@@ -161,4 +174,8 @@ def test_a_promise_of_map_is_kept_or_nothing_is_built(call, tmp_path):
     (data / "val.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
     engine.unlink()
     call(*build, 0.01).fails(4)
+    absent = [{"id": 1, "file_name": "none.png", "width": 9, "height": 9}]
+    truth = {"images": absent, "annotations": [], "categories": [{"id": 1, "name": "0"}]}
+    (data / "val.json").write_text(json.dumps(truth))
+    call(*build, 0.01).fails(4, "none.png", "--calibration")
     assert not engine.exists()

@@ -68,6 +68,17 @@ def test_a_damaged_entry_is_made_anew(folder: Path) -> None:
         assert entry.open() == 10
 
 
+def test_what_has_the_name_of_an_entry_and_is_none_makes_way(folder: Path) -> None:
+    entry = Entry("a")
+    folder.mkdir()
+    (folder / "a").write_bytes(b"no folder")
+    assert [entry.open(), entry.open(), entry.made] == [10, 10, 1]
+    (folder / "c").symlink_to("nowhere")
+    assert Entry("c").open() == 10
+    assert (folder / "c").is_dir()
+    assert not (folder / "c").is_symlink()
+
+
 def test_those_opened_the_longest_ago_make_room(folder: Path) -> None:
     for number, key in enumerate("abcd"):
         Entry(key, 300).open() if key != "d" else None
@@ -97,7 +108,7 @@ def test_a_folder_that_cannot_be_used_is_no_error(
             plain(made)
 
         monkeypatch.setattr(entry, "make", full)
-    with pytest.warns(Note, match="the cache folder cannot be used"):
+    with pytest.warns(Note, match="the cache folder cannot be used .*XDG_CACHE_HOME"):
         assert entry.open() == 10
     assert entry.made == 1
     assert folder.is_file() or _kept(folder) == []
