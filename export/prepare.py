@@ -15,7 +15,7 @@ from ..artefacts.description import Description
 from ..artefacts.int8_options import Calibration
 from ..artefacts.onnx_file import drop_function, graph_faults, is_inline, read_onnx
 from ..artefacts.quantised import Quantised
-from ..errors import BadFile
+from ..errors import BadFile, UsageError
 from ..terminal import one_line
 from .decode_nms_node import append_decode_nms, ending_of, restore_decode_nms, strip_decode_nms
 from .fold import fold_batch_norm
@@ -25,7 +25,7 @@ from .onnx_file import set_description
 from .picture_input import prepend_preprocessing, strip_preprocessing
 from .precision import NORM_OPERATORS, half_heads
 from .precision_check import check_verdict, compare_precisions, given_inputs, nodes_beyond_half
-from .quantise import check_unquantised
+from .quantise import given_in_int8, quantised_elsewhere
 
 if TYPE_CHECKING:
     from ..artefacts.build_options import Precision
@@ -43,7 +43,8 @@ class Prepared:
         model: input ``images``, outputs those of DecodeNms or ``loc`` and ``conf``.
         description: the same, as the engine's sidecar carries it.
         precision_check: what half precision does, measured on the way; None in fp32.
-        calibration, quantised: of int8; None for other precisions.
+        calibration, quantised: of int8; None for other precisions, and the first for a network
+            that was quantised elsewhere.
     """
 
     model: ModelProto
@@ -74,16 +75,19 @@ def prepare(
         description: see :func:`~ssd_small.artefacts.onnx_file.read_onnx`.
         keep_fp: names of nodes that stay in float32.
         check_images: folder of pictures to check half precision on.
-        int8: what int8 is made with; of other precisions None.
+        int8: what int8 is made with; None for other precisions, and for a network that is
+            quantised already.
 
     Raises:
         BadFile: not a file of this tool, or without DecodeNms where the plugin is to serve it; a
             picture cannot be read.
         CheckFailed: the network cannot be had in the precision, or is wrong in it on the pictures.
-        UsageError: the file is in INT8 already, or has not a node that is to be kept.
+        UsageError: the file is in INT8 and this is not what is asked for, or the other way round;
+            it has not a node that is to be kept.
     """
     model, description = read_onnx(onnx_path, description)
-    check_unquantised(model, onnx_path)
+    if given_in_int8(model, onnx_path, precision, has_calibration=int8 is not None) and keep_fp:
+        raise UsageError(f"{onnx_path} is in INT8 already; leave --keep-fp out")
     check_named_nodes(model, keep_fp, onnx_path)
     try:
         shape_inference.infer_shapes(model)
@@ -144,7 +148,9 @@ def _prepared(
     check_images: Path | None = None,
     int8: Int8Build | None = None,
 ) -> Prepared:
-    check, quantised = None, None
+    check: PrecisionCheck | None = None
+    quantised: Quantised | None = None
+    calibration: Calibration | None = None
     if heads or precision in _NETWORK_ALONE:
         strip_decode_nms(model)
     if precision in _NETWORK_ALONE:
@@ -154,10 +160,11 @@ def _prepared(
             model, check = _halved(
                 model, description, keep_fp, check_images, half_outputs=not heads
             )
+        elif int8 is None:
+            quantised = quantised_elsewhere(model)
         else:
-            assert int8 is not None, "BuildOptions has what int8 is calibrated on"
-            quantised = int8_heads(model, description, keep_fp, int8)
-            model = quantised.model
+            made = int8_heads(model, description, keep_fp, int8)
+            model, calibration, quantised = made.model, made.calibration, made.quantised
         if not heads:
             append_decode_nms(model, *ending_of(description))
         if description.pictures is not None:
@@ -167,11 +174,7 @@ def _prepared(
     if for_plugin:
         drop_function(model)
     checker.check_model(model)
-    if quantised is None:
-        return Prepared(model, description, check)
-    return Prepared(
-        model, description, calibration=quantised.calibration, quantised=quantised.quantised
-    )
+    return Prepared(model, description, check, calibration, quantised)
 
 
 def _halved(

@@ -111,14 +111,38 @@ def unfit_convs(model: ModelProto) -> dict[str, str]:
     }
 
 
-def check_unquantised(model: ModelProto, source: object) -> None:
-    """Refuse a network in INT8, which would be executed in it whatever precision is asked for.
+def given_in_int8(
+    model: ModelProto, source: object, precision: str, *, has_calibration: bool
+) -> bool:
+    """Whether a network is quantised, which it then stays whatever precision is asked for.
 
     Raises:
-        UsageError: it holds Q/DQ, or operators of integers.
+        UsageError: it is, and something else is asked for; or it is not, and there is nothing to
+            calibrate it on.
     """
-    if any(node.op_type in _QUANTISED for node in model.graph.node):
-        raise UsageError(f"{source} is in INT8 already; start from a network in float32")
+    is_quantised = any(node.op_type in _QUANTISED for node in model.graph.node)
+    if is_quantised and (has_calibration or precision != "int8"):
+        raise UsageError(
+            f"{source} is in INT8 already; build it with --precision int8 and without "
+            "--calibration, or start from a network in float32"
+        )
+    if precision == "int8" and not is_quantised and not has_calibration:
+        raise UsageError(
+            "--precision int8 needs --calibration FOLDER, of pictures such as the network is to see"
+        )
+    return is_quantised
+
+
+def quantised_elsewhere(model: ModelProto) -> Quantised:
+    """What is INT8 in a network that comes as it is, by this tool or another.
+
+    Raises:
+        CheckFailed: none of its Conv nodes is.
+    """
+    name_convs(model)
+    found = quantised_of_model(model, {}, "not quantised in the file")
+    check_quantised(found)
+    return found
 
 
 def check_single(model: ModelProto) -> None:
@@ -171,12 +195,17 @@ def quantise(model: ModelProto, ranges: Any, form: Form, kept: Collection[str]) 
     return found
 
 
-def quantised_of_model(model: ModelProto, kept: Mapping[str, str]) -> Quantised:
+def quantised_of_model(
+    model: ModelProto,
+    kept: Mapping[str, str],
+    else_why: str = "not quantised by ONNX Runtime's quantizer",
+) -> Quantised:
     """Count the Conv nodes of a model whose input and weight come from DequantizeLinear.
 
     Args:
         model: after :func:`quantise`.
         kept: why those that are known to be in floating point are.
+        else_why: why others are.
     """
     kinds = {
         node.output[0]: _type_of_quantised(model, node)
@@ -192,7 +221,7 @@ def quantised_of_model(model: ModelProto, kept: Mapping[str, str]) -> Quantised:
         of_node = [kinds.get(name, "FLOAT") for name in node.input[:2]]
         types.update(of_node)
         if "FLOAT" in of_node:
-            left[node.name] = kept.get(node.name, "not quantised by ONNX Runtime's quantizer")
+            left[node.name] = kept.get(node.name, else_why)
         else:
             count += 1
     return Quantised(count, dict(sorted(types.items())), left)

@@ -59,7 +59,8 @@ class BuildOptions:
         opt_batch: batch the engine is tuned for; None for the largest.
         opt_picture, max_picture: height and width of pictures that an engine which takes them as
             they are is tuned for, and takes at most; None for ``OPT_PICTURE`` and ``MAX_PICTURE``.
-        int8: what int8 is calibrated on; None for other precisions.
+        int8: what int8 is calibrated on; None for other precisions, and for a network that is
+            quantised already.
         compute_capabilities: GPU architectures such as ``"8.6"`` (tensorrt-rtx).
         optimization_level: effort of the builder, 0 to ``MOST_OPTIMIZATION_LEVEL``; None for its
             default.
@@ -120,12 +121,9 @@ class BuildOptions:
         self._check_target()
 
     def _check_precision(self) -> None:
-        if (self.precision == "int8") != (self.int8 is not None):
+        if self.int8 is not None and self.precision != "int8":
             raise UsageError(
                 f"--calibration goes with --precision int8, not with {self.precision}; leave it out"
-                if self.int8
-                else "--precision int8 needs --calibration FOLDER, of pictures such as the network "
-                "is to see"
             )
         if self.precision == "int8" and self.check_images is not None:
             raise UsageError(

@@ -60,7 +60,8 @@ class Sidecar:
         plugin: the plugin library, where one is needed.
         compute_capabilities: GPU architectures the engine was built for.
         precision_check: fp16 against fp32, measured on the CPU before the build; None for fp32.
-        calibration: what int8 was calibrated on; None for other precisions.
+        calibration: what int8 was calibrated on; None for other precisions, and where the network
+            was quantised elsewhere.
         tool_version: version of this package that wrote it.
         unknown: fields of a newer minor format, kept for whoever reads the file next.
     """

@@ -71,7 +71,9 @@ def test_the_engine_runs_and_its_sidecar_is_read_as_it_was_written(built, pictur
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
-def test_an_int8_network_is_built_again_in_no_precision(precision, built, pictures, call, tmp_path):
+def test_an_int8_network_is_built_again_in_no_other_precision(
+    precision, built, pictures, call, tmp_path
+):
     """It would be executed in INT8, and called what was asked for."""
     target = "openvino" if precision == "bf16" else "onnxruntime"
     if find_spec(target) is None:
@@ -81,6 +83,31 @@ def test_an_int8_network_is_built_again_in_no_precision(precision, built, pictur
     asked = ("--target", target, "--precision", precision, *more, "-o", output)
     call("build-engine", built, *asked).fails(2, built.name, "in INT8 already", "float32")
     assert not output.exists()
+
+
+def test_a_network_that_was_quantised_elsewhere_is_taken_as_it_is(
+    built, onnx_file, pictures, call, tmp_path
+):
+    from ssd_small.artefacts.sidecar import read_sidecar
+
+    output = tmp_path / "again.engine"
+    asked = ("--target", "onnxruntime", "--precision", "int8", "-o", output)
+    call("build-engine", onnx_file, *asked).fails(2, "needs --calibration FOLDER")
+    call("build-engine", built, *asked, "--keep-fp", "x").fails(2, "leave --keep-fp out")
+    call("build-engine", built, *asked).fits()
+    own, source = read_sidecar(output), read_sidecar(built)
+    assert own.precision == "int8"
+    assert own.calibration is None
+    assert (own.receipt.int8.quantised, own.receipt.int8.types) == (
+        source.receipt.int8.quantised,
+        source.receipt.int8.types,
+    )
+    if source.target == "onnxruntime":
+        found = [
+            call("detect", "--engine", one, pictures / "a.jpg", "--json").fits().json
+            for one in (built, output)
+        ]
+        assert found[0]["detections"] == found[1]["detections"]
 
 
 @pytest.mark.slow
