@@ -151,7 +151,6 @@ class OpenVinoRuntime(BatchingRuntime):
 
         It is compiled anew for shapes that it has not been given before, such as a last batch's.
         """
-        content = model.SerializeToString()
         compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
         names = [value.name for value in model.graph.output]
 
@@ -161,9 +160,8 @@ class OpenVinoRuntime(BatchingRuntime):
             key = tuple(shapes.values())
             if key not in compiled:
                 source, advice = f"a part of {self._source}", "build it again"
-                compiled[key], _ = _compiled(
-                    content, self.precision, self._threads, source, advice, shapes
-                )
+                content = _of_shapes(model, shapes)
+                compiled[key], _ = _compiled(content, self.precision, self._threads, source, advice)
             outputs = compiled[key](given)
             return [outputs[name] for name in names]
 
@@ -227,6 +225,19 @@ def _compiled(
             f"OpenVINO {openvino_version()} cannot load {source}: {reason_from_error(error)}; "
             + advice
         ) from error
+
+
+def _of_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+    """An ONNX model whose inputs are of these shapes, serialised; OpenVINO wants to know ranks."""
+    own = type(model)()
+    own.CopyFrom(model)
+    for value in own.graph.input:
+        sides = value.type.tensor_type.shape
+        del sides.dim[:]
+        for side in shapes[value.name]:
+            sides.dim.add().dim_value = side
+    content: bytes = own.SerializeToString()
+    return content
 
 
 def _with_heads(model: Any, name: str) -> Any:
