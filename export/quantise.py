@@ -16,7 +16,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
 from ..artefacts.build_options import Target
-from ..artefacts.quantised import Quantised
+from ..artefacts.quantised import QUANTISED_OPERATORS, Quantised
 from ..errors import CheckFailed, UsageError
 from ..requirements import require
 from .kept_nodes import FUSED
@@ -25,11 +25,6 @@ from .precision import sort_nodes
 #: operators that ONNX Runtime runs in INT8 together with, or between, convolutions
 _BETWEEN = ("Relu", "Clip", "MaxPool")
 _DEQUANTISED = "DequantizeLinear"
-#: operators of a network that is quantised already, by this tool or another
-_QUANTISED = (
-    *("QuantizeLinear", _DEQUANTISED, "DynamicQuantizeLinear"),
-    *("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger"),
-)
 
 
 @dataclass(frozen=True)
@@ -117,8 +112,10 @@ def check_unquantised(model: ModelProto, source: object) -> None:
     Raises:
         UsageError: it holds Q/DQ, or operators of integers.
     """
-    if any(node.op_type in _QUANTISED for node in model.graph.node):
-        raise UsageError(f"{source} is in INT8 already; start from a network in float32")
+    if any(node.op_type in QUANTISED_OPERATORS for node in model.graph.node):
+        raise UsageError(
+            f"{source} is in INT8 already; run it as it is, or start from a network in float32"
+        )
 
 
 def check_single(model: ModelProto) -> None:
