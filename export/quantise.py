@@ -16,7 +16,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
 from ..artefacts.build_options import Target
-from ..artefacts.quantised import Quantised
+from ..artefacts.quantised import QUANTISED_OPERATORS, Quantised
 from ..errors import CheckFailed, UsageError
 from ..requirements import require
 from .kept_nodes import FUSED
@@ -25,11 +25,6 @@ from .precision import sort_nodes
 #: operators that ONNX Runtime runs in INT8 together with, or between, convolutions
 _BETWEEN = ("Relu", "Clip", "MaxPool")
 _DEQUANTISED = "DequantizeLinear"
-#: operators of a network that is quantised already, by this tool or another
-_QUANTISED = (
-    *("QuantizeLinear", _DEQUANTISED, "DynamicQuantizeLinear"),
-    *("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger"),
-)
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,7 @@ def given_in_int8(
         UsageError: it is, and something else is asked for; or it is not, and there is nothing to
             calibrate it on.
     """
-    is_quantised = any(node.op_type in _QUANTISED for node in model.graph.node)
+    is_quantised = any(node.op_type in QUANTISED_OPERATORS for node in model.graph.node)
     if is_quantised and (has_calibration or precision != "int8"):
         raise UsageError(
             f"{source} is in INT8 already; build it with --precision int8 and without "

@@ -8,6 +8,14 @@ from typing import Any
 
 from .record import Fields
 
+#: operators of a network that is in INT8 already, by this tool or another
+QUANTISED_OPERATORS = frozenset(
+    {
+        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+        *("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger"),
+    }
+)
+
 
 @dataclass(frozen=True)
 class Quantised:

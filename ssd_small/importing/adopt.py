@@ -20,6 +20,7 @@ from onnx import ModelProto, TensorProto
 from ..artefacts.description import Description
 from ..artefacts.labels import check_labels
 from ..artefacts.onnx_sizes import check_declared, check_memory
+from ..artefacts.quantised import QUANTISED_OPERATORS
 from ..artefacts.stored_priors import StoredPriors
 from ..artefacts.tensors import HEADS
 from ..errors import BadFile, MissingRequirement, UsageError, quoted, reason_from_exception
@@ -184,6 +185,8 @@ def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None
     ours = heads_graph(theirs.part, theirs.given, theirs.size, forms, count, path)
     kinds = {tensor.data_type for tensor in ours.graph.initializer}
     precision = "fp16" if is_half or TensorProto.FLOAT16 in kinds else "fp32"
+    if any(node.op_type in QUANTISED_OPERATORS for node in ours.graph.node):
+        precision = "int8"  # a rounding beside another picture may become a step of INT8
     check = compare_heads(ours, theirs.images, (loc, conf), path, precision)
     changes = _changes(theirs, ours, forms)
     description = Description(

@@ -61,7 +61,7 @@ def compare_heads(
         images: ``[1, 3, H, W]`` float32, preprocessed.
         theirs: loc ``[1, P, 4]`` and conf ``[1, P, C]`` of their graph, in our form.
         path: of their file, for messages.
-        precision: fp16 if theirs computes in it.
+        precision: fp16 or int8 if theirs computes in it.
 
     Raises:
         BadFile: it cannot run two pictures at once.

@@ -28,7 +28,7 @@ def head_values(values: Any, name: str) -> npt.NDArray[Any]:
         name: what messages call them.
 
     Raises:
-        UsageError: another type, or a tensor elsewhere.
+        UsageError: another type, a sparse tensor, or one elsewhere.
     """
     if type(values) is np.ndarray and values.dtype in _OF_NUMPY:
         return values  # the usual case, without the microseconds of what follows
@@ -53,6 +53,8 @@ def float32_from_heads(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _array_from_tensor(tensor: Any, name: str) -> Any:
     if tensor.device.type != "cpu":
         raise UsageError(f"{name} lies on {tensor.device}; expected a tensor on the CPU: .cpu()")
+    if str(tensor.layout) != "torch.strided":
+        raise UsageError(f"{name} is {tensor.layout}; expected torch.strided: .to_dense()")
     tensor = tensor.detach()
     if str(tensor.dtype) != "torch.bfloat16":
         return tensor.numpy()

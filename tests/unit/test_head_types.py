@@ -76,3 +76,5 @@ def test_other_types_are_refused():
             head_values(values, "loc")
     with pytest.raises(UsageError, match=r"^conf lies on meta; expected a tensor on the CPU"):
         head_values(torch.zeros(1, 2, 4, device="meta"), "conf")
+    with pytest.raises(UsageError, match=r"^loc is torch\.sparse_coo; .*\.to_dense\(\)"):
+        head_values(torch.zeros(1, 2, 4).to_sparse(), "loc")
