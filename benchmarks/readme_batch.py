@@ -22,10 +22,9 @@ def batch_pace() -> str:
     ]
     said = (
         f"{found['pictures']} pictures in shards of 128, {found['cores']} cores each, one after "
-        f"the other, rounds: {found['rounds']}. Ray warm took {found['ratio']:.2f} times one "
-        f"process. Load average meanwhile: {found['load']:.1f}, that of this run included; on a "
-        "busy machine threads of one network wait for each other, and workers of a thread each do "
-        "not."
+        f"the other, rounds: {found['rounds']}. Once warm, Ray took {found['ratio']:.2f} times as "
+        f"long as one process. Load average: {found['load']:.1f}, including this run; on a busy "
+        "machine the threads of one network wait for each other, single-threaded workers do not."
     )
     headers = "who|pictures/s|shards s|start s|end s"
     line = machine_line(report["machine"], found["cores"])
@@ -57,12 +56,12 @@ def batch_model() -> str:
     rows = [[size, *(cell(size, count) for count in workers)] for size in sizes]
     constants = found["constants"]
     said = (
-        f"A model, not a measurement: {found['pictures']} pictures, workers of a core each; a "
-        f"picture {constants['picture'] * 1000:.0f} ms, a shard {constants['shard'] * 1000:.0f} ms "
-        f"besides, written by the driver alone in {constants['put'] * 1000:.1f} ms, cold start "
-        f"{constants['cold']:.0f} s for all at once: the constants measured above on one machine. "
-        "In brackets the share of the time that is spent on pictures. It leaves out the network "
-        "between machines, shared storage and stragglers."
+        f"A model, not a measurement: {found['pictures']} pictures, one core per worker; "
+        f"{constants['picture'] * 1000:.0f} ms per picture plus {constants['shard'] * 1000:.0f} "
+        f"ms per shard, which the driver alone writes in {constants['put'] * 1000:.1f} ms; one "
+        f"cold start of {constants['cold']:.0f} s for all. The constants were measured on one "
+        "machine. In brackets: the share of the time spent on pictures. The model leaves out "
+        "the network between machines, shared storage and stragglers."
     )
     headers = "|".join(["shard size", *(f"{n} workers" if n > 1 else "1 worker" for n in workers)])
     return f"{table(rows, headers)}\n\n{said}"

@@ -82,14 +82,14 @@ def _bounds(cases: list[dict[str, Any]]) -> str:
         if case["density"] == "worst"
     ]
     return (
-        "What bounds it: on one thread, the pass over conf in which no row holds a candidate takes "
-        f"{span(over_the_floor('empty'), 1)} times one read pass over the same memory by numpy's "
-        f"maximum, a busy scene {span(over_the_floor('scene'), 1)} times. The rest of a scene is "
-        "the softmax of the rows that may hold a candidate (most of it: 81 exponentials for each, "
-        "of which none can be left out of the sum), their boxes, and the lists of candidates. In "
-        "the worst case, every prior a candidate of every class, native is "
-        f"{span(worst, 0)} times as fast as the faster one of torchvision and the function body, "
-        f"over {len(worst)} combinations of network, batch (1, 8) and threads (1, 2); the "
+        "What limits it: on one thread, a pass over conf in which no row holds a candidate "
+        f"takes {span(over_the_floor('empty'), 1)} times as long as one read pass over the same "
+        f"memory by numpy's maximum, a busy scene {span(over_the_floor('scene'), 1)} times. The "
+        "rest of a scene is the softmax of the rows that may hold a candidate (most of it: 81 "
+        "exponentials for each, of which none can be left out of the sum), their boxes, and the "
+        "lists of candidates. In the worst case, every prior a candidate of every class, native "
+        f"is {span(worst, 0)} times as fast as the faster one of torchvision and the function "
+        f"body, in {len(worst)} combinations of network, batch (1, 8) and threads (1, 2); the "
         "benchmark fails where it is slower."
     )
 
@@ -111,6 +111,6 @@ def _on_another_processor() -> str:
         )
 
     return (
-        "Processors differ: on another EPYC, of family 25, an earlier and slower native was faster "
-        f"than torchvision {faster(2)} on two threads, and {faster(1)} on one."
+        f"Processors differ: on another EPYC, of family 25, torchvision took {faster(2)} as long "
+        f"as an earlier, slower version of native on two threads, and {faster(1)} on one."
     )

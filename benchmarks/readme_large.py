@@ -70,15 +70,15 @@ def large_times() -> str:
                     ]
                 )
                 title = ""
-    headers = "pictures|score >|way|kept|AP|s a picture|engine|beside it|times ours"
+    headers = "pictures|score >|method|kept|AP|s per picture|engine s|other s|times ours"
     told = next(iter(report.values()))
     rounds = sorted({len(row["rounds"]) for one in report.values() for row in one["rows"]})
     noise = max(one["disturbance"]["others"] for one in report.values())
     line = machine_line(told["machine"], told["threads"])
     return (
         f"{table(rows, headers)}\n\n{line} sahi {told['sahi']}, batches of {told['batch']}; median "
-        f"of {' to '.join(map(str, rounds))} rounds in turn while others used up to {noise:g} "
-        "cores: only ratios mean anything."
+        f"of {' to '.join(map(str, rounds))} alternating rounds while others used up to "
+        f"{noise:.1f} cores: only the ratios are meaningful."
     )
 
 

@@ -66,12 +66,12 @@ def which_network() -> str:
         for told, name in CHOICES
     ]
     headers = (
-        "looked for|network|a cell, px|smallest prior, px|AP small|large|all|GMAC|at width 0.25"
+        "objects|network|cell, px|smallest prior, px|AP small|large|all|GMAC|at width 0.25"
         "|ms, ONNX Runtime"
     )
     said = (
-        "px: at the network's input, of its finest map. AP: published, COCO val2017, percent. ms: "
-        "a picture at width 1, decode + NMS included. `vgg16_s1l2` is left out, since the dual "
+        "px: at the network's input, for its finest map. AP: published, COCO val2017, percent. ms: "
+        "per picture at width 1, including decode + NMS. `vgg16_s1l2` is left out, since the dual "
         "path finds more of every size. "
     )
     return f"{table(rows, headers)}\n\n{said}{machine_line(report['machine'], report['threads'])}"
@@ -201,8 +201,8 @@ def bccd() -> str:
     (batch,) = {run["recipe"]["batch"] for run in runs}
     return (
         f"{table(rows, headers)}\n\nAP of platelets, mean of the seeds (lowest to highest): "
-        f"{', '.join(means)}. {batch} pictures an update. ms: PyTorch, fp32. Minutes: "
-        "wall time of one core, beside a run on the other. "
+        f"{', '.join(means)}. {batch} pictures per update. ms: PyTorch, fp32. Minutes: "
+        "wall time on one core, with another run on the other. "
         f"{machine_line(report['timed_on'], report['threads'])}"
     )
 

@@ -91,7 +91,7 @@ def state(target: str, precision: str, platform: str, seen: Seen) -> str:
     if rows and "change" in rows[0]:
         changes = [row["change"] for row in rows]
         ends = " to ".join(f"{end:+.4f}" for end in (min(changes), max(changes)))
-        return f"measured: AP {ends} in {len(rows)} networks"
+        return f"measured: AP changes by {ends} in {len(rows)} networks"
     equal = [row for row in rows if row["verdict"] == "equal"]
     if rows:
         word = "validated" if len(equal) == len(rows) else "DIFFERENT"
@@ -104,7 +104,7 @@ def state(target: str, precision: str, platform: str, seen: Seen) -> str:
         built = engines_built(precision)
         what = f"{built} engines built" if built else "engines are built"
         return f"available: {what}, none executed without a GPU"
-    return "blocked: built and executed on a GPU alone, of which there is none here"
+    return "blocked: built and executed only on a GPU, and there was none"
 
 
 def has_package(target: str, platform: str) -> bool:
@@ -140,11 +140,11 @@ def legend(seen: Seen) -> str:
     judged = {row["precision"] for row in rows}
     limits = ", ".join(f"{HEAD_LIMITS[name]:g} in {name}" for name in HEAD_LIMITS if name in judged)
     return (
-        "validated: `ssd-small parity` beside PyTorch says equal, a run for each of "
-        f"{len(names)} networks, trained ones and those of full width. Limits: {MAP_LIMIT:g} of AP "
-        f"(largest seen {max(losses):.5f}), and of heads as a share of the largest value "
-        f"{limits}. available: there is a package and the code for it, but no engine was compared "
-        f"with its network on such a machine. Versions: {told}."
+        "validated: `ssd-small parity` against PyTorch says equal, with one run for each of "
+        f"{len(names)} networks, the trained ones and those of full width. Limits: {MAP_LIMIT:g} "
+        f"AP (largest seen {max(losses):.5f}); for the heads, as a share of the largest value, "
+        f"{limits}. available: the package and our code exist, but no engine was compared with "
+        f"its network on such a machine. Versions: {told}."
     )
 
 
@@ -154,9 +154,10 @@ def first_detection() -> str:
     machine = report["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     return (
-        f"That environment takes {report['megabytes']} MB and {report['install_seconds']:.0f} s "
-        f"with pip's downloads at hand, and the three lines {report['seconds']:.1f} s "
-        f"({machine['cpu']}, Python {machine['python']}, {packages})."
+        f"That environment takes {report['megabytes']} MB on disk and "
+        f"{report['install_seconds']:.0f} s to install with pip's downloads cached; the three "
+        f"lines run in {report['seconds']:.1f} s ({machine['cpu']}, Python {machine['python']}, "
+        f"{packages})."
     )
 
 
@@ -166,9 +167,9 @@ def cost() -> str:
     shares = ", ".join(f"{name} {size / 1e3:.1f}" for name, size in report["largest_mb"].items())
     machine = report["machine"]
     return (
-        f"`.venv` takes {report['environment_mb'] / 1e3:.1f} GB ({shares}); with that installed "
-        f"`make demo` takes {report['demo_seconds']:.0f} s and {report['demo_mb']} MB. `make test` "
-        "takes more than half an hour and makes further environments "
+        f"`.venv` takes {report['environment_mb'] / 1e3:.1f} GB on disk ({shares}). Once that is "
+        f"installed, `make demo` takes {report['demo_seconds']:.0f} s and {report['demo_mb']} MB; "
+        "`make test` takes more than half an hour and creates further environments "
         f"({machine['cpu']}, {machine['cores']} cores)."
     )
 

@@ -25,4 +25,5 @@ def result(name: str) -> Any:
 def machine_line(machine: dict[str, Any], threads: Any) -> str:
     """Where a figure was measured."""
     packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
-    return f"{machine['cpu']}, {threads} threads, Python {machine['python']}, {packages}."
+    unit = "thread" if str(threads) == "1" else "threads"
+    return f"{machine['cpu']}, {threads} {unit}, Python {machine['python']}, {packages}."

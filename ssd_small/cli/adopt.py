@@ -37,31 +37,32 @@ _VARIANCES = (0.1, 0.2)
     "--input",
     "begin",
     metavar="NAME",
-    help="Tensor of pictures where the network begins, behind preprocessing of its own that is to "
-    "be left off.",
+    help="Tensor of pictures where the network begins, after preprocessing of its own that is to "
+    "be dropped.",
 )
 @click.option(
     "--priors",
     metavar="FILE.npy|initializer:NAME|from-spec",
-    help="Prior boxes [P, 4]: of a file (cx, cy, w, h in the unit square), of a tensor in the "
-    "graph, or of the network here that has as many (from-spec:MODEL names one).",
+    help="Prior boxes [P, 4]: from a file (cx, cy, w, h in the unit square), from a tensor in the "
+    "graph, or from the network of this package with the same number (from-spec:MODEL names "
+    "one).",
 )
 @click.option(
     "--layout",
     type=click.Choice(["xywh", "yxhw"]),
-    help="Order of the four offsets; TensorFlow's have y first. Default: told from the file.",
+    help="Order of the four offsets; TensorFlow has y first. Default: inferred from the file.",
 )
 @click.option(
     "--scores",
     type=click.Choice(["logits", "sigmoid-logits", "softmax", "sigmoid"]),
-    help="What --conf holds: logits for a softmax or a sigmoid, or what has passed one already. "
-    "Default: told from the file.",
+    help="What --conf holds: logits for a softmax or a sigmoid, or the output of one. Default: "
+    "inferred from the file.",
 )
 @click.option(
     "--background",
     metavar="COLUMN|none",
-    help="Column of --conf that is no class. Default: 0 where there is a label less than columns, "
-    "else none.",
+    help="Column of --conf that is the background. Default: 0 where there is one label fewer than "
+    "columns, else none.",
 )
 @click.option(
     "--variances",
@@ -69,15 +70,16 @@ _VARIANCES = (0.1, 0.2)
     nargs=2,
     default=_VARIANCES,
     show_default=True,
-    help="Scale of centre and size offsets: of scale factors 10 and 5 the inverse.",
+    help="Scale of centre and size offsets: the inverse of the scale factors 10 and 5.",
 )
 @click.option(
     "--preprocessing",
     type=FILE,
-    help="JSON with some of a sidecar's fields of that name. Default: RGB from -1 to 1.",
+    help="JSON with some of the fields that a sidecar has under that name. Default: RGB from -1 "
+    "to 1.",
 )
 @click.option(
-    "--picture", type=FILE, help="Picture to run both graphs on. Default: one made on the spot."
+    "--picture", type=FILE, help="Picture to run both graphs on. Default: a generated one."
 )
 @click.option("--labels", type=FILE, help="Text file with a class name per line, no background.")
 @click.option("--name", default="adopted", show_default=True, help="What to call the network.")
@@ -107,13 +109,12 @@ def command(
     preset: str | None,
     **given: Any,
 ) -> None:
-    """Make an ONNX file of this package of any SSD's ONNX FILE.
+    """Turn any SSD's ONNX FILE into an ONNX file of this package.
 
-    The graph is cut at its heads, whatever decodes them there is left behind, and DecodeNms put in
-    its place, in the form that --inline and --plugin-only ask for; prior boxes, class names,
-    preprocessing and parameters travel in the file. Without --loc, --conf and --priors it says
-    which tensors they may be. Both graphs are run on a picture, and nothing is written unless their
-    heads are the same.
+    The graph is cut at its heads, and whatever decodes them is replaced by DecodeNms, in the form
+    that --inline and --plugin-only ask for; prior boxes, class names, preprocessing and parameters
+    are stored in the file. Without --loc, --conf and --priors it lists the tensors that they may
+    be. Both graphs are run on a picture, and nothing is written unless their heads are the same.
     """
     from ..requirements import require
 

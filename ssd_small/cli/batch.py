@@ -64,18 +64,18 @@ class _RayAddress(click.Command):
     type=click.Choice(["parquet", "jsonl"]),
     default="parquet",
     show_default=True,
-    help="Of the files with rows.",
+    help="Format of the files with rows.",
 )
 @click.option("--coco", is_flag=True, help="Also write DIR/results.json, COCO results.")
 @click.option(
-    "--annotations", type=FILE, help="For --coco: ground truth in COCO format, whose ids it has."
+    "--annotations", type=FILE, help="For --coco: ground truth in COCO format, whose ids are used."
 )
 @click.option(
     "--shard-size",
     type=click.IntRange(1, 1_000_000),
     default=128,
     show_default=True,
-    help="Pictures in a file of rows, the unit of work.",
+    help="Pictures per file of rows, the unit of work.",
 )
 @click.option(
     "--max-errors",
@@ -84,7 +84,7 @@ class _RayAddress(click.Command):
     show_default=True,
     help="Exit 1 if more pictures cannot be read.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the job that DIR holds a part of.")
+@click.option("--resume", is_flag=True, help="Continue the unfinished job in DIR.")
 @click.option(
     "--ray",
     metavar="[ADDRESS]",
@@ -93,14 +93,14 @@ class _RayAddress(click.Command):
 @click.option(
     "--workers",
     type=click.IntRange(1, 100_000),
-    help="With --ray: engines at once. Default: one per core, or as many as the GPUs take.",
+    help="With --ray: number of engines. Default: one per core, or as many as the GPUs hold.",
 )
 @click.option(
     "--gpus-per-worker",
     type=Number(0, 64, min_open=True),
-    help="With --ray: GPUs of each engine, or a part of one (0.25).",
+    help="With --ray: GPUs per engine, or a fraction of one (0.25).",
 )
-@score_threshold_option("Rows of scores above", "the engine's own threshold.")
+@score_threshold_option("Write rows for scores above", "the engine's own threshold.")
 @tiles_options
 @batch_option
 @max_pixels_option
@@ -131,8 +131,8 @@ def command(
     picture, a folder, a pattern ('scans/*/*.png'), a list (.txt, a path on each line, or .parquet
     with a column "image" or "path"), or the address of one of these (s3://..., by fsspec).
 
-    DIR/shards/NNNNN.parquet hold a row per detection, DIR/errors.jsonl a line per picture that
-    cannot be read, DIR/summary.json the numbers. What is killed goes on with --resume.
+    DIR/shards/NNNNN.parquet has a row per detection, DIR/errors.jsonl a line per picture that
+    cannot be read, DIR/summary.json the totals. A killed job continues with --resume.
     """
     from ..requirements import require
     from ..serving.jobs.job import job_from_options

@@ -51,14 +51,14 @@ MOST_BATCH = 64
 @click.command()
 @click.option("--model", "models", metavar="NAME", multiple=True, help="Network; repeatable.")
 @click.option(
-    "--engine", "engines", type=FILE, multiple=True, help="Engine, ONNX file; repeatable."
+    "--engine", "engines", type=FILE, multiple=True, help="Engine or ONNX file; repeatable."
 )
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16"]),
     default="fp32",
     show_default=True,
-    help="Of the engines made for --model; PyTorch runs fp32.",
+    help="Precision of the engines made for --model; PyTorch runs fp32.",
 )
 @click.option(
     "--batch",
@@ -73,18 +73,19 @@ MOST_BATCH = 64
     type=Number(0),
     default=10.0,
     show_default=True,
-    help="Measuring time per network and batch; three runs are made at least.",
+    help="Seconds to measure each network and batch; at least three runs are made.",
 )
 @click.option(
     "--images",
     type=FOLDER,
-    help="Also where the time of these pictures goes, stage by stage; the first 64 are taken.",
+    help="Also measure where the time goes for these pictures, stage by stage; the first 64 are "
+    "used.",
 )
 @tiles_options
 @click.option(
     "--picture-size",
     type=PictureSize(),
-    help="Of the picture that --tiles cuts. Default: 1920x1080.",
+    help="Size of the picture that --tiles cuts. Default: 1920x1080.",
 )
 @workers_option
 @click.option(
@@ -118,14 +119,14 @@ def command(
     picture_size: tuple[int, int] | None,
     **settings: Any,
 ) -> None:
-    """Measure inference time per network, PyTorch beside the engine.
+    """Measure inference time per network, PyTorch against the engine.
 
-    Without --model or --engine all six networks run, with random weights and the embedded
-    default as engine. Decode + NMS is timed on synthetic heads of a busy scene. Times are
-    milliseconds per image; reading and resizing pictures is not included, but for --images, which
-    has a table of its own. Outputs of timed runs are compared with those of an untimed one: exit 1
-    if they differ. With --tiles an image is a picture of --picture-size in tiles: the network on
-    all of them, --batch at a time, and one NMS over the picture.
+    Without --model or --engine all six networks run, with random weights and the embedded default
+    as engine. Decode + NMS is timed on synthetic heads of a busy scene. Times are milliseconds per
+    image; reading and resizing pictures is not included, except with --images, in a table of its
+    own. Outputs of timed runs are compared with those of an untimed one: exit 1 if they differ.
+    With --tiles an image is a picture of --picture-size in tiles: the network on all of them,
+    --batch at a time, and one NMS over the picture.
     """
     from ..bench.against import (
         changes_of_reports,

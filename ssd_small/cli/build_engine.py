@@ -53,50 +53,51 @@ class _SeveralValues(click.Command):
     default=BuildOptions.target,
     show_default=True,
     help="auto: tensorrt with a GPU, or tensorrt-rtx with --compute-capability, or onnxruntime. "
-    "openvino: for the CPU too, ends in its heads.",
+    "openvino: for the CPU; ends in its heads.",
 )
 @click.option(
     "--precision",
     type=click.Choice(get_args(Precision)),
     default=BuildOptions.precision,
     show_default=True,
-    help="bf16: openvino, on a processor that has it.",
+    help="bf16: openvino only, on a processor that supports it.",
 )
 @click.option("--min-batch", type=BATCH, default=BuildOptions.min_batch, show_default=True)
-@click.option("--opt-batch", type=BATCH, help="Tuned for; default: --max-batch.")
+@click.option("--opt-batch", type=BATCH, help="Batch size to tune for; default: --max-batch.")
 @click.option("--max-batch", type=BATCH, default=BuildOptions.max_batch, show_default=True)
 @click.option(
     "--opt-picture",
     type=PictureSize(),
-    help="Of a network of pictures (export --input uint8): the size to be tuned for.",
+    help="Picture size to tune for, of a network made with export --input uint8.",
 )
-@click.option("--max-picture", type=PictureSize(), help="Its largest width and height.")
+@click.option("--max-picture", type=PictureSize(), help="Largest width and height of its pictures.")
 @click.option("--heads", is_flag=True, help="Leave decode + NMS to the native library.")
 @click.option(
     "--keep-fp",
     multiple=True,
     metavar="NODE",
-    help="Node of X.onnx that stays in fp32 with --precision fp16 or int8; repeatable.",
+    help="Node of X.onnx to keep in fp32 with --precision fp16 or int8; repeatable.",
 )
 @click.option(
     "--calibration",
     type=FOLDER,
-    help="Of int8: pictures such as the network is to see, without annotations or with.",
+    help="For int8: pictures like those the network will see; annotations are not needed.",
 )
 @click.option(
     "--calibration-count",
     type=click.IntRange(1, MOST_PICTURES),
-    help="Most pictures of it, evenly over the folder.  [default: 64]",
+    help="Largest number of its pictures to use, spread evenly over the folder.  [default: 64]",
 )
 @click.option(
     "--method",
     type=click.Choice(get_args(Method)),
-    help="Ranges of int8: all but the rarest 0.001 % of values, or all.  [default: percentile]",
+    help="Ranges for int8: without the rarest 0.001 % of values, or all values.  [default: "
+    "percentile]",
 )
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
-    help="Most mAP that int8 may lose on --annotations; layers stay in fp32 until it holds.",
+    help="Largest loss of mAP by int8 on --annotations; layers return to fp32 until it holds.",
 )
 @click.option("--annotations", type=FILE, help="Ground truth (COCO format) of --calibration.")
 @click.option(
@@ -109,11 +110,13 @@ class _SeveralValues(click.Command):
     "compute_capabilities",
     multiple=True,
     metavar="8.6 [8.9 ...]",
-    help="GPU architectures of a tensorrt-rtx engine; default: this GPU, or 8.0 and newer.",
+    help="GPU architectures for a tensorrt-rtx engine; default: this GPU's, or 8.0 and newer.",
 )
 @click.option("--optimization-level", type=LEVEL, help="Effort of the builder.")
 @click.option("--timing-cache", type=FILE, help="Kernel timings to read and write (tensorrt).")
-@click.option("--workspace", type=click.IntRange(min=1), metavar="MIB", help="Scratch memory.")
+@click.option(
+    "--workspace", type=click.IntRange(min=1), metavar="MIB", help="Scratch memory in MiB."
+)
 @click.option("--version-compatible", is_flag=True, help="Let newer versions run it (tensorrt).")
 @click.option("--tf32", is_flag=True, help="Allow TF32 in fp32 convolutions.")
 @click.option(
@@ -121,7 +124,7 @@ class _SeveralValues(click.Command):
     "described",
     type=FILE,
     metavar="X.json",
-    help="What 'inspect --json' printed of X.onnx before another tool dropped its metadata.",
+    help="Output of 'inspect --json' for X.onnx before another tool dropped its metadata.",
 )
 @click.option("--verbose", is_flag=True, help="Show the builder's log.")
 @click.option("--output", "-o", type=FILE, help="Engine file; default: named after the ONNX file.")
@@ -129,7 +132,7 @@ class _SeveralValues(click.Command):
 def command(
     onnx_file: Path, output: Path | None, described: Path | None, as_json: bool, **options: Any
 ) -> None:
-    """Build an engine and its sidecar (X.engine.json) from an ONNX file of 'ssd-small export'.
+    """Build an engine and its sidecar (X.engine.json) from an ONNX file by 'ssd-small export'.
 
     A tensorrt-rtx engine can be built without a GPU; a tensorrt engine is for the GPU it is
     built on.

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 @click.argument("annotations", type=FILE)
 @click.option("--images", type=FOLDER, help="Folder of its image files.")
 @sets_option("--sets", "ANNOTATIONS")
-@click.option("--val-annotations", type=FILE, help="What is to be evaluated on, checked too.")
+@click.option("--val-annotations", type=FILE, help="Annotations for evaluation, to be checked too.")
 @click.option("--val-images", type=FOLDER, help="Folder of its image files.")
 @sets_option("--val-sets", "--val-annotations")
-@click.option("--fix", "fixed", type=FILE, help="Also write ANNOTATIONS put right, as COCO JSON.")
+@click.option(
+    "--fix", "fixed", type=FILE, help="Also write the repaired ANNOTATIONS, as COCO JSON."
+)
 @max_pixels_option
 @json_option
 def command(
@@ -49,14 +51,14 @@ def command(
 ) -> None:
     """Find everything in a data set that train and eval would stumble on; exit 1 if there is any.
 
-    Problems are what cannot be used, or what --fix writes otherwise; notes are only worth knowing.
-    With --val-annotations: also pictures that are in both, by content (resized and re-encoded ones
-    need the extra 'check'), and classes that one lacks.
+    Problems are what cannot be used or what --fix changes; notes are for information. With
+    --val-annotations it also finds pictures that are in both sets, by content (resized and
+    re-encoded ones need the extra 'check'), and classes that one set lacks.
 
     --fix renumbers ids, merges categories, turns texts into numbers and fills in null, corrects
-    sizes of pictures as far as the boxes tell them, turns boxes that are all fractions into pixels,
-    and leaves out what cannot be used: boxes without area or outside of their picture, second
-    copies, pictures that are missing or unreadable.
+    picture sizes where the boxes show which is right, turns boxes that are all fractions into
+    pixels, and leaves out what cannot be used: boxes without area or outside their picture,
+    duplicates, missing or unreadable pictures.
     """
     from ..artefacts.outputs import check_outputs
     from ..datasets.check_copies import find_in_both, find_missing_classes, note_copies

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 config_option = click.option(
     "--config",
     type=FILE,
-    help="Configuration (YAML): of a published experiment, or config.yml of a run. What is given "
-    "here wins over it.",
+    help="Configuration (YAML): a published experiment's, or the config.yml of a run. Options "
+    "given here override it.",
 )
 
 

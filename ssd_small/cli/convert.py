@@ -22,7 +22,7 @@ def conversion_options(command: Decorated) -> Decorated:
     for option in reversed(
         (
             click.option(
-                "--images", type=FOLDER, help="Folder of the pictures, where they lie elsewhere."
+                "--images", type=FOLDER, help="Folder of the pictures, if they are elsewhere."
             ),
             click.option(
                 "--split",
@@ -32,8 +32,9 @@ def conversion_options(command: Decorated) -> Decorated:
             click.option(
                 "--labels",
                 type=FILE,
-                help="Text file with a class name per line, in the order of their ids; others are "
-                "left out; default: as the source numbers them, else all names, sorted.",
+                help="Text file with a class name per line, in the order of their ids; other "
+                "classes are left out; default: as numbered in the source, else all names, "
+                "sorted.",
             ),
             click.option(
                 "--zero-based", is_flag=True, help="VOC: pixels count from 0, xmax is exclusive."
@@ -64,13 +65,13 @@ def conversion_options(command: Decorated) -> Decorated:
 def command(kind: str, source: Path, **options: Any) -> None:
     """Convert annotations to the COCO format that all commands take.
 
-    SOURCE is a folder of Pascal VOC XML (Annotations and JPEGImages, or however a tool calls them,
-    or XML beside the pictures); a folder with YOLO labels, or its data.yaml or obj.data; or a CSV
-    file of image,x1,y1,x2,y2,label in pixels, with or without a header.
+    SOURCE is a folder of Pascal VOC XML (Annotations and JPEGImages, or the names other tools give
+    them, or XML beside the pictures); a folder with YOLO labels, or its data.yaml or obj.data; or a
+    CSV file of image,x1,y1,x2,y2,label in pixels, with or without a header.
 
     Boxes: VOC counts pixels from 1 and includes the last (x = xmin - 1, width = xmax - xmin + 1);
-    YOLO has fractions of the picture turned as people see it (x = cx*W - w*W/2, width = w*W); in a
-    CSV file pixels count from 0 and the box ends at x2 (width = x2 - x1).
+    YOLO uses fractions of the picture as displayed (x = cx*W - w*W/2, width = w*W); in a CSV file
+    pixels count from 0 and the box ends at x2 (width = x2 - x1).
     """
     convert(kind, source, **options)
 

@@ -22,10 +22,10 @@ from .options import FOLDER, json_option, note, print_json, report_option
 @report_option
 @json_option
 def command(output: Path, page: Path | None, as_json: bool) -> None:
-    """Run the whole flow on real pixels: data, export, engine, parity, bench, detect.
+    """Run the whole flow: data, export, engine, parity, bench, detect.
 
-    Every command is printed, so that it can be repeated with other files. Exit 1 if an
-    engine is not equal to its network in PyTorch.
+    Every command is printed, so that it can be repeated with other files. Exit 1 if an engine
+    differs from its network in PyTorch.
     """
     from ..files import check_writable
     from ..json_files import read_json

@@ -66,26 +66,26 @@ if TYPE_CHECKING:
     type=click.Choice(["torch", "onnxruntime"]),
     default="torch",
     show_default=True,
-    help="What runs --weights: onnxruntime by an engine that is built once and kept in the user's "
-    "cache folder.",
+    help="What runs --weights; onnxruntime builds an engine once and keeps it in the user's cache "
+    "folder.",
 )
-@click.option("--no-cache", is_flag=True, help="Build that engine anew, and do not keep it.")
+@click.option("--no-cache", is_flag=True, help="Build that engine anew and do not keep it.")
 @score_threshold_option(
     "Show scores above",
     "what 'eval --save-operating-point' has saved, else 0.5, or the engine's own where that is "
     "larger.",
 )
-@click.option(
-    "--only", multiple=True, metavar="NAME", help="Show this class and no other; repeatable."
-)
+@click.option("--only", multiple=True, metavar="NAME", help="Show only this class; repeatable.")
 @tiles_options
 @click.option(
     "--fps",
     type=Number(0, 1000, min_open=True),
-    help="Of videos, cameras and streams: take so many frames of each second.",
+    help="For videos, cameras and streams: frames to take per second.",
 )
 @click.option(
-    "--track", is_flag=True, help="Of these: number the objects, each the same from frame to frame."
+    "--track",
+    is_flag=True,
+    help="For these: give each object a number that stays the same from frame to frame.",
 )
 @click.option(
     "--output",
@@ -119,19 +119,18 @@ def command(
     as_json: bool,
     **network: Any,
 ) -> None:
-    """Detect objects in IMAGES, which are files or folders of files, or videos.
+    """Detect objects in IMAGES: files, folders of files, or videos.
 
-    A video is a file that ends as videos do (.mp4, .mkv ...), the index of a camera (0) or an
-    address (rtsp://...). Of a camera or an address the newest frame is taken whenever there is
+    A video is a file with a video extension (.mp4, .mkv ...), the index of a camera (0) or an
+    address (rtsp://...). From a camera or an address the newest frame is taken whenever there is
     time for one, until Ctrl-C.
 
-    With --json each picture is one JSON object on a line of its own, written as soon as the
-    picture is done; one that cannot be read is a line with "image" and "error", and "best_score"
-    is there where nothing has the score asked for. "tiles" is into how many --tiles, or the
-    network itself, has cut it.
-    With --output "picture" is what was drawn, and absent where it could not be written. A line of
-    a video is a frame: "source", "frame" (from 0), "time" in seconds, with --track a "track" of
-    each detection.
+    With --json each picture is one JSON object on a line of its own, written as soon as the picture
+    is done; one that cannot be read is a line with "image" and "error", and "best_score" is given
+    where no score reaches the threshold. "tiles" is the number of tiles into which --tiles, or the
+    network itself, cut it. With --output, "picture" is the drawn file, and absent where it could
+    not be written. A line of a video is a frame: "source", "frame" (from 0), "time" in seconds,
+    with --track a "track" of each detection.
     """
     from ..artefacts.outputs import engine_inputs
     from ..pictures.listing import list_images

@@ -15,10 +15,9 @@ from .options import FILE, json_option, print_json, say
 @click.option("--self-test", "run_test", is_flag=True, help="Build and run a small engine.")
 @json_option
 def command(engine: Path | None, run_test: bool, as_json: bool) -> None:
-    """Say what is installed, and whether ENGINE can run here; every "no" with what to type.
+    """Say what is installed, and whether ENGINE can run here; each "no" says what to type.
 
-    Exit code 1 if the self-test fails, 3 if ENGINE cannot run here or the self-test found no
-    GPU to run on.
+    Exit code 1 if the self-test fails, 3 if ENGINE cannot run here or the self-test found no GPU.
     """
     from ..doctor.cuda_versions import examine_cuda_versions
     from ..doctor.engine import examine_engine

@@ -22,16 +22,18 @@ Ending = Literal["decode-nms", "heads", "inline", "plugin-only"]
 def ending_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options, which the command gets as the parameters of :func:`ending_from_options`."""
     options = (
-        click.option("--heads", is_flag=True, help="Leave decode + NMS off: outputs loc and conf."),
+        click.option(
+            "--heads", is_flag=True, help="Leave decode + NMS out: the outputs are loc and conf."
+        ),
         click.option(
             "--inline",
             is_flag=True,
-            help="For ONNX runtimes without functions (OpenVINO, ...): standard operators only.",
+            help="Standard operators only, for runtimes without ONNX functions (OpenVINO, ...).",
         ),
         click.option(
             "--plugin-only",
             is_flag=True,
-            help="For trtexec, Triton and other builders: DecodeNms without its function body.",
+            help="DecodeNms without its function body, for trtexec, Triton and other builders.",
         ),
     )
     for option in reversed(options):

@@ -75,17 +75,17 @@ if TYPE_CHECKING:
 @click.option(
     "--protocol",
     type=click.Choice(["coco", "deploy"]),
-    help="Post-processing: the published protocol, or bounded for deployment. Default: what the "
-    "file holds, for a checkpoint what export writes (deploy).",
+    help="Post-processing: the published protocol (coco), or bounded for deployment (deploy). "
+    "Default: the file's; for a checkpoint what export writes (deploy).",
 )
 @click.option(
     "--box-convention",
     type=click.Choice(["exclusive", "inclusive"]),
     default="exclusive",
     show_default=True,
-    help="inclusive: the network learned x2 = x + w - 1 (the published checkpoints did).",
+    help="inclusive: the network learned x2 = x + w - 1, as the published checkpoints did.",
 )
-@score_threshold_option("Precision and recall of detections with scores above", "where F1 is best.")
+@score_threshold_option("Precision and recall for scores above", "where F1 is best.")
 @tiles_options
 @click.option("--min-map", type=Number(0, 1), help="Exit 1 if AP is lower.")
 @batch_option
@@ -95,8 +95,8 @@ if TYPE_CHECKING:
 @click.option(
     "--save-operating-point",
     is_flag=True,
-    help="Write the thresholds of best F1 (or --score-threshold) into the engine's sidecar or the "
-    "checkpoint; 'load' and 'detect' then default to the one of all classes.",
+    help="Write the thresholds of the best F1 (or --score-threshold) into the engine's sidecar or "
+    "the checkpoint; 'load' and 'detect' then default to the one for all classes.",
 )
 @report_option
 @max_pixels_option
@@ -126,11 +126,10 @@ def command(
     as_json: bool,
     **network: Any,
 ) -> None:
-    """Score detections with the COCO metric, small objects in front, or with Pascal VOC's.
+    """Score detections with the COCO metric, small objects first, or with Pascal VOC's.
 
-    Besides, AP and recall by the size of objects, AP of each class, and precision and recall where
-    F1 is best, or at --score-threshold. --json has every class. Objects that VOC marks difficult do
-    not count.
+    Also prints AP and recall by object size, AP per class, and precision and recall at the best F1,
+    or at --score-threshold. --json has every class. Objects that VOC marks difficult do not count.
     """
     from ..artefacts.outputs import check_outputs, engine_inputs
     from ..datasets.sets import read_ground_truth

@@ -56,10 +56,10 @@ class _Box(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     type=_Box(),
     required=True,
     metavar="X,Y,W,H",
-    help="Of the object, in pixels of the picture, as in COCO annotations.",
+    help="Box of the object, in pixels of the picture, as in COCO annotations.",
 )
-@click.option("--label", metavar="NAME", help="Its class. Default: whichever scores best.")
-@score_threshold_option("Shown are scores above", "what 'detect' takes.")
+@click.option("--label", metavar="NAME", help="Its class. Default: the one that scores best.")
+@score_threshold_option("Show scores above", "what 'detect' takes.")
 @max_pixels_option
 @cuda_graph_option
 @threads_option
@@ -78,9 +78,9 @@ def command(
 ) -> None:
     """Say why the object in a box of IMAGE was found or missed.
 
-    Told are the prior box that came closest, its feature map, its overlap with the object, its
-    score, and the rule that removed it: the score threshold, a limit on numbers, or the box that
-    suppressed it.
+    Prints the prior box that came closest, its feature map, its overlap with the object, its score,
+    and the rule that removed it: the score threshold, a limit on the number of detections, or the
+    box that suppressed it.
     """
     from ..parity.missed_object import explain_in_picture
     from ..parity.opening import side_from_detector

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     type=click.Choice(get_args(Precision)),
     default="fp32",
     show_default=True,
-    help="fp16 goes with --plugin-only; otherwise it is chosen in build-engine.",
+    help="fp16 needs --plugin-only; otherwise choose the precision in build-engine.",
 )
 @click.option(
     "--input",
@@ -63,18 +63,18 @@ if TYPE_CHECKING:
 @click.option(
     "--picture-size",
     type=PictureSize(),
-    help="The one size of pictures, for --input uint8; default: any size.",
+    help="Fixed picture size for --input uint8; default: any size.",
 )
 @click.option(
     "--tiles",
     "grid",
     type=GridSize(),
-    help="Takes one large picture and cuts so many tiles of the network's size inside; one NMS.",
+    help="Take one large picture and cut it into this many tiles of the network's size; one NMS.",
 )
 @click.option(
     "--overlap",
     type=Number(0, 1, max_open=True),
-    help="Share of a tile that its neighbour has too. Default: 0.2.",
+    help="Share of a tile that overlaps its neighbour. Default: 0.2.",
 )
 @click.option("--random-weights", is_flag=True, help="Export without a checkpoint (for timing).")
 @click.option(
@@ -111,12 +111,12 @@ def command(
 ) -> None:
     """Write a network as ONNX with a dynamic batch dimension.
 
-    The last node is ssd_small.DecodeNms; its body of standard operators lets ONNX Runtime
-    execute it, with --inline other runtimes too; TensorRT replaces it by the plugin. Labels,
-    preprocessing and post-processing parameters travel in the file's metadata. With --input uint8
-    the file takes pictures as they are, of any size, and resizes and normalises them itself.
-    With --tiles 4x3 it takes one picture of 4 by 3 overlapping tiles, each of the network's input
-    size, and finds what lies in all of them.
+    The last node is ssd_small.DecodeNms; its body of standard operators lets ONNX Runtime execute
+    it, with --inline other runtimes too; TensorRT replaces it by the plugin. Labels, preprocessing
+    and post-processing parameters are stored in the file's metadata. With --input uint8 the network
+    takes raw pictures of any size, and resizes and normalises them itself. With --tiles 4x3 it
+    takes one picture of 4 by 3 overlapping tiles, each of the network's input size, and finds what
+    lies in all of them.
     """
     from ..artefacts.outputs import check_outputs
     from ..requirements import require

@@ -18,24 +18,26 @@ from .options import FILE, InputSize, json_option, note, print_json, say
     type=click.Choice(["auto", "published", *PROJECTS]),
     default="auto",
     show_default=True,
-    help="Project that FILE is of; published: one of 'ssd-small models'.",
+    help="Project that FILE comes from; published: one of 'ssd-small models'.",
 )
-@click.option("--model", metavar="NAME", help="Network of that project; default: by the weights.")
+@click.option(
+    "--model", metavar="NAME", help="Network of that project; default: inferred from the weights."
+)
 @click.option(
     "--priors",
     type=click.Choice(["voc", "coco"]),
-    help="Table of prior boxes, where weights cannot tell (amdegroot). Default: voc for 21 "
-    "classes, else coco.",
+    help="Table of prior boxes, where the weights do not determine it (amdegroot). Default: voc "
+    "for 21 classes, else coco.",
 )
 @click.option(
     "--input-size",
     type=InputSize(),
-    help="Input that it was trained with, such as 512 or 640x480. Default: as it is published.",
+    help="Input size it was trained with, such as 512 or 640x480. Default: the published size.",
 )
 @click.option(
     "--labels",
     type=FILE,
-    help="Text file with a class name per line. Default: by the number of classes.",
+    help="Text file with a class name per line. Default: chosen by the number of classes.",
 )
 @click.option("--output", "-o", type=FILE, required=True, help="Checkpoint to write.")
 @json_option
@@ -49,13 +51,13 @@ def command(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Take over a detector of another project.
+    """Import a detector from another project.
 
     FILE is a checkpoint of torchvision's ssd300_vgg16 or ssdlite320_mobilenet_v3_large, of
     ssd.pytorch (amdegroot), pytorch-ssd (qfgaohao), NVIDIA's SSD300 or Ultra-Light face detectors:
-    a state dict, also within a trainer's dictionary, or safetensors. What is written is a
-    checkpoint that says which network it is of, with that project's prior boxes, preprocessing and
-    post-processing; all commands take it as --weights.
+    a state dict, also within a trainer's dictionary, or safetensors. The output is a checkpoint
+    that describes its network, with that project's prior boxes, preprocessing and post-processing;
+    all commands take it as --weights.
     """
     from ..artefacts.labels import read_labels
     from ..artefacts.outputs import check_outputs

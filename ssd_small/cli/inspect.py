@@ -19,10 +19,10 @@ from .options import FILE, counted, json_option, print_json, print_table, say
 @click.argument("file", type=FILE)
 @json_option
 def command(file: Path, as_json: bool) -> None:
-    """Show what FILE says of itself: a checkpoint, an ONNX file, an engine or its sidecar.
+    """Show what FILE records: a checkpoint, an ONNX file, an engine or its sidecar.
 
-    Network, class names, preprocessing, post-processing, inputs and outputs; of an engine also how
-    it was built, and its layers where they can be read here.
+    Network, class names, preprocessing, post-processing, inputs and outputs; for an engine also how
+    it was built, and its layers where they can be read.
     """
     from ..doctor.inspection import inspect_file
 

@@ -30,11 +30,11 @@ def command(
 ) -> None:
     """List the networks, and the small trained ones that come with the package.
 
-    With --config, the network of that file alone.
+    With --config, only the network in that file.
 
-    mAP in percent on COCO val2017 (small, medium, large, all) and milliseconds per image are
-    the published ones; the GPU they were measured on is not known. --weights takes the name of a
-    shipped checkpoint; its mAP is that of the val split of its own data.
+    mAP in percent on COCO val2017 (small, medium, large, all) and milliseconds per image are the
+    published figures; the GPU is not known. --weights takes the name of a shipped checkpoint; its
+    mAP is measured on the val split of its own data set.
     """
     experiment = experiment_from_option(config)
     if experiment is not None:

@@ -115,19 +115,19 @@ threads_option = click.option(
 batch_option = click.option(
     "--batch",
     type=click.IntRange(min=1),
-    help="Pictures per call, at most what the engine takes. Default: that, 8 for a network.",
+    help="Pictures per call, at most the engine's maximum. Default: that maximum; 8 for a network.",
 )
 report_option = click.option(
     "--report",
     "page",
     type=FOLDER,
     metavar="DIR",
-    help="Also write DIR/report.html, a page to look at that needs no other file.",
+    help="Also write DIR/report.html, a self-contained page.",
 )
 workers_option = click.option(
     "--workers",
     type=click.IntRange(1, 16),
-    help="Threads that read pictures. Default: what keeps the engine busy.",
+    help="Threads that read pictures. Default: enough to keep the engine busy.",
 )
 
 
@@ -136,8 +136,8 @@ instances_option = click.option(
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Of the engine, for so many batches at once; cores are shared out. A small network is "
-    "faster on one thread in each of several.",
+    help="Instances of the engine, each with a batch of its own; they share the cores. A small "
+    "network is faster as several single-threaded instances.",
 )
 
 
@@ -174,8 +174,8 @@ def _max_pixels_option(
         type=click.IntRange(1, 2**30),
         callback=callback,
         expose_value=False,
-        help="Most pixels of a picture, which are decoded at once. Default: SSD_SMALL_MAX_PIXELS, "
-        f"else {usual}.",
+        help="Largest number of pixels decoded at once. Default: SSD_SMALL_MAX_PIXELS, else "
+        f"{usual}.",
     )
 
 
@@ -220,10 +220,10 @@ def model_options(command: Decorated) -> Decorated:
             click.option(
                 "--num-classes",
                 type=click.IntRange(2, 1024),
-                help="Classes with background; default: read off the weights, else 81.",
+                help="Classes including background; default: read from the weights, else 81.",
             ),
             click.option(
-                "--width", type=WIDTH, help="Channel multiplier; default: read off the weights."
+                "--width", type=WIDTH, help="Channel multiplier; default: read from the weights."
             ),
             click.option("--labels", type=FILE, help="Text file with a class name per line."),
         )
@@ -273,8 +273,8 @@ class InputSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 input_size_option = click.option(
     "--input-size",
     type=InputSize(),
-    help="Pixels of the network's input; prior boxes keep their share of it. Default: what the "
-    "weights say, else the published 300.",
+    help="Input size of the network in pixels; prior boxes keep their share of it. Default: the "
+    "weights', else the published 300.",
 )
 
 
@@ -307,8 +307,8 @@ def postprocess_options(command: Decorated) -> Decorated:
             click.option(
                 "--preset",
                 type=click.Choice(["deploy", "coco"]),
-                help="Post-processing: bounded output, or the published protocol. Default: what "
-                "the checkpoint holds, which is deploy unless it says otherwise.",
+                help="Post-processing: bounded output (deploy), or the published protocol (coco). "
+                "Default: the checkpoint's, which is deploy unless it says otherwise.",
             ),
             click.option("--score-threshold", type=Number(), help="Keep scores above."),
             click.option("--iou-threshold", type=Number(0, 1), help="Suppress overlaps above."),
@@ -319,7 +319,7 @@ def postprocess_options(command: Decorated) -> Decorated:
             click.option(
                 "--clip-boxes/--no-clip-boxes",
                 default=None,
-                help="Cut boxes to the picture before NMS. Default: what the checkpoint holds.",
+                help="Clip boxes to the picture before NMS. Default: as in the checkpoint.",
             ),
         )
     ):

@@ -50,12 +50,12 @@ if TYPE_CHECKING:
     type=Number(0, 1),
     default=0.001,
     show_default=True,
-    help="Largest difference of AP that is equal.",
+    help="Largest difference in AP that counts as equal.",
 )
 @click.option(
     "--protocol",
     type=click.Choice(["coco", "deploy"]),
-    help="Post-processing of both. Default: what the engine holds.",
+    help="Post-processing of both. Default: the engine's.",
 )
 @tiles_options
 @batch_option
@@ -80,11 +80,11 @@ def command(
     as_json: bool,
     **tiles: Any,
 ) -> None:
-    """Show that ENGINE finds what the network it was made from finds, or where it does not.
+    """Show that ENGINE finds what its original network finds, or where it does not.
 
-    Both run on the same pictures under the engine's post-processing. Exit 0 if they are equal, 1
-    if AP differs by more than the margin or, in fp32, a detection by more than rounding. With
-    --tiles both cut the pictures alike, and what each stage costs is not told.
+    Both run on the same pictures under the engine's post-processing. Exit 0 if they are equal, 1 if
+    AP differs by more than the margin or, in fp32, a detection by more than rounding. With --tiles
+    both cut the pictures in the same way, and the cost of each stage is not reported.
     """
     from ..parity.opening import Running, open_engine_side
     from ..parity.self_consistency import self_consistency

@@ -18,14 +18,14 @@ from .options import FILE, FOLDER, say
     type=FOLDER,
     default=Path("report"),
     show_default=True,
-    help="Folder for report.html, one page that needs no other file.",
+    help="Folder for report.html, a self-contained page.",
 )
 def command(runs: tuple[Path, ...], output: Path) -> None:
-    """Put what was scored and measured into one page, to choose an engine by.
+    """Combine scores and times into one page, for choosing an engine.
 
-    RUN is a file of 'eval --json', 'bench --json' or 'parity --json', or the folder of a demo.
-    Scores and times are of one engine where the runs name the same file. A single run has its own
-    page.
+    RUN is the output of 'eval --json', 'bench --json' or 'parity --json', or the folder of a demo.
+    Scores and times belong to one engine where the runs name the same file. A single run has its
+    own page.
     """
     from ..report.from_runs import page_from_runs
     from ..report.page import check_report, write_page

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("engine", type=FILE)
-@click.option("--model", metavar="NAME", help="Network of a checkpoint that does not say.")
+@click.option("--model", metavar="NAME", help="Network of a checkpoint that does not record it.")
 @click.option("--labels", type=FILE, help="Text file with a class name per line.")
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Name or address to listen on."
@@ -39,44 +39,44 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 65535),
     default=8000,
     show_default=True,
-    help="0: one that is free.",
+    help="0: any free port.",
 )
 @click.option(
     "--token",
     envvar="SSD_SMALL_TOKEN",
     help="Answer only requests with 'Authorization: Bearer TOKEN'. SSD_SMALL_TOKEN in the "
-    "environment says it without showing it in the list of processes.",
+    "environment sets it without showing it in the process list.",
 )
 @click.option(
     "--replicas",
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Copies of the engine that work at the same time.",
+    help="Copies of the engine that run at the same time.",
 )
 @click.option(
     "--max-batch",
     type=click.IntRange(min=1),
-    help="Pictures per call of the engine. Default: what the engine takes; on the CPU 1, where "
-    "more are not faster and change last digits.",
+    help="Pictures per call of the engine. Default: its maximum; 1 on the CPU, where more are not "
+    "faster and change the last digits.",
 )
 @click.option(
     "--max-wait-ms",
     type=Number(0, 10_000),
     default=0.0,
     show_default=True,
-    help="Time that a picture waits for others to fill its batch; those that come while the engine "
-    "works are taken together anyhow.",
+    help="Milliseconds that a picture waits for others to fill its batch; those that arrive while "
+    "the engine is busy are batched anyway.",
 )
 @click.option(
     "--queue",
     type=click.IntRange(1, 100_000),
     default=64,
     show_default=True,
-    help="Pictures that may wait; what comes beyond them is told to try again (503).",
+    help="Pictures that may wait; further ones are refused with 503 (try again).",
 )
 @score_threshold_option(
-    "Show scores above, where a request does not say",
+    "Show scores above, unless the request says otherwise",
     "what 'eval --save-operating-point' has saved, else 0.5, or the engine's own where that is "
     "larger.",
 )
@@ -102,13 +102,13 @@ def command(
     threads: int,
     **tiles: Any,
 ) -> None:
-    """Answer pictures over HTTP with what ENGINE finds in them.
+    """Answer pictures over HTTP with the objects that ENGINE finds in them.
 
     ENGINE is an engine, an ONNX file, a checkpoint or the name of a shipped one. POST /v1/detect
     takes a picture, as the body or as the field 'file' of a form, and answers one entry as 'detect
-    --json' prints it; ?score_threshold=0.3 is as there. At / is a page to drop a picture on;
-    /health and /metrics are for those who watch over servers. SIGTERM ends it once every picture
-    that was taken has its answer.
+    --json' prints it; ?score_threshold=0.3 works as there. / is a page for dropping a picture on;
+    /health and /metrics are for monitoring. SIGTERM ends the server once every accepted picture has
+    its answer.
     """
     from ..requirements import require
     from ..serving.http.settings import ServeSettings

@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 @click.option("--tiles", "size", type=PictureSize(), required=True,
               help="Size of a tile in pixels of the pictures, such as 300x300.")  # fmt: skip
 @click.option("--overlap", type=Number(0, 1, max_open=True), default=0.2, show_default=True,
-              help="Share of a tile that the next one has too.")  # fmt: skip
+              help="Share of a tile that overlaps the next one.")  # fmt: skip
 @click.option("--min-visible", type=Number(0, 1, min_open=True), default=0.6, show_default=True,
-              help="Least share of an object that an edge cuts for it to be learned.")  # fmt: skip
+              help="Smallest visible share of a cut object for it to be learned.")  # fmt: skip
 @click.option("--empty", type=Number(0, 1e6), default=0.1, show_default=True, metavar="RATIO",
-              help="Tiles without objects that are kept, for each with objects.")  # fmt: skip
+              help="Tiles without objects to keep, per tile with objects.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
-              help="Of the draw among tiles without objects.")  # fmt: skip
+              help="Seed for choosing tiles without objects.")  # fmt: skip
 @click.option("--jpeg", type=click.IntRange(1, 100), metavar="QUALITY",
-              help="Write JPEG of this quality. Default: PNG, which loses nothing.")  # fmt: skip
+              help="Write JPEG of this quality. Default: PNG, which is lossless.")  # fmt: skip
 @max_pixels_option
 @json_option
 def command(
@@ -64,11 +64,12 @@ def command(
 ) -> None:
     """Cut a data set of large pictures into tiles, as detect --tiles cuts them.
 
-    OUTPUT gets annotations.json, in the COCO format, and images: what train, eval and check-data
-    take. Tiles cover each picture with full tiles; a file's name tells its picture and where in it
-    the upper left corner is. An object is in every tile that has --min-visible of its area, cut at
-    the edges; a smaller rest is iscrowd, which train leaves out and eval passes over. The default
-    is the IoU of NMS: a detection of less would not give way to that of the whole object.
+    OUTPUT gets annotations.json, in the COCO format, and images, for train, eval and check-data.
+    Full tiles cover each picture; a file's name gives its picture and the position of its upper
+    left corner. An object belongs to every tile that has --min-visible of its area, clipped at the
+    edges; a smaller remainder is iscrowd, which train leaves out and eval ignores. The default is
+    the IoU threshold of NMS: a detection of less would not be suppressed by that of the whole
+    object.
 
     Train takes no negatives from a picture without objects, so few of these are kept. To train on
     tiles without writing them: train --tiles.

@@ -49,17 +49,19 @@ def tiles_options(command: Decorated) -> Decorated:
             click.option(
                 "--tiles",
                 type=TileSize(),
-                help="Cut pictures into tiles of so many pixels, each seen at the network's input "
-                "size, and merge them by one NMS over the picture. auto: tiles in which objects "
-                "are as large at the input as those of the training were.",
+                help="Cut pictures into tiles of this many pixels, each seen at the network's "
+                "input size, and merge them with one NMS over the picture. auto: tiles in "
+                "which objects are as large at the input as in training.",
             ),
             click.option(
                 "--overlap",
                 type=Number(0, 1, max_open=True),
-                help="Share of a tile that the next one has too. Default: 0.2.",
+                help="Share of a tile that overlaps the next one. Default: 0.2.",
             ),
             click.option(
-                "--whole", is_flag=True, help="The whole picture is one more view, beside --tiles."
+                "--whole",
+                is_flag=True,
+                help="Also run the network on the whole picture, in addition to --tiles.",
             ),
             click.option(
                 "--object-size",

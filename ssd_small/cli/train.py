@@ -37,17 +37,31 @@ def _recipe_options(command: Decorated) -> Decorated:
     for option in reversed(
         (
             click.option("--epochs", type=click.IntRange(min=1), help="Passes over the images."),
-            click.option("--iterations", type=click.IntRange(min=1), help="Updates, instead."),
-            click.option("--minutes", type=positive, help="Wall time, instead; not repeatable."),
             click.option(
-                "--batch", type=click.IntRange(min=1), help="Images per update, all processes."
+                "--iterations", type=click.IntRange(min=1), help="Updates, instead of --epochs."
+            ),
+            click.option(
+                "--minutes",
+                type=positive,
+                help="Wall time in minutes, instead of --epochs; not reproducible.",
+            ),
+            click.option(
+                "--batch", type=click.IntRange(min=1), help="Images per update, over all processes."
             ),
             click.option("--lr", type=positive, help="Highest learning rate."),
-            click.option("--head-lr", type=positive, help="That of the heads. Default: --lr."),
+            click.option(
+                "--head-lr", type=positive, help="Learning rate of the heads. Default: --lr."
+            ),
             click.option("--optimizer", type=click.Choice(["sgd", "rmsprop", "adam"])),
             click.option("--momentum", type=decay, help="Adam: decay of the mean gradient."),
-            click.option("--momentum-2", type=decay, help="RMSprop, Adam: of its square."),
-            click.option("--eps", type=positive, help="RMSprop, Adam: added to its root."),
+            click.option(
+                "--momentum-2",
+                type=decay,
+                help="RMSprop, Adam: decay of the mean squared gradient.",
+            ),
+            click.option(
+                "--eps", type=positive, help="RMSprop, Adam: added to the root of that mean."
+            ),
             click.option("--weight-decay", type=Number(0)),
             click.option(
                 "--schedule",
@@ -55,15 +69,19 @@ def _recipe_options(command: Decorated) -> Decorated:
                 help="How the rate changes after the warm-up; sgdr is the published cosine.",
             ),
             click.option(
-                "--schedule-steps", type=Listed(int), help="Epochs of step and multi_step."
+                "--schedule-steps",
+                type=Listed(int),
+                help="Epochs at which step and multi_step lower the rate.",
             ),
             click.option(
-                "--gamma", type=Number(0, 1, min_open=True), help="Factor of the last three."
+                "--gamma",
+                type=Number(0, 1, min_open=True),
+                help="Factor for step, multi_step and exponential.",
             ),
             click.option(
                 "--trainable-scope",
                 type=Listed(str),
-                help="Parts that learn, such as extras,loc,conf. Default: all.",
+                help="Parts to train, such as extras,loc,conf. Default: all.",
             ),
             click.option("--warm-up", type=share, help="Part of the budget at constant rate."),
             click.option("--ramp", type=share, help="Part in which the rate climbs to --lr."),
@@ -90,27 +108,29 @@ def _recipe_options(command: Decorated) -> Decorated:
 
 @click.command()
 @click.option("--model", metavar="NAME",
-              help="Network, see 'ssd-small models'. Default: what --weights say.")  # fmt: skip
+              help="Network, see 'ssd-small models'. Default: the one recorded in "
+                   "--weights.")  # fmt: skip
 @click.option("--annotations", type=FILE, help="COCO-format JSON to learn from, or a folder.")
 @click.option("--images", type=FOLDER, help="Folder of its image files.")
 @sets_option("--sets", "--annotations")
-@click.option("--val-annotations", type=FILE, help="The same to evaluate on.")
+@click.option("--val-annotations", type=FILE, help="The same for evaluation.")
 @click.option("--val-images", type=FOLDER, help="Folder of its image files.")
 @sets_option("--val-sets", "--val-annotations")
 @click.option("--tiles", type=TileSize(),
-              help="Cut pictures into tiles of so many pixels and learn from them; evaluating cuts "
-              "them too. auto: objects as large at the input as --weights learned them, else tiles "
-              "of the input's size.")  # fmt: skip
+              help="Cut pictures into tiles of this many pixels, for training and evaluation. "
+                   "auto: objects as large at the input as those --weights was trained on, else "
+                   "tiles of the input's size.")  # fmt: skip
 @click.option("--overlap", type=Number(0, 1, max_open=True),
-              help="Share of a tile that the next one has too. Default: 0.2.")  # fmt: skip
+              help="Share of a tile that overlaps the next one. Default: 0.2.")  # fmt: skip
 @click.option("--weights", type=FILE,
               help="Checkpoint to start from, a file or the name of a shipped one. Default: random "
               "weights.")  # fmt: skip
 @click.option(
     "--init-scope",
     metavar="base|all|KEYS",
-    help="Take the backbone of it alone, everything and nothing less, or all whose keys contain "
-    "one of some words (base,norm,extras). Default: every tensor that fits, whatever its classes.",
+    help="What to take from it: only the backbone, strictly everything, or the tensors whose keys "
+    "contain one of these words (base,norm,extras). Default: every tensor that fits, "
+    "whatever its classes.",
 )
 @click.option("--width", type=WIDTH, help="Channel multiplier. Default: that of --weights, else 1.")
 @input_size_option
@@ -118,9 +138,10 @@ def _recipe_options(command: Decorated) -> Decorated:
 @click.option("--output", "-o", type=FOLDER, help="Folder of the run's files.")
 @config_option
 @click.option("--print-config", is_flag=True,
-              help="Print what these options and --config come to, as YAML, and end.")  # fmt: skip
+              help="Print the result of these options and --config as YAML, and "
+                   "stop.")  # fmt: skip
 @click.option("--resume", is_flag=True,
-              help="Go on with the run in --output, with its options.")  # fmt: skip
+              help="Continue the run in --output, with its options.")  # fmt: skip
 @click.option("--eval-every", type=click.IntRange(min=0), default=1, show_default=True,
               help="Epochs between evaluations; 0: at the end only.")  # fmt: skip
 @click.option("--save-minutes", type=Number(0), default=5.0, show_default=True,
@@ -132,7 +153,7 @@ def _recipe_options(command: Decorated) -> Decorated:
 @click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True,
               help="Processes that read and augment images.")  # fmt: skip
 @click.option("--skip-unreadable", type=click.IntRange(min=0), default=0, show_default=True,
-              metavar="N", help="Go on without up to N images that cannot be read.")  # fmt: skip
+              metavar="N", help="Tolerate up to N images that cannot be read.")  # fmt: skip
 @max_pixels_option
 @threads_option
 @json_option
@@ -149,20 +170,20 @@ def command(
 ) -> None:
     """Train a network on COCO-format data or sets; the published recipe is the default.
 
-    --annotations is needed with --images or --sets, and --model unless --weights know theirs.
-    --output gets best.pth and last.pth, which know their network, class names and recipe, so that
-    export, eval, detect and train --weights need no other option for them; beside them labels.txt,
-    history.csv, curves.png, train.log, run.json (what the run is), config.yml (which --config takes
-    to repeat it) and resume.pth. Objects that VOC
-    marks difficult are learned, as published, and passed over where sets are evaluated.
+    --annotations is required with --images or --sets, and --model unless --weights record theirs.
+    --output gets best.pth and last.pth, which record network, class names and recipe, so that
+    export, eval, detect and train --weights need no other option; also labels.txt, history.csv,
+    curves.png, train.log, run.json (what the run is), config.yml (which --config takes to repeat
+    it) and resume.pth. Objects that VOC marks difficult are learned, as published, and ignored in
+    evaluation.
 
-    Ctrl-C stops after the present update, and 'train --resume --output DIR' goes on. What decides
+    Ctrl-C stops after the current update, and 'train --resume --output DIR' continues. What decides
     the result cannot be changed then; --workers, --threads, --device, --images and the like can,
     and are remembered.
 
-    The recipe expects a trained backbone (--weights); without one, what helps is --norm-scale 8
-    --background 0.9 --clip-norm 10 --ramp 0.03, and for the MobileNets a --lr of some 0.04 with a
-    --head-lr of some 0.0015. Several processes: torchrun --nproc-per-node N -m ssd_small train ...
+    The recipe expects a trained backbone (--weights). Without one, --norm-scale 8 --background 0.9
+    --clip-norm 10 --ramp 0.03 help, and for the MobileNets a --lr of about 0.04 with a --head-lr of
+    about 0.0015. Several processes: torchrun --nproc-per-node N -m ssd_small train ...
     """
     from ..models.registry import get_spec
     from ..requirements import require

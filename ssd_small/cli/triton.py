@@ -23,12 +23,14 @@ _OLDEST_OPSET, _OLDEST_IR, _NEWEST_IR = 13, 6, 13
 
 @click.command()
 @click.argument("source", metavar="ENGINE|ONNX", type=FILE)
-@click.option("--output", "-o", type=FOLDER, required=True, help="Model repository, there or not.")
-@click.option("--name", help="Of the model. Default: the file's, without its ending.")
+@click.option(
+    "--output", "-o", type=FOLDER, required=True, help="Model repository; created if missing."
+)
+@click.option("--name", help="Name of the model. Default: the file name without its extension.")
 @click.option(
     "--max-batch",
     type=click.IntRange(1, MOST_BATCH),
-    help="Pictures per call. Default: what an engine takes, 8 for an ONNX file.",
+    help="Pictures per call. Default: the engine's maximum; 8 for an ONNX file.",
 )
 @click.option(
     "--instances",
@@ -40,7 +42,7 @@ _OLDEST_OPSET, _OLDEST_IR, _NEWEST_IR = 13, 6, 13
 @click.option(
     "--device",
     type=click.Choice(["cpu", "gpu"]),
-    help="Of the instances. Default: every GPU for a TensorRT plan, else cpu.",
+    help="Device of the instances. Default: every GPU for a TensorRT plan, else cpu.",
 )
 @click.option(
     "--queue-delay",
@@ -74,7 +76,7 @@ _OLDEST_OPSET, _OLDEST_IR, _NEWEST_IR = 13, 6, 13
 @click.option(
     "--warmup-image",
     type=FILE,
-    help="Picture that the model is run on before clients come. Default: one of the package.",
+    help="Picture to run the model on before clients connect. Default: one in the package.",
 )
 @click.option(
     "--ensemble",
@@ -111,9 +113,9 @@ def command(
     """Write a model repository for NVIDIA's Triton Inference Server.
 
     ONNX files and engines of ONNX Runtime are run by its onnxruntime backend, TensorRT plans by its
-    tensorrt backend, for which the plugin lies in the model's folder. A repository may hold other
-    models; a model of that name is replaced if this command has written it. The lines that start a
-    server are printed, and lie in the model's README.md.
+    tensorrt backend, for which the plugin is placed in the model's folder. The repository may hold
+    other models; a model of the same name is replaced if this command wrote it. The commands that
+    start a server are printed, and saved in the model's README.md.
     """
     from ..requirements import require
     from ..serving.triton.configuration import ServingOptions

@@ -23,7 +23,7 @@ from .options import (
 @click.command()
 @click.argument("url")
 @click.argument("images", nargs=-1, required=True, type=FILE)
-@click.option("--model", help="Of the server. Default: the only one that 'triton' has written.")
+@click.option("--model", help="Model on the server. Default: the only one written by 'triton'.")
 @score_threshold_option(
     "Show scores above",
     "what 'eval --save-operating-point' has saved, else 0.5, or the engine's own where that is "
@@ -35,7 +35,7 @@ from .options import (
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="Longest that an answer may take.",
+    help="Longest time to wait for an answer.",
 )
 @batch_option
 @workers_option
@@ -51,9 +51,9 @@ def command(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Detect objects in IMAGES by the Triton server at URL, as 'detect' does by an engine.
+    """Detect objects in IMAGES with the Triton server at URL, as 'detect' does with an engine.
 
-    URL is http://HOST:PORT or grpc://HOST:PORT, perhaps with /MODEL behind it. Pictures are
+    URL is http://HOST:PORT or grpc://HOST:PORT, optionally followed by /MODEL. Pictures are
     preprocessed here as the model's configuration says; those for an ensemble are sent as they are.
     Exit 3 where the server does not answer, 4 where it has no such model.
     """

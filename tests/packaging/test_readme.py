@@ -120,8 +120,10 @@ def test_the_table_of_runtimes_follows_the_result_files(monkeypatch: pytest.Monk
     assert state("aarch64") == "available: not executed here"
     assert state("aarch64", target="tensorrt-rtx") == "blocked: no package for it"
     assert "engines built, none executed" in state("x86_64", target="tensorrt-rtx")
-    assert state("x86_64", target="tensorrt").startswith("blocked: built and executed on a GPU")
+    assert state("x86_64", target="tensorrt").startswith(
+        "blocked: built and executed only on a GPU"
+    )
     assert readme_support.results_seen()["onnxruntime", "fp32", "x86_64"]
     costs = {("openvino", "int8", "x86_64"): [{"cost": 0.002}, {"cost": -0.001}]}
     told = readme_support.state("openvino", "int8", "x86_64", costs)
-    assert told == "measured: at most 0.0020 of AP less in 2 networks"
+    assert told == "measured: at most 0.0020 AP lost in 2 networks"
