@@ -124,6 +124,6 @@ def test_the_table_of_runtimes_follows_the_result_files(monkeypatch: pytest.Monk
         "blocked: built and executed only on a GPU"
     )
     assert readme_support.results_seen()["onnxruntime", "fp32", "x86_64"]
-    costs = {("openvino", "int8", "x86_64"): [{"cost": 0.002}, {"cost": -0.001}]}
-    told = readme_support.state("openvino", "int8", "x86_64", costs)
-    assert told == "measured: at most 0.0020 AP lost in 2 networks"
+    changes = {("openvino", "int8", "x86_64"): [{"change": 0.002}, {"change": -0.001}]}
+    told = readme_support.state("openvino", "int8", "x86_64", changes)
+    assert told == "measured: AP changes by -0.0010 to +0.0020 in 2 networks"
