@@ -179,3 +179,18 @@ def test_a_promise_of_map_is_kept_or_nothing_is_built(call, tmp_path):
     (data / "val.json").write_text(json.dumps(truth))
     call(*build, 0.01).fails(4, "none.png", "--calibration")
     assert not engine.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_a_promise_is_kept_of_networks_of_pictures_too(target, call, tmp_path):
+    """What is scored begins behind the preprocessing, which such a network has inside."""
+    if find_spec(target) is None:
+        pytest.skip(f"could not import '{target}'")
+    data, source = tmp_path / "d", tmp_path / "x.onnx"
+    call("digits", data, "--train-images", 0, "--val-images", 2).fits()
+    call("export", "--weights", "digits/mobilenet_v1", "--input", "uint8", "-o", source).fits()
+    asked = ("--precision", "int8", "--calibration", data / "val", "--annotations")
+    promise = (data / "val.json", "--max-drop", 1, "-o", tmp_path / "x.engine", "--json")
+    made = call("build-engine", source, "--target", target, *asked, *promise).fits().json
+    assert sorted(made["calibration"]["map"]) == ["fp32", "int8"]
