@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from hashlib import sha256
@@ -15,12 +16,14 @@ from onnx import ModelProto, save_model
 
 from ..artefacts.int8_options import Calibration, Int8Options
 from ..artefacts.tensors import INPUT
+from ..errors import CheckFailed
 from ..files import read_bytes
 from ..pictures.listing import list_images
 from ..pictures.pixels import decoded_from_picture
 from ..pictures.preprocessing import Preprocessing, input_from_image
 from ..requirements import require
 from ..system.temporary import temporary_folder
+from ..terminal import one_line
 from .quantise import Form, check_ranges
 
 if TYPE_CHECKING:
@@ -76,8 +79,7 @@ def ranges_from_pictures(
             digest.update(read_bytes(path, "a picture to calibrate on"))
             pixels = decoded_from_picture(path, preprocessing=preprocessing).pixels
             images = input_from_image(pixels, preprocessing)[None]
-            with redirect_stdout(io.StringIO()):  # it prints a line for each picture
-                calibrator.collect_data(_reader([images]))
+            _collect(calibrator, images, path)
         with redirect_stdout(io.StringIO()):
             ranges = calibrator.compute_data()
     check_ranges(ranges)
@@ -98,6 +100,24 @@ def _calibrator(model: ModelProto, folder: Path, options: Int8Options, form: For
         # of absolute values: what is never negative still gets a range that begins at 0
         extra_options={} if options.method == "minmax" else {"symmetric": True},
     )
+
+
+def _collect(calibrator: Any, images: FloatArray, path: Path) -> None:
+    """Give a calibrator one picture ``[1, 3, H, W]``; ``path`` is for messages.
+
+    Raises:
+        CheckFailed: a value is not finite.
+    """
+    # it prints a line for each picture, and warns of NaN, which is refused here or by its ranges
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            calibrator.collect_data(_reader([images]))
+        except ValueError as error:  # a histogram of what is not finite
+            raise CheckFailed(
+                f"the network's values on {path} are not finite ({one_line(str(error))}), and INT8 "
+                "needs finite ones; nothing was written: build with --precision fp32"
+            ) from error
 
 
 def _reader(batches: Sequence[FloatArray]) -> Any:

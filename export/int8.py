@@ -15,6 +15,7 @@ from ..pictures.preprocessing import input_from_image
 from .calibration import calibration_files, ranges_from_pictures
 from .fold import fold_batch_norm
 from .max_drop import Opener, Scorer, keep_promise
+from .plain_shapes import initializers_from_constants
 from .quantise import (
     Form,
     check_quantised,
@@ -82,6 +83,7 @@ def int8_heads(
     kept = convs_to_keep(model, keep_fp)
     folded = ModelProto()
     folded.CopyFrom(model)
+    initializers_from_constants(folded)  # which is where the quantizer looks for weights
     fold_batch_norm(folded)
     name_convs(folded)
     # what the quantizer knows of a tensor's type

@@ -7,7 +7,7 @@ doubling and then by halves, and what is built was scored itself: mAP need not g
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnx import ModelProto
 
@@ -53,7 +53,8 @@ class Scorer:
         assert options.annotations is not None
         self._truth = read_annotations(options.annotations)
         image_paths(self._truth, options.calibration, "--calibration")
-        self._description = description.with_decode_nms(False)
+        # what is quantised begins behind the preprocessing, wherever that is done later
+        self._description = replace(description.with_decode_nms(False), pictures=None)
         self._options, self._opener = options, opener
 
     def __call__(self, model: ModelProto) -> float:

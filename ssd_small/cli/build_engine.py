@@ -220,8 +220,9 @@ def _lines(output: Path, sidecar: Sidecar) -> list[str]:
         lines += [f"kept in fp32: {name}: {why}" for name, why in receipt.int8.kept_layers.items()]
     calibration = sidecar.calibration
     if calibration:
+        pictures = "picture" if calibration.count == 1 else "pictures"
         lines.append(
-            f"calibrated on {calibration.count} pictures by {calibration.method}, SHA-256 "
+            f"calibrated on {calibration.count} {pictures} by {calibration.method}, SHA-256 "
             f"{calibration.digest[:16]}..."
             + "".join(f", mAP {value:.4f} in {name}" for name, value in calibration.map.items())
         )

@@ -173,6 +173,29 @@ def test_pictures_that_cannot_be_calibrated_on(call, onnx_file, pictures, tmp_pa
     call("build-engine", onnx_file, *INT8, pictures, "-o", pictures / "a.jpg").fails(2, "a.jpg")
 
 
+@pytest.mark.parametrize("method", ["percentile", "minmax"])
+def test_values_that_are_not_finite_are_told(method, call, onnx_file, pictures, tmp_path):
+    model = onnx.load(onnx_file)
+    weight = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    values = onnx.numpy_helper.to_array(weight) * float("nan")
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, tmp_path / "nan.onnx")
+    asked = (*INT8, pictures, "--method", method, "-o", tmp_path / "x.engine")
+    call("build-engine", tmp_path / "nan.onnx", *asked).fails(1, "finite", "--precision fp32")
+    assert not (tmp_path / "x.engine").exists()
+
+
+def test_weights_of_constant_nodes_are_constant(call, onnx_file, pictures, tmp_path):
+    model = onnx.load(onnx_file)
+    weight = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], [weight.name], value=weight))
+    model.graph.initializer.remove(weight)
+    onnx.save(model, tmp_path / "constant.onnx")
+    asked = (*INT8, pictures, "-o", tmp_path / "x.engine", "--json")
+    made = call("build-engine", tmp_path / "constant.onnx", *asked).fits().json
+    assert made["receipt"]["kept_layers"] == {}
+
+
 def test_networks_of_pictures_and_of_tiles_too(call, checkpoint, pictures, tmp_path):
     named = ("export", "--model", "mobilenet_v1", "--weights", checkpoint)
     for number, more in enumerate((("--input", "uint8"), ("--tiles", "2x1"))):
@@ -206,3 +229,18 @@ def test_a_promise_of_map_is_kept_or_nothing_is_built(call, tmp_path):
     (data / "val.json").write_text(json.dumps(truth))
     call(*build, 0.01).fails(4, "none.png", "--calibration")
     assert not engine.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_a_promise_is_kept_of_networks_of_pictures_too(target, call, tmp_path):
+    """What is scored begins behind the preprocessing, which such a network has inside."""
+    if find_spec(target) is None:
+        pytest.skip(f"could not import '{target}'")
+    data, source = tmp_path / "d", tmp_path / "x.onnx"
+    call("digits", data, "--train-images", 0, "--val-images", 2).fits()
+    call("export", "--weights", "digits/mobilenet_v1", "--input", "uint8", "-o", source).fits()
+    asked = ("--precision", "int8", "--calibration", data / "val", "--annotations")
+    promise = (data / "val.json", "--max-drop", 1, "-o", tmp_path / "x.engine", "--json")
+    made = call("build-engine", source, "--target", target, *asked, *promise).fits().json
+    assert sorted(made["calibration"]["map"]) == ["fp32", "int8"]
