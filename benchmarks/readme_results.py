@@ -122,7 +122,7 @@ def parity() -> str:
             ]
         )
     headers = (
-        "network|precision|AP|engine's less|95 % of draws|matched|by rounding|by more|loc|conf"
+        "network|precision|AP|engine - PyTorch|95 % interval|matched|by rounding|by more|loc|conf"
         "|verdict"
     )
     threads = report["machine"]["cores"]

@@ -59,10 +59,12 @@ def _fastest(one: dict[str, Any]) -> str:
         engine = "" if of["engine"] is None else f" ({of['engine']})"
         return f"{of['runtime']} {of['precision']}{engine}"
 
-    rest = ", ".join(f"{named(other)} {other['times']:.2f}" for other in one["others"])
+    rest = ", ".join(
+        f"{named(other)} {other['times']:.2f} times as long" for other in one["others"]
+    )
     return (
-        f"fastest here of {one['model']}, batch {one['batch']}: {named(one)}, "
-        f"{one['total_ms']:.2f} ms; times as long: {rest}"
+        f"{one['model']}, batch {one['batch']}: fastest here is {named(one)}, "
+        f"{one['total_ms']:.2f} ms per image; others take: {rest}"
     )
 
 
@@ -86,7 +88,8 @@ def _tiled(tiled: dict[str, Any]) -> str:
 
 def _candidates(row: dict[str, Any]) -> str:
     return (
-        f"{row['model']}: decode + NMS of {row['candidates_per_image']:.0f} candidates an image, "
+        f"{row['model']}, batch {row['batch']}: decode + NMS of {row['candidates_per_image']:.0f} "
+        f"candidates per image, "
         f"{row['detections_per_image']:.0f} kept"
     )
 
@@ -131,7 +134,7 @@ def _print_ledger(row: dict[str, Any]) -> None:
         for name, timing in ledger["stages"].items()
     ]
     total = ledger["total_ms"]
-    rows.append(["in all", *(f"{total[k]:.2f}" for k in ("median", "p90", "p99")), ""])
+    rows.append(["total", *(f"{total[k]:.2f}" for k in ("median", "p90", "p99")), ""])
     print_table(rows, ["stage", "median", "p90", "p99", "share"])
     click.echo(
         f"one after the other {ledger['images_per_second']:.1f} pictures/s; reading ahead in "

@@ -125,6 +125,8 @@ def command(
     address (rtsp://...). From a camera or an address the newest frame is taken whenever there is
     time for one, until Ctrl-C.
 
+    A line of text is a detection: score, class, and x1, y1, x2, y2 in pixels of the picture.
+
     With --json each picture is one JSON object on a line of its own, written as soon as the picture
     is done; one that cannot be read is a line with "image" and "error", and "best_score" is given
     where no score reaches the threshold. "tiles" is the number of tiles into which --tiles, or the

@@ -109,7 +109,7 @@ def _print_levels(rows: Sequence[dict[str, Any]] | None) -> None:
     """A line per feature level."""
     if not rows:
         return
-    click.echo("By feature level: where the prior is that overlaps an object most")
+    click.echo("By feature level: the level whose prior overlaps an object most")
     table = [
         [
             f"{row['level']} ({row['rows']}x{row['columns']})",
@@ -133,7 +133,7 @@ def _print_classes(report: dict[str, Any], named: Set[str]) -> None:
     if best:
         limit += f", where F1 is best ({_share(point['f1'])})"
     say(
-        f"Classes by AP; precision, recall and what follows: score > {limit}, IoU at least "
+        f"Classes by AP; precision and the columns after it: score > {limit}, IoU at least "
         f"{point['iou']:g}"
     )
     # the sort is stable: equal ones stay in the order of the categories

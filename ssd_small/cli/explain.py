@@ -116,12 +116,12 @@ def _print(told: Explanation) -> None:
     cells, level = "", ""
     if told.object_cells is not None:
         columns, rows = told.object_cells
-        cells = f", and on level {told.level} {columns:.2f}x{rows:.2f} cells"
+        cells = f", {columns:.2f}x{rows:.2f} cells on level {told.level}"
         level = f" of level {told.level}"
-    click.echo(f"the object has {wide:.1f}x{high:.1f} pixels at the network's input{cells}")
+    click.echo(f"the object measures {wide:.1f}x{high:.1f} pixels at the network's input{cells}")
     click.echo(
-        f"prior {told.prior_index}{level}: overlap with the object "
-        f"{told.prior_iou:.3f}, of the box made from it {told.iou:.3f}"
+        f"prior {told.prior_index}{level}: IoU with the object {told.prior_iou:.3f}; "
+        f"IoU of its decoded box {told.iou:.3f}"
     )
     say(f"score {told.score:.4f} as {told.name}")
 
@@ -132,15 +132,15 @@ def _reason(told: Explanation) -> str:
     if told.verdict == "found":
         return f"as {told.name} with score {told.score:.3f}"
     if told.verdict == "no prior":
-        return f"no prior's box overlaps the object by {by['least']:g}"
+        return f"no prior's box reaches IoU {by['least']:g} with the object"
     if told.verdict == "below threshold":
-        return f"score {told.score:.4f}, and {by['threshold']:g} is to be exceeded"
+        return f"score {told.score:.4f}, threshold {by['threshold']:g}"
     if told.verdict == "suppressed":
         corners = ", ".join(f"{value:g}" for value in by["box"])
         return (
             f"by prior {by['prior_index']} with score {by['score']:.3f} and box ({corners}), which "
-            f"overlaps it by {by['iou']:.3f} of {by['threshold']:g} allowed, and the object by "
-            f"{by['iou_with_object']:.3f}"
+            f"overlaps it by IoU {by['iou']:.3f}, where {by['threshold']:g} is allowed, "
+            f"and the object by {by['iou_with_object']:.3f}"
         )
     rank = f"it is number {by['rank']}; " if "rank" in by else ""
     return f"{rank}{by['rule']} lets {by['limit']} pass"

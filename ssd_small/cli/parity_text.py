@@ -74,7 +74,7 @@ def _print_quantised(layers: Sequence[dict[str, Any]]) -> None:
 
 def _agreement(found: Parity) -> str:
     counts = found.detections
-    line = f"{counts['matched']} of {counts['engine']} detections are the reference's"
+    line = f"{counts['matched']} of {counts['engine']} detections equal the reference's"
     if found.map is not None and found.map["difference"] is not None:
         line += f", AP differs by {found.map['difference']:+.5f}"
     return f"{line}, on {found.images} images"
@@ -92,9 +92,9 @@ def _print_map(precision: dict[str, Any]) -> None:
         between = "" if interval is None else f"{interval[0]:+.5f} .. {interval[1]:+.5f}"
         rows.append([name, *_numbers(row), between])
     rows += [[one["name"], *_numbers(one), ""] for one in precision["classes"]]
-    headers = ["AP", "reference", "engine", "difference", "95 % of draws"]
+    headers = ["AP", "reference", "engine", "difference", "95 % interval"]
     print_table(rows, headers, ["left"] + ["right"] * 4)
-    say(f"intervals: {precision['resamples']} draws of the pictures, paired")
+    say(f"intervals: {precision['resamples']} paired bootstrap samples of the pictures")
 
 
 _SIZES = ("small", "medium", "large")
@@ -111,7 +111,7 @@ def _print_detections(found: Parity) -> None:
     say("")
     say(
         f"detections: {counts['matched']} matched, {counts['explained']} differ by rounding, "
-        f"{counts['unexplained']} by more ({counts['moved']} of these have moved)"
+        f"{counts['unexplained']} by more ({counts['moved']} of these moved)"
     )
     rows = [
         [

@@ -118,7 +118,9 @@ def caps_line(params: PostprocessParams) -> str | None:
     caps = [f"{name} {getattr(params, name)}" for name in CAPS if getattr(params, name)]
     if not caps:
         return None
-    return f"{', '.join(caps)} of decode + NMS count for a tile: times the tiles of each picture"
+    return (
+        f"{', '.join(caps)} of decode + NMS apply per tile: multiplied by the tiles of each picture"
+    )
 
 
 def tile_progress(bar: Any) -> Callable[[SeenView], None]:

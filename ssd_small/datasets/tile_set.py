@@ -87,8 +87,14 @@ class TileReport:
         """A line for each thing that a user should know."""
         share = f"{rules.min_visible:g}"
         counts = (
-            (self.cut, f"objects are cut by an edge of their tile, {share} or more left of each"),
-            (self.passed_over, f"crowds and rests of less than {share} of an object are iscrowd"),
+            (
+                self.cut,
+                f"objects are cut by the edge of their tile, with {share} or more of each left",
+            ),
+            (
+                self.passed_over,
+                f"crowds and remainders of less than {share} of an object are iscrowd",
+            ),
             (self.nowhere, f"of {self.objects} objects are in no tile to {share} of their area"),
             (self.empty_left_out, "tiles without objects were left out"),
             (self.scaled, "pictures are of another size than they were annotated with"),

@@ -38,7 +38,7 @@ def examine_other_tools() -> Iterator[Finding]:
         return
     yield Finding(subject, True, f"{file.name} {tried}")
     for tool, line in lines_for_tools(plugin).items():
-        yield Finding(f"plugin in {tool}", True, f"to type there: {line}")
+        yield Finding(f"plugin in {tool}", True, f"type there: {line}")
 
 
 def _fault(file: Path) -> tuple[str, str]:

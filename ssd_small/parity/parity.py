@@ -164,5 +164,5 @@ def _interval_notes(precision: dict[str, Any] | None, max_difference: float) -> 
         return []
     return [
         f"the 95 % interval of the difference, {low:+.5f} to {high:+.5f}, reaches beyond the "
-        f"margin of {max_difference:g}: on other pictures the verdict may be another"
+        f"margin of {max_difference:g}: other pictures may change the verdict"
     ]

@@ -54,7 +54,7 @@ def _verdict(value: Mapping[str, Any], lines: Sequence[str]) -> Verdict:
     good = value["verdict"] == "equal"
     why = "; ".join(value.get("why", ()))
     text = f"{value['verdict']}: " + (
-        why or f"{counts['matched']} of {counts['engine']} detections are the reference's"
+        why or f"{counts['matched']} of {counts['engine']} detections equal the reference's"
     )
     figures = []
     if precision is not None:
@@ -87,7 +87,7 @@ def _precision(value: Mapping[str, Any], prefix: str) -> list[Block]:
                 "-" if between is None else f"{between[0]:+.5f} to {between[1]:+.5f}",
             ]
         )
-    headers = ("AP", "reference", "engine", "difference", "95 % of draws")
+    headers = ("AP", "reference", "engine", "difference", "95 % interval")
     table = Table("By size of objects; draws of the pictures, paired", headers, rows)
     groups = {
         side: {name: one[side] for name, one in known.items()} for side in ("reference", "engine")

@@ -16,7 +16,7 @@ from ..datasets.object_sizes import tiles_for_objects, tiny_objects_line
 from ..datasets.picture_files import image_paths
 from ..datasets.sets import Sets, read_ground_truth, sha256_of_truth
 from ..files import sha256_of, write_bytes
-from ..json_files import json_text, write_json
+from ..json_files import write_json
 from ..machine import describe_machine
 from ..models.network import SsdNetwork
 from ..pictures.tiles import Tiling
@@ -233,11 +233,11 @@ def _introduce(
         f"{data.num_classes} classes, from "
         + (f"{of}{job.weights}" if job.weights else "random weights")
     )
-    reporter.line(f"recipe {json_text(job.recipe.to_dict())}")
+    reporter.line(f"recipe: {_recipe_text(job.recipe)}")
     shown = "images" if job.tiles is None else "tiles"
     reporter.line(
         f"{data.report.images} {shown}, {data.report.boxes} boxes, {run.batches.per_epoch} "
-        f"iterations of {job.recipe.batch} an epoch"
+        f"iterations of {job.recipe.batch} per epoch"
     )
     if job.val_annotations is not None:
         told = text_from_params(_params(run))
@@ -248,13 +248,29 @@ def _introduce(
     for line in (*notes, *(f"note: {fault}" for fault in data.report.notes())):
         reporter.line(line)
     reporter.line(
-        f"{machine['cpu']}, {processes.device.type}, {processes.world} processes, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+        f"{machine['cpu']}, {processes.device.type}, processes: {processes.world}, "
+        f"threads: {torch.get_num_threads()}, torch {torch.__version__}"
     )
     if find_spec("matplotlib") is None:
         reporter.line("note: no curves without matplotlib: pip install '.[train]'")
     if job.resume:
         reporter.line(f"resumed after iteration {run.position.iteration}")
+
+
+def _recipe_text(recipe: Recipe) -> str:
+    """``batch 32, lr 0.001, ...``: what is set, without switches that are off."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, (list, tuple)):
+            return " ".join(map(text, value))
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    told = recipe.to_dict().items()
+    return ", ".join(
+        name if value is True else f"{name} {text(value)}"
+        for name, value in told
+        if value is not None and value is not False
+    )
 
 
 def _report(

@@ -106,7 +106,7 @@ class TiledDataset(DetectionDataset):
         ]
         counts = (
             (self.cut, "objects are cut by an edge of their tile"),
-            (self.rests, f"rests of less than {USUAL_VISIBLE:g} of an object are left out"),
+            (self.rests, f"remainders of less than {USUAL_VISIBLE:g} of an object are left out"),
             (self.nowhere, "objects are in no tile: none has enough of them"),
         )
         lines += [f"note: {count} {fate}" for count, fate in counts if count]

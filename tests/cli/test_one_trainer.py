@@ -77,7 +77,7 @@ def test_the_second_of_two_trainers_is_refused_and_writes_nothing(
         assert "--resume goes on" in first.stderr.read()
         assert first.wait(60) == 130
     assert not list(run.glob(".*")), "the lock goes with its run"
-    assert (run / "train.log").read_text().count("recipe {") == 1
+    assert (run / "train.log").read_text().count("recipe: ") == 1
 
 
 def test_of_two_trainers_started_together_one_is_refused(data: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import ssd_small
 #: of pictures of 80 x 60: columns at 0, 32, 40 and rows at 0, 20
 TILES = ("--tiles", "40x40", "--overlap", "0.2")
 MODEL = ("--model", "mobilenet_v1")
-CAPS = "pre_nms_topk 400, keep_topk_per_class 100, keep_topk 200 of decode + NMS count for a tile"
+CAPS = "pre_nms_topk 400, keep_topk_per_class 100, keep_topk 200 of decode + NMS apply per tile"
 
 
 def entries_of(text: str) -> list[dict[str, Any]]:
