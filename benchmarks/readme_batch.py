@@ -26,7 +26,7 @@ def batch_pace() -> str:
         f"long as one process. Load average: {found['load']:.1f}, including this run; on a busy "
         "machine the threads of one network wait for each other, single-threaded workers do not."
     )
-    headers = "who|pictures/s|shards s|start s|end s"
+    headers = "run by|pictures/s|shards s|start s|end s"
     line = machine_line(report["machine"], found["cores"])
     return f"{table(rows, headers)}\n\n{said} {line}"
 

@@ -33,7 +33,7 @@ def decode_nms() -> str:
             ]
         )
     headers = (
-        "network|priors|native|torchvision|faster than torchvision|than the ONNX function body|"
+        "network|priors|native ms|torchvision ms|faster than torchvision|than the ONNX body|"
         "share of read bandwidth|COCO preset, one thread: faster than a numpy loop"
     )
     few, many = "vgg16", "vgg16_s1l2_dual"

@@ -65,7 +65,8 @@ def serving_engines() -> str:
             ]
         )
     headers = (
-        "|1 client|8|32|p99 ms at 8|start s|processes, MB|idle|packages|SIGTERM|with a handler"
+        "|1 client, /s|8, /s|32, /s|p99 ms at 8|start s|processes, MB|idle CPU|packages|SIGTERM"
+        "|with a handler"
     )
     return f"{table(rows, headers)}\n\n{_others(report)}{machine_line(report['machine'], 1)}"
 

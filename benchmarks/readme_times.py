@@ -41,7 +41,7 @@ def beside_torchvision() -> str:
         ]
         for row in report["results"]
     ]
-    headers = "what runs it|net ms|decode+NMS ms|total ms|of torchvision's|detections"
+    headers = "run by|net ms|decode+NMS ms|total ms|relative to torchvision|detections"
     said = f"{report['results'][0]['candidates']} candidates. "
     if (others := report["disturbance"]["others"]) is not None:
         cores = report["machine"]["cores"]
@@ -67,7 +67,7 @@ def cpu_engines() -> str:
         )
     headers = ["network", *(f"{kind} ms" for kind in kinds)]
     headers += [f"{kind}, times as fast" for kind in kinds[1:]]
-    said = f"{table(rows, '|'.join([*headers, 'heads off']))}\n\n"
+    said = f"{table(rows, '|'.join([*headers, 'heads differ by']))}\n\n"
     if (others := report["disturbance"]["others"]) is not None:
         said += (
             f"Meanwhile other processes used {others:.1f} of {report['machine']['cores']} cores. "
@@ -95,7 +95,7 @@ def beside_imported() -> str:
                 f"{whole / report['milliseconds']['torchvision']:.2f}",
             ]
         )
-    headers = "what runs it|read ms|input ms|network ms|decode+NMS ms|total ms|of torchvision's"
+    headers = "run by|read ms|input ms|network ms|decode+NMS ms|total ms|relative to torchvision"
     return f"{table(rows, headers)}\n\n{machine_line(report['machine'], report['threads'])}"
 
 

@@ -62,4 +62,5 @@ def startup() -> str:
     ]
     of = f"`{report['weights']}`, one picture, from the start of the process to its end."
     cores = report["machine"]["cores"]
-    return f"{table(lines, 'command|CPU s|s')}\n\n{of} {machine_line(report['machine'], cores)}"
+    where = machine_line(report["machine"], cores)
+    return f"{table(lines, 'command|CPU s|elapsed s')}\n\n{of} {where}"
