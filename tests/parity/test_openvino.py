@@ -121,6 +121,23 @@ def test_a_part_takes_batches_of_any_size(engine: Path) -> None:
             np.testing.assert_array_equal(conf, whole.conf[: len(chosen)])
 
 
+def test_a_part_may_not_know_its_ranks_nor_read_all_it_is_given(engine: Path) -> None:
+    weight = np.random.default_rng(0).standard_normal((2, 3, 1, 1)).astype(np.float32)
+    given = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in "ab"
+    ]
+    made = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    node = onnx.helper.make_node("Conv", ["a", "w"], ["y"])
+    stored = [onnx.numpy_helper.from_array(weight, "w")]
+    graph = onnx.helper.make_graph([node], "part", given, [made], stored)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    value = picture_input(1, 4, 5)
+    with open_engine(engine) as runtime:
+        (found,) = runtime.open_part(model)({"a": value, "b": value})
+    expected = np.einsum("oi,nihw->nohw", weight[:, :, 0, 0], value)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_outputs_stay_as_they_were_given(engine: Path) -> None:
     images = picture_input(2, 300, 300, seed=4)
     with open_engine(engine) as runtime:
