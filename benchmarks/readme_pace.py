@@ -103,12 +103,17 @@ def video_pace() -> str:
                 f"{row['frames_per_second'][name]:.1f} ({row['of_bare'][name]:.2f})"
                 for name in ("memory", "video")
             ),
+            f"{row['most_of_bare']:.2f}",
+            *(f"{row['cpu_ms'][name]:.1f}" for name in ("bare", "decoding", "video")),
         ]
         for row in report["results"]
     ]
-    headers = "network|bare engine|decoding alone|pictures in memory|the file"
+    headers = "network|engine alone|decoding alone|pictures in memory|video file|at most|"
+    headers += "CPU ms: engine|decoding|video file"
     said = (
-        f"{table(rows, headers)}\n\nFrames per second, and of the bare engine's; {report['clip']}. "
+        f"{table(rows, headers)}\n\nFrames/s, in brackets as a share of the engine's alone; CPU ms "
+        f"per frame; {report['clip']}. At most: the share that is left if decoding takes its CPU "
+        "time from the engine, which uses all cores. "
     )
     if (others := report["disturbance"]["others"]) is not None:
         cores = report["machine"]["cores"]
