@@ -80,6 +80,7 @@ def test_no_reader_sees_a_torn_pair_while_many_build(tmp_path: Path, kills: bool
     assert text_of_engine(path) == "last"
 
 
+@pytest.mark.slow
 def test_the_second_builder_is_refused_before_its_work(tmp_path: Path) -> None:
     path, link = tmp_path / "x.engine", tmp_path / "link.engine"
     link.symlink_to(path.name)

@@ -42,6 +42,7 @@ def _expected(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "expected.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "name"), _cases("inspect"))
 def test_a_file_of_then_tells_what_it_told_then(folder: Path, name: str) -> None:
     told = json.loads(json.dumps(inspect_file(folder / name)))
@@ -50,6 +51,7 @@ def test_a_file_of_then_tells_what_it_told_then(folder: Path, name: str) -> None
     assert {key: told.get(key) for key in expected} == expected | {"file": str(folder / name)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "name"), _cases("detections"))
 def test_a_file_of_then_finds_what_it_found_then(folder: Path, name: str) -> None:
     options, precision = DETECTORS[name]

@@ -72,6 +72,7 @@ def test_code_in_a_checkpoint_does_not_run(form, refuse, tmp_path):
     assert witness.exists()
 
 
+@pytest.mark.slow
 def test_another_network_and_another_size(refuse, checkpoint, tmp_path):
     from ssd_small.models.network import create_model
 
@@ -127,6 +128,7 @@ def test_content_that_is_no_state_dict_of_the_network(kind, refuse, checkpoint, 
     refuse(tmp_path / "w.pth", "w.pth", reason)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "code", "word"),
     [

@@ -119,6 +119,7 @@ def test_a_checkpoint_without_a_record_has_to_be_told_as_before(
     assert call("detect", "--weights", plain, *told, picture, *low).fits().json == by_record.json
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_what_a_checkpoint_knows(
     call: Call, data: Path, run: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_checkpoint_that_fits_nowhere_is_refused(
 NOTE = "note: random weights"
 
 
+@pytest.mark.slow
 def test_random_weights_and_a_recipe_for_trained_ones_are_noted_once(
     call: Call, data: Path, run: Path, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def test_a_runs_configuration_is_what_print_config_prints(call, run: Path) -> No
     assert mapping_from_yaml(run / "config.yml", "x")["optimizer"] == "adam"
 
 
+@pytest.mark.slow
 def test_eval_takes_data_and_weights_from_a_configuration(
     call, run: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -256,6 +256,7 @@ def test_pictures_with_boxes_are_named_in_the_output(call, engine, pictures, tmp
     same.fails(2, "would overwrite")
 
 
+@pytest.mark.slow
 def test_a_file_name_that_is_no_text_is_printed_all_the_same(spawn, engine, pictures, tmp_path):
     shutil.copy(os.fsencode(pictures / "b.png"), os.fsencode(tmp_path) + b"/\xff.png")
     strict = {"PYTHONIOENCODING": "utf-8:strict"}
@@ -265,6 +266,7 @@ def test_a_file_name_that_is_no_text_is_printed_all_the_same(spawn, engine, pict
     assert os.fsencode(entry["image"]).endswith(b"/\xff.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["read", "broken", "reader gone"])
 def test_a_line_is_written_before_the_next_picture_is_read(ending, engine, pictures):
     # reading the second picture waits until somebody writes it

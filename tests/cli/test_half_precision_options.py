@@ -41,6 +41,7 @@ def underflowing(onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     return path, layers[3].name
 
 
+@pytest.mark.slow
 def test_named_nodes_stay_in_single_precision_and_are_recorded(call, onnx_file, tmp_path):
     first, second = convolutions(onnx_file)[2], convolutions(onnx_file)[7]
     engine = tmp_path / "x.engine"
@@ -90,6 +91,7 @@ def test_what_is_for_half_precision_is_refused_in_single(option, call, onnx_file
     call(*build).fails(2, option, "fp32")
 
 
+@pytest.mark.slow
 def test_the_users_pictures_take_the_place_of_the_synthetic_ones(
     call, onnx_file, pictures, tmp_path
 ):

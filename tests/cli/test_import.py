@@ -99,6 +99,7 @@ def test_training_starts_from_it(imported: Path, call: Call, tmp_path: Path) -> 
     assert said["num_classes"] == 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -146,6 +147,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str, state: State, save: Any, call: Call, tmp_path: Path) -> None:
     change, options, code, words = REFUSED[name]
@@ -156,6 +158,7 @@ def test_refused(name: str, state: State, save: Any, call: Call, tmp_path: Path)
     assert not (tmp_path / "x.pth").exists()
 
 
+@pytest.mark.slow
 def test_what_is_a_checkpoint_here_needs_no_import(
     imported: Path, call: Call, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def test_every_convolution_is_behind_q_dq_and_counted(built, onnx_file, pictures
     }
 
 
+@pytest.mark.slow
 def test_the_engine_runs_and_its_sidecar_is_read_as_it_was_written(built, pictures, call):
     from ssd_small.artefacts.sidecar import Sidecar, read_sidecar
     from ssd_small.errors import BadFile
@@ -185,6 +186,7 @@ def test_values_that_are_not_finite_are_told(method, call, onnx_file, pictures, 
     assert not (tmp_path / "x.engine").exists()
 
 
+@pytest.mark.slow
 def test_weights_of_constant_nodes_are_constant(call, onnx_file, pictures, tmp_path):
     model = onnx.load(onnx_file)
     weight = next(one for one in model.graph.initializer if len(one.dims) == 4)
@@ -196,6 +198,7 @@ def test_weights_of_constant_nodes_are_constant(call, onnx_file, pictures, tmp_p
     assert made["receipt"]["kept_layers"] == {}
 
 
+@pytest.mark.slow
 def test_networks_of_pictures_and_of_tiles_too(call, checkpoint, pictures, tmp_path):
     named = ("export", "--model", "mobilenet_v1", "--weights", checkpoint)
     for number, more in enumerate((("--input", "uint8"), ("--tiles", "2x1"))):

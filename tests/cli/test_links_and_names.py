@@ -51,6 +51,7 @@ def test_a_link_without_a_sidecar_anywhere_and_a_circle_are_refused(call, linked
     call("inspect", circle).fails(4, "circle.engine")
 
 
+@pytest.mark.slow
 def test_files_whose_names_are_no_text_are_built_and_run(
     call, spawn, onnx_file, pictures, tmp_path
 ):

@@ -119,6 +119,7 @@ def test_weights_beside_the_model_are_read_or_missed_by_name(
         call(*command).fails(4, str(tmp_path / "weights.bin"), "does not exist")
 
 
+@pytest.mark.slow
 def test_constants_in_place_of_initializers_are_found(call, onnx_file, tmp_path):
     model = onnx.load(onnx_file)
     priors = next(one for one in model.graph.initializer if one.name == "priors")
@@ -153,6 +154,7 @@ def test_an_inlined_file_has_standard_operators_and_its_description(call, inline
         assert told[name] == own[name]
 
 
+@pytest.mark.slow
 def test_an_inlined_file_runs_and_builds_for_every_target(call, inline, engine, pictures, tmp_path):
     expected = _detections(call, engine, pictures)
     assert _detections(call, inline, pictures) == expected

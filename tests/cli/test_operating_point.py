@@ -104,6 +104,7 @@ def test_a_checkpoint_keeps_its_tensors_and_the_hash_it_is_known_by(
         )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced_once")
 def test_the_engine_of_a_checkpoint_has_its_point(run, call, checkpoint, tmp_path):
     pytest.importorskip("onnxscript")

@@ -30,6 +30,7 @@ def parity(call: Call, engine: Path, checkpoint: Path, pictures: Path) -> Call:
     return run
 
 
+@pytest.mark.slow
 def test_an_engine_is_equal_to_the_checkpoint_that_does_not_say_what_it_is_of(
     parity: Call, truth: Any, saved: Callable[[object], Path]
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_picture_without_entries_in_the_result_file_has_lost_its_detections(
         assert counts["explained"] + counts["unexplained"] == len(entries) - len(kept)
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_read_is_left_out_and_told(
     call: Call, engine: Path, checkpoint: Path, pictures: Path, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def test_detect_names_the_one_picture_that_it_cannot_draw(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_detect_draws_where_standard_output_is_full(
     spawn: Call, engine: Path, pictures: Path, tmp_path: Path
 ) -> None:

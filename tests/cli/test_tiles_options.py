@@ -24,6 +24,7 @@ def entries_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.slow
 def test_detect_says_into_how_many_tiles_a_picture_was_cut(call, checkpoint, pictures, monkeypatch):
     monkeypatch.chdir(pictures)
     network = (*MODEL, "--weights", checkpoint)
@@ -103,6 +104,7 @@ def test_eval_says_how_pictures_were_cut(call, checkpoint, pictures, truth, save
     assert "tiles" not in call("eval", *given, "--json").fits().json["protocol"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -16,6 +16,7 @@ DIGITS = next(one for one in shipped_checkpoints() if one.name == "digits/mobile
 PICTURE = DIGITS.path.with_name("picture.jpg")
 
 
+@pytest.mark.slow
 def test_a_shipped_name_is_its_onnx_file(without):
     found = {}
     for options in (("--weights", DIGITS.name), ("--engine", DIGITS.onnx_path)):

@@ -53,6 +53,7 @@ def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out" / "pictures").iterdir())) >= 4
 
 
+@pytest.mark.slow
 def test_the_lines_for_network_and_post_processing_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ def names_a_layer_in_few_cuts(found: Search, name: str, operator: str = "Conv") 
     assert "<-" in next(line for line in found.lines() if line.startswith(f"  {name} "))
 
 
+@pytest.mark.slow
 def test_an_engine_that_rounds_alone_has_no_such_layer(engine: onnx.ModelProto) -> None:
     found = found_in(engine)
     assert found.first is None
@@ -87,6 +88,7 @@ def test_an_overflow_is_found_in_the_convolution_that_overflows(tmp_path: Path) 
         json.dumps([one.to_dict() for one in found.layers], allow_nan=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "operator"), [("pow", "Pow"), ("sum", "ReduceSum")])
 def test_an_overflow_is_found_in_the_operator_of_l2norm(
     name: str, operator: str, engine: onnx.ModelProto
@@ -120,6 +122,7 @@ def test_layers_come_in_the_order_of_the_network_with_their_growth(tmp_path: Pat
     assert found.first.growth > 1000
 
 
+@pytest.mark.slow
 def test_few_pictures_are_run_one_at_a_time() -> None:
     sizes: list[int] = []
 

@@ -21,6 +21,7 @@ def test_score_at_the_threshold_and_one_step_beside(kernels: KernelLibrary) -> N
             check(kernels, loc, conf, priors, params, (1,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixel_offset", [0.0, 1 / 300])
 def test_iou_at_the_threshold_and_one_step_beside(
     kernels: KernelLibrary, pixel_offset: float
@@ -49,6 +50,7 @@ def test_nan_and_infinity_never_win(kernels: KernelLibrary) -> None:
     assert set(range(64)) - set(found[0].prior_indices) == {0, 1, 2, 4, 5, 6}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_clipped_boxes(kernels: KernelLibrary, dtype: type) -> None:
     """Boxes over every edge and beyond it, in lists that fit and in one that overflows."""

@@ -119,6 +119,7 @@ def test_a_terminal_shows_the_phase_and_the_elapsed_time(
     assert json.loads(done.out)["target"] == "tensorrt-rtx"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_the_builder_s_whole_log_can_be_shown(
     exported: Exported, call: Command, tmp_path: Path
@@ -131,6 +132,7 @@ def test_the_builder_s_whole_log_can_be_shown(
     assert "\x1e" not in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_rtx", "with_plugin")
 def test_an_engine_that_ends_in_the_heads_needs_no_plugin(
     exported: Exported,
@@ -200,6 +202,7 @@ def test_a_third_party_s_script_has_nothing_of_ours(script: str) -> None:
     assert imported <= {"json", "sys", "numpy", "tensorrt_rtx"}
 
 
+@pytest.mark.slow
 def test_doctor_says_what_is_missing_to_run_an_engine(
     exported: Exported,
     call: Command,

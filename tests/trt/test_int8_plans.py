@@ -12,6 +12,7 @@ import pytest
 pytestmark = pytest.mark.trt
 
 
+@pytest.mark.slow
 def test_a_plan_has_the_convolutions_that_its_onnx_file_has(needs_rtx, exported, call, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
     assert cv2.imwrite(str(tmp_path / "a.png"), pixels)

@@ -71,6 +71,7 @@ def test_the_one_path_builds_for_the_other_module(
         assert b"DecodeNms" in output.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tensorrt")
 def test_a_version_compatible_engine_is_asked_for_and_the_builder_s_reason_shown(
     exported: Exported, call: Command, tmp_path: Path

@@ -208,6 +208,7 @@ def test_objects_are_never_silently_lost(given_sample: Sample, seed: int) -> Non
         assert (example.boxes_xyxy == still.boxes_xyxy).all()
 
 
+@pytest.mark.slow
 @given(samples(), numbers)
 @settings(max_examples=60, deadline=None)
 def test_the_same_numbers_give_the_same_example_and_nothing_else_is_touched(

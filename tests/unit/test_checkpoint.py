@@ -58,6 +58,7 @@ def test_classes_and_width_are_read_off_the_weights(tmp_path: Path) -> None:
         assert same(net, source)
 
 
+@pytest.mark.slow
 def test_every_key_that_does_not_fit_is_listed(tmp_path: Path) -> None:
     state = randomized().state_dict()
     del state["norm.weight"]
@@ -77,6 +78,7 @@ def test_every_key_that_does_not_fit_is_listed(tmp_path: Path) -> None:
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sizes", "hint"),
     [

@@ -47,6 +47,7 @@ def test_a_name_that_shows_nothing_is_none(name: str) -> None:
     assert name_fault(name) == "is empty"
 
 
+@pytest.mark.slow
 def test_the_rule_refuses_what_is_never_printed_in_a_line() -> None:
     for code in range(sys.maxunicode + 1):
         sign = chr(code)

@@ -124,6 +124,7 @@ def pictures(draw: st.DrawFn) -> list[Picture]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", [as_voc, as_yolo, as_csv])
 @given(pictures())
 @settings(max_examples=25, deadline=None)

@@ -55,6 +55,7 @@ def test_the_oracle_s_result_needs_no_tolerance(name: str) -> None:
         assert faults(found, heads(seed), PARAMS[name]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARAMS)
 @pytest.mark.parametrize("error", [1e-4, 1e-2])
 def test_what_a_difference_of_the_heads_does_is_proven(name: str, error: float) -> None:
@@ -101,6 +102,7 @@ TINY = [
 ]
 
 
+@pytest.mark.slow
 def test_whatever_differing_heads_give_where_everything_ties_is_proven() -> None:
     """Scores, IoU, thresholds and cuts all coincide: each decision may fall either way."""
     rng = np.random.default_rng(0)

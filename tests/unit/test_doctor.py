@@ -80,6 +80,7 @@ def test_an_engine_for_this_gpu_can_run(machine: dict[str, Any]) -> None:
     assert missing() == {"engine pre-check": f"{line} --compute-capability 8.6"}
 
 
+@pytest.mark.slow
 def test_an_engine_for_another_gpu_is_built_again_in_its_precision(machine: dict[str, Any]) -> None:
     line = "ssd-small build-engine m.onnx --target tensorrt-rtx --precision fp16"
     assert missing() == {"compute capability": f"{line} --compute-capability 8.6"}
@@ -89,6 +90,7 @@ def test_an_engine_for_another_gpu_is_built_again_in_its_precision(machine: dict
     assert missing() == {"compute capability": line}
 
 
+@pytest.mark.slow
 def test_another_release_than_the_engine_s_needs_a_new_build(machine: dict[str, Any]) -> None:
     machine["packages"] = {"tensorrt-rtx": "1.8.0.1"}
     assert missing()["tensorrt-rtx"].endswith("or pip install tensorrt-rtx==1.7.1.116")
@@ -192,6 +194,7 @@ def test_the_version_of_a_package_by_another_name_is_found(monkeypatch: pytest.M
 # --- what it says yes to has done something
 
 
+@pytest.mark.slow
 def test_a_package_that_loads_and_does_nothing_is_a_no(tmp_path: Path) -> None:
     """An empty module in the place of each, as a half-removed package leaves one."""
     for name in doctor.EXERCISES:

@@ -161,6 +161,7 @@ def test_levels_are_those_of_the_priors(scene: Scene) -> None:
     assert scene.explain(BOX).level == len(scene.description.levels) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [False, True])
 @pytest.mark.parametrize("seed", range(8))
 def test_found_is_what_decode_nms_keeps_and_missed_what_it_does_not(

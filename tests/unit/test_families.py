@@ -49,6 +49,7 @@ def test_arithmetic_agrees_with_every_backbone_in_every_family(nets: str, ssds: 
     assert conf.shape == (1, summary.num_priors, CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1.0, 0.3, 0.125])
 @pytest.mark.parametrize(
     ("ssds", "nets"),

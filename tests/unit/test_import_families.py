@@ -89,6 +89,7 @@ class TestTorchvision:
         # corners in pixels and back: two roundings of numbers up to 320
         assert np.abs(description.priors - _priors_in_pixels(theirs)).max() < 2e-7 * 4
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("size", [(512, 512), (320, 480)], ids=str)
     def test_priors_at_another_size_are_those_of_its_own_generator(
         self, save: Save, tmp_path: Path, size: tuple[int, int]
@@ -120,6 +121,7 @@ class TestTorchvision:
         assert theirs.detections_per_img == 300
         assert own.keep_topk_per_class == 0
 
+    @pytest.mark.slow
     def test_labels_of_91_classes_are_cocos_by_category_id(
         self, save: Save, tmp_path: Path
     ) -> None:
@@ -171,6 +173,7 @@ class TestAmdegroot:
         assert description.labels[:2] == ("aeroplane", "bicycle")
         _same_heads(net, foreign.torchvision_heads(vgg))
 
+    @pytest.mark.slow
     def test_priors_are_those_of_voc_for_21_classes_unless_told_otherwise(
         self, vgg: Any, save: Save, tmp_path: Path
     ) -> None:
@@ -182,6 +185,7 @@ class TestAmdegroot:
         assert by_count[0].tolist() == pytest.approx([4 / 300, 4 / 300, 0.1, 0.1])
         assert coco[0].tolist() == pytest.approx([4 / 300, 4 / 300, 0.07, 0.07])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "wrap",
         [
@@ -274,6 +278,7 @@ def test_nvidias_heads_are_ordered_by_number_and_prior(
         _same_heads(net, heads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "channels"),
     [(18, (256, 512, 512, 256, 256, 128)), (34, (256, 512, 512, 256, 256, 256))],

@@ -46,6 +46,7 @@ class _Meeting(MadeUpRuntime):
         super().close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instances", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_results_are_those_of_one_in_their_order(instances: int, batch_size: int) -> None:

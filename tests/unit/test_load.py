@@ -43,6 +43,7 @@ def test_a_detector_says_what_it_is(kind: str, models: Models) -> None:
     assert repr(detector).endswith(", closed)")
 
 
+@pytest.mark.slow
 def test_labels_are_given_as_a_list_or_a_file(models: Models, tmp_path: Path) -> None:
     file = tmp_path / "labels.txt"
     file.write_text("Katze\nHund\n", encoding="utf-8")
@@ -87,6 +88,7 @@ def _refusals(models: Models) -> list[tuple[Any, dict[str, Any], type, str]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", range(15))
 def test_what_cannot_be_opened_is_refused_with_the_reason(case: int, models: Models) -> None:
     source, options, kind, words = _refusals(models)[case]

@@ -140,6 +140,7 @@ def test_a_child_does_not_release_what_its_parent_holds(tmp_path: Path) -> None:
         assert is_held(lock)
 
 
+@pytest.mark.slow
 def test_of_many_at_once_one_holds_it(tmp_path: Path) -> None:
     """Holders that come and go, each of which removes the file that the next may have open."""
     lock, inside, most = tmp_path / "run" / "lock", [0], [0]

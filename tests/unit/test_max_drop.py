@@ -39,6 +39,7 @@ def test_what_was_reached_is_told_where_it_does_not_hold() -> None:
     assert "nothing was written" in str(raised.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["percentile", "minmax"])
 def test_a_calibration_holds_the_tensors_of_one_picture(method, tmp_path, monkeypatch) -> None:
     """ONNX Runtime's calibrators keep what one call reads: a call must not read more."""

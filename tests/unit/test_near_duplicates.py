@@ -91,6 +91,7 @@ def test_without_the_package_nothing_can_be_compared(monkeypatch: pytest.MonkeyP
     assert not can_compare()
 
 
+@pytest.mark.slow
 def test_photographs_are_told_apart_and_their_copies_found(shared_data: Path) -> None:
     """290 photographs of one kind: the two that show one specimen are not counted as copies."""
     images = [read_image(path) for path in sorted(shared_data.glob("bccd/images/*.jpg"))]

@@ -110,6 +110,7 @@ def test_weights_that_are_no_numbers_are_refused_where_they_would_be_taken(tmp_p
         load_fitting(_network(1), _saved(state, tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["fitting", "base,conf", "base", "all"])
 def test_every_scope_takes_from_what_a_trainer_wrote(tmp_path: Path, scope: str) -> None:
     source = _network(0).state_dict()

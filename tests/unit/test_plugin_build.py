@@ -60,6 +60,7 @@ def test_format_combinations(plugin: Plugin) -> None:
 cuts = st.sampled_from([0, 0, 1, 3, 50, 400, 2**31 - 1])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(
     params=st.builds(

@@ -40,6 +40,7 @@ def check(library: Library, params: PostprocessParams, arrays: tuple[np.ndarray,
     return sum(len(result.scores) for result in results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("batch", range(1, 9))
 def test_every_batch_equals_the_oracle(library: Library, batch: int, dtype: type) -> None:
@@ -47,6 +48,7 @@ def test_every_batch_equals_the_oracle(library: Library, batch: int, dtype: type
     assert check(library, params, heads(batch, dtype)) > 10 * batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -116,6 +116,7 @@ def test_heads_are_half_for_the_plugin_and_float_without_it() -> None:
         assert converted.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
 
 
+@pytest.mark.slow
 def test_what_overflows_is_found_and_stays_in_float32() -> None:
     description = description_from_spec(get_spec("vgg16"), 6, 1.0)
     assert "conv" not in nodes_beyond_half(network(), description)

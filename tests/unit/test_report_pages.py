@@ -202,6 +202,7 @@ def test_the_pictures_with_most_errors_come_first_and_those_without_not_at_all()
     assert [(row.image["id"], row.errors) for row in rows] == [(2, 2), (3, 1)]
 
 
+@pytest.mark.slow
 def test_pictures_are_inside_the_page_beside_their_ground_truth(tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")
     noise = np.random.default_rng(0).integers(0, 255, (3000, 3000, 3), np.uint8)

@@ -109,6 +109,7 @@ def test_a_demo_has_pytorch_beside_the_engine(runs: Write) -> None:
     assert "1 of 2 are slower" in " ".join(page.verdict.lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [evaluation(), bench(measurement(None, 5)), parity()])
 def test_a_single_run_has_its_own_page(value: Any, runs: Write) -> None:
     assert read_page(html_from_page(page_from_runs(runs(value)))).faults == []

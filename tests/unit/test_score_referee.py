@@ -149,6 +149,7 @@ def test_every_number_is_pycocotools(start: int) -> None:
         check(*built(seed))
 
 
+@pytest.mark.slow
 def test_every_number_of_the_published_example_is_pycocotools(shared_data: Path) -> None:
     folder = shared_data / "coco-golden"
     truth = read_annotations(folder / "instances_val2014_100.json")

@@ -444,6 +444,7 @@ def request(content: bytes) -> bytes:
     return head.encode() + content
 
 
+@pytest.mark.slow
 def test_who_sends_no_head_is_sent_away(runtime, monkeypatch) -> None:
     monkeypatch.setattr(protocol_module, "HEAD_SECONDS", 0.1)
     server = InThread(runtime)
@@ -459,6 +460,7 @@ def test_who_sends_no_head_is_sent_away(runtime, monkeypatch) -> None:
         assert server.end() == 0
 
 
+@pytest.mark.slow
 def test_connections_beyond_the_most_are_refused(runtime, monkeypatch) -> None:
     monkeypatch.setattr(protocol_module, "MOST_CONNECTIONS", 2)
     server = InThread(runtime)
@@ -475,6 +477,7 @@ def test_connections_beyond_the_most_are_refused(runtime, monkeypatch) -> None:
         assert server.end() == 0
 
 
+@pytest.mark.slow
 def test_what_is_in_the_engine_is_answered_before_the_end(runtime) -> None:
     gate = Gate(runtime)
     server = InThread(runtime)
@@ -499,6 +502,7 @@ def test_what_is_in_the_engine_is_answered_before_the_end(runtime) -> None:
     assert runtime.batches == [1]
 
 
+@pytest.mark.slow
 def test_told_twice_it_does_not_wait(runtime) -> None:
     gate = Gate(runtime)
     server = InThread(runtime)
@@ -514,6 +518,7 @@ def test_told_twice_it_does_not_wait(runtime) -> None:
     gate.open()
 
 
+@pytest.mark.slow
 def test_an_engine_that_breaks_is_an_answer_and_a_line(runtime, monkeypatch) -> None:
     lines: list[str] = []
     monkeypatch.setattr(server_module.Log, "__call__", lambda self, line: lines.append(line))

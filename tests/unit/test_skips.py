@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).resolve().parents[1]
 FINE = """
 import pytest
@@ -47,12 +49,14 @@ def run(folder: Path, files: dict[str, str], ci: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.slow
 def test_what_cannot_be_installed_may_be_absent(tmp_path: Path) -> None:
     code, out = run(tmp_path, {"test_fine.py": FINE}, "true")
     assert code == 0, out
     assert "1 passed, 9 skipped" in out
 
 
+@pytest.mark.slow
 def test_anything_else_fails_where_ci_is_true_and_nowhere_else(tmp_path: Path) -> None:
     files = {"test_fine.py": FINE} | NEEDLESS
     code, out = run(tmp_path, files, "true")

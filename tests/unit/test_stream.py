@@ -130,6 +130,7 @@ def test_a_closed_stream_pulls_no_more() -> None:
         next(stream)
 
 
+@pytest.mark.slow
 def test_a_stream_that_nobody_holds_is_closed() -> None:
     source = Source()
     for found in detector().stream(source):
@@ -172,6 +173,7 @@ def test_what_the_network_raises_ends_the_stream() -> None:
     assert number_of(one(picture(7))[0]) == 7
 
 
+@pytest.mark.slow
 def test_an_exception_of_the_consumer_is_its_own() -> None:
     one, source = detector(), Source()
 

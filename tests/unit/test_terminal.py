@@ -71,6 +71,7 @@ def test_a_stream_of_another_encoding_is_guarded_too(monkeypatch):
     assert raw.getvalue() == b"\\u001b[31m\\xe4\n"
 
 
+@pytest.mark.slow
 def test_words_longer_than_names_are_cut_in_their_middle_and_paths_are_not():
     path = "/" + "/".join(["n" * 255] * 15)
     line = one_line(f"cannot read {path}: {'x' * 10**6} is no number")

@@ -248,6 +248,7 @@ def test_what_the_source_raises_comes_after_the_results_before_it() -> None:
     assert [one.tiles for one in found] == [16] * 5
 
 
+@pytest.mark.slow
 def test_what_the_network_raises_ends_the_stream() -> None:
     one = detector()
 

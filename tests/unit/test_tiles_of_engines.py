@@ -29,6 +29,7 @@ def test_a_picture_of_one_tile_is_what_it_is_without_tiles_to_the_bit(
             assert detector(noise(), score_threshold=0.5, tiles=tiles, whole=True) == plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["onnx", "engine", "own", "own_engine"])
 def test_networks_with_nms_inside_are_cut_before_it_and_free_of_its_threshold(
     kind: str, models: Models

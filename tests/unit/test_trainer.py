@@ -124,6 +124,7 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
     assert run.folder.curves.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_session_ends_when_its_time_is_over(tmp_path: Path) -> None:
     with pytest.raises(Stopped) as end:
         train_noise(tmp_path, options=LoopOptions(stop_after=1e-9))
@@ -171,6 +172,7 @@ def test_another_run_is_not_gone_on_with(whole: Run, about, recipe, words: str) 
         Run.resumed(learner, NoiseBatches(learner.net), about, whole.folder.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", None])
 def test_a_damaged_resume_file_is_named(whole: Run, tmp_path: Path, content) -> None:
     learner = learner_of(small_recipe())

@@ -223,6 +223,7 @@ def test_pictures_are_kept_only_where_all_of_them_fit(folder: Folder) -> None:
     assert (pickle.loads(pickle.dumps(kept))[0].image == kept[0].image).all()
 
 
+@pytest.mark.slow
 def test_real_data_is_read_whole(shared_data: Path) -> None:
     folder = shared_data / "bccd-mosaic"
     data = DetectionDataset.from_coco(folder / "train.json", folder / "images")

@@ -178,6 +178,7 @@ def test_the_scope_all_takes_everything(trained: Path) -> None:
     assert all(torch.equal(value, taken[name]) for name, value in net.items())
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_are_refused(trained: Path) -> None:
     with pytest.raises(BadFile, match=r"does not fit.*pass init_scope base"):
         initial_network("mobilenet_v1_s1l0", CLASSES, WIDTH, _plain(), trained, "all")

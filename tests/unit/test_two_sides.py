@@ -74,6 +74,7 @@ def changed(source: Path, path: Path, weights: float = 1.0, **described: Any) ->
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["engine", "heads_engine", "onnx", "own"])
 def test_an_engine_is_equal_to_its_network(models: Models, kind: str) -> None:
     found = parity(models.files[kind], models.files["checkpoint"], pictures())

@@ -111,6 +111,7 @@ VALUES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(changes=st.lists(st.tuples(PLACES, VALUES), min_size=1, max_size=2))
 @settings(deadline=None, max_examples=300)
 def test_damaged_results_are_read_or_refused_alike(

@@ -119,6 +119,7 @@ REFUSED: dict[str, tuple[str, Change, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_cannot_be_a_weight_is_named_with_its_type(
     kind: str, source: SsdNetwork, tmp_path: Path

@@ -68,6 +68,7 @@ def test_a_slow_consumer_gets_the_newest_frame_and_the_others_are_counted(reopen
     assert not [one for one in threading.enumerate() if one.name == "video"]
 
 
+@pytest.mark.slow
 def test_a_source_that_comes_back_is_taken_up_again(reopened, monkeypatch):
     monkeypatch.setattr(live, "PATIENCE", 0.3)
     said: list[str] = []
@@ -99,6 +100,7 @@ def test_frames_too_large_are_refused_whenever_they_come(reopened):
         list(frames)
 
 
+@pytest.mark.slow
 def test_so_many_frames_of_each_second_are_taken(reopened, monkeypatch):
     monkeypatch.setattr(live, "PATIENCE", 0.01)
     frames = LiveFrames("tcp://x", capture=Capture(100, 0.005), rate=10)

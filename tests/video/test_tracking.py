@@ -17,6 +17,7 @@ from ssd_small.detection.tracking import BUFFER, Tracker
 pytest.importorskip("edgefirst.tracker")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", bench_tracking.SPEEDS)
 def test_identities_are_kept_over_crossings_and_gaps(kind):
     kept = objects = 0

@@ -56,6 +56,7 @@ def test_a_line_for_each_frame_and_the_video_with_boxes(call, engine, clip, tmp_
     assert said[1:] == [f"note: {FRAMES} frames with boxes in {out / 'clip.mp4'}"]
 
 
+@pytest.mark.slow
 def test_a_frame_is_what_the_same_pixels_are_as_a_picture(call, engine, clip, tmp_path, opened):
     cv2 = pytest.importorskip("cv2")
     frames, _ = opened(clip)
@@ -71,6 +72,7 @@ def test_a_frame_is_what_the_same_pixels_are_as_a_picture(call, engine, clip, tm
             assert one["detections"] == same["detections"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.mp4", "x.avi", "x.mkv", "x.webm", "x.mov"])
 def test_an_output_may_be_a_file(name, call, engine, clip, tmp_path, opened):
     call("detect", "--engine", engine, clip, "-o", tmp_path / name, "--fps", 5).fits()
@@ -79,6 +81,7 @@ def test_an_output_may_be_a_file(name, call, engine, clip, tmp_path, opened):
     assert rate == 5
 
 
+@pytest.mark.slow
 def test_several_videos_have_an_output_each(call, engine, clip, tmp_path, opened):
     again = tmp_path / "again"
     again.mkdir()
@@ -130,6 +133,7 @@ def test_nothing_of_ffmpeg_s_is_said(start, engine, tmp_path):
     assert outcome.code == 0 or f" {count} " in lines[1]
 
 
+@pytest.mark.slow
 def test_a_class_is_shown_and_no_other(call, engine, clip, picture):
     for given in (clip, picture):
         run = ("detect", "--engine", engine, given, "--json", *ALL)

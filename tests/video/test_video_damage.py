@@ -41,6 +41,7 @@ def frames(path: Path) -> tuple[int, str]:
     return count, ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WHOLE)
 def test_damage_anywhere_is_seen_where_it_takes_frames(
     name: str, ffmpeg: Callable[..., None], tmp_path: Path
@@ -80,6 +81,7 @@ def test_an_end_of_zeros_before_the_index_is_seen(codec: str, ending: str, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_frames_that_nobody_is_to_see_are_not_missed(
     ffmpeg: Callable[..., None], tmp_path: Path
 ) -> None:

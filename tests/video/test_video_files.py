@@ -193,6 +193,7 @@ def test_a_camera_s_index_is_not_negative():
         open_frames(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "frames"), [(1.0, FRAMES), (0.7, None)])
 def test_a_file_at_an_address_that_ends_early_is_known_by_its_duration(share, frames, tmp_path):
     write_clip(tmp_path / "a.avi", "MJPG")
