@@ -108,6 +108,18 @@ def _build_lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     listed = receipt.get("plan_tensors")
     if found["target"] not in ONNX_TARGETS:
         yield "tensors in the plan", counted(listed) if listed else "not listed"
+    if "quantised" in receipt:
+        convolutions = receipt["quantised"] + receipt["kept"]
+        types = counted(receipt["types"])
+        yield "INT8", f"{receipt['quantised']} of {convolutions} convolutions ({types})"
+    if calibration := found.get("calibration"):
+        yield (
+            "calibrated on",
+            (
+                f"{calibration['count']} pictures by {calibration['method']}, sha256 "
+                f"{calibration['digest']}"
+            ),
+        )
     if "executed" in receipt:
         yield "executed when built", counted(receipt["executed"])
     if found.get("executed"):

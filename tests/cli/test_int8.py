@@ -64,6 +64,9 @@ def test_the_engine_runs_and_its_sidecar_is_read_as_it_was_written(built, pictur
     sidecar = read_sidecar(built)
     assert Sidecar.from_dict(sidecar.to_dict(), built) == sidecar
     told = call("inspect", built, "--json").fits().json
+    count, lines = sidecar.receipt.int8.quantised, call("inspect", built).fits().out
+    assert f"{count} of {count + sidecar.receipt.int8.kept} convolutions (" in lines
+    assert f"by percentile, sha256 {sidecar.calibration.digest}" in lines
     assert told["layers"]["QuantizeLinear"] > 0
     values = sidecar.to_dict()
     values["receipt"]["kept"] += 1
