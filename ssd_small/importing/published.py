@@ -1,4 +1,4 @@
-"""Importing a published checkpoint of the six networks or a variant, with a record added."""
+"""Importing a published checkpoint of the six networks or a sibling, with a record added."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def imported_from_published(
     input_size: tuple[int, int] | None = None,
     labels: Sequence[str] | None = None,
 ) -> Imported:
-    """Read a checkpoint with the published keys; variants share them, so it must be named.
+    """Read a checkpoint with the published keys; siblings share them, so it must be named.
 
     Raises:
         UsageError: no model, an unknown one, an unsupported size, or an option that published
