@@ -132,7 +132,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class HeadError:
-    """How much one output changes between precisions; ``max_value`` is its largest fp32 value."""
+    """How much one output changes between precisions; ``max_value`` is its largest in fp32."""
 
     max_error: float
     mean_error: float

@@ -97,7 +97,11 @@ class CheckpointRecord:
 
 
 def check_against_spec(description: Description, spec: ModelSpec, path: Path) -> None:
-    """Refuse a record whose prior boxes or input differ from those of its network."""
+    """Refuse a record whose prior boxes or input differ from those of its network.
+
+    Raises:
+        BadFile: they differ.
+    """
     size = (description.preprocessing.height, description.preprocessing.width)
     if description.stored_priors is None:
         others = (description.levels, description.clip) != (levels_from_spec(spec), spec.clip)

@@ -34,7 +34,7 @@ from .onnx_sizes import check_memory
 from .tensors import DETECTIONS, HEADS, INPUT
 from .trial_heads import trial_heads
 
-#: rounding of boxes and scores between two orders of the same operations, about ten times 2**-24
+#: rounding of boxes and scores in two orders of the same operations, about ten times 2**-24
 _ROUNDING = 2.0**-20
 
 Array = npt.NDArray[Any]
@@ -73,6 +73,9 @@ def check_inlined(model: ModelProto, description: Description, path: Path) -> No
 
     Graphs whose heads have lost their names are accepted, and so are those that another tool has
     converted to half precision, which rounds thresholds.
+
+    Raises:
+        BadFile: they give other detections.
     """
     nodes = _nodes_behind_heads(model)
     half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)

@@ -51,7 +51,7 @@ def _check_classes(description: Description) -> None:
 
 
 def _check_input(description: Description) -> None:
-    """Refuse preprocessing that cannot be done inside the network, if it is said to be inside."""
+    """Refuse preprocessing that is described as inside the network but not supported there."""
     if description.pictures is None:
         return
     told = description.preprocessing

@@ -23,7 +23,7 @@ class Quantised:
 
     Attributes:
         quantised: how many of them do.
-        types: number of Conv nodes per pair of element types, of input and weights.
+        types: how many inputs and weights of all Conv nodes have each element type.
         kept_layers: reason for each node that stays in floating point, by its name.
     """
 

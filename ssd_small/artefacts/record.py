@@ -155,7 +155,7 @@ class Fields:
         return value
 
     def path(self, name: str) -> Path:
-        """A path, which need not be text: a file name can contain any byte but 0."""
+        """A path, which need not be text: a file name can contain any byte except 0."""
         value = self._get(name)
         if not isinstance(value, str) or not value or "\0" in value:
             raise self._wrong(name, "a path")

@@ -10,7 +10,7 @@ from .description import Description
 
 INPUT = "images"
 HEADS = ("loc", "conf")
-#: constants inside a network that takes pictures, and how messages call them
+#: constants inside a network that takes pictures, and what messages call them
 PREPROCESSING = {
     "pictures/mean": "means",
     "pictures/std": "deviations",

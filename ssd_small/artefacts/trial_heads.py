@@ -94,7 +94,7 @@ def _singles(params: PostprocessParams, most: int) -> tuple[Array, Array]:
 
 
 def _crowd(params: PostprocessParams, priors: int) -> tuple[Array, Array]:
-    """Boxes at one place by falling score, with a box at a place of its own at intervals."""
+    """Boxes at one place by falling score; at regular intervals, one has a place of its own."""
     count = min(priors, max(_PRIORS, 2 * params.pre_nms_topk))
     # as many separate places as the caps leave room for
     room = min([n for n in (params.keep_topk, params.keep_topk_per_class) if n > 0] or [_CELLS**2])
