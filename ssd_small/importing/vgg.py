@@ -1,4 +1,4 @@
-"""SSD300 on VGG16 by torchvision, amdegroot and qfgaohao: the same layers, with other details.
+"""SSD300 on VGG16 by torchvision, amdegroot and qfgaohao, which share layers but not the rest.
 
 Sources, read and run: torchvision 0.29.1 ``models/detection/ssd.py``; amdegroot/ssd.pytorch
 5b0b77f; qfgaohao/pytorch-ssd 7a839cb (MIT).
