@@ -1,1 +1,1 @@
-"""What an artefact says of itself: description, labels, sidecar."""
+"""What an artefact says about itself: description, labels, sidecar."""

@@ -1,4 +1,4 @@
-"""How to build an engine: the options, and which go together."""
+"""Options for building an engine, and which of them can be combined."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from .record import Fields
 Target = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
-#: whose engines are ONNX models, run on the CPU
+#: targets whose engines are ONNX models that run on the CPU
 ONNX_TARGETS = ("onnxruntime", "openvino")
 
 
 def most_batch(height: int, width: int) -> int:
-    """Largest batch of pictures: TensorRT wants inputs of fewer than 2^31 elements (NvInfer.h)."""
+    """Largest batch for pictures of this size: TensorRT inputs hold < 2^31 elements (NvInfer.h)."""
     return (2**31 - 1) // (3 * height * width)
 
 
-#: for the input of the published networks; a larger input is held to its own limit when it is built
+#: largest batch for the published networks' input; larger inputs are checked when they are built
 MOST_BATCH = most_batch(300, 300)
 
-#: height and width of pictures that engines are tuned for and take at most, unless told otherwise
+#: default height and width of pictures: those an engine is tuned for, and the largest it takes
 OPT_PICTURE, MAX_PICTURE = (1080, 1920), (2160, 3840)
 
-#: the builder's highest effort
+#: the builder's highest optimization level
 MOST_OPTIMIZATION_LEVEL = 5
 
-#: MiB; the bytes must fit into the signed 64 bits of the builder's interface
+#: MiB; in bytes this must fit the signed 64-bit integer of the builder's interface
 MOST_WORKSPACE = (1 << 43) - 1
 
-#: called with the phase of a build and the share of it that is done, 0 to 1
+#: called with the phase of a build and the fraction of it that is done, 0 to 1
 BuildProgress = Callable[[str, float], None]
 
 
@@ -45,22 +45,22 @@ BuildProgress = Callable[[str, float], None]
 class BuildOptions:
     """How to build an engine.
 
-    All but the first six are for the TensorRT targets.
+    ``opt_picture``, ``max_picture`` and ``compute_capabilities`` to ``tf32`` are for TensorRT only.
 
     Attributes:
         target: runtime the engine is for.
-        precision: fp32, fp16 with L2Norm, decoding and scores in fp32, bf16 (openvino), or int8
-            convolutions.
+        precision: fp32, fp16 (L2Norm, decoding and scores stay in fp32), bf16 (openvino only), or
+            int8 convolutions.
         max_batch: largest batch the engine takes, at most ``MOST_BATCH``.
-        heads: leave decode + NMS out, for the native library to do; so it always is with openvino.
-        keep_fp: names of nodes of the ONNX file that stay in fp32 where the precision is less.
-        check_images: folder of pictures that fp16 is checked on; None for synthetic ones.
+        heads: leave decode + NMS to the native library; always true with openvino.
+        keep_fp: names of ONNX nodes that stay in fp32 when the rest has a lower precision.
+        check_images: folder of pictures on which fp16 is checked; None for synthetic ones.
         min_batch: smallest batch the engine takes.
         opt_batch: batch the engine is tuned for; None for the largest.
-        opt_picture, max_picture: height and width of pictures that an engine which takes them as
-            they are is tuned for, and takes at most; None for ``OPT_PICTURE`` and ``MAX_PICTURE``.
-        int8: what int8 is calibrated on; None for other precisions, and for a network that is
-            quantised already.
+        opt_picture, max_picture: for engines that take pictures as they are, the height and width
+            they are tuned for, and the largest; None for ``OPT_PICTURE`` and ``MAX_PICTURE``.
+        int8: what int8 is calibrated on; None for other precisions and for networks that are
+            already quantised.
         compute_capabilities: GPU architectures such as ``"8.6"`` (tensorrt-rtx).
         optimization_level: effort of the builder, 0 to ``MOST_OPTIMIZATION_LEVEL``; None for its
             default.
@@ -91,7 +91,7 @@ class BuildOptions:
     int8: Int8Options | None = None
 
     def __post_init__(self) -> None:
-        # each once, in the order given
+        # without duplicates, in the order given
         capabilities = tuple(dict.fromkeys(self.compute_capabilities))
         object.__setattr__(self, "compute_capabilities", capabilities)
         object.__setattr__(self, "keep_fp", tuple(dict.fromkeys(self.keep_fp)))
@@ -159,7 +159,7 @@ class BuildOptions:
         from ..pictures.preprocessing import (
             MOST_INPUT_PIXELS,
             is_too_large,
-        )  # not before it is needed: numpy
+        )  # imported here, since it needs numpy
 
         height, width = self.pictures["opt"]
         most = self.pictures["max"]
@@ -205,7 +205,7 @@ class BuildOptions:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> BuildOptions:
-        """As a sidecar holds them; ValueError for what cannot be meant."""
+        """Read options as a sidecar holds them; ValueError if a value makes no sense."""
         most = 1 << 62
 
         def whole(name: str) -> int | None:
@@ -239,7 +239,7 @@ class BuildOptions:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values by field name; what half precision alone has where it was asked for."""
+        """JSON-ready values by field name; half-precision options only where they were given."""
         values = asdict(self) | {
             "keep_fp": list(self.keep_fp),
             "check_images": name_from_path(self.check_images) if self.check_images else None,

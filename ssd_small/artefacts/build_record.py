@@ -1,4 +1,4 @@
-"""How an engine was built: the parts of its sidecar, each as the fields it has."""
+"""How an engine was built: the parts of its sidecar, each with its fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 1 << 62
 
 
 def name_from_path(path: Path) -> str:
-    """Name of a file as a record holds it: one line of text, with ``?`` for what is none."""
+    """File name as a record holds it: one line, with ``?`` for characters that are not text."""
     return NO_LINE.sub("?", path.name)
 
 
@@ -27,7 +27,7 @@ class SourceFile:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> SourceFile:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         return cls(fields.text("file"), fields.text("sha256"))
 
 
@@ -41,7 +41,7 @@ class EngineFile:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> EngineFile:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         size = fields.integer("bytes", 0, _MOST)
         return cls(fields.text("file"), fields.text("sha256"), size)
 
@@ -56,7 +56,7 @@ class PluginFile:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> PluginFile:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         return cls(fields.text("file"), fields.text("sha256"), fields.text("version"))
 
 
@@ -70,7 +70,7 @@ class BatchRange:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> BatchRange:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         given = [fields.integer(name, 1, 1 << 30) for name in ("min", "opt", "max")]
         if given != sorted(given):
             raise ValueError(f"batch: got {given}, expected min <= opt <= max")
@@ -79,17 +79,17 @@ class BatchRange:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of the precision asked for, read from what was built.
+    """Which precision was actually achieved, read from what was built.
 
     Attributes:
-        tensors: number of tensors per element type, of the network or ONNX model.
+        tensors: number of tensors per element type, in the network or ONNX model.
         half_share: share of Half among its floating-point tensors.
-        weight_elements: number of weights, in all or per type.
-        plan_tensors: as ``tensors``, as the plan lists them; None where it does not.
+        weight_elements: number of weights, in total or per type.
+        plan_tensors: like ``tensors``, as listed by the plan; None if it does not list them.
         plan_bytes_per_weight: about 4 in fp32 and 2 in fp16; None without a plan.
-        int8: which convolutions compute in INT8, where that was asked for.
-        executed: number of layers per precision that the runtime executed on the machine which
-            built the engine; None where it does not tell.
+        int8: which convolutions compute in INT8, if int8 was asked for.
+        executed: number of layers per precision that the runtime executed on the machine that
+            built the engine; None if it does not report this.
     """
 
     tensors: Mapping[str, int]
@@ -101,7 +101,7 @@ class Receipt:
     executed: Mapping[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; what concerns plans only where there is one."""
+        """JSON-ready form; the fields about the plan only if there is one."""
         values = asdict(self)
         del values["int8"]
         if self.plan_tensors is None and self.plan_bytes_per_weight is None:
@@ -112,7 +112,7 @@ class Receipt:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Receipt:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         per_type = fields.holds("weight_elements", dict)
         per_weight = "plan_bytes_per_weight"
         return cls(
@@ -132,7 +132,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class HeadError:
-    """How far one output moved between precisions; ``max_value`` is its scale in fp32."""
+    """How much one output changes between precisions; ``max_value`` is its largest in fp32."""
 
     max_error: float
     mean_error: float
@@ -140,16 +140,16 @@ class HeadError:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> HeadError:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         return cls(*(fields.number(n, 0) for n in ("max_error", "mean_error", "max_value")))
 
 
 @dataclass(frozen=True)
 class FlippedDetections:
-    """Detections of the fp32 network, and how many only one of the two precisions has.
+    """Detections of the fp32 network, and how many were found in only one of the two precisions.
 
-    ``unexplained`` are those that the difference of the heads does not explain; None in files of
-    before that was counted.
+    ``unexplained`` counts those that the difference between the heads does not explain; None in
+    files written before this was counted.
     """
 
     fp32: int
@@ -158,7 +158,7 @@ class FlippedDetections:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> FlippedDetections:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         name = "unexplained"
         return cls(
             fields.integer("fp32", 0, _MOST),
@@ -169,16 +169,16 @@ class FlippedDetections:
 
 @dataclass(frozen=True)
 class PrecisionCheck:
-    """fp16 against fp32, measured on the CPU before the build.
+    """fp16 compared with fp32, measured on the CPU before the build.
 
     Attributes:
-        pictures: how many.
-        loc, conf: of the heads.
-        detections: of the two.
-        kept_fp32: names of nodes left in single precision, against overflow or as asked.
+        pictures: number of pictures.
+        loc, conf: differences between the heads.
+        detections: differences between the detections.
+        kept_fp32: names of nodes left in single precision, to avoid overflow or on request.
         images: ``synthetic``, or ``given`` for the user's.
-        verdict: ``equal`` if the difference of the heads explains all that only one of the two has
-            detected, else ``different``; None in files of before there was one.
+        verdict: ``equal`` if the difference between the heads explains every detection found in
+            only one precision, else ``different``; None in files from before there was a verdict.
     """
 
     pictures: int
@@ -190,7 +190,7 @@ class PrecisionCheck:
     verdict: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; without what a file of before does not say."""
+        """JSON-ready form, without the fields that older files lack."""
         values = asdict(self) | {"kept_fp32": list(self.kept_fp32)}
         if self.verdict is None:
             del values["images"], values["verdict"]
@@ -198,7 +198,7 @@ class PrecisionCheck:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> PrecisionCheck:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         return cls(
             fields.integer("pictures", 0, _MOST),
             HeadError.from_fields(fields.fields("loc")),

@@ -1,8 +1,8 @@
-"""What a checkpoint says of itself: the record beside its tensors.
+"""The record that a checkpoint holds beside its tensors.
 
 A checkpoint of this package is a dictionary that ``torch.load(..., weights_only=True)`` reads:
 ``state_dict`` with the published keys, and ``ssd_small`` with the record. Checkpoints without a
-record, as the published ones are, load where the model is named.
+record, such as the published ones, load if the model is named.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHECKPOINT_FORMAT = 1
-#: ``Description.weights`` inside a checkpoint, which cannot hold its own hash
+#: ``Description.weights`` inside a checkpoint, since a file cannot hold its own hash
 OWN_WEIGHTS = "of this file"
 _HASH = re.compile("sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """What travels with the weights.
+    """The record that travels with the weights.
 
     Attributes:
         description: the network, its labels, preprocessing and post-processing.
         recipe: hyper-parameters it was trained with, JSON values; empty if it was not trained here.
-        training: on what it was trained and how far, JSON values.
+        training: what it was trained on and how far, JSON values.
         origin: hash of the file (``sha256:...``) before an operating point was written into it,
-            which what was built from it names; None if none was.
+            which files built from it refer to; None if no point was written.
         tool_version: version of this package that wrote it.
-        unknown: fields of a newer minor format, kept for whoever reads the file next.
+        unknown: fields of a newer minor format, kept for later readers of the file.
     """
 
     description: Description
@@ -55,7 +55,7 @@ class CheckpointRecord:
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; unknown fields that were read are written again."""
+        """JSON-ready form, including unknown fields that were read."""
         own: dict[str, Any] = {
             "format": CHECKPOINT_FORMAT,
             "tool_version": self.tool_version,
@@ -97,7 +97,7 @@ class CheckpointRecord:
 
 
 def check_against_spec(description: Description, spec: ModelSpec, path: Path) -> None:
-    """Refuse a record that tells of other priors or another input than its network has.
+    """Refuse a record whose prior boxes or input differ from those of its network.
 
     Raises:
         BadFile: they differ.
@@ -122,10 +122,10 @@ def check_against_spec(description: Description, spec: ModelSpec, path: Path) ->
 def write_checkpoint(
     state_dict: Mapping[str, Tensor], record: CheckpointRecord, path: Path
 ) -> None:
-    """Write tensors and record, whole or not at all.
+    """Write tensors and record, atomically.
 
     Raises:
-        OutputError: it cannot be written; an older file stays whole.
+        OutputError: it cannot be written; an older file stays intact.
     """
     require("torch", "writing a checkpoint")
     from ..models.checkpoint import RECORD_KEY, cpu_state, save_tensors

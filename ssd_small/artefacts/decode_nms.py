@@ -1,4 +1,4 @@
-"""The DecodeNms operator in ONNX files: its name, its node, and what the node says."""
+"""The DecodeNms operator in ONNX files: its name, its node and the node's attributes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..postprocess import PostprocessParams
 from ..postprocess.params import WHOLE
 from .tensors import HEADS
 
-#: the operator that ends a network with decode + NMS inside
+#: the operator at the end of a network that has decode + NMS inside
 DOMAIN = "ssd_small"
 OP_TYPE = "DecodeNms"
-#: 2 is written where boxes are clipped, which a reader of 1 would leave out without a word
+#: version 2 is written if boxes are clipped, since readers of version 1 would silently not clip
 VERSION = 2
 INPUTS = (*HEADS, "priors")
 
-#: attributes of version 2 that are no parameters: by which TensorRT's parser takes that version of
-#: the plugin, and the picture's right and bottom edge in the unit of the priors
+#: attributes of version 2 that are not parameters: the version by which TensorRT's parser finds the
+#: plugin, and the picture's right and bottom edges in the unit of the priors
 PLUGIN_VERSION, EDGES = "plugin_version", "clip_edges"
 
 _FLOATS = ("score_threshold", "iou_threshold", "pixel_offset", "variances")
@@ -34,17 +34,17 @@ def find_decode_nms(model: ModelProto) -> NodeProto | None:
 
 
 def params_from_node(node: NodeProto, path: Path) -> PostprocessParams:
-    """The post-processing parameters a DecodeNms node holds.
+    """The post-processing parameters that a DecodeNms node holds.
 
     Raises:
-        BadFile: the attributes are not those of a version of the operator.
+        BadFile: the attributes do not belong to any version of the operator.
     """
     values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     try:
         if "clip_boxes" in values:
             _take_second_version(values)
         values["activation"] = values.get("activation", b"").decode()
-        # attributes are stored in float32; the shortest decimal form gives back what was asked
+        # attributes are stored as float32; the shortest decimal form restores the original value
         for name in _FLOATS[:3]:
             values[name] = float(str(np.float32(values[name])))
         values["variances"] = tuple(float(str(np.float32(v))) for v in values["variances"])
@@ -57,7 +57,7 @@ def params_from_node(node: NodeProto, path: Path) -> PostprocessParams:
 
 
 def _take_second_version(values: dict[str, Any]) -> None:
-    """Make of what version 2 adds what parameters hold; ValueError for what is never written."""
+    """Convert the attributes that version 2 adds to parameters; ValueError for invalid ones."""
     told, edges = values.pop(PLUGIN_VERSION, b""), values.pop(EDGES, ())
     if (values["clip_boxes"], told, len(edges)) != (1, b"2", 2):
         raise ValueError(
@@ -68,7 +68,7 @@ def _take_second_version(values: dict[str, Any]) -> None:
 
 
 def edges_from_node(node: NodeProto) -> tuple[float, ...]:
-    """Where a DecodeNms node cuts boxes to the right and below; 1, 1 where it does not say."""
+    """Right and bottom edges at which a DecodeNms node clips boxes; 1, 1 if it does not say."""
     for attribute in node.attribute:
         if attribute.name == EDGES:
             return tuple(attribute.floats)
@@ -76,7 +76,7 @@ def edges_from_node(node: NodeProto) -> tuple[float, ...]:
 
 
 def same_params(first: PostprocessParams, second: PostprocessParams) -> bool:
-    """Whether two sets of parameters are one in a node, whose floats are single precision."""
+    """Whether two sets of parameters give the same node, whose floats are single precision."""
     a, b = first.to_dict(), second.to_dict()
     return a.keys() == b.keys() and all(
         np.array_equal(np.float32(a[k]), np.float32(b[k])) if k in _FLOATS else a[k] == b[k]

@@ -1,9 +1,9 @@
-"""Whether what an ONNX file computes as decode + NMS is what it says of it.
+"""Check that the decode + NMS in an ONNX file computes what the file describes.
 
-The DecodeNms node has attributes, which TensorRT's plugin takes, and a function body, which every
-other runtime executes. Both must be one thing. A body that is not word for word the one that is
-written for the attributes may be of an older version, or have been rewritten by another tool: such
-a body is executed on made heads beside the right one, and its detections are what counts.
+The DecodeNms node has attributes, which TensorRT's plugin reads, and a function body, which every
+other runtime executes. The two must agree. A body that is not identical to the one written for
+these attributes may come from an older version, or have been rewritten by another tool. Such a body
+is executed on synthetic heads alongside the right one, and their detections are compared.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from .onnx_sizes import check_memory
 from .tensors import DETECTIONS, HEADS, INPUT
 from .trial_heads import trial_heads
 
-#: rounding of boxes and scores between two orders of the same operations, some ten of 2**-24
+#: rounding of boxes and scores in two orders of the same operations, about ten times 2**-24
 _ROUNDING = 2.0**-20
 
 Array = npt.NDArray[Any]
 
 
 def check_body(body: FunctionProto, description: Description, path: Path) -> None:
-    """Refuse a function body that does something else than the attributes of its node.
+    """Refuse a function body whose result differs from that of the node's attributes.
 
-    A body that ONNX Runtime cannot execute is let pass: readers here write it anew.
+    A body that ONNX Runtime cannot execute is accepted, since readers here write it anew.
 
     Raises:
         BadFile: it gives other detections.
@@ -71,8 +71,8 @@ def check_body(body: FunctionProto, description: Description, path: Path) -> Non
 def check_inlined(model: ModelProto, description: Description, path: Path) -> None:
     """Refuse standard operators between heads and detections that do not do what is described.
 
-    Graphs whose heads have lost their names, or that another tool has turned to half, which rounds
-    thresholds, are let pass.
+    Graphs whose heads have lost their names are accepted, and so are those that another tool has
+    converted to half precision, which rounds thresholds.
 
     Raises:
         BadFile: they give other detections.
@@ -97,7 +97,7 @@ def check_inlined(model: ModelProto, description: Description, path: Path) -> No
 
 
 def _as_written(description: Description, opset: int) -> tuple[FunctionProto, ...]:
-    """The right body, and how it was once written where that rounds otherwise."""
+    """The right body, and for sigmoid also the older form, which rounds differently."""
     params = description.postprocess
     size = len(description.priors), description.num_classes
     right = make_function(params, *size, opset)
@@ -110,14 +110,14 @@ def _activation(body: FunctionProto) -> str:
     operators = {node.op_type for node in body.node}
     if "Softmax" in operators:
         return "softmax"
-    # nothing else in a body is negated
+    # a body negates nothing else
     return "none" if operators.isdisjoint(("Sigmoid", "Neg")) else "sigmoid"
 
 
 def _nodes_behind_heads(model: ModelProto) -> list[NodeProto] | None:
-    """What leads from the heads to the detections; None where it needs anything else."""
+    """The nodes from the heads to the detections; None if they need anything else."""
     needed, nodes = set(DETECTIONS), []
-    for node in reversed(model.graph.node):  # sorted: what makes a tensor stands before its reader
+    for node in reversed(model.graph.node):  # sorted: producers come before readers
         if needed.intersection(node.output) and not set(HEADS).intersection(node.output):
             needed.update(node.input)
             nodes.append(node)
@@ -128,7 +128,7 @@ def _nodes_behind_heads(model: ModelProto) -> list[NodeProto] | None:
 
 
 def _model_of_body(body: FunctionProto, description: Description) -> ModelProto:
-    """A model that is the node with a body, which is put in its place."""
+    """A model that consists of a DecodeNms node with this body."""
     attributes = node_attributes(description.postprocess, description.edges)
     node = helper.make_node(OP_TYPE, INPUTS, DETECTIONS, domain=DOMAIN, **attributes)
     priors = numpy_helper.from_array(description.priors, INPUTS[2])
@@ -143,7 +143,7 @@ def _model_from_nodes(
     opset: int,
     *functions: FunctionProto,
 ) -> ModelProto:
-    """A model from ``images [N, P, 4 + C]``, which are loc and conf side by side, to detections."""
+    """A model from ``images [N, P, 4 + C]`` (loc and conf, concatenated) to detections."""
     classes, priors = description.num_classes, len(description.priors)
     parts = numpy_helper.from_array(np.array([4, classes], np.int64), "parts")
     shape: list[str | int | None] = ["N", priors, 4 + classes]
@@ -169,9 +169,9 @@ def _differ(
     path: Path,
     box_scale: Array | None = None,
 ) -> bool:
-    """Whether two models give different detections of made heads.
+    """Whether two models give different detections on synthetic heads.
 
-    The boxes of the first are those of the second times ``box_scale [4]``, where it is given.
+    If ``box_scale [4]`` is given, the first model's boxes are the second's multiplied by it.
     """
     heads = trial_heads(description)
     found, expected = (_outputs(model, heads, path) for model in (own, right))
@@ -188,19 +188,19 @@ def _differ(
 
 
 def _outputs(model: ModelProto, heads: Array, path: Path) -> list[Array] | None:
-    """Detections of a model; None where it cannot be executed.
+    """Detections of a model; None if it cannot be executed.
 
     Raises:
-        BadFile: it would take more memory than a network here needs.
+        BadFile: it would need more memory than any network here.
     """
     if find_spec("onnxruntime") is None:
         return None
     ort = require("onnxruntime", "comparing decode + NMS with its parameters")
     settings = ort.SessionOptions()
-    settings.log_severity_level = 4  # what fails is told by the exception
+    settings.log_severity_level = 4  # failures are reported by the exception
     try:
         flat = inliner.inline_local_functions(model)
-    except Exception:  # its types vary by version
+    except Exception:  # its type varies by version
         return None
     check_memory(flat, path)
     try:

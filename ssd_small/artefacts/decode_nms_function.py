@@ -1,9 +1,9 @@
 """The DecodeNms operator as an ONNX function of standard operators.
 
 The function gives the operator a meaning in every ONNX runtime; TensorRT maps the node to the
-plugin instead (the builder drops the function first). Numbers are taken from the node's
-attributes; the structure (activation, cuts) is fixed when the function is made, so a function
-belongs to the node it was made for.
+plugin instead (the builder drops the function first). Numbers come from the node's attributes; the
+structure (activation, cuts) is fixed when the function is made, so a function belongs to the node
+it was made for.
 
 What the standard operators guarantee, and what follows from it:
 
@@ -65,8 +65,8 @@ def make_function(
     """The function for heads of ``num_priors`` x ``num_classes``.
 
     Inputs ``loc [N, P, 4]``, ``conf [N, P, C]`` (float32 or float16) and ``priors [P, 4]``;
-    outputs as the operator's contract says. ``one_sigmoid`` writes the operator Sigmoid, as files
-    until 2026 have it.
+    outputs as in the operator's contract. ``one_sigmoid`` uses the Sigmoid operator, as files
+    written until 2026 do.
     """
     body = _Body()
     boxes = _decode(body)
@@ -92,8 +92,8 @@ def node_attributes(
 ) -> dict[str, Any]:
     """Attributes of the DecodeNms node: the fields of PostprocessParams.
 
-    Where boxes are clipped also ``edges``, the right and bottom one of the picture in the unit of
-    the priors.
+    If boxes are clipped, also ``edges``: the picture's right and bottom edges in the unit of the
+    priors.
     """
     if not params.clip_boxes:
         return params.to_dict()
@@ -117,7 +117,7 @@ def _decode(body: _Body) -> str:
 
 
 def _clip(body: _Body, boxes: str) -> str:
-    """Boxes cut to the picture; see ``boxes.clipped_boxes``. Those not finite never win."""
+    """Boxes clipped to the picture; see ``boxes.clipped_boxes``. Non-finite boxes never win."""
     edges = body.attribute(EDGES, "floats")
     highest = body("Concat", edges, edges, axis=0)
     zero = body.constant(0, np.float32)
@@ -134,8 +134,8 @@ def _activated(body: _Body, params: PostprocessParams, one_sigmoid: bool) -> str
         return conf
     if one_sigmoid:
         return body("Sigmoid", conf)
-    # ONNX Runtime's Sigmoid is off by 2.4 * 2**-24 whatever the score: by a thousandth of one of
-    # 1e-4, so that others pass a low threshold; its Exp by a unit in the last place
+    # ONNX Runtime's Sigmoid is off by 2.4 * 2**-24 at any score, a thousandth of a score of 1e-4,
+    # so that other boxes pass a low threshold; its Exp is off by one unit in the last place
     one = body.constant(1, np.float32)
     return body("Div", one, body("Add", body("Exp", body("Neg", conf)), one))
 
@@ -143,8 +143,8 @@ def _activated(body: _Body, params: PostprocessParams, one_sigmoid: bool) -> str
 def _masked_scores(
     body: _Body, params: PostprocessParams, conf: str, boxes: str, num_classes: int
 ) -> str:
-    """Scores ``[N, C, P]``; what must never win (background, non-finite) is -infinity."""
-    # x - x is 0 for finite x and NaN otherwise: a box counts if the sum of its four is 0
+    """Scores ``[N, C, P]``; whatever must never win (background, non-finite) is -infinity."""
+    # x - x is 0 for finite x and NaN otherwise: a box counts if its four differences sum to 0
     difference = body("Sub", boxes, boxes)
     spread = body("ReduceSum", difference, body.constant([-1], np.int64), keepdims=1)
     finite = body("Equal", spread, body.constant(0, np.float32))
@@ -165,7 +165,7 @@ def _suppress(
         body("TopK", scores, cut, outputs=["top_scores", "top_priors"], axis=-1)
         scores = body("ScatterElements", absent, "top_priors", "top_scores", axis=-1)
     if params.pixel_offset > 0:
-        # IoU in pixels with the +1 convention: the offset goes to the high corner
+        # IoU in pixels with the +1 convention: the offset is added to the bottom right corner
         scale = body("Reciprocal", body.attribute("pixel_offset", "float"))
         boxes = body("Add", body("Mul", boxes, scale), body.constant([0, 0, 1, 1], np.float32))
     per_class = (
@@ -177,7 +177,7 @@ def _suppress(
         "NonMaxSuppression",
         boxes,
         scores,
-        # not every runtime takes the scalars that the operator's definition allows as well
+        # some runtimes reject scalars here, although the operator's definition allows them
         *(
             body("Reshape", scalar, body.constant([1], np.int64))
             for scalar in (
@@ -198,7 +198,7 @@ def _select(
     num_priors: int,
     num_classes: int,
 ) -> None:
-    """The K best per image in the total order, padded as the operator's contract says."""
+    """The K best per image in the total order, padded as in the operator's contract."""
     detections = params.max_detections(num_priors, num_classes)
     flat = body("Reshape", kept, body.constant([0, -1], np.int64))
     count = body.constant([detections], np.int64)

@@ -1,4 +1,4 @@
-"""Between a description's network and its spec: what an artefact says of it, and what is built."""
+"""Conversion between the network in a description and the spec from which it is built."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def spec_from_description(description: Description) -> ModelSpec:
     """The network of a description: by its name, or as it is described.
 
     Raises:
-        UsageError: there is no network of that name, or none in PyTorch.
-        BadFile: what is described is no network.
+        UsageError: there is no network of that name, or no PyTorch form of it.
+        BadFile: what is described is not a network.
     """
     if description.network is None:
         if description.stored_priors is not None and description.model not in known_models():
@@ -43,10 +43,10 @@ def spec_from_description(description: Description) -> ModelSpec:
 
 
 def network_of_spec(spec: ModelSpec) -> NetworkConfig | NetworkLayers | None:
-    """The configuration or the layers that give a spec without a name; None where none do."""
+    """Configuration or layers that produce a spec without a name; None if the spec has neither."""
     if spec.written:
         return spec.layers
     if spec.name in known_models() or spec.config is None:
         return None
-    # a spec that was changed by hand is not what it was made from
+    # a spec that was changed by hand no longer matches its configuration
     return spec.config if spec_from_config(spec.config) == spec else None

@@ -1,4 +1,4 @@
-"""What an ONNX file or an engine says about itself: enough to use it without its source."""
+"""What an ONNX file or engine says about itself, which is enough to use it without its source."""
 
 from __future__ import annotations
 
@@ -41,42 +41,42 @@ from .stored_priors import StoredPriors
 from .strict_json import record_from_json
 from .written_layers import layers_to_dict
 
-#: newest version of the description; raised when a reader of the old one would go wrong. What one
-#: of 1 can read is written as 1: 2 is for prior boxes that are listed, 3 for inputs of pictures, 4
-#: for tiles inside, 5 for prior boxes as data, layers written out, pictures that are not stretched
-#: in whole levels, and boxes that are clipped, 6 for pictures decoded at a fraction
+#: newest version of the description, raised when older readers would misread it. Each file is
+#: written in the oldest version that fits: 2 for prior boxes that are listed, 3 for inputs of
+#: pictures, 4 for tiles inside, 5 for prior boxes as data, layers written out, resizing other than
+#: stretching in whole levels, and clipped boxes, 6 for pictures decoded at a fraction
 DESCRIPTION_FORMAT = 6
-#: entry of an ONNX file's metadata that holds it
+#: metadata key of an ONNX file under which the description is stored
 METADATA_KEY = "ssd_small"
 
 
 @dataclass(frozen=True)
 class Description:
-    """A detector network as an artefact carries it.
+    """Description of a detector network, as artefacts carry it.
 
     Attributes:
         model: name of the network.
         num_classes: classes including background.
         width: channel multiplier.
-        labels: a name per class that can be detected, in label order, background left out.
+        labels: one name per detectable class, in label order, without background.
         weights: hash or origin of the weights ("random" if there were none).
         preprocessing: how an image becomes network input.
         postprocess: parameters of decode + NMS, inside the artefact or meant for it.
-        levels: prior boxes per feature map, with the maps' (rows, columns); none of a network
-            whose prior boxes are data.
+        levels: prior boxes per feature map, with the maps' (rows, columns); empty if
+            ``stored_priors`` holds the prior boxes.
         clip: which prior coordinates are clamped.
         has_decode_nms: whether decode + NMS are inside (five outputs) or not (loc and conf).
-        network: what the network is, if this version has no name for it: a configuration, or its
-            layers written out; None for a named one.
-        pictures: the input, if it takes pictures as they are and ``preprocessing`` is inside; None
+        network: configuration or layers of a network for which this version has no name; None for
+            a named one.
+        pictures: the input, if it takes pictures as they are, with ``preprocessing`` inside; None
             for an input of preprocessed float32.
-        tiles: that the network cuts of what it is given, whose size ``preprocessing`` has then;
-            None where it sees that whole.
-        operating_point: score thresholds that an evaluation has found; None if none has.
-        object_size: of the objects it has learned; None where that was not recorded.
-        stored_priors: prior boxes as data, where no levels say them; None where ``levels`` do.
+        tiles: grid of tiles into which the network cuts its input, whose size is then that of
+            ``preprocessing``; None if it sees the whole input.
+        operating_point: score thresholds from an evaluation; None if there was none.
+        object_size: size of the objects in its training data; None if it was not recorded.
+        stored_priors: prior boxes as data, if no levels describe them; None if ``levels`` do.
         tool_version: version of this package that wrote it.
-        unknown: fields of a newer minor format, kept for whoever reads the file next.
+        unknown: fields of a newer minor format, kept for later readers of the file.
     """
 
     model: str
@@ -100,23 +100,23 @@ class Description:
 
     @property
     def network_size(self) -> tuple[int, int]:
-        """Height and width in pixels of what the network itself sees: a tile, or all."""
+        """Height and width in pixels of what the network itself sees: a tile or the whole input."""
         if self.tiles is not None:
             return self.tiles.height, self.tiles.width
         return self.preprocessing.height, self.preprocessing.width
 
     @property
     def decoding(self) -> Preprocessing | None:
-        """What picture files are decoded for; None for in full.
+        """The preprocessing that picture files are decoded for; None to decode them in full.
 
-        A network that takes pictures of one size alone is given them as they are.
+        A network that takes pictures of one fixed size is given them as they are.
         """
         is_fixed = self.pictures is not None and self.pictures.size is not None
         return None if is_fixed else self.preprocessing
 
     @property
     def priors(self) -> npt.NDArray[np.float32]:
-        """Prior boxes ``[P, 4]`` (cx, cy, w, h), unit square; of tiles inside: unit of a tile."""
+        """Prior boxes ``[P, 4]`` (cx, cy, w, h) in the unit square, or in units of a tile."""
         if self.stored_priors is not None:
             own = self.stored_priors.array
         else:
@@ -125,14 +125,14 @@ class Description:
 
     @property
     def level_sizes(self) -> tuple[int, ...]:
-        """Prior boxes of each feature level, of a tile; of all at once where no levels say them."""
+        """Prior boxes per feature level, in one tile; one total if there are no levels."""
         if self.stored_priors is not None:
             return (self.stored_priors.count,)
         return tuple(rows * columns * level.num_anchors for level, (rows, columns) in self.levels)
 
     @property
     def edges(self) -> tuple[float, float]:
-        """Right and bottom edge of the picture in the unit of :attr:`priors`."""
+        """Right and bottom edges of the picture in the unit of :attr:`priors`."""
         return WHOLE if self.tiles is None else edges_from_scale(self.tiles.box_scale)
 
     def label_name(self, label: int) -> str:
@@ -141,7 +141,7 @@ class Description:
         return self.labels[label - (0 <= background < label)]
 
     def labels_named(self, name: str) -> list[int]:
-        """Class indices of the conf tensor with this name."""
+        """Class indices of the conf tensor that have this name."""
         background = self.postprocess.background_label
         detectable = (label for label in range(self.num_classes) if label != background)
         return [label for label in detectable if self.label_name(label) == name]
@@ -152,7 +152,7 @@ class Description:
 
     @property
     def _oldest_format(self) -> int:
-        """The oldest format whose readers understand this."""
+        """The oldest format whose readers understand this description."""
         if self.preprocessing.reduced_decoding:
             return 6
         of_5 = (
@@ -168,7 +168,7 @@ class Description:
         return 2 if any(isinstance(level, ListedLevel) for level, _ in self.levels) else 1
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; unknown fields that were read are written again."""
+        """JSON-ready form, including unknown fields that were read."""
         own: dict[str, Any] = {
             "format": self._oldest_format,
             "tool_version": self.tool_version,
@@ -251,10 +251,10 @@ class Description:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], source: str | Path) -> Description:
-        """As :meth:`from_dict`, from the metadata of an ONNX file.
+        """Like :meth:`from_dict`, but from the metadata of an ONNX file.
 
         Raises:
-            BadFile: the file is not of this tool, or as :meth:`from_dict`.
+            BadFile: the file was not written by this tool, or as for :meth:`from_dict`.
         """
         if METADATA_KEY not in metadata:
             raise BadFile(

@@ -1,4 +1,4 @@
-"""Whether what a description says goes together."""
+"""Checks that the parts of a description are consistent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check_description(description: Description) -> None:
-    """Refuse what contradicts itself, with ValueError."""
+    """Refuse a description that contradicts itself, with ValueError."""
     if not description.width:
         raise ValueError("width: got 0, expected more")
     _check_classes(description)
@@ -39,7 +39,7 @@ def check_description(description: Description) -> None:
 
 
 def _check_classes(description: Description) -> None:
-    """Refuse class names that are none, or not one for each class."""
+    """Refuse class names that are invalid, or not one for each class."""
     background, classes = description.postprocess.background_label, description.num_classes
     if background >= classes:
         raise ValueError(f"background_label {background} of {classes} classes")
@@ -51,7 +51,7 @@ def _check_classes(description: Description) -> None:
 
 
 def _check_input(description: Description) -> None:
-    """Refuse preprocessing that is not done inside, where it is inside."""
+    """Refuse preprocessing that is described as inside the network but not supported there."""
     if description.pictures is None:
         return
     told = description.preprocessing
@@ -76,7 +76,7 @@ def _check_tiles(description: Description, tiles: TileGrid) -> None:
 
 
 def _check_network(description: Description, spec: ModelSpec) -> None:
-    """Refuse a network that contradicts the rest."""
+    """Refuse a network that contradicts the rest of the description."""
     model, size = description.model, description.network_size
     faults = {
         f"model: got {quoted(model)}, expected {spec.name!r}": model != spec.name,

@@ -1,4 +1,4 @@
-"""A description from a file of its own: for an ONNX file that has lost its metadata."""
+"""Reading a description from a separate file, for ONNX files that have lost their metadata."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .description import Description
 from .record import read_record
 
 _EXPECTED = "what 'ssd-small inspect --json' printed, or a sidecar"
-#: fields of a description; around them 'ssd-small inspect --json' tells of the file
+#: fields of a description; 'ssd-small inspect --json' prints them among facts about the file
 _FIELDS = (
     *("tool_version", "model", "num_classes", "width", "labels", "weights", "preprocessing"),
     *("postprocess", "levels", "clip", "has_decode_nms", "network", "operating_point"),
@@ -20,7 +20,7 @@ _FIELDS = (
 
 
 def read_description(path: str | Path) -> Description:
-    """Read what 'ssd-small inspect --json' or 'export --json' printed, or a sidecar.
+    """Read the output of 'ssd-small inspect --json' or 'export --json', or a sidecar.
 
     Raises:
         BadFile: absent, damaged, or it describes no network.
@@ -35,12 +35,12 @@ def read_description(path: str | Path) -> Description:
     if values.get("model") is None or "levels" not in values:
         raise BadFile(f"{path} describes no network; expected {_EXPECTED}")
     own: dict[str, Any] = {name: values[name] for name in _FIELDS if name in values}
-    # that of a sidecar may stand in the description's place
+    # the file's own "format" may be that of a sidecar, so the description's is derived
     return Description.from_dict(own | {"format": _format(values)}, path)
 
 
 def _format(values: dict[str, Any]) -> int:
-    """What a description of these fields has: see ``DESCRIPTION_FORMAT``."""
+    """Format of a description with these fields: see ``DESCRIPTION_FORMAT``."""
     told = values.get("preprocessing")
     if isinstance(told, dict) and any(name in told for name in RESIZING):
         return 5

@@ -1,11 +1,12 @@
-"""Writing an engine and its sidecar so that there is a pair at every moment.
+"""Writing an engine and its sidecar so that the two on disk always match.
 
-No system call replaces two files at once, and the plan must stay what other tools load. So the
-sidecar changes first, to one that tells of both engines, the new one and the one it replaces; then
-the engine; then the sidecar again, to tell of the new one alone. Whatever ends a build in between
-leaves an engine that its sidecar tells of (:func:`.sidecar.records_from_sidecar`), and the next
-build tidies up. Of one output there is one builder at a time: a lock, from before the long work to
-the end, since one of two would be for nothing.
+No system call replaces two files at once, and the plan must stay a file that other tools can load.
+So the sidecar is replaced first, by one that describes both engines, the new one and the one it
+replaces; then the engine; then the sidecar again, to describe only the new one. If a build is
+interrupted in between, the engine on disk is still described by its sidecar
+(:func:`.sidecar.records_from_sidecar`), and the next build tidies up. Each output has at most one
+builder at a time: a lock is held from before the long work to the end, since of two builds one
+would be wasted.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ _locked: ContextVar[Path | None] = ContextVar("_locked", default=None)
 
 @contextmanager
 def sole_builder(path: Path) -> Iterator[None]:
-    """Keep other builders off the engine ``path``, by whatever name, for the length of the block.
+    """Keep other builders off the engine ``path``, whatever name they use, for the whole block.
 
     Raises:
-        LockHeld: one is at work on it. That is no matter of usage, but of the moment: the same
-            command is right a while later.
+        LockHeld: another builder is at work on it. This is not a usage error: the same command
+            will work later.
         OutputError: it cannot be written.
     """
     check_writable(path)
@@ -50,7 +51,7 @@ def sole_builder(path: Path) -> Iterator[None]:
     if _locked.get() == target:
         yield
         return
-    # as long for any name: one that is nearly too long would be so with a prefix
+    # of the same length for any name, since a prefix could make a long name too long
     name = f".ssd-small-{sha256(os.fsencode(target.name)).hexdigest()[:16]}.lock"
     with held(target.parent / name, path):
         token = _locked.set(target)
@@ -63,11 +64,11 @@ def sole_builder(path: Path) -> Iterator[None]:
 def sidecars_written(path: Path, option: str = "--output") -> list[Path]:
     """The sidecars that are written with the engine ``path``, which ``option`` gave.
 
-    Through a link the two belong to the file that it leads to. A sidecar that lies beside either
-    of them tells of the engine under that name, and is replaced as well.
+    If the path is a link, the engine and its sidecar are written where it points. An existing
+    sidecar beside the link or its target describes the engine under that name, and is replaced.
 
     Raises:
-        OutputError: there can be none: with ``.json`` the name may be too long.
+        OutputError: a sidecar cannot be written: with ``.json`` the name may be too long.
     """
     own = sidecar_path(behind_links(path))
     check_writable(own, option)
@@ -79,20 +80,20 @@ def sidecars_written(path: Path, option: str = "--output") -> list[Path]:
 def engine_output(path: Path) -> Iterator[tuple[Path, Callable[[Sidecar], None]]]:
     """Write an engine and its sidecar together, or neither.
 
-    Yields a temporary path for the engine and a function that takes its sidecar; both files take
-    their places when the block ends well.
+    Yields a temporary path for the engine and a function that takes its sidecar; both files move
+    into place when the block ends without an exception.
 
     Raises:
         LockHeld: see :func:`sole_builder`.
         OutputError: one of the two cannot be written; nothing is left behind and an older pair
-            stays whole.
+            stays intact.
     """
     with sole_builder(path):
         sides = sidecars_written(path)
         before = {side: _content(side) for side in sides}
         try:
             with ExitStack() as outputs:
-                # they take their places in the opposite order; what needs space is written before
+                # they move into place in reverse order; whatever needs space is written before that
                 after = [outputs.enter_context(atomic_output(side)) for side in sides]
                 engine = outputs.enter_context(atomic_output(path))
                 between = [outputs.enter_context(atomic_output(side)) for side in sides]
@@ -121,7 +122,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _record_in_place(path: Path, side_path: Path) -> Any | None:
-    """What the sidecar there tells of the engine there; None if it does not."""
+    """What the sidecar at its path says about the engine at its path; None if nothing."""
     with suppress(OSError, BadFile):
         records = records_from_sidecar(read_record(side_path, "a sidecar"))
         return record_of_engine(records, path)
@@ -129,7 +130,7 @@ def _record_in_place(path: Path, side_path: Path) -> Any | None:
 
 
 def _put_back(path: Path, side_path: Path, before: bytes | None) -> None:
-    """The sidecar of before, if it has changed and the engine that it told of has not."""
+    """Restore the sidecar's old content if it has changed and its engine is not the new one."""
     now = _content(side_path)
     if now is None or now == before:
         return

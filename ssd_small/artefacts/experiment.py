@@ -1,4 +1,4 @@
-"""What a configuration file says of pixels and detections, as the values that artefacts keep."""
+"""Pixels and detections in a configuration file, as the values that artefacts store."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from .network import Labels, network_from_checkpoint, random_network
 if TYPE_CHECKING:
     from ..models.network import SsdNetwork
 
-#: sections of which any key means that the file says how detections are made
+#: sections that say how detections are made, if any of their keys is present
 _OF_DETECTIONS = ("POST_PROCESS", "MATCHER")
 
 
 def postprocess_from_experiment(
     experiment: Experiment, own: PostprocessParams | None = None
 ) -> PostprocessParams:
-    """Decode + NMS as a configuration has it: the published protocol with the file's numbers.
+    """Decode + NMS of a configuration: the published protocol with the file's numbers.
 
-    POST_PROCESS gives thresholds and detections per class, MATCHER the variances; there is no cut
-    before NMS or over all classes, and a pixel of 300 is added in the IoU whatever the input is.
+    POST_PROCESS gives thresholds and detections per class, MATCHER the variances. There is no cut
+    before NMS or over all classes, and the IoU adds one pixel of 300 whatever the input size is.
 
     Args:
         experiment: the configuration.
-        own: what holds if the file has neither section; None for the published defaults then too.
+        own: parameters to use if the file has neither section; None for the published defaults.
 
     Raises:
-        BadFile: numbers that decode + NMS does not take.
+        BadFile: values that decode + NMS does not accept.
     """
     if own is not None and not any(map(experiment.has, _OF_DETECTIONS)):
         return own
@@ -55,7 +55,7 @@ def postprocess_from_experiment(
 
 
 def preprocessing_from_experiment(experiment: Experiment) -> Preprocessing:
-    """IMAGE_SIZE, which is height and width, and PIXEL_MEANS, which are blue, green and red."""
+    """Preprocessing from IMAGE_SIZE (height, width) and PIXEL_MEANS (blue, green, red)."""
     height, width = experiment.network.image_size
     return Preprocessing(height, width, mean=experiment.dataset.pixel_means)
 
@@ -69,17 +69,17 @@ def network_from_experiment(
     width: float | None = None,
     labels: Labels | None = None,
 ) -> tuple[SsdNetwork, Description]:
-    """The network of a configuration, and what the file says of its pixels and detections.
+    """The network of a configuration, and its description with the file's pixels and detections.
 
     Args:
         experiment: the configuration.
-        model: a network in the place of the file's.
+        model: a network to use instead of the file's.
         weights: a checkpoint; None for random weights.
-        num_classes, width, labels: in the place of the file's.
+        num_classes, width, labels: values to use instead of the file's.
 
     Raises:
-        UsageError: neither the file nor ``model`` nor the checkpoint says which network, or the
-            checkpoint says another one.
+        UsageError: neither the file nor ``model`` nor the checkpoint names a network, or the
+            checkpoint names another one.
         BadFile: the checkpoint does not fit, or the file describes no network.
     """
     known = model if model is not None else spec_from_experiment(experiment)
@@ -103,10 +103,10 @@ def network_from_experiment(
 
 
 def described_by_experiment(experiment: Experiment, description: Description) -> Description:
-    """A description with what a configuration says of pixels and detections in its place.
+    """A description whose pixels and detections are replaced by a configuration's.
 
     Raises:
-        BadFile: as :func:`postprocess_from_experiment`.
+        BadFile: as for :func:`postprocess_from_experiment`.
     """
     preprocessing = description.preprocessing
     if experiment.has("DATASET.PIXEL_MEANS"):
@@ -119,7 +119,7 @@ def described_by_experiment(experiment: Experiment, description: Description) ->
 
 
 def _with_names(description: Description, experiment: Experiment) -> Description:
-    """A description whose classes have the names of DATASET, if that has as many."""
+    """A description with the class names of DATASET, if there are as many of them."""
     if not experiment.has("DATASET.DATASET"):
         return description
     names = names_from_dataset(experiment.dataset.dataset, description.num_classes)

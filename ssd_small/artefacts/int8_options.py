@@ -1,4 +1,4 @@
-"""What INT8 is calibrated on, and the record of it in a sidecar."""
+"""What INT8 is calibrated on, and how a sidecar records it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .record import Fields
 
 Method = Literal["percentile", "minmax"]
 
-#: most pictures of a calibration: a million
+#: largest number of pictures in a calibration
 MOST_PICTURES = 1_000_000
 
 
 @dataclass(frozen=True)
 class Int8Options:
-    """How a network is brought to INT8.
+    """How a network is converted to INT8.
 
     Attributes:
-        calibration: folder of pictures whose activations set the ranges.
-        count: how many of them are taken, evenly over the list; all where there are fewer.
+        calibration: folder of pictures whose activations determine the ranges.
+        count: how many of them are used, evenly spaced over the list; all if there are fewer.
         method: ``percentile`` leaves the rarest 0.001 % of a tensor's values out of its range,
             ``minmax`` none.
-        max_drop: most mAP (0 to 1) that may be lost on ``annotations``; None for no promise.
+        max_drop: largest loss of mAP (0 to 1) allowed on ``annotations``; None for no limit.
         annotations: COCO-format ground truth of the pictures in ``calibration``.
     """
 
@@ -55,7 +55,7 @@ class Int8Options:
             raise UsageError(f"{given} needs {missing}")
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values; what was not asked for is left out."""
+        """JSON-ready values, without options that were not given."""
         values = asdict(self) | {"calibration": name_from_path(self.calibration)}
         if self.max_drop is None or self.annotations is None:
             del values["max_drop"], values["annotations"]
@@ -65,7 +65,7 @@ class Int8Options:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Int8Options:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         return cls(
             Path(fields.text("calibration")),
             fields.integer("count", 1, MOST_PICTURES),
@@ -77,14 +77,14 @@ class Int8Options:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the ranges of an INT8 engine were found on.
+    """What the ranges of an INT8 engine were calibrated on.
 
     Attributes:
-        digest: SHA-256 (hexadecimal) of the pictures' files, one after the other.
-        count: how many pictures.
+        digest: SHA-256 (hexadecimal) of the concatenated picture files.
+        count: number of pictures.
         method: see :class:`Int8Options`.
-        map: mAP of the calibration annotations by precision, ``fp32`` and ``int8``; empty where
-            none was asked for.
+        map: mAP on the calibration annotations per precision, ``fp32`` and ``int8``; empty if it
+            was not asked for.
     """
 
     digest: str
@@ -98,7 +98,7 @@ class Calibration:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Calibration:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         scores = fields.fields("map")
         return cls(
             fields.text("digest"),

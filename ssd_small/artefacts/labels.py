@@ -1,4 +1,4 @@
-"""Class names: a text file of them, and names for classes nobody named."""
+"""Class names: reading them from a text file, and default names."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from ..configs.class_names import name_fault
 from ..errors import BadFile, UsageError, quoted
 from ..files import read_bytes
 
-#: of a file of class names; a network has a thousand
+#: largest file of class names; a network has about a thousand classes
 _MOST_BYTES = 1 << 24
 
 
 def default_labels(count: int) -> tuple[str, ...]:
-    """Names for classes nobody named."""
+    """Default class names."""
     return tuple(f"class {i + 1}" for i in range(count))
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
-    """Class names, one a line, background left out.
+    """Read class names, one per line, without background.
 
     Raises:
-        BadFile: unreadable, not text, or a name is missing, doubled or not printable.
+        BadFile: unreadable, not text, or a name is missing, duplicated or not printable.
     """
     try:
         content = read_bytes(Path(path), "a text file with a class name per line", _MOST_BYTES)
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFile(f"{path} is not UTF-8 text; expected a class name per line") from error
-    # str.splitlines would make two names of one that holds another end of a line
+    # str.splitlines would split a name at other line separators inside it
     names = tuple(line.strip() for line in re.split("\r\n|\n|\r", text.rstrip()))
     if "" in names:
         raise BadFile(f"{path}: expected a class name on every line, got an empty line or file")
@@ -45,7 +45,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
 
 
 def check_labels(names: Sequence[str], num_classes: int, background_label: int) -> None:
-    """Refuse a number of class names that does not fit, with UsageError."""
+    """Refuse a wrong number of class names, with UsageError."""
     detectable = num_classes - (background_label >= 0)
     if len(names) != detectable:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""A network together with its description: from a checkpoint, or with random weights."""
+"""A network and its description: from a checkpoint, or with random weights."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class OpenedCheckpoint:
     Attributes:
         path: the file.
         state: tensors by key, on the CPU.
-        record: what the file says of itself; None if it says nothing.
-        shipped: its entry in the package's index; None for a file of the user's.
+        record: the record inside the file; None if it has none.
+        shipped: its entry in the package's index; None for a user's file.
     """
 
     path: Path
@@ -46,39 +46,39 @@ class OpenedCheckpoint:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name to use in messages."""
         return self.shipped.name if self.shipped is not None else f"checkpoint {self.path}"
 
     @property
     def weights_hash(self) -> str:
-        """``sha256:`` and that of the file, before an operating point was written into it."""
+        """``sha256:`` and the file's hash, from before an operating point was written into it."""
         own = None if self.record is None else self.record.origin
         return own or f"sha256:{sha256_of(self.path)}"
 
     @property
     def model(self) -> str | None:
-        """Name of its network, if it says so."""
+        """Name of its network, if known."""
         if self.shipped is not None:
             return self.shipped.model
         return None if self.record is None else self.record.description.model
 
     @property
     def spec(self) -> ModelSpec | None:
-        """Its network, if it says so."""
+        """Spec of its network, if known."""
         if self.shipped is not None:
             return get_spec(self.shipped.model)
         return None if self.record is None else spec_from_description(self.record.description)
 
     @property
     def width(self) -> float | None:
-        """Channel multiplier, if it says so; else it can be read off the weights."""
+        """Channel multiplier, if known; otherwise it can be derived from the weights."""
         if self.shipped is not None:
             return self.shipped.width
         return None if self.record is None else self.record.description.width
 
     @property
     def object_size(self) -> ObjectSize | None:
-        """Of the objects it has learned, if it says so."""
+        """Size of the objects in its training data, if known."""
         if self.shipped is not None:
             return ObjectSize(**self.shipped.object_size)
         return None if self.record is None else self.record.description.object_size
@@ -88,8 +88,8 @@ def open_checkpoint(weights: str | Path) -> OpenedCheckpoint:
     """Read a checkpoint: a file, or the name of a shipped one.
 
     Raises:
-        BadFile: it cannot be read, is of a network that this version does not know, or its record
-            tells of another network than its tensors are of.
+        BadFile: it cannot be read, belongs to a network that this version does not know, or its
+            record describes another network than its tensors belong to.
         MissingRequirement: torch is not installed.
     """
     shipped = find_shipped(weights)
@@ -105,7 +105,7 @@ def open_checkpoint(weights: str | Path) -> OpenedCheckpoint:
 
 
 def _check_record(own: Description, state: dict[str, Tensor], path: Path) -> None:
-    """Refuse a record of an unknown network, or of another one than the tensors are of."""
+    """Refuse a record of an unknown network, or of another one than the tensors belong to."""
     if own.network is None and own.model not in known_models():
         raise BadFile(
             f"checkpoint {path} is of a network {quoted(own.model)}, which this version does not "
@@ -133,19 +133,19 @@ def network_from_checkpoint(
     labels: Labels | None = None,
     input_size: tuple[int, int] | None = None,
 ) -> tuple[SsdNetwork, Description]:
-    """The network of a checkpoint, and its description.
+    """Build the network of a checkpoint, and its description.
 
     Args:
-        weights: checkpoint file, or the name of a shipped one, which knows its model and labels.
-        model: name of the network, or its spec; checkpoints of ``ssd-small train`` and shipped
-            ones know it.
-        num_classes, width: default: what the checkpoint says, else read off the weights.
-        labels: class names, or the text file that holds them; default: what the checkpoint says.
-        input_size: height and width; default: what the checkpoint says, else those of ``model``.
+        weights: checkpoint file, or the name of a shipped one, whose model and labels are known.
+        model: name of the network, or its spec; not needed for shipped checkpoints and those of
+            ``ssd-small train``.
+        num_classes, width: default: as recorded in the checkpoint, else derived from the weights.
+        labels: class names, or a text file of them; default: as recorded in the checkpoint.
+        input_size: height and width; default: as recorded in the checkpoint, else ``model``'s.
 
     Raises:
-        UsageError: no model, an unknown one, labels that do not fit, or another model, width, input
-            size or number of classes than the checkpoint says.
+        UsageError: no model, an unknown one, labels that do not fit, or a model, width, input
+            size or number of classes that contradicts the checkpoint.
         BadFile: the checkpoint or the labels cannot be read, or do not fit the model.
         MissingRequirement: torch is not installed.
     """
@@ -174,10 +174,10 @@ def network_from_checkpoint(
 
 
 def spec_of(opened: OpenedCheckpoint, asked: str | ModelSpec | None) -> ModelSpec:
-    """The network to build for a checkpoint: its own, which must be the one asked for.
+    """The network to build for a checkpoint: its own, which must match the one asked for.
 
     Raises:
-        UsageError: it is another one, names both; or nobody says which.
+        UsageError: it is a different one (the message names both), or neither is known.
     """
     spec = get_spec(asked) if isinstance(asked, str) else asked
     own = opened.spec
@@ -199,7 +199,7 @@ def spec_of(opened: OpenedCheckpoint, asked: str | ModelSpec | None) -> ModelSpe
 def _at_size(
     opened: OpenedCheckpoint, model: str | ModelSpec | None, size: tuple[int, int]
 ) -> ModelSpec | None:
-    """The network that is asked for at an input size, which the weights may not contradict."""
+    """The network asked for at an input size, which must match the checkpoint's if it has one."""
     own, (height, width) = opened.spec, size
     if own is not None and own.input_size != size:
         raise UsageError(
@@ -214,7 +214,7 @@ def _at_size(
 def _size_of(
     name: str, own: Description, num_classes: int | None, width: float | None
 ) -> tuple[int, float]:
-    """Classes and width that a checkpoint says; UsageError where others were asked for."""
+    """Classes and width of a checkpoint; UsageError if other values were asked for."""
     for option, asked, said in (
         ("num-classes", num_classes, own.num_classes),
         ("width", width, own.width),
@@ -250,7 +250,7 @@ def random_network(
 
 
 def labels_from(labels: Labels | None) -> tuple[str, ...] | None:
-    """Class names as given, or read from the text file that is named."""
+    """Class names as given, or read from the text file given."""
     if labels is None:
         return None
     if isinstance(labels, (str, Path)):

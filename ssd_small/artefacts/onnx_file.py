@@ -1,4 +1,4 @@
-"""Reading ONNX files of this tool: what they say of themselves must be what is in them."""
+"""Reading ONNX files of this tool and checking that they contain what they describe."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ from .tensors import (
 def read_onnx(
     path: str | Path, description: Description | None = None
 ) -> tuple[ModelProto, Description]:
-    """Read an ONNX file of this tool and what it says about itself.
+    """Read an ONNX file of this tool and its description.
 
-    Other tools may have rewritten the file: weights that lie beside it are read, and the body of
+    Other tools may have rewritten the file: weights stored beside it are read, and the body of
     DecodeNms is written anew from the node, since converters drop it or leave it in another
-    operator set than the rest. A body that does something else than the node says is refused.
+    operator set than the rest. A body that contradicts the node is refused.
 
     Args:
-        path: of the ONNX file.
-        description: of the network, for a file whose metadata another tool has dropped.
+        path: the ONNX file.
+        description: the network's description, for a file that has lost its metadata.
 
     Raises:
-        BadFile: absent, truncated, not of this tool, of another version of the operator, or
-            another network or decode + NMS than is described.
+        BadFile: absent, truncated, not of this tool, of another version of the operator, or its
+            network or decode + NMS are not those described.
     """
     path = Path(path)
     model, bodies = _parsed(path)
@@ -67,9 +67,9 @@ def read_onnx(
 
 @contextmanager
 def graph_faults(path: Path) -> Iterator[None]:
-    """Turn what stumbles on a graph into :class:`BadFile`.
+    """Turn exceptions raised by a malformed graph into :class:`BadFile`.
 
-    A file that parses can lack any input, attribute or name that a step looks at.
+    A file that parses may still lack any input, attribute or name that a step looks at.
     """
     try:
         yield
@@ -88,7 +88,7 @@ def _checked(
     description: Description | None,
     path: Path,
 ) -> tuple[ModelProto, Description]:
-    """Model and description, if they fit each other."""
+    """Model and description, after checking that they fit each other."""
     if description is None:
         properties = {p.key: p.value for p in model.metadata_props}
         description = Description.from_metadata(properties, path)
@@ -105,13 +105,13 @@ def _checked(
 
 
 def drop_function(model: ModelProto) -> None:
-    """Remove the function body, so that a plugin of the same name serves the node."""
+    """Remove the function body, so that a plugin of the same name executes the node."""
     for function in [f for f in model.functions if f.domain == DOMAIN]:
         model.functions.remove(function)
 
 
 def is_inline(model: ModelProto, description: Description) -> bool:
-    """Whether decode + NMS are inside as standard operators, without the DecodeNms node."""
+    """Whether decode + NMS are inside as standard operators, without a DecodeNms node."""
     return description.has_decode_nms and find_decode_nms(model) is None
 
 
@@ -183,7 +183,7 @@ def _check_operator(model: ModelProto, description: Description, path: Path) -> 
 def _check_clipping(
     node: NodeProto, version: int | None, description: Description, path: Path
 ) -> None:
-    """The version must be that of the parameters, and boxes be cut at the picture's edges."""
+    """Check that the version fits the parameters, and that boxes are cut at the right edges."""
     wanted = description.postprocess.operator_version
     if version != wanted:
         raise BadFile(
@@ -199,7 +199,7 @@ def _check_clipping(
 
 
 def _check_suppression(model: ModelProto, description: Description, path: Path) -> None:
-    """What standard operators suppress by must be the parameters that are described."""
+    """Check that the standard operators suppress with the parameters that are described."""
     params = description.postprocess
     every = params.keep_topk_per_class or len(description.priors)
     expected = {
@@ -211,7 +211,7 @@ def _check_suppression(model: ModelProto, description: Description, path: Path) 
     for node in nodes[:1]:
         for (name, wanted), given in zip(expected.items(), node.input[2:5], strict=False):
             found = _number(model, given)
-            # tools that convert to half precision round what is a constant, to 11 bits
+            # tools that convert to half precision round constants to 11 bits
             if found is not None and not np.isclose(found, wanted, rtol=2**-11, atol=0):
                 raise BadFile(
                     f"{path} suppresses with {name} {found:g}, but describes {wanted:g}; export it "
@@ -220,7 +220,7 @@ def _check_suppression(model: ModelProto, description: Description, path: Path) 
 
 
 def _number(model: ModelProto, name: str) -> float | None:
-    """The one number of a constant, which may have been given another shape; None without."""
+    """Value of a scalar constant, whatever shape it was given; None if it is not a constant."""
     made_by = {output: node for node in model.graph.node for output in node.output}
     while name in made_by and made_by[name].op_type in ("Reshape", "Unsqueeze", "Identity", "Cast"):
         name = made_by[name].input[0]
@@ -235,7 +235,7 @@ def _outputs(model: ModelProto) -> list[str]:
 def _check_shapes(
     model: ModelProto, node: NodeProto | None, description: Description, path: Path
 ) -> None:
-    """Input and conf must have the size, priors and classes that the description lists."""
+    """Check that input and conf have the size, priors and classes that the description lists."""
     priors = len(description.priors)
     conf = node.input[1] if node else HEADS[1]
     images = input_of(description)
@@ -244,7 +244,7 @@ def _check_shapes(
         conf: [priors, description.num_classes],
     }
     if is_inline(model, description):
-        # the heads may have lost their names; what is kept at most tells of them
+        # the heads may have lost their names; the shape of the detections is checked instead
         del expected[conf]
         conf = DETECTIONS[1]
         rows = description.postprocess.max_detections(priors, description.num_classes)
@@ -266,7 +266,7 @@ def _check_shapes(
 def _shape_of(model: ModelProto, name: str) -> list[int]:
     """Dimensions of a tensor, 0 where they may vary; empty if it is not there."""
     for one in (model.graph, None):
-        # tools that drop what is known of the tensors between the nodes leave it to be inferred
+        # some tools drop the shapes of intermediate tensors, which are then inferred
         graph = one or onnx.shape_inference.infer_shapes(model).graph
         values = (*graph.input, *graph.output, *graph.value_info)
         dims: Any = next((v.type.tensor_type.shape.dim for v in values if v.name == name), [])
@@ -276,7 +276,7 @@ def _shape_of(model: ModelProto, name: str) -> list[int]:
 
 
 def _check_preprocessing(model: ModelProto, description: Description, path: Path) -> None:
-    """What is done to pictures inside must be what is described, where a tool has not folded it."""
+    """Check that the preprocessing inside is the one described, unless a tool has folded it."""
     told = description.preprocessing
     mean, std, order, height, width = PREPROCESSING
     values: dict[str, Any] = {mean: told.mean, std: told.std, height: told.height}
@@ -288,7 +288,7 @@ def _check_preprocessing(model: ModelProto, description: Description, path: Path
         if inside is not None
         and not np.array_equal(inside.ravel(), np.ravel(np.float32(values[name])))
     ]
-    # only there where channels are put into another order
+    # present only if channels are reordered
     if found[mean] is not None and (found[order] is not None) != (told.color_order == "RGB"):
         differing.append(order)
     if differing:
@@ -297,7 +297,7 @@ def _check_preprocessing(model: ModelProto, description: Description, path: Path
 
 
 def _check_tiles(model: ModelProto, tiles: TileGrid, path: Path) -> None:
-    """Pixels of tiles and scale of boxes must be those described, where no tool has folded them."""
+    """Check that tile pixels and box scale are those described, unless a tool has folded them."""
     rows, columns = tiles.indices
     values: dict[str, Any] = {TILE_ROWS: rows, TILE_COLUMNS: columns, BOX_SCALE: tiles.box_scale}
     for name, value in values.items():
@@ -309,11 +309,11 @@ def _check_tiles(model: ModelProto, tiles: TileGrid, path: Path) -> None:
 def _check_priors(
     model: ModelProto, node: NodeProto | None, description: Description, path: Path
 ) -> None:
-    """The prior boxes of decode + NMS must be those that are described."""
+    """Check that the prior boxes of decode + NMS are those described."""
     inside = constant_of(model, node.input[2] if node else INPUTS[2])
     if inside is None and node is None:
         return  # folded into other constants
-    # made of the same levels in double precision, so that only the last digit may differ
+    # computed from the same levels in double precision, so only the last digit may differ
     margin = 2**-20 if description.stored_priors is None else 0
     expected = description.priors
     if (
@@ -325,7 +325,7 @@ def _check_priors(
 
 
 def constant_of(model: ModelProto, name: str) -> np.ndarray[Any, Any] | None:
-    """Value of an initializer, or of a Constant node, which tools make of one; None without."""
+    """Value of an initializer or Constant node; None if there is neither."""
     for tensor in model.graph.initializer:
         if tensor.name == name:
             return np.asarray(numpy_helper.to_array(tensor))

@@ -1,8 +1,9 @@
-"""What an ONNX graph would take of memory, worked out before anything runs it.
+"""Limits on the memory an ONNX graph would use, checked before anything runs it.
 
 Operators make tensors of any size from a few bytes (ConstantOfShape, Expand, Tile, Range, Concat
 of a tensor with itself). No graph of this package needs more than :func:`most_live_bytes` for a
-picture, with a generous factor; what would need more, or whose size cannot be told, is refused.
+picture, which includes a generous margin; a graph that would need more, or whose needs cannot be
+determined, is refused.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ from .tensors import BOUNDARY, INPUT, TILES
 
 #: nodes of a graph; the largest network here has about 1500
 MOST_NODES = 50_000
-#: bytes that are in use at once, whatever the input; beside it for each of the input's pixels, of
-#: which the networks here take a thousand; and of all together
+#: bytes in use at once: a constant part; a part for each pixel of the input, for which the networks
+#: here need a thousand; and the limit of the sum
 _LIVE, _LIVE_PER_PIXEL, _MOST_LIVE = 1 << 29, 4096, 4 << 30
-#: bytes beside it for each pixel of a picture that is resized inside: float32 of it are 12, and the
-#: rows that are chosen of it, before the columns, may be as many again
+#: further bytes for each pixel of a picture that is resized inside: as float32 it takes 12, and the
+#: rows selected from it, before the columns, may take as many again
 _LIVE_PER_RESIZED = 32
-#: of the largest picture, a square, by which networks of any size are measured
+#: side of the largest picture, a square, used to measure networks that take any size
 _LARGEST_SIDE = math.isqrt(MOST_INPUT_PIXELS)
-#: operators whose output may be of a size that shapes do not tell: it is no larger than an input
+#: operators whose output size may not follow from shapes, but is no larger than an input
 _CUTTING = frozenset(
     (
         *("Cast", "Compress", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Mod"),
@@ -45,31 +46,31 @@ _CUTTING = frozenset(
         *("TopK", "Transpose", "Unique", "Unsqueeze", "ScatterElements", "ScatterND", OP_TYPE),
     )
 )
-#: numbers of an initializer that can be a shape, and is looked into
+#: largest initializer, in numbers, that can be a shape and is therefore passed on with its values
 _MOST_IN_SHAPE = 1024
-#: what holds a graph of its own, and runs it any number of times; no export needs it
+#: operators that run a graph of their own any number of times; no export needs them
 _CONTROL = frozenset(("Loop", "Scan", "If", "SequenceMap"))
-#: fields of a tensor that hold its numbers, and how many of the field one number takes
+#: fields of a tensor that hold its numbers; complex types take two entries for each number
 _FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 _COMPLEX = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 
 
 def most_live_bytes(height: int, width: int, resized: int = 0) -> int:
-    """Bytes that a network for pictures of this size may have in use at once, for one picture.
+    """Largest number of bytes that a network for this input size may have in use for one picture.
 
-    ``resized``: pixels of the picture, where it is resized to that size inside.
+    ``resized``: pixels of the picture, if it is resized to that size inside.
     """
     live = _LIVE + _LIVE_PER_PIXEL * height * width + _LIVE_PER_RESIZED * resized
     return min(live, _MOST_LIVE)
 
 
 def check_declared(model: ModelProto, path: Path) -> None:
-    """Refuse tensors that declare other than they hold, and graphs that no export has.
+    """Refuse tensors whose declared size does not fit their data, and graphs that no export makes.
 
-    To be called before anything else looks into the model; reads no weights that lie elsewhere.
+    Must be called before anything else looks into the model; does not read external weights.
 
     Raises:
-        BadFile: says which tensor or node.
+        BadFile: names the tensor or node.
     """
     graph = model.graph
     if len(graph.node) > MOST_NODES:
@@ -95,7 +96,7 @@ def check_declared(model: ModelProto, path: Path) -> None:
 
 
 def tensors_of(graph: GraphProto) -> Iterator[TensorProto]:
-    """Every tensor with values: initializers, and those of attributes."""
+    """All tensors with values: initializers and tensors in attributes."""
     yield from graph.initializer
     for attribute in _attributes(graph):
         if attribute.HasField("t"):
@@ -114,7 +115,7 @@ def _graphs(node: NodeProto) -> Iterator[object]:
 
 
 def _check_tensor(tensor: TensorProto, path: Path) -> None:
-    """Refuse dimensions that the data of a tensor do not fill."""
+    """Refuse a tensor whose data do not fill its dimensions."""
     name, dims = tensor.name[:60] or "of an attribute", list(tensor.dims)
     count = math.prod(dims)
     if min(dims, default=0) < 0:
@@ -124,7 +125,7 @@ def _check_tensor(tensor: TensorProto, path: Path) -> None:
         return
     held = max(len(getattr(tensor, field)) for field in _FIELDS)
     held = held // 2 if tensor.data_type in _COMPLEX else held
-    # two numbers of 4 bits to a byte; other types have at least one for each
+    # two 4-bit numbers fit into a byte; other types have at least one byte per number
     held = max(2 * held, 2 * len(tensor.raw_data))
     if count > held:
         raise BadFile(
@@ -139,7 +140,7 @@ def _check_external(tensor: TensorProto, count: int, path: Path) -> None:
         size = file.stat().st_size
         offset, length = (int(said.get(key, "0") or "0") for key in ("offset", "length"))
     except (OSError, ValueError):
-        return  # said where it is read
+        return  # reported where it is read
     if not 0 <= offset <= size or not 0 <= length <= size - offset or count > 2 * (size - offset):
         raise BadFile(
             f"{path}: tensor {tensor.name[:60]} is said to be {count} numbers at byte {offset} of "
@@ -148,14 +149,14 @@ def _check_external(tensor: TensorProto, count: int, path: Path) -> None:
 
 
 def check_memory(model: ModelProto, path: Path) -> None:
-    """Refuse a graph that has more in use at once than a network here needs, for one picture.
+    """Refuse a graph that needs more memory at once than any network here, for one picture.
 
     Raises:
-        BadFile: says by which node, or of which node it cannot be told.
+        BadFile: names the node that exceeds the limit, or whose output size is unknown.
     """
     height, width = _input_size(model)
     sizes = _sizes(model, path)
-    # of [3, height, width] float32, where that is not the input: what a picture is resized to, and
+    # pixels of [3, height, width] float32 tensors other than the input: the resized picture, and
     # its tiles, which overlap
     inside = max((sizes.get(name) or 0) // 12 for name in (BOUNDARY, TILES))
     resized = height * width if _takes_pictures(model) else 0
@@ -186,7 +187,7 @@ def check_memory(model: ModelProto, path: Path) -> None:
                 f"network for {width}x{height} pixels; export it again"
             )
         for name in set(node.input) | set(node.output):
-            # what does not depend on the picture is computed once, and kept
+            # what does not depend on the picture is computed once and kept
             is_done = last_use.get(name, number) <= number and name not in ends
             if is_done and name in varying and name != INPUT:
                 live -= sizes.pop(name, None) or 0
@@ -195,10 +196,10 @@ def check_memory(model: ModelProto, path: Path) -> None:
 def _most_from_inputs(
     node: NodeProto, sizes: dict[str, int | None], constants: dict[str, int]
 ) -> int | None:
-    """Bytes of an output at most, where its shape is computed by the graph itself.
+    """Upper bound on the bytes of an output whose shape is computed by the graph itself.
 
-    So are those of networks exported for any batch: heads are reshaped to (batch, boxes, 4), the
-    batch by a Shape node, and joined.
+    Networks exported for any batch contain such outputs: heads are reshaped to (batch, boxes, 4),
+    with the batch from a Shape node, and concatenated.
 
     ``constants``: how many numbers each initializer has.
     """
@@ -207,17 +208,17 @@ def _most_from_inputs(
     if node.op_type == "Concat":
         return sum(known) if len(known) == len(parts) else None
     if node.op_type == "Mul" and len(known) == 1:
-        # as boxes of tiles: repeated at most as often as the constant has numbers
+        # such as boxes of tiles: repeated at most as often as the constant has numbers
         times = [constants[name] for name in node.input if name in constants]
         return known[0] * times[0] if times else None
-    # another type can have larger numbers
+    # Cast is left out, since another type can have larger numbers
     return max(known, default=None) if node.op_type in _CUTTING - {"Cast"} else None
 
 
 def _input_size(model: ModelProto) -> tuple[int, int]:
-    """(height, width) that the input declares; 0 where it does not.
+    """(height, width) that the input declares, 0 where it does not.
 
-    Of pictures of any size those of the largest that is taken.
+    For inputs that take pictures of any size, those of the largest picture accepted.
     """
     for one in model.graph.input:
         dims = [dim.dim_value for dim in one.type.tensor_type.shape.dim]
@@ -229,13 +230,13 @@ def _input_size(model: ModelProto) -> tuple[int, int]:
 
 
 def _takes_pictures(model: ModelProto) -> bool:
-    """Whether the input is of pictures as they are, ``[N, H, W, 3]`` uint8."""
+    """Whether the input takes pictures as they are, ``[N, H, W, 3]`` uint8."""
     kinds = [one.type.tensor_type.elem_type for one in model.graph.input if one.name == INPUT]
     return kinds == [TensorProto.UINT8]
 
 
 def _sizes(model: ModelProto, path: Path) -> dict[str, int | None]:
-    """Bytes of each tensor between the nodes for one picture; None where nothing says it."""
+    """Bytes of each intermediate tensor and output for one picture; None if unknown."""
     inferred = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     graph = inferred.graph
     graph.node.extend(model.graph.node)
@@ -249,15 +250,15 @@ def _sizes(model: ModelProto, path: Path) -> dict[str, int | None]:
     for tensor in model.graph.initializer:
         if math.prod(tensor.dims) <= _MOST_IN_SHAPE:
             graph.initializer.append(tensor)
-        elif tensor.name not in declared:  # of weights the dimensions are enough
+        elif tensor.name not in declared:  # for weights the dimensions are enough
             kind = (tensor.name, tensor.data_type, list(tensor.dims))
             graph.input.append(helper.make_tensor_value_info(*kind))
-    # what the file says of the tensors between its nodes, and of its outputs, may be anything
+    # what the file itself says about intermediate tensors and outputs is not trusted
     graph.output.extend(ValueInfoProto(name=output.name) for output in model.graph.output)
     try:
         graph = onnx.shape_inference.infer_shapes(inferred).graph
-        # with the values of shapes where these are few: what constants are joined to is worked out
-        # number by number, however many there are
+        # propagate the values of shapes, if these are small: constants that are concatenated are
+        # computed number by number, however many there are
         if all(_is_shape(value) for value in graph.value_info if _is_flat(value)):
             graph = onnx.shape_inference.infer_shapes(inferred, data_prop=True).graph
     except Exception as error:  # its types vary by version

@@ -1,4 +1,4 @@
-"""The weights of an ONNX file that a tool has put into files beside it."""
+"""The weights of an ONNX file that a tool has moved into separate files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from onnx import ModelProto, TensorProto, external_data_helper
 from ..errors import BadFile
 from ..files import not_a_file, read_bytes
 
-#: bytes of an ONNX file; protobuf itself takes no more
+#: maximum size of an ONNX file in bytes, a limit of protobuf itself
 MOST_BYTES = 1 << 31
 
 
 def weights_beside(path: Path) -> list[Path]:
-    """The files beside an ONNX file that hold its weights; none where it is no such file."""
+    """The files beside an ONNX file that hold its weights; none if it cannot be read."""
     model = ModelProto()
     try:
         model.ParseFromString(read_bytes(path, "an ONNX file", MOST_BYTES))
-    except Exception:  # who reads it in earnest says what is wrong
+    except Exception:  # reported by the code that reads the model
         return []
     return [path.parent / name for name in _locations(_external_tensors(model))]
 
@@ -36,7 +36,7 @@ def _locations(tensors: Iterable[TensorProto]) -> list[str]:
 
 
 def check_beside(model: ModelProto, path: Path) -> None:
-    """Refuse weights in other files that are no files, or may not be read."""
+    """Refuse external weights that are not files, or may not be read."""
     for name in _locations(_external_tensors(model)):
         try:
             kind = not_a_file((path.parent / name).stat().st_mode)
@@ -53,7 +53,7 @@ def check_beside(model: ModelProto, path: Path) -> None:
                 f"{path} keeps its weights in another file, and cannot read {path.parent / name}: "
                 f"{error.strerror}; make it readable, or save the model in one file"
             ) from error
-        # as the caches of model hubs hold their files
+        # the caches of model hubs store their files as links
         if (path.parent / name).is_symlink():
             raise BadFile(
                 f"{path} keeps its weights in another file, and {path.parent / name} is a symbolic "
@@ -63,9 +63,9 @@ def check_beside(model: ModelProto, path: Path) -> None:
 
 
 def read_weights(model: ModelProto, path: Path) -> None:
-    """Take in the weights that a tool has put into files beside the model."""
+    """Load weights that a tool has stored in files beside the model."""
     for tensor in _external_tensors(model):
         external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
-        # the data are in the tensor from here on
+        # from here on the tensor holds the data itself
         tensor.data_location = TensorProto.DEFAULT
         del tensor.external_data[:]

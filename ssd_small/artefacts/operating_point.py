@@ -1,6 +1,7 @@
-"""Where a detector is meant to be used: score thresholds that an evaluation has found.
+"""Operating point of a detector: score thresholds that an evaluation has found.
 
-They travel in the description: from a checkpoint to ONNX to an engine, or in an engine's sidecar.
+It is part of the description, and passes from a checkpoint to ONNX to an engine, or is written
+into an engine's sidecar.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ _LARGEST = 3.4028234663852886e38
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Score thresholds, and what was measured at the one of all classes, at an IoU of 0.5.
+    """Score thresholds, and what was measured at the common one, at an IoU of 0.5.
 
     Attributes:
-        score_threshold: of all classes; scores are greater.
-        precision, recall, f1: of all classes together, 0 to 1.
-        classes: threshold by class name; None where nothing of the class was right.
+        score_threshold: common to all classes; detections have greater scores.
+        precision, recall, f1: over all classes together, 0 to 1.
+        classes: threshold per class name; None if no detection of the class was right.
     """
 
     score_threshold: float
@@ -42,7 +43,7 @@ class OperatingPoint:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> OperatingPoint:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         classes, limits = fields.fields("classes"), (-_LARGEST, _LARGEST)
         by_class = tuple(
             (name, classes.number(name, *limits) if name in classes else None)

@@ -1,7 +1,8 @@
 """Writing an operating point into the sidecar of an engine, or into a checkpoint.
 
-The one change of a file that is also read: whole or not at all, by one process at a time, and only
-of the file that was evaluated. The engine stays as it is, and so do the tensors of a checkpoint.
+This is the only place where a file that is read is also changed: atomically, by one process at a
+time, and only if it is still the file that was evaluated. Engines and the tensors of checkpoints
+stay as they are.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from .sidecar import Sidecar, find_sidecar, read_sidecar, record_of_engine, reco
 
 @dataclass(frozen=True)
 class PointTarget:
-    """A file that will take an operating point.
+    """A file into which an operating point will be written.
 
     Attributes:
         path: the engine or checkpoint.
-        is_engine: whether it is an engine, whose sidecar takes it.
-        sha256: of the file, hexadecimal.
+        is_engine: whether it is an engine, in which case its sidecar is changed.
+        sha256: hash of the file, hexadecimal.
     """
 
     path: Path
@@ -40,10 +41,10 @@ class PointTarget:
     sha256: str
 
     def write(self, point: OperatingPoint, description: Description) -> None:
-        """Write it; ``description`` is what a checkpoint that says nothing of itself will say.
+        """Write the point; ``description`` is added to a checkpoint that has no record yet.
 
         Raises:
-            BadFile: the file is no longer the one that was looked at.
+            BadFile: the file has changed since it was examined.
             LockHeld: another process is at work on it.
             OutputError: it cannot be written; it stays as it was.
         """
@@ -60,10 +61,10 @@ class PointTarget:
 
 
 def target_from_engine(engine: Path) -> PointTarget:
-    """An engine whose sidecar can take an operating point.
+    """An engine into whose sidecar an operating point can be written.
 
     Raises:
-        UsageError: it has no sidecar, as an ONNX file has none.
+        UsageError: it has no sidecar, for instance because it is an ONNX file.
         BadFile: see :func:`.sidecar.read_sidecar`.
         OutputError: the sidecar cannot be written.
     """
@@ -79,7 +80,7 @@ def target_from_engine(engine: Path) -> PointTarget:
 
 
 def target_from_checkpoint(weights: Path) -> PointTarget:
-    """A checkpoint that can take an operating point.
+    """A checkpoint into which an operating point can be written.
 
     Raises:
         UsageError: it is shipped with the package, or holds more than tensors and a record.
@@ -98,11 +99,11 @@ def target_from_checkpoint(weights: Path) -> PointTarget:
 
 
 def _write_sidecars(engine: Path, point: OperatingPoint) -> None:
-    """The sidecars that tell of an engine, of which nobody else writes one meanwhile."""
+    """Write all sidecars that describe an engine; the caller holds the engine's lock."""
     for side in sidecars_written(engine):
         record = record_of_engine(records_from_sidecar(read_record(side, "a sidecar")), engine)
         if record is None:
-            continue  # one beside a link, of another engine
+            continue  # a sidecar beside a link, of another engine
         own = Sidecar.from_dict(record, side)
         changed = replace(own, description=replace(own.description, operating_point=point))
         write_bytes(side, json_bytes(changed.to_dict()))
@@ -127,7 +128,7 @@ def _write_checkpoint(target: PointTarget, point: OperatingPoint, description: D
 
 
 def _parts(path: Path) -> Mapping[str, Any]:
-    """The tensors of a checkpoint as its file names them; UsageError if it holds other things."""
+    """The tensors of a checkpoint as the file stores them; UsageError if it holds anything else."""
     torch = require("torch", f"reading {path}")
     from ..models.checkpoint import RECORD_KEY
     from ..models.checkpoint_file import content_from_file

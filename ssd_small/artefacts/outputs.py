@@ -1,4 +1,4 @@
-"""What is written must be nothing that is read: one check before the work of a command."""
+"""Check that no output of a command replaces one of its inputs, before the work starts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..files import behind_links, check_writable
 def check_outputs(
     outputs: Iterable[Path], inputs: Iterable[Path | None], option: str = "--output"
 ) -> None:
-    """Make sure before any work that ``outputs`` can be written and replace nothing that is read.
+    """Check before any work that ``outputs`` can be written and do not replace any input.
 
-    Files are compared as such, so other names of one file (symbolic and hard links) are the same.
-    Of a folder that is read, nothing is replaced but JSON, which no folder holds as an input apart
-    from the sets of COCO (``instances_*.json``).
+    Files are compared by identity, so other names of a file (symbolic and hard links) count as the
+    same. In a folder that is read, only JSON files may be replaced, since no folder has any as
+    inputs, apart from the sets of COCO (``instances_*.json``).
 
     Args:
-        outputs: every file that will be written, also those beside the one that was named.
-        inputs: every file and folder that is read; those that are None or absent do not count.
-        option: that names the outputs.
+        outputs: every file that will be written, including those beside the one that was named.
+        inputs: every file and folder that is read; None and absent ones are ignored.
+        option: the option that names the outputs.
 
     Raises:
         UsageError: an output is an input, lies among them, or is another output.
@@ -54,7 +54,7 @@ def check_outputs(
 
 
 def engine_inputs(engine: Path | None) -> list[Path]:
-    """What is read with an engine or ONNX file: its sidecar, or its weights in other files."""
+    """An engine or ONNX file with the files read with it: its sidecar and its external weights."""
     if engine is None:
         return []
     from .sidecar import sidecar_path
@@ -68,7 +68,7 @@ def engine_inputs(engine: Path | None) -> list[Path]:
 
 
 def folder_with_inputs(output: Path, inputs: Iterable[Path | None]) -> Path | None:
-    """The folder ``output`` if it is there and holds an input: what else it has is the user's."""
+    """``output`` if it exists and holds an input, in which case its other content is the user's."""
     own = _state(output)
     if own is None:
         return None
@@ -77,7 +77,7 @@ def folder_with_inputs(output: Path, inputs: Iterable[Path | None]) -> Path | No
 
 
 def _state(path: Path) -> os.stat_result | None:
-    """What the system knows of a file; None if there is none, or cannot be one of that name."""
+    """File status; None if there is no file, or its name is invalid."""
     try:
         return path.stat()
     except (OSError, ValueError):
@@ -85,12 +85,12 @@ def _state(path: Path) -> os.stat_result | None:
 
 
 def _identity(state: os.stat_result) -> Hashable:
-    """What tells a file from all others, whatever its name."""
+    """What distinguishes a file from all others, whatever its name."""
     return state.st_dev, state.st_ino
 
 
 def _check_beside_inputs(path: Path, folder: Path, option: str) -> None:
-    """Refuse to replace a file of a folder that is read, or one that a link in it leads to."""
+    """Refuse to replace a file in a folder that is read, or the target of a link in it."""
     target = behind_links(path)
     refused = UsageError(f"{option} would overwrite {path} of {folder}, an input; name another")
     may_be = target.suffix.lower() == ".json" and not target.name.startswith("instances_")

@@ -1,4 +1,4 @@
-"""The parts of a description, read strictly: preprocessing, decode + NMS, priors, network."""
+"""Strict readers for the parts of a description: preprocessing, decode + NMS, priors, network."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from ..postprocess.params import ACTIVATIONS, MAX_PRIORS, PostprocessParams
 from .record import Fields
 from .written_layers import layers_from_fields
 
-#: sides of a network's input in pixels: what a description may ask a picture to be resized to
+#: longest side of a network's input in pixels, which limits what pictures are resized to
 MOST_SIDE = 1 << 13
-#: mean, std, side of a prior box, step and aspect ratio that anybody means: what is made of them
-#: fits float32
+#: range of mean, std, prior box sides, steps and aspect ratios: wider than anybody needs, and what
+#: is computed from them fits float32
 _LEAST, _MOST = 1e-6, 1e6
 
 Levels = tuple[tuple[AnyLevel, tuple[int, int]], ...]
 
 
 def preprocessing_from_fields(fields: Fields) -> Preprocessing:
-    """How a picture becomes network input; ValueError for what cannot be meant."""
+    """How a picture becomes network input; ValueError if a value makes no sense."""
     return Preprocessing(
         height=fields.integer("height", 1, MOST_SIDE),
         width=fields.integer("width", 1, MOST_SIDE),
@@ -51,7 +51,7 @@ def preprocessing_from_fields(fields: Fields) -> Preprocessing:
 
 
 def _resizing_from_fields(fields: Fields) -> dict[str, Any]:
-    """The ways of resizing that are written where they are not the usual ones."""
+    """The ways of resizing, which are written only if they are not the usual ones."""
     found: dict[str, Any] = {}
     for name, known in (("resize", RESIZES), ("fit", FITS)):
         if name in fields:
@@ -64,7 +64,7 @@ def _resizing_from_fields(fields: Fields) -> dict[str, Any]:
 
 
 def pictures_from_fields(fields: Fields) -> PictureInput:
-    """An input that takes pictures as they are; ValueError for what cannot be meant."""
+    """An input that takes pictures as they are; ValueError if a value makes no sense."""
     for name, value in PictureInput().to_dict().items():
         if value is not None:
             fields.text(name, (value,))
@@ -79,14 +79,14 @@ def pictures_from_fields(fields: Fields) -> PictureInput:
 
 
 def tiles_from_fields(fields: Fields) -> TileGrid:
-    """Tiles that are cut inside; ValueError for what cannot be meant."""
+    """Tiles that are cut inside; ValueError if a value makes no sense."""
     sides = {name: fields.integer(name, 1, MOST_SIDE) for name in ("width", "height")}
     counts = {name: fields.integer(name, 1, MOST_SIDE) for name in ("columns", "rows")}
     return TileGrid(**counts, **sides, overlap=fields.number("overlap", 0, 1))
 
 
 def postprocess_from_fields(fields: Fields) -> PostprocessParams:
-    """Parameters of decode + NMS; ValueError for what cannot be meant."""
+    """Parameters of decode + NMS; ValueError if a value makes no sense."""
     whole = (-1, (1 << 31) - 1)
     return PostprocessParams(
         score_threshold=fields.number("score_threshold"),
@@ -103,9 +103,9 @@ def postprocess_from_fields(fields: Fields) -> PostprocessParams:
 
 
 def levels_from_fields(records: list[Fields], expected: bool = True) -> Levels:
-    """Prior boxes per feature map; ValueError for what cannot be meant.
+    """Prior boxes per feature map; ValueError if a value makes no sense.
 
-    ``expected``: whether there must be some, as prior boxes are no data of their own.
+    ``expected``: whether there must be levels, because the prior boxes are not stored as data.
     """
     levels = tuple(_level(fields) for fields in records)
     if not levels and not expected:
@@ -119,7 +119,7 @@ def levels_from_fields(records: list[Fields], expected: bool = True) -> Levels:
 
 
 def boxes_of_levels(levels: Levels) -> int:
-    """Prior boxes of all feature maps together."""
+    """Number of prior boxes of all feature maps together."""
     return sum(rows * columns * level.num_anchors for level, (rows, columns) in levels)
 
 
@@ -156,7 +156,7 @@ def _level_to_dict(level: AnyLevel) -> dict[str, object]:
 
 
 def network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | NetworkLayers | None:
-    """The network of a description that has no name for it; ValueError for what cannot be meant."""
+    """The network of a description without a name for it; ValueError if a value makes no sense."""
     if "network_layers" in fields:
         if "network" in fields:
             raise ValueError("network_layers: got them and network, expected one of the two")
@@ -173,7 +173,7 @@ def network_from_fields(fields: Fields, source: str | Path) -> NetworkConfig | N
     if missing:
         raise ValueError(f"network.{missing[0]} is missing")
     config = network_config_from_dict(known, source, "network")
-    # a file of people's may say "1" for 1, a record may not
+    # a file written by people may say "1" for 1, a record may not
     if network_config_to_dict(config) != known:
         raise ValueError("network: got a value of another type, expected what was written")
     return config

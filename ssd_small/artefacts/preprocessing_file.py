@@ -1,4 +1,4 @@
-"""How a picture becomes network input, from a file of its own."""
+"""Reading from a separate file how a picture becomes network input."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def read_preprocessing(
     """Read the fields of :class:`~ssd_small.pictures.preprocessing.Preprocessing`.
 
     Args:
-        path: JSON that holds them, or a sidecar, or what 'ssd-small inspect --json' prints.
-        own: what fields that are not there have.
-        sized: whether the input has the size of ``own``; else the file must tell it.
+        path: JSON that holds them, or a sidecar, or the output of 'ssd-small inspect --json'.
+        own: supplies the fields that the file lacks.
+        sized: whether the input must have the size of ``own``; if not, the file must state it.
 
     Raises:
-        BadFile: absent or damaged, an unknown field, or a value that cannot be meant.
-        UsageError: it is of another input size than ``own``.
+        BadFile: absent or damaged, an unknown field, or a value that makes no sense.
+        UsageError: its input size differs from ``own``'s, or is not stated although it must be.
     """
     path = Path(path)
     values: Any = read_record(path, _EXPECTED)

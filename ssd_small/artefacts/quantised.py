@@ -1,4 +1,4 @@
-"""Which layers of a network compute in INT8, as a receipt tells it."""
+"""Which layers of a network compute in INT8, as recorded in a receipt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from .record import Fields
 
-#: operators of a network that is in INT8 already, by this tool or another
+#: operators that show that a network is in INT8 already, by this tool or another
 QUANTISED_OPERATORS = frozenset(
     {
         *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
@@ -22,9 +22,9 @@ class Quantised:
     """Which Conv nodes of a network compute in INT8: input and weight come from DequantizeLinear.
 
     Attributes:
-        quantised: how many do.
-        types: element types of the inputs and the weights of all Conv nodes, with how many of each.
-        kept_layers: name of each node that stays in floating point, and why.
+        quantised: how many of them do.
+        types: how many inputs and weights of all Conv nodes have each element type.
+        kept_layers: reason for each node that stays in floating point, by its name.
     """
 
     quantised: int
@@ -33,7 +33,7 @@ class Quantised:
 
     @property
     def kept(self) -> int:
-        """How many stay in floating point."""
+        """How many Conv nodes stay in floating point."""
         return len(self.kept_layers)
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Quantised:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Quantised:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         most = 1 << 62
         types, kept = fields.fields("types"), fields.fields("kept_layers")
         found = cls(

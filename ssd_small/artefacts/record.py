@@ -1,9 +1,9 @@
-"""How artefacts grow: format numbers, unknown fields, and reading fields strictly.
+"""How artefacts evolve: format numbers, unknown fields, and reading fields strictly.
 
 One rule for ONNX metadata, sidecar, checkpoint and run. A record has a ``format`` (major, a whole
 number) and a ``format_minor`` (absent means 0). A newer minor version adds fields that a reader may
-ignore: unknown fields, nested ones too, are kept when the record is written again. What cannot be
-ignored raises the major number, and a reader of an older one refuses the file.
+ignore: unknown fields, nested ones too, are kept when the record is written again. A change that
+cannot be ignored raises the major number, and older readers refuse the file.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from ..errors import BadFile, quoted
 from ..files import read_bytes
 from .strict_json import SURROGATE, check_json, is_number, record_from_json
 
-#: what breaks a line, moves the cursor, or cannot be written
+#: characters that break a line, move the cursor, or cannot be written
 NO_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def check_format(
     values: object, what: str, known: int, source: str | Path, advice: str
 ) -> dict[str, Any]:
-    """The record, if this version can read it.
+    """Check that this version can read a record, and return it.
 
     Args:
-        values: what was parsed.
+        values: the parsed record.
         what: kind of record, for messages.
-        known: newest major format that is read.
+        known: newest major format that can be read.
         source: file it is from, for messages.
-        advice: how to get a sound one.
+        advice: how to get a valid one, for messages.
 
     Raises:
-        BadFile: no record, without a format, or of a newer one.
+        BadFile: not a record, without a format, or of a newer one.
     """
     if not isinstance(values, dict):
         raise BadFile(
@@ -59,10 +59,10 @@ def check_format(
 def check_record(
     values: object, what: str, known: int, source: str | Path, advice: str
 ) -> dict[str, Any]:
-    """As :func:`check_format`, for a record that is JSON and nothing else.
+    """Like :func:`check_format`, for a record that must be pure JSON.
 
     Raises:
-        BadFile: as there, or it holds what is no JSON.
+        BadFile: as there, or it holds something that is not JSON.
     """
     record = check_format(values, what, known, source, advice)
     try:
@@ -73,7 +73,7 @@ def check_record(
 
 
 def read_record(path: Path, expected: str) -> Any:
-    """Parse a record that is a file of its own; ``expected`` says what it should have been.
+    """Parse a record from a file of its own; ``expected`` says what it should be, for messages.
 
     Raises:
         BadFile: absent, unreadable, or not JSON.
@@ -85,16 +85,16 @@ def read_record(path: Path, expected: str) -> Any:
         raise BadFile(f"{path} is not JSON ({error}); expected {expected}") from error
 
 
-#: of a file; prior boxes that are listed one by one take 2 MB
+#: largest file that is read; a list of all prior boxes takes 2 MB
 _MOST_BYTES = 1 << 26
-#: fields that a version does not know; those inside a list are under their position in it
+#: fields that this version does not know; those inside a list are keyed by their position in it
 Unknown = dict[Any, Any]
 
 
 def unknown_fields(given: object, own: object) -> Unknown:
-    """Fields of ``given`` that ``own``, the same record as this version writes it, lacks.
+    """Fields of ``given`` that are missing in ``own``, the same record as this version writes it.
 
-    Nested objects are compared field by field, and so are those in lists of one length.
+    Nested objects are compared field by field, and so are objects in lists of equal length.
     """
     if isinstance(given, (list, tuple)) and isinstance(own, list) and len(given) == len(own):
         pairs = {i: unknown_fields(one, own[i]) for i, one in enumerate(given)}
@@ -111,7 +111,7 @@ def unknown_fields(given: object, own: object) -> Unknown:
 
 
 def with_unknown_fields(own: Mapping[str, Any], unknown: Mapping[Any, Any]) -> dict[str, Any]:
-    """``own`` with the fields that :func:`unknown_fields` found put back."""
+    """``own`` with the fields that :func:`unknown_fields` found added back."""
     merged = dict(own)
     for name, value in unknown.items():
         merged[name] = _merged(merged[name], value) if name in merged else value
@@ -127,7 +127,7 @@ def _merged(own: Any, unknown: Any) -> Any:
 
 
 class Fields:
-    """The fields of a record, each read as what it must be; everything else is a ValueError."""
+    """The fields of a record, each read as a given type; anything else raises ValueError."""
 
     def __init__(self, values: object, place: str = "") -> None:
         if not isinstance(values, dict):
@@ -142,11 +142,11 @@ class Fields:
         return list(self._values)
 
     def holds(self, name: str, kind: type) -> bool:
-        """Whether a field is there and of a type."""
+        """Whether a field is present and of this type."""
         return isinstance(self._values.get(name), kind)
 
     def text(self, name: str, choices: Collection[str] = ()) -> str:
-        """A text in one line, one of ``choices`` if there are any."""
+        """A single-line text; one of ``choices``, if given."""
         value = self._get(name)
         if not isinstance(value, str) or (choices and value not in choices):
             raise self._wrong(name, f"one of {', '.join(choices)}" if choices else "a text")
@@ -155,21 +155,21 @@ class Fields:
         return value
 
     def path(self, name: str) -> Path:
-        """A path, which need not be text: the bytes of a file's name can be anything but 0."""
+        """A path, which need not be text: a file name can contain any byte except 0."""
         value = self._get(name)
         if not isinstance(value, str) or not value or "\0" in value:
             raise self._wrong(name, "a path")
         return Path(value)
 
     def integer(self, name: str, least: int, most: int) -> int:
-        """A whole number in a range."""
+        """A whole number in a range, both ends included."""
         value = self._get(name)
         if type(value) is not int or not least <= value <= most:
             raise self._wrong(name, f"a whole number from {least} to {most}")
         return value
 
     def number(self, name: str, least: float = -math.inf, most: float = math.inf) -> float:
-        """A finite number in a range, its ends among it."""
+        """A finite number in a range, both ends included."""
         value = self._get(name)
         if not is_number(value) or not least <= value <= most:
             raise self._wrong(name, _range("a finite number", least, most))
@@ -198,7 +198,7 @@ class Fields:
         most: float = math.inf,
         count: int | None = None,
     ) -> tuple[float, ...]:
-        """A list of finite numbers in a range, its ends among it; ``count`` of them."""
+        """A list of finite numbers in a range, both ends included; ``count`` of them, if given."""
         value = self._list(name, count)
         if not all(is_number(v) and least <= v <= most for v in value):
             raise self._wrong(name, _range("a list of finite numbers", least, most))
@@ -207,7 +207,7 @@ class Fields:
     def pairs(
         self, name: str, least: float = -math.inf, most: float = math.inf
     ) -> tuple[tuple[float, float], ...]:
-        """A list of pairs of finite numbers in a range, its ends among it."""
+        """A list of pairs of finite numbers in a range, both ends included."""
         pairs = []
         for value in self._list(name, None):
             if not isinstance(value, (list, tuple)) or len(value) != 2:
@@ -220,7 +220,7 @@ class Fields:
     def integers(
         self, name: str, least: int, most: int, count: int | None = None
     ) -> tuple[int, ...]:
-        """A list of whole numbers in a range; ``count`` of them."""
+        """A list of whole numbers in a range, both ends included; ``count`` of them, if given."""
         value = self._list(name, count)
         if not all(type(v) is int and least <= v <= most for v in value):
             raise self._wrong(name, f"a list of whole numbers from {least} to {most}")

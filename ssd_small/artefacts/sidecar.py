@@ -28,15 +28,15 @@ from .record import Fields, check_record, read_record, unknown_fields, with_unkn
 SIDECAR_FORMAT = 1
 TARGETS = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-#: what engines are called, in small letters; a sidecar makes any file one
+#: suffixes of engine files, in lower case; a file with a sidecar is an engine whatever its suffix
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
-#: as many as Linux follows
+#: as many links as Linux follows
 _MOST_LINKS = 40
 
-#: field that holds the sidecar of the engine which is being replaced
+#: field that holds the sidecar of the engine being replaced
 REPLACED = "replaces"
-#: engines that may be built while one is opened
+#: how many rebuilds of an engine are tolerated while it is being opened
 _MOST_LOOKS = 100
 _ENGINE = "an engine written by 'ssd-small build-engine'"
 _ADVICE = "build the engine again with 'ssd-small build-engine'"
@@ -44,7 +44,7 @@ _ADVICE = "build the engine again with 'ssd-small build-engine'"
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What is known of an engine.
+    """The contents of an engine's sidecar.
 
     Attributes:
         target: ``onnxruntime``, ``openvino``, ``tensorrt`` or ``tensorrt-rtx``.
@@ -54,16 +54,16 @@ class Sidecar:
         onnx: the ONNX file it was built from.
         engine: the engine file.
         batch: smallest, optimal and largest batch.
-        receipt: what became of the precision asked for.
+        receipt: which precision was actually achieved.
         options: every build option.
         seconds: duration of the build.
-        plugin: the plugin library, where one is needed.
+        plugin: the plugin library, if one is needed.
         compute_capabilities: GPU architectures the engine was built for.
         precision_check: fp16 against fp32, measured on the CPU before the build; None for fp32.
-        calibration: what int8 was calibrated on; None for other precisions, and where the network
-            was quantised elsewhere.
+        calibration: what int8 was calibrated on; None for other precisions, and if the network was
+            quantised elsewhere.
         tool_version: version of this package that wrote it.
-        unknown: fields of a newer minor format, kept for whoever reads the file next.
+        unknown: fields of a newer minor format, kept for later readers of the file.
     """
 
     target: str
@@ -84,7 +84,7 @@ class Sidecar:
     unknown: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; unknown fields that were read are written again."""
+        """JSON-ready form, including unknown fields that were read."""
         check = self.precision_check
         own: dict[str, Any] = {
             "format": SIDECAR_FORMAT,
@@ -108,7 +108,7 @@ class Sidecar:
         return with_unknown_fields(own, self.unknown)
 
     def _check(self) -> None:
-        """Refuse what contradicts itself, with ValueError."""
+        """Refuse a sidecar that contradicts itself, with ValueError."""
         for name in ("target", "precision"):
             own, asked = getattr(self, name), getattr(self.options, name)
             if own != asked:
@@ -156,7 +156,7 @@ class Sidecar:
 
 
 def sidecar_path(engine: str | Path) -> Path:
-    """``x.engine`` to ``x.engine.json``."""
+    """Path of the sidecar: ``x.engine.json`` for ``x.engine``."""
     engine = Path(engine)
     return engine.with_name(engine.name + ".json")
 
@@ -167,7 +167,7 @@ def find_sidecar(engine: str | Path) -> Path | None:
 
 
 def find_sidecars(engine: str | Path) -> Iterator[Path]:
-    """The sidecars beside an engine and beside each file that it leads to; the first one counts."""
+    """Sidecars beside an engine and each file that it links to; the first one takes precedence."""
     engine = Path(engine)
     for _ in range(_MOST_LINKS):
         path = sidecar_path(engine)
@@ -179,10 +179,10 @@ def find_sidecars(engine: str | Path) -> Iterator[Path]:
 
 
 def records_from_sidecar(values: Any) -> list[Any]:
-    """What a sidecar tells of the engine, and of the one that this replaces, where it says so.
+    """Records of the engine and, if present, of the engine that it replaces.
 
-    It does from just before an engine takes the place of another until just after, so that it fits
-    whichever lies there, and a build that is killed in between costs neither.
+    A sidecar holds both from just before an engine is replaced until just after, so that it fits
+    whichever of them is on disk, and a build that is killed in between damages neither.
     """
     if not isinstance(values, dict) or REPLACED not in values:
         return [values]
@@ -190,7 +190,7 @@ def records_from_sidecar(values: Any) -> list[Any]:
 
 
 def record_of_engine(records: list[Any], engine: Path | bytes) -> Any | None:
-    """The one of some records that tells of an engine, a file or its content; None if none does.
+    """The record that describes an engine, given as a file or as its content; None if none does.
 
     Raises:
         OSError: the file cannot be read.
@@ -207,7 +207,7 @@ def record_of_engine(records: list[Any], engine: Path | bytes) -> Any | None:
 
 
 def read_sidecar_file(path: str | Path) -> Sidecar:
-    """Read a sidecar by its own path, whatever lies beside it.
+    """Read a sidecar by its own path, even without its engine.
 
     Raises:
         BadFile: absent, damaged, or of a newer format.
@@ -232,16 +232,16 @@ def read_sidecar(engine: str | Path) -> Sidecar:
 
 
 def read_engine(engine: str | Path) -> tuple[Sidecar, bytes]:
-    """The same with the engine's content: the one that was checked, whoever replaces it since.
+    """Like :func:`read_sidecar`, with the engine's content exactly as it was checked.
 
     Raises:
-        BadFile: as :func:`read_sidecar`.
+        BadFile: as for :func:`read_sidecar`.
     """
     return _read_pair(Path(engine), keeps=True)
 
 
 def _read_pair(engine: Path, *, keeps: bool) -> tuple[Sidecar, bytes]:
-    """Sidecar and engine; no content unless it is to be kept."""
+    """Sidecar and engine content, which is empty unless it is to be kept."""
     check_is_file(engine, _ENGINE)
     before: Any = None
     for _ in range(_MOST_LOOKS):
@@ -252,7 +252,7 @@ def _read_pair(engine: Path, *, keeps: bool) -> tuple[Sidecar, bytes]:
                 f"engine {engine} has no sidecar {sidecar_path(engine).name} beside it; keep the "
                 "two files together, or build the engine again with 'ssd-small build-engine'"
             )
-        # the sidecar first: of an engine that comes later it tells already
+        # the sidecar first: it already describes an engine that takes its place afterwards
         values = _values(path)
         content = read_bytes(engine, _ENGINE) if keeps else b""
         records = records_from_sidecar(values)
@@ -264,10 +264,10 @@ def _read_pair(engine: Path, *, keeps: bool) -> tuple[Sidecar, bytes]:
             ) from error
         if record is not None:
             return Sidecar.from_dict(record, path), content
-        Sidecar.from_dict(records[0], path)  # if it is damaged, that is what to say
+        Sidecar.from_dict(records[0], path)  # if it is damaged, report that
         if values == before:
             break
-        before = values  # both may have been replaced between the two looks
+        before = values  # both may have been replaced between the two reads
     raise BadFile(
         f"engine {engine} is not the one its sidecar {sidecar_path(engine).name} describes (their "
         "size or SHA-256 differ); build the engine again"
@@ -279,9 +279,9 @@ def _values(path: Path) -> Any:
 
 
 def check_against_engine(sidecar: Sidecar, metadata: Mapping[str, str], path: Path) -> None:
-    """Refuse a sidecar that tells of another network than its engine does.
+    """Refuse a sidecar that describes another network than its engine does.
 
-    Class names and the making of the input may be changed by hand; what is built in may not.
+    Class names and preprocessing may be changed by hand; what is built into the engine may not.
 
     Args:
         sidecar: of the engine.

@@ -1,7 +1,7 @@
-"""Prior boxes as data: of a network that no rule about feature levels says.
+"""Prior boxes as data, for networks whose prior boxes follow no rule about feature levels.
 
-In a record they are the numbers themselves, single precision to the bit, with a digest: nothing
-else would tell that one of them was changed.
+A record holds the numbers themselves, bit-exact in single precision, with a digest, since nothing
+else would reveal that one of them was changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..postprocess.params import MAX_PRIORS
 from .record import Fields
 
 _NUMBERS = np.dtype("<f4")
-#: unit squares; what any network codes its boxes by lies far within
+#: in unit squares; far beyond any network's boxes
 _MOST = 1e6
 
 
@@ -35,10 +35,10 @@ class StoredPriors:
 
     @classmethod
     def from_array(cls, priors_cxcywh: npt.ArrayLike) -> StoredPriors:
-        """Of ``[P, 4]`` numbers, rounded to float32.
+        """Store ``[P, 4]`` numbers, rounded to float32.
 
         Raises:
-            ValueError: another shape or type, none or too many, not finite, or a side below 0.
+            ValueError: another shape or type, none or too many, not finite, or a negative side.
         """
         array = np.asarray(priors_cxcywh)
         if array.ndim != 2 or array.shape[1] != 4:
@@ -64,12 +64,12 @@ class StoredPriors:
 
     @property
     def array(self) -> npt.NDArray[np.float32]:
-        """The boxes ``[P, 4]``, a copy of their own."""
+        """The boxes ``[P, 4]``, as a copy."""
         return np.frombuffer(self.data, _NUMBERS).astype(np.float32).reshape(-1, 4)
 
     @property
     def count(self) -> int:
-        """How many boxes."""
+        """Number of boxes."""
         return len(self.data) // (4 * _NUMBERS.itemsize)
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class StoredPriors:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> StoredPriors:
-        """Read strictly; ValueError."""
+        """Read the fields strictly; ValueError if one is missing or wrong."""
         count = fields.integer("count", 1, MAX_PRIORS)
         try:
             data = base64.b64decode(fields.text("float32"), validate=True)

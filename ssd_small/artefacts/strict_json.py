@@ -1,7 +1,7 @@
-"""JSON that every reader understands alike, also where its values lie in a checkpoint.
+"""JSON that all readers understand in the same way, also as values inside a checkpoint.
 
-Fields of an object differ in name, numbers are finite and fit a float, nothing is nested without
-end. Python's parser alone takes more.
+Fields of an object have distinct names, numbers are finite and fit a float, and nesting is limited.
+Python's own parser is less strict.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 
 from ..errors import quoted
 
-#: far more than any record needs, few enough to be walked through and written out
+#: far more than any record needs, but still quick to walk through and write
 _MOST_DEPTH, _MOST_VALUES = 64, 100_000
 #: half a UTF-16 pair, which no encoding can write
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def record_from_json(text: str | bytes) -> Any:
-    """Parse JSON strictly: no field twice, no NaN.
+    """Parse JSON strictly: no duplicate fields, no NaN.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not JSON.
     """
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
@@ -47,7 +47,7 @@ def _no_constant(name: str) -> None:
 
 
 def check_json(record: object) -> None:
-    """Refuse what is no JSON, or none that can be read and written everywhere, with ValueError."""
+    """Refuse values that are not JSON or not portable, with ValueError."""
     left, count = [("", record, 0)], 1
     while left:
         place, value, depth = left.pop()
@@ -62,7 +62,7 @@ def check_json(record: object) -> None:
 
 
 def _inside(place: str, value: dict[Any, Any] | Collection[Any]) -> Iterator[tuple[str, Any]]:
-    """What an object or a list holds, with the place of each."""
+    """Contents of an object or list, each with its place."""
     if not isinstance(value, dict):
         yield from ((f"{place}[{i}]", one) for i, one in enumerate(value))
         return

@@ -1,4 +1,4 @@
-"""Names, types and shapes of what goes into a network and comes out: said once, for all formats."""
+"""Names, types and shapes of a network's inputs and outputs, defined once for all formats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .description import Description
 
 INPUT = "images"
 HEADS = ("loc", "conf")
-#: constants inside a network that takes pictures, and what they are
+#: constants inside a network that takes pictures, and what messages call them
 PREPROCESSING = {
     "pictures/mean": "means",
     "pictures/std": "deviations",
@@ -18,9 +18,9 @@ PREPROCESSING = {
     "pictures/rows/half": "height",
     "pictures/columns/half": "width",
 }
-#: the tensor where preprocessing ends and the network begins, in a network that takes pictures
+#: in a network that takes pictures, the tensor between preprocessing and the network proper
 BOUNDARY = "network_input"
-#: the tensor that holds the tiles one by one, in a network that cuts them, and constants beside it
+#: in a network that cuts tiles, the tensor that holds them one by one, and its constants
 TILES = "network_tiles"
 TILE_ROWS, TILE_COLUMNS, BOX_SCALE = "tiles/rows", "tiles/columns", "tiles/box_scale"
 #: outputs of the DecodeNms operator
@@ -49,7 +49,7 @@ class Tensor:
 
 
 def output_names(description: Description) -> tuple[str, ...]:
-    """The outputs of a network, in the order of the operator."""
+    """Output names of a network, in the operator's order."""
     return DETECTIONS if description.has_decode_nms else HEADS
 
 

@@ -1,4 +1,4 @@
-"""A description with tiles inside, from that of the network that looks at each of them."""
+"""Adding tiles to the description of a network that is then run on each of them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def tiled_description(
     overlap: float,
     kept: Collection[str] = (),
 ) -> Description:
-    """The same network over a fixed grid of tiles, each of its own input size.
+    """The same network over a fixed grid of tiles, each of the network's input size.
 
-    The cuts of decode + NMS grow with the number of tiles, but for those of ``kept``. One tile is
-    the network as it is.
+    The cuts of decode + NMS are multiplied by the number of tiles, except those named in ``kept``.
+    A single tile gives the network unchanged.
 
     Raises:
         UsageError: the picture would be too large, or have too many prior boxes.
@@ -49,14 +49,14 @@ def tiled_description(
 
 
 def with_tiles(description: Description, tiles: TileGrid) -> Description:
-    """The same with these tiles inside."""
+    """The same description with these tiles inside."""
     height, width = tiles.size
     size = replace(description.preprocessing, height=height, width=width)
     return replace(description, preprocessing=size, tiles=tiles)
 
 
 def check_no_tiles(description: Description, doing: str) -> None:
-    """Refuse a network that cuts tiles by itself.
+    """Refuse a network that cuts tiles itself.
 
     Raises:
         UsageError: says what cannot be done, and with which export it can.

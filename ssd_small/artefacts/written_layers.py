@@ -1,4 +1,4 @@
-"""The layers of a network that has no name, as a description writes them out, read strictly."""
+"""Strict reader and writer for the layers of unnamed networks, as descriptions list them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from ..pictures.preprocessing import Preprocessing
 from ..postprocess import PostprocessParams
 from .record import Fields
 
-#: of one map: what anybody means, and far less than memory
+#: limits per map: more than anybody needs, and far less than fills the memory
 _MOST_CHANNELS, _MOST_KERNEL, _MOST_LAYERS = 1 << 13, 1 << 6, 1 << 10
-#: learnable values: in fp32 the 2 GiB that an ONNX file holds at most
+#: learnable values; in fp32 the 2 GiB that an ONNX file can hold
 _MOST_PARAMETERS = 1 << 29
 #: numbers in one map, 4 GB in fp32
 _MOST_NUMBERS = 1 << 30
-#: activations that a convolution in the module list can have, which has no place for them there
+#: activations allowed for a convolution in the module list, where they have no place of their own
 _OUTSIDE = ("relu", "relu6", "none")
 _KINDS = (
     *(Conv, BatchNorm, Relu, MaxPool, L2NormLayer, ConvBn, SqueezeExcitation, Chain, Unit),
@@ -46,7 +46,7 @@ _STEPS = get_args(Step)
 
 
 def layers_to_dict(layers: NetworkLayers) -> dict[str, Any]:
-    """JSON-ready form; all numbers of all layers, defaults too."""
+    """JSON-ready form, with all numbers of all layers, including defaults."""
     return {
         "title": layers.title,
         "backbone": [_to_dict(layer) for layer in layers.backbone],
@@ -72,7 +72,7 @@ def _plain(value: Any) -> Any:
 
 
 def layers_from_fields(fields: Fields) -> NetworkLayers:
-    """Layers that fit each other as far as they tell; ValueError for what cannot be meant."""
+    """Layers, checked against each other as far as possible; ValueError if they make no sense."""
     backbone = tuple(_layer(one) for one in _listed(fields, "backbone"))
     last = len(backbone) - 1
     taps = fields.integers("taps", 0, last)
@@ -105,11 +105,11 @@ def spec_from_layers(
     preprocessing: Preprocessing,
     postprocess: PostprocessParams,
 ) -> ModelSpec:
-    """The network of layers that are written out.
+    """The network spec of layers that are written out.
 
     Raises:
         ValueError: they do not fit each other.
-        UsageError: a map has no cell.
+        UsageError: a feature map has no cells.
     """
     spec = ModelSpec(
         name=name,
@@ -130,11 +130,11 @@ def spec_from_layers(
 
 
 def _check(spec: ModelSpec) -> None:
-    """Refuse layers that fit neither each other nor memory, before there is a network of them.
+    """Refuse layers that do not fit each other or memory, before the network is built.
 
     Raises:
         ValueError: says what does not fit.
-        UsageError: a map has no cell.
+        UsageError: a feature map has no cells.
     """
     sources, levels, cost = feature_maps(spec)
     if len(spec.levels) != len(levels):
@@ -194,7 +194,7 @@ def _head(fields: Fields) -> Head:
 
 
 def _read(fields: Fields, kinds: tuple[type[Any], ...]) -> Any:
-    """One layer, of one of ``kinds``."""
+    """One layer of any of the ``kinds``."""
     kind = _BY_NAME[fields.text("layer", [one.__name__ for one in kinds])]
     if kind is ReceptiveField:
         values = {

@@ -1,4 +1,4 @@
-"""A whole network that has no name, as a record of its own; a description has its parts itself."""
+"""An unnamed network as a record of its own; a description stores the same parts itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .written_layers import layers_from_fields, layers_to_dict, spec_from_layers
 
 
 def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
-    """JSON-ready form of a spec that is written out."""
+    """JSON-ready form of a spec whose layers are written out."""
     return {
         "name": spec.name,
         "layers": layers_to_dict(spec.layers),
@@ -30,7 +30,7 @@ def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
 
 
 def spec_from_fields(fields: Fields) -> ModelSpec:
-    """The spec of :func:`spec_to_dict`; ValueError for what cannot be meant."""
+    """Read the spec of :func:`spec_to_dict`; ValueError if a value makes no sense."""
     levels = levels_from_fields(fields.records("levels"))
     try:
         spec = spec_from_layers(

@@ -1,1 +1,1 @@
-"""What a machine has, what an engine holds, and a test that proves it runs."""
+"""What a machine has, what an engine contains, and a self-test that proves it runs."""

@@ -1,7 +1,7 @@
-"""Whether the driver can run what the packages and the plugin bring of CUDA.
+"""Whether the driver can run the CUDA versions of the packages and the plugin.
 
-A driver runs what was built with a CUDA of its own major version or of an earlier one. What is
-newer fails, or ends the process, when it is first used.
+A driver runs software built with its own major version of CUDA or an earlier one. Anything newer
+raises an error, or ends the process, when it is first used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ALL_PARTS = (*MODULES, CUDA_PACKAGE, PLUGIN)
 def examine_cuda_versions(
     found: Gpus, parts: Collection[str] = ALL_PARTS, *, needed: bool = False
 ) -> Iterator[Finding]:
-    """A finding for each of ``parts`` that needs a newer driver; none without a driver."""
+    """One finding for each of ``parts`` that needs a newer driver; none without a driver."""
     if found.driver is None:
         return
     most = int(found.driver.partition(".")[0])
@@ -36,7 +36,7 @@ def examine_cuda_versions(
 
 
 def _cuda_major(part: str) -> int | None:
-    """The major version of CUDA that a part was built with; None if absent or it does not say."""
+    """Major version of CUDA that a part was built with; None if absent or not stated."""
     if part in MODULES:
         return cuda_major_of_package(MODULES[part])
     try:
@@ -47,7 +47,7 @@ def _cuda_major(part: str) -> int | None:
 
 
 def _other_build(part: str, major: int) -> str:
-    """What to type for a build of a part with this major version of CUDA."""
+    """Command that installs a build of a part for this major version of CUDA."""
     if part in MODULES:
         return f"pip install {part}-cu{major}"
     if part == PLUGIN:

@@ -19,11 +19,11 @@ from .environment import Finding, package_finding, plugin_finding
 
 
 def examine_engine(path: str | Path) -> list[Finding]:
-    """Whether an engine, or an ONNX file, can run here; where nothing speaks against it, it does.
+    """Check whether an engine or ONNX file can run here; if no check fails, run it.
 
     Raises:
-        BadFile: the file or its sidecar is absent or damaged, or does not open.
-        MissingRequirement: onnx, which reads an ONNX file, is not installed.
+        BadFile: the file or its sidecar is absent or damaged, or cannot be opened.
+        MissingRequirement: onnx, which is needed to read an ONNX file, is not installed.
     """
     path = Path(path)
     is_onnx = path.suffix.lower() == ".onnx" and find_sidecar(path) is None
@@ -55,7 +55,7 @@ def _of_engine(path: Path) -> list[Finding]:
 
 
 def _on_gpu(path: Path, sidecar: Sidecar, has_package: bool) -> list[Finding]:
-    """GPU, plugin, and what TensorRT, if it is here, says of the engine before it is loaded."""
+    """GPU, plugin, and TensorRT's check, if installed, of the engine before it is loaded."""
     module = MODULES[sidecar.target]
     findings = []
     found = gpus()
@@ -82,7 +82,7 @@ def _on_gpu(path: Path, sidecar: Sidecar, has_package: bool) -> list[Finding]:
 
 
 def _opening(path: Path) -> Finding:
-    """The way that every command takes, with an empty picture at its end."""
+    """Open the file as every command does, and run it on an empty picture."""
     try:
         with load(path) as detector:
             description = detector.runtime.description
@@ -122,7 +122,7 @@ def _capability(here: str, sidecar: Sidecar) -> Finding:
 
 
 def _build_line(sidecar: Sidecar, here: str = "") -> str:
-    """What to type to build an engine again, for the GPU of compute capability ``here``."""
+    """Command that rebuilds an engine, for the GPU of compute capability ``here``."""
     line = (
         f"ssd-small build-engine {sidecar.onnx.file} --target {sidecar.target} "
         f"--precision {sidecar.precision}"
@@ -131,7 +131,7 @@ def _build_line(sidecar: Sidecar, here: str = "") -> str:
 
 
 def _validity(module: str, path: Path, line: str) -> Finding:
-    """What TensorRT-RTX says of the plan before it is loaded (not executed without a GPU)."""
+    """TensorRT-RTX's check of the plan before it is loaded (not executed without a GPU)."""
     from ..runtimes.tensorrt_module import create_runtime, invalidity, logger
 
     trt = importlib.import_module(module)

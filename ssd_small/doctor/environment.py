@@ -1,4 +1,4 @@
-"""What this machine has: packages, libraries, driver and GPUs, a finding each."""
+"""What this machine has: packages, libraries, driver and GPUs, one finding each."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Finding:
     """One line of a report.
 
     Attributes:
-        subject: what was looked at.
-        fine: it is there and works.
+        subject: what was examined.
+        fine: whether it is there and works.
         state: what was found.
-        remedy: what to type or do where it is not fine; empty if nothing is needed.
-        needed: what was asked for does not work without it.
+        remedy: what to type or do if it is not fine; empty if nothing is needed.
+        needed: whether what was asked for requires it.
     """
 
     subject: str
@@ -43,7 +43,7 @@ class Finding:
         return asdict(self)
 
 
-#: distribution -> the module it brings, where the names differ
+#: distribution -> its module, where the names differ
 _MODULE_OF = {
     "opencv-python-headless": "cv2",
     "tensorrt-rtx": "tensorrt_rtx",
@@ -66,7 +66,7 @@ _DISTRIBUTIONS = (
 
 
 def examine() -> list[Finding]:
-    """What is installed, the native library, the driver, GPUs, and the plugin."""
+    """Findings about packages, the native library, the driver, GPUs, and the plugin."""
     findings = [Finding("ssd-small", True, f"{__version__}, Python {platform.python_version()}")]
     findings += [package_finding(name) for name in _DISTRIBUTIONS]
     findings.append(_native_library())
@@ -74,7 +74,7 @@ def examine() -> list[Finding]:
 
 
 def package_finding(name: str) -> Finding:
-    """Whether a distribution is installed and does the least of its work, and in which version."""
+    """Whether a distribution is installed and passes a minimal exercise, and its version."""
     module = _MODULE_OF.get(name, name)
     extra = EXTRA_OF_MODULE.get(module)
     package = f"'.[{extra}]'" if extra else name
@@ -82,7 +82,7 @@ def package_finding(name: str) -> Finding:
         return Finding(name, False, "not installed", f"pip install {package}")
     try:
         EXERCISES[name]()
-    except Exception as error:  # whatever goes wrong inside a package
+    except Exception as error:  # anything can go wrong inside a package
         line = " ".join(str(error).split()) or type(error).__name__
         state = f"{_version(name, module)} is installed and does not work: {line[:200]}"
         return Finding(name, False, state, f"pip install --force-reinstall {package}")
@@ -93,7 +93,7 @@ def _version(name: str, module: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        # the module tensorrt comes in packages of several names, such as tensorrt-cu12
+        # several packages provide the module tensorrt, such as tensorrt-cu12
         providers = metadata.packages_distributions().get(module)
         return metadata.version(providers[0]) if providers else "version not known"
 
@@ -127,7 +127,7 @@ def _gpu_findings(found: Gpus) -> Iterator[Finding]:
 
 
 def plugin_finding(modules: Iterable[str] = tuple(MODULES.values())) -> Finding:
-    """The plugin library is found, and the first of these modules that is installed loads it."""
+    """Whether there is a plugin library, and the first installed one of these modules loads it."""
     subject = "TensorRT plugin"
     module = next((m for m in modules if is_installed(m)), None)
     try:

@@ -1,6 +1,6 @@
-"""The least that a package must do before doctor says that it is there.
+"""Minimal exercises that a package must pass before doctor reports that it works.
 
-Each function raises whatever goes wrong, an import that fails among it.
+Each function raises whatever goes wrong, including a failing import.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from ..postprocess import decode_nms
 from ..requirements import require
 
-#: ONNX of format 8 and opset 13: y = x + x, two numbers of float32
+#: ONNX, IR version 8 and opset 13: y = x + x, two numbers of float32
 _TWICE = (
     b"\x08\x08:5\n\x0e\n\x01x\n\x01x\x12\x01y\x22\x03Add\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01"
     b"\x12\x04\n\x02\x08\x02b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x02B\x04\n\x00\x10\r"
@@ -22,7 +22,7 @@ _TWICE = (
 
 
 class Wrong(Exception):
-    """A package gave another result than its arithmetic has."""
+    """A package gave a wrong result."""
 
 
 def _expect(found: object, expected: object) -> None:
@@ -117,7 +117,7 @@ EXERCISES: dict[str, Callable[[], None]] = {
 
 
 def exercise_native_library() -> None:
-    """Two boxes on one prior each, through the native library and through the oracle."""
+    """Compare the native library with the oracle on two boxes of one prior each."""
     loc = np.zeros((1, 2, 4), np.float32)
     conf = np.array([[[0, 3], [0, 2]]], np.float32)
     priors = np.array([[0.25, 0.25, 0.2, 0.2], [0.75, 0.75, 0.2, 0.2]], np.float32)

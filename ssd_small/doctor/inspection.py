@@ -1,4 +1,4 @@
-"""What is inside a file of ours: checkpoint, ONNX, engine or sidecar, told in the same words."""
+"""What is inside a file of ours (checkpoint, ONNX, engine, sidecar), in the same terms for all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..requirements import require
 from ..runtimes.executed import Executed
 from ..runtimes.tensorrt_module import MODULES
 
-#: what a checkpoint without a record does not say
+#: fields that a checkpoint without a record does not state
 _UNSAID = (
     *("tool_version", "model", "width", "num_classes", "labels", "preprocessing", "postprocess"),
     *("levels", "clip", "has_decode_nms", "recipe", "training"),
@@ -33,30 +33,30 @@ _UNSAID = (
 
 
 def inspect_file(path: str | Path) -> dict[str, Any]:
-    """Everything that can be told of a file on this machine, JSON-ready.
+    """Everything that this machine can tell about a file, JSON-ready.
 
     Returns:
         ``file``, ``kind`` (checkpoint, onnx, engine or sidecar), ``format`` and ``format_minor``,
         ``tool_version``, ``model``, ``width``, ``num_classes``, ``labels``, ``preprocessing``,
         ``postprocess``, ``levels``, ``clip``, ``has_decode_nms``, ``weights`` (hash) and
-        ``tensors`` (name, mode, type, shape). Engines and sidecars have ``target``,
-        ``precision``, ``receipt`` and the other fields of :class:`Sidecar` besides; engines and
-        ONNX files ``layers`` (count per kind, or the runtime's list), None with the reason in
-        ``unknown`` where they cannot be read here; engines for the CPU ``executed``: how many
+        ``tensors`` (name, mode, type, shape). Engines and sidecars also have ``target``,
+        ``precision``, ``receipt`` and the other fields of :class:`Sidecar`; engines and ONNX files
+        have ``layers`` (count per kind, or the runtime's list), or None with the reason in
+        ``unknown`` if they cannot be read here. Engines for the CPU have ``executed``: how many
         layers this machine executes in which precision, or None with the reason in
-        ``executed_unknown``; checkpoints ``recipe`` and ``training``. What a
-        checkpoint without a record does not say is None.
+        ``executed_unknown``. Checkpoints have ``recipe`` and ``training``. Fields that a
+        checkpoint without a record does not state are None.
 
     Raises:
         BadFile: absent, damaged, or none of the four kinds.
-        MissingRequirement: reading a file of this kind needs a package that is not there.
+        MissingRequirement: a package needed to read this kind of file is not installed.
     """
     path = Path(path)
     shipped = find_shipped(path)
     if shipped is not None:
         from ..artefacts.network import network_from_checkpoint
 
-        # what these are stands in the package's index
+        # the package's index describes shipped checkpoints
         _, description = network_from_checkpoint(shipped.name)
         return _from_checkpoint(shipped.path) | _described(description) | {"format": 0}
     expected = "a checkpoint, ONNX file, engine or sidecar"
@@ -73,18 +73,18 @@ def inspect_file(path: str | Path) -> dict[str, Any]:
 
 
 def _told(kind: str, path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """The values, with what is found out here before whatever a file says under such names."""
+    """The values, with file and kind first; a file's own fields of these names are overridden."""
     return {"file": "", "kind": "", "format_minor": 0} | values | {"file": str(path), "kind": kind}
 
 
 def _described(description: Description) -> dict[str, Any]:
-    """The description's fields at the top, with the tensors that follow from it."""
+    """The description's fields at the top level, with the tensors that follow from it."""
     values = description.to_dict()
     return values | {"tensors": [tensor.to_dict() for tensor in tensors_of(description)]}
 
 
 def _flat(sidecar: Sidecar) -> dict[str, Any]:
-    """A sidecar's fields beside those of its description."""
+    """A sidecar's fields and those of its description, at one level."""
     values = {"format_minor": 0} | sidecar.to_dict()
     del values["description"]
     batch = f"{sidecar.batch.min}..{sidecar.batch.max}"
@@ -105,7 +105,7 @@ def _from_engine(path: Path) -> dict[str, Any]:
         return result | {"unknown": error.command_line}
     try:
         return result | {"executed": _executed(path, sidecar, content).to_dict()}
-    except (MissingRequirement, BadFile) as error:  # of a damaged one too the layers are known
+    except (MissingRequirement, BadFile) as error:  # the layers are known even if it is damaged
         return result | {"executed": None, "executed_unknown": error.command_line}
 
 
@@ -161,7 +161,7 @@ def _from_model(onnx: Any, model: Any) -> dict[str, Any]:
 
 
 def _type_name(onnx: Any, number: int) -> str:
-    """Name of a type of elements; a file can hold any number."""
+    """Name of an element type; a file can hold any number."""
     try:
         return str(onnx.TensorProto.DataType.Name(number))
     except ValueError:
@@ -188,7 +188,7 @@ def _from_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _from_tensorrt(path: Path, sidecar: Sidecar, content: bytes) -> dict[str, Any]:
-    """What the engine inspector tells; needs the engine's GPU."""
+    """Tensors and layers from TensorRT's engine inspector; needs the engine's GPU."""
     from ..runtimes.tensorrt import TensorRtRuntime
 
     with TensorRtRuntime(path, sidecar, cuda_graph=False, content=content) as runtime:

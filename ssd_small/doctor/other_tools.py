@@ -1,4 +1,4 @@
-"""How other tools are given the plugin: the file that registers it works, and what to type."""
+"""How other tools get the plugin: a check of the file that registers it, and what to type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..runtimes.plugin_tools import lines_for_tools, registering_file
 from ..runtimes.tensorrt_module import MODULES
 from .environment import Finding
 
-# in a process of its own: in this one the plugin is registered already
+# in a separate process, since in this one the plugin is already registered
 _LOADING = (
     "import ctypes, importlib, sys; trt = importlib.import_module(sys.argv[1]); "
     "ctypes.CDLL(sys.argv[2]); "
@@ -24,11 +24,11 @@ _SECONDS = 60
 
 
 def examine_other_tools() -> Iterator[Finding]:
-    """Where there is a plugin: what loading registers it, then a line to type for each tool."""
+    """If there is a plugin: what loading its file registers, then a line to type for each tool."""
     try:
         plugin = find_plugin()
     except MissingRequirement:
-        return  # which the finding of the plugin itself tells
+        return  # reported by the finding about the plugin itself
     file = registering_file(plugin)
     fault, tried = _fault(file)
     subject = "plugin by loading a file"
@@ -42,7 +42,7 @@ def examine_other_tools() -> Iterator[Finding]:
 
 
 def _fault(file: Path) -> tuple[str, str]:
-    """What is wrong with the file that registers the plugin, and what of it was tried."""
+    """What is wrong with the file that registers the plugin, and what was tried with it."""
     if not file.is_file():
         return "is not beside the plugin", ""
     module = next((module for module in MODULES.values() if find_spec(module)), None)

@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 def self_test(seed: int = 0) -> list[Finding]:
     """Build a small engine for this machine and compare it with PyTorch and the oracle.
 
-    Two engines are built, of the heads alone and with decode + NMS inside. The builder may choose
-    other kernels for each, so that their heads differ by rounding; the detections of the second
-    are proven to be what the heads of the first may give within the limit for heads.
+    Two engines are built, one of the heads alone and one with decode + NMS inside. The builder may
+    choose other kernels for each, so that their heads differ by rounding; the detections of the
+    second are proven to be possible for the heads of the first within the limit for heads.
 
-    With a GPU the engine is TensorRT's. Without one it is ONNX Runtime's, and a finding that is
-    not fine says that no GPU engine was executed; it is not ``needed``, which is left to the
-    comparisons.
+    With a GPU the engine is TensorRT's. Without one it is ONNX Runtime's, and a finding that is not
+    fine says that no GPU engine was executed. That finding is not ``needed``; only the comparisons
+    are.
 
     Raises:
         MissingRequirement: torch, onnx or the target is not installed.
     """
     from ..requirements import require
 
-    # before the imports below, which take these as given
+    # checked before the imports below, which require these
     torch, _, _ = (require(name, "the self-test") for name in ("torch", "onnx", "onnxscript"))
     from ..artefacts.build_options import BuildOptions
     from ..artefacts.description import description_from_spec
@@ -64,7 +64,7 @@ def self_test(seed: int = 0) -> list[Finding]:
         write_onnx(onnx_from_network(net, description), onnx_path)
         for heads in (True, False):
             engine = folder / f"{heads}.engine"
-            # 3 images over batches of at most 2: a full batch and a rest
+            # 3 images with batches of at most 2: one full batch and a remainder
             build_engine(onnx_path, engine, BuildOptions(target, max_batch=2, heads=heads))
             with open_engine(engine) as runtime:
                 outputs = [runtime.infer(images) for _ in range(3)][-1]

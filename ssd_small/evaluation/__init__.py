@@ -1,1 +1,1 @@
-"""Scores of detections, and the proof that two lists of them are equal."""
+"""Scoring of detections, and the proof that two lists of them are equivalent."""

@@ -1,4 +1,4 @@
-"""COCO result entries of detections, and the files that hold them."""
+"""COCO result entries made from detections, and the files that hold them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def results_from_detections(
     *,
     inclusive: bool = False,
 ) -> list[dict[str, Any]]:
-    """As :func:`columns_from_detections`, the entries."""
+    """Like :func:`columns_from_detections`, but as a list of entries."""
     columns = columns_from_detections(detections, image, description, ids, inclusive=inclusive)
     return list(results_from_columns(columns))
 
@@ -49,8 +49,8 @@ def columns_from_detections(
 
     Args:
         detections: boxes in the unit square.
-        image: the image's entry, for id, width and height in pixels.
-        description: gives the label's place in ``ids``.
+        image: the image's entry, for its id and its width and height in pixels.
+        description: maps labels to positions in ``ids``.
         ids: category id per detectable label; detections of a label with None give no entry.
         inclusive: boxes were learned with x2 = x + w - 1, so that a width is x2 - x1 + 1.
     """
@@ -71,13 +71,13 @@ def columns_from_detections(
 def boxes_xywh_from_unit(
     boxes_xyxy: npt.NDArray[np.float32], sizes: Floats, *, inclusive: bool = False
 ) -> Floats:
-    """Boxes ``[D, 4]`` of the unit square as ``bbox`` of COCO results, in pixels, not clipped.
+    """Convert unit-square boxes ``[D, 4]`` to COCO ``bbox`` in pixels, without clipping.
 
     ``sizes`` are width and height of the picture, ``[2]``, or ``[D, 2]`` for each box;
     ``inclusive`` is as for :func:`columns_from_detections`.
     """
     corners = boxes_xyxy.astype(np.float64).reshape(-1, 2, 2)
-    # networks may give what is not finite: it is refused where results are written
+    # networks may produce non-finite values, which are refused when results are written
     with np.errstate(over="ignore", invalid="ignore"):
         corners *= sizes.reshape(-1, 1, 2)
         extents = corners[:, 1] - corners[:, 0] + (1.0 if inclusive else 0.0)
@@ -88,8 +88,8 @@ class Results(NamedTuple):
     """Entries of a COCO result file.
 
     Attributes:
-        entries: that can be scored, their ids those of the annotations.
-        left_out: entries of categories that the annotations lack, by category as the file has it.
+        entries: those that can be scored, with ids as in the annotations.
+        left_out: entries of categories that the annotations lack, by category as in the file.
     """
 
     entries: list[dict[str, Any]]
@@ -99,27 +99,27 @@ class Results(NamedTuple):
 def read_results(path: str | Path, annotations: Annotations) -> Results:
     """Read a COCO result file and check that it belongs to the annotations.
 
-    As pycocotools does it, entries of unknown categories are left out, and unknown images refused.
+    As in pycocotools, entries of unknown categories are left out, and unknown images are refused.
 
     Raises:
-        BadFile: not a result file, or an entry is in error; says which and why.
+        BadFile: not a result file, or an entry is invalid; says which and why.
     """
     path = Path(path)
     return _results_from_content(read_json(path, _EXPECTED), path, annotations)
 
 
 class ReadColumns(NamedTuple):
-    """As :class:`Results`, its entries as columns."""
+    """Like :class:`Results`, with the entries as columns."""
 
     columns: ResultColumns
     left_out: dict[str, int]
 
 
 def read_columns(path: str | Path, annotations: Annotations) -> ReadColumns:
-    """As :func:`read_results`, for a metric: in a tenth of the time where every entry is plain.
+    """Like :func:`read_results`, for a metric; ten times as fast if every entry is plain.
 
     Raises:
-        BadFile: as there.
+        BadFile: as for :func:`read_results`.
         MissingRequirement: msgspec is missing.
     """
     path = Path(path)
@@ -159,7 +159,7 @@ def _results_from_content(content: object, path: Path, annotations: Annotations)
 
 
 def write_results(path: Path, results: Sequence[dict[str, Any]], annotations: Annotations) -> None:
-    """Write a COCO result file, with ids as the annotations spell them, and read it back.
+    """Write a COCO result file, with ids spelt as in the annotations, and read it back.
 
     Raises:
         BadFile: an entry could not be scored again (a box that is not finite); the older file
@@ -172,7 +172,7 @@ def write_results(path: Path, results: Sequence[dict[str, Any]], annotations: An
 
 
 def _fault(entry: object, annotations: Annotations) -> str | None:
-    """What is wrong with an entry of a result file; None: nothing."""
+    """What is wrong with an entry of a result file; None if nothing is."""
     if not isinstance(entry, dict):
         return f"is {shown(entry)}, not an object"
     for name in ("image_id", "category_id", "bbox", "score"):
@@ -199,5 +199,5 @@ def _fault(entry: object, annotations: Annotations) -> str | None:
 def _is_finite(value: float) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the floats
+    except OverflowError:  # a whole number that no float can hold
         return False

@@ -1,4 +1,4 @@
-"""Ground truth and results as arrays, a row per box: what the metric is fed."""
+"""Ground truth and results as arrays with one row per box, the input of the metric."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class ResultColumns:
-    """COCO result entries.
+    """COCO result entries as columns.
 
     Attributes:
-        image_ids, category_ids: ``[D]``, as the annotations have them.
+        image_ids, category_ids: ``[D]``, as in the annotations.
         boxes_xywh: ``[D, 4]`` in pixels.
         scores: ``[D]``.
     """
@@ -34,12 +34,12 @@ class ResultColumns:
         return len(self.scores)
 
 
-#: result entries: a list of them, or their columns
+#: result entries, as a list or as columns
 Found = Sequence[dict[str, Any]] | ResultColumns
 
 
 def columns_from_results(results: Found) -> ResultColumns:
-    """The columns of result entries; columns are given back as they are."""
+    """Convert result entries to columns; columns are returned unchanged."""
     if isinstance(results, ResultColumns):
         return results
     return ResultColumns(
@@ -51,7 +51,7 @@ def columns_from_results(results: Found) -> ResultColumns:
 
 
 def joined_columns(parts: Sequence[ResultColumns]) -> ResultColumns:
-    """The rows of several, one after the other."""
+    """The rows of several tables, concatenated."""
     none = columns_from_results([])
     names = [field.name for field in fields(ResultColumns)]
     return ResultColumns(
@@ -60,7 +60,7 @@ def joined_columns(parts: Sequence[ResultColumns]) -> ResultColumns:
 
 
 def results_from_columns(results: Found) -> Sequence[dict[str, Any]]:
-    """The entries of columns; entries are given back as they are."""
+    """Convert columns to entries; entries are returned unchanged."""
     if not isinstance(results, ResultColumns):
         return results
     columns = (results.image_ids, results.category_ids, results.boxes_xywh, results.scores)
@@ -71,12 +71,12 @@ def results_from_columns(results: Found) -> Sequence[dict[str, Any]]:
 
 @dataclass(frozen=True, eq=False)
 class TruthColumns:
-    """Ground truth; images and categories by their place in the order of their ids.
+    """Ground truth, with images and categories as indices into their ascending ids.
 
     Attributes:
-        images, categories: ``[B]``, of each box.
+        images, categories: ``[B]``, index for each box.
         boxes_xywh: ``[B, 4]`` in pixels.
-        areas: ``[B]`` in square pixels, the object's own.
+        areas: ``[B]`` annotated area of each object in square pixels.
         crowds: ``[B]`` bool.
         image_ids: ``[I]``, ascending.
         category_ids: ``[C]``, ascending.
@@ -94,7 +94,7 @@ class TruthColumns:
 
 
 def columns_from_annotations(annotations: Annotations) -> TruthColumns:
-    """The columns of ground truth, in the order of its boxes."""
+    """Convert ground truth to columns, in the order of its boxes."""
     boxes = annotations.boxes
     images = sorted(annotations.images, key=lambda one: one["id"])
     image_ids = np.array([one["id"] for one in images], np.int64)

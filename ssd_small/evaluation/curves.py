@@ -1,4 +1,4 @@
-"""COCO's precision and recall of columns, by hotcoco, with the same bits as pycocotools has."""
+"""COCO's precision and recall of columns, by hotcoco; bit-identical to pycocotools."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from ..requirements import require
 from .columns import Floats, ResultColumns, TruthColumns
 
-#: least IoU of a match, as cocoeval.py (Params) has them
+#: minimum IoU of a match, as in cocoeval.py (Params)
 IOUS = np.linspace(0.5, 0.95, 10)
 
 
 def mean_of_known(values: Floats) -> float | None:
-    """The mean of what is defined (-1: without ground truth), as cocoeval.py takes it."""
+    """The mean of the defined values (-1 means no ground truth), as in cocoeval.py."""
     known = values[values > -1]
     return float(np.mean(known)) if known.size else None
 
@@ -33,12 +33,12 @@ def coco_curves(
     measure), detections.
 
     Args:
-        truth: ground truth, of which at least one image.
+        truth: ground truth with at least one image.
         found: detections.
         areas: ranges, both ends included.
-        most: detections of a class and image that count, ascending.
-        measures: what the ranges are of, ``[B]`` of each object, ``[D]`` of each detection; None:
-            areas.
+        most: numbers of detections per class and image that count, ascending.
+        measures: values that the ranges apply to, ``[B]`` per object and ``[D]`` per detection;
+            None for areas.
 
     Raises:
         MissingRequirement: hotcoco is missing.
@@ -55,13 +55,13 @@ def coco_curves(
 def hotcoco_evaluation(
     truth: TruthColumns, found: ResultColumns, measures: tuple[Floats, Floats] | None = None
 ) -> Any:
-    """hotcoco's ``COCOeval``, not run, with images and categories by their places.
+    """Set up hotcoco's ``COCOeval``, not yet run, with indices as image and category ids.
 
     Raises:
         MissingRequirement: hotcoco is missing.
     """
     hotcoco = require("hotcoco", "scoring")
-    # ids of its own, since those of a file may be beyond what a float holds
+    # new ids, since those of a file may exceed what a float can hold
     size = {"file_name": "", "width": 1, "height": 1}
     images = [{"id": i, **size} for i in range(len(truth.image_ids))]
     names = [{"id": k, "name": str(k)} for k in range(len(truth.category_ids))]

@@ -1,7 +1,7 @@
-"""Which detections only one of two results has, and why rounding may have done it.
+"""Which detections are in only one of two results, and whether rounding can be the reason.
 
-A detection is known by its class and its prior. Where two priors of one object tie, one result
-may keep the one and the other the other: those two are one pair, not two differences.
+A detection is identified by its class and prior. If two priors of one object tie, each result may
+keep a different one: those two form one pair, not two differences.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True)
 class Difference:
-    """A detection that only one of two results has.
+    """A detection that is in only one of two results.
 
     Attributes:
         side: the result that has it.
         label: its class.
         prior_index: its prior.
-        score: as that result has it.
-        explained: rounding may have done it.
+        score: its score in that result.
+        explained: whether rounding can be the reason.
         reason: what lies within rounding of what ("score 0.0103 against the threshold 0.01"),
             or the fault that rounding does not explain.
     """
@@ -47,13 +47,13 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two results of one image, one to one.
+    """Two results of one image, matched one to one.
 
     Attributes:
         pairs: ``[M, 2]`` positions in the reference and in the other result: of the same class
             and prior, or of two priors that tie for the same object.
-        differences: what has no partner.
-        faults: what the other result cannot be by rounding; none if it is proven.
+        differences: detections without a partner.
+        faults: what rounding cannot explain in the other result; none if it is proven.
     """
 
     pairs: npt.NDArray[np.intp]
@@ -69,18 +69,18 @@ class Comparison:
 def compare_detections(
     reference: Detections, other: Detections, intervals: Intervals
 ) -> Comparison:
-    """Pair two results of one image, and say of each detection left why it has no partner.
+    """Pair two results of one image, and explain each detection that has no partner.
 
     Args:
         reference: what decode + NMS gives for the reference heads.
         other: the result to be judged.
-        intervals: of the reference heads and what the other's heads may differ by.
+        intervals: of the reference heads, as wide as the other's heads may differ.
     """
     faults = tuple(faults_of_detections(other, intervals))
     accused = {(f.label, prior): f for f in reversed(faults) for prior in f.prior_indices}
     ours, theirs = _positions(reference), _positions(other)
     pairs = [(i, theirs[key]) for key, i in ours.items() if key in theirs]
-    # by position, so that one that is there twice is left over
+    # by position, so that duplicates are left over
     alone = [
         sorted(set(range(len(one))) - {pair[side] for pair in pairs})
         for side, one in enumerate((reference, other))
@@ -119,7 +119,7 @@ def _differences(
 
 
 def _positions(detections: Detections) -> dict[Key, int]:
-    """Position of each class and prior; of one that is there twice the first."""
+    """Position of each class and prior; for duplicates, the first."""
     keys = zip(detections.labels.tolist(), detections.prior_indices.tolist(), strict=True)
     positions: dict[Key, int] = {}
     for position, key in enumerate(keys):
@@ -128,7 +128,7 @@ def _positions(detections: Detections) -> dict[Key, int]:
 
 
 def _known(detections: Detections, intervals: Intervals) -> Detections:
-    """Those of a class and a prior that there are."""
+    """The detections whose class and prior exist."""
     labels, priors = detections.labels, detections.prior_indices
     classes, num_priors = intervals.scores.shape
     return detections[(labels >= 0) & (labels < classes) & (priors >= 0) & (priors < num_priors)]
@@ -145,9 +145,9 @@ def _ties(
     gained: list[int],
     intervals: Intervals,
 ) -> list[tuple[int, int]]:
-    """Pairs of one class that may suppress each other, either way round; the best overlaps first.
+    """Pairs of a class that may suppress each other, either way round; highest IoU first.
 
-    Each is in one pair at most.
+    Each detection is in at most one pair.
     """
     if not lost or not gained:
         return []
@@ -169,7 +169,7 @@ def _ties(
 
 
 def _reason(key: Key, having: Detections, lacking: Detections, intervals: Intervals) -> str | None:
-    """Why the one result may lack what the other has, with numbers of the reference heads."""
+    """Why one result may lack what the other has, with numbers of the reference heads."""
     label, prior = key
     params = intervals.params
     score = float(intervals.scores[label, prior])
@@ -202,7 +202,7 @@ def _reason(key: Key, having: Detections, lacking: Detections, intervals: Interv
 def _suppression(
     key: Key, having: Detections, winners: IndexArray, intervals: Intervals
 ) -> str | None:
-    """What of the result that lacks a detection may suppress it, and what is close about that."""
+    """What may suppress a detection in the result that lacks it, and which comparison is close."""
     label, prior = key
     threshold = intervals.params.iou_threshold
     scores = intervals.scores[label, winners]
@@ -216,7 +216,7 @@ def _suppression(
         overlaps = [(_iou(prior, winner, intervals), winner) for winner in winners[close]]
         iou, winner = min(overlaps, key=lambda one: abs(one[0] - threshold))
         return f"IoU {iou:.6g} with prior {winner} against {threshold:g}"
-    # one that both results have would suppress it in both
+    # a detection in both results would suppress it in both
     able &= ~np.isin(winners, having.prior_indices[having.labels == label])
     for k in np.flatnonzero(able & (low <= most)):
         score = float(intervals.scores[label, prior])

@@ -1,4 +1,4 @@
-"""What is wrong with detections: which class is taken for which, and what each kind of error costs.
+"""Kinds of detection errors: which classes are confused, and what each kind of error costs.
 
 Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (ECCV 2020).
 """
@@ -15,7 +15,7 @@ from .columns import Found, ResultColumns, columns_from_annotations, columns_fro
 from .curves import hotcoco_evaluation
 from .operating_point import IOU
 
-#: IoU with every object under which a detection is of background
+#: a detection whose IoU with every object is lower is on background
 BACKGROUND_IOU = 0.1
 #: TIDE's name of a kind -> ours
 _KINDS = {
@@ -33,9 +33,9 @@ class ErrorKind:
     """One kind of error at an IoU of 0.5.
 
     Attributes:
-        name: what is wrong with the detection, or ``missed`` of an object.
-        count: errors of all classes.
-        cost: by how much AP50 would be higher without them.
+        name: what is wrong with the detection, or ``missed`` for an object.
+        count: errors over all classes.
+        cost: how much higher AP50 would be without them.
     """
 
     name: str
@@ -63,11 +63,11 @@ def error_kinds(annotations: Annotations, results: Found) -> list[ErrorKind]:
 def confusion_matrix(
     annotations: Annotations, results: Found, threshold: float
 ) -> npt.NDArray[np.int64]:
-    """``[C + 1, C + 1]`` objects by class (rows) and by what they were found as (columns).
+    """``[C + 1, C + 1]`` counts of objects by class (rows) and by the class found (columns).
 
-    The last column is of objects that nothing found, the last row of detections that found nothing;
-    classes in the order of their ids, detections with scores above ``threshold``, as float32. An
-    object is found at an IoU of 0.5.
+    The last column counts objects that were not found, the last row detections that found nothing.
+    Classes are in the order of their ids, detections those with scores above ``threshold``, as
+    float32. An object is found at an IoU of 0.5.
 
     Raises:
         MissingRequirement: hotcoco is missing.

@@ -1,4 +1,4 @@
-"""Running a detector over a data set and scoring what it finds."""
+"""Running a detector over a data set and scoring its detections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .feature_levels import grids_from_description
 from .score import Scores, score
 from .voc_score import voc_score
 
-#: COCO's; Pascal VOC's by 11 points (2007) and by area (since 2010)
+#: COCO's metric, or Pascal VOC's with 11 points (2007) or by area (since 2010)
 Metric = Literal["coco", "voc07", "voc12"]
 
 
@@ -44,10 +44,10 @@ def scorer_from_metric(
     description: Description | None = None,
     tile: tuple[int, int] | None = None,
 ) -> _Scorer:
-    """What scores COCO result entries against annotations by a metric.
+    """The function that scores COCO result entries against annotations by a metric.
 
-    ``description`` is of the network, where it is known: its input's scale and its feature levels
-    have scores of their own. ``tile`` is the height and width of the tiles that it is shown; see
+    ``description`` is that of the network, if known: there are then separate scores at the scale of
+    its input and per feature level. ``tile`` is the height and width of the tiles it is shown; see
     :func:`.score.score`.
 
     Raises:
@@ -66,7 +66,7 @@ def _score_of_network(
     description: Description, tile: tuple[int, int] | None, annotations: Annotations, found: Found
 ) -> Scores:
     size = (description.preprocessing.height, description.preprocessing.width)
-    # several tiles may see an object, each with other priors at its place
+    # several tiles may contain an object, each with other priors at its place
     grids = grids_from_description(description) if tile is None else ()
     return score(annotations, found, size, grids, tile, description.preprocessing.fit)
 
@@ -76,17 +76,17 @@ class Evaluation:
     """Scores of a detector on a data set.
 
     Attributes:
-        scores: the metric, of each class too; None for a test set, which has no annotations.
-        results: COCO result entries, their columns.
-        seconds: wall time of detection, and how much of it each stage took.
-        size_mismatches: images whose decoded size is not the annotated one (boxes are scaled to
-            the annotated size).
+        scores: the metric, overall and per class; None for a test set, which has no annotations.
+        results: COCO result entries, as columns.
+        seconds: wall time of detection, in total and per stage.
+        size_mismatches: number of images whose decoded size differs from the annotated one (boxes
+            are scaled to the annotated size).
         by_order: see :class:`ssd_small.datasets.classes.ClassMatch`.
         annotations: what was scored: the ground truth of the pictures that could be read.
-        unreadable, skipped: pictures left out, because their file could not be decoded, or because
-            there is none or it is not the picture that was annotated; file name and why.
-        unscored: detections of classes that the annotations lack, which are not in ``results``.
-        notes: a line for each thing a user should know of classes, file names and sizes.
+        unreadable, skipped: pictures left out because their file could not be decoded, or because
+            it is missing or is not the picture that was annotated; reason by file name.
+        unscored: number of detections of classes that the annotations lack, not in ``results``.
+        notes: one line for each thing a user should know about classes, file names and sizes.
     """
 
     scores: Scores | None
@@ -102,7 +102,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """The metric's numbers, of COCO's twelve; empty for a test set."""
+        """The metric's numbers (COCO's twelve, or VOC's AP); empty for a test set."""
         return {} if self.scores is None else self.scores.metrics
 
 
@@ -117,24 +117,24 @@ def evaluate(
     tiling: Tiling | None = None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
-    """Detect on every image of a data set and score; of a test set, only detect.
+    """Detect on every image of a data set and score the result; on a test set, only detect.
 
     Args:
         detector: network or engine with its post-processing.
         annotations: ground truth.
         images: folder of the image files; or the pictures themselves, one per entry of
             ``annotations.images`` in that order, as a detector takes them (arrays: BGR).
-        metric: how what it finds is scored.
+        metric: how detections are scored.
         inclusive: see :func:`ssd_small.evaluation.coco_results.columns_from_detections`.
-        leave_out: score the pictures that can be read, if any can; else the first one that cannot
-            ends it.
-        tiling: how pictures are cut; None for not.
+        leave_out: leave unreadable pictures out and score the rest, if there is any; otherwise
+            the first unreadable picture raises an exception.
+        tiling: how pictures are cut into tiles; None for whole pictures.
         progress: called with the number of images just finished.
 
     Raises:
         BadFile: an image is missing or unreadable, categories do not fit, or boxes are fractions.
         UsageError: there is no such metric.
-        ValueError: another number of pictures than of entries.
+        ValueError: the number of pictures differs from that of the entries.
     """
     description = detector.description
     tile = None if tiling is None else (tiling.height, tiling.width)
@@ -199,7 +199,7 @@ def annotated_pictures(
 def _size_notes(
     annotations: Annotations, description: Description, tile: tuple[int, int] | None
 ) -> list[str]:
-    """Whether objects are hardly seen at the network's input."""
+    """A note if many objects are too small at the network's input."""
     height, width = description.preprocessing.height, description.preprocessing.width
     fit = description.preprocessing.fit
     sides = object_sides(annotations.images, annotations.boxes, height, width, tile, fit)
@@ -213,10 +213,10 @@ def _size_notes(
 def annotations_without(
     annotations: Annotations, faults: Mapping[int, SsdSmallError]
 ) -> Annotations:
-    """Ground truth without the images at some places.
+    """Ground truth without the images at the given positions.
 
     Raises:
-        BadFile: none is left.
+        BadFile: no image is left.
     """
     if not faults:
         return annotations

@@ -22,7 +22,7 @@ from ..postprocess.params import PostprocessParams
 
 FloatArray = npt.NDArray[np.float32]
 Verdict = Literal["found", "below threshold", "suppressed", "cut", "no prior"]
-#: overlap from which a box is of the object, as the metrics of VOC and COCO's AP50 count it
+#: minimum IoU at which a box counts as lying on the object, as in VOC's metric and COCO's AP50
 OF_OBJECT = 0.5
 
 
@@ -32,21 +32,22 @@ class Explanation:
 
     Attributes:
         verdict: ``found``; ``below threshold``: no box on it has a score above; ``suppressed`` by a
-            box with a higher score, ``cut`` by a limit on numbers; ``no prior``: no prior's box
+            box with a higher score; ``cut`` by a limit on numbers; ``no prior``: no prior's box
             overlaps it by :data:`OF_OBJECT`.
         prior_index: the prior that came closest: the detection's, else the one whose box lies on
             the object with the highest score, else the one whose box overlaps most.
-        level: feature map of that prior, 0 the finest; None where prior boxes are data, of which
-            no map is known.
-        iou: of that prior's box with the object. Boxes meet the object as ``detect`` shows them,
+        level: feature map of that prior, 0 the finest; None if prior boxes are stored as data,
+            without feature maps.
+        iou: of that prior's box with the object. Boxes are compared as ``detect`` shows them,
             clipped to the picture.
-        score: of that prior, of its best class or the class asked for.
+        score: score of that prior, for its best class or the class asked for.
         label, name: that class.
-        prior_iou: of the prior itself with the object, before regression.
-        by: what removed it: ``{"rule": ...}`` with numbers of the rule, and of a box that
-            suppressed it prior_index, score, iou (of the two boxes), box (in pixels).
+        prior_iou: IoU of the prior itself with the object, before regression.
+        by: what removed it: ``{"rule": ...}`` with the numbers of the rule; for a box that
+            suppressed it prior_index, score, iou (of the two boxes), box (in pixels) and
+            iou_with_object.
         object_px: width and height of the object in pixels of the network's input.
-        object_cells: the same in cells of that level's feature map; None likewise.
+        object_cells: the same in cells of that level's feature map; None without feature maps.
     """
 
     verdict: Verdict
@@ -62,7 +63,7 @@ class Explanation:
     by: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """JSON-ready form."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
@@ -83,11 +84,11 @@ def explain_object(
         conf: ``[P, C]`` float32 logits.
         description: of the network, for its priors, levels and class names.
         params: of the post-processing.
-        box: of the object, (x, y, width, height) in pixels of the picture.
+        box: the object's (x, y, width, height) in pixels of the picture.
         size: height and width of the picture in pixels.
-        label: class index of the conf column that it is of; None for whichever scores best.
-        thresholds: ``[C]`` float32, what scores must exceed to be shown; None for that of
-            ``params``. A lower one of ``params`` decides what enters NMS.
+        label: the object's class, as an index of conf's columns; None for the best-scoring class.
+        thresholds: ``[C]`` float32, which scores must exceed to be shown; None for the one in
+            ``params``. If that is lower, it still decides what enters NMS.
     """
     if thresholds is None:
         thresholds = np.full(conf.shape[1], params.score_threshold, np.float32)
@@ -95,7 +96,7 @@ def explain_object(
 
 
 class _Way:
-    """The arrays of one picture, seen from one object."""
+    """The arrays of one picture, from the point of view of one object."""
 
     def __init__(
         self,
@@ -143,7 +144,7 @@ class _Way:
             return self._told("found", int(kept.prior_indices[found]), int(kept.labels[found]))
         near = np.flatnonzero(self._ious >= OF_OBJECT)
         if not len(near):
-            # the box that overlaps most; where none does at all, the prior that does
+            # the box that overlaps most; if none overlaps at all, the prior that overlaps most
             overlap = self._ious if self._ious.any() else self._prior_ious
             closest = int(overlap.argmax())
             rule = {"rule": "overlap", "least": OF_OBJECT}
@@ -157,7 +158,7 @@ class _Way:
         return self._removed(best, label)
 
     def _shown(self, boxes: FloatArray) -> FloatArray:
-        """Boxes of the input as the picture has them, clipped to it."""
+        """Convert boxes of the network's input to the picture, clipped to it."""
         return np.asarray(self._placed.picture_from_input(boxes).clip(0, 1), np.float32)
 
     def _on_object(self, kept: Detections) -> int | None:
@@ -170,7 +171,7 @@ class _Way:
         return int(places[0]) if len(places) else None
 
     def _removed(self, prior: int, label: int) -> Explanation:
-        """What took a candidate away, rule by rule in the order in which they are applied."""
+        """What removed a candidate, checking the rules in the order in which they are applied."""
         params = self._params
         column = scores_from_conf(self._conf, params)[:, label]
         with np.errstate(invalid="ignore"):
@@ -190,7 +191,7 @@ class _Way:
         return self._cut(prior, label, "keep_topk", None)
 
     def _kept_of_class(self, order: npt.NDArray[np.intp]) -> list[int]:
-        """Greedy NMS of one class, the best first, without any limit on numbers."""
+        """Greedy NMS of one class, best first, without any limit on numbers."""
         kept: list[int] = []
         for prior in order.tolist():
             if not kept or not self._exceeds(prior, kept).any():
@@ -207,7 +208,7 @@ class _Way:
         return np.asarray(self._overlaps(prior, others) > np.float32(self._params.iou_threshold))
 
     def _suppressor(self, prior: int, kept: list[int], column: FloatArray) -> dict[str, Any] | None:
-        """The best kept box of higher score that a candidate overlaps too much, if there is one."""
+        """The best kept box that suppresses a candidate, if there is one."""
         if not kept:
             return None
         overlaps = self._overlaps(prior, kept)
@@ -240,7 +241,7 @@ class _Way:
         scores = scores_from_conf(self._conf[prior : prior + 1], self._params)[0]
         level, feature_map = self._level(prior)
         wide, high = self._sides
-        # of the input, which may show more or less than the picture
+        # in pixels of the input, which may show more or less than the picture
         size, placed = self._description.preprocessing, self._placed
         wide, high = wide * placed.width / size.width, high * placed.height / size.height
         names = self._description.labels
@@ -261,7 +262,7 @@ class _Way:
         )
 
     def _level(self, prior: int) -> tuple[int, tuple[int, int]] | tuple[None, None]:
-        """The feature map that a prior is on, and its (rows, columns); None where not known."""
+        """A prior's feature map and its (rows, columns); None, None if unknown."""
         if self._description.stored_priors is not None:
             return None, None
         first = 0

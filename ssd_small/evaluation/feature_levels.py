@@ -21,19 +21,20 @@ PriorGrid = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LevelScore:
-    """What the metric says of the objects of one level, with 100 detections of a class and image.
+    """The metric for the objects of one level, with 100 detections per class and image.
 
-    An object is of the level that has the prior of highest IoU with it, of equal ones the finest;
-    in training this prior learns it (Liu et al. 2016, section 2.2, matching strategy).
+    An object belongs to the level of the prior that has the highest IoU with it (the finest level
+    if several tie); this is the prior that learns it in training (Liu et al. 2016, section 2.2,
+    matching strategy).
 
     Attributes:
         level: of the feature map, 0 the finest.
         rows, columns: of the map.
-        boxes: such objects, crowds left out.
-        median_px: median side of them, square root of the box's area in pixels of the network's
+        boxes: number of such objects, without crowds.
+        median_px: their median side, the square root of the box's area in pixels of the network's
             input; None without such objects.
         ap, recall: means over IoU 0.50 to 0.95 and the classes; None without such objects. A
-            detection that takes no object is wrong at the level that its own box is of.
+            detection that takes no object counts as wrong at the level its own box belongs to.
     """
 
     level: int
@@ -50,7 +51,7 @@ class LevelScore:
 
 
 def grids_from_description(description: Description) -> tuple[PriorGrid, ...]:
-    """The prior boxes of each level of a network; none where they are data without levels."""
+    """The prior boxes of each level of a network; empty if they are data without levels."""
     priors = description.priors
     grids, first = [], 0
     for level, (rows, columns) in description.levels:
@@ -61,7 +62,7 @@ def grids_from_description(description: Description) -> tuple[PriorGrid, ...]:
 
 
 def levels_from_boxes(boxes_xywh: Floats, grids: Sequence[PriorGrid]) -> Numbers:
-    """``[N]`` level of the prior that overlaps each box most by IoU, of equal ones the finest.
+    """``[N]`` level of the prior with the highest IoU with each box; the finest of several.
 
     Args:
         boxes_xywh: ``[N, 4]`` corner and sides in the unit square.
@@ -81,13 +82,13 @@ def levels_from_boxes(boxes_xywh: Floats, grids: Sequence[PriorGrid]) -> Numbers
 def _best_iou(centres: Floats, sides: Floats, anchor: Floats) -> Floats:
     """``[N]`` highest IoU of each box with the priors ``[rows, columns, 4]`` of one shape.
 
-    Boxes of two given shapes overlap the more the closer their centres are, in x and in y for
-    itself, so that the nearest cell is the best one.
+    The closer the centres of two boxes of given shapes are, in x and y separately, the more they
+    overlap, so that the nearest cell is the best one.
     """
     shape = anchor[0, 0, 2:]
     overlap = np.ones(len(centres))
     for axis, cells in enumerate((anchor[0, :, 0], anchor[:, 0, 1])):
-        # clipped ones may coincide, but they ascend
+        # clipped centres may coincide, but they never decrease
         nearest = cells[np.searchsorted((cells[1:] + cells[:-1]) / 2, centres[:, axis])]
         reach = (sides[:, axis] + shape[axis]) / 2 - np.abs(centres[:, axis] - nearest)
         overlap *= np.clip(reach, 0, np.minimum(sides[:, axis], shape[axis]))
@@ -102,14 +103,14 @@ def scores_by_level(
     input_size: tuple[int, int],
     fit: Fit = "stretch",
 ) -> tuple[LevelScore, ...]:
-    """A row per level.
+    """One row per level.
 
     Args:
         truth: ground truth.
         found: detections.
         grids: prior boxes of each level.
         input_size: height and width of the network's input in pixels.
-        fit: how pictures of another shape get into it.
+        fit: how pictures of other aspect ratios are fitted into it.
     """
     of = np.searchsorted(truth.image_ids, found.image_ids)
     own, theirs = (
@@ -117,7 +118,7 @@ def scores_by_level(
         for boxes, images in ((truth.boxes_xywh, truth.images), (found.boxes_xywh, of))
     )
     levels = levels_from_boxes(own, grids)
-    # the metric has ranges of a measure, which need not be an area
+    # the ranges of the metric apply to any measure, here the level
     measures = (levels.astype(np.float64), levels_from_boxes(theirs, grids).astype(np.float64))
     ranges = [[float(level)] * 2 for level in range(len(grids))]
     curves = coco_curves(truth, found, ranges, [MOST], measures)
@@ -141,9 +142,9 @@ def scores_by_level(
 
 
 def _unit_boxes(boxes_xywh: Floats, sizes: Floats, input_size: tuple[int, int], fit: Fit) -> Floats:
-    """Boxes in the unit square of the input; ``[N, 2]`` are height and width of the image of each.
+    """Boxes in the unit square of the input; ``sizes [N, 2]`` are each image's height and width.
 
-    But for the rounding of a frame, or of what is cut off, to whole pixels.
+    Exact up to the rounding of borders, or of what is cut off, to whole pixels.
     """
     seen = sizes_seen(fit, sizes, input_size)
     moved = boxes_xywh.copy()

@@ -19,20 +19,20 @@ from .limits import BOX_ROUNDING, IOU_ROUNDING, SCORE_ROUNDING
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.integer[Any]]
-#: rows of conf that are worked on at a time, which keeps temporaries in the cache
+#: rows of conf processed at a time, so that temporaries stay in the cache
 _ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Extents:
-    """Boxes of which each corner is anywhere in an interval, in the unit of the IoU.
+    """Boxes whose corners each lie anywhere in an interval, in the unit of the IoU.
 
     Attributes:
-        smallest: ``[4, A]`` (x1, y1, x2, y2) each box as small as it may be, or inside out.
-        largest: ``[4, A]`` each box as large as it may be.
+        smallest: ``[4, A]`` (x1, y1, x2, y2) of each box at its smallest, possibly inside out.
+        largest: ``[4, A]`` of each box at its largest.
         smallest_areas: ``[A]``.
         largest_areas: ``[A]``.
-        offset: added to the sides of intersections; the areas hold it.
+        offset: added to the sides of intersections; the areas already include it.
     """
 
     smallest: DoubleArray
@@ -55,12 +55,12 @@ class Extents:
         )
 
     def iou_low(self, other: Extents) -> DoubleArray:
-        """Least IoU ``[A, B]`` with other boxes."""
+        """Smallest possible IoU ``[A, B]`` with other boxes."""
         inter = _intersections(self.smallest, other.smallest, self.offset)
         return _ratio(inter, self.largest_areas, other.largest_areas) - IOU_ROUNDING
 
     def iou_high(self, other: Extents) -> DoubleArray:
-        """Largest IoU ``[A, B]`` with other boxes."""
+        """Largest possible IoU ``[A, B]`` with other boxes."""
         inter = _intersections(self.largest, other.largest, self.offset)
         return _ratio(inter, self.smallest_areas, other.smallest_areas) + IOU_ROUNDING
 
@@ -78,7 +78,7 @@ def _intersections(first: DoubleArray, second: DoubleArray, offset: float) -> Do
 def _ratio(inter: DoubleArray, first: DoubleArray, second: DoubleArray) -> DoubleArray:
     with np.errstate(invalid="ignore", over="ignore"):
         union = np.add.outer(first, second) - inter
-    # where the least areas are less than the largest intersection nothing is excluded
+    # if the smallest areas are less than the largest intersection, any IoU is possible
     whole = np.where(inter > 0, 1.0, 0.0)
     return np.divide(inter, union, out=whole, where=union > inter)
 
@@ -100,13 +100,13 @@ class Intervals:
 
     Attributes:
         params: of decode + NMS.
-        scores: ``[C, P]`` float32 of the reference heads; NaN for what is no candidate at any
-            threshold, the background and priors without a finite box.
-        score_shift: how much a logit may be off against the others; with the activation
-            ``none`` the score itself.
-        box_low: ``[P, 4]`` least box corners (x1, y1, x2, y2), unit square.
+        scores: ``[C, P]`` float32 of the reference heads; NaN where there is no candidate at any
+            threshold, that is for the background and priors without a finite box.
+        score_shift: how much a logit may be off relative to the others; with the activation
+            ``none``, how much the score itself may be off.
+        box_low: ``[P, 4]`` smallest box corners (x1, y1, x2, y2), unit square.
         box_high: ``[P, 4]`` largest box corners.
-        extents: the same boxes for the IoU, P of them.
+        extents: the same P boxes for the IoU.
     """
 
     params: PostprocessParams
@@ -117,18 +117,18 @@ class Intervals:
     extents: Extents
 
     def score_bounds(self, scores: npt.NDArray[np.floating]) -> tuple[DoubleArray, DoubleArray]:
-        """Least and largest values of scores of the reference heads, in any shape.
+        """Smallest and largest values that scores of the reference heads may have, in any shape.
 
         A softmax score is ``1 / (1 + r)``, r a sum of ``exp(x_j - x_i)``; so is a sigmoid with
-        ``r = exp(-x)``: r changes by a factor of at most ``exp(score_shift)``. Rounding comes
-        before and after it, half of the limit each.
+        ``r = exp(-x)``: r changes by a factor of at most ``exp(score_shift)``. Rounding is added
+        before and after this, half of the limit each.
         """
         values = np.asarray(scores, np.float64)
         half = SCORE_ROUNDING / 2
         if self.params.activation == "none":
             margin = self.score_shift + 2 * half * np.abs(values)
             return values - margin, values + margin
-        # beyond 700 the exponential is not finite, and any score is possible long before
+        # beyond 700 the exponential overflows, and any score is possible long before that
         factor = float(np.exp(min(self.score_shift, 700.0)))
         low, high = values * (1 - half), np.minimum(values * (1 + half), 1)
         return (
@@ -137,7 +137,7 @@ class Intervals:
         )
 
     def smallest_high(self, labels: IndexArray, prior_indices: IndexArray) -> float:
-        """The smallest of the largest values of some scores; infinity for none."""
+        """The smallest of the upper bounds of some scores; infinity if there are none."""
         high = self.score_bounds(self.scores[labels, prior_indices])[1]
         return float(np.fmin.reduce(high, initial=np.inf))
 
@@ -152,7 +152,7 @@ def intervals_from_heads(
     conf_error: float,
     edges: tuple[float, float] = WHOLE,
 ) -> Intervals:
-    """For heads of one image whose elements may be off by so much.
+    """Intervals for heads of one image whose elements may be off by the given amounts.
 
     Boxes: centres move by ``variance * loc_error`` prior sizes, sizes change by a factor of at
     most ``exp(variance * loc_error)``.
@@ -162,9 +162,9 @@ def intervals_from_heads(
         conf: ``[P, C]`` logits, or scores with the activation ``none``.
         priors: ``[P, 4]`` (cx, cy, w, h), unit square.
         params: of decode + NMS.
-        loc_error: largest difference of an element of loc, absolute.
-        conf_error: largest difference of an element of conf, absolute.
-        edges: right and bottom edge of the picture in the unit of the priors.
+        loc_error: largest absolute difference of an element of loc.
+        conf_error: largest absolute difference of an element of conf.
+        edges: right and bottom edges of the picture in the unit of the priors.
     """
     loc, priors = np.asarray(loc, np.float32), np.asarray(priors, np.float32)
     boxes = boxes_xyxy_from_loc(loc, priors, params.variances).astype(np.float64)
@@ -179,10 +179,10 @@ def intervals_from_heads(
     scores[:, ~finite] = np.nan
     if 0 <= params.background_label < len(scores):
         scores[params.background_label] = np.nan
-    # a logit and all others move towards each other; a sigmoid knows no others
+    # with softmax, a logit and all others may move in opposite directions; a sigmoid has no others
     shift = conf_error * (2 if params.activation == "softmax" else 1)
     low, high = boxes - margin, boxes + margin
-    if params.clip_boxes:  # which rounds nothing; NaN stays
+    if params.clip_boxes:  # this does not round, and NaN stays
         highest = np.tile(np.asarray(edges, np.float32), 2)
         low, high = low.clip(0, highest), high.clip(0, highest)
     return Intervals(params, scores, shift, low, high, _extents(low, high, params.pixel_offset))

@@ -15,23 +15,23 @@ from .operating_point import IOU, Matches
 
 Flags = npt.NDArray[np.bool_]
 
-#: detections of a class and image that count, the best ones
+#: number of best detections per class and image that count
 MOST = 100
-#: areas in square pixels, both ends included, as cocoeval.py (Params) has them
+#: areas in square pixels, both ends included, as in cocoeval.py (Params)
 AREAS = {
     "all": (0.0, 1e5**2),
     "small": (0.0, 32.0**2),
     "medium": (32.0**2, 96.0**2),
     "large": (96.0**2, 1e5**2),
 }
-#: a match needs a little less than an IoU of 1, as cocoeval.py has it
+#: a match at IoU 1 needs slightly less than that, as in cocoeval.py
 _BELOW_ONE = 1 - 1e-10
-#: pairs of a detection and an object that are held at a time
+#: pairs of a detection and an object processed at a time
 _PAIRS = 1 << 21
 
 
 def matches_by_class(truth: TruthColumns, found: ResultColumns) -> list[Matches]:
-    """The matches of each class at an IoU of 0.5, in the order of the ids."""
+    """The matches of each class at an IoU of 0.5, in the order of the category ids."""
     ranked = ranked_from_results(truth, found, IOU)
     ignored = ranked.ignored(AREAS["all"])
     right, wrong = ranked.right_and_wrong(ignored, IOU, AREAS["all"])
@@ -45,15 +45,15 @@ def matches_by_class(truth: TruthColumns, found: ResultColumns) -> list[Matches]
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Detections that count by class and image, the best first, and what they may take.
+    """Detections that count, best first per class and image, and the objects they may match.
 
     Attributes:
         truth: the objects.
         group: ``[D]`` class and image of each detection, ascending: class times I plus image.
         scores: ``[D]``.
         areas: ``[D]`` of the detections in square pixels.
-        rows, objects, ious: ``[K]`` pairs of a detection and an object of its class and image that
-            overlap enough, by their places; rows ascend, and of a row the objects.
+        rows, objects, ious: ``[K]`` indices of a detection and an object of its class and image
+            that overlap enough, and their IoU; sorted by row, then by object.
     """
 
     truth: TruthColumns
@@ -70,33 +70,34 @@ class Ranked:
         return self.group % len(self.truth.image_ids)
 
     def classes(self) -> list[slice]:
-        """The detections of each class."""
+        """The range of detections of each class."""
         bounds = np.arange(len(self.truth.category_ids) + 1) * len(self.truth.image_ids)
         ends = np.searchsorted(self.group, bounds).tolist()
         return [slice(a, b) for a, b in pairwise(ends)]
 
     def ignored(self, area: tuple[float, float]) -> Flags:
-        """``[B]`` objects that do not count in a range of areas."""
+        """``[B]`` whether an object is ignored for a range of areas."""
         low, high = area
         return self.truth.crowds | (self.truth.areas < low) | (self.truth.areas > high)
 
     def right_and_wrong(
         self, ignored: Flags, iou: float, area: tuple[float, float]
     ) -> tuple[Flags, Flags]:
-        """``[D]`` whether a detection takes an object that counts; whether it is wrong.
+        """``[D]`` whether a detection matches an object that counts, and whether it is wrong.
 
-        The detections of a class and image go by descending score, equal ones in their order. Each
-        takes the object of its class that it overlaps most (of equal ones the last) among those
-        not taken; only one that finds none takes what does not count (a crowd, whose IoU is the
-        share of the detection inside it, and which can be taken again), and is neither.
+        The detections of a class and image are taken by descending score, ties in their own order.
+        Each matches the object of its class with the highest IoU (the last of several) among those
+        still free. Only if there is none does it match an ignored object, and is then neither right
+        nor wrong (for a crowd, which can be matched repeatedly, the IoU is the share of the
+        detection inside it).
 
         Args:
             ignored: ``[B]``, see :meth:`ignored`.
-            iou: least one of a match, not below the one that the pairs have.
-            area: of a detection that takes nothing and is wrong.
+            iou: minimum of a match, at least the one used for the pairs.
+            area: range of areas in which a detection that matches nothing counts as wrong.
         """
         near = np.flatnonzero(self.ious >= min(iou, _BELOW_ONE))
-        # of each detection those that do not count last, else in their order
+        # of each detection, ignored objects last, otherwise in their order
         near = near[np.lexsort((ignored[self.objects[near]], self.rows[near]))]
         pairs = (one[near].tolist() for one in (self.rows, self.objects, self.ious))
         right, passed = np.zeros((2, len(self.group)), bool)
@@ -106,13 +107,13 @@ class Ranked:
             if choice is not None:
                 taken.add(choice)
                 (passed if ignored[choice] else right)[row] = True
-        # a detection that takes nothing counts if an object of its size would
+        # a detection that matches nothing counts if an object of its size would
         low, high = area
         return right, ~right & ~passed & (self.areas >= low) & (self.areas <= high)
 
 
 def ranked_from_results(truth: TruthColumns, found: ResultColumns, iou: float) -> Ranked:
-    """The detections that count, with the objects that they overlap by an IoU or more."""
+    """The detections that count, with the objects they overlap by at least this IoU."""
     images = len(truth.image_ids)
     group = np.searchsorted(truth.category_ids, found.category_ids) * images
     group += np.searchsorted(truth.image_ids, found.image_ids)
@@ -134,7 +135,7 @@ def _near(
         truth: the objects.
         group: ``[D]``, class and image of each detection, ascending.
         boxes: ``[D, 4]``, the detections.
-        least: IoU.
+        least: minimum IoU.
     """
     of_object = truth.categories * len(truth.image_ids) + truth.images
     order = np.argsort(of_object, kind="stable")
@@ -167,7 +168,7 @@ def _choice(
     crowds: Flags,
     taken: Set[int],
 ) -> int | None:
-    """The object that a detection takes, of its candidates: detection, object, IoU."""
+    """The object that a detection matches, out of candidates (detection, object, IoU)."""
     choice, largest = None, 0.0
     for _, place, overlap in candidates:
         if place in taken and not crowds[place]:
@@ -180,7 +181,7 @@ def _choice(
 
 
 def _iou(found_xywh: Floats, boxes_xywh: Floats, crowds: Flags) -> Floats:
-    """``[P]`` IoU of pairs ``[P, 4]``, in the operations of COCO's maskApi.c (bbIou)."""
+    """``[P]`` IoU of pairs ``[P, 4]``, with the operations of COCO's maskApi.c (bbIou)."""
     low = np.maximum(found_xywh[:, :2], boxes_xywh[:, :2])
     ends = [one[:, :2] + one[:, 2:] for one in (found_xywh, boxes_xywh)]
     sides = np.minimum(*ends) - low

@@ -1,4 +1,4 @@
-"""Precision and recall at score thresholds, as a detector in use has them."""
+"""Precision and recall at score thresholds, as they are for a detector in use."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-#: least IoU of a detection that is right
+#: minimum IoU of a detection that is right
 IOU = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Which detections of a class are right, one matched after the other by descending score.
+    """Which detections of a class are right, matched one by one by descending score.
 
-    Whether a detection is right does not depend on those of lower score, so the matches under any
-    threshold are among these. One that matches a crowd is neither right nor wrong.
+    Whether a detection is right does not depend on those of lower score, so these matches hold for
+    any threshold. A detection that matches a crowd is neither right nor wrong.
 
     Attributes:
         scores: ``[D]`` float32.
-        right: ``[D]`` bool, it is the first to match a box that counts.
-        wrong: ``[D]`` bool, it matches nothing or what another one has matched before.
-        boxes: ground truth that counts.
+        right: ``[D]`` bool, whether it is the first to match a box that counts.
+        wrong: ``[D]`` bool, whether it matches nothing, or a box that is already matched.
+        boxes: number of ground-truth boxes that count.
     """
 
     scores: npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ class Matches:
     boxes: int
 
     def above(self, threshold: float) -> Counts:
-        """The counts of the detections whose score is greater; compared as float32."""
+        """Counts of the detections with greater scores, compared as float32."""
         shown = self.scores > np.float32(threshold)
         found = int(np.count_nonzero(self.right & shown))
         return Counts(found, int(np.count_nonzero(self.wrong & shown)), self.boxes - found)
@@ -45,8 +45,8 @@ class Counts:
 
     Attributes:
         true_positives: detections that are right.
-        false_positives: detections that are wrong, duplicates among them.
-        missed: ground truth that no detection has found.
+        false_positives: detections that are wrong, including duplicates.
+        missed: ground-truth boxes that no detection has found.
     """
 
     true_positives: int
@@ -55,13 +55,13 @@ class Counts:
 
     @property
     def precision(self) -> float | None:
-        """Share of the detections that are right; None without any."""
+        """Fraction of the detections that are right; None if there are none."""
         detections = self.true_positives + self.false_positives
         return self.true_positives / detections if detections else None
 
     @property
     def recall(self) -> float | None:
-        """Share of the ground truth that is found; None without any."""
+        """Fraction of the ground truth that is found; None if there is none."""
         boxes = self.true_positives + self.missed
         return self.true_positives / boxes if boxes else None
 
@@ -97,11 +97,11 @@ def operating_point(
 
     Args:
         names, matches: of the classes.
-        thresholds: one per class, greater than which a score must be.
+        thresholds: one per class, which a score must exceed.
 
     Returns:
-        Of all classes together (their boxes counted as one set; ``score_threshold`` None where the
-        classes have different ones), and under ``classes`` of each one.
+        Values for all classes together (their boxes counted as one set; ``score_threshold`` None
+        if the classes have different ones), and for each class under ``classes``.
     """
     counts = [one.above(number) for one, number in zip(matches, thresholds, strict=True)]
     common = set(thresholds)
@@ -118,11 +118,11 @@ def operating_point(
 
 @dataclass(frozen=True)
 class BestThresholds:
-    """Score thresholds of highest F1 at :data:`IOU`; None where nothing is right.
+    """Score thresholds of highest F1 at :data:`IOU`; None if no detection is right.
 
     Attributes:
-        overall: of all classes together, their boxes counted as one set.
-        by_class: of each class by itself, by its name; classes of one name count as one.
+        overall: for all classes together, their boxes counted as one set.
+        by_class: for each class separately, by name; classes with the same name count as one.
     """
 
     overall: float | None
@@ -134,7 +134,7 @@ def best_thresholds(
 ) -> BestThresholds:
     """The thresholds of highest F1 of classes with these names and matches.
 
-    ``least`` is the threshold with which the scores came about; none is lower.
+    ``least`` is the threshold with which the scores were produced; no result is lower.
     """
     of_name: dict[str, list[Matches]] = {}
     for name, one in zip(names, matches, strict=True):
@@ -144,10 +144,10 @@ def best_thresholds(
 
 
 def best_threshold(matches: Sequence[Matches], least: float) -> float | None:
-    """The score threshold of highest F1, of equal ones the highest; None: nothing is right.
+    """The score threshold of highest F1 (the highest of several); None if nothing is right.
 
-    It lies midway between the lowest score that is kept and the next one, or ``least``, so that no
-    rounding of scores changes what is kept.
+    It lies midway between the lowest score that is kept and the next lower one, or ``least``, so
+    that rounding of scores does not change what is kept.
     """
     scores = np.concatenate([np.zeros(0, np.float32), *(one.scores for one in matches)])
     order = np.argsort(-scores, kind="stable")

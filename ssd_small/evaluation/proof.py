@@ -1,10 +1,10 @@
 """Proof that detections are what decode + NMS may give for heads that differ a little.
 
 An engine's heads differ from PyTorch's by rounding, so a score or an IoU that lies within that
-rounding of its threshold may fall on the other side, and everything that follows from it. Here
-the size of the difference becomes an interval for every score, box and IoU of the reference
-heads. Detections are accepted only if every decision behind them is one that the intervals
-leave open: with intervals of no width that is the greedy result itself, and nothing else.
+rounding of its threshold may fall on the other side, with all that follows from it. Here the size
+of the difference becomes an interval for every score, box and IoU of the reference heads.
+Detections are accepted only if every decision behind them is one that the intervals allow: with
+intervals of zero width, only the greedy result itself is accepted.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import numpy.typing as npt
 from ..postprocess import Detections, PostprocessParams
 from .intervals import DoubleArray, IndexArray, Intervals, intervals_from_heads
 
-#: elements of a table of IoU at a time
+#: elements of an IoU table processed at a time
 _TABLE = 1 << 18
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What detections of one image cannot be by rounding.
+    """Something in the detections of one image that rounding cannot explain.
 
     Attributes:
         text: what is wrong, with the numbers.
         label: the class it is about.
-        prior_indices: the detections of that class it is about, found or missing; none where it
-            is about the image as a whole.
+        prior_indices: the detections of that class it is about, found or missing; empty if it is
+            about the image as a whole.
     """
 
     text: str
@@ -48,14 +48,14 @@ class Fault:
 def heads_difference(
     own: Iterable[npt.NDArray[np.floating]], reference: Iterable[npt.NDArray[np.floating]]
 ) -> float:
-    """Largest difference of any output as a share of that output's largest absolute value.
+    """Largest difference of any output as a fraction of that output's largest absolute value.
 
-    To be compared with :data:`ssd_small.evaluation.limits.HEAD_LIMITS`; NaN where an output holds
+    To be compared with :data:`ssd_small.evaluation.limits.HEAD_LIMITS`; NaN if an output contains
     NaN.
 
     Args:
         own: outputs such as loc and conf.
-        reference: the same outputs of what they are compared with.
+        reference: the same outputs to compare with.
     """
     shares = [
         np.abs(mine - other).max() / np.abs(other).max()
@@ -74,7 +74,7 @@ def faults_from_heads(
     loc_error: float,
     conf_error: float,
 ) -> list[list[Fault]]:
-    """The faults of each image's detections, an empty list for an image that is proven.
+    """The faults of each image's detections; an empty list for an image that is proven.
 
     Args:
         found: one per image.
@@ -95,7 +95,7 @@ def faults_from_heads(
 
 
 def faults_of_detections(found: Detections, intervals: Intervals) -> Iterator[Fault]:
-    """What the detections of one image cannot be by rounding; nothing if they are proven."""
+    """What rounding cannot explain in the detections of one image; nothing if they are proven."""
     classes, num_priors = intervals.scores.shape
     known = (found.labels >= 0) & (found.labels < classes)
     known &= (found.prior_indices >= 0) & (found.prior_indices < num_priors)
@@ -105,7 +105,7 @@ def faults_of_detections(found: Detections, intervals: Intervals) -> Iterator[Fa
     found = found[known]
     yield from _faults_of_list(found, intervals.params)
     yield from _faults_of_values(found, intervals)
-    # a score that the last one kept may outrank is explained by the cut
+    # the absence of a score that the last one kept may outrank is explained by the cut
     cut = -np.inf
     if intervals.params.keep_topk and len(found) >= intervals.params.keep_topk:
         cut = intervals.smallest_high(found.labels, found.prior_indices)
@@ -159,14 +159,14 @@ def _faults_of_class(
         return
     for pair in _overlapping(kept, intervals):
         yield Fault("they overlap, and both are kept", label, pair)
-    # what must be a candidate, was not kept, and is above the cut over all classes
+    # certain candidates that were not kept and are above the cut over all classes
     absent = low > max(params.score_threshold, cut)
     absent[kept] = False
     if params.pre_nms_topk:
         certain = nth_largest(low[low > params.score_threshold], params.pre_nms_topk)
         for prior in kept[high[kept] < certain]:
             yield Fault("beyond pre_nms_topk", label, (int(prior),))
-        # one that all others before it may still leave within the cut: itself is one of them
+        # those that stay within the cut even if all others come before them; hence + 1, for itself
         absent &= low > nth_largest(high[possible], params.pre_nms_topk + 1)
     limit = params.keep_topk_per_class
     if limit and len(kept) > limit:
@@ -181,7 +181,7 @@ def _faults_of_class(
 
 
 def nth_largest(values: npt.NDArray[np.floating], n: int) -> float:
-    """The n-th largest of the values; less than all of them if there are fewer."""
+    """The n-th largest of the values; -infinity if there are fewer."""
     if len(values) < n:
         return -np.inf
     return float(np.partition(values, len(values) - n)[len(values) - n])
@@ -200,9 +200,9 @@ def _overlapping(kept: IndexArray, intervals: Intervals) -> Iterator[tuple[int, 
 def _unsuppressed(
     absent: IndexArray, kept: IndexArray, low: DoubleArray, high: DoubleArray, intervals: Intervals
 ) -> IndexArray:
-    """Those of the absent priors that none of the kept ones can suppress."""
+    """The absent priors that none of the kept ones can suppress."""
     boxes, winners = intervals.extents[absent], intervals.extents[kept]
-    # the best first, and only what is left goes on: as greedy suppression itself shrinks its list
+    # best first, passing on only what is left, just as greedy suppression shrinks its list
     start = 0
     while start < len(kept) and len(absent):
         some = slice(start, start + max(1, _TABLE // len(absent)))

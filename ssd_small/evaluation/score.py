@@ -1,4 +1,4 @@
-"""The COCO metric of results: the twelve numbers, of each class, and by the size of objects."""
+"""The COCO metric of results: the twelve numbers, also per class and by object size."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ METRICS = (
     *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
     *("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large"),
 )
-#: areas in square pixels, both ends included, as COCO has them: all, small, medium, large
+#: areas in square pixels, both ends included, as in COCO: all, small, medium, large
 _AREAS = [list(one) for one in AREAS.values()]
 
 
 @dataclass(frozen=True, eq=False)
 class ClassScore:
-    """What a metric says of one class, boxes of all sizes.
+    """A metric for one class, over boxes of all sizes.
 
     Attributes:
         name: of the category.
-        aps: ``AP`` as the metric defines it, COCO's beside it ``AP50``; None without ground truth.
-        boxes: ground truth that counts, crowds (or difficult objects) left out.
-        detections: entries of the results.
+        aps: ``AP`` as the metric defines it, and for COCO also ``AP50``; None without ground truth.
+        boxes: number of ground-truth boxes that count, without crowds (or difficult objects).
+        detections: number of result entries.
         matches: which of its detections are right at IoU 0.5.
     """
 
@@ -63,7 +63,7 @@ class ClassScore:
         return self.aps["AP"]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; ``ap`` and ``ap50`` whatever the metric, VOC's AP being both."""
+        """JSON-ready form with ``ap`` and ``ap50`` for any metric; for VOC both are its AP."""
         return {
             "name": self.name,
             **self.aps,
@@ -76,17 +76,17 @@ class ClassScore:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a metric says.
+    """The scores that a metric gives.
 
     Attributes:
         metrics: the twelve COCO numbers, or VOC's ``AP``, 0 to 1; None where there is no ground
             truth (of that size).
         classes: each category, in the order of their ids.
-        by_size: of objects of one size each, small first; none for VOC's metric.
-        curves: precision over recall of objects of all, small, medium and large size; none for
+        by_size: one row per object size, smallest first; empty for VOC's metric.
+        curves: precision over recall for objects of all, small, medium and large size; empty for
             VOC's metric.
-        by_level: of objects of one feature level each, the finest first; None where no network is
-            known, and for VOC's metric.
+        by_level: one row per feature level, finest first; None if the network is not known, and
+            for VOC's metric.
     """
 
     metrics: dict[str, float | None]
@@ -107,7 +107,7 @@ class Scores:
 
     @property
     def surplus(self) -> int:
-        """Detections that do not count, since their class and image have 100 better ones."""
+        """Number of detections that do not count: their class and image have 100 better ones."""
         return sum(one.detections - len(one.matches.scores) for one in self.classes)
 
 
@@ -123,19 +123,19 @@ def score(
 
     Args:
         annotations: ground truth.
-        results: entries, or their columns; ids as the annotations have them.
-        input_size: height and width of the network's input, where it is known: ``by_size`` has
-            rows at its scale too.
-        grids: prior boxes of each feature level, for ``by_level``; with ``input_size``.
-        tile: height and width of the tiles that are seen at that size, where pictures are cut.
-        fit: how pictures of another shape get into the input.
+        results: entries, or their columns; ids as in the annotations.
+        input_size: height and width of the network's input, if known: ``by_size`` then has rows at
+            that scale too.
+        grids: prior boxes of each feature level, for ``by_level``; requires ``input_size``.
+        tile: height and width of the tiles that are resized to it, if pictures are cut.
+        fit: how pictures of other aspect ratios are fitted into the input.
 
     Raises:
         MissingRequirement: hotcoco is missing.
     """
     truth, found = columns_from_annotations(annotations), columns_from_results(results)
     precision, recall = coco_curves(truth, found, [*_AREAS, *size_areas()], [1, 10, MOST])
-    # [T, R, K, A, M] -> [T, R, K, A] at the most detections
+    # [T, R, K, A, M] -> [T, R, K, A] at the largest number of detections
     by_size = sizes_from_curves(
         *(precision[:, :, :, len(_AREAS) :, -1], recall[:, :, len(_AREAS) :, -1]),
         *(truth.areas[~truth.crowds], "picture"),
@@ -172,7 +172,7 @@ def _metrics(precision: Floats, recall: Floats) -> dict[str, float | None]:
 def _classes(
     annotations: Annotations, truth: TruthColumns, found: ResultColumns, precision: Floats
 ) -> tuple[ClassScore, ...]:
-    """Each class; ``precision`` is ``[T, R, K]`` of objects of all sizes."""
+    """Scores of each class; ``precision`` is ``[T, R, K]`` for objects of all sizes."""
     names = {category["id"]: str(category["name"]) for category in annotations.categories}
     detections = Counter(found.category_ids.tolist())
     half = IOUS.tolist().index(IOU)

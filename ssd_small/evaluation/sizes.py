@@ -1,4 +1,4 @@
-"""The small-object scorecard: average precision and recall by the size of objects."""
+"""The small-object scorecard: average precision and recall by object size."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..pictures.placement import Fit, sizes_seen
 from .columns import Floats, ResultColumns, TruthColumns
 from .curves import mean_of_known
 
-#: sides in pixels where a size begins, which ends at the next one; the last has no end
+#: sides in pixels at which each size starts; it ends at the next one, the last is unlimited
 EDGES: tuple[int, ...] = (0, 8, 16, 32, 64, 96)
 
 
 @dataclass(frozen=True)
 class SizeScore:
-    """What the metric says of the objects of one size, with 100 detections of a class and image.
+    """The metric for the objects of one size, with 100 detections per class and image.
 
     Attributes:
         from_px, to_px: from_px squared <= area < to_px squared; None: no limit.
-        at: ``picture``, sizes as annotated; ``network``, once the picture is the network's input.
+        at: ``picture``: sizes as annotated; ``network``: sizes at the network's input.
         ap, recall: means over IoU 0.50 to 0.95 and the classes; None without such objects.
-        boxes: such objects, crowds left out.
+        boxes: number of such objects, without crowds.
     """
 
     from_px: int
@@ -40,10 +40,10 @@ class SizeScore:
 
 @dataclass(frozen=True)
 class SizeCurve:
-    """Precision over recall at an IoU of 0.5, the mean of the classes with objects of a size.
+    """Precision over recall at an IoU of 0.5, averaged over the classes with objects of a size.
 
     Attributes:
-        size: ``all``, ``small``, ``medium`` or ``large``, as COCO has them.
+        size: ``all``, ``small``, ``medium`` or ``large``, as in COCO.
         precision: at recall 0, 0.01 to 1.
     """
 
@@ -51,12 +51,12 @@ class SizeCurve:
     precision: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, rounded to four digits."""
+        """JSON-ready form, rounded to four digits."""
         return {"size": self.size, "precision": [round(value, 4) for value in self.precision]}
 
 
 def size_curves(precision: Floats) -> tuple[SizeCurve, ...]:
-    """A curve of each size that has objects.
+    """One curve for each size that has objects.
 
     Args:
         precision: ``[R, K, A]`` by recall, class and COCO's four ranges of areas; -1 without
@@ -87,9 +87,9 @@ def areas_at_input(
     tile: tuple[int, int] | None = None,
     fit: Fit = "stretch",
 ) -> tuple[Floats, Floats]:
-    """Areas ``[B]`` and ``[D]``, each image brought to the network's height, width.
+    """Areas ``[B]`` and ``[D]`` after each image is resized to the network's (height, width).
 
-    Of one in tiles it is a tile (height, width) that is stretched, or the image if that is smaller.
+    If pictures are cut into tiles, the tile (height, width) is resized, or the image if smaller.
     """
     sizes = truth.image_sizes if tile is None else np.minimum(truth.image_sizes, tile)
     sizes = sizes_seen(fit, sizes, input_size)
@@ -102,12 +102,12 @@ def areas_at_input(
 def sizes_from_curves(
     precision: Floats, recall: Floats, areas: Floats, at: Literal["picture", "network"]
 ) -> tuple[SizeScore, ...]:
-    """A row per size.
+    """One row per size.
 
     Args:
         precision, recall: ``[T, R, K, S]`` and ``[T, K, S]`` at the areas of :func:`size_areas`.
-        areas: of the objects, crowds left out, in square pixels.
-        at: where they are of that area.
+        areas: of the objects, without crowds, in square pixels.
+        at: where these areas are measured.
     """
     rows = []
     for place, (low, high) in enumerate(size_areas()):

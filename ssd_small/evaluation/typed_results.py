@@ -1,4 +1,4 @@
-"""COCO result files as columns, read by msgspec where every entry is plain."""
+"""COCO result files as columns, read by msgspec if every entry is plain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .columns import ResultColumns
 
 
 class Entry(msgspec.Struct, gc=False):
-    """An entry of a result file; what else it holds is passed over."""
+    """An entry of a result file; other fields are ignored."""
 
     image_id: int
     category_id: int
@@ -23,7 +23,7 @@ _DECODER = msgspec.json.Decoder(list[Entry])
 
 
 def plain_columns(content: bytes, annotations: Annotations) -> ResultColumns | None:
-    """The columns of a result file; None where an entry is to be repaired, left out or refused."""
+    """The columns of a result file; None if any entry must be repaired, left out or refused."""
     entries = typed_from_json(content, _DECODER)
     if entries is None:
         return None

@@ -23,17 +23,18 @@ from .operating_point import IOU, Matches
 from .score import ClassScore, Scores
 
 Interpolation = Literal["voc07", "voc12"]
-#: recalls at which the precision is read off: 0, 0.1, ..., 1
+#: number of recalls at which precision is sampled: 0, 0.1, ..., 1
 _POINTS = 11
 
 
 def voc_score(annotations: Annotations, results: Found, interpolation: Interpolation) -> Scores:
     """Score COCO result entries by the rule of VOC.
 
-    Detections of a class go by descending score, equal ones by the order of the pictures and then
-    of ``results``. Each is held against the box of its class and picture that it overlaps most,
-    of equal ones the first: it is right if the IoU is at least 0.5 and no other had that box
-    before; a second one is wrong. One whose box is difficult (or ``iscrowd``) is neither.
+    The detections of a class are taken by descending score, ties in the order of the pictures and
+    then of ``results``. Each is compared with the box of its class and picture that has the highest
+    IoU with it (the first of several). It is right if the IoU is at least 0.5 and the box is not
+    taken yet; a second detection of a box is wrong. A detection whose box is difficult (or
+    ``iscrowd``) is neither.
 
     Args:
         annotations: ground truth; ``difficult`` of a box may be absent.
@@ -41,7 +42,7 @@ def voc_score(annotations: Annotations, results: Found, interpolation: Interpola
         interpolation: ``voc07``, mean of 11 points; ``voc12``, area under the monotone curve.
 
     Returns:
-        ``metrics`` has AP alone, the mean over the classes with ground truth that counts.
+        ``metrics`` has only AP, the mean over the classes with ground truth that counts.
     """
     order = {image["id"]: place for place, image in enumerate(annotations.images)}
     boxes: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
@@ -64,7 +65,7 @@ def voc_score(annotations: Annotations, results: Found, interpolation: Interpola
 
 
 def _matches(entries: Sequence[dict[str, Any]], boxes: dict[int, list[dict[str, Any]]]) -> Matches:
-    """Matches of one class; its detections in their order, its boxes by picture."""
+    """Matches of one class, given its detections in order and its boxes by picture."""
     passed_over = {
         image: [bool(box.get("difficult") or box["iscrowd"]) for box in of_image]
         for image, of_image in boxes.items()
@@ -73,7 +74,7 @@ def _matches(entries: Sequence[dict[str, Any]], boxes: dict[int, list[dict[str, 
     for place, entry in enumerate(entries):
         places[entry["image_id"]].append(place)
     right, wrong = np.zeros(len(entries), bool), np.ones(len(entries), bool)
-    # whether a detection is right depends on those before it in the same picture alone
+    # whether a detection is right depends only on earlier ones in the same picture
     for image, of_image in boxes.items():
         rows = places[image]
         iou = _iou(
@@ -103,7 +104,7 @@ def _xyxy(boxes_xywh: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
 def _iou(
     found_xyxy: npt.NDArray[np.float64], boxes_xyxy: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """IoU ``[D, G]`` of detections ``[D, 4]`` with boxes ``[G, 4]``, which have area."""
+    """IoU ``[D, G]`` of detections ``[D, 4]`` with boxes ``[G, 4]``, which must have an area."""
     first, second = found_xyxy[:, None], boxes_xyxy[None]
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(
         first[..., :2], second[..., :2]
@@ -117,17 +118,17 @@ def _iou(
 def average_precision(matches: Matches, interpolation: Interpolation) -> float | None:
     """AP of the matches of a class, which are ordered by descending score.
 
-    The precision at a recall is the largest at that recall or above. None without ground truth.
+    The precision at a recall is the highest at that recall or above. None without ground truth.
     """
     if not matches.boxes:
         return None
     true = np.cumsum(matches.right)
     judged = true + np.cumsum(matches.wrong)
-    # a detection of a difficult object before all others is no detection yet
+    # if a difficult object's detection comes before all others, nothing is judged yet
     precision = np.divide(true, judged, out=np.zeros(len(true)), where=judged > 0)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     if interpolation == "voc12":
-        # only a right detection moves the recall, by one box
+        # only a right detection changes the recall, by one box
         return float(envelope[matches.right].sum() / matches.boxes)
     # recall >= k / 10 in whole numbers: 0.3 is not 3 * 0.1 in floating point
     steps = np.arange(_POINTS) * matches.boxes

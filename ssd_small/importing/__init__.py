@@ -1,1 +1,1 @@
-"""Detectors of other projects: their checkpoints imported, their ONNX files adopted."""
+"""Detectors of other projects: importing their checkpoints, adopting their ONNX files."""

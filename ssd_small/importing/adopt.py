@@ -1,9 +1,9 @@
-"""Any SSD's ONNX file as one of ours: cut at its heads, with DecodeNms behind them.
+"""Turning any SSD's ONNX file into one of ours: cut at its heads, with DecodeNms appended.
 
-In the order of the work: ``adopt_asked`` is what the user says, ``adopt_file`` reads and cuts,
-``adopt_heads`` and ``adopt_graph`` bring heads and graph to the form of ours, ``adopt_priors``
-finds the prior boxes, ``adopt_check`` runs both graphs. ``adopt_candidates`` says which tensors
-could have been meant.
+"Their" network is the one in that file. In the order of the work: ``adopt_asked`` holds what the
+user says, ``adopt_file`` reads and cuts, ``adopt_heads`` and ``adopt_graph`` convert heads and
+graph to our form, ``adopt_priors`` finds the prior boxes, ``adopt_check`` runs both graphs.
+``adopt_candidates`` suggests tensors that could have been meant.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ from .adopt_priors import INITIALIZER, stored_priors
 
 @dataclass(frozen=True)
 class Adopted:
-    """What has become of a file.
+    """An adopted network.
 
     Attributes:
         model: the ONNX model, as ``export`` writes them.
-        description: what it says of itself.
-        check: their heads beside ours.
-        layout, scores: as asked for, or told from the file.
+        description: its description.
+        check: comparison of their heads with ours.
+        layout, scores: as asked for, or derived from the file.
         changes: what was done to the graph.
-        notes: what was assumed, a line each.
+        notes: assumptions, one line each.
     """
 
     model: ModelProto
@@ -87,10 +87,10 @@ class Adopted:
 
 
 def check_named(path: Path, loc: str | None, conf: str | None, priors: str | None) -> None:
-    """Refuse a call that does not say where the heads are, with what they may be.
+    """Refuse a call that does not name the heads and priors, and suggest tensors for them.
 
     Raises:
-        BadFile: no ONNX file.
+        BadFile: not an ONNX file.
         UsageError: an option is missing.
     """
     if loc is not None and conf is not None and priors is not None:
@@ -112,13 +112,13 @@ class _Theirs:
 
     Attributes:
         model: the whole file.
-        part: what makes the heads.
+        part: the part that computes the heads.
         given: its input.
         names: tensors of the heads.
         preprocessing: of pictures.
         images: ``[1, 3, H, W]`` float32, the picture.
-        feed: the same as their graph takes it.
-        heads: what it gives.
+        feed: the picture in the form that their graph takes.
+        heads: their values for the picture.
     """
 
     path: Path
@@ -142,7 +142,7 @@ class _Theirs:
         holder = ModelProto()
         holder.CopyFrom(self.model)
         if any(tensor.name == name for tensor in self.model.graph.initializer):
-            # ONNX Runtime gives no initializer as it is
+            # ONNX Runtime does not return an initializer itself
             node = onnx.helper.make_node("Identity", [name], [f"{name}/value"])
             holder.graph.node.append(node)
             name = f"{name}/value"
@@ -151,16 +151,16 @@ class _Theirs:
 
 
 def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None) -> Adopted:
-    """Make a file of ours of somebody else's network.
+    """Turn somebody else's network into a file of ours.
 
     Args:
-        path: of the ONNX file.
-        asked: what it does not say.
-        picture: ``[H, W, 3]`` BGR, on which both graphs are run; None for a made one.
+        path: the ONNX file.
+        asked: what the file does not say.
+        picture: ``[H, W, 3]`` BGR, on which both graphs are run; None for a synthetic one.
 
     Raises:
-        BadFile: it cannot be read, run, or brought to the form of ours.
-        CheckFailed: our graph gives other heads than theirs.
+        BadFile: it cannot be read, run, or converted to our form.
+        CheckFailed: our graph computes other heads than theirs.
         UsageError: what was asked for is not in it, or contradicts it.
         MissingRequirement: ONNX Runtime is not installed.
     """
@@ -186,7 +186,7 @@ def adopt(path: Path, asked: Asked, picture: npt.NDArray[np.uint8] | None = None
     kinds = {tensor.data_type for tensor in ours.graph.initializer}
     precision = "fp16" if is_half or TensorProto.FLOAT16 in kinds else "fp32"
     if any(node.op_type in QUANTISED_OPERATORS for node in ours.graph.node):
-        precision = "int8"  # a rounding beside another picture may become a step of INT8
+        precision = "int8"  # in a batch, rounding may change by a whole INT8 step
     check = compare_heads(ours, theirs.images, (loc, conf), path, precision)
     changes = _changes(theirs, ours, forms)
     description = Description(
@@ -235,7 +235,7 @@ def _run(
 def _changes(
     theirs: _Theirs, ours: ModelProto, forms: tuple[HeadForm, HeadForm]
 ) -> tuple[str, ...]:
-    """What was done to the graph, in words."""
+    """What was changed in the graph, in words."""
     changes = [
         f"{name}: {what}" for name, one in zip(HEADS, forms, strict=True) for what in one.done
     ]
@@ -249,7 +249,7 @@ def _changes(
 
 
 def _end(ours: ModelProto, description: Description, path: Path) -> None:
-    """Put DecodeNms, where it is to be inside, and the description to a network of heads."""
+    """Append DecodeNms, if it is to be inside, and the description to a network of heads."""
     if description.has_decode_nms:
         append_decode_nms(ours, *ending_of(description))
     set_description(ours, description)
@@ -261,7 +261,7 @@ def _end(ours: ModelProto, description: Description, path: Path) -> None:
 
 
 def made_picture(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Coloured squares of 16 pixels with noise on them, ``[H, W, 3]``, always the same ones."""
+    """Coloured squares of 16 pixels with noise, ``[H, W, 3]``; always the same picture."""
     height, width = size
     rng = np.random.default_rng(0)
     cells = rng.integers(0, 256, ((height + 15) // 16, (width + 15) // 16, 3))
@@ -273,7 +273,7 @@ def made_picture(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
 def _check_batch(
     heads: list[npt.NDArray[Any]], feed: dict[str, npt.NDArray[Any]], names: list[str]
 ) -> None:
-    """Each head must have a row for each picture."""
+    """Check that each head has a row for each picture."""
     batch = len(next(iter(feed.values())))
     for option, head, name in zip(("--loc", "--conf"), heads, names, strict=True):
         if head.dtype.kind != "f" or head.ndim < 2 or len(head) != batch:
@@ -292,9 +292,9 @@ def _compare_boxes(
     layout: Layout,
     notes: list[str],
 ) -> None:
-    """Say whether the boxes that their whole graph gives are among those decoded here.
+    """Note how many of the boxes that their whole graph outputs are among those decoded here.
 
-    ``loc`` is the order in which the offsets were put, and they.
+    ``loc`` holds the order in which the offsets were put, and the offsets.
     """
     ends = [one.name for one in theirs.model.graph.output]
     try:
@@ -302,8 +302,8 @@ def _compare_boxes(
         check_memory(theirs.model, theirs.path)
         every = run_part(theirs.model, theirs.feed, theirs.path)
     except (BadFile, MissingRequirement):
-        return  # with loops or operators of other tools in it, and then nothing is known
-    # the file may give heads and prior boxes as outputs too, which are no boxes that were found
+        return  # it has loops or other tools' operators, so nothing is known
+    # the file may also output heads and prior boxes, which are not detected boxes
     known = (*theirs.names, *spellings(asked.priors.removeprefix(INITIALIZER)))
     outputs = [value for name, value in zip(ends, every, strict=True) if name not in known]
     order, offsets = loc

@@ -1,4 +1,4 @@
-"""What the user says of an adopted file, and what follows from it for the description."""
+"""What the user says about an adopted file, and what follows from it for the description."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from .adopt_check import Scores
 from .adopt_file import PicturesInput
 from .adopt_heads import Layout
 
-#: what DecodeNms has to do with each kind of scores
+#: activation that DecodeNms must apply to each kind of scores
 _ACTIVATIONS: dict[Scores, Any] = {
     "logits": "softmax",
     "sigmoid-logits": "sigmoid",
     "softmax": "none",
     "sigmoid": "none",
 }
-#: what the first line of a list of class names says that has the background in it
+#: first lines by which a list of class names shows that it includes the background
 _BACKGROUND = ("background", "__background__", "bg", "???")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is known of a file beside what is in it.
+    """What is known about a file beyond its contents.
 
     Attributes:
         loc, conf: tensors of box offsets and class scores.
         priors: see :func:`~ssd_small.importing.adopt_priors.stored_priors`.
-        labels: class names, background left out.
-        layout: order of the box offsets; None to be told from the file.
-        scores: what ``conf`` holds; None likewise.
-        background: its column in ``conf``, -1 for none; None by the number of labels.
-        preprocessing: file of its fields, of which those that are not in it are RGB from -1 to 1;
-            None for all of these.
+        labels: class names, without background.
+        layout: order of the box offsets; None to derive it from the file.
+        scores: what ``conf`` holds; None to derive it from the file.
+        background: its column in ``conf``, -1 for none; None to derive it from the label count.
+        preprocessing: file of preprocessing fields; those it lacks, or all if None, have the
+            defaults: RGB from -1 to 1.
         params: of decode + NMS; activation and background follow from the rest.
-        begin: tensor where the network begins, if what makes it is to be left off.
+        begin: tensor where the network begins, if the nodes before it are to be cut off.
         name: of the network.
-        has_decode_nms: whether DecodeNms is put behind the heads.
+        has_decode_nms: whether DecodeNms is appended to the heads.
     """
 
     loc: str
@@ -62,7 +62,7 @@ class Asked:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that means a network of this package, with UsageError."""
+    """Refuse the name of a network of this package, with UsageError."""
     if name in known_models():
         raise UsageError(
             f"--name {name}: a network of this package has that name; choose another one"
@@ -72,11 +72,11 @@ def check_name(name: str) -> None:
 def preprocessing_of(
     asked: Path | None, given: PicturesInput, path: Path, notes: list[str]
 ) -> Preprocessing:
-    """How pictures become input, whose size the graph says where it does.
+    """How pictures become input, with the input size from the graph where that defines it.
 
     Raises:
-        BadFile: the file that tells it is damaged.
-        UsageError: nothing tells the size, or two things tell it otherwise.
+        BadFile: the preprocessing file is damaged.
+        UsageError: nothing defines the size, or two sources contradict each other.
     """
     sized = given.height is not None and given.width is not None
     middle, said = 127.5, "minus 127.5, divided by 127.5"
@@ -99,7 +99,7 @@ def preprocessing_of(
 
 
 def assumed_layout(given: PicturesInput, name: str, notes: list[str]) -> Layout:
-    """The order of box offsets where it is not told: TensorFlow's have y first."""
+    """The order of box offsets if it is not known: TensorFlow's networks have y first."""
     is_theirs = given.channels_last or "encoding" in name.lower()
     layout: Layout = "yxhw" if is_theirs else "xywh"
     why = "TensorFlow's networks have y before x" if is_theirs else "most have x before y"
@@ -111,7 +111,7 @@ def params_of(asked: Asked, scores: Scores, columns: int) -> PostprocessParams:
     """Parameters with the activation and background column that follow from the rest.
 
     Raises:
-        UsageError: another number of labels than ``conf`` has columns for.
+        UsageError: the number of labels does not fit the columns of ``conf``.
     """
     background = asked.background
     if background is None:

@@ -1,4 +1,4 @@
-"""Which tensors of a network may be its heads, and which its prior boxes, by their shapes."""
+"""Tensors of a network that may be its heads or prior boxes, judged by their shapes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
-#: prior boxes of a network at least; fewer are the shape of something else
+#: minimum number of prior boxes; fewer are the shape of something else
 _FEWEST = 8
-#: of each kind that are shown
+#: how many of each kind are shown
 _MOST_SHOWN = 3
 
 
@@ -23,10 +23,10 @@ class Candidates(NamedTuple):
 
 
 def candidates(model: ModelProto) -> Candidates:
-    """Tensors with the shapes of heads: ``[N, P, 4]`` and ``[N, P, C]`` of one P.
+    """Tensors with the shapes of heads: ``[N, P, 4]`` and ``[N, P, C]`` with the same P.
 
-    The first ones that the graph computes come first: what follows them are decoded boxes, and
-    scores after their activation.
+    Those that the graph computes first come first: later ones are decoded boxes, and scores after
+    their activation.
     """
     infos = _inferred(model)
     loc: dict[int, list[str]] = {}
@@ -37,7 +37,7 @@ def candidates(model: ModelProto) -> Candidates:
     for name, shape in infos:
         if len(shape) == 3 and shape[1] in loc and shape[2] not in (4, 0):
             conf.setdefault(shape[1], []).append(_told(name, shape))
-    # the scores tell which of them are heads
+    # the scores show which of them are heads
     of = next(iter(conf), None)
     count = max(conf, default=of) if of is not None else max(loc, default=0)
     return Candidates(
@@ -48,7 +48,7 @@ def candidates(model: ModelProto) -> Candidates:
 
 
 def prior_candidates(model: ModelProto, count: int) -> tuple[str, ...]:
-    """Initializers that hold ``count`` boxes; of none, any number of them."""
+    """Initializers that hold ``count`` boxes; any number of boxes if it is 0."""
     found = []
     for tensor in model.graph.initializer:
         sides = [side for side in tensor.dims if side != 1]
@@ -61,10 +61,10 @@ def prior_candidates(model: ModelProto, count: int) -> tuple[str, ...]:
 
 
 def _inferred(model: ModelProto) -> list[tuple[str, list[int]]]:
-    """Name and shape of each tensor of floating-point numbers, in the order of the nodes."""
+    """Name and shape of each floating-point tensor, in the order of the nodes."""
     try:
         graph = onnx.shape_inference.infer_shapes(model).graph
-    except Exception:  # its types vary by version; what the file itself says is left
+    except Exception:  # its type varies by version; use what the file itself says
         graph = model.graph
     known = {one.name: one for one in (*graph.value_info, *graph.output)}
     names = dict.fromkeys(name for node in graph.node for name in node.output)
@@ -92,7 +92,7 @@ def _told(name: str, shape: Sequence[int]) -> str:
 
 
 def lines(found: Candidates) -> Iterator[str]:
-    """A line for each kind that has candidates."""
+    """One line for each kind that has candidates."""
     for option, names in zip(("--loc", "--conf", "--priors initializer:"), found, strict=True):
         if names:
             yield f"  {option}{'' if option.endswith(':') else ' '}{', or '.join(names)}"

@@ -1,4 +1,4 @@
-"""Their graph and ours on one picture: whether the heads are the same, and what they are."""
+"""Compare their graph with ours on one picture, and find out what their heads hold."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .adopt_heads import SWAPPED, Layout
 
 FloatArray = npt.NDArray[np.float32]
 Scores = Literal["logits", "sigmoid-logits", "softmax", "sigmoid"]
-#: how far a sum of probabilities is from 1, of single or of half precision
+#: how far a sum of probabilities may be from 1, in single (False) or half precision (True)
 _SUM_ROUNDING = {False: 1e-4, True: 0.02}
-#: corners in the unit square that are the same box: theirs may be rounded to pixels' hundredths
+#: unit-square tolerance for corners of the same box: theirs may be rounded to 0.01 pixels
 _SAME_BOX = 1e-3
 
 
 @dataclass(frozen=True)
 class HeadsCheck:
-    """Their heads beside ours, of one picture.
+    """Comparison of their heads with ours, on one picture.
 
     Attributes:
-        bits: whether all numbers are the same.
-        loc, conf: largest difference as a share of the largest value.
-        batch: the same, of our graph with two pictures beside each of them alone.
+        bits: whether all numbers are identical.
+        loc, conf: largest difference as a fraction of the largest value.
+        batch: the same between our graph on two pictures at once and on each of them alone.
     """
 
     bits: bool
@@ -54,18 +54,18 @@ class HeadsCheck:
 def compare_heads(
     model: ModelProto, images: FloatArray, theirs: Sequence[FloatArray], path: Path, precision: str
 ) -> HeadsCheck:
-    """Run our graph on the picture that gave ``theirs``, alone and beside its mirror image.
+    """Run our graph on the picture that gave ``theirs``, alone and with its mirror image.
 
     Args:
-        model: ends in ``loc`` and ``conf``.
+        model: a network that ends in ``loc`` and ``conf``.
         images: ``[1, 3, H, W]`` float32, preprocessed.
         theirs: loc ``[1, P, 4]`` and conf ``[1, P, C]`` of their graph, in our form.
-        path: of their file, for messages.
-        precision: fp16 or int8 if theirs computes in it.
+        path: their file, for messages.
+        precision: fp16 or int8 if their graph computes in it.
 
     Raises:
-        BadFile: it cannot run two pictures at once.
-        CheckFailed: it gives something else than theirs.
+        BadFile: it cannot process two pictures at once.
+        CheckFailed: its output differs from theirs.
     """
     own = run_part(model, {INPUT: images}, path)
     differences = [_difference(*pair) for pair in zip(own, theirs, strict=True)]
@@ -103,7 +103,7 @@ def _reason(error: Exception) -> str:
 
 
 def _difference(own: FloatArray, theirs: FloatArray) -> float:
-    """Largest difference as a share of the largest value; ValueError for other shapes."""
+    """Largest difference as a fraction of the largest value; ValueError if the shapes differ."""
     if own.shape != theirs.shape:
         raise ValueError(f"shape {list(own.shape)} where {list(theirs.shape)} was expected")
     scale = float(np.abs(theirs).max()) or 1.0
@@ -111,10 +111,10 @@ def _difference(own: FloatArray, theirs: FloatArray) -> float:
 
 
 def check_scores(conf: FloatArray, scores: Scores, name: str, *, is_half: bool) -> None:
-    """Refuse numbers that cannot be what they are said to be.
+    """Refuse numbers that cannot be the kind of scores they are said to be.
 
     Args:
-        conf: ``[1, P, C]``, of a picture.
+        conf: ``[1, P, C]``, for one picture.
         scores: what they are said to be.
         name: of the tensor.
         is_half: whether they were computed in half precision.
@@ -147,13 +147,13 @@ def check_scores(conf: FloatArray, scores: Scores, name: str, *, is_half: bool) 
 def scores_from_graph(
     model: ModelProto, name: str, conf: FloatArray, layout: Layout
 ) -> tuple[Scores, str]:
-    """What a tensor holds, by its numbers and by what their graph does with it next; and why.
+    """What a tensor holds, judged by its numbers and by what their graph does with it; and why.
 
     Args:
         model: the whole graph.
         name: of the tensor.
-        conf: ``[1, P, C]`` of it.
-        layout: of the box offsets, which tells of TensorFlow where nothing else does.
+        conf: ``[1, P, C]``, its values.
+        layout: of the box offsets, which suggests TensorFlow if nothing else decides.
     """
     if conf.min() >= 0 and conf.max() <= 1:
         if float(np.abs(conf.sum(axis=2) - 1).max()) <= _SUM_ROUNDING[False]:
@@ -186,23 +186,24 @@ def boxes_found(
     variances: tuple[float, float],
     size: tuple[int, int],
 ) -> dict[Layout, tuple[int, int]]:
-    """How many of the boxes that their graph gives are among those decoded of its heads.
+    """How many of the boxes that their graph outputs are among those decoded from its heads.
 
     Args:
         outputs: of their whole graph, for one picture.
-        loc: ``[1, P, 4]`` as their network gives it.
+        loc: ``[1, P, 4]`` as their network computes it.
         priors: ``[P, 4]``.
         variances: of centres and sizes.
-        size: height and width of the input in pixels, in whose unit theirs may be.
+        size: height and width of the input in pixels, which may be the unit of their boxes.
 
     Returns:
-        Found and all, by the order of the numbers in ``loc``; none where there are no boxes.
+        Number found and total number for each order of the numbers in ``loc``; empty if there are
+        no boxes.
     """
     theirs = [one.reshape(-1, 4) for one in outputs if _are_boxes(one)]
     found: dict[Layout, tuple[int, int]] = {}
     if not theirs:
         return found
-    # x1, y1, x2, y2 of all priors against the corners of theirs, with x or y first
+    # x1, y1, x2, y2 of all priors are compared with the corners of theirs, with x or y first
     given = np.concatenate(theirs).astype(np.float64)
     given = given[(given[:, 2:] > given[:, :2]).all(axis=1)][:_MOST_BOXES]
     if not len(given):
@@ -223,7 +224,7 @@ def boxes_found(
     return found
 
 
-#: boxes of theirs that are looked for
+#: largest number of their boxes that are searched for
 _MOST_BOXES = 100
 
 

@@ -1,4 +1,4 @@
-"""Somebody else's ONNX file: read, and the part that makes its heads."""
+"""Reading somebody else's ONNX file, and cutting out the part that computes its heads."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from ..runtimes.onnxruntime import reason_from_error
 
 #: names of the standard operators' domain
 _STANDARD = ("", "ai.onnx")
-#: how TensorFlow ends the name of a node's first output
+#: suffix that TensorFlow gives the name of a node's first output
 _FIRST_OUTPUT = ":0"
-#: the first IR version in which an initializer need not be an input
+#: first IR version in which initializers need not be inputs
 _NEWER_IR = 4
-#: numpy types of the pictures that a network takes
+#: numpy types of the pictures that networks take
 _KINDS: dict[int, np.dtype[Any]] = {
     TensorProto.FLOAT: np.dtype(np.float32),
     TensorProto.FLOAT16: np.dtype(np.float16),
@@ -42,8 +42,8 @@ class PicturesInput:
 
     Attributes:
         name: of the tensor.
-        batch: pictures that it takes at once; None for any number.
-        height, width: in pixels; None where the graph leaves them open.
+        batch: number of pictures that it takes at once; None for any number.
+        height, width: in pixels; None if the graph leaves them open.
         channels_last: whether it is ``[N, H, W, 3]``, else ``[N, 3, H, W]``.
         kind: type of its numbers.
     """
@@ -57,10 +57,10 @@ class PicturesInput:
 
 
 def read_foreign(path: Path) -> ModelProto:
-    """An ONNX file of anybody's, with functions in their place; weights beside it are not read yet.
+    """Read any ONNX file, with functions inlined; external weights are not read yet.
 
     Raises:
-        BadFile: absent, or no ONNX file.
+        BadFile: absent, or not an ONNX file.
     """
     content = read_bytes(path, "an ONNX file", MOST_BYTES)
     model = ModelProto()
@@ -87,7 +87,7 @@ def read_foreign(path: Path) -> ModelProto:
 
 
 def _use_one_name(model: ModelProto) -> None:
-    """Let the domain of standard operators have one of its two names everywhere."""
+    """Use the same one of its two names for the standard operators' domain everywhere."""
     for node in model.graph.node:
         if node.domain == _STANDARD[1]:
             node.domain = ""
@@ -101,16 +101,16 @@ def _use_one_name(model: ModelProto) -> None:
 def part_of(
     model: ModelProto, names: Sequence[str], path: Path, begin: str | None = None
 ) -> ModelProto:
-    """The part of a network that makes some tensors, with its weights, checked.
+    """The part of a network that computes the given tensors, with its weights, checked.
 
     Args:
-        model: as :func:`read_foreign` gives it.
+        model: as :func:`read_foreign` returns it.
         names: of the tensors.
-        path: of the file, for messages.
+        path: the file, for messages.
         begin: tensor where the part begins; None for the network's own input.
 
     Raises:
-        BadFile: it is no valid graph, or uses operators that are not ONNX's.
+        BadFile: it is not a valid graph, or uses operators that are not ONNX's.
     """
     starts = None if begin is None else {begin: (_KINDS[TensorProto.FLOAT], _sides(model, begin))}
     part = cut_model(model, names, starts)
@@ -140,10 +140,10 @@ def part_of(
 
 
 def _sides(model: ModelProto, name: str) -> list[int | None]:
-    """Dimensions of pictures in the midst of a graph, by what is known of them or reads them."""
+    """Dimensions of pictures inside a graph, from their known shape or from what reads them."""
     try:
         known = value_infos(model).get(name)
-    except Exception:  # its types vary by version; other parts of the file do not matter here
+    except Exception:  # its type varies by version; faults elsewhere do not matter here
         known = None
     dims = known.type.tensor_type.shape.dim if known is not None else []
     if len(dims) == 4 and 3 in (_side(dims[1]), _side(dims[3])):
@@ -166,12 +166,12 @@ def _set_types(part: ModelProto) -> None:
 def tensor_name(
     model: ModelProto, asked: str, option: str, path: Path, *, computed: bool = False
 ) -> str:
-    """The name of a tensor as the graph has it, be TensorFlow's ``:0`` at its end or not.
+    """The name of a tensor as in the graph, with or without TensorFlow's suffix ``:0``.
 
-    ``computed``: one that a node makes, not an initializer.
+    ``computed``: only accept the output of a node, not an initializer.
 
     Raises:
-        UsageError: there is none; says which are called similarly.
+        UsageError: there is none; suggests similar names.
     """
     names = {name for node in model.graph.node for name in node.output if name}
     if not computed:
@@ -185,16 +185,16 @@ def tensor_name(
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """What a tensor may be called: TensorFlow counts a node's outputs, and converters keep that."""
+    """Possible names of a tensor: TensorFlow numbers a node's outputs, and converters keep that."""
     plain = name.removesuffix(_FIRST_OUTPUT)
     return (name, f"{name}{_FIRST_OUTPUT}") if plain == name else (name, plain)
 
 
 def input_of_part(part: ModelProto, path: Path) -> PicturesInput:
-    """The one input of the part that makes the heads.
+    """The only input of the part that computes the heads.
 
     Raises:
-        BadFile: there are several, or it takes no pictures of three channels.
+        BadFile: there are several inputs, or it does not take pictures of three channels.
     """
     if len(part.graph.input) != 1:
         names = ", ".join(value.name for value in part.graph.input) or "nothing"
@@ -222,7 +222,7 @@ def _side(dim: onnx.TensorShapeProto.Dimension) -> int | None:
 
 
 def feed_from_images(images: npt.NDArray[np.float32], given: PicturesInput) -> dict[str, Any]:
-    """What their graph takes for pictures ``[N, 3, H, W]``, repeated to the batch it insists on."""
+    """The feed of their graph for pictures ``[N, 3, H, W]``, repeated to fill a fixed batch."""
     batch = given.batch or len(images)
     array = np.resize(images, (batch, *images.shape[1:]))
     if given.channels_last:
@@ -234,7 +234,7 @@ def run_part(part: ModelProto, feed: dict[str, Any], path: Path) -> list[npt.NDA
     """Outputs of a part for an input, executed by ONNX Runtime on the CPU.
 
     Raises:
-        BadFile: it cannot.
+        BadFile: it cannot be executed.
         MissingRequirement: ONNX Runtime is not installed.
     """
     try:
@@ -251,6 +251,6 @@ def run_part(part: ModelProto, feed: dict[str, Any], path: Path) -> list[npt.NDA
 
 
 def value_infos(model: ModelProto) -> dict[str, ValueInfoProto]:
-    """What is known of every tensor, by its name, after inferring shapes."""
+    """Type and shape of every tensor by name, as far as known after shape inference."""
     graph = onnx.shape_inference.infer_shapes(model).graph
     return {one.name: one for one in (*graph.input, *graph.value_info, *graph.output)}

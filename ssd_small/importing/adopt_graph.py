@@ -1,4 +1,4 @@
-"""Somebody else's graph in the form of ours: input ``images``, heads ``loc`` and ``conf``."""
+"""Converting somebody else's graph to our form: input ``images``, heads ``loc`` and ``conf``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..export.plain_shapes import plain_shapes
 from .adopt_file import PicturesInput, value_infos
 from .adopt_heads import HeadForm, rename
 
-#: the IR version of an export: functions are of 8, the operator set of 9 at least
+#: the IR version of an export: functions need 8, the operator set at least 9
 _IR = 10
 _OURS = frozenset((INPUT, *HEADS, *INPUTS, *DETECTIONS))
 _NCHW_FROM_NHWC, _NHWC_FROM_NCHW = [0, 3, 1, 2], [0, 2, 3, 1]
@@ -36,15 +36,15 @@ def heads_graph(
     """A network that takes ``images [batch, 3, H, W]`` float32 and gives ``loc`` and ``conf``.
 
     Args:
-        part: ends in box offsets and class scores, whatever their form; left as it is.
+        part: a graph that ends in box offsets and class scores, in any form; not modified.
         given: its input.
-        size: height and width of that in pixels.
-        forms: how the two heads are brought to ``[N, P, K]``.
+        size: height and width of the input in pixels.
+        forms: how the two heads are converted to ``[N, P, K]``.
         priors: P.
-        path: of the file, for messages.
+        path: the file, for messages.
 
     Raises:
-        BadFile: its operators cannot be had in a set that DecodeNms can be written in.
+        BadFile: its operators cannot be converted to an operator set that DecodeNms supports.
     """
     model = ModelProto()
     model.CopyFrom(part)
@@ -69,7 +69,7 @@ def heads_graph(
 
 
 def _newer(model: ModelProto, path: Path) -> ModelProto:
-    """The same in an operator set of today, if it is older than DecodeNms is written in."""
+    """The same model in a current operator set, if its own is too old for DecodeNms."""
     opset = next(one.version for one in model.opset_import if one.domain == "")
     if opset >= OLDEST_OPSET:
         return model
@@ -80,7 +80,7 @@ def _newer(model: ModelProto, path: Path) -> ModelProto:
             f"{path} is in opset {opset}, and onnx {onnx.__version__} cannot raise it to "
             f"{DEFAULT_OPSET} ({reason_from_exception(error)}); export it in a newer one"
         ) from error
-    # up to IR 3 an initializer was an input too, and the converter makes it one
+    # up to IR 3 initializers were inputs too, and the converter restores that
     known = {tensor.name for tensor in newer.graph.initializer}
     for value in [value for value in newer.graph.input if value.name in known]:
         newer.graph.input.remove(value)
@@ -88,7 +88,7 @@ def _newer(model: ModelProto, path: Path) -> ModelProto:
 
 
 def _free_batch(model: ModelProto, given: PicturesInput, size: tuple[int, int]) -> None:
-    """Let each Reshape to a number of pictures that is written down keep theirs, whatever it is."""
+    """Make each Reshape to a fixed number of pictures keep the number that it is given."""
     infos = value_infos(model)
     varying = {given.name}
     for node in model.graph.node:
@@ -110,7 +110,7 @@ def _free_batch(model: ModelProto, given: PicturesInput, size: tuple[int, int]) 
 
 
 def _name_nodes(model: ModelProto) -> None:
-    """Give each node a name of its own, by which it can be kept in float32 or told of."""
+    """Give each node a unique name, by which it can be kept in float32 or mentioned."""
     counts = Counter(node.name for node in model.graph.node)
     for number, node in enumerate(model.graph.node):
         if not node.name or counts[node.name] > 1:
@@ -118,14 +118,14 @@ def _name_nodes(model: ModelProto) -> None:
 
 
 def _step_aside(model: ModelProto) -> None:
-    """Rename tensors that are called as those of ours."""
+    """Rename tensors whose names clash with ours."""
     names = {name for node in model.graph.node for name in (*node.input, *node.output)}
     clashing = {name for name in names if name in _OURS or name.split("/")[0] in _OURS}
     rename(model, {name: f"network/{name}" for name in clashing if name})
 
 
 def _take_images(model: ModelProto, size: tuple[int, int], given: PicturesInput) -> None:
-    """Let the network take ``images [batch, 3, H, W]`` float32, whatever it takes by itself."""
+    """Make the network take ``images [batch, 3, H, W]`` float32, whatever its own input is."""
     graph = model.graph
     own = graph.input[0].name
     del graph.input[:]
@@ -157,7 +157,7 @@ def _take_images(model: ModelProto, size: tuple[int, int], given: PicturesInput)
 
 
 def _undoes(node: onnx.NodeProto, own: str) -> bool:
-    """Whether a node makes ``[N, 3, H, W]`` of the network's own input."""
+    """Whether a node converts the network's own input to ``[N, 3, H, W]``."""
     if node.op_type != "Transpose" or node.input[0] != own:
         return False
     return any(list(one.ints) == _NCHW_FROM_NHWC for one in node.attribute)

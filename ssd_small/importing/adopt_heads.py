@@ -1,8 +1,8 @@
-"""Box offsets and class scores of other projects' networks in the form of ours.
+"""Converting box offsets and class scores of other projects' networks to our form.
 
-What differs is order and shape, never arithmetic: boxes with y before x, a dimension of one,
-channels first, everything in a row. ``HeadForm`` says what is to be done, as nodes of a graph and
-as numpy, so that the one can be compared with the other.
+Only order and shape differ, never arithmetic: boxes with y before x, a dimension of one, channels
+first, everything in a row. ``HeadForm`` holds what has to be done, both as nodes of a graph and in
+numpy, so that the two can be compared.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from ..errors import UsageError
 
 Layout = Literal["xywh", "yxhw"]
-#: places of cx, cy, w, h in offsets of the order (ty, tx, th, tw)
+#: positions of cx, cy, w, h in offsets of the order (ty, tx, th, tw)
 SWAPPED = (1, 0, 3, 2)
 
 
 @dataclass(frozen=True)
 class HeadForm:
-    """How one head is brought to ``[N, P, K]``.
+    """How one head is converted to ``[N, P, K]``.
 
     Attributes:
-        columns: K, numbers of each prior box.
-        channels_first: whether it is ``[N, K, P]``.
-        is_flat: whether dimensions are to be joined or split.
-        order: places of the K numbers, where they are in another order.
+        columns: K, how many numbers each prior box has.
+        channels_first: whether the head is ``[N, K, P]``.
+        is_flat: whether dimensions must be joined or split.
+        order: positions of the K numbers, if they are in another order.
     """
 
     columns: int
@@ -39,7 +39,7 @@ class HeadForm:
     order: tuple[int, ...] | None = None
 
     def array(self, head: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """``[N, P, K]`` float32 of what their network gives."""
+        """Convert their network's head to ``[N, P, K]`` float32."""
         if self.channels_first:
             head = head.transpose(0, 2, 1)
         if self.is_flat:
@@ -47,7 +47,7 @@ class HeadForm:
         return (head if self.order is None else head[..., list(self.order)]).astype(np.float32)
 
     def append(self, model: ModelProto, given: str, name: str, *, is_half: bool = False) -> None:
-        """The same as nodes after the tensor ``given``, which end in ``name`` in float32."""
+        """Append the same as nodes after the tensor ``given``, ending in ``name`` in float32."""
         graph = model.graph
         steps: list[tuple[str, list[str], dict[str, Any]]] = []
         if self.channels_first:
@@ -74,7 +74,7 @@ class HeadForm:
 
     @property
     def done(self) -> tuple[str, ...]:
-        """What is done, in words."""
+        """What is converted, in words."""
         said = {
             "channels first": self.channels_first,
             "another shape": self.is_flat,
@@ -84,7 +84,7 @@ class HeadForm:
 
 
 def rename(model: ModelProto, names: Mapping[str, str]) -> None:
-    """Give tensors between the nodes, and initializers, other names."""
+    """Rename tensors: inputs, outputs, initializers and those between the nodes."""
     graph = model.graph
     for node in graph.node:
         for tensors in (node.input, node.output):
@@ -95,10 +95,10 @@ def rename(model: ModelProto, names: Mapping[str, str]) -> None:
 
 
 def loc_form(shape: Sequence[int], layout: Layout, name: str) -> tuple[HeadForm, int]:
-    """How box offsets of a shape are brought to ``[N, P, 4]``, and P.
+    """How box offsets of a shape are converted to ``[N, P, 4]``, and P.
 
     Raises:
-        UsageError: no such shape holds four numbers of each box.
+        UsageError: the shape does not hold four numbers per box.
     """
     order = SWAPPED if layout == "yxhw" else None
     rest = list(shape[1:])
@@ -107,7 +107,7 @@ def loc_form(shape: Sequence[int], layout: Layout, name: str) -> tuple[HeadForm,
         return HeadForm(4, order=order), rest[0]
     if len(rest) == 2 and rest[0] == 4:
         return HeadForm(4, channels_first=True, order=order), rest[1]
-    # [N, P, 1, 4], [N, 1, P, 4] and [N, P * 4]; of one prior box [N, 1, 1, 4]
+    # [N, P, 1, 4], [N, 1, P, 4] and [N, P * 4]; for a single prior box [N, 1, 1, 4]
     joined = (len(plain) == 2 and plain[1] == 4 and rest[-1] == 4) or plain == [4]
     in_a_row = len(plain) == 1 and plain[0] % 4 == 0
     if joined or in_a_row:
@@ -119,15 +119,15 @@ def loc_form(shape: Sequence[int], layout: Layout, name: str) -> tuple[HeadForm,
 
 
 def conf_form(shape: Sequence[int], priors: int, name: str) -> HeadForm:
-    """How class scores of a shape are brought to ``[N, P, C]``.
+    """How class scores of a shape are converted to ``[N, P, C]``.
 
     Args:
         shape: of the tensor.
-        priors: P, as the box offsets have it.
+        priors: P, as in the box offsets.
         name: of the tensor.
 
     Raises:
-        UsageError: no such shape holds scores of as many prior boxes.
+        UsageError: the shape does not hold scores of that many prior boxes.
     """
     rest = list(shape[1:])
     if len(rest) == 2 and rest[0] == priors:

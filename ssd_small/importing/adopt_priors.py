@@ -1,4 +1,4 @@
-"""The prior boxes of an adopted network: from a file, from its own graph, or of a network here."""
+"""The prior boxes of an adopted network: from a file, its own graph, or a known network."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def stored_priors(
     layout: Layout,
     tensor: Callable[[str], FloatArray],
 ) -> tuple[StoredPriors, str]:
-    """The prior boxes that --priors names, and what is said of them.
+    """The prior boxes that --priors names, and a description of their origin.
 
     Args:
         asked: a file, ``initializer:NAME``, ``from-spec`` or ``from-spec:MODEL``.
-        count: how many there must be.
+        count: required number of boxes.
         size: height and width of the network's input in pixels.
-        layout: order of their box offsets, which the boxes in their graph have too.
-        tensor: gives the value of a tensor of their graph.
+        layout: order of their box offsets, which also applies to the boxes in their graph.
+        tensor: returns the value of a tensor of their graph.
 
     Raises:
-        BadFile: a file that holds no prior boxes, or others than are needed.
-        UsageError: nothing of that name, or others than are needed.
+        BadFile: the file holds no prior boxes, or not as many as required.
+        UsageError: there is nothing of that name, or not as many boxes as required.
     """
     if asked.startswith(INITIALIZER):
         boxes, said = _from_tensor(tensor(asked[len(INITIALIZER) :]), layout)
@@ -66,7 +66,7 @@ def stored_priors(
 
 
 def _from_file(path: Path) -> FloatArray:
-    """``[P, 4]`` of a .npy file, of whose header no more is believed than its bytes show."""
+    """``[P, 4]`` from a .npy file; what its header claims is checked against its size."""
     content = read_bytes(path, _EXPECTED, _MOST_BYTES)
     stream = io.BytesIO(content)
     try:
@@ -88,7 +88,7 @@ def _from_file(path: Path) -> FloatArray:
 
 
 def _from_tensor(boxes: FloatArray, layout: Layout) -> tuple[FloatArray, str]:
-    """``[P, 4]`` (cx, cy, w, h) of a constant in their graph, whose form is told by its numbers."""
+    """``[P, 4]`` (cx, cy, w, h) from a constant in their graph; its values reveal its form."""
     shape = [side for side in boxes.shape if side != 1]
     if boxes.size % 4 or not boxes.size or (boxes.shape[-1] != 4 and 4 not in shape[:1]):
         raise UsageError(
@@ -98,7 +98,7 @@ def _from_tensor(boxes: FloatArray, layout: Layout) -> tuple[FloatArray, str]:
     if layout == "yxhw":
         rows = rows[:, list(SWAPPED)]
     first, second = rows[:, :2], rows[:, 2:]
-    # a small box at the right or lower edge has a side less than its centre; corners never have
+    # a small box at the right or lower edge has a side less than its centre; corners never do
     if not (second > first).all():
         return rows, "of the graph, centres and sides"
     wide = rows.astype(np.float64)
@@ -107,7 +107,7 @@ def _from_tensor(boxes: FloatArray, layout: Layout) -> tuple[FloatArray, str]:
 
 
 def _from_spec(name: str, count: int, size: tuple[int, int]) -> tuple[FloatArray, str]:
-    """``[P, 4]`` of a network that is named, or of those that have so many at this size."""
+    """``[P, 4]`` of the named network, or of those with that many boxes at this size."""
     specs = dict(_specs())
     if name:
         if name not in specs:
@@ -138,9 +138,9 @@ def _specs() -> Iterator[tuple[str, ModelSpec]]:
     for name in known_models():
         yield name, get_spec(name)
     for family in FAMILIES:
-        if family.class_major:  # its graphs have prior boxes in another order
+        if family.class_major:  # its graphs order prior boxes differently
             continue
-        # the number of classes is no matter of prior boxes where the table is named
+        # if the table is named, the number of classes does not affect the prior boxes
         for table in ("voc", "coco") if family.prior_tables else (None,):
             name = family.name if table is None else f"{family.name}-{table}"
             yield name, family.spec(Asked({}, _CLASSES, priors=table))

@@ -1,4 +1,4 @@
-"""Prior boxes that families have in common, as tables.
+"""Tables of prior boxes that several families share.
 
 Sizes are squares in pixels of a 300 x 300 input; ``sqrt(size * next size)`` is the second square of
 a cell (Liu et al. 2016, section 2.2).
@@ -15,7 +15,7 @@ from ..models.input_size import step_at_size
 from ..models.shapes import feature_maps
 from ..models.spec import AnyLevel, Level, ListedLevel, ModelSpec
 
-#: of VGG16 and ResNet: steps and ratios of levels of 38, 19, 10, 5, 3 and 1 cells
+#: for VGG16 and ResNet: steps and ratios of levels of 38, 19, 10, 5, 3 and 1 cells
 STEPS_300 = (8, 16, 32, 64, 100, 300)
 RATIOS_300 = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 SIZES_VOC = (30, 60, 111, 162, 213, 264, 315)
@@ -25,7 +25,7 @@ SIZES_COCO = (21, 45, 99, 153, 207, 261, 315)
 def levels_from_sizes(
     sizes: tuple[float, ...], steps: tuple[float, ...], ratios: tuple[tuple[float, ...], ...]
 ) -> tuple[Level, ...]:
-    """Levels with two squares each; ``sizes`` has one more than there are levels."""
+    """Levels with two squares each; ``sizes`` has one entry more than there are levels."""
     pairs = itertools.pairwise(sizes)
     return tuple(
         Level(float(step), (float(size), math.sqrt(size * larger)), tuple(map(float, ratio)))
@@ -40,15 +40,15 @@ def with_input_size(
     stretched: bool = False,
     steps: Literal["rule", "map", "pixels"] = "rule",
 ) -> ModelSpec:
-    """A spec for another input; as it is for None or its own size.
+    """Adapt a spec to another input size; unchanged for None or its own size.
 
     Args:
-        spec: whose table is of a square input.
+        spec: a spec whose table is for a square input.
         size: height and width in pixels.
-        stretched: whether a prior is a share of height and width, as torchvision has it, and not of
-            the shorter side alone, as the networks here have it.
-        steps: how far apart the cells of a map are: by the rule of the networks here
-            (:mod:`ssd_small.models.input_size`), input over map, or as many pixels as in the table.
+        stretched: whether prior boxes scale with height and width separately, as in torchvision,
+            or with the shorter side only, as in the networks here.
+        steps: distance between the cells of a map: by the rule of the networks here
+            (:mod:`ssd_small.models.input_size`), input over map, or the table's number of pixels.
     """
     if size is None or size == spec.input_size:
         return spec
@@ -71,7 +71,7 @@ def with_input_size(
 
 
 def _grown(level: Level, steps: tuple[float, float], growth: tuple[float, float]) -> AnyLevel:
-    """A level with other steps, its boxes grown; both are (down, across)."""
+    """A level with other steps and enlarged boxes; both factors are (down, across)."""
     if steps[0] == steps[1] and growth[0] == growth[1]:
         return replace(level, step=steps[0], sizes=tuple(s * growth[0] for s in level.sizes))
     return ListedLevel(steps, tuple((w * growth[1], h * growth[0]) for w, h in _boxes(level)))

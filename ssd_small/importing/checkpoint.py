@@ -1,4 +1,4 @@
-"""A checkpoint of another project as one of this package."""
+"""Importing a checkpoint of another project."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def imported_from_file(
     """Read a checkpoint of another project.
 
     Args:
-        path: a state dict, however it is wrapped, or a safetensors file.
-        project, model: what it is of; None to find out.
-        priors: ``"voc"`` or ``"coco"``, where weights cannot tell.
-        input_size: height and width in pixels; None for what the family is published with.
-        labels: class names; None for those that the number of classes tells.
+        path: a state dict, wrapped in any way, or a safetensors file.
+        project, model: where it comes from; None to find out.
+        priors: ``"voc"`` or ``"coco"``, if weights do not decide this.
+        input_size: height and width in pixels; None for the family's published size.
+        labels: class names; None for those that follow from the number of classes.
 
     Raises:
-        BadFile: it cannot be read, or is of no network that can be imported.
-        UsageError: an option does not go with what it is, or class names do not fit.
+        BadFile: it cannot be read, or belongs to no network that can be imported.
+        UsageError: an option does not fit the network, or class names do not fit.
         MissingRequirement: torch, or safetensors for such a file, is not installed.
     """
     require("torch", f"reading {path}")
@@ -76,7 +76,7 @@ def imported_from_file(
     known = names_from_count(family.project, num_classes)
     names = labels if labels is not None or known is None else known[1]
     description = description_from_spec(spec, num_classes, 1.0, labels=names, weights=OWN_WEIGHTS)
-    # a family may be of several networks, which its weights tell
+    # a family may comprise several networks, which its weights distinguish
     model = spec.name.removeprefix(f"{family.project}_")
     source = {"project": family.project, "model": model, "sha256": sha256_of(path)}
     record = CheckpointRecord(description, training={"imported": source})
@@ -86,7 +86,7 @@ def imported_from_file(
 
 
 def _num_classes(state: Mapping[str, Tensor], family: Family, path: Path) -> int:
-    """Classes of the first class head, background among them."""
+    """Number of classes of the first class head, including background."""
     from ..models.fit import MOST_CLASSES
 
     key = f"{family.head}weight"
@@ -104,7 +104,7 @@ def _num_classes(state: Mapping[str, Tensor], family: Family, path: Path) -> int
 def _fitting(
     given: dict[str, Tensor], family: Family, spec: ModelSpec, num_classes: int, path: Path
 ) -> dict[str, Tensor]:
-    """The weights by the keys here, each in its place.
+    """The weights under our keys, each of the right shape.
 
     Raises:
         BadFile: some are missing, unexpected, of another shape or not finite.
@@ -123,7 +123,7 @@ def _fitting(
     own = net.state_dict()
     state = {ours: given[key] for ours, key in names.items()}
     missing_scale = own.keys() & {"norm.weight"}
-    for key in missing_scale:  # a scale per channel, whatever its dimensions
+    for key in missing_scale:  # one scale per channel, whatever its shape
         if key in state and state[key].numel() == own[key].numel():
             state[key] = state[key].reshape(own[key].shape)
     lines = differences(net, state)
@@ -134,7 +134,7 @@ def _fitting(
             f"published: {len(lines)} of its {len(own)} tensors differ",
             *(_in_their_words(line, names, back) for line in lines),
         )
-    # by the keys of the file, which messages name
+    # by the keys of the file, since messages name those
     alike = {names[key]: value for key, value in own.items() if key in names}
     check_types(alike, given, path)
     taken = weights_in_float32(alike, given, path)
@@ -151,7 +151,7 @@ def _fitting(
 
 
 def _renamed(key: str, renames: Renames) -> str:
-    """The key here, by the longest begin that has a name; a key without one stays as it is."""
+    """Our key, by the longest prefix that has a rename; a key without one stays as it is."""
     parts = key.split(".")
     for count in range(len(parts), 0, -1):
         begin = ".".join(parts[:count])
@@ -163,14 +163,14 @@ def _renamed(key: str, renames: Renames) -> str:
 
 
 def _in_their_words(line: str, names: Mapping[str, str], back: Renames) -> str:
-    """A line about keys here, with the key that the file has, or would have."""
+    """Rewrite a message about our keys with the key that the file has, or would have."""
     word = next(word for word in line.replace(": received", " : received").split() if "." in word)
     theirs = names.get(word) or _renamed(word, back)
     return line.replace(word, theirs, 1)
 
 
 def _anchor_major(value: Tensor, numbers: int) -> Tensor:
-    """A head's weights whose channels are ``number * anchors + anchor``, in the order here."""
+    """Reorder a head's channels from ``number * anchors + anchor`` to the order used here."""
     anchors = value.shape[0] // numbers
     grid = value.reshape(numbers, anchors, *value.shape[1:])
     return grid.transpose(0, 1).reshape(value.shape)
@@ -193,7 +193,7 @@ def _seen(
 
 
 def _taken(asked: Asked, family: Family, spec: ModelSpec) -> list[str]:
-    """What weights cannot tell."""
+    """What was taken for granted, since weights do not decide it."""
     parts = list(family.notes)
     if asked.input_size is None:
         height, width = spec.input_size

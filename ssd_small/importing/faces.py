@@ -18,7 +18,7 @@ _BLOCKS = (
     *((128, 2), (128, 1), (128, 1), (256, 2), (256, 1)),
 )
 _FIELD = 7
-#: squares in pixels, of whatever input
+#: squares in pixels, whatever the input size
 _SQUARES = ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))
 
 

@@ -1,7 +1,7 @@
-"""What a family of detectors is, as data: how its files look, and what network they are of.
+"""Families of detectors as data: what their files look like, and how their networks are built.
 
-A family is one network of one project. Its spec is made of the same layers as those of the networks
-here; what differs is said in numbers, and some numbers are read off the weights.
+A family is one network of one project. Its spec consists of the same layers as those of the
+networks here; the differences are numbers, some of which are derived from the weights.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..models.spec import ModelSpec
 
 #: shape of each tensor, by the key in the file
 Shapes = Mapping[str, tuple[int, ...]]
-#: begin of a key in the file -> begin of the key here
+#: prefix of a key in the file -> prefix of the key here
 Renames = Mapping[str, str]
 #: projects, as ``--from`` names them
 PROJECTS = ("torchvision", "amdegroot", "qfgaohao", "nvidia", "ultralight")
@@ -21,12 +21,12 @@ PROJECTS = ("torchvision", "amdegroot", "qfgaohao", "nvidia", "ultralight")
 
 @dataclass(frozen=True)
 class Asked:
-    """What decides about a network beside its weights.
+    """What determines a network besides its weights.
 
     Attributes:
         shapes: of the tensors of the file.
-        num_classes: background among them.
-        input_size: height and width in pixels; None for what the family is published with.
+        num_classes: including background.
+        input_size: height and width in pixels; None for the family's published size.
         priors: which of a family's tables of prior boxes, ``"voc"`` or ``"coco"``; None for the
             family's own choice.
     """
@@ -42,19 +42,19 @@ class Family:
     """One network of one project.
 
     Attributes:
-        project: as ``--from`` names it.
-        model: as ``--model`` names it, and the project does.
-        present: begins of keys which a file of it has.
-        absent: begins of keys which it has not.
-        head: begin of the key of the first class head's last convolution.
+        project: its name in ``--from``.
+        model: its name in ``--model`` and in the project.
+        present: prefixes of keys that its files have.
+        absent: prefixes of keys that its files do not have.
+        head: prefix of the key of the first class head's last convolution.
         anchors: priors per cell of the first level.
-        spec: makes the spec.
-        renames: begins of keys, for a spec.
+        spec: builds the spec.
+        renames: prefixes of keys, for a spec.
         class_major: whether the channels of heads are ordered by number before anchor.
-        prior_tables: whether weights cannot tell which table of prior boxes they learned.
-        fits: looks at the shapes where keys do not tell one network from another.
-        notes: what cannot be seen in the weights and was taken for granted.
-        size_note: the same, of an input of another size than the published one.
+        prior_tables: whether weights do not decide which table of prior boxes they learned.
+        fits: checks shapes, where keys alone do not identify the network.
+        notes: what is taken for granted because the weights do not show it.
+        size_note: the same, for an input of another size than the published one.
     """
 
     project: str
@@ -73,5 +73,5 @@ class Family:
 
     @property
     def name(self) -> str:
-        """What artefacts call the network."""
+        """Name of the network in artefacts."""
         return f"{self.project}_{self.model}"

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """A network of another project.
+    """A network imported from another project.
 
     Attributes:
-        project, model: what it is of.
-        state: its weights, by the keys here.
-        record: what the checkpoint says of itself.
-        lines: what was seen in the file, and what was taken for granted.
+        project, model: where it comes from.
+        state: its weights, under our keys.
+        record: the checkpoint's record.
+        lines: what was found in the file, and what was taken for granted.
     """
 
     project: str
@@ -30,7 +30,7 @@ class Imported:
     lines: tuple[str, ...]
 
     def write(self, path: Path) -> None:
-        """Write it as a checkpoint that says which network it is of.
+        """Write it as a checkpoint that records which network it belongs to.
 
         Raises:
             OutputError: it cannot be written.

@@ -12,7 +12,7 @@ from ..postprocess.params import PostprocessParams
 from .boxes import levels_from_sizes, with_input_size
 from .family import Asked, Family, Renames, Shapes
 
-#: both MobileNets: two ratios at all levels, the last too
+#: for both MobileNets: two ratios at all levels, including the last
 _LEVELS = levels_from_sizes(
     (60, 105, 150, 195, 240, 285, 330), (16, 32, 64, 100, 150, 300), ((2, 3),) * 6
 )
@@ -20,11 +20,11 @@ _PREPROCESSING = Preprocessing(
     color_order="RGB", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)
 )
 _POST = PostprocessParams(iou_threshold=0.45, pre_nms_topk=200, keep_topk_per_class=0, keep_topk=0)
-#: of V1, (inner, out) channels of the extras
+#: for V1, (inner, out) channels of the extras
 _EXTRAS_V1 = ((256, 512), (128, 256), (128, 256), (128, 256))
-#: of V2; the expansion is 0.2, 0.25, 0.5, 0.25 of what comes
+#: for V2; the expansion is 0.2, 0.25, 0.5, 0.25 of the incoming channels
 _EXTRAS_V2 = ((256, 512), (128, 256), (128, 256), (64, 64))
-#: of V2 after its stem, (blocks, channels, stride of the first); narrower ones are read off weights
+#: for V2 after its stem, (blocks, channels, stride of the first); narrower ones follow from weights
 _BLOCKS_V2 = (
     *((1, 16, 1), (2, 24, 2), (3, 32, 2), (4, 64, 2)),
     *((3, 96, 1), (3, 160, 2), (1, 320, 1)),
@@ -85,7 +85,7 @@ def _lite_v1(asked: Asked) -> ModelSpec:
 def _block(
     inner: int | None, out: int, stride: int, activation: LayerActivation, residual: bool = True
 ) -> Chain:
-    """An inverted residual; ``inner`` is None where nothing is expanded."""
+    """An inverted residual; ``inner`` is None if there is no expansion."""
     expanded = () if inner is None else (ConvBn(inner, 1, activation=activation),)
     last = ConvBn(out, 1, activation="none")
     steps = (*expanded, ConvBn(None, stride=stride, activation=activation), last)
@@ -93,7 +93,7 @@ def _block(
 
 
 def _backbone_v2(shapes: Shapes, activation: LayerActivation) -> tuple[Chain, ...]:
-    """Twenty layers: the block that is tapped inside lies in two."""
+    """Twenty layers; the block that is tapped inside is split into two."""
 
     def channels(key: str, usual: int) -> int:
         return shapes.get(key, (usual,))[0]

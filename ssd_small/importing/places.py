@@ -6,7 +6,7 @@ from ..models.layers import Chain, ConvBn, SqueezeExcitation, Step
 
 
 def places(steps: tuple[Step, ...]) -> list[int]:
-    """The number of each step in the keys of its chain; a batch norm has the number after it."""
+    """The index of each step in the keys of its chain; its batch norm has the next index."""
     found, place = [], 0
     for step in steps:
         found.append(place)
@@ -17,12 +17,12 @@ def places(steps: tuple[Step, ...]) -> list[int]:
 
 
 def renames_of_chain(chain: Chain, theirs: str, ours: str, first: int = 0) -> dict[str, str]:
-    """Begins of keys of a chain that torchvision builds of blocks with a number each.
+    """Key prefixes of a chain that torchvision builds from numbered blocks.
 
     Args:
         chain: the layers.
-        theirs: begin of the blocks' keys.
-        ours: begin of the chain's.
+        theirs: prefix of the blocks' keys.
+        ours: prefix of the chain's keys.
         first: number of the first block.
     """
     found = {}

@@ -1,4 +1,4 @@
-"""A published checkpoint of the six networks, or a sibling, as one that says what it is of."""
+"""Importing a published checkpoint of the six networks or a sibling, with a record added."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def imported_from_published(
     input_size: tuple[int, int] | None = None,
     labels: Sequence[str] | None = None,
 ) -> Imported:
-    """Read a checkpoint with the published keys; siblings have the same, so it must be named.
+    """Read a checkpoint with the published keys; siblings share them, so it must be named.
 
     Raises:
-        UsageError: no model, an unknown one, a size that it does not take, or an option that
-            published networks do not take.
-        BadFile: the checkpoint cannot be read or is of another network.
+        UsageError: no model, an unknown one, an unsupported size, or an option that published
+            networks do not take.
+        BadFile: the checkpoint cannot be read or belongs to another network.
     """
     if priors is not None:
         raise UsageError("--priors is for other projects; leave it out with --from published")
@@ -43,7 +43,7 @@ def imported_from_published(
         f"{len(description.priors)} prior boxes"
     )
     lines = [seen]
-    assert model is not None  # of a file that says which network it is of
+    assert model is not None  # a file without a record needs it
     if input_size is None:
         lines.append(f"taken for granted: an input of {width}x{height} (else --input-size)")
     elif input_size != (published := get_spec(model).input_size):

@@ -1,4 +1,4 @@
-"""Which family a state dict is of, by its keys and shapes."""
+"""Which family a state dict belongs to, by its keys and shapes."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def models_of(project: str | None) -> list[str]:
-    """Names that ``--model`` takes, of one project or of all."""
+    """Names that ``--model`` takes, for one project or for all."""
     return [one.model for one in FAMILIES if project in (None, one.project)]
 
 
 def without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict whose keys begin as those of its family, whatever wrappers wrote before them.
+    """A state dict whose keys start like those of its family, without any wrappers' prefixes.
 
-    Some tensors may have a prefix and others another or none, where no two are then of one name.
+    Some tensors may have a prefix and others another or none, as long as names stay distinct.
     """
     for family in FAMILIES:
-        # by its marks, of which no other project's keys hold the first
+        # recognised by its key prefixes, of which no other project's keys contain the first
         if not any(f".{family.present[0]}" in f".{key}" for key in state):
             continue
         found = {
@@ -61,12 +61,12 @@ def family_of(
 
     Args:
         state: tensors by key.
-        path: what messages call them.
-        project, model: what the user says that it is; None to find out.
+        path: what messages call the state dict.
+        project, model: what the user says it belongs to; None to find out.
 
     Raises:
         UsageError: the user names a model that the project does not have.
-        BadFile: it is of no family, or of another than the user says.
+        BadFile: it belongs to no family, or to another one than the user says.
     """
     named = _named(project, model)
     found = [family for family in FAMILIES if _is(family, state)]

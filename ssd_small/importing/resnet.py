@@ -10,11 +10,11 @@ from .boxes import RATIOS_300, SIZES_COCO, STEPS_300, levels_from_sizes, with_in
 from .family import Asked, Family, Renames, Shapes
 
 _TRUNK = "feature_extractor.feature_extractor."
-#: places of the three stages, and (channels, stride of the first block); the third keeps the map
+#: indices of the three stages, and (channels, stride of the first block); the third keeps the map
 _STAGES = ((4, 64, 1), (5, 128, 2), (6, 256, 1))
 #: inner channels of the extras, with stride and padding of each
 _EXTRAS = ((256, 2, 1), (256, 2, 1), (128, 2, 1), (128, 1, 0), (128, 1, 0))
-#: (bottlenecks, blocks of each stage) -> layers of the classifier that the backbone is of
+#: (bottlenecks, blocks of each stage) -> number of layers of the classifier used as backbone
 _DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
     (False, (2, 2, 2)): 18,
     (False, (3, 4, 6)): 34,
@@ -22,7 +22,7 @@ _DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
     (True, (3, 4, 23)): 101,
     (True, (3, 8, 36)): 152,
 }
-#: NVIDIA keeps what overlaps by less than 0.5 and no more: the largest float32 below it
+#: NVIDIA only keeps boxes that overlap by less than 0.5: the largest float32 below it
 _BELOW_HALF = 0.4999999701976776
 
 
@@ -38,7 +38,7 @@ def _is_wide(shapes: Shapes) -> bool:
 
 
 def _name(shapes: Shapes) -> str:
-    """The network's name, with the depth of the backbone where it is one of ResNet's."""
+    """The network's name, with the depth of the backbone if it is a standard ResNet."""
     blocks = tuple(_blocks(shapes, place) for place, _, _ in _STAGES)
     depth = _DEPTHS.get((_is_wide(shapes), blocks), "")
     return f"{RESNET.project}_ssd300_resnet{depth}"
@@ -93,7 +93,7 @@ def _spec(asked: Asked) -> ModelSpec:
             color_order="RGB",
             mean=(123.675, 116.28, 103.53),
             std=(58.395, 57.12, 57.375),
-            antialias=True,  # of its evaluation, which resizes with Pillow
+            antialias=True,  # as in its evaluation, which resizes with Pillow
         ),
         postprocess=PostprocessParams(
             score_threshold=0.05,
@@ -111,7 +111,7 @@ def _renames(spec: ModelSpec) -> Renames:
     found = {f"{_TRUNK}{i}.": f"base.{i}." for i in (0, 1)}
     index = 4
     blocks = [layer for layer in spec.backbone if isinstance(layer, Bottleneck)]
-    # a stage begins at each shortcut, and the first stage without one where nothing widens
+    # a stage begins at each shortcut; the first stage has none if it does not widen the map
     place, block = _STAGES[0][0] - 1, 0
     for number, layer in enumerate(blocks):
         begins = layer.shortcut is not None or number == 0

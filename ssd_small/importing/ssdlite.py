@@ -10,7 +10,7 @@ from .boxes import levels_from_sizes, with_input_size
 from .family import Asked, Family, Renames
 from .places import renames_of_chain
 
-#: of all batch norms
+#: for all batch norms
 _EPS = 0.001
 _SIDE = 320
 #: kernel, expanded channels (None: not expanded), out, squeezed (0: none), activation, stride
@@ -29,14 +29,14 @@ _BLOCKS: tuple[_Block, ...] = (
     (3, 480, 112, 120, "hardswish", 1),
     (3, 672, 112, 168, "hardswish", 1),
 )
-#: the block that is tapped after its expansion, and lies in two
+#: the block that is tapped after its expansion, and therefore split in two
 _TAPPED = 13
 _SQUEEZED_TAPPED = 168
-#: whose first number tells the two widths of what follows
+#: key whose first dimension tells the two widths of what follows
 _TAIL = "backbone.features.1.0.3.0.weight"
 _REDUCED, _FULL = 80, 160
 _EXTRAS = (512, 256, 256, 128)
-#: shares of the input's side
+#: fractions of the input's side
 _SCALES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)
 _MAPS = (20, 10, 5, 3, 2, 1)
 
@@ -61,7 +61,7 @@ def _block(
 
 
 def _squeezed(inner: int) -> int:
-    """A quarter, as a multiple of 8 that is not under nine tenths of it."""
+    """A quarter, rounded to a multiple of 8 that is at least nine tenths of it."""
     rounded = max(8, int(inner / 4 + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * inner / 4 else rounded
 
@@ -131,7 +131,7 @@ def _renames(spec: ModelSpec) -> Renames:
         **{i: f"backbone.features.0.{i}.block." for i in range(1, _TAPPED)},
         **{i: f"backbone.features.1.{i - 14}.block." for i in (15, 16)},
     }
-    # of a chain of one block torchvision leaves the number of the block out
+    # in a chain of one block, torchvision leaves the number of the block out
     single = {0: "0.0", _TAPPED: "0.13", 17: "1.3"}
     for index, layer in enumerate(spec.backbone):
         assert isinstance(layer, Chain)

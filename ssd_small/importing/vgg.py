@@ -1,4 +1,4 @@
-"""SSD300 on VGG16: torchvision's, amdegroot's and qfgaohao's, which differ around the same layers.
+"""SSD300 on VGG16 by torchvision, amdegroot and qfgaohao, which share layers but not the rest.
 
 Sources, read and run: torchvision 0.29.1 ``models/detection/ssd.py``; amdegroot/ssd.pytorch
 5b0b77f; qfgaohao/pytorch-ssd 7a839cb (MIT).
@@ -16,7 +16,7 @@ from ..postprocess.params import PostprocessParams
 from .boxes import RATIOS_300, SIZES_COCO, SIZES_VOC, STEPS_300, levels_from_sizes, with_input_size
 from .family import Asked, Family, Renames
 
-#: convolutions of VGG16 before fc6, by their places in the module list
+#: convolutions of VGG16 before fc6, by their indices in the module list
 _CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
 _LATER = (24, 26, 28, 31, 33)
 
@@ -59,9 +59,9 @@ def _torchvision(asked: Asked) -> ModelSpec:
         clip="size",
         preprocessing=replace(
             _BASE.preprocessing,
-            # 0..1 in the source, and the picture too
+            # 0..1 in the source, as are its pictures
             mean=(0.48235 * 255, 0.45882 * 255, 0.40784 * 255),
-            # after that, so the numbers are no whole ones
+            # it resizes after that, so pixels are not whole numbers
             resize="float32",
         ),
         postprocess=PostprocessParams(
@@ -72,7 +72,7 @@ def _torchvision(asked: Asked) -> ModelSpec:
             clip_boxes=True,
         ),
     )
-    # its DefaultBoxGenerator has steps in pixels, which are of 300 whatever it is given
+    # its DefaultBoxGenerator has steps in pixels, which stay those of 300 at any input size
     return with_input_size(spec, asked.input_size, stretched=True, steps="pixels")
 
 

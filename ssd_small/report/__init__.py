@@ -1,1 +1,1 @@
-"""Pages to look at: what eval, bench and parity found, as one HTML file that needs nothing else."""
+"""Reports of eval, bench and parity, each as a single self-contained HTML file."""

@@ -14,7 +14,7 @@ from .disagreements import picture_of_name
 from .page import Picture, Pictures
 from .pictures import Box, uri_from_picture
 
-#: pictures of a page, three of each with ground truth
+#: largest number of examples on a page; with ground truth, each consists of three pictures
 MOST_EXAMPLES = 5
 
 
@@ -24,9 +24,9 @@ def examples_from_differences(
     """Ground truth, what only the reference has and what only the engine has, side by side.
 
     Args:
-        examples: of ``detections`` in the JSON of parity, the gravest first.
-        annotations: ground truth; None: none is shown.
-        folder: of the pictures; those that cannot be read are left out.
+        examples: those under ``detections`` in the JSON of parity, the gravest first.
+        annotations: ground truth; None to show none.
+        folder: of the pictures; unreadable ones are left out.
     """
     shown = []
     entries = {} if annotations is None else {one["file_name"]: one for one in annotations.images}

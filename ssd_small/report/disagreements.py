@@ -20,18 +20,18 @@ from ..pictures.reading import Image
 from .page import Picture, Pictures
 from .pictures import Box, uri_from_picture
 
-#: pictures of a page, two of each
+#: largest number of examples on a page, two pictures each
 MOST_EXAMPLES = 6
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One picture.
+    """One picture with its objects and detections.
 
     Attributes:
-        image: its entry of the annotations.
-        truth: its objects, and whether nothing has found each.
-        found: its detections, and whether each is wrong.
+        image: its entry in the annotations.
+        truth: its objects, each with whether it was missed.
+        found: its detections, each with whether it is wrong.
     """
 
     image: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Disagreement:
 
     @property
     def errors(self) -> int:
-        """Missed objects and wrong detections."""
+        """Number of missed objects and wrong detections."""
         return sum(bad for _, bad in (*self.truth, *self.found))
 
 
@@ -52,7 +52,7 @@ def largest_disagreements(
     Args:
         annotations: ground truth.
         results: COCO result entries.
-        thresholds: of the scores, by id of the category.
+        thresholds: score threshold by category id.
     """
     truth: dict[int, list[Any]] = {image["id"]: [] for image in annotations.images}
     found: dict[int, list[Any]] = {image["id"]: [] for image in annotations.images}
@@ -70,7 +70,7 @@ def largest_disagreements(
 
 
 def _disagreement(image: Mapping[str, Any], truth: list[Any], found: list[Any]) -> Disagreement:
-    """The best detections first take the object of their class that they overlap most."""
+    """Match detections, best first, to the free object of their class that they overlap most."""
     found = sorted(found, key=lambda one: -one["score"])
     free = np.ones(len(truth), bool)
     kinds = np.array([box["category_id"] for box in truth], np.int64)
@@ -102,7 +102,7 @@ def _iou(one: Sequence[float], boxes: np.ndarray[Any, np.dtype[np.float64]]) -> 
 def examples_from_disagreements(
     rows: Sequence[Disagreement], annotations: Annotations, folder: Path
 ) -> list[Pictures]:
-    """Ground truth and detections of each picture side by side; those not readable are left out."""
+    """Ground truth and detections of each picture side by side; unreadable ones are left out."""
     names = {one["id"]: str(one["name"]) for one in annotations.categories}
     examples = []
     for row in rows:
@@ -131,7 +131,7 @@ def examples_from_disagreements(
 
 
 def picture_of_name(folder: Path, name: str, size: tuple[float, float]) -> Image | None:
-    """A picture of a folder in the frame of its annotations; None if it cannot be had."""
+    """A picture of a folder at its annotated size; None if it cannot be read."""
     path = picture_path(folder, name)
     if path is None:
         return None

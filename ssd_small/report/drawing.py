@@ -1,4 +1,4 @@
-"""Figures as SVG inside of a page: the same bytes for the same values, text as text."""
+"""Figures as SVG inside a page: the same bytes for the same values, text as text."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ from typing import Any
 from ..requirements import require
 from ..terminal import cut, shown
 
-#: Okabe and Ito's colours, told apart without colour vision, the dark ones first
+#: Okabe and Ito's colours, distinguishable without colour vision, dark ones first
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-#: beside the colours, so that none of them is needed
+#: used in addition to the colours, so that none of them is essential
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # hatches of dots and circles make a figure ten times as large
 HATCHES = ("", "///", "\\\\\\", "xx", "--", "||", "++")
-#: inches: as wide as a figure of a page on a desktop; on a telephone its letters are still legible
+#: inches: the width of a page's figure on a desktop; letters stay legible on a telephone
 _SIZE = (5.6, 3.3)
-#: letters of a name in a figure
+#: longest name in a figure, in letters
 _MOST_LETTERS = 44
 _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ssd-small",
-    # a name may hold a dollar sign
+    # a name may contain a dollar sign
     "text.parse_math": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    # numbers as they are, not as what is added to another one
+    # numbers in full, not as offsets from another one
     "axes.formatter.useoffset": False,
     "font.size": 10,
 }
 
 
 def legible_name(name: str) -> str:
-    """A name of a class, network or file as a figure has room for it."""
+    """Name of a class, network or file, shortened to fit into a figure."""
     return cut(shown(name), _MOST_LETTERS)
 
 
 def svg_from_drawing(
     draw: Callable[[Any], None], name: str, *, height: float = _SIZE[1], prefix: str
 ) -> str:
-    """Markup of a figure.
+    """SVG markup of a figure.
 
     Args:
         draw: draws into the axes that it is given.
-        name: what a screen reader says in its place.
+        name: what a screen reader says instead.
         height: inches.
-        prefix: of its ids, another for each figure of a page.
+        prefix: of the ids in the figure, unique within a page.
 
     Raises:
         MissingRequirement: matplotlib is missing.
     """
-    # where it may keep no cache it tells of a detour, on standard error
+    # if it cannot write a cache, it logs a message about its workaround on standard error
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     matplotlib = require("matplotlib", "drawing the figures of a report")
     require("matplotlib.style", "drawing the figures of a report")
@@ -66,7 +66,7 @@ def svg_from_drawing(
 
     written = io.StringIO()
     with matplotlib.style.context(["default", _SETTINGS]), warnings.catch_warnings():
-        # a letter that its font lacks; the reader's own may have it
+        # for letters that its font lacks; the reader's own font may have them
         warnings.simplefilter("ignore", UserWarning)
         figure = Figure(figsize=(_SIZE[0], height), layout="constrained")
         FigureCanvasSVG(figure)
@@ -78,16 +78,16 @@ def svg_from_drawing(
 
 
 def _inside_html(svg: str, name: str, prefix: str) -> str:
-    """An SVG document as an element: without its head, with ids of its own and a name."""
+    """An SVG document as an element: without its header, with unique ids and a name."""
     opening = re.search(r"<svg[^>]*>", svg)
     assert opening is not None
     view = re.search(r'viewBox="[^"]*"', opening[0])
     assert view is not None
     body = svg[opening.end() :]
-    # the style sheet of a figure would hold for the whole page
+    # a figure's style sheet would apply to the whole page
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
     body = re.sub(r"<!--.*?-->", "", body, flags=re.S)
-    # inside of tags alone: a name that is drawn may be made of anything
+    # only inside tags, since a name that is drawn may contain anything
     tags = "".join(re.findall(r"<[^<>]+>", body))
     used = sorted(set(re.findall(r'(?:url\(#|href="#)([^)"]*)', tags)))
     names = {old: f"{prefix}-{place}" for place, old in enumerate(used)}

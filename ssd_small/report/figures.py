@@ -8,16 +8,16 @@ from typing import Any
 
 from .drawing import COLORS, HATCHES, LINES, MARKERS, legible_name, svg_from_drawing
 
-#: letters of a name of which two fit beside each other below a figure
+#: longest name, in letters, of which two fit side by side below a figure
 _SHORT_NAME = 24
 
 
 @dataclass(frozen=True)
 class Point:
-    """A network or engine to choose.
+    """A network or engine to choose from.
 
     Attributes:
-        name: of it.
+        name: its name.
         milliseconds: per picture.
         precision: AP, 0 to 1.
     """
@@ -28,7 +28,7 @@ class Point:
 
 
 def best_points(points: Sequence[Point]) -> list[Point]:
-    """Those that no other one beats in time and precision, the fastest first."""
+    """The points that no other beats in both time and precision, the fastest first."""
     best: list[Point] = []
     for one in sorted(points, key=lambda point: (point.milliseconds, -point.precision)):
         if not best or one.precision > best[-1].precision:
@@ -37,7 +37,7 @@ def best_points(points: Sequence[Point]) -> list[Point]:
 
 
 def pareto(points: Sequence[Point], of: str, prefix: str) -> str:
-    """Accuracy against time; ``of`` says of which objects."""
+    """Accuracy against time; ``of`` names the accuracy that is shown."""
     best = best_points(points)
 
     def draw(axes: Any) -> None:
@@ -70,14 +70,14 @@ def pareto(points: Sequence[Point], of: str, prefix: str) -> str:
 
 
 def _legend(axes: Any) -> None:
-    """Below the axes, where it covers nothing; short names two in a row."""
+    """Put the legend below the axes, where it covers nothing; short names in two columns."""
     names = axes.get_legend_handles_labels()[1]
     short = max(map(len, names), default=0) <= _SHORT_NAME
     axes.figure.legend(loc="outside lower center", ncols=2 if short else 1, frameon=False)
 
 
 def _at_least(low: float, high: float, span: float) -> tuple[float, float]:
-    """A range that is no narrower than ``span``: noise is not to look like a difference."""
+    """Widen a range to at least ``span``, so that noise does not look like a difference."""
     missing = max(0.0, span - (high - low)) / 2
     return low - missing, high + missing
 
@@ -91,14 +91,14 @@ def lines(
     share: bool = False,
     labels: Sequence[Sequence[str]] = (),
 ) -> str:
-    """Curves by name.
+    """Named curves.
 
     Args:
         curves: x and y of each.
         x_name, y_name: of the axes.
         prefix: see :func:`.drawing.svg_from_drawing`.
-        share: both go from 0 to 1.
-        labels: of the points of each curve, which are marked then.
+        share: whether both axes go from 0 to 1.
+        labels: of the points of each curve, which are then marked.
     """
 
     def draw(axes: Any) -> None:
@@ -135,7 +135,7 @@ def histogram(samples: Sequence[float], marks: Mapping[str, float], prefix: str)
     """Durations in milliseconds, with percentiles marked."""
 
     def draw(axes: Any) -> None:
-        # one late run would leave a single bar; the marks tell of it
+        # a single late run would compress all bars into one; the marks show it instead
         end = max(marks.values(), default=max(samples))
         shown = [value for value in samples if value <= end]
         axes.hist(
@@ -168,9 +168,9 @@ def bars(
     form: str = "{:.3f}",
     labelled: bool = True,
 ) -> str:
-    """Bars side by side: by series, then by what stands on the axis; None leaves a gap.
+    """Grouped bars: by series, then by position on the axis; None leaves a gap.
 
-    ``labelled``: with numbers, for which many bars leave no room.
+    ``labelled``: whether to show numbers, for which many bars leave no room.
     """
     ticks = list(next(iter(groups.values())))
 
@@ -209,7 +209,7 @@ def bars(
 def bars_below(
     values: Mapping[str, float], x_name: str, prefix: str, form: str = "{:.2f}", *, sums: bool
 ) -> str:
-    """Bars below each other; if they sum up, each begins where the one above ends."""
+    """Bars below each other; if ``sums``, each begins where the one above ends."""
 
     def draw(axes: Any) -> None:
         start = 0.0
@@ -249,7 +249,7 @@ def waterfall(
     x_name: str,
     prefix: str,
 ) -> str:
-    """From one value to another one by steps, each drawn from where the one before has led."""
+    """Steps from one value to another, each drawn from where the previous one ended."""
     places = [begin[1]]
     for _, step in steps:
         places.append(places[-1] + step)

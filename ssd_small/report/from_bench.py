@@ -1,4 +1,4 @@
-"""The page of measured times, from what ``bench --json`` prints."""
+"""The page of measured times, from the output of ``bench --json``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .values import machine_lines, prefixes, protocol_text
 
 
 def page_from_bench(report: Mapping[str, Any], notes: Sequence[str] = ()) -> Page:
-    """The page.
+    """The page of a benchmark.
 
     Args:
-        report: see above.
-        notes: what a reader has to know of the figures.
+        report: the output of ``bench --json``.
+        notes: what a reader has to know about the figures.
     """
     rows = report["results"]
     names = prefixes()
@@ -81,7 +81,7 @@ def _changes(report: Mapping[str, Any]) -> list[Block]:
 
 
 def _published(rows: Sequence[Mapping[str, Any]], prefix: str) -> list[Block]:
-    """Accuracy as it was published beside the times measured here, of full-width networks."""
+    """Published accuracy beside the times measured here, for full-width networks."""
     full = [row for row in rows if row["published_ms"] is not None and row["batch"] == 1]
     full = [row for row in full if row["model"] in list_models()]
     points, cells = [], []

@@ -1,4 +1,4 @@
-"""The page of an evaluation, from what ``eval --json`` prints."""
+"""The page of an evaluation, from the output of ``eval --json``."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from .figures import bars, bars_below, lines
 from .page import Block, Lines, Page, Pictures, Plot, Section, Table, Verdict
 from .values import folded, prefixes, protocol_text, share, size_name, tiles_text
 
-#: classes whose row stands in the open; more are folded
+#: most classes whose rows are shown; with more, the table is folded
 _MOST_CLASSES = 25
-#: classes of a confusion matrix that a page has room for
+#: largest confusion matrix, in classes, that fits on a page
 _MOST_CONFUSED = 30
 _METRIC_NAMES = {"AP_small": "AP small", "AP_medium": "AP medium", "AP_large": "AP large"}
 
 
 @dataclass(frozen=True)
 class Details:
-    """What the JSON of an evaluation does not hold.
+    """What the JSON of an evaluation does not contain.
 
     Attributes:
         kinds: of errors: name, count, and what AP50 would gain without them.
-        confusion: names of the classes, and ``[C + 1][C + 1]`` objects by class and by what they
-            were found as; see :func:`ssd_small.evaluation.error_kinds.confusion_matrix`.
+        confusion: class names, and ``[C + 1][C + 1]`` counts of objects by class and by the class
+            found; see :func:`ssd_small.evaluation.error_kinds.confusion_matrix`.
         examples: pictures beside their ground truth.
         machine: where it ran.
     """
@@ -38,12 +38,12 @@ class Details:
 def page_from_eval(
     report: Mapping[str, Any], details: Details | None = None, least: float | None = None
 ) -> Page:
-    """The page.
+    """The page of an evaluation.
 
     Args:
-        report: see above.
-        details: what it does not hold; None: those sections are left out.
-        least: AP that was asked for.
+        report: the output of ``eval --json``.
+        details: what that does not contain; None to leave those sections out.
+        least: minimum AP that was asked for.
     """
     details = details or Details()
     names = prefixes()

@@ -1,4 +1,4 @@
-"""The page of an engine beside its reference, from what ``parity --json`` prints."""
+"""The page that compares an engine with its reference, from the output of ``parity --json``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from .figures import bars, waterfall
 from .page import Block, Lines, Page, Pictures, Plot, Section, Table, Verdict
 from .values import folded, prefixes, protocol_text, tiles_text
 
-#: classes whose row stands in the open; more are folded
+#: most classes whose rows are shown; with more, the table is folded
 _MOST_CLASSES = 25
-#: a cost in AP below this is no step of the waterfall
+#: AP costs below this are not shown as steps of the waterfall
 _LEAST_STEP = 5e-6
 _SIZES = ("small", "medium", "large")
 
 
 def page_from_parity(value: Mapping[str, Any], examples: Sequence[Pictures] = ()) -> Page:
-    """The page.
+    """The page of a comparison.
 
     Args:
-        value: see above.
+        value: the output of ``parity --json``.
         examples: pictures with the detections that differ.
     """
     names = prefixes()
@@ -136,7 +136,7 @@ def _stages(value: Mapping[str, Any], prefix: str) -> list[Block]:
             change = -(one["map_cost"] or 0.0)
         if abs(change) >= _LEAST_STEP:
             steps.append((str(one["stage"]), float(change)))
-    # stages act on each other, so that their sum is not the whole
+    # stages affect each other, so that their sum is not the whole difference
     rest = end - begin - sum(step for _, step in steps)
     if abs(rest) >= _LEAST_STEP:
         steps.append(("together", rest))

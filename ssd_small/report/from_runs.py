@@ -1,4 +1,4 @@
-"""The page to choose from: several engines, from the JSON of other commands."""
+"""The page to choose an engine from, made from the JSON of other commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .page import Block, Page, Plot, Section, Table, Verdict
 from .run_files import Candidate, Run, broken_run, candidates_from_runs
 from .values import folded, prefixes, share
 
-#: engines whose curves and bars are told apart in a figure; more are in tables alone
+#: most engines that a figure can show distinctly; further ones are only in tables
 _MOST_DRAWN = 7
 _AP_NAMES = {"AP_small": "AP small", "AP": "AP"}
 
@@ -22,7 +22,7 @@ def page_from_runs(runs: Sequence[Run]) -> Page:
     """One run's own page, or one page for all of them.
 
     Raises:
-        BadFile: a run lacks something.
+        BadFile: a run is incomplete.
     """
     own: dict[str, Callable[[dict[str, Any]], Page]] = {
         "eval": page_from_eval,
@@ -62,7 +62,7 @@ def page_from_candidates(candidates: Sequence[Candidate], sources: Sequence[str]
 
 
 def _labels(candidates: Sequence[Candidate]) -> list[str]:
-    """A name for each, with its file where several would be called the same."""
+    """A name for each, with its file if several would have the same name."""
     names = [one.name for one in candidates]
     told = [
         name if names.count(name) == 1 else f"{name} ({one.source or place + 1})"

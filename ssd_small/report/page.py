@@ -1,4 +1,4 @@
-"""What a page is made of, as plain values, and the HTML of it."""
+"""The parts of a page as plain values, and its HTML."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ..files import check_writable, write_bytes
 from ..requirements import require
 from ..terminal import cut, shown
 
-#: the one file of a report's folder
+#: the only file in a report's folder
 FILE_NAME = "report.html"
-#: letters of a cell or a caption; names of classes and files may have any number
+#: longest cell or caption, in letters, since names of classes and files may have any length
 _MOST_LETTERS = 300
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; the first of each row is its header.
+    """Cells as text; the first cell of each row is its header.
 
     Attributes:
-        caption: what the table holds, a sentence.
+        caption: what the table contains, one sentence.
         headers: of the columns.
-        rows: as many cells each.
-        folded: behind its caption until somebody opens it.
+        rows: each with as many cells.
+        folded: whether only the caption is shown until it is opened.
     """
 
     caption: str
@@ -41,10 +41,10 @@ class Plot:
     """A figure.
 
     Attributes:
-        svg: markup of :mod:`ssd_small.report.figures`, names in it escaped, with what a screen
-            reader says in its place.
+        svg: markup from :mod:`ssd_small.report.figures`, with names escaped, and with the text for
+            screen readers.
         caption: what it shows.
-        numbers: what is drawn, to be read.
+        numbers: table of the values drawn.
     """
 
     svg: str
@@ -59,8 +59,8 @@ class Picture:
 
     Attributes:
         uri: ``data:image/jpeg;base64,...``
-        alt: what is seen on it.
-        caption: below it.
+        alt: what can be seen on it.
+        caption: text below it.
     """
 
     uri: str
@@ -73,9 +73,9 @@ class Pictures:
     """Pictures of one thing, side by side.
 
     Attributes:
-        title: of them all.
-        pictures: two, mostly.
-        lines: what is to be said of them.
+        title: common to all of them.
+        pictures: usually two.
+        lines: remarks about them.
     """
 
     title: str
@@ -86,7 +86,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Lines:
-    """Sentences, a paragraph each."""
+    """Sentences, one paragraph each."""
 
     lines: Sequence[str]
     kind: ClassVar[str] = "lines"
@@ -105,13 +105,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the page comes to, before everything else.
+    """The result of a page, shown before everything else.
 
     Attributes:
-        text: in a sentence.
-        good: whether a check passed; None: nothing was checked.
-        figures: name and value of the figures it rests on.
-        lines: what else is to be known before the rest is read.
+        text: the result in one sentence.
+        good: whether a check passed; None if nothing was checked.
+        figures: name and value of the figures it is based on.
+        lines: what else to know before reading on.
     """
 
     text: str
@@ -125,9 +125,9 @@ class Page:
     """A report.
 
     Attributes:
-        title: what was looked at.
-        subtitle: how, in a line.
-        verdict: first of the page.
+        title: what was examined.
+        subtitle: how, in one line.
+        verdict: shown first.
         sections: in their order; those without blocks are left out.
         about: name and value of what is needed to repeat it.
     """
@@ -150,7 +150,7 @@ def require_report() -> None:
 
 
 def html_from_page(page: Page) -> str:
-    """The page as one HTML document that refers to nothing outside of it."""
+    """The page as one HTML document that refers to nothing outside itself."""
     jinja2 = require("jinja2", "writing a report")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -158,7 +158,7 @@ def html_from_page(page: Page) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # what a file or a name holds is shown, whatever it is made of
+        # text from files and names is shown legibly, whatever characters it contains
         finalize=lambda value: _legible(value) if type(value) is str else value,
     )
     html: str = environment.get_template("page.html").render(
@@ -181,7 +181,7 @@ def report_path(folder: Path) -> Path:
 
 
 def check_report(folder: Path, inputs: Iterable[Path | None]) -> None:
-    """Make sure before any work that the report can be made, and replaces nothing that is read.
+    """Check before any work that the report can be made, and replaces no input.
 
     Raises:
         MissingRequirement: see :func:`require_report`.
@@ -195,7 +195,7 @@ def check_report(folder: Path, inputs: Iterable[Path | None]) -> None:
 
 
 def write_page(page: Page, folder: Path) -> Path:
-    """Write the page into a folder, which is made if there is none; whole or not at all.
+    """Write the page atomically into a folder, which is created if necessary.
 
     Raises:
         OutputError: it cannot be written.

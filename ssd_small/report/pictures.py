@@ -1,4 +1,4 @@
-"""Pictures of a page: small JPEGs inside of it, with boxes."""
+"""Pictures of a page: small embedded JPEGs with boxes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..errors import OutputError
 from ..pictures.reading import Image
 from ..requirements import require
 
-#: pixels of the longer side; with as many pictures as a page has, it stays below 3 MB
+#: pixels of the longer side; with as many pictures as a page can have, it stays below 3 MB
 _SIDE = 560
-#: bytes a picture may take; it is encoded worse until it does
+#: largest encoded picture in bytes; quality is reduced until it fits
 _MOST_BYTES = 110_000
-#: boxes that are drawn on one
+#: most boxes drawn on a picture
 _MOST_BOXES = 300
-#: BGR of Okabe and Ito's blue and vermilion; both on a light edge, seen on dark and bright grounds
+#: BGR of Okabe and Ito's blue and vermilion; a light edge makes both visible on any background
 _RIGHT, _WRONG, _EDGE = (178, 114, 0), (0, 94, 213), (255, 255, 255)
 
 
@@ -29,8 +29,8 @@ class Box:
 
     Attributes:
         xywh: in pixels of the annotated picture.
-        wrong: drawn with dashes and in another colour than those that agree.
-        text: beside it, letters that every font has.
+        wrong: whether it is drawn dashed and in another colour.
+        text: shown beside it, in letters that every font has.
     """
 
     xywh: tuple[float, float, float, float]
@@ -43,7 +43,7 @@ def uri_from_picture(pixels: Image, size: tuple[float, float], boxes: Sequence[B
 
     Args:
         pixels: ``[H, W, 3]`` uint8 BGR.
-        size: height and width of the picture that the boxes are of.
+        size: height and width of the picture that the boxes refer to.
         boxes: the wrong ones are drawn last, so that nothing covers them.
 
     Raises:
@@ -85,7 +85,7 @@ def _inside(x: float, y: float, shape: tuple[int, int]) -> tuple[int, int]:
 def _rectangle(
     cv2: Any, drawn: Image, low: tuple[int, int], high: tuple[int, int], wrong: bool
 ) -> None:
-    """A box with a light edge; dashes for a wrong one."""
+    """A box with a light edge; dashed if it is wrong."""
     cv2.rectangle(drawn, low, high, _EDGE, 3)
     if not wrong:
         cv2.rectangle(drawn, low, high, _RIGHT, 1)

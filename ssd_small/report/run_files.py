@@ -1,4 +1,4 @@
-"""Runs of other commands, read from their JSON: what there is to choose between."""
+"""Runs of other commands, read from their JSON: the candidates to choose from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .values import size_name
 EXPECTED = "JSON of eval, bench or parity (--json), or the demo's summary.json"
 _DEMO = frozenset(["eval", "bench"])
 _METRICS = ("AP_small", "AP_medium", "AP_large", "AP", "AP50")
-#: keys that only a run of this kind has
+#: keys that identify each kind of run
 _KINDS = {
     "eval": ("metrics", "by_size"),
     "bench": ("results", "machine"),
@@ -28,9 +28,9 @@ class Run:
     """One file.
 
     Attributes:
-        path: of it.
+        path: the file.
         kind: eval, bench, parity or demo.
-        value: what it holds.
+        value: its content.
     """
 
     path: Path
@@ -40,18 +40,18 @@ class Run:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine or network to choose.
+    """An engine or network to choose from.
 
     Attributes:
         source: file or name that was scored or measured.
         model, runtime, precision: what it is.
-        metrics: AP by COCO's sizes and over all; None where it is not known.
+        metrics: AP by COCO's sizes and overall; None where it is not known.
         truth: what it was scored on, and on how many pictures.
         milliseconds: per picture, None if not measured; ``timed``: by which command, where.
-        by_size: AP by the name of a size, in the picture.
+        by_size: AP by name of a size, measured in the picture.
         curves: precision at recall 0, 0.01 to 1, by COCO's name of a size.
         parity: verdict of ``parity``.
-        kinds: of the runs that this is known from.
+        kinds: of the runs that this comes from.
     """
 
     source: str
@@ -69,15 +69,15 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Readable name."""
         return f"{self.model} {self.runtime} {self.precision}".strip()
 
 
 def read_run(path: Path) -> Run:
-    """A run from its file, or from the folder of a demo.
+    """Read a run from its file, or from the folder of a demo.
 
     Raises:
-        BadFile: it is none.
+        BadFile: it is not a run.
     """
     if path.is_dir() and (path / "summary.json").is_file():
         path = path / "summary.json"
@@ -90,19 +90,19 @@ def read_run(path: Path) -> Run:
 
 
 def broken_run(path: Path, error: Exception) -> BadFile:
-    """What is said of a file that lacks something, or has something else in its place."""
+    """The error for a file that lacks something, or has something else in its place."""
     what = f"{type(error).__name__}: {error}"
     return BadFile(f"{path} is not a whole run ({what}); write it again, expected {EXPECTED}")
 
 
 def candidates_from_runs(runs: Sequence[Run]) -> list[Candidate]:
-    """What was scored or measured, each once, with all that the runs say of it.
+    """Everything that was scored or measured, once each, with all that the runs say about it.
 
     Raises:
-        BadFile: a file lacks something.
+        BadFile: a file is incomplete.
     """
     found: list[Candidate] = []
-    # scores first, so that times and verdicts have something to be added to
+    # scores first, so that times and verdicts can be added to them
     for run in sorted(runs, key=lambda one: ("demo", "eval", "bench", "parity").index(one.kind)):
         try:
             for one in list(_READERS[run.kind](run.value)):
@@ -113,7 +113,7 @@ def candidates_from_runs(runs: Sequence[Run]) -> list[Candidate]:
 
 
 def _add(found: list[Candidate], one: Candidate) -> None:
-    """Put what is known of a file to what was known, unless a run of that kind has said it."""
+    """Merge a candidate with one of the same file, unless that includes a run of the same kind."""
     for place, other in enumerate(found):
         if _same_file(one.source, other.source) and not one.kinds & other.kinds:
             timed = one if "bench" in one.kinds or not other.timed else other
@@ -129,7 +129,7 @@ def _add(found: list[Candidate], one: Candidate) -> None:
 
 
 def _same_file(one: str, other: str) -> bool:
-    """Whether two paths may be of one file, seen from different folders."""
+    """Whether two paths may refer to one file, seen from different folders."""
     if not one or not other:
         return False
     pairs = zip(reversed(Path(one).parts), reversed(Path(other).parts), strict=False)
@@ -184,7 +184,7 @@ def _of_row(row: Mapping[str, Any], cpu: str, threads: Any) -> Candidate:
 
 
 def _of_bench(value: Mapping[str, Any]) -> Iterator[Candidate]:
-    """The measurement of each with the fewest pictures a batch: latency is what is compared."""
+    """Each candidate's measurement with the smallest batch, since latencies are compared."""
     rows = sorted(value["results"], key=lambda row: int(row["batch"]))
     seen = set()
     for row in rows:
@@ -205,7 +205,7 @@ def _of_demo(value: Mapping[str, Any]) -> Iterator[Candidate]:
 
 
 def _verdict_of_demo(network: Mapping[str, Any], name: str) -> str:
-    """The reference has none."""
+    """Verdict of a demo's engine; the reference has none."""
     return "" if name == "pytorch" else str(network.get("verdict") or "")
 
 

@@ -1,4 +1,4 @@
-"""What a page shows of measured times: of one run of ``bench``, or of several engines."""
+"""How a page shows measured times, from one run of ``bench`` or of several engines."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from .figures import bars_below, histogram, lines
 from .page import Block, Lines, Plot, Table
 from .values import folded
 
-#: measurements whose durations are drawn
+#: most measurements whose durations are drawn
 _MOST_HISTOGRAMS = 12
 
 
 def row_name(row: Mapping[str, Any]) -> str:
-    """Network, what ran it, and of how many at a time."""
+    """Network, what ran it, and the batch size."""
     batch = f", batch {row['batch']}" if row["batch"] != 1 else ""
-    # the runtime's version is said below the page
+    # the runtime's version is stated below the page
     return f"{row['model']} {row['runtime'].split(' ')[0]} {row['precision']}{batch}"
 
 
 def times_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Every measurement, milliseconds per picture."""
+    """All measurements, in milliseconds per picture."""
     cells = []
     for row in rows:
         decode, total = row["decode_nms_ms"], row["total_ms"]
@@ -43,7 +43,7 @@ def times_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def histograms(rows: Sequence[Mapping[str, Any]], prefixes: Iterator[str]) -> list[Block]:
-    """The durations of each measurement."""
+    """Histograms of the durations of each measurement."""
     blocks: list[Block] = []
     for row in rows[:_MOST_HISTOGRAMS]:
         samples = row["samples_ms"]
@@ -62,7 +62,7 @@ def histograms(rows: Sequence[Mapping[str, Any]], prefixes: Iterator[str]) -> li
 
 
 def sweep(rows: Sequence[Mapping[str, Any]], prefix: str) -> list[Block]:
-    """Throughput against latency, where a network was measured at several batches."""
+    """Throughput against latency, if a network was measured at several batch sizes."""
     runs: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         name = row_name({**row, "batch": 1})
@@ -96,7 +96,7 @@ def _batch(row: Mapping[str, Any]) -> int:
 
 
 def ledgers(rows: Sequence[Mapping[str, Any]], prefixes: Iterator[str]) -> list[Block]:
-    """Where the time of real pictures goes."""
+    """How the time for real pictures is spent."""
     blocks: list[Block] = []
     for row in rows:
         ledger = row["ledger"]

@@ -1,4 +1,4 @@
-"""Numbers of a report as text, and what several pages say in the same way."""
+"""Numbers of a report as text, and elements shared by several pages."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .page import Table
 
 
 def share(value: float | None) -> str:
-    """Three digits; a dash where nothing is defined."""
+    """Three digits; a dash for an undefined value."""
     return "-" if value is None else f"{value:.3f}"
 
 
 def prefixes() -> Iterator[str]:
-    """Beginnings of the ids of a page's figures, one after the other."""
+    """Prefixes for the ids of a page's figures, one after the other."""
     return (f"figure-{number}" for number in count(1))
 
 
 def machine_lines(machine: Mapping[str, Any], threads: int | None = None) -> list[tuple[str, str]]:
-    """The machine of a run, as name and value."""
+    """The machine of a run, as names and values."""
     gpus = "".join(f", {gpu['name']}" for gpu in machine.get("gpus", ()))
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     rows = [
@@ -33,7 +33,7 @@ def machine_lines(machine: Mapping[str, Any], threads: int | None = None) -> lis
 
 
 def protocol_text(values: Mapping[str, Any]) -> str:
-    """Parameters of decode + NMS in a line."""
+    """Parameters of decode + NMS in one line."""
     from ..postprocess import PostprocessParams
     from ..postprocess.protocol import text_from_params
 
@@ -42,17 +42,17 @@ def protocol_text(values: Mapping[str, Any]) -> str:
 
 
 def tiles_text(values: Mapping[str, Any]) -> str:
-    """How pictures were cut, and what becomes of the caps of decode + NMS, in a line."""
+    """How pictures were cut, and how the caps of decode + NMS apply, in one line."""
     from ..pictures.tiles import Tiling
 
     return f"{Tiling.from_dict(values)}; caps {values['caps']}"
 
 
 def size_name(row: Mapping[str, Any]) -> str:
-    """``8-16`` or ``96 and more``, pixels."""
+    """``8-16`` or ``96+``, in pixels."""
     return f"{row['from_px']}-{row['to_px']}" if row["to_px"] else f"{row['from_px']}+"
 
 
 def folded(caption: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table behind its caption."""
+    """A table of which only the caption is shown until it is opened."""
     return Table(caption, headers, rows, folded=True)

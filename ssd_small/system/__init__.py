@@ -1,1 +1,1 @@
-"""What the operating system is asked for: locks, temporary files, children that end."""
+"""Services of the operating system: locks, temporary files, children that end with their parent."""

@@ -1,8 +1,8 @@
-"""Files that can be made again, kept in the user's cache folder.
+"""Files that can be regenerated, kept in the user's cache folder.
 
-An entry is a folder that is made elsewhere in the cache and renamed, so it is there whole or not at
-all, and of two processes that make the same one the first to be done has made it. No fault of the
-cache ends the work: what cannot be kept is made for this process alone, and a note says why.
+An entry is a folder that is prepared elsewhere in the cache and then renamed, so it is there whole
+or not at all; if two processes make the same entry, the first to finish wins. Faults of the cache
+do not end the work: what cannot be kept is made for this process alone, and a note says why.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def cache_folder() -> Path:
     """``ssd-small`` in ``$XDG_CACHE_HOME``, else in ``~/.cache`` (XDG Base Directory, 0.8).
 
     Raises:
-        OSError: nobody knows where the user's home is.
+        OSError: the user's home folder is unknown.
     """
-    # the specification has relative ones ignored
+    # the specification says to ignore relative paths
     told = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if told.is_absolute():
         return told / "ssd-small"
@@ -43,13 +43,13 @@ def opened_from_cache(
     opened: Callable[[Path], _Opened],
     most_bytes: int,
 ) -> _Opened:
-    """What is opened of an entry, which is made if it is absent or damaged.
+    """Open an entry, and make it first if it is absent or damaged.
 
     Args:
-        key: name of the entry, of all that it depends on.
+        key: name of the entry, which must cover everything that it depends on.
         make: writes its files into an empty folder.
-        opened: opens them there, and needs the folder no longer; BadFile for damaged ones.
-        most_bytes: of all entries; those that were opened the longest ago are removed.
+        opened: opens them there and does not need the folder afterwards; BadFile if damaged.
+        most_bytes: limit for all entries; the least recently opened ones are removed.
     """
     try:
         folder = cache_folder()
@@ -62,7 +62,7 @@ def opened_from_cache(
                     os.utime(entry)
                 return found
             shutil.rmtree(entry, ignore_errors=True)
-        elif os.path.lexists(entry):  # no entry of ours, and in the way of each one to come
+        elif os.path.lexists(entry):  # not an entry of ours, and in the way of one
             entry.unlink()
         with temporary_folder(beside=folder) as made:
             make(made)
@@ -79,7 +79,7 @@ def opened_from_cache(
 
 
 def opened_once(make: Callable[[Path], None], opened: Callable[[Path], _Opened]) -> _Opened:
-    """The same without a cache."""
+    """Like :func:`opened_from_cache`, but without a cache."""
     with temporary_folder() as made:
         make(made)
         return opened(made)
@@ -93,13 +93,13 @@ def _keep(made: Path, entry: Path, most_bytes: int) -> None:
         if not entry.is_dir():
             raise
         return
-    # what another process removes meanwhile makes room as well, and is no fault of this one
+    # if another process removes entries meanwhile, that makes room as well and is not an error
     with suppress(OSError):
         _make_room(entry, most_bytes)
 
 
 def _make_room(entry: Path, most_bytes: int) -> None:
-    """Remove the entries that were opened the longest ago, but not this one."""
+    """Remove the least recently opened entries beyond the limit, but not this one."""
     others = [one for one in entry.parent.iterdir() if one.name[0] != "." and one.is_dir()]
     by_age = sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)
     room = most_bytes - _size(entry)

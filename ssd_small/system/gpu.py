@@ -1,4 +1,4 @@
-"""The NVIDIA driver and its GPUs, asked without any package: ``libcuda`` through ctypes."""
+"""The NVIDIA driver and its GPUs, queried without any package: ``libcuda`` through ctypes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Gpus:
-    """What the driver says.
+    """What the driver reports.
 
     Attributes:
         devices: the GPUs it offers.
@@ -42,7 +42,7 @@ class Gpus:
 
 
 def gpus() -> Gpus:
-    """Ask the driver; never raises and never makes a CUDA context."""
+    """Query the driver; never raises and never creates a CUDA context."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:

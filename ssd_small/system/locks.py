@@ -1,9 +1,9 @@
 """Locks that the kernel releases when their holder ends, however it ends.
 
-POSIX record locks on a file of their own. They belong to one process: a loader process that
+These are POSIX record locks on separate files. They belong to one process: a loader process that
 outlives its trainer keeps none (those of ``flock`` go with the open file, which every child has).
-They hold over NFS. Their pitfalls are met here: a process does not lock itself out, and loses a
-lock when it closes the file by whatever descriptor. So nothing else may open a lock file, and a
+They work over NFS. Two pitfalls are handled here: a lock does not exclude its own process, and is
+lost when that closes the file through any descriptor. So nothing else may open a lock file, and a
 file with content of its own cannot be one.
 """
 
@@ -25,14 +25,14 @@ from ..errors import Note, OutputError
 if sys.platform != "win32":
     import fcntl
 
-#: what a look at a lock (see :func:`is_held`) may take, in steps of
+#: seconds to keep trying, as others may just be checking the lock (:func:`is_held`), and between
 _PATIENCE, _STEP = 0.1, 0.01
-#: what a file system without locks answers
+#: error codes of a file system without locks
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-#: O_NONBLOCK: nobody waits for the other end of a pipe of that name
+#: O_NONBLOCK: do not wait for the other end of a pipe of that name
 _FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW if sys.platform != "win32" else 0
 
-#: device and inode of what this process holds
+#: device and inode of the lock files that this process holds
 _own: set[tuple[int, int]] = set()
 _guard = threading.Lock()
 
@@ -53,19 +53,19 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def held(path: Path, output: Path | None = None) -> Iterator[None]:
-    """Hold the lock file ``path`` for the length of the block; its folder is made if need be.
+    """Hold the lock file ``path`` for the whole block; its folder is created if necessary.
 
-    The file is removed at the end, with the folders that were made for it and hold nothing else.
-    One that a killed process left refuses nobody. Where the file system has no locks, a note says
-    so and nobody is refused.
+    The file is removed at the end, and so are folders that were created for it and are empty. A
+    file left by a killed process blocks nobody. If the file system has no locks, a note says so and
+    nobody is refused.
 
     Args:
-        path: of the lock alone, no link.
+        path: a file used only for the lock, not a link.
         output: what is locked, for the message; the folder of ``path`` if None.
 
     Raises:
-        LockHeld: somebody holds it, this process included; says who, where that is known.
-        OutputError: the file cannot be made.
+        LockHeld: it is held, possibly by this process; says by whom, if known.
+        OutputError: the file cannot be created.
     """
     output = path.parent if output is None else output
     if sys.platform == "win32":
@@ -90,9 +90,9 @@ def held(path: Path, output: Path | None = None) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds the lock file ``path``, this one included; no if it is absent.
+    """Whether a living process, possibly this one, holds the lock file ``path``; False if absent.
 
-    Where locks cannot be had, or the file not be read, nobody is known to hold it.
+    If there are no locks, or the file cannot be read, it counts as not held.
     """
     if sys.platform == "win32":
         return False
@@ -113,7 +113,7 @@ def is_held(path: Path) -> bool:
 
 
 def _acquired(path: Path, output: Path) -> tuple[int, int]:
-    """The open lock file and the process that has it."""
+    """Descriptor of the open lock file, and id of the process that holds it."""
     until, others = time.monotonic() + _PATIENCE, False
     while True:
         absent = None
@@ -136,10 +136,10 @@ def _acquired(path: Path, output: Path) -> tuple[int, int]:
 
 
 def _tried(path: Path) -> int | None:
-    """The lock file, held; None if somebody else has it or has just removed it."""
+    """The locked file; None if somebody else holds it or has just removed it."""
     with suppress(FileNotFoundError):
         if _key(os.lstat(path)) in _own:
-            return None  # and is not opened: closing it would release it
+            return None  # do not open it: closing it would release the lock
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
     try:
@@ -155,7 +155,7 @@ def _tried(path: Path) -> int | None:
                 Note(f"{path.parent} has no locks: no second process will be refused"),
                 stacklevel=4,
             )
-        # who held it may have removed it in between: then this is another file than the next one's
+        # its holder may have removed it in between; the next process would then lock another file
         if not _is_at(path, file):
             os.close(file)
             return None
@@ -164,14 +164,14 @@ def _tried(path: Path) -> int | None:
             os.close(file)
         raise
     _own.add(_key(os.fstat(file)))
-    with suppress(OSError):  # a full disk: then nobody knows who holds it
+    with suppress(OSError):  # if the disk is full, nobody knows who holds it
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()} {socket.gethostname()}\n".encode())
     return file
 
 
 def _is_at(path: Path, file: int) -> bool:
-    """Whether ``path`` still leads to the open file."""
+    """Whether ``path`` still refers to the open file."""
     try:
         return _key(os.fstat(file)) == _key(os.lstat(path))
     except FileNotFoundError:
@@ -180,7 +180,7 @@ def _is_at(path: Path, file: int) -> bool:
 
 def _release(path: Path, lock: tuple[int, int]) -> None:
     file, process = lock
-    if os.getpid() != process:  # a child that came here by the stack of its parent
+    if os.getpid() != process:  # a forked child that unwinds its parent's stack
         return
     with _guard:
         key = _key(os.fstat(file))
@@ -192,14 +192,14 @@ def _release(path: Path, lock: tuple[int, int]) -> None:
 
 
 def _holder(path: Path) -> str:
-    """Who wrote himself into a lock file."""
+    """Who holds a lock, as written in the lock file."""
     if _holds(path):
         return "this process"
     try:
         process, host = path.read_text().split()
     except (OSError, ValueError):
         return "another process"
-    # the text of another machine's process, where two mount one folder
+    # the process may be on another machine that mounts the same folder
     where = "" if host == socket.gethostname() else f" of {host[:60]}"
     return f"process {int(process)}{where}" if process.isdecimal() else "another process"
 

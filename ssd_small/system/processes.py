@@ -1,7 +1,7 @@
 """Child processes that end with their parent, however it ends.
 
-``python -m ssd_small.system.processes PID MODULE ...`` runs a module as ``python -m`` does, as such
-a child of the process PID.
+``python -m ssd_small.system.processes PID MODULE ...`` runs a module as ``python -m`` does, as a
+child that ends with the process PID.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ import signal
 import sys
 import threading
 
-#: of <linux/prctl.h>
+#: from <linux/prctl.h>
 _PR_SET_PDEATHSIG = 1
 
 
 def command_of_child(module: str, *arguments: str) -> list[str]:
-    """The command line that runs a module in a child of this process; it ends with it."""
+    """Command line that runs a module in a child that ends with this process."""
     return [sys.executable, "-m", __name__, str(os.getpid()), module, *arguments]
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when ``parent``, which started it, is gone.
+    """Have the kernel kill this process when ``parent``, which started it, has ended.
 
-    Linux counts the thread that started it: no other may go on without it. Elsewhere nothing is
-    done.
+    On Linux this happens when the thread that started it ends, so that thread must live as long as
+    the parent. On other systems this does nothing.
     """
     if sys.platform != "linux":
         return
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # it may have ended before the kernel was asked
+    # the parent may have ended before the request
     if os.getppid() != parent:
         os._exit(128 + signal.SIGKILL)
 
 
 def end_worker_with_parent() -> None:
-    """The same for a process of :mod:`multiprocessing`, which calls it itself."""
+    """Like :func:`end_with_parent`, for a :mod:`multiprocessing` process that calls it itself."""
     from multiprocessing import connection, parent_process
 
     parent = parent_process()
@@ -46,7 +46,7 @@ def end_worker_with_parent() -> None:
     if sys.platform == "linux" and os.getppid() == parent.pid:
         end_with_parent(parent.pid)
         return
-    # a server may have forked it, whose end says nothing of the parent's
+    # it may have been forked by a server, whose end says nothing about the parent's
     sentinel = parent.sentinel
 
     def watch() -> None:

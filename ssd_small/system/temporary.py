@@ -1,9 +1,9 @@
-"""Temporary files and folders that outlive nobody; what killed processes left is removed.
+"""Temporary files and folders that do not outlive their process; leftovers are removed.
 
-A name says that it is of this package and on which machine it was made. Whether it is in use says
-a lock on the file or folder itself (``flock``), which the kernel releases however its holder ends;
-process ids would be others in another container. POSIX locks (:mod:`.locks`) do not serve: they
-are lost when a writer closes the file by whatever name.
+A name shows that it belongs to this package and on which machine it was made. Whether it is in use
+is shown by a lock on the file or folder itself (``flock``), which the kernel releases however its
+holder ends; process ids would differ in another container. POSIX locks (:mod:`.locks`) are not
+suitable, since they are lost when a writer closes the file under any name.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ if sys.platform != "win32":
     import fcntl
 
 _PREFIX = "ssd-small-"
-#: with the machine, which older versions did not name; their files count as this machine's
+#: names include the machine; older versions omitted it, and their files count as this machine's
 _NAME = re.compile(r"\.?ssd-small-(?:([0-9a-f]{8})-)?[0-9a-f]{8}\.part")
-#: seconds since the last change after which another machine's leftovers count as such: not every
-#: shared folder shows its locks to all machines
+#: seconds since the last change after which another machine's files count as leftovers, since not
+#: every shared folder shows its locks to all machines
 _FOREIGN_AGE = 24 * 3600.0
-#: a look into a folder comes again after so many times what it took
+#: a folder is scanned again after this many times the duration of the last scan
 _LOOKS_APART = 50
 
-#: what to do where the temporary folder takes nothing
+#: advice if the temporary folder cannot be written to
 _ROOM = "free space, or set TMPDIR to a folder that has some"
 
-#: what this process has made and not yet removed
+#: what this process has created and not yet removed
 _live: set[Path] = set()
-#: folder -> when it may be looked into again
+#: folder -> when it may be scanned again
 _next_look: dict[str, float] = {}
 
 if hasattr(os, "register_at_fork"):
-    # what the parent has made is not the child's to remove
+    # a child must not remove what its parent has created
     os.register_at_fork(after_in_child=_live.clear)
 
 
 @contextmanager
 def temporary_file(folder: Path) -> Iterator[Path]:
-    """An empty file in ``folder`` that nobody else has; removed at the end unless it was renamed.
+    """An empty file in ``folder``, exclusive to the caller; removed at the end unless renamed.
 
-    Leftovers of processes that are gone are removed first.
+    Leftovers of processes that have ended are removed first.
 
     Raises:
-        OSError: the folder takes no file.
+        OSError: no file can be created in the folder.
     """
 
     def make(path: Path) -> int:
@@ -71,25 +71,25 @@ def temporary_file(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(beside: Path | None = None) -> Iterator[Path]:
-    """A folder that nobody else has, gone at the end unless it was renamed.
+    """A folder exclusive to the caller; removed at the end unless renamed.
 
-    Leftovers of processes that are gone are removed first.
+    Leftovers of processes that have ended are removed first.
 
     Args:
-        beside: the folder to make it in, where it is to be renamed; None for the system's
+        beside: the folder in which to create it, if it will be renamed; None for the system's
             temporary folder, where it is private to the user.
 
     Raises:
-        OSError: ``beside`` takes no folder.
-        OutputError: there is no temporary folder that can be written to, or a file in it cannot
-            be: no matter of the output that the user named, but of TMPDIR.
+        OSError: no folder can be created in ``beside``.
+        OutputError: there is no writable temporary folder, or a file in it cannot be written. This
+            concerns TMPDIR, not the output that the user named.
     """
 
     def make(path: Path) -> int | None:
         path.mkdir(0o777 if beside is not None else 0o700)
-        if sys.platform == "win32":  # which opens no folder
+        if sys.platform == "win32":  # it cannot open folders
             return None
-        with suppress(FileNotFoundError):  # taken for a leftover already
+        with suppress(FileNotFoundError):  # already removed as a leftover
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return None
 
@@ -123,10 +123,10 @@ def temporary_folder(beside: Path | None = None) -> Iterator[Path]:
 
 
 def check_temporary_folder() -> None:
-    """Refuse early where nothing temporary can be made; libraries fail of it in other words.
+    """Fail early if nothing temporary can be created; libraries report this less clearly.
 
     Raises:
-        OutputError: there is no temporary folder that can be written to.
+        OutputError: there is no writable temporary folder.
     """
     with temporary_folder():
         pass
@@ -134,7 +134,7 @@ def check_temporary_folder() -> None:
 
 @contextmanager
 def _held(folder: Path, prefix: str, make: Callable[[Path], int | None]) -> Iterator[Path]:
-    """What ``make`` makes and opens, locked until the end."""
+    """What ``make`` creates and opens, locked until the end."""
     held = False
     while not held:
         path, file = _trial_path(folder, prefix), None
@@ -155,17 +155,17 @@ def _held(folder: Path, prefix: str, make: Callable[[Path], int | None]) -> Iter
 
 
 def _trial_path(folder: Path, prefix: str = "." + _PREFIX) -> Path:
-    """A name in ``folder`` that nobody has; what is left under it is removed like the others."""
+    """An unused name in ``folder``; leftovers with such names are removed like the others."""
     return folder / f"{prefix}{_machine()}-{secrets.token_hex(4)}.part"
 
 
 def _locked(path: Path, file: int) -> bool:
-    """Lock what was just made; whether it is still there.
+    """Lock what was just created, and return whether it is still there.
 
-    Before it was locked, another process may have taken it for a leftover.
+    Before it was locked, another process may have removed it as a leftover.
     """
     if sys.platform != "win32":
-        # where there are no locks, nobody finds out that a file is not in use
+        # without locks, no process can tell that a file is unused, so none is removed
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
     try:
@@ -183,7 +183,7 @@ def _forget(path: Path, file: int | None) -> None:
 
 
 def _remove(path: Path) -> None:
-    # nothing depends on it: the next process in this folder tries again
+    # failure does not matter: the next process in this folder tries again
     with suppress(OSError):
         if stat.S_ISDIR(os.lstat(path).st_mode):
             shutil.rmtree(path, ignore_errors=True)
@@ -192,7 +192,7 @@ def _remove(path: Path) -> None:
 
 
 def remove_own() -> None:
-    """Remove all that this process has made and not yet removed; for a process about to end."""
+    """Remove all that this process has created and not yet removed; for a process about to end."""
     for path in list(_live):
         _remove(path)
 
@@ -200,8 +200,8 @@ def remove_own() -> None:
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files and folders of this user in ``folder`` that no process holds.
 
-    What another machine made must also be a day old, and where the file system has no locks
-    nothing is removed. A folder is not looked into all the time: it may hold a million files.
+    Files from another machine must also be a day old, and without locks in the file system nothing
+    is removed. A folder is not scanned every time, since it may hold a million files.
     """
     if sys.platform == "win32":
         return
@@ -220,7 +220,7 @@ def remove_leftovers(folder: Path) -> None:
 def _remove_if_dead(path: Path, machine: str | None) -> None:
     flags = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        # over NFS only what is open for writing can be locked
+        # over NFS only files that are open for writing can be locked
         file = os.open(path, os.O_RDWR | flags)
     except IsADirectoryError:
         file = os.open(path, os.O_RDONLY | flags)
@@ -242,7 +242,7 @@ def _remove_if_dead(path: Path, machine: str | None) -> None:
 
 @cache
 def _machine() -> str:
-    """Eight letters for this machine since it was started: the same in all of its containers."""
+    """Eight characters that identify this machine since its start, the same in its containers."""
     try:
         text = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:
