@@ -79,7 +79,7 @@ def require(module: str, purpose: str) -> ModuleType:
 
 
 def pip_line(extra: str) -> str:
-    """The command that installs an extra in a checkout; this package is not on the package index."""
+    """The command that installs an extra in a checkout; the package index does not have ours."""
     return f"pip install '.[{extra}]'"
 
 

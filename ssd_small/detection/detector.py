@@ -259,10 +259,11 @@ class Detector:
 
         Yields for each picture its outcome (every detection of decode + NMS, in the unit square, or
         the error of an unreadable picture) and the result made from it. ``tiling`` is how pictures
-        are cut; ``seen`` is called with each view. ``only_shown`` limits the outcome of a picture in
-        tiles to what the result shows. The result is the same, since lower scores never suppress
+        are cut; ``seen`` is called with each view. ``only_shown`` limits the outcome of a picture
+        in tiles to what the result shows; the result is the same, since lower scores never suppress
         higher ones, and a large picture has very many of them. ``only``: names of the classes in
-        the results. ``one_by_one``: finish a picture before pulling the next (in tiles, soon after).
+        the results. ``one_by_one``: finish a picture before pulling the next (in tiles, soon after
+        pulling it).
         """
         self._check_open()
         if tiling is not None and self.runtime.instances > 1:
