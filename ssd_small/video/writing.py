@@ -33,10 +33,10 @@ def written_ending(ending: str) -> str:
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a suffix with which no video can be written.
+    """Refuse a path with whose suffix no video can be written.
 
     Raises:
-        UsageError: the suffix is none of these.
+        UsageError: the suffix has no codec.
     """
     if path.suffix.lower() not in _CODECS:
         raise UsageError(
