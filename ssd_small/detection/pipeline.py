@@ -278,7 +278,7 @@ class _Network:
         return self.is_done
 
     def exchange(self, prepared: list[_Prepared]) -> Iterator[Outcome]:
-        """Put a batch into the network, and hand over the oldest one if all instances are busy."""
+        """Put a batch into the network; hand over the oldest if there are more than instances."""
         self._running.append(self._started(prepared))
         return self.outcomes() if len(self._running) > self._most else iter(())
 

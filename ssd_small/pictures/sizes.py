@@ -44,7 +44,7 @@ def orientation_tag(path: str | Path) -> int:
 
 
 def _fit(size: tuple[int, int], corners: Sequence[tuple[float, float, float, float]]) -> bool:
-    """Whether boxes end inside a picture of (height, width), with a pixel of tolerance."""
+    """Whether boxes end in a picture of (height, width), give or take a pixel for rounding."""
     height, width = size
     return all(x2 <= width + 1 and y2 <= height + 1 for _, _, x2, y2 in corners)
 
