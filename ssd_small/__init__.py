@@ -1,7 +1,7 @@
 """Deployment toolkit for the small-object SSD networks of Mudassar & Mukhopadhyay (BMVC 2019).
 
-Importing this package is instant: torch and the engines load when a name that needs them is
-first used.
+Importing this package is instant: torch and the engines are loaded on first use of a name that
+needs them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .postprocess import Detections, PostprocessParams, decode_nms
 
 # Two packages report their use unless told not to before they initialise. torch.onnx and onnxscript
-# import ONNX Runtime by themselves, and every process of ours passes here first.
+# import ONNX Runtime themselves, so this is set here, where each of our processes passes first.
 for _switch in ("ORT_DISABLE_TELEMETRY", "FIFTYONE_DO_NOT_TRACK"):
     os.environ.setdefault(_switch, "1")
 

@@ -2,7 +2,7 @@
 
 import signal
 
-# Ctrl-C while the command line is loaded ends without a traceback; then it hears signals itself
+# Ctrl-C ends without a traceback while the command line loads; after that it handles signals itself
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

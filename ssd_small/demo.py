@@ -1,4 +1,4 @@
-"""The whole flow on the embedded default, command by command."""
+"""The whole flow with ONNX Runtime, the embedded default, command by command."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from .system.processes import command_of_child
 
 #: networks with a checkpoint in the package, the baseline first
 NETWORKS = ("mobilenet_v1", "mobilenet_v1_s1l0")
-#: pictures of the val split to draw, of different photographs
+#: pictures of the val split to draw, from different photographs
 SHOWN = (16, 31, 44, 70)
 _SIZES = ("small", "medium", "large")
-#: runtimes by what parity calls them
+#: runtimes and the names that parity gives them
 _SIDES = {"pytorch": "reference", "engine": "engine"}
-#: seconds a command of the demo has to end by itself after a signal
+#: seconds that a command of the demo gets to end by itself after a signal
 _GRACE = 5.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the demo measured of one network.
+    """What the demo measured for one network.
 
     Attributes:
-        model: its name.
-        parity: what ``ssd-small parity`` printed of its engine.
-        times: of ``ssd-small bench``, PyTorch and the engine.
+        model: the network's name.
+        parity: what ``ssd-small parity`` printed for its engine.
+        times: rows of ``ssd-small bench`` for ``pytorch`` and ``engine``.
     """
 
     model: str
@@ -55,7 +55,7 @@ class Outcome:
 
     @property
     def difference(self) -> float:
-        """Largest difference of the four precision figures."""
+        """Largest difference between PyTorch and the engine in the four AP figures."""
         reference, engine = (self.metrics(side) for side in _SIDES.values())
         return max(abs(reference[k] - engine[k]) for k in reference)
 
@@ -69,12 +69,12 @@ class _Shell:
     def __call__(
         self, *arguments: str | Path, save: Path | None = None, may_differ: bool = False
     ) -> str:
-        """Run ``ssd-small`` with ``arguments``; returns what it printed.
+        """Run ``ssd-small`` with ``arguments`` and return what it printed.
 
-        With ``may_differ`` a check that says no (exit 1) is a result like others.
+        With ``may_differ``, a check that did not hold (exit 1) counts as a result, not a failure.
 
         Raises:
-            SsdSmallError: it failed; its own message is on standard error.
+            SsdSmallError: the command failed; its own message is on standard error.
         """
         words = [_shown(a) for a in arguments]
         redirect = f" > {shlex.quote(_shown(save))}" if save else ""
@@ -93,13 +93,13 @@ class _Shell:
 
 
 def _run(command: Sequence[str]) -> tuple[int, str]:
-    """Exit code and standard output of a command, which may clean up after a signal.
+    """Run a command, letting it clean up after a signal; exit code and standard output.
 
-    The signal may have reached it already, as Ctrl-C of a terminal does: a command heeds the first
-    alone.
+    The signal may already have reached the command, as a terminal's Ctrl-C does; a command heeds
+    only the first one.
 
     Raises:
-        SystemExit: the two were told to end, and the command has said so.
+        SystemExit: a signal arrived and the command ended with that signal's exit code.
     """
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -119,14 +119,14 @@ def _run(command: Sequence[str]) -> tuple[int, str]:
 
 
 def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:
-    """Data set, models, export, build-engine, parity, bench and detect for shipped networks.
+    """Run digits, models, export, build-engine, parity, bench and detect on shipped networks.
 
     Args:
         folder: where everything is written.
         say: prints a line.
 
     Raises:
-        CheckFailed: an engine is not equal to its network in PyTorch.
+        CheckFailed: an engine's results are not equal to those of its network in PyTorch.
         SsdSmallError: a command failed.
     """
     started = time.perf_counter()
@@ -157,7 +157,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> list[Outcome]:
 def _network(
     shell: _Shell, say: Callable[[str], None], model: str, data: DigitsDataset, folder: Path
 ) -> Outcome:
-    """One network from checkpoint to measured engine."""
+    """Take one network from checkpoint to measured engine."""
     onnx_file = folder / f"{model}.onnx"
     engine = folder / f"{model}.onnxruntime.fp32.engine"
     shipped = next(one for one in shipped_checkpoints() if one.name == f"digits/{model}")
@@ -165,7 +165,7 @@ def _network(
     truth = ("--annotations", data.val_annotations, "--images", data.val_images)
     shell("export", *network, "--preset", "coco", "--output", onnx_file)
     shell("build-engine", onnx_file, "--target", "onnxruntime")
-    # what the engine was made from is found by the hash of its weights
+    # parity finds the checkpoint that the engine was made from by the hash of its weights
     margin = ("--max-difference", str(MAP_LIMIT))
     file = folder / f"{model}.parity.json"
     command = ("parity", engine, *truth, *margin, "--json")

@@ -1,4 +1,4 @@
-"""Errors a user can act on; each class carries the exit code of the command line."""
+"""Errors that a user can act on; each class carries its exit code for the command line."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 from .terminal import cut, shown
 
-#: most characters of a value in a message
+#: maximum length of a quoted value in a message, in characters
 _QUOTED = 60
-#: cuts before it goes deep, or round in circles
+#: a repr that stops at deep nesting and circular references
 _NESTED = reprlib.Repr()
-#: an option of the command line in a message; not a dash inside a word or a file's name
+#: a command-line option in a message; not a dash inside a word or a file name
 _OPTION = re.compile(r"(?<![\w./-])--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?![\w./-])")
 
 
 class SsdSmallError(Exception):
     """One line that says what was received, what was expected and what to do.
 
-    Messages are written with the options of the command line (``--num-classes``); who catches one
-    in Python reads the arguments' names instead (``num_classes``).
+    Messages name the options of the command line (``--num-classes``); ``str()`` of the exception
+    names the Python arguments instead (``num_classes``).
 
     Args:
         message: the line.
@@ -39,12 +39,12 @@ class SsdSmallError(Exception):
 
     @property
     def message(self) -> str:
-        """The line for somebody who types options, without the details."""
+        """The line with command-line options, without the details."""
         return str(self.args[0])
 
     @property
     def command_line(self) -> str:
-        """Message and details for somebody who types options."""
+        """Message and details with command-line options."""
         return "\n".join((self.message, *self.details))
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class CheckFailed(SsdSmallError):
 
 
 class Diverged(SsdSmallError):
-    """A training run has left the numbers (infinite or NaN loss): exit 1."""
+    """A training run has diverged (infinite or NaN loss): exit 1."""
 
     exit_code = 1
 
@@ -85,33 +85,33 @@ class OutputError(BadFile):
     """A file cannot be written (permission, full disk): exit 4.
 
     Attributes:
-        path: the file, where the system refused it.
+        path: the file, if the operating system refused to write it.
     """
 
     path: Path | None = None
 
 
 class Note(UserWarning):
-    """What a user should know although it stops nothing; the command line prints it as a note."""
+    """Something the user should know but that stops nothing; the command line prints a note."""
 
 
 def quoted(value: object) -> str:
-    """A value as a message shows it: on one line, cut, without what a terminal would obey."""
-    # a whole number of many digits takes long to be written out, or is refused
+    """A value as shown in a message: on one line, cut, with terminal control codes escaped."""
+    # converting an integer of many digits to text is slow, or refused
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:
         return "a huge number"
     inside = isinstance(value, (dict, list, tuple))
-    # of a long text no more is looked at than is shown
+    # of a long text, look only at the part that could be shown
     value = value[: 2 * _QUOTED] if isinstance(value, str | bytes) else value
     text = shown(" ".join((_NESTED.repr(value) if inside else repr(value)).split()))
     return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
 
 
 class Ended(KeyboardInterrupt):
-    """A signal ends the command, as Ctrl-C does.
+    """A signal that ends the command, as Ctrl-C does.
 
     Attributes:
-        number: of the signal.
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -120,12 +120,12 @@ class Ended(KeyboardInterrupt):
 
 
 def reason_from_exception(error: BaseException) -> str:
-    """What an exception of a library says, as part of one line: its first line, cut.
+    """The first line of a library's exception, shortened, to go into a one-line message.
 
-    Messages of compiled libraries go on with places in their own sources, or quote the file.
+    Compiled libraries continue with locations in their own sources, or quote the file.
     """
     try:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    except Exception:  # text that is none, in a message made of a file's bytes
+    except Exception:  # a message made from a file's bytes may not be valid text
         lines = []
     return cut(shown(lines[0] if lines else type(error).__name__), 300)

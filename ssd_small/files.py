@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and hashing them."""
+"""Reading files safely, writing them whole or not at all, and hashing them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .system.temporary import temporary_file
 
 @contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well.
+    """Yield a temporary path beside ``path`` that replaces it when the block succeeds.
 
-    A symbolic link stays, and the file that it leads to is replaced. The permissions of a file
-    that is replaced stay as well.
+    If ``path`` is a symbolic link, the link stays and its target is replaced. A replaced file's
+    permissions are kept.
 
     Raises:
         OutputError: the folder or file cannot be written, or the disk is full; nothing is left
-            behind and an older file stays whole.
+            behind and an existing file stays intact.
     """
     check_writable(path)
     target = behind_links(path)
@@ -44,19 +44,19 @@ def atomic_output(path: Path) -> Iterator[Path]:
 
 
 def behind_links(path: Path) -> Path:
-    """What is written when ``path`` is: the end of its symbolic links, there or not yet."""
+    """The path with all symbolic links resolved, whether or not it exists."""
     return Path(os.path.realpath(path))
 
 
 def check_writable(path: Path, option: str = "--output") -> None:
-    """Make sure early that ``path``, given by ``option``, can be written; leaves nothing behind.
+    """Check early that ``path``, given by ``option``, can be written; leave nothing behind.
 
-    An empty file is made in its folder, or in the one that its folder would be made in, and
-    removed: a folder can refuse files whose permissions allow them, as those of /proc do.
+    An empty file is created in the folder, or in its nearest existing parent, and removed again:
+    permissions alone do not tell, as folders under /proc show.
 
     Raises:
-        OutputError: it is a folder, a device, a pipe, an open stream of this process, a loop of
-            links or write-protected, or its folder cannot be made or written to.
+        OutputError: ``path`` is a folder, a device, a pipe, an output stream of this process, a
+            loop of links or write-protected, or its folder cannot be created or written to.
     """
     try:
         target = behind_links(path)
@@ -82,11 +82,11 @@ def check_writable(path: Path, option: str = "--output") -> None:
 
 
 def _check_replaceable(path: Path, target: Path, option: str) -> None:
-    """Refuse what a regular file must not take the place of."""
+    """Refuse an existing path that must not be replaced by a regular file."""
     kind = not_a_file(path.stat().st_mode)
     if kind is not None:
         raise OutputError(f"cannot write {path}: it is {kind}; name a file")
-    # also by /dev/stdout: a new file in its place would never see what is printed
+    # also when reached as /dev/stdout: a file put in its place would not receive what is printed
     for stream in (1, 2):
         with suppress(OSError):
             if os.path.samestat(path.stat(), os.fstat(stream)):
@@ -94,7 +94,7 @@ def _check_replaceable(path: Path, target: Path, option: str) -> None:
                     f"cannot write {path}: standard output or error goes there; choose another "
                     f"{option}"
                 )
-    # root may write to everything, but has not said that it wants to
+    # root can write to everything, but a write-protected file should still be refused
     unprotected = stat.S_IMODE(target.stat().st_mode) & 0o222
     if not unprotected or not os.access(target, os.W_OK):
         raise OutputError(
@@ -104,14 +104,14 @@ def _check_replaceable(path: Path, target: Path, option: str) -> None:
 
 
 def not_a_file(mode: int) -> str | None:
-    """What something that is no regular file is, by its ``st_mode``; None for a file."""
+    """The kind of anything but a regular file, from its ``st_mode``; None for a regular file."""
     if stat.S_ISREG(mode):
         return None
     return "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
 
 
 def output_error(path: Path, error: OSError | ValueError) -> OutputError:
-    """The one-line form of a failed write; a ValueError is one of the name (a NUL in it)."""
+    """The one-line error for a failed write; a ValueError means a bad name (it holds a NUL)."""
     code, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
     too_long = code == errno.ENAMETOOLONG
     advice = "choose a shorter name" if too_long else "free space or choose another --output"
@@ -127,14 +127,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
-    """Content of a file; ``expected`` says what it should have been, of ``most`` bytes.
+    """The content of a file of at most ``most`` bytes; ``expected`` says what it should be.
 
     Raises:
-        BadFile: absent, unreadable, larger, or no regular file.
+        BadFile: the file is absent, unreadable, too large or not a regular file.
     """
     try:
         with open_file(path) as stream:
-            # a file that grows and a pipe have no size to ask for
+            # the size of a pipe or of a growing file is not known in advance
             size = os.fstat(stream.fileno()).st_size
             content = b"" if most is not None and size > most else _read(stream, size, most)
             if most is not None and max(size, len(content)) > most:
@@ -151,10 +151,10 @@ def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
 
 
 def _read(stream: BinaryIO, size: int, most: int | None) -> bytes:
-    """Everything, or a byte more than ``most``; ``size``: bytes that are expected."""
+    """Read everything, or one byte more than ``most``; ``size`` is the expected length."""
     if most is None:
         return stream.read()
-    # Python allocates what is asked for, however little there is: not ``most`` at once
+    # read() allocates all it is asked for, however little there is: do not ask for ``most`` at once
     content = stream.read(size + 1)
     if len(content) <= size:
         return content
@@ -166,15 +166,15 @@ def _read(stream: BinaryIO, size: int, most: int | None) -> bytes:
 
 
 def open_file(path: Path) -> BinaryIO:
-    """A regular file, open for reading in bytes.
+    """Open a regular file for reading in binary mode.
 
-    A named pipe that nobody writes to would be waited for, and a device may never end. The pipe
-    that a shell makes of ``<(...)`` is read as well.
+    Named pipes and devices are refused: a pipe without a writer would block, and a device may
+    never end. The pipe of a shell's ``<(...)`` is accepted.
 
     Raises:
-        OSError: absent, unreadable, or a folder, device, pipe or socket.
+        OSError: the file is absent, unreadable, or a folder, device, pipe or socket.
     """
-    # not by a look before: opening a pipe blocks, and a name can lead elsewhere a moment later
+    # checked after opening without blocking: a path checked beforehand may have changed by then
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -193,21 +193,21 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def _is_inherited_pipe(path: Path, descriptor: int) -> bool:
-    """Whether it is a pipe without a name of its own: ``<(...)`` of a shell, or ``/dev/stdin``."""
+    """Whether this is an unnamed pipe: a shell's ``<(...)``, or ``/dev/stdin``."""
     is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
     return is_pipe and not behind_links(path).exists()
 
 
 def check_is_file(path: Path, expected: str, on_missing: str | None = None) -> None:
-    """Refuse what is no regular file before somebody opens it who would wait or read for ever.
+    """Refuse anything but a regular file before a library opens it and hangs or reads for ever.
 
     Args:
-        path: to be read.
+        path: the file to be read.
         expected: what it should be.
-        on_missing: advice where nothing is there; else what is expected.
+        on_missing: advice if it does not exist; default: what is expected.
 
     Raises:
-        BadFile: absent, out of reach, or a folder, device, pipe or socket.
+        BadFile: it is absent, inaccessible, or a folder, device, pipe or socket.
     """
     try:
         kind = not_a_file(path.stat().st_mode)
@@ -222,10 +222,10 @@ def check_is_file(path: Path, expected: str, on_missing: str | None = None) -> N
 
 
 def check_is_readable(path: Path, expected: str) -> None:
-    """Refuse a file that cannot be opened, where something else is wrong too, by the true reason.
+    """Refuse a file that cannot be opened, so that the true reason is reported before any other.
 
     Raises:
-        BadFile: the system's reason.
+        BadFile: the file cannot be opened; gives the system's reason.
     """
     try:
         open_file(path).close()
@@ -235,7 +235,7 @@ def check_is_readable(path: Path, expected: str) -> None:
 
 
 def state_of(path: Path) -> str:
-    """What is to be said of a path where something else was expected: "is not there"."""
+    """What a path turned out to be, for a message: "is not there", "is a folder"."""
     try:
         return f"is {not_a_file(path.stat().st_mode) or 'a file'}"
     except FileNotFoundError:
@@ -245,10 +245,10 @@ def state_of(path: Path) -> str:
 
 
 def check_readable(path: Path) -> None:
-    """Read a file to its end, since libraries take for damage what the system refuses to give.
+    """Read a file to its end, since libraries report the system's read errors as damage.
 
     Raises:
-        OSError: the system's own reason.
+        OSError: the file cannot be read; the system's own reason.
     """
     with open_file(path) as stream:
         while stream.read(1 << 20):
@@ -259,7 +259,7 @@ def sha256_of(path: Path, advice: str = "expected a file that may be read") -> s
     """Hexadecimal SHA-256 of a file.
 
     Raises:
-        BadFile: it cannot be read; ends with ``advice``.
+        BadFile: the file cannot be read; the message ends with ``advice``.
     """
     digest = hashlib.sha256()
     try:

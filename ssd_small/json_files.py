@@ -1,4 +1,4 @@
-"""JSON files: strict ones written, those of any tool read."""
+"""JSON files: strict when writing, tolerant of other tools' files when reading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from .errors import BadFile
 from .files import read_bytes, write_bytes
 
-#: bytes of a JSON file; the largest public annotations have 3 GB, and a pipe may never end
+#: largest JSON file, in bytes; the largest public annotations take 3 GB, and a pipe may never end
 _MOST_JSON = 8 << 30
 
 
@@ -22,16 +22,16 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Indented JSON, as this package writes it."""
+    """Indented JSON in UTF-8, as this package writes it."""
     return (json_text(value, indent=2) + "\n").encode()
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """The JSON of a value: on one line, or indented.
+    """A value as JSON text: on one line, or indented.
 
     Raises:
-        BadFile: it holds an infinity or NaN, which Python would write and other readers refuse;
-            says where.
+        BadFile: the value holds an infinity or NaN, which Python would write but other readers
+            refuse; the message says where.
     """
     try:
         return json.dumps(value, indent=indent, allow_nan=False)
@@ -43,7 +43,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def _not_finite(place: str, value: Any) -> Iterator[tuple[str, float]]:
-    """Numbers that are none of JSON's, with their places: ``annotations[2].bbox[0]``."""
+    """Numbers that JSON cannot hold, with their places: ``annotations[2].bbox[0]``."""
     if isinstance(value, float) and not math.isfinite(value):
         yield place, value
     elif isinstance(value, dict):
@@ -55,16 +55,16 @@ def _not_finite(place: str, value: Any) -> Iterator[tuple[str, float]]:
 
 
 def read_json(path: Path, expected: str) -> Any:
-    """Parse a JSON file; ``expected`` says what it should have been.
+    """Parse a JSON file; ``expected`` says what it should be.
 
     Raises:
-        BadFile: absent, unreadable or not JSON.
+        BadFile: the file is absent, unreadable or not JSON.
     """
     return value_from_json(read_json_bytes(path, expected), path, expected)
 
 
 def read_json_bytes(path: Path, expected: str) -> bytes:
-    """The content of a JSON file, not parsed; see :func:`read_json`."""
+    """The unparsed content of a JSON file; see :func:`read_json`."""
     return read_bytes(path, expected, _MOST_JSON)
 
 
@@ -79,7 +79,7 @@ def value_from_json(content: bytes, path: Path, expected: str) -> Any:
 
 
 def _json_fault(content: bytes, error: Exception) -> str:
-    """Why a file is not JSON, by what it most likely is."""
+    """Why a file is not JSON, and what it most likely is instead."""
     beginnings = {
         b"\x1f\x8b": "it is compressed: unpack it with gunzip",
         b"PK\x03\x04": "it is a zip archive: unpack it",

@@ -1,4 +1,4 @@
-"""What machine and which versions a figure was measured with."""
+"""The machine and package versions with which a figure was measured."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def commit_of(folder: Path) -> str | None:
-    """The commit that a checkout is at, ``+`` if the tree has changes; None outside of one."""
+    """The commit of a checkout, with ``+`` if the tree has changes; None outside a checkout."""
     command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)

@@ -1,4 +1,4 @@
-"""Importing optional packages with a message that says what to install."""
+"""Import of optional packages, with a message that says what to install."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from types import ModuleType
 
 from .errors import MissingRequirement
 
-#: top-level module -> the extra of this package that installs it; a module without one belongs to
-#: a package that this one only hands results over to, is called like it, and is installed by itself
+#: top-level module -> the extra of this package that installs it; a module that is not listed
+#: belongs to a package of the same name that only receives results, and is installed by itself
 EXTRA_OF_MODULE = {
     "torch": "torch",
     "torchvision": "torch",
@@ -52,13 +52,13 @@ _REPORTER = "openvino_telemetry"
 
 
 def require(module: str, purpose: str) -> ModuleType:
-    """Import ``module`` or say what to install for it.
+    """Import ``module``, or say what to install.
 
     Raises:
         MissingRequirement: the package is absent or cannot be loaded.
     """
     top = module.partition(".")[0]
-    # NumPy prints a page about a package that was built for another NumPy
+    # NumPy prints a page of text when a package was built for another NumPy
     remarks = io.StringIO()
     try:
         with redirect_stderr(remarks), _unreported(top):
@@ -79,23 +79,24 @@ def require(module: str, purpose: str) -> ModuleType:
 
 
 def pip_line(extra: str) -> str:
-    """What to type in a checkout for an extra; the package index has no ssd-small of ours."""
+    """The command that installs an extra in a checkout; the package index does not have ours."""
     return f"pip install '.[{extra}]'"
 
 
 def is_installed(module: str) -> bool:
-    """Whether there is such a top-level module; it is not imported."""
+    """Whether a top-level module is installed, without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # a finder's own way to say no
+    except (ImportError, ValueError):  # some finders say no by raising
         return False
 
 
 @contextmanager
 def _unreported(package: str) -> Iterator[None]:
-    """Keep OpenVINO from reporting its import, where not to do so is a file in the user's home.
+    """Keep OpenVINO from reporting its import; its own opt-out is a file in the user's home.
 
-    Without this module it does nothing in its place; afterwards the module is to be had as before.
+    OpenVINO reports nothing without its telemetry module, which is hidden during the import and can
+    be imported again afterwards.
     """
     if package != "openvino" or _REPORTER in sys.modules:
         yield
@@ -108,7 +109,7 @@ def _unreported(package: str) -> Iterator[None]:
 
 
 def _reason(message: str) -> str:
-    """What an ImportError says, in a line."""
+    """The first line of an ImportError's message, with advice on an older NumPy."""
     first = (message.splitlines() or ["no reason given"])[0]
     if "numpy" in first.lower() and "import" in first.lower():
         return f"{first}: it was built for an older NumPy; update it, or install 'numpy<2'"

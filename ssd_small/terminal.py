@@ -1,4 +1,4 @@
-"""What a terminal is shown: text that it does not obey, on one line, cut."""
+"""Text that is safe to show on a terminal: control characters escaped, on one line, cut."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 import sys
 from typing import TextIO
 
-#: characters that move a terminal's cursor, colour it, end lines or turn the direction of writing:
-#: C0, DEL, C1, bidirectional marks, line and paragraph separators; and bytes that are no text,
-#: which some encodings hand on as they came (0x9B starts a sequence)
+#: characters that move a terminal's cursor, set colours, end lines or change the writing direction:
+#: C0, DEL, C1, bidirectional marks, line and paragraph separators; and surrogates, which stand for
+#: undecodable bytes that some encodings pass on unchanged (0x9B starts a control sequence)
 _UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-#: longest names that Linux has for a file and for a path; longer words are no names
+#: Linux's limits for a file name and for a path; a longer word is neither
 _LONGEST_NAME, _LONGEST_PATH = 255, 4096
-#: characters of a line on the terminal apart from its long paths, of which no message has more
+#: characters of a line not counting long paths, and the most long paths that a message holds
 _LONGEST_LINE, _MOST_PATHS = 1000, 3
 
 
 def shown(text: str, *, keep: str = "") -> str:
-    """A text from a file, a name or a library as a terminal may show it.
+    """Text from a file, a name or a library, made safe to show on a terminal.
 
-    Characters that a terminal obeys instead of showing them are escaped, those that end a line as
-    well; ``keep`` are exceptions. The escapes are JSON's, so JSON stays the same JSON.
+    Control characters and line ends are escaped, except those in ``keep``. The escapes are JSON's,
+    so JSON text keeps its meaning.
     """
     return _UNSEEN.sub(
         lambda found: (
@@ -34,7 +34,7 @@ def shown(text: str, *, keep: str = "") -> str:
 def one_line(text: str) -> str:
     """A message as one line of bounded length for a terminal; paths stay whole.
 
-    Words that are longer than a name or path can be are cut in their middle.
+    Words longer than a file name or path can be are cut in the middle.
     """
     words = [_cut_word(word) for word in re.split("(\\s+)", shown(text, keep="\t"))]
     line = "".join(words)
@@ -43,21 +43,21 @@ def one_line(text: str) -> str:
 
 
 def _cut_word(word: str) -> str:
-    # a byte of a name is shown by six characters at most
+    # a byte of a name takes at most six characters when escaped
     is_path = "/" in word and all(len(name) <= 6 * _LONGEST_NAME for name in word.split("/"))
     return cut(word, _LONGEST_PATH if is_path else _LONGEST_NAME)
 
 
 def cut(text: str, most: int) -> str:
-    """A text of at most ``most`` characters: its begin and end."""
+    """A text shortened to at most ``most`` characters by leaving out its middle."""
     half = (most - 5) // 2
     return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
 
 
 def drawing_stream() -> TextIO:
-    """Standard error for who moves its cursor; what is drawn there must be our own words.
+    """Standard error for code that moves the cursor; only our own text may be drawn there.
 
-    It is behind the guard of the command line (:mod:`ssd_small.cli.streams`), which lets no such
-    characters pass.
+    It bypasses the command line's guard (:mod:`ssd_small.cli.streams`), which blocks control
+    characters.
     """
     return getattr(sys.stderr, "unguarded", sys.stderr)

@@ -1,1 +1,1 @@
-"""The road from a picture to detections: load, detector, pipeline, results, drawing."""
+"""From a picture to detections: loading, detector, pipeline, results, drawing."""

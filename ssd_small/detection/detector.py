@@ -1,4 +1,4 @@
-"""The detector people use: pictures in, named boxes in pixels out."""
+"""The public detector: pictures in, named boxes in pixels out."""
 
 from __future__ import annotations
 
@@ -38,15 +38,16 @@ USUAL_BATCH = 8
 class Detector:
     """Finds objects in pictures; made by :func:`ssd_small.load`.
 
-    One detector serves one thread at a time: several threads take a detector each. It is a context
-    manager; leaving the block frees the engine.
+    A detector serves one thread at a time; give each thread its own. It is a context manager;
+    leaving the block frees the engine.
 
     Attributes:
         inference: network or engine, with its post-processing.
-        max_batch: pictures per call of the engine; any number is split into such batches.
+        max_batch: pictures per call of the engine; larger numbers are split into such batches.
         workers: threads that read and resize pictures ahead of the engine.
-        max_pixels: most pixels of a file that are decoded; None: see :func:`ssd_small.load`.
-        caps_grow: of a picture in tiles, the caps of decode + NMS count for each of its views.
+        max_pixels: largest picture file that is decoded, in pixels; None: see
+            :func:`ssd_small.load`.
+        caps_grow: for a picture in tiles, multiply the caps of decode + NMS by its views.
     """
 
     def __init__(
@@ -61,22 +62,22 @@ class Detector:
         max_pixels: int | None = None,
         caps_grow: bool | None = None,
     ) -> None:
-        """Put a runtime to use.
+        """Wrap a runtime.
 
         Args:
             runtime: network or engine; closed with the detector.
-            params: decode + NMS; default: what the runtime's description holds.
-            threads: CPU threads of decode + NMS outside of the engine; 0 for one per core.
-            max_batch: largest batch, at most what the runtime takes; default: that.
-            workers: threads that read pictures; default: what keeps the runtime busy.
-            backend: of decode + NMS outside of the engine, see :func:`ssd_small.decode_nms`.
-            max_pixels: of a picture's file, see :func:`ssd_small.load`.
-            caps_grow: ``pre_nms_topk``, ``keep_topk_per_class`` and ``keep_topk`` of a picture in
-                tiles are multiplied by the number of its views; default: unless ``params`` are
-                given, which then count for the picture.
+            params: parameters of decode + NMS; default: those of the runtime's description.
+            threads: CPU threads for decode + NMS outside the engine; 0 for one per core.
+            max_batch: largest batch, limited by what the runtime accepts; default: that limit.
+            workers: threads that read pictures; default: enough to keep the runtime busy.
+            backend: for decode + NMS outside the engine, see :func:`ssd_small.decode_nms`.
+            max_pixels: limit for a picture file, see :func:`ssd_small.load`.
+            caps_grow: multiply ``pre_nms_topk``, ``keep_topk_per_class`` and ``keep_topk`` of a
+                picture in tiles by the number of its views; default: only if ``params`` is not
+                given, since explicit caps apply to the picture.
 
         Raises:
-            UsageError: other params than those inside the engine, or a number out of range.
+            UsageError: ``params`` differ from those inside the engine, or a number is out of range.
         """
         for name, number in (("max_batch", max_batch), ("workers", workers)):
             if number is not None and not (isinstance(number, (int, np.integer)) and number >= 1):
@@ -104,7 +105,7 @@ class Detector:
 
     @property
     def description(self) -> Description:
-        """What the network says of itself."""
+        """The network's description of itself."""
         return self.runtime.description
 
     @property
@@ -121,8 +122,8 @@ class Detector:
     def spent(self) -> dict[str, float]:
         """Seconds per stage of the last call, or of the last stream so far.
 
-        ``read`` and ``preprocess`` happen in threads beside the engine and are their sums;
-        ``network`` holds decode + NMS too where they are inside the engine, else ``decode_nms``.
+        ``read`` and ``preprocess`` are sums over the threads that run beside the engine. Time for
+        decode + NMS is in ``network`` if they are inside the engine, else in ``decode_nms``.
         """
         return asdict(self._spent)
 
@@ -141,35 +142,36 @@ class Detector:
         """Detect objects.
 
         Args:
-            pictures: one picture or several: a path, a folder (its pictures by name; what is none
-                by its name is passed over), a numpy array ``[H, W, 3]`` uint8 (grey,
-                four channels and full-range uint16 are converted), a PIL image as it stands (a
-                path is turned by its EXIF orientation, a PIL image is not:
-                ``PIL.ImageOps.exif_transpose`` does it), a torch tensor ``[3, H, W]`` uint8, any
-                iterable of these, or a batch with a dimension more.
-            score_threshold: only scores greater than this: a number, or numbers by class name
-                (``{"Platelets": 0.2}``; the others keep the default, or the value of the key
-                None). Default: that of the operating point which ``eval --save-operating-point``
-                has saved, else 0.5; or the detector's own threshold where that is larger.
+            pictures: one picture or several: a path, a folder (its pictures in order of name;
+                files without a picture suffix are skipped), a numpy array ``[H, W, 3]`` uint8
+                (grey, four-channel and full-range uint16 arrays are converted), a PIL image as it
+                is (only files are turned by their EXIF orientation; for a PIL image, call
+                ``PIL.ImageOps.exif_transpose``), a torch tensor ``[3, H, W]`` uint8, any iterable
+                of these, or an array or tensor with a leading batch dimension.
+            score_threshold: return only scores greater than this: a number, or numbers by class
+                name (``{"Platelets": 0.2}``; the key None sets that of all other classes, which
+                otherwise keep the default). Default: the operating point saved by ``eval
+                --save-operating-point``, else 0.5; or the detector's own threshold if larger.
             color: channel order of numpy arrays, ``"BGR"`` (as OpenCV reads them) or ``"RGB"``;
-                PIL images and tensors are RGB whatever it says.
-            tiles: cut each picture into tiles of (width, height) pixels, which are seen by
-                themselves, each at the network's input size, and merged by one NMS over the
-                picture. ``"auto"``: tiles in which objects are as large at the network's input as
-                those of its training were.
-            overlap: share of a tile that the next one has too; default: 0.2.
-            whole: the whole picture is one more view.
+                PIL images and tensors are always RGB.
+            tiles: cut each picture into tiles of (width, height) pixels; each is resized to the
+                network's input, and one NMS over the picture merges their detections. ``"auto"``
+                chooses tiles in which objects are as large at the network's input as they were in
+                training.
+            overlap: share of a tile that it has in common with the next one; default: 0.2.
+            whole: add the whole picture as one more view.
             object_size: for ``"auto"``: side of an object in these pictures, in pixels (the square
-                root of its area); default: as in the pictures of training.
+                root of its area); default: as in the training pictures.
+            only: names of the classes to return; default: all.
 
         Returns:
-            One :class:`PictureDetections` per picture, in their order.
+            One :class:`PictureDetections` per picture, in order.
 
         Raises:
             BadFile: a file is absent or not an image.
-            UsageError: something that is no picture, an unknown class, a threshold under the one
-                built into the engine, tiles for a plan with decode + NMS inside, or a closed
-                detector.
+            UsageError: something is not a picture, a class is unknown, a threshold is below the one
+                built into the engine, tiles are asked of a plan with decode + NMS inside, or the
+                detector is closed.
         """
         if (source := source_from(pictures)) is not None:
             raise UsageError(
@@ -194,25 +196,27 @@ class Detector:
         fps: float | None = None,
         track: bool = False,
     ) -> Iterator[PictureDetections]:
-        """As calling the detector, but lazily: results come one by one, in bounded memory.
+        """Detect objects lazily: results come one by one, in bounded memory.
 
-        Pictures are pulled in the consumer's thread and decoded ahead in others; at most
-        ``4 * max_batch + 16``, and a batch more for each further instance of the engine, are pulled
-        and not yet answered, and must not change meanwhile: a source that fills one array again and
-        again gives copies. Closing the iterator stops
-        pulling; what the source raises is raised after the results of what it gave before.
+        Pictures are pulled in the consumer's thread and decoded ahead in others. At most
+        ``4 * max_batch + 16``, plus a batch for each further instance of the engine, are pulled
+        ahead of their results; they must not change meanwhile, so a source that reuses one array
+        must pass copies. Closing the iterator stops pulling. An exception of the source is raised
+        after the results of the pictures before it.
 
         Args:
-            pictures: as there; or one source of frames, whose results have ``frame`` and ``time``:
-                the path of a video, all of whose frames come out; the index of a camera or an
-                address (``rtsp://...``), of which the newest frame is taken whenever there is time
-                for one, and which is tried again for a minute when it goes away.
-            score_threshold, color, tiles, overlap, whole, object_size, only: as there.
-            fps: of a source of frames, take so many of each second; default: all.
-            track: of a source of frames, number the objects: ``tracks`` of its results.
+            pictures: as for :meth:`__call__`; or one source of frames, whose results have ``frame``
+                and ``time``: the path of a video, which yields all its frames; or a camera index or
+                an address (``rtsp://...``), which yields the newest frame whenever the detector is
+                free, and is retried for a minute if it goes away.
+            score_threshold, color, tiles, overlap, whole, object_size, only: as for
+                :meth:`__call__`.
+            fps: frames per second to take from a source of frames; default: all.
+            track: number the objects of a source of frames: ``tracks`` of its results.
 
         Raises:
-            BadFile: as there; of a video after its last frame, where it ends early or is damaged.
+            BadFile: as for :meth:`__call__`; for a video that ends early or is damaged, after its
+                last frame.
             MissingRequirement: no such camera; for tracks, edgefirst-tracker is not installed.
         """
         tiling = tiling_from_options(tiles, overlap, whole, object_size, self.description)
@@ -251,14 +255,15 @@ class Detector:
         only: Sequence[str] | None = None,
         one_by_one: bool = False,
     ) -> Iterator[tuple[Outcome, PictureDetections]]:
-        """The same road with all that it knows: what programs of this package walk on.
+        """As :meth:`stream`, with everything that this package's own programs need.
 
-        Per picture its outcome (every detection of decode + NMS in the unit square, and the error
-        of one that cannot be read) and the result made of it. ``tiling`` is how pictures are cut,
-        ``seen`` told of their tiles. ``only_shown``: of pictures in tiles the outcome holds no more
-        than the result, which is the same: what scores less suppresses nothing that scores more,
-        and a large picture has a great deal of it. ``only``: names of the classes in the results.
-        ``one_by_one``: a picture is answered before the next one is pulled (in tiles, soon after).
+        Yields for each picture its outcome (every detection of decode + NMS, in the unit square, or
+        the error of an unreadable picture) and the result made from it. ``tiling`` is how pictures
+        are cut; ``seen`` is called with each view. ``only_shown`` limits the outcome of a picture
+        in tiles to what the result shows; the result is the same, since lower scores never suppress
+        higher ones, and a large picture has very many of them. ``only``: names of the classes in
+        the results. ``one_by_one``: finish a picture before pulling the next (in tiles, soon after
+        pulling it).
         """
         self._check_open()
         if tiling is not None and self.runtime.instances > 1:
@@ -290,10 +295,10 @@ class Detector:
         return self._outcomes(detect(inference, given, workers=workers, **road), keep)
 
     def inference_of_heads(self) -> Inference:
-        """Network and post-processing apart, as tiles need them; cut off each other once.
+        """Inference with separate post-processing, as tiles need it; split once and kept.
 
         Raises:
-            UsageError: decode + NMS are inside the engine for good.
+            UsageError: decode + NMS cannot be separated from the engine.
         """
         if self._of_heads is None:
             runtime = runtime_of_heads(self.runtime, self.inference.threads)
@@ -306,7 +311,7 @@ class Detector:
         inference: Inference | None = None,
         only: Sequence[str] | None = None,
     ) -> ScoreFilter:
-        """What picks the detections that are shown, of the detector's own inference or another.
+        """The filter of the detections to show, for ``inference`` or the detector's own.
 
         Raises:
             UsageError: see :func:`~ssd_small.detection.thresholds.score_filter`.
@@ -331,7 +336,7 @@ class Detector:
             outcomes.close()  # type: ignore[attr-defined]
 
     def warmup(self) -> None:
-        """Run empty input through the engine: what it sets up on first use is set up then."""
+        """Run empty input through the engine, so that its first-use set-up is done."""
         self._check_open()
         for batch in sorted({1, self.max_batch}):
             self.inference(empty_input(self.description, batch))
@@ -360,7 +365,7 @@ class Detector:
         self.close()
 
     def __repr__(self) -> str:
-        """Network, classes, runtime, precision, input size and batch in a line."""
+        """Network, classes, runtime, precision, input size and batch on one line."""
         runtime, size = self.runtime, self.preprocessing
         state = ", closed" if self._closed else ""
         return (
@@ -371,10 +376,10 @@ class Detector:
 
 
 def usual_workers(runtime: Runtime) -> int:
-    """Threads that read pictures fast enough for a runtime.
+    """The number of threads that read pictures fast enough for a runtime.
 
-    On the CPU reading takes its time from the network, and two threads keep ahead of it; a GPU
-    takes pictures faster than a few cores decode them.
+    On the CPU, reading competes with the network, and two threads keep ahead of it; a GPU consumes
+    pictures faster than a few cores decode them.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(2 if runtime.device == "cpu" else MOST_WORKERS, cores or 1)

@@ -1,4 +1,4 @@
-"""Pictures with detections that a person can read."""
+"""Draws detections into pictures for people to look at."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 Color = tuple[int, int, int]
 
-#: side in pixels up to which a picture is enlarged, if asked for, and lines get thicker beyond
+#: longer side, in pixels, to which a picture is enlarged on request; beyond it, lines get thicker
 _LEGIBLE = 900
-#: of a PNG: zlib's fastest level, matches of distance one alone. Of photographs with boxes that is
-#: smaller than Pillow's own level 6, in a fifth of the time (benchmarks/JOURNAL.md)
+#: PNG options: zlib's fastest level, run-length matches only. For photographs with boxes this is
+#: smaller than Pillow's default level 6, in a fifth of the time (benchmarks/JOURNAL.md)
 _PNG = {"compress_level": 1, "compress_type": 3}
-#: letters of a class name in a picture
+#: maximum length of a class name in a picture
 _MOST_LETTERS = 60
 
 
 def label_color(label: int) -> Color:
-    """A vivid RGB colour; neighbouring labels are far apart on the colour circle."""
+    """A vivid RGB colour; consecutive labels are far apart on the colour circle."""
     hue = (label * 0.61803398875) % 1.0  # golden ratio
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.95)
     return round(red * 255), round(green * 255), round(blue * 255)
@@ -43,7 +43,7 @@ def drawn(pixels: Image, found: PictureDetections, *, enlarge: bool = False) -> 
     Args:
         pixels: ``[H, W, 3]`` uint8 BGR.
         found: what was detected there.
-        enlarge: a small picture is drawn on at a multiple of its size, so that text is legible.
+        enlarge: draw a small picture at a multiple of its size, so that text is legible.
 
     Returns:
         ``[H, W, 3]`` uint8 BGR.
@@ -54,7 +54,7 @@ def drawn(pixels: Image, found: PictureDetections, *, enlarge: bool = False) -> 
 
 
 def _picture_with_boxes(pixels: Image, found: PictureDetections, *, enlarge: bool) -> Any:
-    """What :func:`drawn` draws, as PIL has it."""
+    """The picture of :func:`drawn`, as a PIL image."""
     require("PIL", "drawing detections")
     from PIL import Image as PilImage
     from PIL import ImageDraw, ImageFont
@@ -69,7 +69,7 @@ def _picture_with_boxes(pixels: Image, found: PictureDetections, *, enlarge: boo
     unit = max(1.0, max(picture.size) / _LEGIBLE)
     font = ImageFont.load_default(size=round(13 * unit))
     captions = []
-    # the best detections last, so that nothing covers them
+    # draw the best detections last, so that nothing covers them
     for one in reversed(list(found)):
         corners = _corners(one.box * np.float32(factor), picture.size)
         color = label_color(one.label)
@@ -82,7 +82,7 @@ def _picture_with_boxes(pixels: Image, found: PictureDetections, *, enlarge: boo
 
 
 def _pil_from_pixels(pixels: Image) -> Any:
-    """``[H, W, 3]`` BGR as a picture of PIL."""
+    """``[H, W, 3]`` BGR as a PIL image."""
     from PIL import Image as PilImage
 
     size = (pixels.shape[1], pixels.shape[0])
@@ -90,7 +90,7 @@ def _pil_from_pixels(pixels: Image) -> Any:
 
 
 def _drawn_name(name: str) -> str:
-    """A name on one line, and no longer than a picture has room for; PIL refuses long texts."""
+    """A name on one line, shortened to fit a picture; PIL refuses long texts."""
     name = shown(name[:_MOST_LETTERS])
     return name if len(name) < _MOST_LETTERS else f"{name[: _MOST_LETTERS - 3]}..."
 
@@ -122,10 +122,10 @@ def _caption(
 
 
 def save_picture(pixels: Image, path: Path) -> None:
-    """Write ``[H, W, 3]`` BGR in the format of the suffix; atomic.
+    """Write ``[H, W, 3]`` BGR atomically, in the format given by the suffix.
 
     Raises:
-        UsageError: PIL writes no format of this suffix.
+        UsageError: PIL cannot write the format of this suffix.
         OutputError: the file cannot be written.
     """
     require("PIL", "writing pictures")
@@ -138,7 +138,7 @@ def save_drawn(
     """:func:`drawn` and :func:`save_picture` in one.
 
     Raises:
-        UsageError, OutputError: see there.
+        UsageError, OutputError: see :func:`save_picture`.
     """
     _save(_picture_with_boxes(pixels, found, enlarge=enlarge), path)
 
@@ -149,12 +149,12 @@ def _save(picture: Any, path: Path) -> None:
     kind = PilImage.registered_extensions().get(path.suffix.lower())
     if kind not in PilImage.SAVE:
         raise UsageError(f"{path}: no picture format ends in {path.suffix!r}; use .png or .jpg")
-    # PIL writing to a full disk tells an error number of its own
+    # encoded in memory, since PIL reports a full disk by an error number of its own
     encoded = io.BytesIO()
     try:
         picture.save(encoded, format=kind, **(_PNG if kind == "PNG" else {"quality": 92}))
     except ValueError as error:
         raise UsageError(f"{path}: {error}; use .png or .jpg") from error
-    except OSError as error:  # more pixels a side than the format has
+    except OSError as error:  # a side is longer than the format allows
         raise OutputError(f"cannot write {path}: {error}; use .png") from error
     write_bytes(path, encoded.getvalue())

@@ -1,4 +1,4 @@
-"""What is told of one picture in JSON: by ``ssd-small detect --json`` and by a server."""
+"""The JSON entry for one picture, as ``ssd-small detect --json`` and the server give it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from .thresholds import ScoreFilter
 def entry_from_outcome(
     outcome: Outcome, found: PictureDetections, classes: ScoreFilter | None = None
 ) -> dict[str, Any]:
-    """JSON-ready: the detections, or why there are none.
+    """The detections in a picture, or why there are none, JSON-ready.
 
     Args:
-        outcome: of a picture.
-        found: what is shown of it.
-        classes: where some classes are not shown, what leaves them out.
+        outcome: the outcome for the picture.
+        found: the detections that are shown.
+        classes: the filter that leaves classes out, if only some are shown.
 
     Returns:
-        ``image`` and ``error`` of one that could not be read; else
-        :meth:`.PictureDetections.to_dict`, and ``best_score`` where nothing has the score asked
-        for.
+        ``image`` and ``error`` for a picture that could not be read; else
+        :meth:`.PictureDetections.to_dict`, with ``best_score`` if no score passes the threshold.
     """
     if outcome.error is not None:
         return {"image": found.image, "error": outcome.error.command_line}
@@ -33,7 +32,7 @@ def entry_from_outcome(
 
 
 def _best_score(outcome: Outcome, classes: ScoreFilter | None) -> float | None:
-    """Of a picture without anything to show."""
+    """The best score in a picture that has nothing to show."""
     if classes is not None:
         return classes.best_score(outcome.detections)
     scores = outcome.detections.scores

@@ -1,4 +1,4 @@
-"""Detections in the forms that other packages use; each package is imported when asked for."""
+"""Detections in the formats of other packages, each of which is imported only when needed."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def coco_entries(
 
 
 def _plain_id(number: Any) -> Any:
-    """An id that json writes: those of numpy and torch are integers that it does not take."""
+    """An id that ``json`` can write, which numpy's and torch's integers are not."""
     try:
         return operator.index(number)
     except TypeError:
-        return number  # such as a text
+        return number  # a string, for example
 
 
 def torch_dict(found: PictureDetections) -> dict[str, Any]:
-    """What torchvision's detectors return for a picture."""
+    """The dictionary that torchvision's detectors return for a picture."""
     torch = require("torch", "to_torch()")
     return {
         "boxes": torch.from_numpy(np.array(found.boxes, np.float32)),
@@ -66,7 +66,7 @@ def torch_dict(found: PictureDetections) -> dict[str, Any]:
 def pandas_frame(found: PictureDetections) -> Any:
     """A row per detection."""
     pandas = require("pandas", "to_pandas()")
-    # said outright, since pandas takes an empty list for objects
+    # an explicit dtype, since pandas makes an object column of an empty list
     names = pandas.Series(found.names, dtype="str")
     corners = dict(zip(("x1", "y1", "x2", "y2"), found.boxes.T, strict=True))
     columns = {"name": names, "label": found.labels, "score": found.scores, **corners}
@@ -79,7 +79,7 @@ def supervision_detections(found: PictureDetections) -> Any:
     return supervision.Detections(
         xyxy=np.array(found.boxes, np.float32),
         confidence=np.array(found.scores, np.float32),
-        # counted without the background, as supervision's own lists of classes are
+        # the background is not counted, as in supervision's own class lists
         class_id=found.class_indices,
         data={"class_name": np.array(found.names, dtype=str)},
     )

@@ -1,4 +1,4 @@
-"""A runtime together with the post-processing its outputs still need."""
+"""A runtime together with the post-processing that its outputs still need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..runtimes.base import Images
 if TYPE_CHECKING:
     from ..postprocess.dispatch import Backend
 
-#: of a runtime: those of the heads, or of decode + NMS inside of it
+#: outputs of a runtime: those of the heads, or of decode + NMS inside it
 Outputs = HeadOutputs | list[Detections]
 
 
@@ -30,8 +30,8 @@ class Stopwatch:
     Attributes:
         read: decoding files and converting arrays, summed over the threads that do it.
         preprocess: resizing and normalising, summed likewise.
-        network: the engine; decode + NMS too, where they are inside it.
-        decode_nms: decode + NMS outside of the engine.
+        network: the engine, including decode + NMS if they are inside it.
+        decode_nms: decode + NMS outside the engine.
     """
 
     read: float = 0.0
@@ -42,14 +42,14 @@ class Stopwatch:
 
 @dataclass(frozen=True, eq=False)
 class Inference:
-    """Network input in, detections out, whichever runtime does it.
+    """Network input in, detections out, with any runtime.
 
     Attributes:
         runtime: network or engine.
-        params: post-processing of head outputs; must be the engine's own where decode + NMS are
+        params: post-processing of head outputs; must be the engine's own if decode + NMS are
             inside it.
-        threads: CPU threads of decode + NMS outside of the engine; 0 for one per core.
-        backend: of decode + NMS outside of the engine, see :func:`ssd_small.decode_nms`.
+        threads: CPU threads for decode + NMS outside the engine; 0 for one per core.
+        backend: for decode + NMS outside the engine, see :func:`ssd_small.decode_nms`.
         lock: held while the runtime works, if it serves one thread at a time.
     """
 
@@ -82,13 +82,13 @@ class Inference:
         return self.runtime.description.has_decode_nms
 
     def with_score_threshold(self, score_threshold: float) -> Inference:
-        """The same with a lower or higher threshold; only where decode + NMS are outside."""
+        """A copy with another threshold; only possible if decode + NMS are outside the engine."""
         return replace(self, params=replace(self.params, score_threshold=score_threshold))
 
     def __call__(self, images: Images, spent: Stopwatch | None = None) -> list[Detections]:
-        """Detect on network input, see :meth:`Runtime.infer`; one Detections per image.
+        """Detect objects in network input, see :meth:`Runtime.infer`; one Detections per image.
 
-        ``spent`` takes the seconds of the two stages.
+        The seconds of the two stages are added to ``spent``.
         """
         spent = spent or Stopwatch()
         outputs, seconds = self.run(images)
@@ -96,14 +96,14 @@ class Inference:
         return self.detections_from_outputs(outputs, spent)
 
     def run(self, images: Images) -> tuple[Outputs, float]:
-        """The first stage alone, and the seconds that it took."""
+        """Run the first stage alone; its outputs and the seconds it took."""
         with self.lock if self.runtime.instances == 1 else nullcontext():
             started = time.perf_counter()
             outputs = self.runtime.infer(images)
             return outputs, time.perf_counter() - started
 
     def detections_from_outputs(self, outputs: Outputs, spent: Stopwatch) -> list[Detections]:
-        """The second stage, where the outputs need it; ``spent`` takes its seconds."""
+        """Run the second stage if the outputs need it; its seconds are added to ``spent``."""
         if not isinstance(outputs, HeadOutputs):
             return outputs
         started = time.perf_counter()
@@ -112,7 +112,7 @@ class Inference:
         return detections
 
     def postprocess(self, heads: HeadOutputs) -> list[Detections]:
-        """Decode + NMS of head outputs, one Detections per image."""
+        """Run decode + NMS on head outputs; one Detections per image."""
         found = decode_nms(
             heads.loc,
             heads.conf,
@@ -135,9 +135,9 @@ class Inference:
         params: PostprocessParams,
         edges: tuple[float, float],
     ) -> Detections:
-        """Decode + NMS of rows ``loc [R, 4]`` and ``conf [R, C]`` with priors of their own.
+        """Run decode + NMS on rows ``loc [R, 4]`` and ``conf [R, C]`` with the given priors.
 
-        ``edges`` are the picture's right and bottom one in the unit of the priors.
+        ``edges`` are the right and bottom edge of the picture in the unit of the priors.
         """
         found = decode_nms(
             *(loc[None], conf[None], priors, params),
@@ -149,5 +149,5 @@ class Inference:
 
 
 def _short(value: object) -> str:
-    """A parameter in a message."""
+    """A parameter as shown in a message."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Opening whatever holds a detector: an engine, an ONNX file, a checkpoint, a shipped name."""
+"""Opens a detector from an engine, an ONNX file, a checkpoint or the name of a shipped one."""
 
 from __future__ import annotations
 
@@ -46,33 +46,35 @@ def load(
     """Open a detector.
 
     Args:
-        source: an engine (its sidecar beside it), an ONNX file of ``ssd-small export``, a
-            checkpoint, or the name of a shipped one such as ``"bccd/mobilenet_v1_s1l0"``, which
-            runs in PyTorch, or as an ONNX file in ONNX Runtime where torch is not installed.
-        model: name of the network, for a checkpoint (:func:`ssd_small.list_models`).
-        config: a configuration file (YAML) that describes network, pixels and post-processing, for
-            a checkpoint.
-        labels: class names in label order, background left out, or a text file of them; default:
-            what the file says.
-        num_classes, width: of a checkpoint, background included; default: read off the weights.
-        params: decode + NMS; free unless they are inside the engine. Default: the file's own.
-        threads: CPU threads of the engine (of each instance) and of decode + NMS; 0 for one per
+        source: an engine (with its sidecar beside it), an ONNX file made by ``ssd-small export``,
+            a checkpoint, or the name of a shipped one such as ``"bccd/mobilenet_v1_s1l0"``, which
+            runs in PyTorch or, if torch is not installed, as an ONNX file in ONNX Runtime.
+        model: for a checkpoint: name of the network (:func:`ssd_small.list_models`).
+        config: for a checkpoint: a configuration file (YAML) that describes network, pixels and
+            post-processing.
+        labels: class names in label order, without the background, or a text file of them; default:
+            those in the file.
+        num_classes, width: for a checkpoint: number of classes, background included, and width
+            multiplier; default: read off the weights.
+        params: parameters of decode + NMS; fixed if they are inside the engine. Default: the
+            file's own.
+        threads: CPU threads for the engine (per instance) and for decode + NMS; 0 for one per
             core, shared by the instances.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; default: the GPU for a TensorRT engine, else
             the CPU.
-        max_batch: largest batch, at most what an engine takes; default: that, or 8 where there is
-            no limit.
-        workers: threads that read pictures; default: what keeps the engine busy.
+        max_batch: largest batch, limited by what the engine accepts; default: that limit, or 8 if
+            there is none.
+        workers: threads that read pictures; default: enough to keep the engine busy.
         cuda_graph: replay captured CUDA graphs (TensorRT).
-        max_pixels: most pixels of a picture's file, which says so before they are decoded; default:
-            the environment's ``SSD_SMALL_MAX_PIXELS``, else 2**28.
-        instances: of an engine or ONNX file in this process, each with its own memory, for several
-            batches at once. Small networks have more pictures per second on one thread each than
-            one instance on all; results come in order all the same.
+        max_pixels: largest picture file, in pixels, checked by its header before decoding; default:
+            the environment variable ``SSD_SMALL_MAX_PIXELS``, else 2**28.
+        instances: instances of an engine or ONNX file in this process, each with its own memory, to
+            run several batches at once. Small networks process more pictures per second with one
+            thread per instance than with one instance on all threads; results stay in order.
 
     Raises:
-        BadFile: the file is absent, damaged or foreign.
-        UsageError: arguments that do not go with this kind of file.
+        BadFile: the file is absent, damaged or of an unknown kind.
+        UsageError: an argument does not apply to this kind of file.
         MissingRequirement: a package or the hardware is missing.
     """
     runtime = open_instances(
@@ -112,7 +114,7 @@ def open_runtime(
     cuda_graph: bool = True,
     max_batch: int | None = None,
 ) -> Runtime:
-    """The runtime of :func:`load`, without post-processing; see there."""
+    """Open the runtime for :func:`load`, without post-processing; arguments as there."""
     path = Path(source)
     kind = _kind(path)
     gpu_index(device)
@@ -143,12 +145,12 @@ def open_runtime(
 
 
 def onnx_without_torch(weights: str | Path | None, given: Mapping[str, Any]) -> Path | None:
-    """The ONNX file to open in the place of a shipped checkpoint, where torch is not installed.
+    """The ONNX file to open instead of a shipped checkpoint if torch is not installed.
 
     Args:
-        weights: as for :func:`load`.
-        given: what else is said of the network, None where nothing is; with any of it the
-            checkpoint is wanted, and PyTorch with it.
+        weights: as ``source`` of :func:`load`.
+        given: further arguments that describe the network, None if not given; any of them means
+            that the checkpoint itself is wanted, and so PyTorch.
     """
     shipped = find_shipped(weights)
     asked = any(value is not None for value in given.values())
@@ -158,7 +160,7 @@ def onnx_without_torch(weights: str | Path | None, given: Mapping[str, Any]) -> 
 def _network(
     path: Path, model: str | None, config: str | Path | None, **given: Any
 ) -> tuple[SsdNetwork, Description]:
-    """The network of a checkpoint, by itself or by a configuration."""
+    """The network of a checkpoint, built from the checkpoint alone or from a configuration."""
     if config is None:
         return network_from_checkpoint(path, model, **given)
     from ..artefacts.experiment import network_from_experiment
@@ -180,7 +182,7 @@ def open_built(
     cuda_graph: bool = True,
     max_batch: int | None = None,
 ) -> Runtime:
-    """The runtime of an engine or ONNX file; see :func:`load`."""
+    """Open the runtime for an engine or ONNX file; arguments as for :func:`load`."""
     if _is_onnx(path):
         runtime = open_onnx(path, threads, device=device, max_batch=max_batch or USUAL_BATCH)
     else:
@@ -202,7 +204,7 @@ def torch_runtime(
     device: str | None = None,
     max_batch: int | None = None,
 ) -> TorchRuntime:
-    """A network in PyTorch on a device.
+    """Open a PyTorch network on a device.
 
     Raises:
         MissingRequirement: PyTorch has no such GPU.
@@ -218,7 +220,7 @@ def torch_runtime(
                 f"device {device!r}: PyTorch finds {count} GPUs here; use cpu, or run on a machine "
                 "with an NVIDIA GPU, its driver and PyTorch for CUDA"
             )
-        # fp32 means fp32, as in engines; for the whole process (not executed here: needs a GPU)
+        # fp32 without TF32, as in engines; process-wide (not executed here: needs a GPU)
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         net.to(f"cuda:{index}")  # type: ignore[attr-defined]
     if threads:
@@ -233,7 +235,7 @@ def _renamed(description: Description, labels: Labels) -> Description:
 
 
 def _kind(path: Path) -> str:
-    """What a file is: by the sidecar beside it, by its ending, else a checkpoint."""
+    """The kind of a file, from its sidecar or its suffix; else a checkpoint."""
     if find_shipped(path) is not None:
         return "checkpoint"
     names = ", ".join(one.name for one in shipped_checkpoints())

@@ -1,12 +1,12 @@
-"""Heads of the tiles of a picture as one set of heads, and one NMS over all of them.
+"""Merges the heads of a picture's tiles into one set of heads, with one NMS over all of them.
 
-A picture's coordinates are **tile units** here: 1 is the side of a tile. The priors of a tile are
-those of the network, shifted by where the tile lies; their sizes keep their bits, ``pixel_offset``
-its meaning, and an IoU does not change when an axis is scaled. A prior's index is
-``view * P + prior``, so equal scores are told apart by view first.
+Coordinates in a picture are in **tile units** here: 1 is the side of a tile. The priors of a tile
+are those of the network, shifted to the tile's position: their sizes keep their bits,
+``pixel_offset`` keeps its meaning, and scaling an axis does not change an IoU. A prior's index is
+``view * P + prior``, so equal scores are ordered by view first.
 
-NMS depends on nothing but candidates. So of each view only the rows stay that may hold one: what is
-held grows with what is in the picture, not with its area, and there is no limit of priors.
+NMS depends on candidates only. So each view keeps only the rows that may hold one: memory grows
+with the contents of the picture, not with its area, and the number of priors is not limited.
 """
 
 from __future__ import annotations
@@ -28,41 +28,42 @@ from ..postprocess.oracle import boxes_from_loc, scores_from_conf
 from ..postprocess.params import WHOLE
 
 FloatArray = npt.NDArray[np.float32]
-#: loc ``[R, 4]``, conf ``[R, C]`` and priors ``[R, 4]`` to the detections of one image, which ends
-#: at the two edges
+#: turns loc ``[R, 4]``, conf ``[R, C]`` and priors ``[R, 4]`` into the detections of one image;
+#: the last argument is its right and bottom edge
 DecodeNms = Callable[
     [npt.NDArray[Any], npt.NDArray[Any], FloatArray, PostprocessParams, tuple[float, float]],
     Detections,
 ]
 
-#: prior indices of a picture are int32
+#: number of prior indices in a picture, which are int32
 _MOST_INDICES = 2**31
-#: of the whole picture boxes count that have a side above this share of a tile, or the overlap:
-#: what is smaller lies whole in a tile, mostly, which sees it better. Measured with the digits of
-#: the package (mobilenet_v1_s1l0) on mosaics of 3x3 pictures, one of them enlarged three times: AP
-#: .440 by tiles alone, .436 with all boxes of the whole, .442 with those above the overlap, .445
-#: with these, .442 with those above a tile; of large objects .494, .616, .616, .610, .538
+#: the whole picture contributes only boxes with a side above this share of a tile, or above the
+#: overlap if larger: a smaller object mostly lies whole in a tile, which sees it better. Measured
+#: with the package's digits (mobilenet_v1_s1l0) on mosaics of 3x3 pictures, one of them enlarged
+#: three times: AP .440 with tiles alone, .436 with all boxes of the whole, .442 with those above
+#: the overlap, .445 with these, .442 with those above a tile; large objects .494, .616, .616,
+#: .610, .538
 _LARGE = 0.5
-#: the test of logits lets too much through, by shares of the score and by a difference of logits: a
-#: score is rounded some forty times in the sum of a softmax, by 2**-24 each; a logit less the
-#: largest, at most 88 where its exponential is not 0, once, by 2**-24 of that
+#: margins by which the test on logits lets too much through: a share of the score, which is rounded
+#: some forty times in the sum of a softmax, by 2**-24 each; and a difference of logits, rounded
+#: once by 2**-24 of its value, which is at most 88 where the exponential is not 0
 _SCORE_MARGIN, _LOGIT_MARGIN = 1e-5, 1e-4
 
 
 def tile_of_picture(tiling: Tiling, size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of the tiles of a picture of ``size`` (height, width): the unit."""
+    """Width and height of a tile in a picture of ``size`` (height, width): the unit."""
     height, width = size
     return min(tiling.width, width), min(tiling.height, height)
 
 
 def priors_of_view(priors_cxcywh: FloatArray, window: Window, unit: tuple[int, int]) -> FloatArray:
-    """Priors ``[P, 4]`` of a view, unit square of the view, in tile units of the picture.
+    """Convert a view's priors ``[P, 4]`` from its unit square to tile units of the picture.
 
-    Those of a tile keep the bits of their sizes; those of the first one are the given ones.
+    In a tile, sizes keep their bits; in the first tile, the priors are the given ones.
 
     Args:
-        priors_cxcywh: (cx, cy, w, h).
-        window: where the view lies, in pixels of the picture.
+        priors_cxcywh: ``[P, 4]`` (cx, cy, w, h), unit square of the view.
+        window: position of the view, in pixels of the picture.
         unit: width and height of a tile in pixels.
     """
     scale = np.array([window.width / unit[0], window.height / unit[1]], np.float32)
@@ -73,9 +74,9 @@ def priors_of_view(priors_cxcywh: FloatArray, window: Window, unit: tuple[int, i
 def rows_of_candidates(
     conf: npt.NDArray[np.floating[Any]], params: PostprocessParams
 ) -> npt.NDArray[np.intp]:
-    """Rows of conf ``[P, C]`` that may hold a score above the threshold: too many, never too few.
+    """Rows of conf ``[P, C]`` that may hold a score above the threshold; never too few.
 
-    With a background ``b`` softmax gives class c at most ``1 / (1 + exp(conf_b - conf_c))``.
+    With a background ``b``, softmax gives class c at most ``1 / (1 + exp(conf_b - conf_c))``.
     """
     threshold, background = params.score_threshold, params.background_label
     logits = np.ascontiguousarray(conf, np.float32)
@@ -99,14 +100,14 @@ def are_large(
     tiling: Tiling,
     edges: tuple[float, float] = WHOLE,
 ) -> npt.NDArray[np.bool_]:
-    """``[R]``, which boxes of the whole picture are too large for its tiles to see them better.
+    """Mask ``[R]`` of the whole picture's boxes that are too large for tiles to see them better.
 
     Args:
-        loc: ``[R, 4]``, and ``priors`` ``[R, 4]`` in tile units.
-        priors: see ``loc``.
-        params: of decode + NMS.
+        loc: ``[R, 4]`` box offsets.
+        priors: ``[R, 4]``, in tile units.
+        params: parameters of decode + NMS.
         tiling: how the picture is cut.
-        edges: where it ends to the right and below, in tile units.
+        edges: right and bottom edge of the picture, in tile units.
     """
     boxes = boxes_from_loc(np.asarray(loc, np.float32), priors, params, edges)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -115,12 +116,12 @@ def are_large(
 
 
 def _background_and_others(logits: FloatArray, background: int) -> tuple[FloatArray, FloatArray]:
-    """``[P]`` logits of the background, and the largest of the others; NaN where one is."""
+    """Logits ``[P]`` of the background, and the largest other logit, NaN if any of them is."""
     rows, classes = logits.shape
     if background:
         others = np.delete(logits, background, axis=1)
         return logits[:, background], others.max(axis=1)
-    # both at once, in memory's order: a fifth of the time of a maximum along the rows' short axis
+    # both in one pass in memory order: a fifth of the time of a maximum along the short axis
     starts = (np.arange(rows)[:, None] * classes + [0, 1]).ravel()
     found = np.maximum.reduceat(logits.ravel(), starts).reshape(rows, 2)
     return found[:, 0], found[:, 1]
@@ -129,7 +130,7 @@ def _background_and_others(logits: FloatArray, background: int) -> tuple[FloatAr
 def best_score(
     conf: npt.NDArray[np.floating[Any]], params: PostprocessParams, least: float
 ) -> float:
-    """The best score in conf ``[P, C]``, or ``least`` if none is above it."""
+    """The best score in conf ``[P, C]``, or ``least`` if none exceeds it."""
     rows = rows_of_candidates(conf, replace(params, score_threshold=least))
     if not len(rows):
         return least
@@ -138,7 +139,7 @@ def best_score(
 
 
 class TileMerger:
-    """Takes the heads of a picture's views one by one and gives the picture's detections."""
+    """Collects the heads of a picture's views one by one and gives the picture's detections."""
 
     def __init__(
         self,
@@ -149,15 +150,15 @@ class TileMerger:
         most_rows: int,
         floor: float | None = None,
     ) -> None:
-        """Merge one picture.
+        """Start a picture without views.
 
         Args:
-            size: its height and width in pixels.
+            size: height and width of the picture in pixels.
             tiling: how it is cut.
             priors: ``[P, 4]`` of the network (cx, cy, w, h), unit square.
-            params: decode + NMS, with the caps of the picture.
-            most_rows: that enter one NMS.
-            floor: what the best score must be above to be told; None to tell none.
+            params: parameters of decode + NMS, with the caps of the picture.
+            most_rows: largest number of rows that enter one NMS.
+            floor: report :attr:`best_score` only above this; None to report none.
         """
         self._priors, self._params = priors, params
         self._tiling = tiling
@@ -175,14 +176,14 @@ class TileMerger:
 
     @property
     def best_score(self) -> float | None:
-        """Of all candidates, those under the threshold too; None if none is above the floor."""
+        """Best score in all views, even below the threshold; None if none is above the floor."""
         told = self._floor is not None and self._best > self._floor
         return self._best if told else None
 
     def add(
         self, loc: npt.NDArray[np.floating[Any]], conf: npt.NDArray[np.floating[Any]], view: Window
     ) -> None:
-        """Take the heads ``loc [P, 4]`` and ``conf [P, C]`` of the next view.
+        """Add the heads ``loc [P, 4]`` and ``conf [P, C]`` of the next view.
 
         Raises:
             UsageError: more candidates, or priors, than can be merged.
@@ -203,11 +204,11 @@ class TileMerger:
         self._rows += len(rows)
         if self._floor is not None:
             self._best = best_score(conf, self._params, self._best)
-        if self._rows > 2 * self._most:  # cut in halves: each row is looked at a few times only
+        if self._rows > 2 * self._most:  # at twice the limit, so that each row is seen a few times
             self._gather()
 
     def detections(self, decode_nms: DecodeNms) -> Detections:
-        """What NMS leaves of all views, boxes in the unit square of the picture.
+        """Detections after NMS over all views, boxes in the unit square of the picture.
 
         ``prior_indices`` are ``view * P + prior``.
 
@@ -222,7 +223,7 @@ class TileMerger:
         return replace(found, boxes=found.boxes * self._scale, prior_indices=indices)
 
     def _gather(self) -> tuple[npt.NDArray[Any], ...]:
-        """All rows in the order of their priors, as many as may enter NMS."""
+        """All rows in prior order, reduced to those that may enter NMS."""
         rows = tuple(np.concatenate(column) for column in zip(*self._parts, strict=True))
         if len(rows[0]) > self._most:
             loc, conf, priors, _ = rows
@@ -241,9 +242,9 @@ class TileMerger:
 def _rows_of_first_candidates(
     loc: FloatArray, conf: FloatArray, priors: FloatArray, params: PostprocessParams
 ) -> npt.NDArray[np.intp]:
-    """Rows that hold one of the first ``pre_nms_topk`` candidates of a class, or any candidate.
+    """Rows with one of a class's first ``pre_nms_topk`` candidates; without that cut, with any.
 
-    What comes later takes no part in NMS, whatever is added to them.
+    The others take no part in NMS, whatever rows are added later.
     """
     boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
     finite = np.isfinite(boxes).all(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What was found in one picture, in its pixels, with names: the result people work with."""
+"""The detections in one picture, in its pixels and with class names: the public result."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Detection:
     Attributes:
         box: ``[4]`` float32 (x1, y1, x2, y2) in pixels of the picture.
         score: after the activation.
-        label: class index of the conf column.
-        name: of the class.
-        prior_index: the prior box it comes from.
-        track: of the object in a video, see :meth:`.Detector.stream`; None without tracks.
+        label: class index, the column of conf.
+        name: name of the class.
+        prior_index: index of the prior box it comes from.
+        track: number of the object in a video, see :meth:`.Detector.stream`; None without tracks.
     """
 
     box: npt.NDArray[np.float32]
@@ -54,29 +54,29 @@ class Detection:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PictureDetections:
-    """Detections of one picture, best first: score down, then label up, then prior up.
+    """Detections of one picture: by score descending, then label, then prior ascending.
 
-    Boxes are pixels of the picture; those of :class:`ssd_small.Detections`, which decode + NMS
-    give, are parts of the unit square. It holds no pixels: :meth:`draw`, :meth:`crops` and
-    :meth:`save` take the picture again.
+    Boxes are in pixels of the picture, unlike those of :class:`ssd_small.Detections`, which are in
+    the unit square. No pixels are kept: pass the picture again to :meth:`draw`, :meth:`crops` and
+    :meth:`save`.
 
-    A mask, a slice or an array of positions selects (``found[found.scores > 0.9]``); one position
-    gives a :class:`Detection`, and so does iterating.
+    Indexing with a mask, a slice or an array of positions selects detections
+    (``found[found.scores > 0.9]``); a single position, or iterating, gives :class:`Detection`.
 
     Attributes:
         boxes: ``[D, 4]`` float32 (x1, y1, x2, y2) in pixels, clipped to the picture.
         scores: ``[D]`` float32, after the activation.
-        labels: ``[D]`` int32, the class index of the conf column (background included).
+        labels: ``[D]`` int32, the class index, a column of conf (background included).
         prior_indices: ``[D]`` int32, index of the prior box each detection comes from.
-        width, height: of the picture in pixels.
-        image: path of the picture; None if it was no file.
-        classes: names of all classes the detector knows, background left out.
+        width, height: size of the picture in pixels.
+        image: path of the picture; None if it was not a file.
+        classes: names of all classes the detector knows, without the background.
         background_label: class index of the background; -1 for none.
-        tiles: into which the picture was cut; 1 where it was not.
-        frame: index of the frame in its video, from 0; None of a picture.
-        time: of the frame in its video, in seconds; None of a picture.
-        tracks: ``[D]`` int64, the same number from frame to frame for the same object; None
-            without tracks.
+        tiles: number of tiles the picture was cut into; 1 if it was not cut.
+        frame: index of the frame in its video, from 0; None for a picture.
+        time: time of the frame in its video, in seconds; None for a picture.
+        tracks: ``[D]`` int64, the number that an object keeps from frame to frame; None without
+            tracks.
     """
 
     boxes: npt.NDArray[np.float32]
@@ -109,7 +109,7 @@ class PictureDetections:
         return len(self.scores)
 
     def __eq__(self, other: object) -> bool:
-        """The same detections, to the bit, in the same picture."""
+        """Whether these are bit-identical detections in the same picture."""
         if not isinstance(other, PictureDetections):
             return NotImplemented
         return all(
@@ -141,7 +141,7 @@ class PictureDetections:
             return next(iter(self[position : position + 1]))
         if not isinstance(index, slice):
             index = np.asarray(index)
-            if not index.size and index.dtype.kind != "b":  # an empty list has no type of its own
+            if not index.size and index.dtype.kind != "b":  # numpy makes an empty list float64
                 index = index.astype(np.intp)
             if index.ndim != 1 or index.dtype.kind not in "biu":
                 raise UsageError(
@@ -153,7 +153,7 @@ class PictureDetections:
         return replace(self, **{name: getattr(self, name)[index] for name in arrays})
 
     def __repr__(self) -> str:
-        """Picture, size, number per class, best score; at most a line."""
+        """Picture, size, number per class and best score, on one line."""
         counts = dict.fromkeys(self.names, 0)
         for name in self.names:
             counts[name] += 1
@@ -165,11 +165,11 @@ class PictureDetections:
         if len(kinds) > room:
             kinds = f"{kinds[: max(room - 3, 0)]}..."
         line = f"{head}{f' ({kinds})' if kinds else ''}{best})"
-        # names of files and classes may hold a line's end
+        # names of files and classes may hold line ends
         return NO_LINE.sub("?", line)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: what ``ssd-small detect --json`` prints of a picture, or of a frame."""
+        """The JSON-ready entry that ``ssd-small detect --json`` prints for a picture or a frame."""
         columns = (self.boxes.tolist(), self.labels.tolist(), self.names, self.scores.tolist())
         entry: dict[str, Any] = {"image": self.image}
         if self.frame is not None and self.time is not None:
@@ -190,18 +190,18 @@ class PictureDetections:
         return entry
 
     def draw(self, picture: Any, *, color: ColorOrder = "BGR") -> Any:
-        """A new picture of the same size with boxes, names and scores.
+        """A new picture of the same size with boxes, names and scores drawn into it.
 
         Args:
-            picture: the picture again, in any form the detector takes.
+            picture: the picture again, in any form that the detector accepts.
             color: channel order of numpy arrays, given and returned.
 
         Returns:
-            A PIL image for one, a tensor ``[3, H, W]`` RGB for one, else a numpy array
-            ``[H, W, 3]`` uint8.
+            A PIL image if one was given, a tensor ``[3, H, W]`` RGB if one was given, else a numpy
+            array ``[H, W, 3]`` uint8.
 
         Raises:
-            UsageError: a picture of another size.
+            UsageError: the picture has another size.
             MissingRequirement: PIL is not installed.
         """
         from .draw import drawn
@@ -209,12 +209,12 @@ class PictureDetections:
         return like_picture(drawn(self._pixels(picture, color), self), picture, color)
 
     def crops(self, picture: Any, *, color: ColorOrder = "BGR") -> list[npt.NDArray[np.uint8]]:
-        """An array ``[h, w, 3]`` uint8 per detection, at least a pixel wide and high.
+        """One array ``[h, w, 3]`` uint8 per detection, at least a pixel wide and high.
 
         Args:
-            picture: the picture again, in any form the detector takes.
-            color: channel order of numpy arrays and of what is read from a path; pixels of PIL
-                images and tensors are RGB.
+            picture: the picture again, in any form that the detector accepts.
+            color: channel order of numpy arrays, and of the crops from an array or a file; crops
+                from PIL images and tensors are RGB.
         """
         pixels = self._pixels(picture, color)
         limit = np.array([self.width, self.height])
@@ -229,16 +229,16 @@ class PictureDetections:
     def save(
         self, picture: Any, path: str | Path, *, color: ColorOrder = "BGR", enlarge: bool = False
     ) -> None:
-        """Write :meth:`draw`'s picture, whole or not at all; the suffix chooses the format.
+        """Write the picture of :meth:`draw`, whole or not at all; the suffix sets the format.
 
         Args:
-            picture: the picture again, in any form the detector takes.
-            path: such as ``found.png`` or ``found.jpg``.
+            picture: the picture again, in any form that the detector accepts.
+            path: the file to write, such as ``found.png`` or ``found.jpg``.
             color: channel order of numpy arrays.
-            enlarge: draw on a small picture at a multiple of its size, so that names are legible.
+            enlarge: draw a small picture at a multiple of its size, so that names are legible.
 
         Raises:
-            UsageError: no format of this suffix, or ``path`` is the picture's own file.
+            UsageError: no format has this suffix, or ``path`` is the picture's own file.
             OutputError: the file cannot be written.
         """
         from .draw import save_drawn
@@ -263,18 +263,19 @@ class PictureDetections:
         """COCO result entries, ready for json; bbox is (x, y, w, h) in pixels.
 
         Args:
-            image_id: of the picture.
-            category_ids: id per class, in the order of ``detector.labels``; or ids by class name.
+            image_id: id of the picture.
+            category_ids: an id per class, in the order of ``detector.labels``; or ids by class
+                name.
 
         Raises:
-            UsageError: another number of ids than of classes.
+            UsageError: the number of ids differs from that of classes, or a class has no id.
         """
         return handover.coco_entries(self, image_id, category_ids)
 
     def to_torch(self) -> dict[str, Any]:
-        """Tensors ``boxes [D, 4]``, ``scores [D]``, ``labels [D]`` (int64), as torchvision's.
+        """Tensors ``boxes [D, 4]``, ``scores [D]``, ``labels [D]`` (int64), as in torchvision.
 
-        Labels are :attr:`labels`: where there is a background it is counted, as torchvision does.
+        Labels are those of :attr:`labels`: a background is counted, as in torchvision.
 
         Raises:
             MissingRequirement: torch is not installed.
@@ -284,7 +285,7 @@ class PictureDetections:
     def to_pandas(self) -> Any:
         """A DataFrame with the columns name, label, score, x1, y1, x2, y2; a row per detection.
 
-        Names are texts, labels int32 (:attr:`labels`), the others float32, also without any row.
+        Names are strings, labels int32 (:attr:`labels`), the others float32, even if it is empty.
 
         Raises:
             MissingRequirement: pandas is not installed.
@@ -294,8 +295,8 @@ class PictureDetections:
     def to_supervision(self) -> Any:
         """``supervision.Detections`` with the names in ``data["class_name"]``.
 
-        ``class_id`` is the position in ``detector.labels`` (:attr:`class_indices`), the background
-        not counted, as in the class lists of supervision's data sets and metrics.
+        ``class_id`` is the position in ``detector.labels`` (:attr:`class_indices`), without the
+        background, as in the class lists of supervision's data sets and metrics.
 
         Raises:
             MissingRequirement: supervision is not installed.
@@ -305,10 +306,10 @@ class PictureDetections:
     def to_fiftyone(self) -> Any:
         """``fiftyone.Detections``; boxes are (x, y, w, h) relative to the picture.
 
-        Needs the package fiftyone. Making labels starts no process and opens no connection; only
-        a data set of fiftyone needs its database, a MongoDB which fiftyone's installation
-        downloads or which ``FIFTYONE_DATABASE_URI`` names. ``FIFTYONE_DO_NOT_TRACK=true`` switches
-        off the usage tracking of its app.
+        Creating labels starts no process and opens no connection; only a fiftyone data set needs
+        the database, a MongoDB that fiftyone's installation downloads or that
+        ``FIFTYONE_DATABASE_URI`` names. ``FIFTYONE_DO_NOT_TRACK=true`` switches off the usage
+        tracking of its app.
 
         Raises:
             MissingRequirement: fiftyone is not installed.
@@ -324,11 +325,11 @@ def picture_detections(
     *,
     tiles: int = 1,
 ) -> PictureDetections:
-    """Detections in the unit square as those of a picture of ``size`` (height, width)."""
+    """Convert detections in the unit square to those of a picture of ``size`` (height, width)."""
     height, width = size
     scale = np.array([width, height, width, height], np.float32)
     return PictureDetections(
-        # networks may point beyond the picture; what a user crops lies inside
+        # a network's boxes may reach beyond the picture; the user's do not
         detections.boxes.clip(0, 1) * scale,
         detections.scores,
         detections.labels,

@@ -1,8 +1,8 @@
-"""The road from pictures to detections: read ahead in threads, batch, run, in order.
+"""From pictures to detections: read ahead in threads, batch, run, in order.
 
-On it are at once: pictures that threads read and resize, a batch in each instance of the network,
-in a thread of its own, and the batch before them, whose outputs get their post-processing and are
-handed over in the consumer's thread, which also puts the next batch together.
+Several things happen at once: threads read and resize pictures; each instance of the network runs a
+batch in a thread of its own; and the consumer's thread post-processes and hands over the batch
+before those, and assembles the next one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..postprocess import Detections
 from ..runtimes.base import Images, Runtime
 from .inference import Inference, Outputs, Stopwatch
 
-#: most threads that read pictures: the bound on pictures held rests on it
+#: largest number of threads that read pictures, which bounds the number of pictures held
 MOST_WORKERS = 16
 
 
@@ -41,13 +41,14 @@ class Outcome:
     """What became of one picture.
 
     Attributes:
-        picture: as it was given.
+        picture: the picture as it was given.
         size: height and width in pixels; (0, 0) if it could not be read.
         detections: in the unit square of the picture, not clipped; empty if it could not be read.
-        pixels: ``[H, W, 3]`` uint8 BGR, where they were asked for.
+        pixels: ``[H, W, 3]`` uint8 BGR, if asked for.
         error: why it could not be read; None if it could.
-        tiles: into which it was cut.
-        best_score: of all candidates, where detections hold no more than is shown; else None.
+        tiles: number of tiles it was cut into.
+        best_score: best score of all candidates, if ``detections`` hold only what is shown; else
+            None.
     """
 
     picture: Any
@@ -61,12 +62,12 @@ class Outcome:
 
 @dataclass(eq=False)
 class _Prepared:
-    """A picture on its way to the network; without an input it could not be read.
+    """A picture on its way to the network.
 
     Attributes:
-        network_input: ``[height, width, 3]`` grey levels BGR, in the size of the input, or as it
-            is for a network of pictures; until it is in a batch. Where pictures are resized in
-            float32 it takes four times the memory, and is still of the input's size.
+        network_input: ``[height, width, 3]`` BGR levels, resized to the network's input, or as read
+            for a network that takes pictures; four times the memory if resized in float32. None
+            once it is in a batch, or if the picture could not be read.
     """
 
     picture: Any
@@ -88,21 +89,21 @@ def detect(
     max_pixels: int | None = None,
     spent: Stopwatch | None = None,
 ) -> Iterator[Outcome]:
-    """Detections of pictures, in their order, one by one.
+    """Yield the outcomes of pictures, in order, one by one.
 
     At most ``(3 + N) * batch_size + 16`` pictures are pulled and not yet handed over, with N
-    instances of the network. A picture that cannot be read is an outcome with an error. What the
-    source raises is raised after the outcomes of what it gave before.
+    instances of the network. A picture that cannot be read gives an outcome with an error. An
+    exception of the source is raised after the outcomes of the pictures before it.
 
     Args:
         inference: network or engine with its post-processing.
         pictures: see :func:`~ssd_small.pictures.pixels.pixels_from_picture`; pulled one by one.
         batch_size: pictures per call of the runtime; the last call may have fewer.
-        workers: threads that read and resize; 0 for none, and none for the network either.
+        workers: threads that read and resize; with 0, the network gets no threads either.
         color: channel order of numpy arrays.
-        keep_pixels: hand the decoded pictures over as well.
-        max_pixels: of a file, see :func:`~ssd_small.pictures.reading.read_image`.
-        spent: takes the seconds of each stage.
+        keep_pixels: include the decoded pictures in the outcomes.
+        max_pixels: limit for a file, see :func:`~ssd_small.pictures.reading.read_image`.
+        spent: accumulates the seconds of each stage.
     """
     spent = spent or Stopwatch()
     workers = min(workers, MOST_WORKERS)
@@ -124,13 +125,13 @@ def detect(
             except Exception as error:
                 fault = error
                 break
-            # reading may take long, as of a pipe that nobody has written to yet
+            # reading may take long, for example from a pipe that nobody has written to yet
             if network.is_done_before(future):
                 yield from network.outcomes()
             if (fault := future.exception()) is not None:
                 break
             one = future.result()
-            del future  # which would hold what has been handed over
+            del future  # it would keep alive a picture that has been handed over
             spent.read += one.seconds[0]
             spent.preprocess += one.seconds[1]
             inputs = [each.network_input for each in waiting]
@@ -151,14 +152,15 @@ def detect(
 
 
 def _are_many(waiting: list[_Prepared], batch_size: int) -> bool:
-    """Unreadable pictures do not fill a batch, but nor may they pile up."""
+    """Whether to run a batch that is not full, so that unreadable pictures do not pile up."""
     return len(waiting) >= 2 * batch_size
 
 
 def fits_batch(own: Levels | None, others: Sequence[Levels | None], runtime: Runtime) -> bool:
-    """Whether a picture can go into one batch with others; None for one that could not be read.
+    """Whether a picture fits into a batch with others; None stands for an unreadable picture.
 
-    A batch is of one size; of pictures as they are it has no more pixels than one may have.
+    A batch has one size. If pictures are not resized, all of a batch together have at most as many
+    pixels as one picture may have.
     """
     read = [each for each in others if each is not None]
     if runtime.description.pictures is None or own is None or not read:
@@ -170,7 +172,7 @@ def fits_batch(own: Levels | None, others: Sequence[Levels | None], runtime: Run
 def _preparation(
     runtime: Runtime, color: ColorOrder, keep_pixels: bool, max_pixels: int | None
 ) -> Callable[[Any], _Prepared]:
-    """What the threads do with a picture."""
+    """The function with which threads read and resize a picture."""
     description = runtime.description
 
     def prepare(picture: Any) -> _Prepared:
@@ -179,10 +181,10 @@ def _preparation(
             decoded = decoded_from_picture(picture, color, max_pixels, description.decoding)
             _check_size(runtime, picture, decoded.pixels)
             kept = decoded.pixels if keep_pixels else None
-            if keep_pixels and decoded.reduction > 1:  # the network sees what it sees without
+            if keep_pixels and decoded.reduction > 1:  # the network's input stays the same
                 kept = pixels_from_picture(picture, color, max_pixels)
         except (BadFile, UsageError) as error:
-            # a traceback would hold the pixels that nobody could use
+            # a traceback would keep the pixels in memory
             return _Prepared(picture, error=error.with_traceback(None))
         read = time.perf_counter()
         network_input: Levels = decoded.pixels
@@ -195,7 +197,7 @@ def _preparation(
 
 
 def _check_size(runtime: Runtime, picture: Any, pixels: Image) -> None:
-    """Refuse a picture whose size or shape the network cannot take, by its name if it has one."""
+    """Refuse a picture whose size or shape the network cannot take; names the file if any."""
     description = runtime.description
     try:
         if description.pictures is not None:
@@ -207,16 +209,16 @@ def _check_size(runtime: Runtime, picture: Any, pixels: Image) -> None:
 
 
 def named_error(error: UsageError, picture: Any) -> SsdSmallError:
-    """What is wrong with a picture, by the name of its file if it has one."""
+    """An error about a picture that names its file, if it has one."""
     file = getattr(picture, "path", picture)
     return BadFile(f"image {file}: {error.command_line}") if is_path(file) else error
 
 
 def batch_from_levels(levels: list[Levels], runtime: Runtime, spent: Stopwatch) -> Images:
-    """A runtime's input of pictures as it takes them, or in the size of its input."""
+    """A runtime's input batch from pictures, as read or already resized to its input."""
     description = runtime.description
     if description.pictures is not None:
-        # a large picture alone need not be copied
+        # a single picture, which may be large, is not copied
         return levels[0][None] if len(levels) == 1 else np.stack(levels)
     began = time.perf_counter()
     images = inputs_from_levels(levels, description.preprocessing)
@@ -229,9 +231,9 @@ class _Running:
     """A batch in the network.
 
     Attributes:
-        prepared: its pictures, and those among them that could not be read.
-        outputs: waits for outputs and the seconds they took; raises what the network raised.
-        future: of the outputs; None where there is nothing to wait for.
+        prepared: its pictures, including those that could not be read.
+        outputs: waits for the outputs and the seconds they took; raises what the network raised.
+        future: future of the outputs; None if there is nothing to wait for.
     """
 
     prepared: list[_Prepared]
@@ -240,12 +242,12 @@ class _Running:
 
 
 class _Network:
-    """Has a batch in each instance of the network while the one before them is handed over.
+    """Runs a batch in each instance of the network while the one before them is handed over.
 
     Args:
         inference: network or engine with its post-processing.
-        spent: takes the seconds of a batch when it is handed over.
-        ahead: run in threads; else a batch is run when it is to be handed over.
+        spent: accumulates the seconds of a batch when it is handed over.
+        ahead: run in threads; else a batch is run only when it is handed over.
     """
 
     def __init__(self, inference: Inference, spent: Stopwatch, *, ahead: bool) -> None:
@@ -258,34 +260,34 @@ class _Network:
 
     @property
     def pictures(self) -> int:
-        """How many are in the network."""
+        """Number of pictures in the network."""
         return sum(len(one.prepared) for one in self._running)
 
     @property
     def is_done(self) -> bool:
-        """Whether a batch can be handed over without waiting for it."""
+        """Whether a batch can be handed over without waiting."""
         if not self._running:
             return False
         first = self._running[0].future
         return first is None or first.done()
 
     def is_done_before(self, other: Future[Any]) -> bool:
-        """Wait for the next batch in the network or for something else; whether it is done."""
+        """Wait for the oldest batch or for ``other``; whether the batch is done."""
         if self._running and (first := self._running[0].future) is not None:
             wait([first, other], return_when=FIRST_COMPLETED)
         return self.is_done
 
     def exchange(self, prepared: list[_Prepared]) -> Iterator[Outcome]:
-        """Put a batch into the network, and hand over the one before those that are in it."""
+        """Put a batch into the network; hand over the oldest if there are more than instances."""
         self._running.append(self._started(prepared))
         return self.outcomes() if len(self._running) > self._most else iter(())
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Hand over the batch that has been in the network for longest."""
+        """Hand over the oldest batch in the network."""
         return self._handed_over(self._running.popleft() if self._running else None)
 
     def close(self) -> None:
-        """Wait for the network to have done what it is at: whoever frees it comes later."""
+        """Wait for the running batches, since the network may be freed afterwards."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
 
@@ -302,20 +304,20 @@ class _Network:
         return _Running(prepared, future.result, future)
 
     def _handed_over(self, running: _Running | None) -> Iterator[Outcome]:
-        """The outcomes of a batch, the pictures left out of it in their places."""
+        """The outcomes of a batch, with unreadable pictures in their places."""
         if running is None:
             return
         found = iter(self._detections(running))
         prepared = running.prepared
-        del running  # and with it the outputs
+        del running  # frees the outputs
         prepared.reverse()
         while prepared:
-            one = prepared.pop()  # handed over means let go
+            one = prepared.pop()  # keep no reference to what is handed over
             detections = Detections.empty() if one.error else self._in_picture(next(found), one)
             yield Outcome(one.picture, one.size, detections, one.pixels, one.error)
 
     def _in_picture(self, found: Detections, one: _Prepared) -> Detections:
-        """Detections in the unit square of the input as those in the picture's."""
+        """Convert detections from the unit square of the input to that of the picture."""
         placed = self._inference.runtime.description.preprocessing.placement(*one.size)
         if placed.is_whole:
             return found

@@ -1,4 +1,4 @@
-"""Pictures so large that the objects a network has learned are hardly seen in them."""
+"""Warns of pictures so large that a network can hardly see their objects at its input."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from ..pictures.tiles import TINY, Tiling
 
 
 class ShrunkPictures:
-    """Counts pictures in which objects as large as those of training shrink below 8 pixels.
+    """Counts pictures in which objects of the size in training shrink below 8 pixels.
 
-    There is no ground truth: an object of a picture is taken to have as many pixels as the median
-    one of the training pictures had. Nothing is counted where the network does not record that.
+    Without ground truth, objects are assumed to be as large, in pixels of the picture, as the
+    median object of the training pictures. If the network does not record that size, nothing is
+    counted.
     """
 
     def __init__(self, description: Description, tiling: Tiling | None) -> None:
@@ -25,7 +26,7 @@ class ShrunkPictures:
         self._least, self._count = math.inf, 0
 
     def add(self, height: int, width: int) -> None:
-        """A picture of this size."""
+        """Take a picture of this size into account."""
         if self._learned is None or not height * width:
             return
         seen = height, width
@@ -39,7 +40,7 @@ class ShrunkPictures:
             self._least = min(self._least, side)
 
     def line(self, pictures: int) -> str | None:
-        """What to tell of them, given how many pictures there were; None if there is none."""
+        """A message about the counted pictures, out of ``pictures``; None if there are none."""
         if not self._count or self._learned is None:
             return None
         height, width = self._input

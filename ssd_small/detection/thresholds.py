@@ -1,4 +1,4 @@
-"""Score thresholds as people give them: one number, or numbers by class name."""
+"""Score thresholds as users give them: one number, or numbers by class name."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ..configs.class_names import composed
 from ..errors import UsageError
 from ..postprocess import Detections
 
-#: a number for all classes; or by class name, None naming all the others
+#: a number for all classes, or numbers by class name, where None stands for all other classes
 ScoreThreshold = float | Mapping[str | None, float] | Mapping[str, float]
 
-#: what is shown unless asked otherwise, if the engine's own threshold is not larger
+#: default threshold, unless the engine's own is larger
 USUAL = 0.5
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreFilter:
-    """Keeps detections whose score is greater than their class' threshold.
+    """Keeps detections whose score is greater than the threshold of their class.
 
     Attributes:
-        by_label: ``[C]`` float32, a threshold per column of conf.
+        by_label: ``[C]`` float32, a threshold per column of conf; infinite to hide a class.
     """
 
     by_label: npt.NDArray[np.float32]
@@ -43,7 +43,7 @@ class ScoreFilter:
         return float(self.by_label.min())
 
     def best_score(self, detections: Detections) -> float | None:
-        """The best score of the classes that are shown at all, whether it passes or not."""
+        """The best score among the classes that are not hidden, whether or not it passes."""
         scores = detections.scores[np.isfinite(self.by_label[detections.labels])]
         return float(scores.max()) if len(scores) else None
 
@@ -59,16 +59,17 @@ def score_filter(
     """The filter that ``threshold`` asks for.
 
     Args:
-        threshold: a number, or numbers by class name; classes that are not named keep the
-            default (or that of the key None). None for the default: that of the description's
-            operating point, 0.5 if it has none, or ``own`` where that is larger.
-        description: names the classes.
+        threshold: a number, or numbers by class name; classes that are not named get the value of
+            the key None, else the default. None for the default: the threshold of the
+            description's operating point, else 0.5; or ``own`` if larger.
+        description: description of the network, which names the classes.
         own: threshold with which decode + NMS run.
-        is_bound: decode + NMS are inside the engine, where nothing under ``own`` comes out.
+        is_bound: decode + NMS are inside the engine, which returns nothing below ``own``.
         only: names of the classes to show; None for all.
 
     Raises:
-        UsageError: an unknown class, not a finite number, or one below ``own`` of a bound engine.
+        UsageError: a class is unknown, or a threshold is not a finite number or, for a bound
+            engine, below ``own``.
     """
     background = description.postprocess.background_label
     point = description.operating_point
@@ -95,7 +96,7 @@ def score_filter(
 
 
 def _shown(only: Sequence[str], names: Sequence[str]) -> list[bool]:
-    """Whether each class is among those to show; equal names are together."""
+    """Whether each class is among those to show; classes of the same name go together."""
     if isinstance(only, str) or not all(isinstance(name, str) for name in only) or not only:
         raise UsageError(f"--only {only!r}: expected names of classes, at least one")
     known, asked = [composed(name) for name in names], {composed(name): name for name in only}
@@ -117,19 +118,19 @@ def thresholds_by_class(
     holder: str,
     refusal: str | None = None,
 ) -> list[float]:
-    """The threshold of each class, as asked; compare it with scores as float32, which these are.
+    """The threshold of each class, to be compared as float32, since scores are float32.
 
     Args:
         threshold: see :func:`score_filter`.
-        names: class names; equal ones have one threshold.
-        own: threshold with which the scores came about.
-        usual: default, if that is not larger.
+        names: class names; classes of the same name share a threshold.
+        own: threshold with which the scores were computed.
+        usual: default threshold, unless ``own`` is larger.
         holder: what has these classes, for messages.
-        refusal: why nothing under ``own`` can be asked for and what to do, told after the two
-            numbers; None where it can.
+        refusal: why thresholds below ``own`` are impossible and what to do, to follow the two
+            numbers in the message; None if they are possible.
 
     Raises:
-        UsageError: an unknown class, not a finite number, or one that is refused.
+        UsageError: a class is unknown, or a threshold is not a finite number or is refused.
     """
     named: dict[object, object] = {None: None}
     if isinstance(threshold, Mapping):

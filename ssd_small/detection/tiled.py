@@ -1,4 +1,4 @@
-"""The road of large pictures: cut into tiles, batch, run, one NMS over each picture, in order."""
+"""Detection in large pictures: cut into tiles, batch, run, one NMS per picture, in order."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from .inference import Inference, Stopwatch
 from .merging import TileMerger
 from .pipeline import MOST_WORKERS, Outcome, batch_from_levels, fits_batch, named_error
 
-#: large pictures that are read ahead of their tiles; each may take a gigabyte
+#: pictures opened ahead of the preparation of their tiles; each may take a gigabyte
 _PICTURES_AHEAD = 4
-#: rows that enter one NMS
+#: largest number of rows that enter one NMS
 MOST_ROWS = MAX_PRIORS
 
 
 class SeenView(NamedTuple):
-    """A view that is done.
+    """A view that the network has processed.
 
     Attributes:
-        window: where it lies; the views of a picture come in the order of its windows.
-        views: of its picture.
-        loc: ``[P, 4]``, ``conf`` ``[P, C]``, the heads.
-        conf: see ``loc``.
+        window: its position; the views of a picture come in the order of its windows.
+        views: number of views of its picture.
+        loc: ``[P, 4]`` box offsets from the heads.
+        conf: ``[P, C]`` class outputs of the heads.
     """
 
     window: Window
@@ -46,13 +46,13 @@ class SeenView(NamedTuple):
     conf: npt.NDArray[Any]
 
 
-#: told of each view; those of a picture come before its outcome, and after that of the one before
+#: called with each view, after the outcome of the previous picture and before that of its own
 Seen = Callable[[SeenView], None]
 
 
 @dataclass(eq=False)
 class _Picture:
-    """A picture on its way; without a merger it could not be read."""
+    """A picture being processed; without a merger, it could not be read."""
 
     picture: Any
     opened: ExitStack = field(default_factory=ExitStack)
@@ -66,21 +66,21 @@ class _Picture:
     seconds: float = 0.0
 
     def has_failed(self) -> bool:
-        """Whether it was given up, which a thread may do at any time."""
+        """Whether the picture was given up, which any thread may do at any time."""
         return self.error is not None
 
     def fail(self, error: SsdSmallError) -> None:
-        """Give it up, for the first reason there is."""
+        """Give the picture up; only the first reason is kept."""
         if self.error is None:
             if isinstance(error, UsageError):
                 error = named_error(error, self.picture)
-            # a traceback would hold the pixels that nobody could use
+            # a traceback would keep the pixels in memory
             self.error = error.with_traceback(None)
 
 
 @dataclass(eq=False)
 class _View:
-    """A view of a picture on its way to the network; without an input it is the end alone."""
+    """A view on its way to the network; one without an input only marks the picture's end."""
 
     picture: _Picture
     window: Window | None
@@ -104,18 +104,19 @@ def detect_tiled(
     spent: Stopwatch | None = None,
     seen: Seen = lambda view: None,
 ) -> Iterator[Outcome]:
-    """Detections of pictures, in their order, one by one, each merged from its tiles.
+    """Yield the outcomes of pictures, in order, one by one, each merged from its tiles.
 
-    As :func:`~.pipeline.detect`; a batch holds tiles of one picture or of several. What is held of
-    a picture are its pixels, where they cannot be read window by window, and rows of candidates.
+    As :func:`~.pipeline.detect`; a batch holds tiles of one picture or of several. Kept in memory
+    are a picture's rows of candidates and, unless it can be read window by window, its pixels.
 
     Args:
         inference: network or engine that ends in its heads.
         tiling: how every picture is cut.
-        caps_grow: the caps of decode + NMS are those of a view, and grow with their number.
+        caps_grow: the caps of decode + NMS are per view, and are multiplied by the views.
         floor: see :class:`~.merging.TileMerger`.
-        seen: told of every view that is done.
-        pictures, batch_size, workers, color, keep_pixels, max_pixels, spent: as there.
+        seen: called with every view that the network has processed.
+        pictures, batch_size, workers, color, keep_pixels, max_pixels, spent: as for
+            :func:`~.pipeline.detect`.
     """
     spent = spent or Stopwatch()
     work = _Work(inference, tiling, caps_grow, floor, color, keep_pixels, max_pixels)
@@ -152,22 +153,22 @@ def detect_tiled(
 
 
 def _views(opened: Iterator[_Picture], tiling: Tiling) -> Iterator[_View]:
-    """The views of all pictures one after the other; at least one of each, which is its last."""
+    """Views of all pictures, one after the other; at least one each, which marks its end."""
     for one in opened:
         number = 0
         if not one.has_failed():
             for window in tiling.windows(*one.size):
                 number += 1
                 yield _View(one, window, number == one.views)
-                if one.has_failed():  # nobody wants the rest
+                if one.has_failed():  # the rest is not needed
                     break
         if number < one.views or not number:
             yield _View(one, None, True)
-        del one  # it is let go when its views are
+        del one  # freed together with its views
 
 
 class _Work:
-    """What the threads do, and the pictures that are open."""
+    """The work of the threads, and the pictures that are open."""
 
     def __init__(
         self,
@@ -186,7 +187,7 @@ class _Work:
         self._open: set[ExitStack] = set()
 
     def open(self, picture: Any) -> _Picture:
-        """Open a picture, or say why not."""
+        """Open a picture, or record why that failed."""
         started = time.perf_counter()
         one = _Picture(picture)
         try:
@@ -208,7 +209,7 @@ class _Work:
         return one
 
     def prepare(self, view: _View) -> _View:
-        """Make the network's input of a view."""
+        """Make the network's input from a view."""
         one, runtime = view.picture, self.inference.runtime
         if view.window is None or one.error is not None:
             return view
@@ -225,7 +226,7 @@ class _Work:
         return view
 
     def took(self, view: _View, spent: Stopwatch) -> None:
-        """Count the time of a view, and let go of its picture's pixels after the last one."""
+        """Count the time of a view, and free its picture's pixels after the last view."""
         one = view.picture
         spent.read += view.seconds[0] + one.seconds
         spent.preprocess += view.seconds[1]
@@ -235,11 +236,11 @@ class _Work:
             self._open.discard(one.opened)
             try:
                 one.opened.close()
-            except BadFile as error:  # of some files that is known once all has been read
+            except BadFile as error:  # some faults show only after all of a file was read
                 one.fail(error)
 
     def heads(self, levels: list[Image], spent: Stopwatch) -> HeadOutputs:
-        """What the network makes of a batch of views."""
+        """Head outputs of the network for a batch of views."""
         images = batch_from_levels(levels, self.inference.runtime, spent)
         outputs, seconds = self.inference.run(images)
         spent.network += seconds
@@ -247,7 +248,7 @@ class _Work:
         return outputs.as_float32()
 
     def close(self) -> None:
-        """Close the pictures that nobody will take any more."""
+        """Close the pictures that are still open."""
         for opened in tuple(self._open):
             with suppress(BadFile):
                 opened.close()
@@ -255,10 +256,10 @@ class _Work:
 
 
 def _resized(pixels: Image, runtime: Runtime) -> Image:
-    """A view as the network takes it: in the size of its input, or of the pictures it takes.
+    """A view resized for the network: to its input, or to the size of pictures it takes, if fixed.
 
     Raises:
-        UsageError: it takes them as they are, but none so large.
+        UsageError: the network takes pictures of any size, but the view is too large.
     """
     preprocessing, pictures = runtime.description.preprocessing, runtime.description.pictures
     if pictures is None:
@@ -271,14 +272,14 @@ def _resized(pixels: Image, runtime: Runtime) -> Image:
 
 
 def _outcomes(work: _Work, views: list[_View], spent: Stopwatch, seen: Seen) -> Iterator[Outcome]:
-    """Run one batch; the pictures that are done with it."""
+    """Run one batch; yield the outcomes of the pictures that it completes."""
     inputs = [one.network_input for one in views if one.network_input is not None]
     heads = work.heads(inputs, spent) if inputs else None
     del inputs
     row = 0
     views.reverse()
     while views:
-        view = views.pop()  # handed over means let go
+        view = views.pop()  # keep no reference to what is handed over
         one = view.picture
         started = time.perf_counter()
         if view.network_input is not None:
@@ -299,7 +300,7 @@ def _outcomes(work: _Work, views: list[_View], spent: Stopwatch, seen: Seen) -> 
 
 
 def _add(one: _Picture, view: SeenView) -> None:
-    """Give the heads of a view to its picture, if that is still wanted."""
+    """Add the heads of a view to its picture, unless that has failed."""
     if one.error is None:
         assert one.merger is not None
         try:
@@ -309,7 +310,7 @@ def _add(one: _Picture, view: SeenView) -> None:
 
 
 def _merged(one: _Picture, work: _Work) -> Detections:
-    """The detections of a picture whose views are all there; none of one that failed."""
+    """The detections of a picture whose views are complete; none if it has failed."""
     if one.error is None:
         assert one.merger is not None
         try:

@@ -1,4 +1,4 @@
-"""How pictures are cut, from what a user says of it."""
+"""How pictures are cut into tiles, from the user's options."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..artefacts.tiled import check_no_tiles
 from ..errors import UsageError, quoted
 from ..pictures.tiles import USUAL_OVERLAP, Tiling
 
-#: (width, height) of a tile in pixels of the picture; auto: so that objects have the size at the
-#: network's input that those of its training had
+#: (width, height) of a tile in pixels of the picture; auto: chosen so that objects are as large at
+#: the network's input as they were in training
 Tiles = tuple[int, int] | Literal["auto"]
 _AUTO = "auto"
 
@@ -27,18 +27,19 @@ def tiling_from_options(
     object_size: float | None,
     description: Description,
 ) -> Tiling | None:
-    """How pictures are cut for a network; None where they are not.
+    """How pictures are cut for a network; None if they are not cut.
 
     Args:
         tiles: see :data:`Tiles`; None for no tiles.
-        overlap: share of a tile that its neighbour has too; None: a fifth.
-        whole: the whole picture is one more view.
-        object_size: side of an object in the pictures, in pixels (the square root of its area);
-            for ``auto``. None: of those of training.
-        description: of the network.
+        overlap: share of a tile that it has in common with its neighbour; None: a fifth.
+        whole: add the whole picture as one more view.
+        object_size: for ``auto``: side of an object in the pictures, in pixels (the square root of
+            its area); None: as in training.
+        description: description of the network.
 
     Raises:
-        UsageError: what does not go together, or nothing tells how large objects are.
+        UsageError: the options do not go together, or for ``auto``, the network does not record
+            how large its objects were.
     """
     if tiles is None:
         check_not_cut(overlap, whole, object_size)
@@ -66,7 +67,7 @@ def tiling_from_options(
 
 
 def check_not_cut(overlap: float | None, whole: bool, object_size: float | None) -> None:
-    """Refuse what says how to cut pictures where nothing asks for tiles, with UsageError."""
+    """Refuse options for tiles if no tiles are asked for, with UsageError."""
     given = {"overlap": overlap, "whole": whole or None, "object-size": object_size}
     for name, value in given.items():
         if value is not None:
@@ -74,14 +75,14 @@ def check_not_cut(overlap: float | None, whole: bool, object_size: float | None)
 
 
 def tiles_of_protocol(tiling: Tiling | None) -> dict[str, Any]:
-    """What a report says of tiles, beside the parameters of decode + NMS; nothing without them."""
+    """A report's entry on tiles, beside the parameters of decode + NMS; empty without tiles."""
     if tiling is None:
         return {}
     return {"tiles": tiling.to_dict() | {"caps": "of a tile, times the tiles of a picture"}}
 
 
 def _sides_of_auto(object_size: float | None, description: Description) -> tuple[int, int]:
-    """Width and height of the tile in which objects come out as large as they did in training."""
+    """Width and height of the tile that makes objects as large at the input as in training."""
     learned = description.object_size
     if learned is None:
         raise UsageError(
@@ -96,7 +97,7 @@ def _sides_of_auto(object_size: float | None, description: Description) -> tuple
 
 
 def _is_pair_of_sides(tiles: Any) -> bool:
-    """Whether these are two numbers of pixels; bytes are none, and True is a mistake, not 1."""
+    """Whether these are two numbers of pixels; bytes and bools are refused as mistakes."""
     if isinstance(tiles, bytes | bytearray) or not isinstance(tiles, Sequence | np.ndarray):
         return False
     if isinstance(tiles, np.ndarray) and not tiles.ndim:

@@ -1,4 +1,4 @@
-"""The road of videos: frames on the road of pictures, with their times and their tracks."""
+"""Detection in videos: frames detected as pictures, with their times and tracks added."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 def video_outcomes(
     detector: Detector, frames: Frames, *, track: bool = False, **road: Any
 ) -> Iterator[tuple[Outcome, PictureDetections]]:
-    """The outcomes of a source's frames, in their order, as of pictures.
+    """The outcomes of a source's frames, in order, as for pictures.
 
-    Frames of a file go in batches, decoded ahead; those of a live source one by one, since a batch
-    would wait for frames that have not come yet.
+    Frames of a file are decoded ahead and go in batches; those of a live source go one by one,
+    since a batch would wait for frames that have not arrived yet.
 
     Args:
-        detector: which finds.
-        frames: of :func:`~ssd_small.video.opening.open_frames`.
+        detector: the detector.
+        frames: frames from :func:`~ssd_small.video.opening.open_frames`.
         track: number the objects.
         road: further arguments of :meth:`.Detector.outcomes`.
 
     Raises:
-        BadFile: after all frames that could be decoded, where some could not, or a live source
-            went away.
-        UsageError: frames that the network cannot take.
+        BadFile: some frames could not be decoded, or a live source went away; raised after all
+            other frames.
+        UsageError: the network cannot take frames of this size.
     """
     tracker = Tracker(frames.rate) if track else None
     source = frames_ahead(frames)

@@ -1,1 +1,1 @@
-"""From image files and arrays to network input."""
+"""Image files and arrays, and how they become network input."""

@@ -1,4 +1,4 @@
-"""Work done in threads ahead of the one who consumes it, or beside the one who makes its items."""
+"""Work done in threads ahead of the consumer of results, or beside the producer of items."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Result = TypeVar("Result")
 def map_ahead(
     work: Callable[[Item], Result], items: Iterable[Item], *, workers: int, window: int
 ) -> Iterator[Result]:
-    """``work`` of each item, in the order of the items.
+    """Yield ``work(item)`` for each item, in the order of the items.
 
-    Items are pulled in the consumer's thread, and no more than ``window`` of them are pulled and
-    not yet handed over: a source without end takes bounded memory. If the source raises, the
-    results of what it gave before come first. Closing the generator stops pulling.
+    Items are pulled in the consumer's thread, at most ``window`` of them ahead of the results: an
+    endless source takes bounded memory. If the source raises, the results of the items before come
+    first. Closing the generator stops pulling.
 
     Args:
-        work: called in threads; what it raises is raised in the place of its result.
+        work: called in threads; an exception is raised in place of the result.
         items: pulled one by one.
-        workers: threads; 0 does the work in the consumer's own thread, without a pool.
+        workers: number of threads; 0 does the work in the consumer's own thread.
         window: items that are worked on ahead of the consumer, at least 1.
     """
     with closing(futures_ahead(work, items, workers=workers, window=window)) as futures:  # type: ignore[type-var]
         for future in futures:
             result = future.result()
-            # it would otherwise keep the result for as long as the consumer takes
+            # it would otherwise keep the result alive while the consumer works
             del future
             yield result
             del result
@@ -40,9 +40,9 @@ def map_ahead(
 def futures_ahead(
     work: Callable[[Item], Result], items: Iterable[Item], *, workers: int, window: int
 ) -> Iterator[Future[Result]]:
-    """As :func:`map_ahead`, without waiting for a result: for who has something else to wait for.
+    """As :func:`map_ahead`, but yield futures, for consumers that also wait for something else.
 
-    Without workers a result is there, or its exception, when its future is.
+    Without workers, a future is already done when it is yielded.
     """
     if workers == 0:
         yield from map(partial(_done, work), items)
@@ -63,7 +63,7 @@ def futures_ahead(
                         fault, open_ended = error, False
                     else:
                         pending.append(pool.submit(work, item))
-                        # its result would otherwise keep company with the item it came from
+                        # it would otherwise be kept alive until the next item is pulled
                         del item
                 if not pending:
                     break
@@ -78,16 +78,16 @@ def futures_ahead(
 def map_beside(
     work: Callable[[Item], Result], items: Iterable[Item], *, workers: int, window: int
 ) -> Iterator[Result]:
-    """``work`` of each item, in the order of the items, while the source makes the next ones.
+    """Yield ``work(item)`` for each item, in order, while the source makes the next items.
 
-    A result is handed over as soon as it and those before it are there, however long the source
-    takes for the next item. If the source raises, the results of what it gave before come first.
+    A result is handed over as soon as it and those before it are ready, however long the source
+    takes for the next item. If the source raises, the results of the items before come first.
 
     Args:
-        work: called in threads; what it raises is raised in the place of its result.
+        work: called in threads; an exception is raised in place of the result.
         items: pulled one by one, in a thread of their own.
-        workers: threads that work.
-        window: items that are worked on at most, at least 1; one more is pulled.
+        workers: number of threads that call ``work``.
+        window: most items worked on at once, at least 1; one more is pulled.
     """
     source, end = iter(items), object()
     pending: deque[Future[Result]] = deque()
@@ -113,7 +113,7 @@ def map_beside(
 
 
 def _is_next(first: Future[Any], upcoming: Future[Any] | None, *, is_full: bool) -> bool:
-    """Whether a result comes next, or the source's item; waits for either if both may."""
+    """Whether a result comes next, not the source's item; waits for the first of them."""
     if upcoming is None or is_full:
         return True
     wait((first, upcoming), return_when=FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Pictures in the frame in which they were annotated."""
+"""Pictures in the orientation in which they were annotated."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .decoded import Decoded, decoded_from_file
 from .preprocessing import Preprocessing
 from .reading import Image
 
-#: width/height of a picture may differ from the annotated one by this factor: rounding of a
-#: picture that was scaled after it was annotated
+#: factor by which width/height may differ from the annotated one, to allow for rounding in a
+#: picture that was scaled after annotation
 _ASPECT_TOLERANCE = 1.02
 
 
 class OtherPicture(BadFile):
-    """The file is readable, but cannot be the picture that was annotated."""
+    """The file is readable but cannot be the picture that was annotated."""
 
 
 @dataclass(frozen=True)
 class AnnotatedPicture:
-    """A picture file with the size that its annotations are of.
+    """A picture file with the size to which its annotations refer.
 
     Attributes:
         path: the file.
@@ -39,7 +39,7 @@ class AnnotatedPicture:
 def read_annotated(
     path: str | Path, size: tuple[float, float], max_pixels: int | None = None
 ) -> Image:
-    """Decode the picture that was annotated as (height, width) ``size``: ``[H, W, 3]`` uint8 BGR.
+    """Decode a picture that was annotated as (height, width) ``size`` to ``[H, W, 3]`` uint8 BGR.
 
     Raises:
         BadFile, OtherPicture: see :func:`decoded_annotated`.
@@ -53,16 +53,16 @@ def decoded_annotated(
     max_pixels: int | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> Decoded:
-    """Decode the picture that was annotated as (height, width) ``size``, for a network's input.
+    """Decode a picture that was annotated as (height, width) ``size``, for a network's input.
 
-    Annotation tools disagree on whether the EXIF orientation counts: some see the picture turned,
-    as people do, others see the pixels as they are stored. The annotated size tells; where both
-    frames have it (a square, a half turn, a mirror), or where it is that of another scale for both,
-    the picture is turned as people see it. A picture of another scale is returned as it is.
+    Annotation tools disagree on whether to apply the EXIF orientation: some use the picture turned
+    as people see it, others the pixels as stored. The annotated size decides. If it matches both (a
+    square, a half turn, a mirror), or both at another scale, the picture is turned as people see
+    it. A picture of another scale is not resized.
 
     Raises:
         BadFile: see :func:`~ssd_small.pictures.decoded.decoded_from_file`.
-        OtherPicture: its aspect is not the annotated one.
+        OtherPicture: its aspect ratio is not the annotated one.
     """
     shown = decoded_from_file(path, preprocessing, max_pixels=max_pixels)
     if shown.size == tuple(size):
@@ -77,15 +77,15 @@ def is_turned(
     stored: tuple[int, ...],
     size: tuple[float, float],
 ) -> bool:
-    """Whether a picture was annotated as people see it, and not as it is stored.
+    """Whether a picture was annotated as people see it, not as it is stored.
 
     Args:
-        path: for the message.
-        shown, stored: (height, width) of the two.
+        path: the file, for the message.
+        shown, stored: (height, width) as people see it, and as stored.
         size: annotated (height, width).
 
     Raises:
-        OtherPicture: its aspect is not the annotated one.
+        OtherPicture: its aspect ratio is not the annotated one.
     """
     for turned, own in ((True, shown), (False, stored)):
         if own == tuple(size):
@@ -100,17 +100,17 @@ def is_turned(
 
 
 def check_frame(path: str | Path, own: tuple[int, int], size: tuple[float, float]) -> None:
-    """Refuse a picture of (height, width) ``own`` that was annotated in another frame.
+    """Refuse a picture of (height, width) ``own`` that does not match the annotated ``size``.
 
-    It was turned as people see it and annotated as it is stored, or is another picture.
+    It was turned as people see it but annotated as stored, or is another picture.
 
     Raises:
-        OtherPicture: its aspect is not the annotated one.
+        OtherPicture: its aspect ratio is not the annotated one.
     """
     is_turned(path, own, own, size)
 
 
 def _stretch(own: tuple[int, ...], size: tuple[float, float]) -> float:
-    """How much wider or narrower a picture is than annotated, as a factor of at least 1."""
+    """How much the aspect ratio differs from the annotated one, as a factor of at least 1."""
     stretch = float((own[1] / own[0]) / (size[1] / size[0]))
     return max(stretch, 1 / stretch)

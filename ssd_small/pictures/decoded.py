@@ -1,8 +1,8 @@
-"""Pictures decoded for a network's input: large JPEG files at a half, a quarter or an eighth.
+"""Decodes pictures for a network's input: large JPEG files at a half, a quarter or an eighth.
 
-A JPEG holds its pixels as spectra of 8x8 blocks; of a block the lowest 4x4, 2x2 or 1x1 frequencies
-give the block at a half, a quarter or an eighth (libjpeg's scaled decoding), which takes less time
-than all of it and is nearer to the area's mean than a few pixels are.
+A JPEG stores its pixels as spectra of 8x8 blocks; the lowest 4x4, 2x2 or 1x1 frequencies give a
+block at a half, a quarter or an eighth of its sides (libjpeg's scaled decoding). This takes less
+time than decoding in full and is closer to the mean of an area than a few of its pixels are.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from .placement import Placement
 from .preprocessing import Preprocessing
 from .reading import Image, bytes_of_image, image_from_bytes, is_whole_jpeg
 
-#: by which a decoder divides sides, the largest first
+#: factors by which the decoder can divide the sides, largest first
 REDUCTIONS = (8, 4, 2)
-#: a decoded side is so many times the input's at least: resizing then has pixels to choose from
+#: a reduced side is at least this many times the input's, so that resizing has enough pixels
 LEAST_RATIO = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """The pixels of a picture, in full or at a fraction.
+    """The pixels of a picture, in full or at a fraction of its size.
 
     Attributes:
         pixels: ``[H / reduction, W / reduction, 3]`` uint8 BGR.
-        reduction: by which its sides were divided, without a rest: 1, 2, 4 or 8.
+        reduction: factor by which both sides were divided, without remainder: 1, 2, 4 or 8.
     """
 
     pixels: Image
@@ -37,7 +37,7 @@ class Decoded:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels of the picture in full."""
+        """Height and width of the full picture in pixels."""
         height, width = self.pixels.shape[:2]
         return height * self.reduction, width * self.reduction
 
@@ -52,12 +52,13 @@ def decoded_from_file(
     """Decode an image file for a network's input.
 
     Args:
-        path, apply_orientation, max_pixels: see :func:`~.reading.read_image`; the limit counts the
-            pixels of the picture in full.
-        preprocessing: of the network; None, as without ``reduced_decoding``, decodes in full.
+        path, apply_orientation, max_pixels: see :func:`~.reading.read_image`; the limit applies to
+            the full picture.
+        preprocessing: preprocessing of the network; None, or one without ``reduced_decoding``,
+            decodes in full.
 
     Raises:
-        BadFile: see there.
+        BadFile: see :func:`~.reading.read_image`.
     """
     require("cv2", "reading images")
     content = bytes_of_image(path, max_pixels)
@@ -74,7 +75,7 @@ def decoded_from_bytes(
     apply_orientation: bool = True,
     max_pixels: int | None = None,
 ) -> Decoded:
-    """As :func:`decoded_from_file`, of what a file holds; ``path`` is for the message."""
+    """As :func:`decoded_from_file`, from the content of a file; ``path`` is for messages."""
 
     def decode(reduction: int) -> Image:
         return image_from_bytes(
@@ -92,31 +93,31 @@ def decoded_from_bytes(
     if (reduction := reduction_from_size(height, width, preprocessing)) > 1:
         try:
             found = Decoded(decode(reduction), reduction)
-        except BadFile:  # what is wrong with it is told of the whole
+        except BadFile:  # full decoding reports what is wrong
             return Decoded(decode(1))
-        if found.size in ((height, width), (width, height)):  # the latter turned by its EXIF data
+        if found.size in ((height, width), (width, height)):  # the latter if turned by EXIF
             return found
     return Decoded(decode(1))
 
 
 def _may_be_reduced(content: bytes, preprocessing: Preprocessing | None) -> bool:
-    """Whether it is asked for and the file is a JPEG with its end.
+    """Whether reduction is asked for and the file is a JPEG with its end marker.
 
-    Of one without, only decoding in full tells whether anything of the picture is missing.
+    Without the marker, only decoding in full tells whether any of the picture is missing.
     """
     return preprocessing is not None and preprocessing.reduced_decoding and is_whole_jpeg(content)
 
 
 def reduction_from_size(height: int, width: int, preprocessing: Preprocessing) -> int:
-    """By how much a JPEG of this size is reduced: 8, 4 or 2, or 1 for not at all.
+    """The factor by which a JPEG of this size is reduced: 8, 4 or 2, or 1 for not at all.
 
-    Either side is divided without a rest, so that what is decoded covers the picture exactly: a
-    place in the unit square of the one is that of the other. And either side is at least twice as
-    long as at the input, however the picture is turned.
+    Both sides are divided without remainder, so that the decoded pixels cover the picture exactly
+    and positions in the unit square stay the same. And both sides are at least twice as long as at
+    the input, however the picture is turned.
     """
     try:
         turned = [preprocessing.placement(*size) for size in ((height, width), (width, height))]
-    except UsageError:  # it cannot be cropped, which is told later
+    except UsageError:  # it cannot be cropped, which is reported later
         return 1
     sizes = list(zip(turned, ((height, width), (width, height)), strict=True))
     for reduction in REDUCTIONS:

@@ -1,4 +1,4 @@
-"""Pictures whose bytes come from elsewhere than a file here: a bucket, a server, memory."""
+"""Pictures whose bytes do not come from a local file but from a bucket, a server or memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class FetchedPicture:
-    """A picture that is fetched when it is read, in the threads that read ahead.
+    """A picture that is fetched only when it is read, in the threads that read ahead.
 
     Attributes:
         path: its address, for messages.
-        fetch: gives the content of its file; raises BadFile where it cannot.
+        fetch: returns the content of its file, or raises BadFile.
     """
 
     path: str
@@ -30,6 +30,6 @@ def decoded_fetched(
     """Fetch and decode a picture.
 
     Raises:
-        BadFile: see :func:`~ssd_small.pictures.decoded.decoded_from_bytes`, or it was not fetched.
+        BadFile: fetching failed, or see :func:`~ssd_small.pictures.decoded.decoded_from_bytes`.
     """
     return decoded_from_bytes(picture.fetch(), picture.path, preprocessing, max_pixels=max_pixels)

@@ -1,4 +1,4 @@
-"""A frame of a video: a picture in memory that knows which one it is."""
+"""A frame of a video: a picture in memory with its index and time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .reading import Image
 
 @dataclass(eq=False)
 class VideoFrame:
-    """A frame on its way; its pixels are let go of once they are on the road.
+    """A frame of a video, which gives up its pixels when they are taken.
 
     Attributes:
-        pixels: ``[H, W, 3]`` uint8 BGR; None once they were taken. A frame of 1920x1080 has 6 MB,
-            and dozens of frames are on the road at once.
-        index: of the frame in its source, from 0.
-        time: of the frame in its source, in seconds.
+        pixels: ``[H, W, 3]`` uint8 BGR; None once they were taken, since a frame of 1920x1080 takes
+            6 MB and dozens of frames are processed at once.
+        index: index of the frame in its source, from 0.
+        time: time of the frame in its source, in seconds.
     """
 
     pixels: Image | None
@@ -24,10 +24,10 @@ class VideoFrame:
     time: float
 
     def taken(self) -> Image:
-        """The pixels, which the frame has no longer.
+        """Take the pixels out of the frame.
 
         Raises:
-            UsageError: they were taken before.
+            UsageError: they have been taken already.
         """
         pixels, self.pixels = self.pixels, None
         if pixels is None:

@@ -1,8 +1,8 @@
-"""What picture files declare of their size, read off their first bytes before any is decoded.
+"""The sizes that picture files declare, read from their headers before anything is decoded.
 
 Each format that OpenCV reads, by its own specification: PNG (ISO 15948), JPEG (ITU-T T.81), TIFF 6,
 WebP (RFC 9649), BMP, GIF89a, JPEG 2000 (ITU-T T.800), AVIF, netpbm, Sun raster, Radiance and
-OpenEXR. Where a file says it in several places, the largest counts: a decoder may go by any.
+OpenEXR. If a file declares several sizes, the largest counts, since a decoder may use any of them.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from collections.abc import Callable, Iterator
 
 from .tiff import MARKS, extent_of_tiff
 
-#: width, height, bytes of a pixel while it is decoded
+#: width, height, bytes per pixel during decoding
 Extent = tuple[int, int, int]
 
-#: markers of JPEG: start of a frame (C4, C8 and CC are other things)
+#: JPEG markers that start a frame (C4, C8 and CC mean something else)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _SCAN, _END, _PROGRESSIVE = 0xDA, 0xD9, frozenset((0xC2, 0xC6, 0xCA, 0xCE))
-#: passes over all pixels that a progressive JPEG has; encoders make about ten
+#: largest number of passes over the pixels in a progressive JPEG; encoders make about ten
 _MOST_SCANS = 500
-#: pixels of all passes together: ten, as progressive JPEGs have, over twice the usual limit
+#: largest number of pixels in all passes together: the usual ten, over twice the default limit
 _MOST_PASSED = 20 << 28
-#: bytes of compressed data that few pixels may have: headers, checks
+#: bytes that compressed data may take beside its pixels: headers, checksums
 _SPARE = 1 << 16
-#: the head of a text format
+#: bytes in which to look for the header fields of a format
 _HEAD = 4096
-#: formats whose heads are text, of any length
+#: beginnings of formats whose headers are text of any length
 _TEXT_HEADS = (*(b"P%d" % kind for kind in range(1, 8)), b"PF", b"Pf", b"#?")
 _NUMBERS = re.compile(rb"\s*(?:#[^\n]*\n\s*)*(\d+)")
 
 
 def declared_extent(content: bytes) -> Extent | None:
-    """The largest extent that a file declares; None where its format is not known, or damaged."""
+    """The largest extent that a file declares; None if its format is unknown or it is damaged."""
     for offset, mark, reader in _READERS:
         if content.startswith(mark, offset):
             try:
@@ -45,7 +45,7 @@ def declared_extent(content: bytes) -> Extent | None:
 
 
 def fault_from_work(content: bytes) -> str | None:
-    """Why a file was made to take time, whatever its size; None if it was not."""
+    """Why decoding a file would take too long for its size; None if it would not."""
     if content.startswith(b"\xff\xd8") and _takes_many_passes(content):
         return "it is a JPEG of too many passes over its pixels"
     if content.startswith(_TEXT_HEADS) and declared_extent(content) is None:
@@ -56,14 +56,14 @@ def fault_from_work(content: bytes) -> str | None:
 
 
 def _takes_many_passes(content: bytes) -> bool:
-    # within compressed data the marker does not occur
+    # the marker does not occur within compressed data
     scans = content.count(b"\xff\xda")
     width, height, _ = declared_extent(content) or (0, 0, 0)
     return scans > _MOST_SCANS or scans * width * height > _MOST_PASSED
 
 
 def _is_overfull(content: bytes) -> bool:
-    """Whether a PNG's data would take more than its pixels do uncompressed; all is inflated."""
+    """Whether a PNG has far more compressed data, all of which is inflated, than raw pixels."""
     try:
         width, height, bits, kind = struct.unpack_from(">IIBB", content, 16)
         at, held = 8, 0
@@ -95,7 +95,7 @@ def _jpeg(content: bytes) -> Iterator[Extent]:
         else:
             if marker in _FRAMES:
                 height, width, planes = struct.unpack_from(">HHB", content, at + 5)
-                # a progressive one keeps a 16-bit coefficient of each sample beside the pixels
+                # progressive decoding keeps a 16-bit coefficient per sample beside the pixels
                 yield width, height, 3 + (2 * planes if marker in _PROGRESSIVE else 0)
             at += 2 + max(struct.unpack_from(">H", content, at + 2)[0], 2)
 
@@ -137,7 +137,7 @@ def _jpeg_2000(content: bytes) -> Iterator[Extent]:
         return
     right, lower, left, upper = struct.unpack_from(">IIII", content, at + 8)
     (planes,) = struct.unpack_from(">H", content, at + 40)
-    # the decoder keeps 32 bits of each sample
+    # the decoder keeps 32 bits per sample
     yield max(right - left, 0), max(lower - upper, 0), 4 * max(planes, 1)
 
 

@@ -1,4 +1,4 @@
-"""How much of a picture is decoded at once: small files can declare pictures beyond any memory."""
+"""Limits on decoding, since small files can declare pictures that exceed any memory."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 from ..errors import BadFile, UsageError, quoted
 
-#: the limit for every read that is not given its own, those of worker processes included
+#: environment variable with the default limit, which worker processes inherit
 ENVIRONMENT = "SSD_SMALL_MAX_PIXELS"
-#: 16384 x 16384, more than any camera takes at once (200 million); 8 bits BGR of it are 0.8 GB, and
-#: decoders hold that up to three times
+#: 16384 x 16384 pixels, more than any camera takes at once (200 million); in 8-bit BGR this is
+#: 0.8 GB, and decoders hold up to three copies
 USUAL_MOST = 1 << 28
-#: the same of what strangers send: files of 200 kB can have USUAL_MOST
+#: the same for pictures that strangers send to a server: a file of 200 kB can declare USUAL_MOST
 SERVED_MOST = 1 << 26
-#: what OpenCV decodes at most, unless its own OPENCV_IO_MAX_IMAGE_PIXELS says otherwise
+#: OpenCV's own limit, unless OPENCV_IO_MAX_IMAGE_PIXELS changes it
 LARGEST_MOST = 1 << 30
-#: bytes of a pixel in a file, at most: four channels of 16 bits; also a decoder's, of other samples
+#: most bytes per pixel in a file, four channels of 16 bits; larger pixels count as several
 _BYTES = 8
-#: of a file whatever the limit is: text and colour profiles beside few pixels
+#: bytes that a file may always have, for text and colour profiles beside few pixels
 _LEAST = 1 << 26
 
 
@@ -29,17 +29,17 @@ class TooManyPixels(BadFile):
 
 
 def check_max_pixels(number: object) -> None:
-    """Refuse what is no number of pixels, with UsageError."""
+    """Refuse anything but a positive whole number or None, with UsageError."""
     is_whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
     if number is not None and not (is_whole and number >= 1):  # type: ignore[operator]
         raise UsageError(f"max_pixels {quoted(number)}: expected a whole number of at least 1")
 
 
 def most_pixels(given: int | None = None) -> int:
-    """Pixels that may be decoded at once: ``given``, else what the environment says.
+    """Pixels that may be decoded at once: ``given``, else the environment's, else the default.
 
     Raises:
-        UsageError: the environment holds no whole number.
+        UsageError: the environment variable is not a positive whole number.
     """
     if given is not None:
         return given
@@ -52,23 +52,23 @@ def most_pixels(given: int | None = None) -> int:
 
 
 def most_bytes(most: int) -> int:
-    """Bytes that the file of a picture of ``most`` pixels has at most."""
+    """The largest size in bytes of a file with a picture of ``most`` pixels."""
     return max(_BYTES * most, _LEAST)
 
 
 def check_pixels(path: str | Path, width: int, height: int, most: int, layer: int = 3) -> None:
-    """Refuse a picture that would be too much to decode at once.
+    """Refuse a picture that has too many pixels to be decoded at once.
 
-    Windows of a larger picture, each decoded by itself, would be asked for one by one.
+    For a larger picture that is read by windows, check each window by itself.
 
     Args:
-        path: for the message.
-        width, height: that are decoded.
-        most: pixels at once.
-        layer: bytes of a pixel while it is decoded; more than :data:`_BYTES` count as more pixels.
+        path: the file, for the message.
+        width, height: size of what is decoded.
+        most: largest number of pixels.
+        layer: bytes per pixel during decoding; more than :data:`_BYTES` count as more pixels.
 
     Raises:
-        TooManyPixels: says the limit, and how to raise it.
+        TooManyPixels: it has too many; says the limit and how to raise it.
     """
     pixels = width * height * max(layer, _BYTES) // _BYTES
     if pixels > most:

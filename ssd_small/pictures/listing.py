@@ -1,4 +1,4 @@
-"""Which image files there are: the pictures of files and folders that a user names."""
+"""Lists the image files among the files and folders that a user names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from ..errors import BadFile
 from ..requirements import require
 
-#: endings of 8 and 16 bits by the one that OpenCV knows them by, and whose reader decodes them
+#: suffixes of formats of 8 and 16 bits, by the suffix that OpenCV knows and whose reader decodes
+#: them
 _ENDINGS = {
     ".jpg": (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
     ".png": (".png", ".apng"),
@@ -26,39 +27,39 @@ _ENDINGS = {
     ".pam": (".pam",),
     ".ras": (".ras", ".sr"),
 }
-#: kinds of passed over files that are named
+#: most kinds of skipped files that a message names
 _NAMED = 6
 
 
 @cache
 def image_suffixes() -> tuple[str, ...]:
-    """Endings of the files that are taken from a folder: what this OpenCV reads."""
+    """Suffixes of the files to take from a folder: those that the installed OpenCV reads."""
     cv2 = require("cv2", "reading images")
-    # the question can be asked of writers alone without a file; what it writes, it reads
+    # without a file, OpenCV can only be asked what it writes; it also reads that
     known = (end for end in _ENDINGS if cv2.haveImageWriter(f"picture{end}"))
     return tuple(ending for end in known for ending in _ENDINGS[end])
 
 
 def is_image_name(path: Path) -> bool:
-    """Whether a file's name is one of a picture; macOS leaves ``._a.jpg`` beside ``a.jpg``."""
+    """Whether a file is named like a picture; hidden ones (macOS's ``._a.jpg``) do not count."""
     return path.suffix.lower() in image_suffixes() and not path.name.startswith(".")
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Image files, and what lay beside them.
+    """Image files, and the other contents of their folders.
 
     Attributes:
-        files: image files; those of a folder in name order.
-        passed_over: how many other files the folders hold, by ending, and how many folders
-            (``folder``); hidden ones are not counted.
+        files: image files; those of a folder in order of name.
+        passed_over: number of skipped files by suffix, and of skipped folders (``folder``); hidden
+            ones are not counted.
     """
 
     files: tuple[Path, ...]
     passed_over: Mapping[str, int]
 
     def note(self) -> str | None:
-        """A line on what was passed over; None if nothing was."""
+        """A line on what was skipped; None if nothing was."""
         if not self.passed_over:
             return None
         kinds = sorted(self.passed_over.items(), key=lambda one: (-one[1], one[0]))
@@ -68,7 +69,7 @@ class Listing:
 
 
 def list_images(paths: str | Path | Sequence[str | Path]) -> Listing:
-    """The image files that ``paths`` (files and folders) name; folders are listed in name order.
+    """The image files among ``paths`` (files and folders); folders are listed in order of name.
 
     Raises:
         BadFile: a folder holds no image.
@@ -77,7 +78,7 @@ def list_images(paths: str | Path | Sequence[str | Path]) -> Listing:
     passed_over: Counter[str] = Counter()
     for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
         if not os.path.isdir(path):
-            # one that does not or cannot exist is said when it is read, after those before it
+            # a missing file is reported when it is read, after those before it
             files.append(path)
             continue
         inside = sorted(one for one in path.iterdir() if not one.name.startswith("."))

@@ -1,4 +1,4 @@
-"""The pixels of whatever Python holds a picture in: a path, a numpy array, PIL's, torch's."""
+"""The pixels of a picture in any form: a path, a numpy array, a PIL image or a torch tensor."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ _EXPECTED = (
     "a path, a uint8 numpy array [H, W, 3], a PIL image or a uint8 torch tensor [3, H, W], or a "
     "list of these"
 )
-#: PIL decodes a file when its pixels are first wanted, and no two threads may do that to one
-#: image; a lock is shared by few others
+#: PIL decodes a file on first access to its pixels, which two threads must not do to one image; an
+#: image uses one of these locks
 _DECODING = tuple(threading.Lock() for _ in range(64))
 
 
 def each_picture(pictures: Any) -> Iterable[Any]:
-    """The pictures in what a caller passed: one picture, or several in any iterable.
+    """The pictures in an argument: one picture, or several in any iterable.
 
-    A folder is the pictures in it, in name order. Any other path, a PIL image, an array of two or
-    three dimensions and a tensor of at most three are one picture; an array or tensor of four is a
-    batch.
+    A folder stands for the pictures in it, in order of name. Any other path, a PIL image and an
+    array or tensor are one picture, except that an array or tensor of four dimensions is a batch.
 
     Raises:
-        BadFile: a folder without pictures.
-        UsageError: neither a picture nor an iterable of them.
+        BadFile: a folder holds no pictures.
+        UsageError: it is neither a picture nor an iterable of pictures.
     """
     if isinstance(pictures, (str, Path)) and os.path.isdir(pictures):
         return list_images(pictures).files
@@ -55,12 +54,12 @@ def each_picture(pictures: Any) -> Iterable[Any]:
 
 
 def is_path(picture: Any) -> TypeGuard[str | os.PathLike[str]]:
-    """Whether a picture is given by the path of its file."""
+    """Whether a picture is given as the path of its file."""
     return isinstance(picture, (str, os.PathLike))
 
 
 def check_color(color: str) -> None:
-    """Refuse what is no order of channels, with UsageError."""
+    """Refuse anything but BGR and RGB, with UsageError."""
     if color not in ("BGR", "RGB"):
         raise UsageError(f"color {color!r}: expected 'BGR' or 'RGB', the order of numpy arrays")
 
@@ -70,22 +69,20 @@ def pixels_from_picture(
 ) -> Image:
     """The pixels of one picture, ``[H, W, 3]`` uint8 BGR.
 
-    Grey is repeated, alpha dropped, and 16 bits (full range) are cut to 8, as in files.
+    Grey is repeated, alpha dropped, and 16 bits (full range) are cut to 8, as for files.
 
     Args:
-        picture: a path (decoded by :func:`~ssd_small.pictures.reading.read_image`, or with the size
-            it was annotated as by :func:`~.annotated.read_annotated`); a numpy array
+        picture: a path (decoded as by :func:`~ssd_small.pictures.reading.read_image`, or by
+            :func:`~.annotated.read_annotated` if it has an annotated size); a numpy array
             ``[H, W, 3]``, ``[H, W, 4]``, ``[H, W, 1]`` or ``[H, W]`` of uint8 or uint16; a PIL
-            image, taken as it stands (its EXIF orientation is not applied); a torch tensor
-            ``[3, H, W]`` (or 1 or 4 channels) of uint8; or a frame of a video, which is given
-            once.
-        color: order of a numpy array's channels; PIL images and tensors are RGB whatever it says.
-
-        max_pixels: of a file, see :func:`~ssd_small.pictures.reading.read_image`.
+            image as it is (its EXIF orientation is not applied); a torch tensor ``[3, H, W]`` (or 1
+            or 4 channels) of uint8; or a frame of a video, whose pixels can be taken once.
+        color: channel order of a numpy array; PIL images and tensors are always RGB.
+        max_pixels: limit for a file, see :func:`~ssd_small.pictures.reading.read_image`.
 
     Raises:
         BadFile: the file is absent or not an image, or PIL cannot decode it.
-        UsageError: another type, shape or range of values.
+        UsageError: the picture has another type, shape or range of values.
     """
     return decoded_from_picture(picture, color, max_pixels).pixels
 
@@ -98,8 +95,8 @@ def decoded_from_picture(
 ) -> Decoded:
     """As :func:`pixels_from_picture`, for a network's input.
 
-    Where ``preprocessing`` says ``reduced_decoding``, large JPEG files are decoded at a fraction;
-    what is decoded already stays as it is.
+    With ``reduced_decoding`` in ``preprocessing``, large JPEG files are decoded at a fraction of
+    their size; pictures in memory stay as they are.
     """
     check_color(color)
     if isinstance(picture, Decoded):
@@ -131,7 +128,7 @@ def _pixels_in_memory(picture: Any, color: ColorOrder) -> Image:
 
 
 def like_picture(bgr: Image, picture: Any, color: ColorOrder = "BGR") -> Any:
-    """Pixels ``[H, W, 3]`` BGR in the form that ``picture`` has: PIL's, torch's, else numpy's."""
+    """Convert pixels ``[H, W, 3]`` BGR to the form of ``picture``: PIL, torch, else numpy."""
     if _is_pil(picture):
         return sys.modules["PIL.Image"].fromarray(rgb_or_bgr(bgr, "RGB"))
     if _is_tensor(picture):
@@ -141,12 +138,12 @@ def like_picture(bgr: Image, picture: Any, color: ColorOrder = "BGR") -> Any:
 
 
 def rgb_or_bgr(bgr: Image, color: ColorOrder) -> Image:
-    """A copy of ``[H, W, 3]`` BGR pixels in the order ``color``."""
+    """A copy of ``[H, W, 3]`` BGR pixels in the channel order ``color``."""
     return np.array(bgr if color == "BGR" else bgr[:, :, ::-1], order="C")
 
 
 def color_of(picture: Any, color: ColorOrder) -> ColorOrder:
-    """Order of the channels of a picture, given that of numpy arrays."""
+    """Channel order of a picture, given that of numpy arrays."""
     return "RGB" if _is_pil(picture) or _is_tensor(picture) else color
 
 
@@ -156,7 +153,7 @@ def _bgr_from_array(array: npt.NDArray[Any], color: ColorOrder) -> Image:
             "picture is a masked array: expected a value for every pixel; choose one for the "
             "hidden pixels with .filled()"
         )
-    array = np.asarray(array)  # subclasses have rules of their own for shapes
+    array = np.asarray(array)  # subclasses may treat shapes differently
     shape = array.shape
     if len(shape) == 2:
         array = array[:, :, None]
@@ -175,7 +172,7 @@ def _bgr_from_array(array: npt.NDArray[Any], color: ColorOrder) -> Image:
 
 
 def _array_from_pil(picture: Any) -> npt.NDArray[Any]:
-    """RGB, or grey as it is of more than 8 bits, which PIL itself would clip to white."""
+    """RGB pixels, or unconverted grey of more than 8 bits, which PIL would clip to white."""
     try:
         with _DECODING[(id(picture) >> 4) % len(_DECODING)]:
             picture.load()
@@ -187,7 +184,7 @@ def _array_from_pil(picture: Any) -> npt.NDArray[Any]:
         if mode in ("La", "RGBa"):
             picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[mode])
         if mode == "P" and "transparency" in picture.info:
-            picture = picture.convert("RGBA")  # straight to RGB would be done with a warning
+            picture = picture.convert("RGBA")  # PIL warns when converting straight to RGB
         rgb: npt.NDArray[Any] = np.asarray(picture.convert("RGB"))
         return rgb
     except (OSError, SyntaxError) as error:  # the latter for damaged PNG and AVIF
@@ -202,7 +199,7 @@ def _array_from_pil(picture: Any) -> npt.NDArray[Any]:
 
 
 def _array_from_tensor(picture: Any) -> npt.NDArray[Any]:
-    """``[H, W, channels]`` of a tensor, on the CPU."""
+    """A tensor as an array ``[H, W, channels]`` on the CPU."""
     shape = tuple(picture.shape)
     if len(shape) != 3 or shape[0] not in (1, 3, 4):
         raise UsageError(
@@ -219,7 +216,7 @@ def _array_from_tensor(picture: Any) -> npt.NDArray[Any]:
 
 
 def _is_pil(picture: Any) -> bool:
-    """Without importing PIL: whoever has an image has imported it."""
+    """Whether it is a PIL image, without importing PIL: the owner of one has imported it."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(picture, module.Image)
 

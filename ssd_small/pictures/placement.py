@@ -1,4 +1,4 @@
-"""Where a picture lies at a network's input, and what its boxes are in the picture."""
+"""Where a picture lies on a network's input, and how boxes convert between the two."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 
-#: how a picture of another shape than the input's gets into it; crop: its short side fills the
-#: input, the middle of the long one is seen; letterbox: all of it, in a frame
+#: how a picture of another shape is fitted to the input; crop: the short side fills the input, and
+#: the middle of the long side is seen; letterbox: all of the picture is seen, in a frame
 Fit = Literal["stretch", "crop", "letterbox"]
 FITS: tuple[Fit, ...] = ("stretch", "crop", "letterbox")
-#: of a picture that is resized to be cropped; one so long shows next to nothing of itself
+#: longest side of a picture resized for cropping; of a longer one, next to nothing would be seen
 _MOST_SIDE = 1 << 16
 
 
@@ -23,9 +23,9 @@ class Placement:
     """A resized picture on the input, in pixels of the input.
 
     Attributes:
-        height, width: of the whole picture after resizing.
-        top, left: of its corner; negative where that is cut off.
-        input_height, input_width: of the input.
+        height, width: size of the whole picture after resizing.
+        top, left: position of its corner; negative if that is cut off.
+        input_height, input_width: size of the input.
     """
 
     height: int
@@ -37,7 +37,7 @@ class Placement:
 
     @property
     def is_whole(self) -> bool:
-        """Whether picture and input are one."""
+        """Whether the picture covers the input exactly."""
         return (self.height, self.width) == (self.input_height, self.input_width)
 
     @property
@@ -48,20 +48,20 @@ class Placement:
 
     @property
     def covered(self) -> tuple[slice, slice]:
-        """Rows and columns of the input that they lie on."""
+        """Rows and columns of the input that are covered by :attr:`seen`."""
         rows = slice(max(0, self.top), min(self.input_height, self.top + self.height))
         return rows, slice(max(0, self.left), min(self.input_width, self.left + self.width))
 
     def picture_from_input(self, boxes_xyxy: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Boxes ``[..., 4]`` in the unit square of the picture, given in that of the input.
+        """Convert boxes ``[..., 4]`` from the unit square of the input to that of the picture.
 
-        The same array, to the bit, where picture and input are one. Boxes keep their type; they may
-        reach beyond the picture.
+        If the picture covers the input exactly, the same array is returned. Boxes keep their type,
+        and may reach beyond the picture.
         """
         return boxes_xyxy if self.is_whole else self._moved(boxes_xyxy, inverse=False)
 
     def input_from_picture(self, boxes_xyxy: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The inverse of :meth:`picture_from_input`, but for rounding."""
+        """The inverse of :meth:`picture_from_input`, except for rounding."""
         return boxes_xyxy if self.is_whole else self._moved(boxes_xyxy, inverse=True)
 
     def _moved(self, boxes_xyxy: npt.NDArray[Any], *, inverse: bool) -> npt.NDArray[Any]:
@@ -69,7 +69,7 @@ class Placement:
         sides = np.array([self.width, self.height] * 2, np.float64)
         corner = np.array([self.left, self.top] * 2, np.float64)
         boxes = boxes_xyxy.astype(np.float64)
-        # networks may give what is not finite
+        # a network may give infinite or NaN coordinates
         with np.errstate(over="ignore", invalid="ignore"):
             moved = (
                 (boxes * sides + corner) / inputs if inverse else (boxes * inputs - corner) / sides
@@ -80,8 +80,9 @@ class Placement:
 def sizes_seen(
     fit: Fit, sizes: npt.NDArray[np.float64], network_input: tuple[int, int]
 ) -> npt.NDArray[np.float64]:
-    """Heights and widths ``[B, 2]`` of pictures with the frame of a letterbox, without what a crop
-    cuts off: what becomes the input, but for rounding to pixels.
+    """Heights and widths ``[B, 2]`` of what becomes the input, except for rounding to pixels.
+
+    Includes the frame of a letterbox, and leaves out what a crop cuts off.
     """
     if fit == "stretch":
         return sizes
@@ -94,24 +95,24 @@ def sizes_seen(
 def placement_from_sizes(
     fit: Fit, picture: tuple[int, int], network_input: tuple[int, int]
 ) -> Placement:
-    """Where a picture comes to lie.
+    """Where a picture lies on the input.
 
-    Crop: the longer side has the whole part of what its ratio asks for, and the middle is cut out,
-    as ``torchvision``'s ``Resize`` and ``CenterCrop`` do. Letterbox: sides rounded to whole pixels,
-    in the middle; of an odd frame the larger half is below and on the right.
+    Crop: the longer side is rounded down to whole pixels, and the middle is cut out, as by
+    ``torchvision``'s ``Resize`` and ``CenterCrop``. Letterbox: sides are rounded to whole pixels
+    and centred; the odd pixel of a frame is below and on the right.
 
     Args:
         fit: see :data:`Fit`.
-        picture: height and width in pixels.
-        network_input: of the input.
+        picture: height and width of the picture in pixels.
+        network_input: height and width of the input.
 
     Raises:
-        UsageError: the picture is so long that what is cut out is next to nothing of it.
+        UsageError: the picture is so long that a crop would show next to nothing of it.
     """
     (height, width), (high, wide) = picture, network_input
     if fit == "stretch":
         return Placement(high, wide, 0, 0, high, wide)
-    # of the two ratios high / height and wide / width, compared in whole numbers
+    # compares the ratios high / height and wide / width in whole numbers
     by_height = (high * width >= wide * height) == (fit == "crop")
     if fit == "crop":
         new = (high, high * width // height) if by_height else (wide * height // width, wide)
@@ -120,7 +121,7 @@ def placement_from_sizes(
                 f"a picture of {width}x{height} pixels: resized to be cropped it is "
                 f"{new[1]}x{new[0]}; expected at most {_MOST_SIDE} of a side: cut it up first"
             )
-        # as torchvision rounds, half to even
+        # half to even, as torchvision rounds
         top, left = (-round((new[i] - network_input[i]) / 2) for i in (0, 1))
     else:
         new = (

@@ -1,4 +1,4 @@
-"""From image file to network input."""
+"""Preprocessing: how the pixels of a picture become network input."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .placement import FITS, Fit, Placement, placement_from_sizes
 from .reading import Image
 from .resampling import antialiased_from_image, float32_from_image
 
-#: grey levels, 0 to 255, uint8 or float32
+#: pixel levels, 0 to 255, uint8 or float32
 Levels = npt.NDArray[Any]
 COLOR_ORDERS = ("BGR", "RGB")
 INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "lanczos4")
 RESIZES = ("uint8", "float32")
-#: fields of ways of resizing, which are written where they are not the usual ones
+#: fields that describe resizing, which are written only if they differ from the default
 RESIZING = ("resize", "antialias", "fit", "pad")
-#: of means and, with its inverse, of stds: whatever is made of a pixel then fits float32
+#: limit for means and, with its inverse, for stds, so that every result fits float32
 _MOST = 1e6
-#: pixels that a network of pictures takes at once, of all in a batch together, as 8192 x 8192: with
-#: float32 made of them they are 1 GB
+#: most pixels that a network of pictures takes at once, over all of a batch, such as 8192 x 8192;
+#: with the float32 made from them they take 1 GB
 MOST_INPUT_PIXELS = 1 << 26
-#: and of a side: rows are chosen before columns, twice as many as the network has
+#: and longest side: rows are chosen before columns, twice as many as the network has
 MOST_INPUT_SIDE = 1 << 16
 
 
 def is_too_large(height: int, width: int) -> bool:
-    """Whether a network of pictures cannot take one of this size."""
+    """Whether a picture of this size is too large for a network of pictures."""
     return height * width > MOST_INPUT_PIXELS or max(height, width) > MOST_INPUT_SIDE
 
 
@@ -42,20 +42,20 @@ class Preprocessing:
 
     Attributes:
         height, width: input size in pixels.
-        color_order: order of the channels the network was trained with.
+        color_order: order of the channels with which the network was trained.
         mean: subtracted per channel, in that order, on the 0..255 scale.
-        std: divided by per channel.
+        std: divisor per channel, in the same order.
         interpolation: OpenCV's method of resizing. The published evaluation drew it at random
             per image; linear is this project's choice.
-        resize: what grey levels are while they are resized: whole numbers, or float32 as torch's
-            ``interpolate`` has them, which does not round (``torchvision``'s own detectors). It
-            makes no difference but for rounding whether mean and std come before or after.
-        antialias: resize as Pillow does it, every pixel counting (``torchvision``'s ``Resize`` of a
-            PIL image); else as OpenCV, or torch, by the pixels beside each place.
-        fit: how a picture of another shape than the input's gets into it.
-        pad: grey levels of the frame of a letterbox, in the order of ``color_order``.
-        reduced_decoding: large JPEG files are decoded at a half, a quarter or an eighth of their
-            sides, at least twice the input's (:mod:`ssd_small.pictures.decoded`); the published
+        resize: type of the levels during resizing: uint8, or float32, which is not rounded, as in
+            torch's ``interpolate`` (used by ``torchvision``'s own detectors). Applying mean and
+            std before or after makes no difference except for rounding.
+        antialias: resize as Pillow does, from all pixels (``torchvision``'s ``Resize`` of a PIL
+            image); else as OpenCV or torch do, from the pixels next to each position.
+        fit: how a picture of another shape is fitted to the input.
+        pad: levels of the frame of a letterbox, in the order of ``color_order``.
+        reduced_decoding: decode large JPEG files at a half, a quarter or an eighth of their sides,
+            at least twice the input's (:mod:`ssd_small.pictures.decoded`); the published
             evaluation decodes them in full.
     """
 
@@ -86,7 +86,7 @@ class Preprocessing:
         self._check_resizing()
 
     def _check_resizing(self) -> None:
-        """Refuse a way of resizing that there is not, with UsageError."""
+        """Refuse a way of resizing that does not exist, with UsageError."""
         pad_fits = len(self.pad) == 3 and all(
             type(level) is int and 0 <= level <= 255 for level in self.pad
         )
@@ -114,7 +114,7 @@ class Preprocessing:
 
     @property
     def resizing(self) -> dict[str, Any]:
-        """What is not the usual of resize, antialias, fit and pad, JSON-ready."""
+        """Those of resize, antialias, fit and pad that differ from the default, JSON-ready."""
         usual = Preprocessing()
         own = {name: getattr(self, name) for name in RESIZING}
         told = {name: value for name, value in own.items() if value != getattr(usual, name)}
@@ -122,11 +122,11 @@ class Preprocessing:
 
     @property
     def is_usual(self) -> bool:
-        """Whether pictures are stretched to the input in whole grey levels, as OpenCV does it."""
+        """Whether pictures are stretched to the input in uint8, as OpenCV does it."""
         return not self.resizing
 
     def placement(self, height: int, width: int) -> Placement:
-        """Where a picture of this size comes to lie at the input.
+        """Where a picture of this size lies on the input.
 
         Raises:
             UsageError: see :func:`~.placement.placement_from_sizes`.
@@ -134,9 +134,9 @@ class Preprocessing:
         return placement_from_sizes(self.fit, (height, width), self.size)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values by field name; of the ways of resizing those that are not usual.
+        """JSON-ready values by field name; fields on resizing only if not the default.
 
-        ``reduced_decoding`` is there where it is so.
+        ``reduced_decoding`` is included only if true.
         """
         own = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
         kept = {name: value for name, value in own.items() if name not in RESIZING}
@@ -149,10 +149,10 @@ class Preprocessing:
 class PictureInput:
     """An input that takes pictures as they are: uint8 ``[N, height, width, 3]``, BGR.
 
-    Resizing, mean and standard deviation are inside the network then.
+    Resizing and normalisation (mean, std) are then inside the network.
 
     Attributes:
-        height, width: the one size that pictures may have, in pixels; None for any.
+        height, width: the only size that pictures may have, in pixels; None for any size.
     """
 
     height: int | None = None
@@ -173,14 +173,14 @@ class PictureInput:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width; None for any."""
+        """Height and width; None for any size."""
         return None if self.height is None or self.width is None else (self.height, self.width)
 
     def check(self, height: int, width: int) -> None:
-        """Refuse a picture of a size that the network does not take.
+        """Refuse a picture of a size that the network does not accept.
 
         Raises:
-            UsageError: says which it takes.
+            UsageError: the size is not accepted; says which is.
         """
         if self.size not in (None, (height, width)):
             raise UsageError(
@@ -201,14 +201,14 @@ class PictureInput:
 
 
 def input_from_image(image: Image, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
-    """One image ``[H, W, 3]`` uint8 BGR as network input ``[3, height, width]`` float32."""
+    """Convert an image ``[H, W, 3]`` uint8 BGR to network input ``[3, height, width]`` float32."""
     return input_from_levels(resized_from_image(image, preprocessing), preprocessing)
 
 
 def resized_from_image(image: Image, preprocessing: Preprocessing) -> Levels:
-    """One image ``[H, W, 3]`` uint8 BGR in the size of the input, ``[height, width, 3]`` BGR.
+    """Resize an image ``[H, W, 3]`` uint8 BGR to the input's size, ``[height, width, 3]`` BGR.
 
-    Grey levels 0 to 255, uint8 or, where ``preprocessing.resize`` says so, float32.
+    The levels, 0 to 255, are uint8 or float32, as given by ``preprocessing.resize``.
 
     Raises:
         UsageError: the picture has a shape that cannot be cropped.
@@ -240,14 +240,14 @@ def _resampled(image: Image, preprocessing: Preprocessing, placed: Placement) ->
 
 
 def levels_from_image(image: Image, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
-    """As :func:`resized_from_image`, its grey levels, 0 to 255, as float32."""
+    """As :func:`resized_from_image`, but with levels, 0 to 255, always as float32."""
     return np.asarray(resized_from_image(image, preprocessing), np.float32)
 
 
 def input_from_levels(
     levels: npt.NDArray[Any], preprocessing: Preprocessing
 ) -> npt.NDArray[np.float32]:
-    """Network input ``[3, height, width]`` of grey levels ``[height, width, 3]`` BGR."""
+    """Convert levels ``[height, width, 3]`` BGR to network input ``[3, height, width]``."""
     one: npt.NDArray[np.float32] = inputs_from_levels([levels], preprocessing)[0]
     return one
 
@@ -255,10 +255,10 @@ def input_from_levels(
 def inputs_from_levels(
     levels: Sequence[npt.NDArray[Any]], preprocessing: Preprocessing
 ) -> npt.NDArray[np.float32]:
-    """Network input ``[N, 3, height, width]`` of N times grey levels ``[height, width, 3]`` BGR.
+    """Convert N arrays of levels ``[height, width, 3]`` BGR to input ``[N, 3, height, width]``.
 
-    Levels are uint8 or float32. They are written into the batch at once, for memory that is
-    touched for the first time costs more than the arithmetic.
+    Levels are uint8 or float32. Results are written directly into the batch, since touching new
+    memory costs more than the arithmetic.
     """
     batch = np.empty((len(levels), 3, *levels[0].shape[:2]), np.float32)
     channels = (2, 1, 0) if preprocessing.color_order == "RGB" else (0, 1, 2)

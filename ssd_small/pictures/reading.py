@@ -1,4 +1,4 @@
-"""Reading image files: their pixels, or why there are none."""
+"""Reads image files: their pixels, or why they have none."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .tiff import kind_of_tiff
 Image = npt.NDArray[np.uint8]
 
 
-#: how PNG and TIFF files begin, which do not say how many of their 16 bits are in use, and PFM,
-#: whose floats would be cut to whole numbers
+#: beginnings of files to decode at full depth: PNG and TIFF, which do not say how many of their 16
+#: bits are in use, and PFM, whose floats would be cut to whole numbers
 _WIDE = (b"\x89PNG", b"II", b"MM", b"PF\n", b"Pf\n")
 _JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-#: so many zeros at the end of a file were put there by a file system, for what was never written
+#: with at least this many zeros at its end, a file was padded by a file system for unwritten data
 _PADDING = 16
-#: where and how files of other kinds begin, in small letters, and what they are
+#: offset and beginning (in lower case) of files of other kinds, and what they are
 _OTHERS = (
     (4, b"ftyphei", "it is HEIC; convert it to JPEG or PNG"),
     (4, b"ftyphev", "it is HEIC; convert it to JPEG or PNG"),
@@ -43,7 +43,7 @@ _OTHERS = (
 )
 
 
-#: where and how files begin that not every OpenCV is built to read, and their ending
+#: offset and beginning of formats that not every OpenCV is built to read, and their suffix
 _PERHAPS = (
     (4, b"ftypavi", ".avif"),
     (0, b"gif8", ".gif"),
@@ -54,7 +54,7 @@ _PERHAPS = (
 
 
 class AbsentPicture(BadFile):
-    """There is no file."""
+    """The picture's file does not exist."""
 
 
 def read_image(
@@ -62,20 +62,20 @@ def read_image(
 ) -> Image:
     """Decode an image file to ``[H, W, 3]`` uint8 BGR.
 
-    Grayscale is repeated, alpha dropped, CMYK converted, 16 bits cut to 8 (see
-    :func:`eight_bits`), and the EXIF orientation applied unless told otherwise: what
-    ``cv2.imread`` does. Of an animation or of several pages the first is taken. A JPEG may lack its
-    end marker, as long as nothing of the picture is missing.
+    As in ``cv2.imread``, greyscale is repeated, alpha dropped, CMYK converted, 16 bits cut to 8
+    (see :func:`eight_bits`), and the EXIF orientation applied by default. Of an animation or a
+    file of several pages, the first is read. A JPEG may lack its end marker as long as none of the
+    picture is missing.
 
     Args:
-        path: of the file.
-        apply_orientation: turn it as its EXIF data say.
-        max_pixels: most that are decoded; default: see :mod:`ssd_small.pictures.limits`.
+        path: the file.
+        apply_orientation: turn the picture by its EXIF orientation.
+        max_pixels: largest picture to decode; default: see :mod:`ssd_small.pictures.limits`.
 
     Raises:
         AbsentPicture: there is no such file.
-        BadFile: empty, not an image, one of floats or of few bits in 16, or of too many pixels,
-            which is seen before any is decoded.
+        BadFile: the file is empty, not an image, has float samples, uses few of its 16 bits, or
+            has too many pixels (known before any is decoded).
     """
     require("cv2", "reading images")
     content = bytes_of_image(path, max_pixels)
@@ -85,11 +85,11 @@ def read_image(
 
 
 def bytes_of_image(path: str | Path, max_pixels: int | None = None) -> bytes:
-    """What an image file holds; the first half of :func:`read_image`.
+    """The content of an image file; the first half of :func:`read_image`.
 
     Raises:
         AbsentPicture: there is no such file.
-        BadFile: it cannot be read, or is larger than a picture of so many pixels may be.
+        BadFile: it cannot be read, or is larger than a file of ``max_pixels`` may be.
     """
     if is_absent(path):
         raise AbsentPicture(f"image {path} does not exist")
@@ -104,13 +104,13 @@ def image_from_bytes(
     max_pixels: int | None = None,
     reduction: int = 1,
 ) -> Image:
-    """Decode what an image file holds; the second half of :func:`read_image`.
+    """Decode the content of an image file; the second half of :func:`read_image`.
 
-    ``reduction`` 2, 4 or 8 decodes at that fraction, sides rounded up: of JPEG alone, see
+    ``reduction`` 2, 4 or 8 divides the sides, rounded up; for JPEG only, see
     :mod:`ssd_small.pictures.decoded`.
 
     Raises:
-        BadFile: see there; ``path`` is for the message.
+        BadFile: see :func:`read_image`; ``path`` is for the message.
     """
     cv2 = require("cv2", "reading images")
     most = most_pixels(max_pixels)
@@ -145,10 +145,9 @@ def image_from_bytes(
 
 
 def silence_opencv(cv2: Any) -> None:
-    """Keep OpenCV's remarks off standard error, where they go past Python.
+    """Keep OpenCV from printing to standard error, which bypasses Python.
 
-    What matters of them is in its exceptions. Releases before 4.13 have the call elsewhere, if
-    they have it.
+    Its exceptions say what matters. Releases before 4.13 have the call elsewhere, or not at all.
     """
     logging = getattr(cv2.utils, "logging", None)
     if logging is not None:
@@ -158,7 +157,7 @@ def silence_opencv(cv2: Any) -> None:
 
 
 def is_absent(path: str | Path) -> bool:
-    """Whether there is nothing of that name; a name that cannot be is for the reader to refuse."""
+    """Whether there is no such file; an impossible name is left for the reader to refuse."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -174,24 +173,24 @@ def is_whole_jpeg(content: bytes) -> bool:
 
 
 def _without_padding(content: bytes) -> bytes:
-    """A JPEG without the zeros that a file system put behind it."""
+    """A JPEG without the zeros that a file system appended."""
     written = content.rstrip(b"\0")
-    # zeros are picture data too: enough of them would complete any picture
+    # short runs are kept, since zeros can be picture data, and many of them complete any picture
     return written if len(content) - len(written) >= _PADDING else content
 
 
 def _decoded(cv2: Any, content: bytes, flags: int) -> npt.NDArray[Any] | None:
-    """The pixels; None if there are none."""
+    """The decoded pixels; None if the content cannot be decoded."""
     if not content:
         return None
     content = _without_padding(content) if content.startswith(_JPEG) else content
     image: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if image is not None or not content.startswith(_JPEG) or content.endswith(_JPEG_END):
         return image
-    # Unlike imread, imdecode refuses a JPEG without its end marker. With one put there it fills
-    # with grey what is missing of the picture. Bits put before the marker are not looked at if
+    # Unlike imread, imdecode refuses a JPEG without its end marker. If one is appended, imdecode
+    # fills the missing part of the picture with grey. Extra bits before that marker are ignored if
     # nothing is missing; else they change what is decoded.
-    content = content.rstrip(b"\xff")  # half of the marker
+    content = content.rstrip(b"\xff")  # may be half of the marker
     whole = cv2.imdecode(np.frombuffer(content + _JPEG_END, np.uint8), flags)
     if whole is None:
         return None
@@ -200,7 +199,7 @@ def _decoded(cv2: Any, content: bytes, flags: int) -> npt.NDArray[Any] | None:
 
 
 def _why_not(cv2: Any, content: bytes) -> str:
-    """Why a file has no pixels, what was expected and what to do."""
+    """Why a file cannot be decoded, what was expected and what to do."""
     if not content:
         return "it is empty; expected an image file"
     begin = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -234,11 +233,11 @@ def _has_samples(image: npt.NDArray[Any]) -> str:
 
 
 def eight_bits(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Pixels of any shape as uint8; of uint16 the upper byte.
+    """Convert pixels of any shape to uint8; of uint16, the upper byte is kept.
 
     Raises:
-        UsageError: another type; or uint16 of which 12 bits or fewer are in use, which would
-            become a nearly black picture.
+        UsageError: the type is another, or it is uint16 with 12 bits or fewer in use, which would
+            give a nearly black picture.
     """
     if array.dtype == np.uint8:
         return array
@@ -253,7 +252,7 @@ def eight_bits(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def check_full_range(largest: int) -> None:
-    """Refuse 16 bits of which 12 or fewer are in use, given their largest value: UsageError."""
+    """Refuse 16-bit pixels that use 12 bits or fewer, by their largest value, with UsageError."""
     if 0 < largest < 1 << 12:
         raise UsageError(
             f"uint16 picture with values up to {largest}: expected the full range 0 to 65535; "

@@ -1,4 +1,4 @@
-"""What C libraries print while they decode a picture, kept off standard error."""
+"""Keeps what C libraries print while they decode a picture off standard error."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class _CStandardError:
-    """C's ``stderr``, which libraries print to that decode pictures.
+    """C's ``stderr``, to which libraries print that decode pictures.
 
-    The variable of the C library is changed and not file descriptor 2: our own messages, those of
-    child processes and threads, and what the C and C++ runtimes say while they end a process go
-    to the descriptor, and must not be lost.
+    The variable of the C library is changed, not file descriptor 2, since our own messages, those
+    of child processes and threads, and those with which the C and C++ runtimes end a process go to
+    the descriptor and must not be lost.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class _CStandardError:
         self.may_be_muted = False
 
     def mute(self) -> None:
-        """Until as many calls of :meth:`unmute`."""
+        """Mute the stream until :meth:`unmute` has been called as often."""
         with self._lock:
             self._users += 1
             variable = self._variable() if self._users == 1 else None
@@ -36,7 +36,7 @@ class _CStandardError:
                 self._own, variable.value = variable.value, self._null
 
     def unmute(self) -> None:
-        """The reverse of :meth:`mute`."""
+        """Undo one call of :meth:`mute`."""
         with self._lock:
             self._users -= 1
             variable = self._variable() if self._users == 0 and self._own else None
@@ -44,7 +44,7 @@ class _CStandardError:
                 self._own, variable.value = None, self._own
 
     def _variable(self) -> ctypes.c_void_p | None:
-        """Where the C library keeps the stream; None where it is a constant (musl)."""
+        """The C library's variable for the stream; None if it is a constant (musl)."""
         import ctypes
 
         try:
@@ -63,7 +63,7 @@ _c_standard_error = _CStandardError()
 
 
 def mute_picture_libraries() -> None:
-    """Let :func:`without_remarks` work from now on; only a program of one's own may do so."""
+    """Enable :func:`without_remarks`; only for programs that own the whole process."""
     _c_standard_error.may_be_muted = True
 
 
@@ -71,9 +71,9 @@ def mute_picture_libraries() -> None:
 def without_remarks() -> Iterator[None]:
     """Keep what C libraries print while they decode a picture off standard error.
 
-    libpng, libjpeg and libtiff print a line or several for a damaged picture, which the error that
-    follows says in a better one. Works in several threads at once, and only in the command line:
-    the variable belongs to the whole process.
+    libpng, libjpeg and libtiff print lines about a damaged picture that the error that follows says
+    better. Works in several threads at once, but only after :func:`mute_picture_libraries`, which
+    the command line calls: the variable belongs to the whole process.
     """
     if not _c_standard_error.may_be_muted:
         yield

@@ -1,4 +1,4 @@
-"""Bilinear resizing with the numbers of other tools: torch in float32, Pillow with antialias."""
+"""Bilinear resizing that reproduces other tools: torch in float32, Pillow with antialias."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ FloatArray = npt.NDArray[np.float32]
 def float32_from_image(
     image: Image, size: tuple[int, int], part: tuple[slice, slice]
 ) -> FloatArray:
-    """What ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`` gives.
+    """Resize as ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``.
 
-    No antialias: each place is made of four pixels. Products are summed in torch's order; it may
-    fuse some, so the last bits differ (1.8e-7 of 255 at most, where tried).
+    There is no antialias: each position is computed from four pixels. Products are summed in
+    torch's order; torch may fuse some, so the last bits differ (by at most 1.8e-7 of 255 in tests).
 
     Args:
         image: ``[H, W, 3]`` uint8.
-        size: height and width that the whole image is resized to.
-        part: rows and columns of the result that are wanted; no others are made.
+        size: height and width to which the whole image is resized.
+        part: rows and columns of the result to compute.
 
     Returns:
-        Grey levels, 0 to 255, ``[rows, columns, 3]``.
+        Levels, 0 to 255, ``[rows, columns, 3]`` float32.
     """
     (upper, lower, *down), (left, right, *across) = (
         _neighbours(length, new, wanted)
         for length, new, wanted in zip(image.shape[:2], size, part, strict=True)
     )
 
-    # single levels are chosen faster than pixels of three
+    # choosing single levels is faster than choosing pixels of three
     flat = image.reshape(len(image), -1)
     channels = np.arange(3)
 
@@ -54,9 +54,9 @@ def float32_from_image(
 
 
 def _neighbours(length: int, size: int, wanted: slice) -> tuple[Any, ...]:
-    """For places of a resized axis the two pixels beside each, and their weights in float32.
+    """The two pixels next to each position of a resized axis, and their weights in float32.
 
-    The place of a pixel's centre is rounded to float32 once, as torch's is by a fused product.
+    The position of a pixel's centre is rounded to float32 once, as by torch's fused product.
     """
     scale = float(np.float32(length) / np.float32(size))
     centres = (np.arange(size)[wanted] + 0.5) * scale - 0.5
@@ -70,12 +70,12 @@ def _neighbours(length: int, size: int, wanted: slice) -> tuple[Any, ...]:
 def antialiased_from_image(
     image: Image, size: tuple[int, int], *, rounded: bool
 ) -> npt.NDArray[Any]:
-    """What Pillow's ``Image.resize(..., BILINEAR)`` gives, as ``torchvision``'s ``Resize`` does.
+    """Resize as Pillow's ``Image.resize(..., BILINEAR)``, which ``torchvision``'s ``Resize`` uses.
 
     Args:
         image: ``[H, W, 3]`` uint8.
         size: height and width of the result.
-        rounded: to uint8 after either direction, as of a picture; else float32 throughout.
+        rounded: round to uint8 after each direction, as for a picture; else float32 throughout.
 
     Raises:
         MissingRequirement: Pillow is not installed.

@@ -1,4 +1,4 @@
-"""Sizes of picture files, read without decoding them where that is possible."""
+"""Sizes of picture files, read without decoding them if possible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from ..files import open_file
 from .reading import read_image
 
-#: EXIF tag, and the values of pictures that lie on their side
+#: EXIF tag of the orientation, and its values for pictures stored on their side
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 
 
@@ -26,9 +26,9 @@ def shown_size(path: str | Path) -> tuple[int, int]:
 def size_of_boxes(
     path: str | Path, corners: Sequence[tuple[float, float, float, float]]
 ) -> tuple[int, int]:
-    """(height, width) of the frame that boxes in pixels are of, where nothing says it.
+    """(height, width) of the picture to which boxes in pixels refer, if nothing states it.
 
-    That is the picture as people see it, unless x1, y1, x2, y2 only fit it as it is stored.
+    That is the picture as people see it, unless the boxes (x1, y1, x2, y2) only fit it as stored.
 
     Raises:
         BadFile: the file cannot be read.
@@ -38,13 +38,13 @@ def size_of_boxes(
 
 
 def orientation_tag(path: str | Path) -> int:
-    """EXIF orientation of a picture file, 1 to 8; 1, as it is stored, where Pillow reads none."""
+    """EXIF orientation of a picture file, 1 to 8; 1 (as stored) if Pillow reads none."""
     head = _head(path)
     return 1 if head is None else head[1]
 
 
 def _fit(size: tuple[int, int], corners: Sequence[tuple[float, float, float, float]]) -> bool:
-    """Whether boxes end in a picture of (height, width); tools round, some count the last pixel."""
+    """Whether boxes end in a picture of (height, width), give or take a pixel for rounding."""
     height, width = size
     return all(x2 <= width + 1 and y2 <= height + 1 for _, _, x2, y2 in corners)
 
@@ -52,8 +52,8 @@ def _fit(size: tuple[int, int], corners: Sequence[tuple[float, float, float, flo
 def _sizes(path: str | Path) -> tuple[tuple[int, int], tuple[int, int]]:
     """(height, width) as people see it, and as it is stored.
 
-    Of what lies on its side the pixels are decoded, for the decoder does not turn every format
-    (not AVIF); so are those of what Pillow cannot read, or of all without it.
+    A picture stored on its side is decoded, since the decoder does not turn every format (not
+    AVIF); so are pictures that Pillow cannot read, or all if it is not installed.
     """
     head = _head(path)
     if head is not None and head[1] not in _ON_ITS_SIDE:
@@ -63,9 +63,9 @@ def _sizes(path: str | Path) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _head(path: str | Path) -> tuple[tuple[int, int], int] | None:
-    """Stored (height, width) and EXIF orientation, which Pillow reads off the file's head.
+    """Stored (height, width) and EXIF orientation, read by Pillow from the file's header.
 
-    None where it cannot, or is not installed.
+    None if Pillow cannot read the file or is not installed.
     """
     if find_spec("PIL") is None:
         return None
@@ -73,10 +73,10 @@ def _head(path: str | Path) -> tuple[tuple[int, int], int] | None:
 
     try:
         with warnings.catch_warnings():
-            # of huge pictures and odd tags, which the decoder judges when pixels are wanted
+            # warnings about huge pictures and odd tags, which the decoder judges later
             warnings.simplefilter("ignore")
             with open_file(Path(path)) as file, Image.open(file) as picture:
                 tag = picture.getexif().get(_ORIENTATION)
                 return (picture.height, picture.width), tag if tag in range(1, 9) else 1
-    except Exception:  # damaged files raise whatever their format's reader stumbles on
+    except Exception:  # readers of damaged files may raise anything
         return None

@@ -1,18 +1,18 @@
-"""What a TIFF file says of its first picture: its size, and why a codec does not read it."""
+"""What a TIFF file says about its first picture: its size, and why a codec cannot read it."""
 
 from __future__ import annotations
 
 import mmap
 import struct
 
-#: how files begin, of the classic form and of BigTIFF
+#: beginnings of files, in the classic form and in BigTIFF
 MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _COMPRESSION, _SAMPLE_FORMAT = 258, 259, 339
 _WIDTH, _HEIGHT, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 277, 322, 323
 _TAGS = frozenset(
     (_BITS, _COMPRESSION, _SAMPLE_FORMAT, _WIDTH, _HEIGHT, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT)
 )
-#: types of fields with whole numbers, signed ones too: bytes and how struct names them
+#: field types of whole numbers, signed ones too: their bytes and struct letters
 _WHOLE = {
     1: (1, "B"),
     3: (2, "H"),
@@ -23,10 +23,10 @@ _WHOLE = {
     9: (4, "I"),
     17: (8, "Q"),
 }
-#: entries of a directory that libtiff takes
+#: most entries of a directory that libtiff accepts
 _MOST_ENTRIES = 4096
 _FORMATS = {1: "unsigned", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
-#: compressions that codecs are often built without
+#: compressions without which codecs are often built
 _COMPRESSIONS = {
     34887: "LERC",
     34925: "LZMA",
@@ -39,9 +39,9 @@ _COMPRESSIONS = {
 
 
 def kind_of_tiff(content: bytes) -> str | None:
-    """Such as ``64-bit complex samples`` or ``Zstandard compression``, of the first picture.
+    """What is unusual in the first picture, such as ``64-bit complex samples``.
 
-    None where a file is no TIFF, is damaged, or has 8 or 16 bits compressed as usual.
+    None if a file is not TIFF, is damaged, or has unsigned 8 or 16 bits in a usual compression.
     """
     try:
         fields = _fields(content)
@@ -58,9 +58,9 @@ def kind_of_tiff(content: bytes) -> str | None:
 
 
 def extent_of_tiff(content: bytes | mmap.mmap) -> tuple[int, int, int] | None:
-    """Width, height and bytes of a pixel; a tile that is larger than the picture counts instead.
+    """Width, height and bytes per pixel; those of a tile if it is larger than the picture.
 
-    None where a file is no TIFF, or is damaged.
+    None if a file is not TIFF or is damaged.
     """
     try:
         fields = _fields(content)
@@ -75,14 +75,14 @@ def extent_of_tiff(content: bytes | mmap.mmap) -> tuple[int, int, int] | None:
 
 
 def _fields(content: bytes | mmap.mmap) -> dict[int, tuple[int, ...]]:
-    """The first directory's fields that hold whole numbers; of one that stands twice, all of them.
+    """The first directory's fields of whole numbers; the values of repeated fields are joined.
 
     Raises:
-        struct.error, KeyError, OverflowError: that is not TIFF, or not whole.
+        struct.error, KeyError, OverflowError: the file is not TIFF, or is not complete.
     """
     order = {b"II": "<", b"MM": ">"}[content[:2]]
     version = struct.unpack_from(f"{order}H", content, 2)[0]
-    # the classic form, and BigTIFF with 8 bytes for counts and places
+    # the classic form, and BigTIFF with 8 bytes for counts and offsets
     place, count, start, size = {42: ("I", "H", 4, 12), 43: ("Q", "Q", 8, 20)}[version]
     (directory,) = struct.unpack_from(f"{order}{place}", content, start)
     (entries,) = struct.unpack_from(f"{order}{count}", content, directory)

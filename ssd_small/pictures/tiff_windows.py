@@ -1,10 +1,10 @@
 """Windows of TIFF files too large to be decoded whole, read strip by strip or tile by tile.
 
-The pixels are those of :func:`.reading.read_image`, to the bit, for every kind that is read here.
-tifffile takes the file apart and imagecodecs decodes its segments (strips or tiles, as the file has
-them): they follow the file's first directory alone, and open no other file. Of what was tried on
-files of 20000 x 20000, rasterio 1.4 is as fast, takes more memory, decodes JPEG to other pixels,
-and looks for files beside; pyvips 3.2 takes four to ten times as long for strips.
+The pixels are bit-identical to those of :func:`.reading.read_image` for every kind that is read
+here. tifffile parses the file and imagecodecs decodes its segments (strips or tiles): they follow
+only the file's first directory and open no other file. Of the alternatives, tried on files of
+20000 x 20000, rasterio 1.4 is as fast but takes more memory, decodes JPEG to other pixels, and
+looks for files beside; pyvips 3.2 takes four to ten times as long for strips.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from .reading import AbsentPicture, Image, check_full_range, is_absent
 from .tiff import MARKS, extent_of_tiff
 from .tiles import Window
 
-#: smaller pictures are decoded whole, which is faster and takes a few dozen megabytes
+#: pictures of fewer pixels are decoded whole, which is faster and takes a few dozen megabytes
 WINDOWED_FROM = 1 << 24
-#: pixels of a picture: 131072 x 131072; a small file can declare more, and would take days
+#: most pixels of a picture: 131072 x 131072; a small file can declare more, and would take days
 MOST_PIXELS = 1 << 34
-#: bytes of decoded segments that are kept for the windows to come; one of more is kept alone
+#: bytes of decoded segments kept for the next windows; a segment that is larger is kept alone
 KEPT_BYTES = 1 << 27
-#: bytes of rows that are read together where a strip is not compressed
+#: bytes of rows that are read together from an uncompressed strip
 _BLOCK_BYTES = 1 << 20
-#: compressed data takes more than pixels do only by what codecs put around it
+#: bytes that compressed data may take beside its pixels
 _SPARE = 1 << 16
 _NONE, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _ZSTD = 1, 5, 7, 8, 32773, 32946, 50000
 _COMPRESSIONS = (_NONE, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _ZSTD)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
 _UNASSOCIATED = 2
-#: values of the orientation with which stored rows, columns run backwards, and change places
+#: orientations in which stored rows run backwards, columns run backwards, and the two are swapped
 _ROWS_BACK, _COLUMNS_BACK, _TRANSPOSED = (3, 4, 6, 7), (2, 3, 7, 8), (5, 6, 7, 8)
 
 Segment = tuple[int, int]
 
 
 class OddTiff(BadFile):
-    """A TIFF file of a kind of which no windows are read."""
+    """A TIFF file of a kind that cannot be read by windows."""
 
 
 def large_tiff_extent(path: str | Path) -> tuple[int, int] | None:
-    """Width and height of a TIFF file that is read by windows; None for other files, and pipes."""
+    """Width and height of a TIFF file large enough for windows; None for other files and pipes."""
     if not os.path.isfile(path):
         return None
     with open_file(Path(path)) as file:
@@ -71,17 +71,17 @@ def large_tiff_extent(path: str | Path) -> tuple[int, int] | None:
 
 @contextmanager
 def open_tiff(path: str | Path, max_pixels: int | None = None) -> Iterator[TiffWindows]:
-    """Windows of a TIFF file; what was read of it is judged when the block ends well.
+    """Open a TIFF file to read windows; its range of values is checked when the block succeeds.
 
     Args:
-        path: of the file.
-        max_pixels: most that are decoded at once, in a segment or a window; default: see
+        path: the file.
+        max_pixels: most pixels decoded at once, in a segment or a window; default: see
             :mod:`.limits`.
 
     Raises:
-        OddTiff: it is of a kind of which no windows are read.
-        BadFile: it is damaged, cut off, too large, or has segments of too many pixels; at the end,
-            that of its 16 bits too few are in use.
+        OddTiff: the file is of a kind that cannot be read by windows.
+        BadFile: the file is damaged, cut off, too large, or has segments of too many pixels; or,
+            at the end of the block, too few of its 16 bits are in use.
         MissingRequirement: tifffile or imagecodecs is not installed.
     """
     if is_absent(path):
@@ -89,12 +89,12 @@ def open_tiff(path: str | Path, max_pixels: int | None = None) -> Iterator[TiffW
     tifffile = require("tifffile", "reading windows of a TIFF file")
     require("imagecodecs", "reading windows of a TIFF file")
     remarks = logging.getLogger("tifffile")
-    if not remarks.handlers:  # what it says of odd tags would go to standard error
+    if not remarks.handlers:  # its remarks on odd tags would go to standard error
         remarks.addHandler(logging.NullHandler())
     with open_file(Path(path)) as file:
         try:
             page = tifffile.TiffFile(file, name="picture").pages[0]
-        except Exception as error:  # damaged files raise whatever their reader stumbles on
+        except Exception as error:  # readers of damaged files may raise anything
             raise _damaged(path, error) from error
         windows = TiffWindows(Path(path), file, page, most_pixels(max_pixels))
         yield windows
@@ -102,7 +102,7 @@ def open_tiff(path: str | Path, max_pixels: int | None = None) -> Iterator[TiffW
 
 
 class TiffWindows:
-    """The windows of an open TIFF file; threads may ask for several at once.
+    """The windows of an open TIFF file, which several threads may read at once.
 
     Attributes:
         size: height and width as people see it, turned by its orientation.
@@ -175,7 +175,7 @@ class TiffWindows:
             raise _damaged(self._path, "more data than it has pixels")
 
     def _odd_kind(self) -> str | None:
-        """What is not read here, in words; None if it is."""
+        """What makes the file unreadable by windows, in words; None if it can be read."""
         page = self._page
         photometric, compression = int(page.photometric), int(page.compression)
         kinds = {
@@ -194,28 +194,28 @@ class TiffWindows:
         return next((kind for kind, is_so in kinds.items() if is_so), None)
 
     def _split_strips(self, counts: npt.NDArray[np.int64]) -> None:
-        """Rows of strips that are not compressed need not be read all at once."""
+        """Divide uncompressed strips into smaller blocks of rows, which can be read separately."""
         row = self.stored_size[1] * self._samples * self._bits // 8
         lines = np.minimum(self._strip, self.stored_size[0] - self._strip * np.arange(len(counts)))
         if int(self._page.predictor) != 1 or (counts < row * lines).any():
             return
         block = max(1, _BLOCK_BYTES // row)
         if block < self._strip:
-            # blocks must not reach over the end of a strip, unless there is only one
+            # blocks must not cross the end of a strip, unless there is only one
             while len(counts) > 1 and self._strip % block:
                 block -= 1
             self._sides = (block, self.stored_size[1])
 
     def turned(self, as_shown: bool) -> None:
-        """Whether windows are of the picture as people see it, or as it is stored."""
+        """Choose windows of the picture as people see it (the default) or as it is stored."""
         if not as_shown:
             self._orientation, self.size = 1, self.stored_size
 
     def pixels(self, window: Window) -> Image:
-        """``[h, w, 3]`` uint8 BGR of a window that lies in the picture.
+        """Pixels ``[h, w, 3]`` uint8 BGR of a window, which must lie inside the picture.
 
         Raises:
-            BadFile: this part cannot be decoded, or is of too many pixels.
+            BadFile: this part cannot be decoded, or has too many pixels.
         """
         check_pixels(self._path, window.width, window.height, self._most)
         first, length = (window.y, window.x), (window.height, window.width)
@@ -235,7 +235,7 @@ class TiffWindows:
         return np.ascontiguousarray(image)
 
     def check_range(self) -> None:
-        """Refuse, once all was read, 16 bits of which few are in use, with BadFile."""
+        """Refuse, with BadFile, a 16-bit picture that uses few bits; only if all of it was read."""
         rows, columns = self._grid(self._sides)
         if self._bits == 16 and len(self._seen) == rows * columns:
             try:
@@ -244,14 +244,14 @@ class TiffWindows:
                 raise BadFile(f"image {self._path}: {error}") from error
 
     def _grid(self, sides: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of segments."""
+        """Number of rows and columns of segments."""
         rows, columns = (
             -(-whole // side) for whole, side in zip(self.stored_size, sides, strict=True)
         )
         return rows, columns
 
     def _stored(self, y: int, x: int, height: int, width: int) -> Image:
-        """A window of the picture as it is stored."""
+        """Pixels of a window of the picture as it is stored."""
         image = np.empty((height, width, 3), np.uint8)
         down, across = self._sides
         for row in range(y // down, (y + height - 1) // down + 1):
@@ -268,7 +268,7 @@ class TiffWindows:
         return image
 
     def _segment(self, key: Segment) -> Image:
-        """``[h, w, 3]`` uint8 BGR of a segment, as far as the picture reaches."""
+        """Pixels ``[h, w, 3]`` uint8 BGR of a segment, cut at the edges of the picture."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -277,7 +277,7 @@ class TiffWindows:
                 samples = self._samples_of(key)
             except BadFile:
                 raise
-            except Exception as error:  # each codec has exceptions of its own
+            except Exception as error:  # each codec has its own exceptions
                 raise _damaged(self._path, error) from error
             if self._bits == 16:
                 self._seen.add(key)
@@ -289,7 +289,7 @@ class TiffWindows:
             return image
 
     def _samples_of(self, key: Segment) -> npt.NDArray[Any]:
-        """``[h, w, samples]`` uint8 or uint16 of a segment."""
+        """Samples ``[h, w, samples]`` of a segment, uint8 or uint16."""
         down, across = self._sides
         height = min(down, self.stored_size[0] - key[0] * down)
         width = min(across, self.stored_size[1] - key[1] * across)
@@ -306,7 +306,7 @@ class TiffWindows:
     def _decoded(self, number: int) -> npt.NDArray[Any]:
         content = self._read(int(self._offsets[number]), int(self._counts[number]))
         if self._page.compression == _JPEG:
-            # its own head says what is decoded
+            # the JPEG's own header determines what is decoded
             declared = declared_extent(content)
             if declared is None or fault_from_work(content) is not None:
                 raise _damaged(self._path, "a damaged JPEG inside")
@@ -316,7 +316,7 @@ class TiffWindows:
         return np.asarray(array[0])
 
     def _rows(self, first: int, count: int) -> npt.NDArray[Any]:
-        """Rows of strips that are not compressed."""
+        """Samples of rows from an uncompressed strip."""
         width = self.stored_size[1]
         row = width * self._samples * self._bits // 8
         strip, inside = divmod(first, self._strip)
@@ -334,7 +334,7 @@ class TiffWindows:
         return content
 
     def _bgr(self, samples: npt.NDArray[Any]) -> Image:
-        """Pixels as OpenCV has them; of 16 bits the upper byte."""
+        """Convert samples to pixels as OpenCV does; of 16 bits, the upper byte is kept."""
         if self._bits == 16:
             samples = samples >> 8
         if int(self._page.photometric) == _WHITE_IS_ZERO:
@@ -343,7 +343,7 @@ class TiffWindows:
             return np.ascontiguousarray(samples[:, :, :1].repeat(3, axis=2), np.uint8)
         colors = samples[:, :, 2::-1]
         if self._samples == 4 and self._bits == 8 and _UNASSOCIATED in self._page.extrasamples:
-            # libtiff's own reader of pictures, which OpenCV asks for 8 bits, multiplies by alpha
+            # libtiff's RGBA reader, which OpenCV uses for 8 bits, multiplies by alpha
             alpha = samples[:, :, 3:].astype(np.uint16)
             colors = (colors * alpha + np.uint16(127)) // 255
         return np.ascontiguousarray(colors, np.uint8)

@@ -1,4 +1,4 @@
-"""Tiles that a network cuts by itself: a fixed number of them, each of its own input size."""
+"""Tiles that are cut inside a network: a fixed number, each of the size of its own input."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .tiles import USUAL_OVERLAP, Tiling, Window
 
 @dataclass(frozen=True)
 class TileGrid:
-    """Columns and rows of tiles inside a network, which see the picture that it is given.
+    """Columns and rows of tiles into which a network cuts its input picture.
 
     Attributes:
-        columns, rows: of tiles, together at least two.
-        width, height: of a tile in pixels.
-        overlap: share of a tile that its neighbour has too, 0 to under 1.
+        columns, rows: number of columns and rows, at least two tiles in all.
+        width, height: size of a tile in pixels.
+        overlap: share of a tile that it has in common with its neighbour, from 0 to under 1.
     """
 
     columns: int
@@ -33,7 +33,7 @@ class TileGrid:
             raise UsageError(
                 f"a grid of {self.columns}x{self.rows} tiles: expected at least two of them"
             )
-        _ = self.tiling  # which has its own checks
+        _ = self.tiling  # Tiling checks its own values
 
     @property
     def tiling(self) -> Tiling:
@@ -42,12 +42,12 @@ class TileGrid:
 
     @property
     def count(self) -> int:
-        """Tiles of a picture."""
+        """Number of tiles of a picture."""
         return self.columns * self.rows
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the picture that the tiles cover to the pixel."""
+        """Height and width of the picture that the tiles cover exactly."""
         across, down = self.tiling.stride
         return self.height + (self.rows - 1) * down, self.width + (self.columns - 1) * across
 
@@ -65,7 +65,7 @@ class TileGrid:
         return down[:, None] + np.arange(self.height), across[:, None] + np.arange(self.width)
 
     def tiles_of(self, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Tiles ``[N * T, C, height, width]`` of ``[N, C, H, W]``, picture by picture."""
+        """Cut ``[N, C, H, W]`` into tiles ``[N * T, C, height, width]``, picture by picture."""
         rows, columns = self.indices
         cut = images[:, :, rows][..., columns]  # [N, C, rows, height, columns, width]
         ordered = cut.transpose(0, 2, 4, 1, 3, 5)
@@ -73,13 +73,13 @@ class TileGrid:
 
     @property
     def shifts(self) -> npt.NDArray[np.float32]:
-        """Corners of the tiles ``[T, 2]`` (x, y), unit 1 = one tile."""
+        """Corners of the tiles ``[T, 2]`` (x, y), in units of a tile's sides."""
         corners = [(one.x / self.width, one.y / self.height) for one in self.windows]
         return np.asarray(corners, np.float32)
 
     @property
     def box_scale(self) -> npt.NDArray[np.float32]:
-        """Factors ``[4]`` that bring x1, y1, x2, y2 from tiles to the picture's unit square."""
+        """Factors ``[4]`` that convert x1, y1, x2, y2 from tile units to the unit square."""
         height, width = self.size
         return np.asarray([self.width / width, self.height / height] * 2, np.float32)
 

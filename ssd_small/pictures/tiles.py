@@ -1,4 +1,4 @@
-"""A large picture as overlapping tiles, each of which a network sees at its own input size."""
+"""Cutting of large pictures into overlapping tiles, each resized to the network's input."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from ..errors import UsageError
 
-#: of neighbouring tiles; what is smaller than a fifth of a tile lies whole in one of them
+#: overlap of neighbouring tiles; an object smaller than a fifth of a tile lies whole in one of them
 USUAL_OVERLAP = 0.2
-#: objects of a smaller side, in pixels of a network's input, are hardly seen
+#: side, in pixels of a network's input, below which objects are hardly seen
 TINY = 8.0
 
 
@@ -27,12 +27,12 @@ class Window:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How pictures are cut.
+    """How pictures are cut into tiles.
 
     Attributes:
-        width, height: of a tile in pixels of the picture.
-        overlap: share of a tile that its neighbour has too, 0 to under 1.
-        whole: the picture as a whole is one more view, after its tiles.
+        width, height: size of a tile in pixels of the picture.
+        overlap: share of a tile that it has in common with its neighbour, from 0 to under 1.
+        whole: add the whole picture as one more view, after its tiles.
     """
 
     width: int
@@ -57,16 +57,16 @@ class Tiling:
 
     @property
     def stride(self) -> tuple[int, int]:
-        """Pixels from one tile to the next, across and down."""
+        """Distance from one tile to the next in pixels, across and down."""
         return round(self.width * (1 - self.overlap)), round(self.height * (1 - self.overlap))
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Columns and rows of tiles of a picture."""
+        """Number of columns and rows of tiles in a picture of this size."""
         across, down = self.stride
         return _count(width, self.width, across), _count(height, self.height, down)
 
     def views(self, height: int, width: int) -> int:
-        """How many a picture has: its tiles, and the whole if it is one more."""
+        """Number of views of a picture: its tiles, and the whole if it is an extra view."""
         columns, rows = self.grid(height, width)
         return columns * rows + (self.whole and columns * rows > 1)
 
@@ -76,20 +76,20 @@ class Tiling:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Tiling:
-        """Of :meth:`to_dict`; what else there is does not matter."""
+        """Rebuild from :meth:`to_dict`; other keys are ignored."""
         return cls(**{one.name: values[one.name] for one in fields(cls)})
 
     def __str__(self) -> str:
-        """In words, for people."""
+        """The tiling in words."""
         whole = ", and the whole picture" if self.whole else ""
         return f"tiles of {self.width}x{self.height}, overlap {self.overlap:g}{whole}"
 
     def windows(self, height: int, width: int) -> Iterator[Window]:
-        """Views of a picture of this size: its tiles row by row, then the whole if it is one.
+        """Views of a picture of this size: its tiles row by row, then the whole if it is a view.
 
-        They cover the picture with full tiles: the last of a row or column moves inwards. Where a
-        picture is smaller than a tile its tiles are as small; one that is a single tile has no
-        other view.
+        Tiles cover the picture at full size: the last of a row or column is moved inwards. If a
+        side of the picture is shorter than a tile, so are its tiles. A picture of a single tile has
+        no other view.
         """
         columns, rows = self.grid(height, width)
         size = min(self.width, width), min(self.height, height)
@@ -103,5 +103,5 @@ class Tiling:
 
 
 def _count(length: int, tile: int, stride: int) -> int:
-    """Tiles that cover a side."""
+    """Number of tiles that cover a side."""
     return 1 if length <= tile else -(-(length - tile) // stride) + 1

@@ -1,4 +1,4 @@
-"""A picture of which windows are read: in memory, or of a large TIFF from its file."""
+"""Pictures that are read by windows: from memory or, for large TIFF files, from the file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .tiles import Window
 
 
 class WindowSource(Protocol):
-    """What gives the pixels of a picture's windows; threads may ask for several at once."""
+    """A source of the pixels of a picture's windows, which several threads may read at once."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the picture."""
 
     def pixels(self, window: Window) -> Image:
-        """``[h, w, 3]`` uint8 BGR.
+        """Pixels ``[h, w, 3]`` uint8 BGR of a window.
 
         Raises:
             BadFile: this part of the file cannot be decoded.
@@ -34,7 +34,7 @@ class WindowSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PictureInMemory:
-    """A decoded picture.
+    """A decoded picture as a source of windows.
 
     Attributes:
         image: ``[H, W, 3]`` uint8 BGR.
@@ -48,7 +48,7 @@ class PictureInMemory:
         return self.image.shape[0], self.image.shape[1]
 
     def pixels(self, window: Window) -> Image:
-        """See :class:`WindowSource`; a view of the picture's memory."""
+        """See :class:`WindowSource`; returns a view of the picture's memory."""
         rows, columns = (
             slice(start, start + length)
             for start, length in ((window.y, window.height), (window.x, window.width))
@@ -60,17 +60,19 @@ class PictureInMemory:
 def open_windows(
     picture: Any, color: ColorOrder = "BGR", max_pixels: int | None = None
 ) -> Iterator[WindowSource]:
-    """Windows of one picture.
+    """Open one picture to read windows of it.
 
-    It is decoded whole, all but large TIFF files (see :mod:`.tiff_windows`): these may have more
-    pixels than ``max_pixels``, of which then no segment and no window may have more.
+    It is decoded whole, unless it is a large TIFF file (see :mod:`.tiff_windows`). Such a file may
+    have more pixels than ``max_pixels``, which then limits each segment and each window.
 
     Args:
         picture, color, max_pixels: see :func:`~ssd_small.pictures.pixels.pixels_from_picture`.
 
     Raises:
-        BadFile, UsageError: see there; at the end, where that can be known of 16 bits only then.
-        MissingRequirement: a TIFF file of more than ``max_pixels``, and no package to read it.
+        BadFile, UsageError: see :func:`~ssd_small.pictures.pixels.pixels_from_picture`; for a large
+            TIFF of 16 bits, that few bits are in use is only known at the end of the block.
+        MissingRequirement: a TIFF file has more than ``max_pixels``, and no package to read it is
+            installed.
     """
     check_color(color)
     with ExitStack() as stack:
@@ -81,7 +83,7 @@ def open_windows(
 
 
 def _from_large_tiff(stack: ExitStack, picture: Any, most: int) -> TiffWindows | None:
-    """Windows of a large TIFF file; None for what is decoded whole."""
+    """Windows of a large TIFF file; None for a picture that is decoded whole."""
     path = os.fspath(picture)
     if (extent := large_tiff_extent(path)) is None:
         return None

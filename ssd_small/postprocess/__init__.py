@@ -1,4 +1,4 @@
-"""Decode + NMS: parameters, the numpy oracle, and the native library with the same bits."""
+"""Decode + NMS: parameters, the numpy oracle, and the native library with bit-equal results."""
 
 from __future__ import annotations
 

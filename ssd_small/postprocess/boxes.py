@@ -1,4 +1,4 @@
-"""Box geometry in numpy float32: the reference every backend is compared with.
+"""Box geometry in numpy float32: the reference with which every backend is compared.
 
 Each function performs single-precision operations in a documented order, one rounding per
 operation, so that the C++ headers can repeat them bit for bit.
@@ -41,13 +41,13 @@ def boxes_xyxy_from_loc(
 
 
 def clipped_boxes(boxes_xyxy: FloatArray, edges: tuple[float, float]) -> FloatArray:
-    """Boxes cut to the picture; one with a coordinate that is not finite stays as it is.
+    """Clip boxes to the picture, except boxes with a coordinate that is not finite.
 
-    -0 becomes +0, so that there is one zero only.
+    -0 becomes +0, so that there is only one zero.
 
     Args:
         boxes_xyxy: ``[..., 4]`` float32.
-        edges: the picture's right and bottom edge in the unit of the boxes; the others are 0.
+        edges: right and bottom edge of the picture in the unit of the boxes; the others are at 0.
 
     Returns:
         ``[..., 4]`` float32.
@@ -62,9 +62,9 @@ def clipped_boxes(boxes_xyxy: FloatArray, edges: tuple[float, float]) -> FloatAr
 
 
 def edges_from_scale(scale: FloatArray) -> tuple[float, float]:
-    """Right and bottom edge of the picture in units that ``scale [4]`` brings to its unit square.
+    """Right and bottom edge of the picture in units that ``scale [4]`` maps to its unit square.
 
-    Where the product would be rounded to beyond 1, the next number below.
+    If the product of edge and scale would round to more than 1, the next smaller number is used.
     """
     factors = np.asarray(scale, np.float32)[:2]
     edges = np.float32(1) / factors
@@ -101,7 +101,7 @@ def iou_one_to_many(
 
 
 def areas(boxes_xyxy: FloatArray, offset: float = 0.0) -> FloatArray:
-    """Areas ``[D]`` of boxes ``[D, 4]``, ``offset`` added to both sides."""
+    """Areas ``[D]`` of boxes ``[D, 4]``, with ``offset`` added to both sides."""
     boxes = np.asarray(boxes_xyxy, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         sides = boxes[:, 2:] - boxes[:, :2] + np.float32(offset)

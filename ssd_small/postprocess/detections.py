@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Detections of one image in the total order: score down, then label up, then prior up.
+    """Detections of one image, ordered by score descending, then label, then prior ascending.
 
     Attributes:
         boxes: ``[D, 4]`` float32 (x1, y1, x2, y2), unit square, not clipped to the image.
         scores: ``[D]`` float32, after the activation.
-        labels: ``[D]`` int32, the class index of the conf column (background included).
+        labels: ``[D]`` int32, the class index, a column of conf (background included).
         prior_indices: ``[D]`` int32, index of the prior box each detection comes from.
     """
 
@@ -35,12 +35,12 @@ class Detections:
 
     @property
     def keys(self) -> set[tuple[int, int]]:
-        """Label and prior of each: what is one detection in two results of a network."""
+        """(label, prior) of each: identifies the same detection in two results of a network."""
         return set(zip(self.labels.tolist(), self.prior_indices.tolist(), strict=True))
 
     @staticmethod
     def empty() -> Detections:
-        """No detection at all."""
+        """A result without detections."""
         return Detections(
             np.zeros((0, 4), np.float32),
             np.zeros(0, np.float32),
@@ -59,8 +59,9 @@ def detections_from_padded(
     """Split the five outputs of the DecodeNms operator into one Detections per image.
 
     Args:
-        num_detections: ``[N]``; ``boxes [N, K, 4]``, ``scores``, ``labels`` and
-            ``prior_indices`` ``[N, K]``, of which the first ``num_detections`` rows count.
+        num_detections: ``[N]``, the number of valid rows per image.
+        boxes: ``[N, K, 4]``.
+        scores, labels, prior_indices: ``[N, K]``.
     """
     return [
         Detections(

@@ -1,4 +1,4 @@
-"""Decode + NMS: checks of the heads, and the way to the library or the oracle."""
+"""Decode + NMS: checks the heads and calls the native library or the oracle."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ def decode_nms(
     """Decode head outputs and suppress duplicates, one result per image.
 
     Args:
-        loc: ``[N, P, 4]`` box offsets: float32, float16 or bfloat16, of which 16 bits are
-            converted exactly, in the course of the work: no copy is made where loc and conf are of
-            one type, aligned and contiguous. An array (bfloat16: of ``ml_dtypes``) or a tensor of
-            torch on the CPU.
-        conf: ``[N, P, C]`` logits, or scores with ``activation="none"``; as ``loc``.
+        loc: ``[N, P, 4]`` box offsets: float32, float16 or bfloat16, as an array (bfloat16: of
+            ``ml_dtypes``) or a torch tensor on the CPU. 16-bit values are converted exactly, on the
+            fly; the native library makes no copy of arrays that are aligned, contiguous and of the
+            same type in ``loc`` and ``conf``.
+        conf: ``[N, P, C]`` logits, or scores with ``activation="none"``; types as for ``loc``.
         priors: ``[P, 4]`` (cx, cy, w, h), unit square.
-        params: default :class:`PostprocessParams`.
-        edges: right and bottom edge of the picture in the unit of the priors, which is another one
-            for tiles; boxes are cut there with ``clip_boxes``.
+        params: parameters of decode + NMS; default: ``PostprocessParams()``.
+        edges: right and bottom edge of the picture in the unit of the priors, which is not the
+            unit square for tiles; ``clip_boxes`` clips boxes there.
         backend: ``"native"`` (the C++ library), ``"numpy"`` (the oracle), or ``"auto"``: native
-            where it is built, else numpy after one warning.
-        num_threads: of the native library; 0 takes the environment variable
-            ``SSD_SMALL_NUM_THREADS``, or else all processors.
+            if it is built, else numpy after one warning.
+        num_threads: threads of the native library; 0 for the environment variable
+            ``SSD_SMALL_NUM_THREADS``, else one per processor.
 
     Returns:
         One :class:`Detections` per image, identical for every backend.
 
     Raises:
-        UsageError: shapes do not fit together, heads are of another type, or ``edges`` are not
-            two positive numbers.
+        UsageError: the shapes do not fit together, the heads have another type, or ``edges`` are
+            not two positive numbers.
         MissingRequirement: ``backend="native"`` and the library is absent.
     """
     params = params or PostprocessParams()

@@ -1,7 +1,7 @@
-"""Types that head outputs come in: float32, float16 and bfloat16, none of which is copied.
+"""Types of head outputs: float32, float16 and bfloat16, accepted without a copy.
 
-numpy has no bfloat16. Arrays of the package ``ml_dtypes`` (onnx's and JAX's) and tensors of torch
-are taken as they lie in memory; inside the package such values are of the type :data:`BFLOAT16`.
+numpy has no bfloat16. Arrays of the package ``ml_dtypes`` (used by onnx and JAX) and torch tensors
+are viewed in place; inside this package such values have the type :data:`BFLOAT16`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 
-#: the bits of a bfloat16, the upper half of a float32's
+#: the bits of a bfloat16, which are the upper half of a float32
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
 _OF_NUMPY = frozenset({np.dtype(np.float32), np.dtype(np.float16)})
@@ -21,14 +21,14 @@ _EXPECTED = "float32, float16 or bfloat16"
 
 
 def head_values(values: Any, name: str) -> npt.NDArray[Any]:
-    """Head outputs as an array of float32, float16 or :data:`BFLOAT16` over the same memory.
+    """View head outputs as an array of float32, float16 or :data:`BFLOAT16` in the same memory.
 
     Args:
-        values: an array, or a tensor of torch on the CPU.
-        name: what messages call them.
+        values: an array, or a torch tensor on the CPU.
+        name: their name in messages.
 
     Raises:
-        UsageError: another type, a sparse tensor, or one elsewhere.
+        UsageError: another type, a sparse tensor, or one that is not on the CPU.
     """
     if type(values) is np.ndarray and values.dtype in _OF_NUMPY:
         return values  # the usual case, without the microseconds of what follows
@@ -43,7 +43,7 @@ def head_values(values: Any, name: str) -> npt.NDArray[Any]:
 
 
 def float32_from_heads(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The same values as float32, exactly: what the contract of decode + NMS starts from."""
+    """Convert head outputs exactly to float32, with which the contract of decode + NMS begins."""
     if array.dtype != BFLOAT16:
         return array.astype(np.float32, copy=False)
     bits: npt.NDArray[np.uint32] = array["bfloat16"].astype(np.uint32) << np.uint32(16)

@@ -1,12 +1,12 @@
 """The native CPU library (kernels/capi) through ctypes.
 
 The library is the one packaged in ``ssd_small/_native``, or the file that the environment
-variable ``SSD_SMALL_LIBRARY`` names. A checkout in which none was built, where Python finds it
-before an installed ssd-small of its version (the present folder comes first), takes that one's.
-Inputs that are contiguous are passed without a copy.
+variable ``SSD_SMALL_LIBRARY`` names. A checkout without a built library (imported because Python
+searches the current folder first) uses that of an installed ssd-small of the same version.
+Contiguous inputs are passed without a copy.
 
-A library that was loaded stays so until the process ends: its idle threads sleep in its code.
-ctypes never unloads one, and nothing here must.
+A loaded library must stay loaded until the process ends, since its idle threads sleep in its code.
+ctypes never unloads one, and nothing here may.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Heads(ctypes.Structure):
 
 
 def library_path() -> Path:
-    """Where the library is looked for; the file need not exist."""
+    """Path at which the library is expected; the file need not exist."""
     named = os.environ.get("SSD_SMALL_LIBRARY")
     if named:
         return Path(named)
@@ -83,7 +83,7 @@ def library_path() -> Path:
 
 @lru_cache(maxsize=1)
 def _packaged_library() -> Path:
-    """Kept, as to resolve a path takes as long as a scene of few priors."""
+    """The library in this package, else an installed one; cached, since resolving paths is slow."""
     name = {"win32": "ssd_small.dll", "darwin": "libssd_small.dylib"}.get(
         sys.platform, "libssd_small.so"
     )
@@ -128,16 +128,16 @@ def decode_nms(
     edges: tuple[float, float] = WHOLE,
     num_threads: int = 0,
 ) -> list[Detections]:
-    """See :func:`ssd_small.postprocess.decode_nms`, whose checks have been done.
+    """Run :func:`ssd_small.postprocess.decode_nms` natively; its checks must have been done.
 
     Args:
         loc: ``[N, P, 4]`` float32, float16 or :data:`~.head_types.BFLOAT16`.
-        conf: ``[N, P, C]``, of the same type, or else both become float32.
+        conf: ``[N, P, C]``; if its type differs from that of ``loc``, both become float32.
         priors: ``[P, 4]`` float32.
-        params: parameters.
+        params: parameters of decode + NMS.
         edges: right and bottom edge of the picture in the unit of the priors.
-        num_threads: 0 takes the environment variable ``SSD_SMALL_NUM_THREADS``, or else all
-            processors. Little work takes fewer; the result does not depend on it.
+        num_threads: 0 for the environment variable ``SSD_SMALL_NUM_THREADS``, else one per
+            processor. Small inputs use fewer; the result does not depend on it.
     """
     library = _load(str(library_path()))
     if loc.dtype != conf.dtype:
@@ -162,7 +162,7 @@ def decode_nms(
 
 
 def _as_library_reads(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Aligned and C-contiguous; no copy where it is already."""
+    """An aligned, C-contiguous array, copied only if necessary."""
     flags = array.flags
     if flags.c_contiguous and flags.aligned:
         return array
@@ -175,7 +175,7 @@ def heads_from(
     priors: npt.NDArray[np.float32],
     num_threads: int = 0,
 ) -> Heads:
-    """The structure for arrays as :func:`decode_nms` passes them; it does not keep them alive."""
+    """The C structure for arrays that :func:`decode_nms` passes; it does not keep them alive."""
     batch, num_priors, num_classes = conf.shape
     return Heads(
         ctypes.sizeof(Heads),
@@ -191,7 +191,7 @@ def heads_from(
 
 
 def params_from(params: PostprocessParams, edges: tuple[float, float] = WHOLE) -> Params:
-    """The structure for parameters."""
+    """The C structure for parameters."""
     return Params(
         ctypes.sizeof(Params),
         params.score_threshold,
@@ -230,7 +230,7 @@ def _load(path: str) -> ctypes.CDLL:
     """The library with its signatures declared.
 
     Raises:
-        MissingRequirement: absent, not loadable, or of another interface version.
+        MissingRequirement: it is absent, cannot be loaded, or has another interface version.
     """
     hint = "reinstall ssd-small with a C++ compiler present, or set SSD_SMALL_LIBRARY"
     try:

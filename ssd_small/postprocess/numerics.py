@@ -1,10 +1,9 @@
 """Single-precision exponential, softmax and sigmoid with a fixed sequence of operations.
 
-Library exponentials differ in the last bit between numpy, libm and CUDA, and sums differ with
-their order. Either is enough to swap two detections or to move one across a threshold. So the
-sequence is written down once, here, in operations that IEEE 754 defines completely (add,
-multiply, divide, round to nearest; no fused multiply-add), and the C++ headers repeat it: all
-backends then give the same bits.
+Library exponentials differ in the last bit between numpy, libm and CUDA, and sums depend on their
+order. Either is enough to swap two detections or to move one across a threshold. So the sequence is
+defined once, here, in operations that IEEE 754 specifies completely (add, multiply, divide, round
+to nearest; no fused multiply-add), and the C++ headers repeat it: all backends give the same bits.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _LOG2_E = np.float32(1.44269504)
 # ln 2 in two parts: n * _LN2_HIGH is exact for |n| < 2**9 (its low 9+ mantissa bits are zero)
 _LN2_HIGH = np.float32(0.693359375)
 _LN2_LOW = np.float32(-2.12194440e-4)
-# beyond these the result is 0 or infinity; exp(-87) is still a normal number, so no
+# outside these limits the result is 0 or infinity; exp(-87) is still a normal number, so no
 # backend meets a subnormal, whatever its flush-to-zero mode
 _SMALLEST = np.float32(-87.0)
 _LARGEST = np.float32(88.72283)
@@ -63,8 +62,8 @@ def _power_of_two(n: npt.NDArray[np.int32]) -> FloatArray:
 def softmax_f32(logits: FloatArray) -> FloatArray:
     """Softmax over the last axis.
 
-    The row's maximum is subtracted; the sum is formed in :data:`SUM_LANES` partial sums
-    (class c goes to partial sum c mod 32, ascending) that are folded 16, 8, 4, 2, 1: the order
+    The maximum of the row is subtracted; the sum is formed in :data:`SUM_LANES` partial sums
+    (class c goes to partial sum c mod 32, ascending) that are folded to 16, 8, 4, 2, 1: the order
     of a warp-wide reduction. A row that holds NaN or +infinity, or only -infinity, becomes NaN.
 
     Args:

@@ -1,17 +1,17 @@
-"""Decode + non-maximum suppression in numpy: the oracle every backend is compared with.
+"""Decode + non-maximum suppression in numpy: the oracle with which every backend is compared.
 
 The contract (all backends):
 
-1. ``scores = activation(conf)``; the background class never wins.
-2. A candidate is a (prior, class) whose score is greater than ``score_threshold`` and whose
-   decoded box has four finite coordinates. NaN therefore never wins; neither does a softmax row
-   that holds NaN or +infinity. With ``clip_boxes`` the boxes of candidates are then cut to the
-   picture, 0 to 1 in the unit square.
+1. ``scores = activation(conf)``; the background class is never detected.
+2. A candidate is a (prior, class) pair whose score is greater than ``score_threshold`` and whose
+   decoded box has four finite coordinates. A NaN score is therefore never a candidate, nor is
+   anything of a softmax row that holds NaN or +infinity. With ``clip_boxes``, the boxes of
+   candidates are then clipped to the picture, 0 to 1 in the unit square.
 3. Per class, candidates are ordered by score descending, then prior ascending; the first
-   ``pre_nms_topk`` go on; greedy suppression drops a box whose IoU with a kept one is greater
-   than ``iou_threshold``; the first ``keep_topk_per_class`` are kept.
-4. Per image, what is left is ordered by score descending, label ascending, prior ascending, and
-   cut at ``keep_topk``.
+   ``pre_nms_topk`` enter greedy suppression, which drops a box whose IoU with a kept one is
+   greater than ``iou_threshold``; the first ``keep_topk_per_class`` are kept.
+4. Per image, the remaining detections are ordered by score descending, label ascending, prior
+   ascending, and cut at ``keep_topk``.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def boxes_from_loc(
     params: PostprocessParams,
     edges: tuple[float, float] = WHOLE,
 ) -> FloatArray:
-    """Boxes ``[..., P, 4]`` (x1, y1, x2, y2) as NMS sees them and as they come out.
+    """Boxes ``[..., P, 4]`` (x1, y1, x2, y2) as used by NMS and returned: decoded, maybe clipped.
 
     Args:
         loc: ``[..., P, 4]`` float32 box offsets.
         priors: ``[P, 4]`` float32 (cx, cy, w, h).
-        params: parameters.
+        params: parameters of decode + NMS.
         edges: right and bottom edge of the picture in the unit of the priors.
     """
     boxes = boxes_xyxy_from_loc(loc, priors, params.variances)
@@ -75,9 +75,9 @@ def decode_nms_image(
 
     Args:
         loc: ``[P, 4]`` float32 box offsets.
-        conf: ``[P, C]`` float32 logits.
+        conf: ``[P, C]`` float32 logits, or scores with ``activation="none"``.
         priors: ``[P, 4]`` float32 (cx, cy, w, h), unit square.
-        params: parameters.
+        params: parameters of decode + NMS.
         edges: right and bottom edge of the picture in the unit of the priors.
     """
     if len(priors) == 0:
@@ -92,12 +92,12 @@ def detections_from_scores(
     params: PostprocessParams,
     edges: tuple[float, float] = WHOLE,
 ) -> Detections:
-    """Candidates and NMS of one image whose boxes are decoded: points 2 to 4 of the contract.
+    """Select candidates and run NMS on one image's decoded boxes: points 2 to 4 of the contract.
 
     Args:
-        boxes: ``[P, 4]`` float32 (x1, y1, x2, y2), unit square; not cut yet, or cut.
-        scores: ``[P, C]`` float32, after the activation; NaN for what must never win.
-        params: parameters; activation and variances are not looked at.
+        boxes: ``[P, 4]`` float32 (x1, y1, x2, y2), unit square, clipped or not.
+        scores: ``[P, C]`` float32, after the activation; NaN for what must never be detected.
+        params: parameters of decode + NMS; activation and variances are not used.
         edges: right and bottom edge of the picture in the unit of the boxes.
     """
     finite = np.isfinite(boxes).all(axis=1, keepdims=True)
@@ -125,14 +125,14 @@ def detections_from_scores(
     if params.keep_topk:
         order = order[: params.keep_topk]
     prior = prior[order]
-    # adding +0 turns a score of -0 into +0: one zero only, in every backend
+    # adding +0 turns a score of -0 into +0, so that every backend has only one zero
     return Detections(
         boxes[prior], score[order] + np.float32(0), label_of[order], prior.astype(np.int32)
     )
 
 
 def candidates_of_image(loc: FloatArray, conf: FloatArray, params: PostprocessParams) -> int:
-    """How many (prior, class) of one image enter NMS, whose cost they decide.
+    """Number of (prior, class) pairs of one image that enter NMS, which determines its cost.
 
     Args:
         loc: ``[P, 4]`` float32 box offsets.
@@ -147,10 +147,10 @@ def candidates_of_image(loc: FloatArray, conf: FloatArray, params: PostprocessPa
 
 
 def iou_scale_and_offset(pixel_offset: float) -> tuple[np.float32, np.float32]:
-    """Scale of the boxes and offset of widths and heights with which IoU is computed.
+    """Scale of the boxes and offset of widths and heights with which the IoU is computed.
 
-    The published code multiplies boxes by 300 and adds 1. The same is done here for any offset
-    (scale by its inverse, add 1), so that the arithmetic rounds exactly as the published one.
+    The published code multiplies boxes by 300 and adds 1. Any offset is treated the same way here
+    (scale by its inverse, add 1), so that rounding is exactly as published.
     """
     if pixel_offset == 0:
         return np.float32(1), np.float32(0)
@@ -158,7 +158,7 @@ def iou_scale_and_offset(pixel_offset: float) -> tuple[np.float32, np.float32]:
 
 
 def _nms(boxes_xyxy: FloatArray, params: PostprocessParams) -> npt.NDArray[np.intp]:
-    """Greedy NMS over boxes in descending score; indices of the kept ones."""
+    """Run greedy NMS over boxes in order of descending score; indices of the kept ones."""
     limit = params.keep_topk_per_class or len(boxes_xyxy)
     threshold = np.float32(params.iou_threshold)
     scale, offset = iou_scale_and_offset(params.pixel_offset)

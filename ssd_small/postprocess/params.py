@@ -14,7 +14,7 @@ from ..errors import UsageError
 ScoreActivation = Literal["softmax", "sigmoid", "none"]
 ACTIVATIONS = get_args(ScoreActivation)
 
-#: what is kept at most, of a class or of a picture
+#: parameters that cap what is kept, per class or per picture
 CUTS = ("pre_nms_topk", "keep_topk_per_class", "keep_topk")
 _MOST = 2**31 - 1
 #: right and bottom edge of the picture in its own unit square
@@ -33,18 +33,18 @@ class PostprocessParams:
 
     Attributes:
         score_threshold: keep scores greater than this (after the activation).
-        iou_threshold: suppress boxes that overlap a kept one by more than this.
+        iou_threshold: suppress boxes whose IoU with a kept box is greater than this.
         variances: scale of the centre and of the size offsets.
-        activation: what turns conf into scores.
+        activation: function that turns conf into scores.
         background_label: class that is never detected; -1 if the network has none.
         pre_nms_topk: candidates per class that enter NMS; 0 for no cut.
         keep_topk_per_class: detections kept per class; 0 for no cut.
         keep_topk: detections kept per image; 0 for no cut.
         pixel_offset: added to widths and heights in the IoU, in unit-square units: ``1 / n`` is a
-            pixel of an input of n x n. One number serves both sides, so with an input that is not
-            square it is ``width / n`` pixels across and ``height / n`` down (1/300 at 320x240:
-            1.07 and 0.8), and no value makes it one pixel both ways.
-        clip_boxes: cut boxes to the picture before NMS; what comes out is cut then.
+            pixel of an n x n input. The same number is used for both sides, so with an input that
+            is not square it is ``width / n`` pixels across and ``height / n`` down (1/300 at
+            320x240: 1.07 and 0.8), and no value makes it one pixel both ways.
+        clip_boxes: clip boxes to the picture before NMS; the resulting boxes are clipped then.
     """
 
     score_threshold: float = 0.01
@@ -59,7 +59,7 @@ class PostprocessParams:
     clip_boxes: bool = False
 
     def __post_init__(self) -> None:
-        # whole numbers are welcome, but an artefact stores the type it is given
+        # ints are accepted for floats, but must be converted: an artefact stores the given type
         self._convert("variances", lambda given: tuple(float(v) for v in given), "two numbers")
         for name in ("score_threshold", "iou_threshold", "pixel_offset"):
             self._convert(name, float, "a number")
@@ -81,7 +81,7 @@ class PostprocessParams:
             ) from error
 
     def _faults(self) -> Iterator[tuple[str, str]]:
-        # the backends compute in float32: what is infinite or 0 there is so for all of them
+        # the backends compute in float32, so a value counts as infinite or 0 if it is so there
         if not math.isfinite(_float32(self.score_threshold)):
             yield "score_threshold", "expected a finite number (float32)"
         if not 0 <= self.iou_threshold <= 1:
@@ -101,7 +101,7 @@ class PostprocessParams:
 
     @property
     def operator_version(self) -> int:
-        """The first version of the DecodeNms operator, and of the plugin, that knows all of it."""
+        """The first version of the DecodeNms operator and plugin that supports these parameters."""
         return 2 if self.clip_boxes else 1
 
     @classmethod
@@ -124,8 +124,8 @@ class PostprocessParams:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values by field name.
 
-        Without ``clip_boxes`` where that is false, so that what is written then is what every
-        version has written and reads.
+        ``clip_boxes`` is left out if false, so that files stay as every version writes and reads
+        them.
         """
         values = asdict(self) | {"variances": list(self.variances)}
         if not self.clip_boxes:
@@ -133,9 +133,9 @@ class PostprocessParams:
         return values
 
     def of_views(self, count: int, kept: Collection[str] = ()) -> PostprocessParams:
-        """With the cuts of a picture that is looked at in so many views, such as tiles.
+        """A copy with the cuts multiplied by the number of views of a picture, such as tiles.
 
-        ``kept`` are cuts to be left as they are.
+        ``kept`` names cuts that stay as they are.
         """
         cuts = {name: getattr(self, name) for name in CUTS if name not in kept}
         return replace(self, **{name: min(cut * count, _MOST) for name, cut in cuts.items()})
@@ -149,12 +149,12 @@ class PostprocessParams:
 
 
 def _truth_value(given: Any) -> bool:
-    """A bool of Python's or numpy's; a number is none, nor is a text."""
+    """Convert Python's or numpy's bool; numbers and strings are refused."""
     if type(given).__name__ not in ("bool", "bool_"):
         raise TypeError
     return bool(given)
 
 
 def _float32(value: float) -> float:
-    """The float32 next to a number; infinite where that overflows."""
+    """The float32 nearest to a number; infinite if that overflows."""
     return ctypes.c_float(value).value

@@ -1,4 +1,4 @@
-"""The named protocols of decode + NMS, and how a set of parameters is called and told."""
+"""The named protocols of decode + NMS, and the name and description of a set of parameters."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from ..errors import UsageError
 from .params import PostprocessParams
 
-#: for deployment, and the published one
+#: the preset for deployment, and the published protocol
 PRESETS = {"deploy": PostprocessParams(), "coco": PostprocessParams.coco()}
-#: what parameters are called that are those of no preset
+#: name of parameters that match no preset
 OWN = "the file's own"
-#: what belongs to the network and stays with it under every protocol
+#: parameters that belong to the network and stay the same under every protocol
 _OF_THE_NETWORK = ("variances", "activation", "background_label")
 
 
 def params_from_preset(preset: str, own: PostprocessParams) -> PostprocessParams:
     """The thresholds and cuts of a preset, for a network whose parameters are ``own``.
 
-    Boxes are clipped if the network's are: no preset says how it was made to decode them.
+    ``clip_boxes`` is kept from the network: presets do not say how it was made to decode boxes.
 
     Raises:
         UsageError: there is no such preset.
@@ -32,16 +32,15 @@ def params_from_preset(preset: str, own: PostprocessParams) -> PostprocessParams
 def params_under_protocol(own: PostprocessParams, protocol: PostprocessParams) -> PostprocessParams:
     """The thresholds and cuts of ``protocol``, for a network whose parameters are ``own``.
 
-    Whether boxes are clipped is the protocol's: another network is judged by the same rule.
+    ``clip_boxes`` comes from the protocol, so that all networks are judged by the same rule.
     """
     return replace(protocol, **{name: getattr(own, name) for name in _OF_THE_NETWORK})
 
 
 def protocol_name(params: PostprocessParams) -> str:
-    """``deploy`` or ``coco`` where these are its thresholds and cuts, else ``the file's own``.
+    """``deploy`` or ``coco`` if thresholds and cuts are that preset's, else ``the file's own``.
 
-    The name follows from the numbers alone, not from how they were asked for: the same numbers have
-    the same name wherever they came from.
+    The name depends only on the numbers, not on where they came from.
     """
     for preset in PRESETS:
         if params == params_from_preset(preset, params):
@@ -55,7 +54,7 @@ def protocol_from_params(params: PostprocessParams) -> dict[str, Any]:
 
 
 def text_from_params(params: PostprocessParams) -> str:
-    """The thresholds and cuts in a line for people."""
+    """The thresholds and cuts as one line of text."""
     offset = params.pixel_offset
     return (
         f"score > {params.score_threshold:g}, IoU > {params.iou_threshold:g}, pre-NMS top "

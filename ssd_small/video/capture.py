@@ -1,4 +1,4 @@
-"""OpenCV's FFmpeg, opened quietly."""
+"""Access to OpenCV's FFmpeg without its messages."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from ..pictures.remarks import without_remarks
 from ..requirements import require
 
-#: what FFmpeg calls quiet, and OpenCV silent
+#: FFmpeg's log level "quiet", and OpenCV's "silent"
 _QUIET, _SILENT = "-8", 0
-#: milliseconds that a source on the network may take to open, and for its next bytes
+#: milliseconds that a network source may take to open, or to send its next bytes
 _PATIENCE = 10_000
 
 
 @contextmanager
 def quiet_video() -> Iterator[Any]:
-    """OpenCV, whose video libraries print nothing while the block runs.
+    """Yield OpenCV, with its video libraries silenced while the block runs.
 
-    FFmpeg reads its level from the environment when it is first used; what somebody has set there
-    stays. In the command line C's ``stderr`` is muted as well: some lines pass by every level.
+    FFmpeg reads its log level from the environment on first use; a level set by the user is kept.
+    In the command line, C's ``stderr`` is muted as well, since some lines ignore every level.
 
     Raises:
         MissingRequirement: OpenCV is not installed.
@@ -39,12 +39,12 @@ def quiet_video() -> Iterator[Any]:
 
 
 def open_capture(cv2: Any, source: int | str, *, packets: bool = False) -> Any:
-    """A ``cv2.VideoCapture`` of a camera, an address or the absolute path of a file, or None.
+    """A ``cv2.VideoCapture`` of a camera, an address or an absolute path; None if it fails.
 
     Args:
-        cv2: of :func:`quiet_video`.
+        cv2: the module from :func:`quiet_video`.
         source: what to open.
-        packets: do not decode: every ``grab`` is one packet of the file.
+        packets: do not decode; every ``grab`` is one packet of the file.
     """
     options: list[int] = []
     backend = cv2.CAP_FFMPEG
@@ -57,7 +57,7 @@ def open_capture(cv2: Any, source: int | str, *, packets: bool = False) -> Any:
         options += [cv2.CAP_PROP_FORMAT, -1]
     try:
         capture = cv2.VideoCapture(source, backend, options)
-    except (cv2.error, TypeError, UnicodeError):  # a name that is no text, above all
+    except (cv2.error, TypeError, UnicodeError):  # above all, a name that is not valid text
         return None
     if capture.isOpened():
         return capture
@@ -66,19 +66,19 @@ def open_capture(cv2: Any, source: int | str, *, packets: bool = False) -> Any:
 
 
 def rate_of(cv2: Any, capture: Any) -> float | None:
-    """Frames per second as the source announces them; None where that is no rate."""
+    """Frames per second as the source announces them; None if that is not a sensible rate."""
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     return rate if 0 < rate <= 1000 else None
 
 
 class Clock:
-    """Seconds of the frames of a source, which never go back.
+    """Times of a source's frames in seconds, which never go back.
 
-    Containers without times give none, and some say 0 at their end; a frame then comes as long
-    after the one before it as that came after its own.
+    Some containers give no times, and some say 0 at the end; a frame's time then advances by the
+    same step as that of the frame before.
 
     Args:
-        rate: frames per second; None where that is unknown.
+        rate: frames per second; None if unknown.
     """
 
     def __init__(self, rate: float | None) -> None:
@@ -86,7 +86,7 @@ class Clock:
         self._last: float | None = None
 
     def __call__(self, milliseconds: float) -> float:
-        """The time of the next frame, given what its container says."""
+        """The time of the next frame in seconds, given the milliseconds its container says."""
         said, last = milliseconds / 1000, self._last
         if last is None:
             self._last = said if 0 <= said < 1e9 else 0.0
@@ -98,20 +98,20 @@ class Clock:
 
 
 class Pace:
-    """Which frames to take for a number of them per second.
+    """Chooses which frames to take to get a given number per second.
 
     Args:
-        rate: frames of each second of the source; None for all.
+        rate: frames to take from each second of the source; None for all.
     """
 
     def __init__(self, rate: float | None) -> None:
         self._rate, self._due = rate, 0
 
     def takes(self, time: float) -> bool:
-        """Whether to take the frame of this time: the first one, and the first of each interval."""
+        """Whether to take the frame at this time: the first one, and the first of each interval."""
         if self._rate is None:
             return True
-        # a frame that should be there at the very beginning of its interval may be a rounding early
+        # rounding may put a frame just before the beginning of its interval
         number = int(time * self._rate + 1e-3)
         if number < self._due:
             return False

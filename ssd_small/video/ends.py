@@ -1,8 +1,8 @@
-"""Whether a file ends where its container says that it ends.
+"""Checks whether a video file ends where its container says that it ends.
 
-A container's number of frames is a guess in places (of Matroska, the duration times the rate), and
-an edit list hides frames. Sizes are none: a file that was cut off while it was copied or recorded
-is shorter than its own boxes, chunks or packets.
+A container's number of frames may be a guess (for Matroska, the duration times the rate), and an
+edit list hides frames. Sizes are not guesses: a file that was cut off while it was copied or
+recorded is shorter than its boxes, chunks or packets say.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from ..files import open_file
 
-#: names of boxes that MP4 and QuickTime files begin with
+#: names of boxes with which MP4 and QuickTime files begin
 MP4_BEGINS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _TS_PACKET = 188
@@ -21,7 +21,7 @@ _TS_PACKET = 188
 def is_cut_off(path: Path) -> bool:
     """Whether a video's container reaches beyond the end of its file.
 
-    Raw streams do not say how long they are; of these only a last JPEG without its end is known.
+    Raw streams do not state their length; only a Motion JPEG without its final end marker is seen.
     """
     with open_file(path) as stream:
         size = stream.seek(0, 2)
@@ -42,7 +42,7 @@ def is_cut_off(path: Path) -> bool:
 
 
 def _boxes_end(stream: BinaryIO, size: int) -> int:
-    """Where the last box of MP4 or QuickTime ends, or the one that reaches beyond the file."""
+    """End of the last box of MP4 or QuickTime, or of the first one that exceeds the file."""
     place = 0
     while place + 8 <= size:
         stream.seek(place)
@@ -52,15 +52,15 @@ def _boxes_end(stream: BinaryIO, size: int) -> int:
             length = int.from_bytes(head[8:], "big")
         if length == 0:  # to the end of the file
             return size
-        if length < 8:  # no box
+        if length < 8:  # not a box
             return place
         place += length
-    # some writers end with four bytes of zeros; what is left of a box's head is no more
+    # some writers end with four zero bytes; too few bytes for a box are ignored
     return place
 
 
 def _chunks_end(stream: BinaryIO, size: int) -> int:
-    """Where the last RIFF chunk of an AVI file ends; large files have several."""
+    """End of the last RIFF chunk of an AVI file; large files have several."""
     place = 0
     while place + 12 <= size:
         stream.seek(place)
@@ -73,7 +73,7 @@ def _chunks_end(stream: BinaryIO, size: int) -> int:
 
 
 def _segment_end(head: bytes) -> int:
-    """Where the segment of a Matroska file ends; 0 where it does not say so."""
+    """End of the segment of a Matroska file; 0 if the file does not state it."""
     _, start, length = _number(head, 4)
     segment = start + length
     if head[segment : segment + 4] != _SEGMENT:

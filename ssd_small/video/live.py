@@ -1,4 +1,4 @@
-"""The newest frame of a camera or a network stream, tried again when it goes away."""
+"""The newest frame of a camera or a network stream, with reconnection if it goes away."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from ..pictures.limits import most_pixels
 from .capture import Pace, open_capture, quiet_video, rate_of
 from .sources import name_of
 
-#: seconds between two tries to reach a source again, and for which it is tried
+#: seconds between attempts to reach a lost source again, and for how long to try
 RETRY, PATIENCE = 3.0, 60.0
-#: seconds that the end of an iteration waits for a thread that is in FFmpeg's hands
+#: seconds that the end of an iteration waits for a thread that is blocked in FFmpeg
 _JOIN = 0.5
-#: seconds after which somebody who waits for a frame looks up
+#: seconds after which a wait for a frame is interrupted, to react to Ctrl-C
 _LOOK_UP = 0.2
 
 
 class LiveFrames:
-    """The newest frame whenever one is asked for; iterated once.
+    """Gives the newest frame whenever one is asked for; can be iterated once.
 
-    A thread takes frames as they come and keeps one, so that who takes longer than a frame lasts
-    sees the next one late by no more than that.
+    A thread takes frames as they arrive and keeps only the newest, so that a slow consumer never
+    falls further behind.
 
     Attributes:
-        name: of the source.
-        rate: frames per second as it announces them.
-        is_live: True; frames are left out.
-        received: frames that have come.
-        dropped: of these, frames that nobody asked for in time.
+        name: name of the source.
+        rate: frames per second that come out, as far as known.
+        is_live: True; frames may be left out.
+        received: frames that have arrived.
+        dropped: how many of these nobody asked for in time.
     """
 
     is_live = True
@@ -51,14 +51,14 @@ class LiveFrames:
 
         Args:
             source: index of a camera, or an address.
-            rate: take so many frames of each second; None for as many as there is time for.
-            max_pixels: of a frame.
-            say: is given a line when the source goes away and when it is there again.
-            capture: of the source, where somebody has opened it.
+            rate: frames to take from each second; None for as many as there is time for.
+            max_pixels: largest frame, in pixels.
+            say: called with a line of text when the source goes away and when it is back.
+            capture: the source's capture, if it has been opened already.
 
         Raises:
             MissingRequirement: no such camera.
-            BadFile: nobody answers at the address, or there is no video.
+            BadFile: nothing answers at the address, or there is no video.
         """
         self.name, self._source, self._taken, self._say = name_of(source), source, rate, say
         self._most, self.received, self.dropped = most_pixels(max_pixels), 0, 0
@@ -87,12 +87,12 @@ class LiveFrames:
         )
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        """The newest frame, as soon as there is one that was not given before.
+        """Yield the newest frame, as soon as there is one that was not yielded before.
 
         Raises:
-            BadFile: the source is away for :data:`PATIENCE` seconds.
+            BadFile: the source has been away for :data:`PATIENCE` seconds, or a frame is too large.
         """
-        # it may be in FFmpeg's hands for seconds, and must not keep a process from its end
+        # a daemon, as it may block in FFmpeg for seconds and must not keep the process alive
         thread = threading.Thread(target=self._receive, name="video", daemon=True)
         thread.start()
         try:
@@ -109,14 +109,14 @@ class LiveFrames:
     def _next(self) -> VideoFrame | None:
         """Wait for a frame; None at the end."""
         with self._changed:
-            # a wait without end would not hear Ctrl-C everywhere
+            # on some platforms, Ctrl-C does not interrupt a wait without a timeout
             while self._newest is None and not self._ended:
                 self._changed.wait(_LOOK_UP)
             frame, self._newest = self._newest, None
             return frame
 
     def _receive(self) -> None:
-        """What the thread does."""
+        """Receive frames until stopped; runs in the thread."""
         try:
             began, pace = time.monotonic(), Pace(self._taken)
             while not self._stopped.is_set() and self._capture is not None:
@@ -134,7 +134,7 @@ class LiveFrames:
                 self._changed.notify()
 
     def _receive_one(self, began: float, pace: Pace) -> bool:
-        """Take one frame; whether there was one."""
+        """Receive one frame; whether there was one."""
         if not self._capture.grab():
             return False
         now = time.monotonic() - began
@@ -156,7 +156,7 @@ class LiveFrames:
         return True
 
     def _opened_again(self) -> Any:
-        """The source once it answers again; None if it does not, or nobody wants it any more."""
+        """Reopen the source once it answers; None if it does not, or if iteration has stopped."""
         lost = time.monotonic()
         while not self._stopped.is_set():
             away = time.monotonic() - lost

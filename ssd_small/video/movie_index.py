@@ -1,7 +1,7 @@
-"""The index of an MP4 or QuickTime file: how many frames there are, and which of them are shown.
+"""The index of an MP4 or QuickTime file: how many frames it has, and which of them are shown.
 
-An edit list may hide some at both ends. Source: ISO/IEC 14496-12, 8.6.6 (edit list), 8.6.1.3
-(composition times), 8.7.3 (sizes of samples).
+An edit list may hide frames at both ends. Source: ISO/IEC 14496-12, 8.6.6 (edit list), 8.6.1.3
+(composition times), 8.7.3 (sample sizes).
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from pathlib import Path
 
 from ..files import open_file
 
-#: of a movie's index in bytes; that of ten hours takes 20 MB
+#: largest index of a movie, in bytes; the index of ten hours takes 20 MB
 _MOST = 1 << 28
 _ENTERED = (b"moov", b"moof", b"traf", b"trak", b"edts", b"mdia", b"minf", b"stbl")
 
 
 @dataclass(frozen=True)
 class MovieIndex:
-    """The first track with pictures.
+    """Index of a file's first video track.
 
     Attributes:
-        frames: that the file lists, with those of its fragments.
+        frames: number of frames that the file lists, including those in its fragments.
         begin: seconds from the first frame of the track to the first that is shown.
         length: seconds that are shown; None for all to the end.
     """
@@ -33,7 +33,7 @@ class MovieIndex:
 
 
 def movie_index(path: Path) -> MovieIndex | None:
-    """The index of a file; None where it is none, has no pictures, or shows several parts."""
+    """The index of a file; None if it has none, has no video track, or shows several parts."""
     movie_scale, track, found = 0, _Track(), None
     for name, box in (one for content in _contents(path) for one in _boxes(content)):
         if name == b"mvhd":
@@ -42,7 +42,7 @@ def movie_index(path: Path) -> MovieIndex | None:
             track = _Track()
         elif name == b"hdlr" and box[8:12] == b"vide" and found is None:
             found = track
-        elif name == b"tfhd":  # of a fragment: which track it is of
+        elif name == b"tfhd":  # the track that a fragment belongs to
             track.fragment = int.from_bytes(box[4:8], "big")
         elif name == b"trun" and found is not None and track.fragment == found.number:
             found.frames += int.from_bytes(box[4:8], "big")
@@ -50,7 +50,7 @@ def movie_index(path: Path) -> MovieIndex | None:
             track.take(name, box)
     if found is None or not found.scale or not movie_scale:
         return None
-    # an empty edit only delays the track
+    # an empty edit only delays the track, so it is left out
     shown = [(length, time) for length, time in found.edits if time >= 0]
     if len(shown) > 1:
         return None
@@ -61,7 +61,7 @@ def movie_index(path: Path) -> MovieIndex | None:
 
 @dataclass
 class _Track:
-    """What the boxes of a track say, in its own units."""
+    """Values from the boxes of a track, in the track's own units."""
 
     number: int = 0
     scale: int = 0
@@ -85,7 +85,7 @@ class _Track:
 
 
 def _contents(path: Path) -> Iterator[bytes]:
-    """The boxes of a file that index it: one for all of it, and one for each fragment."""
+    """The boxes that index a file: one for the whole file, and one for each fragment."""
     with open_file(path) as stream:
         size = stream.seek(0, 2)
         place = 0
@@ -104,7 +104,7 @@ def _contents(path: Path) -> Iterator[bytes]:
 
 
 def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of every box, of those that hold others without content, outermost first."""
+    """Name and content of every box, outermost first; boxes that hold others have no content."""
     place = 0
     while place + 8 <= len(content):
         length, name = int.from_bytes(content[place : place + 4], "big"), content[place + 4 :][:4]
@@ -120,13 +120,13 @@ def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _scale(box: bytes) -> int:
-    """Units in a second, of a header of a movie or track."""
+    """Units per second, from the header of a movie or track."""
     begin = 20 if box[:1] == b"\x01" else 12
     return int.from_bytes(box[begin : begin + 4], "big")
 
 
 def _edits(box: bytes) -> list[tuple[int, int]]:
-    """Length in units of the movie, and first time in units of the track, -1 for an empty one."""
+    """Edits: length in movie units, and start time in track units, -1 for an empty edit."""
     width = 8 if box[:1] == b"\x01" else 4
     edits = []
     for i in range(int.from_bytes(box[4:8], "big")):

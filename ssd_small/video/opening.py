@@ -1,4 +1,4 @@
-"""Opening whatever gives frames, and decoding ahead of who takes them."""
+"""Opens sources of frames, and decodes frames ahead of their consumer."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .live import LiveFrames
 from .reading import FileFrames
 from .sources import Source
 
-#: frames decoded and not yet taken; one of 1920x1080 has 6 MB
+#: largest number of frames decoded and not yet taken; one of 1920x1080 takes 6 MB
 _AHEAD = 4
 _LOOK_UP = 0.2
-#: of addresses that may be those of a file with an end
+#: beginnings of addresses that may be those of a file of finite length
 _OF_FILES = ("http://", "https://", "ftp://")
 
-#: what gives frames
+#: sources of frames, when opened
 Frames = FileFrames | LiveFrames
 
 
@@ -32,17 +32,17 @@ def open_frames(
     max_pixels: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Frames:
-    """The frames of a source, all of a file and the newest of what is live.
+    """Open the frames of a source: all frames of a file, the newest ones of a live source.
 
     Args:
         source: see :func:`~.sources.source_from`.
-        rate: take so many frames of each second; None for all.
-        max_pixels: most pixels of a frame.
-        say: is given a line when a live source goes away and when it is there again.
+        rate: frames to take from each second; None for all.
+        max_pixels: largest frame, in pixels.
+        say: called with a line of text when a live source goes away and when it is back.
 
     Raises:
-        UsageError: a rate that is none, or a negative index.
-        BadFile: no video, or nobody answers.
+        UsageError: the rate is out of range, or the index of the camera is negative.
+        BadFile: there is no video, or nothing answers at the address.
         MissingRequirement: no such camera, or OpenCV is not installed.
     """
     if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate <= 1000):
@@ -55,7 +55,7 @@ def open_frames(
     if isinstance(source, str) and source.lower().startswith(_OF_FILES):
         with quiet_video() as cv2:
             capture = open_capture(cv2, source)
-            # what has a number of frames has an end, and waits for who takes them
+            # a source with a number of frames is finite and waits for its consumer, like a file
             if capture is not None and 0 < capture.get(cv2.CAP_PROP_FRAME_COUNT) < 1e12:
                 capture.release()
                 return FileFrames(source, rate=rate, max_pixels=max_pixels)
@@ -65,10 +65,10 @@ def open_frames(
 
 
 def frames_ahead(frames: Frames) -> Iterator[VideoFrame]:
-    """The frames of a file, decoded in a thread; live ones have a thread of their own.
+    """The frames of a file, decoded in a thread; live frames have a thread of their own.
 
-    No more than a few are decoded and not yet taken. What the source raises is raised after the
-    frames that it gave before.
+    Only a few frames are decoded ahead. An exception of the source is raised after the frames
+    before it.
     """
     if isinstance(frames, LiveFrames):
         yield from frames

@@ -1,4 +1,4 @@
-"""The frames of a video file, every one of them, and what became of the others."""
+"""Reads every frame of a video file, and reports frames that are missing."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from .movie_index import MovieIndex, movie_index
 from .sources import name_of
 from .structure import joined_pictures, structure_from_file
 
-#: seconds, and a share, by which the frames may end before the duration that is announced
+#: seconds, and share of the duration, by which the frames may fall short of the announced duration
 _SHORTER, _SHARE = 0.5, 0.1
-#: grabs that may fail on end before a file counts as over: OpenCV ends at its end and at every
-#: packet that cannot be decoded alike, and goes on behind such a one
+#: failed grabs in a row after which a file counts as finished: OpenCV's grab fails both at the end
+#: and at every packet that it cannot decode, but continues after such a packet
 _TRIES = 100
-#: containers that say how long they last; FFmpeg guesses it of others, and MP4 hides frames
+#: containers that state their duration; FFmpeg guesses it for others, and MP4 may hide frames
 _SAY_DURATION = (".avi", ".mkv", ".webm")
-#: seconds by which times of one thing may differ
+#: seconds by which two values of the same time may differ
 _ROUNDING = 5e-4
 _EXPECTED = "a video that OpenCV's FFmpeg decodes"
 
 
 class FileFrames:
-    """The frames of a video, in their order; iterated once.
+    """The frames of a video, in order; can be iterated once.
 
     Attributes:
-        name: of the source.
-        rate: frames per second that come out, as far as they are known.
-        is_live: False; no frame is left out.
+        name: name of the source.
+        rate: frames per second that come out, as far as known.
+        is_live: False; no frame is left out for lack of time.
     """
 
     is_live = False
@@ -43,21 +43,21 @@ class FileFrames:
     def __init__(
         self, source: Path | str, *, rate: float | None = None, max_pixels: int | None = None
     ) -> None:
-        """Make sure that there is a video.
+        """Open a video.
 
         Args:
-            source: path of a file; or the address of one that has an end.
-            rate: take so many frames of each second; None for all.
-            max_pixels: of a frame, see :func:`~ssd_small.pictures.reading.read_image`.
+            source: path of a file, or the address of one of finite length.
+            rate: frames to take from each second; None for all.
+            max_pixels: limit for a frame, see :func:`~ssd_small.pictures.reading.read_image`.
 
         Raises:
-            BadFile: absent, or not a video that can be decoded.
+            BadFile: it is absent, not a video that can be decoded, or its frames are too large.
         """
         self.name, self._path = name_of(source), source if isinstance(source, Path) else None
         if self._path is not None:
             check_is_file(self._path, _EXPECTED)
             check_is_readable(self._path, _EXPECTED)
-        # a path that begins with a slash is no protocol of FFmpeg's, whatever its name
+        # FFmpeg never takes a path that begins with a slash for a protocol, whatever its name
         self._opened = os.path.abspath(source) if self._path is not None else str(source)
         self._taken = rate
         with quiet_video() as cv2:
@@ -77,10 +77,10 @@ class FileFrames:
                 )
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        """Frame by frame.
+        """Yield frame by frame.
 
         Raises:
-            BadFile: at the end, where frames are missing.
+            BadFile: frames are missing; raised at the end.
         """
         decoded, first, last = 0, 0.0, 0.0
         pace, clock, has_times = Pace(self._taken), Clock(self._own), False
@@ -104,16 +104,19 @@ class FileFrames:
             raise BadFile(lost)
 
     def _grab(self) -> bool:
-        """Go to the next frame that can be decoded; whether there is one."""
-        # an address may keep each try waiting for seconds
+        """Advance to the next frame that can be decoded; whether there is one."""
+        # each attempt at an address may take seconds
         tries = 1 if self._path is None else _TRIES
         return any(self._capture.grab() for _ in range(tries))
 
     def _lost(self, cv2: Any, decoded: int, span: float | None) -> str | None:
-        """What is to be said of frames that did not come out, with the seconds between the ends."""
+        """A message about missing frames, None if there are none.
+
+        ``span`` is the time from the first to the last decoded frame, None if unknown.
+        """
         announced = self._announced if 0 < self._announced < 1e12 else None
         if self._path is None:
-            # its packets would have to be fetched again, so that only its duration is known
+            # counting packets would fetch them all again, so only the duration is checked
             if not decoded:
                 return self._nothing()
             says = Path(self.name.split("?")[0]).suffix.lower() in _SAY_DURATION
@@ -125,7 +128,7 @@ class FileFrames:
                 f"be decoded{of}; copy or record it again"
             )
         index = movie_index(self._path)
-        # elsewhere it is a duration times a rate
+        # in other containers the announced number is a duration times a rate
         if decoded == announced and (index is not None or self._path.suffix.lower() == ".avi"):
             return None
         structure = structure_from_file(self._path)
@@ -148,32 +151,32 @@ class FileFrames:
                 f"{self.name} is damaged: {decoded} of {expected} frames could be decoded; copy or "
                 "record it again"
             )
-        # a header that announces too much has no say where all parts are there
+        # if all parts of the file are there, a header that announces more is ignored
         return self._short(announced, span, decoded) if structure is None else None
 
     def _expected(
         self, cv2: Any, decoded: int, index: MovieIndex | None, span: float | None
     ) -> int:
-        """How many frames a file has that are to be shown."""
+        """How many frames to be shown a file has."""
         assert self._path is not None
         pictures = joined_pictures(self._path)
         if pictures is not None:
             count, are_whole = pictures
-            # two that have become one
+            # if some are damaged, two pictures may have merged into one
             return count if are_whole else max(count, decoded + 1)
         packets = sorted(_packets(cv2, self._opened, self._codec))
         if index is None:
             return _in_span(packets, span, self._own)
-        # an edit's length is rounded to units of the movie
+        # the length of an edit is rounded to movie units
         begin, end = index.begin - _ROUNDING, index.begin + (index.length or 1e9) - 4 * _ROUNDING
         shown = sum(begin <= one - packets[0] < end for one in packets)
         return shown + max(0, index.frames - len(packets))
 
     def _short(self, announced: float | None, span: float | None, decoded: int) -> str | None:
-        """What is to be said of a damaged file whose demuxer took damage for the end.
+        """A message if decoding ended well before the announced duration; None otherwise.
 
-        A number of frames that is a guess is a duration that is none, but for sound that goes on
-        longer.
+        It finds files in which the demuxer took damage for the end. An announced number of frames
+        may be a guess, but it reflects the duration, unless the sound goes on longer.
         """
         if announced is None or span is None or self._own is None:
             return None
@@ -204,13 +207,13 @@ def _size_of(cv2: Any) -> tuple[int, int]:
 
 
 def _codec_of(cv2: Any, capture: Any) -> str:
-    """The four letters of a codec, as its container has them."""
+    """The four-letter code of the codec, from the container."""
     letters = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
     return "".join(chr(one) if 32 < one < 127 else "?" for one in letters)
 
 
 def _packets(cv2: Any, opened: str, codec: str) -> list[float]:
-    """The seconds of the packets of a file, a frame to be shown each, without decoding them."""
+    """Times in seconds of the packets that hold a frame to be shown, without decoding them."""
     capture, seconds = open_capture(cv2, opened, packets=True), []
     if capture is not None:
         while capture.grab():
@@ -221,12 +224,12 @@ def _packets(cv2: Any, opened: str, codec: str) -> list[float]:
 
 
 def _is_shown(packet: Any) -> bool:
-    """Whether a packet of VP8 is a frame to be shown, or one for others to refer to (RFC 6386)."""
+    """Whether a VP8 packet is a frame to be shown, not just a reference for others (RFC 6386)."""
     return packet is None or not packet.size or bool(packet.reshape(-1)[0] & 0x10)
 
 
 def _in_span(packets: list[float], span: float | None, rate: float | None) -> int:
-    """How many packets belong to the frames that are shown: an edit list hides those before."""
+    """How many packets belong to the frames shown; an edit list may hide those before them."""
     if not packets or span is None:
         return len(packets)
     start = max(packets) - span - 0.5 / (rate or 25.0)

@@ -1,4 +1,4 @@
-"""What a source of frames is: the path of a video, the index of a camera, an address."""
+"""Sources of frames: the path of a video, the index of a camera, an address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-#: endings of files that are read as videos; whatever else OpenCV's FFmpeg reads has another name
+#: suffixes of files that are read as videos; FFmpeg reads more, but other suffixes are not tried
 ENDINGS = frozenset(
     (
         *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".ts", ".mts", ".m2ts", ".mpg"),
@@ -15,10 +15,10 @@ ENDINGS = frozenset(
         *(".265", ".hevc", ".av1", ".ivf", ".y4m"),
     )
 )
-#: of an address that is a file's: as a path it cannot be overwritten, and is seen to end early
+#: beginning of a file's address; as a path, it is protected from overwriting and checked for damage
 _FILE = "file://"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-#: user and password, which no message shows
+#: user and password, which messages must not show
 _SECRET = re.compile(r"(?<=://)[^/@\s]*@")
 
 #: an index of a camera, an address, a path
@@ -26,12 +26,12 @@ Source = int | str | Path
 
 
 def source_from(given: Any) -> Source | None:
-    """The source of frames that somebody names; None if it is none.
+    """The source of frames that an argument names; None if it names none.
 
     Args:
-        given: a whole number, or digits that no file has as its name (a camera); a text with
-            ``://`` (an address, as it is; of ``file://`` the path); a path that ends as videos do,
-            to a file there or not.
+        given: a whole number, or digits that are not the name of a file (a camera); a string with
+            ``://`` (an address; ``file://`` becomes a path); or a path with a video's suffix,
+            whether or not the file exists.
     """
     if isinstance(given, int) and not isinstance(given, bool):
         return given
@@ -51,14 +51,14 @@ def source_from(given: Any) -> Source | None:
 
 
 def name_of(source: Source) -> str:
-    """A source as it is called in messages and results; an address without its password."""
+    """Name of a source in messages and results; user and password of an address are left out."""
     if isinstance(source, int):
         return f"camera {source}"
     return str(source) if isinstance(source, Path) else _SECRET.sub("", source)
 
 
 def stem_of(source: Source) -> str:
-    """What the annotated video of a source is called, without an ending."""
+    """File name, without suffix, for the annotated video of a source."""
     if isinstance(source, Path):
         return source.stem
     if isinstance(source, int):

@@ -1,9 +1,9 @@
-"""Where the structure of a video's file is broken, though the file is as long as it says.
+"""Finds where the structure of a video file is broken although its length is right.
 
-A demuxer goes on behind what it cannot read, or ends there as at the end, and says nothing: the
-frames in between are lost with success. What a container is made of can be walked over without it.
-Sources: Matroska's elements (RFC 9559), RIFF chunks, packets of ISO/IEC 13818-1, start codes of
-ISO/IEC 14496-10 annex B, markers of ITU-T T.81.
+A demuxer silently skips what it cannot read, or stops there as if at the end: frames are lost
+without an error. The parts of a container can be walked through without a demuxer. Sources:
+Matroska's elements (RFC 9559), RIFF chunks, packets of ISO/IEC 13818-1, start codes of ISO/IEC
+14496-10 annex B, markers of ITU-T T.81.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ..files import open_file
 from .ends import MP4_BEGINS
 
 _EBML = b"\x1a\x45\xdf\xa3"
-#: Matroska's segment, cluster and group of blocks, whose parts are walked over as well
+#: Matroska's segment, cluster and block group, whose parts are walked through as well
 _ENTERED = frozenset((0x18538067, 0x1F43B675, 0xA0))
-#: parts of these
+#: elements that may occur in a file and in these
 _KNOWN = frozenset(
     (
         *(0x1A45DFA3, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1043A770, 0x1254C367),
@@ -29,36 +29,36 @@ _KNOWN = frozenset(
         *(0xFA, 0xFD, 0xA4, 0x75A1, 0x75A2, 0x8E),
     )
 )
-#: lists of RIFF whose chunks are walked over as well
+#: RIFF lists whose chunks are walked through as well
 _LISTS = (b"movi", b"rec ")
-#: of a transport stream: bytes from one packet to the next, and before the first
+#: transport streams: bytes from one packet to the next, and before each sync byte
 _PACKETS = ((188, 0), (192, 4))
-#: no byte stream of H.264 or H.265 has so many zeros on end, and nothing writes so many behind it
+#: no H.264 or H.265 byte stream has so many zeros in a row, and no writer pads with so many
 _ZEROS = bytes(256)
 _RAW = (".h264", ".264", ".h265", ".265", ".hevc")
 _BLOCK = 1 << 20
-#: of JPEG: where a picture begins and ends, one after another, its content, its size and kind
+#: JPEG markers: beginning and end of a picture, one picture after another, scan, and frame headers
 _BEGIN, _END, _JOINT = b"\xff\xd8\xff", b"\xff\xd9", b"\xff\xd9\xff\xd8\xff"
 _SCAN, _BASELINE, _OTHERS = b"\xff\xda", b"\xff\xc0", (b"\xff\xc1", b"\xff\xc2")
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What a walk over a file has found.
+    """Result of a walk through a file.
 
     Attributes:
-        broken_at: the first byte that is no part of what it should be made of; None if all are.
+        broken_at: position of the first part that is damaged; None if all parts are whole.
     """
 
     broken_at: int | None
 
 
 def structure_from_file(path: Path) -> Structure | None:
-    """Walk over a file; None for kinds of which nothing is known.
+    """Walk through a file; None for kinds of files that cannot be checked.
 
     Args:
-        path: of an MP4, QuickTime, Matroska, WebM or AVI file, an MPEG transport stream, or raw
-            H.264 or H.265.
+        path: an MP4, QuickTime, Matroska, WebM or AVI file, an MPEG transport stream, or raw H.264
+            or H.265.
     """
     with open_file(path) as stream:
         size = stream.seek(0, 2)
@@ -81,8 +81,8 @@ def structure_from_file(path: Path) -> Structure | None:
 def joined_pictures(path: Path) -> tuple[int, bool] | None:
     """How many pictures a raw Motion JPEG file has, and whether each has its beginning and end.
 
-    None for other files. A picture may hold a small one of itself. What lacks from within one
-    picture to within another, with all that is written before a picture's content, is not seen.
+    None for other files. A picture may hold a thumbnail of itself. A gap that reaches from inside
+    one picture to inside the content of another, and so removes whole headers, is not noticed.
     """
     with open_file(path) as stream:
         if stream.read(3) != _BEGIN:
@@ -92,18 +92,18 @@ def joined_pictures(path: Path) -> tuple[int, bool] | None:
         last = b""
         while block := stream.read(_BLOCK):
             for mark in counts:
-                # bytes of the block before are looked at again: a find must end in this one
+                # the last bytes of the previous block are included, for marks across the border
                 counts[mark] += (last[1 - len(mark) :] + block).count(mark)
             last = block
     others = sum(counts[one] for one in _OTHERS)
     is_whole = counts[_BEGIN] == counts[_END] == counts[_BASELINE] + others
-    if not others:  # a scan each
+    if not others:  # baseline pictures have one scan each
         is_whole &= counts[_SCAN] == counts[_BEGIN]
     return counts[_JOINT] + 1, is_whole
 
 
 def _broken_element(stream: BinaryIO, size: int) -> int | None:
-    """The first place of a Matroska file where no element begins, or one without an end."""
+    """The first position in a Matroska file where no element begins, or one lacks its end."""
     place = 0
     while place < size:
         stream.seek(place)
@@ -118,7 +118,7 @@ def _broken_element(stream: BinaryIO, size: int) -> int | None:
             return place
         begin = place + width + count
         length = int.from_bytes(head[width : width + count], "big") & ~(1 << (7 * count))
-        if name in _ENTERED:  # also where its length is unknown
+        if name in _ENTERED:  # even if its length is unknown
             place = begin
         elif begin + length > size:
             return place
@@ -128,17 +128,17 @@ def _broken_element(stream: BinaryIO, size: int) -> int | None:
 
 
 def _broken_chunk(stream: BinaryIO, size: int) -> int | None:
-    """The first place of an AVI file where no chunk begins, or one without an end."""
+    """The first position in an AVI file where no chunk begins, or one lacks its end."""
     place = end = 0
     while place + 8 <= size:
         stream.seek(place)
         head = stream.read(12)
         name, length = head[:4], int.from_bytes(head[4:8], "little")
         if name == b"RIFF":
-            # a recording has not filled it in
+            # an interrupted recording leaves the length 0
             end = place + 8 + length if length else size
             place += 12
-        elif place >= end:  # padding behind the last
+        elif place >= end:  # padding after the last chunk
             return None
         elif not all(32 <= one < 127 for one in name):
             return place
@@ -152,7 +152,7 @@ def _broken_chunk(stream: BinaryIO, size: int) -> int | None:
 
 
 def _broken_box(stream: BinaryIO, size: int) -> int | None:
-    """The first place of an MP4 or QuickTime file where no box begins."""
+    """The first position in an MP4 or QuickTime file where no box begins."""
     place = 0
     while place + 8 <= size:
         stream.seek(place)
@@ -167,7 +167,7 @@ def _broken_box(stream: BinaryIO, size: int) -> int | None:
 
 
 def _broken_packet(stream: BinaryIO, length: int, before: int) -> int | None:
-    """The first packet of a transport stream without its sync byte, or behind some that lack."""
+    """The first transport stream packet without its sync byte, or after missing packets."""
     place, step = 0, length * (_BLOCK // length)
     lacks: _Lacking | None = None
     stream.seek(0)
@@ -186,13 +186,13 @@ def _broken_packet(stream: BinaryIO, length: int, before: int) -> int | None:
 
 
 class _Lacking:
-    """Finds packets that lack in a transport stream, by the counter of its most frequent kind.
+    """Finds missing packets in a transport stream, by the counter of its most frequent kind.
 
-    Those of other kinds, of sound above all, are no frames. Where streams are joined, the counter
-    starts anew behind a new table of what there is; what lacks across such a table is not found.
+    Packets of other kinds, above all sound, hold no frames. Where streams are joined, the counter
+    starts again after a new program table; packets missing across such a table are not found.
 
     Args:
-        packets: ``[N, 188]`` uint8, the first ones.
+        packets: ``[N, 188]`` uint8, the first packets.
     """
 
     _TABLE, _FILLING = 0, 0x1FFF
@@ -202,7 +202,7 @@ class _Lacking:
         counts = np.bincount(kinds, minlength=self._FILLING + 1)
         counts[[self._TABLE, self._FILLING]] = 0
         self._kind = int(counts.argmax())
-        #: counter of the last one; whether there was a table since then
+        #: counter of the last packet of this kind; whether a table came after it
         self._last, self._has_table = -1, False
 
     @staticmethod
@@ -211,9 +211,9 @@ class _Lacking:
         return high << 8 | packets[:, 2]
 
     def first(self, packets: npt.NDArray[np.uint8]) -> int | None:
-        """The index of the first packet of a block before which one lacks."""
+        """Index of the first packet in a block that follows a missing one."""
         kinds = self._kinds(packets)
-        # only those with content count
+        # only packets with a payload advance the counter
         own = np.flatnonzero((kinds == self._kind) & (packets[:, 3] & 0x10 != 0))
         tables = np.flatnonzero(kinds == self._TABLE)
         if not len(own):
@@ -223,7 +223,7 @@ class _Lacking:
         steps = (counters - np.concatenate([[self._last], counters[:-1]])) % 16
         since = np.diff(np.searchsorted(tables, own), prepend=0)
         since[0] += self._has_table
-        # a packet may come twice, and say itself that the counter is another one
+        # a packet may come twice, or announce itself that the counter is discontinuous
         announced = (packets[own, 3] & 0x20 != 0) & (packets[own, 4] > 0) & (packets[own, 5] > 127)
         wrong = (steps > 1) & (since == 0) & ~announced
         wrong[0] &= self._last >= 0
@@ -233,7 +233,7 @@ class _Lacking:
 
 
 def _zeros(stream: BinaryIO) -> int | None:
-    """The first place with more zeros on end than a raw stream has."""
+    """The first position with more zeros in a row than a raw stream has."""
     stream.seek(0)
     place, last = 0, b""
     while block := stream.read(_BLOCK):

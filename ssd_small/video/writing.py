@@ -1,4 +1,4 @@
-"""Frames as a video file, whole or not at all."""
+"""Writes frames as a video file, whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..pictures.reading import Image
 from ..system.temporary import temporary_folder
 from .capture import quiet_video
 
-#: ending -> the codec whose encoder is in OpenCV's packages, which have none for H.264
+#: suffix -> a codec that OpenCV's packages can encode; they have no encoder for H.264
 _CODECS = {
     ".mp4": "mp4v",
     ".m4v": "mp4v",
@@ -22,21 +22,21 @@ _CODECS = {
     ".avi": "MJPG",
     ".webm": "VP80",
 }
-#: where a source does not say its own
+#: frames per second if the source does not state them
 _USUAL_RATE = 25.0
 
 
 def written_ending(ending: str) -> str:
-    """The ending of a video made of one with ``ending``: the same, where it can be written."""
+    """The suffix for a video made from one with ``ending``: the same if it can be written."""
     ending = ending.lower()
     return ending if ending in _CODECS else ".mp4"
 
 
 def check_ending(path: Path) -> None:
-    """Refuse an ending that no video is written with.
+    """Refuse a path with whose suffix no video can be written.
 
     Raises:
-        UsageError: the ending.
+        UsageError: the suffix has no codec.
     """
     if path.suffix.lower() not in _CODECS:
         raise UsageError(
@@ -46,7 +46,7 @@ def check_ending(path: Path) -> None:
 
 
 class VideoWriter:
-    """Takes frames; the first says the size.
+    """Writes frames to a video, whose size is that of the first frame.
 
     Attributes:
         count: frames written.
@@ -59,10 +59,10 @@ class VideoWriter:
         self._size = (0, 0)
 
     def write(self, pixels: Image) -> None:
-        """Add a frame ``[H, W, 3]`` BGR; one of another size than the first is scaled to that.
+        """Add a frame ``[H, W, 3]`` BGR, scaled to the size of the first if it differs.
 
         Raises:
-            OutputError: the disk is full, or there is no encoder.
+            OutputError: the file cannot be opened, or there is no encoder for it.
         """
         height, width = pixels.shape[:2]
         if self._writer is None:
@@ -87,10 +87,10 @@ class VideoWriter:
         return writer
 
     def close(self) -> None:
-        """Write the end of the file.
+        """Finish the file and check that all frames are in it.
 
         Raises:
-            OutputError: it is not there as it should be.
+            OutputError: frames are missing, for example because the disk is full.
         """
         if self._writer is None:
             return
@@ -100,7 +100,7 @@ class VideoWriter:
             capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
             found = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
             capture.release()
-        # FFmpeg's writer says nothing of a disk that is full
+        # FFmpeg's writer does not report a full disk
         if found < self.count:
             raise OutputError(
                 f"cannot write {self._named}: of {self.count} frames {max(0, found):.0f} are in "
@@ -110,18 +110,18 @@ class VideoWriter:
 
 @contextmanager
 def written_video(path: Path, rate: float | None, *, keep: bool) -> Iterator[VideoWriter]:
-    """What takes the frames of the video ``path``, which is there when the block ends well.
+    """Yield a writer of the video ``path``, which appears when the block succeeds.
 
     Args:
-        path: its ending says the format.
-        rate: frames per second.
-        keep: an interrupt is an end as well, as it is of a live source.
+        path: the file to write; its suffix sets the format.
+        rate: frames per second; None for the usual 25.
+        keep: keep the video on an interrupt too, which is how a live source normally ends.
 
     Raises:
-        OutputError: it cannot be written; nothing is left behind.
+        OutputError: the video cannot be written; nothing is left behind.
     """
     interrupt: KeyboardInterrupt | None = None
-    # the writer goes by the ending, and a temporary file has another: it gets a folder
+    # the writer needs the right suffix, which the temporary file lacks, hence a folder of its own
     with (
         quiet_video() as cv2,
         atomic_output(path) as temporary,
