@@ -91,7 +91,7 @@ class GroupedPriors:
 
 
 def _members(priors_cxcywh: Tensor) -> Tensor:
-    """Group priors of one size by the tile of their centre; see :class:`GroupedPriors.members`."""
+    """``members`` of :class:`GroupedPriors`: priors of one size grouped by tile of their centre."""
     size, counts = _numbered(priors_cxcywh[:, 2:])
     # tiles along each side of the unit square, such that one holds about _GROUP of this size
     tiles = (counts / _GROUP).sqrt().ceil()[size]
