@@ -196,7 +196,7 @@ class PictureQueue:
             return job
 
     def _has_room(self, job: Job) -> bool:
-        """Whether a picture may be decoded: the pixels in memory are limited to one large one's."""
+        """Whether a picture may be decoded; in all, as many pixels are held as one may have."""
         if self._decoding + len(self._ready) >= self._ahead:
             return False
         held = self._held_pixels

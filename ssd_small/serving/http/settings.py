@@ -23,8 +23,8 @@ HEAD_SECONDS, BODY_SECONDS, IDLE_SECONDS = 10.0, 60.0, 10.0
 #: limits, in seconds and bytes, of reading and discarding the rest of a refused request: a client
 #: that is still sending would lose the answer if the connection were closed at once
 LINGER_SECONDS, LINGER_BYTES = 5.0, 4 * MOST_BYTES
-#: seconds after a signal: for how long at least new requests are told that the server is ending;
-#: after which unfinished requests are given up
+#: seconds after a signal: least time in which new requests are told that the server is ending, and
+#: time after which unfinished requests are given up
 GOODBYE_SECONDS, MOST_GOODBYE = 0.5, 15.0
 
 
