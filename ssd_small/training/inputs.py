@@ -124,7 +124,7 @@ def validation_from_job(
         )
     check_pixels(truth)
     match = match_classes(truth, data.labels, f"those of {job.annotations}")
-    if match.by_order:  # would score one class for another
+    if match.by_order:  # scores might be those of other classes
         raise BadFile(
             f"{truth.path} has no category {quoted(data.labels[0])}, which is trained, nor any "
             f"other; expected the names of {job.annotations}: rename its categories"

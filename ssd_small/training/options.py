@@ -111,7 +111,7 @@ def _recipe(model: str, network: NetworkConfig | ModelSpec | None) -> Recipe:
 
 
 def _at_size(options: Mapping[str, Any], begun: TrainingJob | None) -> dict[str, Any]:
-    """Replace ``input_size`` by the network resized to it; the run or a checkpoint may give it."""
+    """Replace ``input_size`` by the network (of options, run or checkpoint) at that size."""
     own = dict(options)
     size = own.pop("input_size", None)
     if size is None:

@@ -35,8 +35,8 @@ class Place:
     """Where a row belongs in COCO results.
 
     Attributes:
-        image_id, category_id: ids as spelled in the ground truth.
-        size: width and height of its picture in pixels, as in the ground truth.
+        image_id, category_id: its ids, as spelled in the ground truth if there is one.
+        size: width and height of its picture in pixels, from the ground truth if there is one.
     """
 
     image_id: Any

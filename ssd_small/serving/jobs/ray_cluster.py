@@ -118,7 +118,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         with _own_signals():
             try:
                 ray.init(**how)
-            except Exception as error:  # of many kinds
+            except Exception as error:  # of various types
                 where = cluster.address or "this machine"
                 raise MissingRequirement(
                     f"Ray does not start on {where}: {reason_from_exception(error)}; see that the "

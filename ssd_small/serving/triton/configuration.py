@@ -135,7 +135,7 @@ def _tensor(tensor: Tensor) -> Message:
     values: dict[str, Value] = {"name": tensor.name, "data_type": Name(_TYPES[tensor.type])}
     own = dims(tensor)
     if not own:
-        # a number per picture: [N, 1] to clients, [N] to the network
+        # a number per picture: [N, 1] for clients, [N] for the network
         return message(**values, dims=[1], reshape=message(shape=[]))
     return message(**values, dims=own)
 
