@@ -1,1 +1,1 @@
-"""Detectors at work for many: services and jobs on engines that exist."""
+"""Running existing engines at scale: HTTP and Triton services, and batch jobs."""

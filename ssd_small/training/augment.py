@@ -1,18 +1,19 @@
-"""Augmentation of the published recipe: crop, photometric distortion, expansion, mirror.
+"""Augmentation of the published recipe: crop, photometric distortion, expansion, mirroring.
 
-All but the crop is made of ``torchvision.transforms.v2``. Where that differs from the published
+Everything except the crop is built from ``torchvision.transforms.v2``. Compared with the published
 code (Liu et al. 2016, section 2.2, in the variant of Mudassar & Mukhopadhyay, BMVC 2019):
 
-- The crop is :func:`.crop.random_crop`: ``RandomIoUCrop`` wants one object of the least overlap,
-  the published code all of them, which leaves dense pictures whole or cropped at will.
+- The crop is the same, :func:`.crop.random_crop`. ``RandomIoUCrop`` would require only one object
+  to have the minimum overlap; the published code requires it of all objects, so that dense
+  pictures are mostly left whole or cropped without an overlap constraint.
 - ``ColorJitter`` scales the brightness by up to an eighth where the recipe adds up to 32 levels,
-  takes the contrast about the mean grey instead of black, and mixes with grey for saturation where
-  the recipe scales it in HSV; hue turns alike. ``RandomPhotometricDistort`` is the same with
-  channels permuted, which the recipe does not do and which takes away colours that tell classes
-  apart.
-- A picture is resized to the network's input right after the crop, not at the end: light is
+  changes the contrast around the mean grey instead of black, and changes the saturation by mixing
+  with grey where the recipe scales it in HSV; hue is rotated in the same way.
+  ``RandomPhotometricDistort`` also permutes the channels, which the recipe does not do and which
+  destroys colours that distinguish classes.
+- A picture is resized to the network's input right after the crop, not at the end: colours are
   changed on a fifth of the pixels, and an expanded picture is resized twice.
-- The frame of an expanded picture is the mean rounded to whole levels.
+- The frame of an expanded picture is filled with the mean colour rounded to whole levels.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ from .dataset import Sample
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """What the network is shown, and what it is to find there.
+    """A network input and the objects to be found in it.
 
     Attributes:
-        image: ``[3, H, W]`` float32, preprocessed as
-            :func:`ssd_small.pictures.preprocessing.input_from_image` does it.
-        boxes_xyxy: ``[G, 4]`` float32 in the unit square, sides positive.
+        image: ``[3, H, W]`` float32, preprocessed by
+            :func:`ssd_small.pictures.preprocessing.input_from_image`.
+        boxes_xyxy: ``[G, 4]`` float32 in the unit square, with positive sides.
         labels: ``[G]`` int64, 1 and up.
     """
 
@@ -52,17 +53,18 @@ class Example:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is changed at random; the defaults are the published recipe.
+    """The random changes made to pictures; the defaults are the published recipe.
 
     Attributes:
-        crop: SSD crop, see :func:`.crop.random_crop`.
-        photometric: brightness, contrast, saturation and hue, each with probability one half.
-        expand: probability that the picture shrinks into a frame of the mean colour.
-        max_expand: by how much at most, per side.
+        crop: whether to apply the SSD crop, see :func:`.crop.random_crop`.
+        photometric: whether to change brightness, contrast, saturation and hue, each with
+            probability one half.
+        expand: probability that the picture is shrunk into a frame of the mean colour.
+        max_expand: largest factor by which it is shrunk, per side.
         mirror: probability that left and right are exchanged.
         random_interpolation: resize by a method drawn per picture instead of the network's own.
-        min_side: objects of which a side is less than this fraction of the input's shorter side,
-            or less than a pixel, are left out, if others remain.
+        min_side: objects with a side shorter than this fraction of the input's shorter side, or
+            shorter than a pixel, are left out if others remain.
     """
 
     crop: bool = True
@@ -83,7 +85,7 @@ class Augmentation:
 
     @classmethod
     def none(cls) -> Augmentation:
-        """Nothing is changed: the picture as at inference, with all of its objects."""
+        """No changes: the picture as at inference, with all of its objects."""
         return cls(False, False, 0.0, 1.0, 0.0, False, 0.0)
 
 
@@ -93,9 +95,9 @@ Transform = Callable[[Sample, np.random.Generator], Example]
 def training_transform(
     preprocessing: Preprocessing, augmentation: Augmentation | None = None
 ) -> Transform:
-    """A function ``(sample, generator) -> Example``; see :func:`example_from_sample`.
+    """Return a function ``(sample, generator) -> Example``; see :func:`example_from_sample`.
 
-    It can be sent to worker processes.
+    The function can be sent to worker processes.
     """
     return partial(
         example_from_sample,
@@ -110,18 +112,18 @@ def example_from_sample(
     preprocessing: Preprocessing,
     augmentation: Augmentation,
 ) -> Example:
-    """A picture at random as the network is shown it.
+    """Augment a picture at random and preprocess it for the network.
 
-    An object is kept if its centre lies in the crop, clipped to it. A picture with objects keeps
-    at least one: where none is larger than ``min_side`` the picture is shown whole and unchanged
-    instead, with all of its objects.
+    An object is kept if its centre lies in the crop, and is clipped to the crop. A picture with
+    objects keeps at least one: if none is as large as ``min_side``, the whole unchanged picture
+    with all of its objects is used instead.
 
     Args:
-        sample: left as it is.
+        sample: picture with its objects; not modified.
         rng: the same state gives the same example. torchvision draws from torch's global
-            generator, which is seeded from here and put back afterwards.
-        preprocessing: what the network expects.
-        augmentation: what may be changed.
+            generator, which is seeded from ``rng`` and restored afterwards.
+        preprocessing: the preprocessing that the network expects.
+        augmentation: the changes that may be made.
     """
     if augmentation == Augmentation.none():
         return _unchanged(sample, preprocessing)
@@ -150,7 +152,7 @@ def example_from_sample(
 
 @lru_cache(maxsize=8)
 def _transforms(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.Compose:
-    """What follows the crop; ends at the size of the network's input."""
+    """The transforms after the crop; their result has the size of the network's input."""
     size = (preprocessing.height, preprocessing.width)
     resize = _resize(size, random=augmentation.random_interpolation)
     steps: list[v2.Transform] = [resize]
@@ -170,14 +172,14 @@ def _transforms(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.
     steps += [
         v2.RandomHorizontalFlip(augmentation.mirror),
         v2.ClampBoundingBoxes(),
-        # a pixel is the least that torchvision takes
+        # torchvision accepts no less than a pixel
         v2.SanitizeBoundingBoxes(min_size=max(augmentation.min_side * min(size), 1.0)),
     ]
     return v2.Compose(steps)
 
 
 def _resize(size: tuple[int, int], *, random: bool) -> v2.Transform:
-    """To the input's size, by a method drawn per picture or the one that inference uses."""
+    """Resizing to the input's size, by a method drawn per picture or the one used at inference."""
     modes = v2.InterpolationMode
     usual = v2.Resize(size, modes.BILINEAR, antialias=False)
     if not random:
@@ -193,7 +195,7 @@ def _resize(size: tuple[int, int], *, random: bool) -> v2.Transform:
 
 
 def _cropped(sample: Sample, rng: np.random.Generator) -> Sample:
-    """A part of the picture and the objects that have their centre in it, clipped."""
+    """Crop the picture at random and keep the objects whose centre is inside, clipped."""
     height, width = sample.image.shape[:2]
     part, kept = random_crop(width, height, sample.boxes_xyxy, rng)
     boxes = sample.boxes_xyxy[kept] - np.array([part.left, part.top] * 2, np.float32)
@@ -205,9 +207,9 @@ def _cropped(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 def _brought(sample: Sample, preprocessing: Preprocessing) -> Sample:
-    """A picture in its letterbox or cropped, in the input's size; as it is, if it is stretched.
+    """Letterbox or crop a picture to the input's size; unchanged if the fit is "stretch".
 
-    Objects that are cut off are left out.
+    Objects that are cut off entirely are left out.
     """
     if preprocessing.fit == "stretch":
         return sample
@@ -220,7 +222,7 @@ def _brought(sample: Sample, preprocessing: Preprocessing) -> Sample:
 def _boxes_at_input(
     sample: Sample, preprocessing: Preprocessing
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Boxes ``[G, 4]`` in pixels of the input, cut to it, and which of them are still there."""
+    """Boxes ``[G, 4]`` in input pixels, clipped to the input, and which of them remain."""
     height, width = sample.image.shape[:2]
     size = np.array([preprocessing.width, preprocessing.height] * 2, np.float32)
     if preprocessing.fit == "stretch":
@@ -233,7 +235,7 @@ def _boxes_at_input(
 
 
 def _unchanged(sample: Sample, preprocessing: Preprocessing) -> Example:
-    """The whole picture as at inference, with all of its objects that are seen then."""
+    """The whole picture as at inference, with all objects that are visible there."""
     boxes, kept = _boxes_at_input(sample, preprocessing)
     return _example(
         sample.image,
@@ -249,11 +251,11 @@ def _example(
     labels: Tensor,
     preprocessing: Preprocessing,
 ) -> Example:
-    """Of an RGB picture of any size, with boxes in pixels of the network's input."""
+    """Make an example of an RGB picture of any size, with boxes in network input pixels."""
     size = torch.tensor([preprocessing.width, preprocessing.height] * 2, dtype=torch.float32)
     bgr = np.ascontiguousarray(image_rgb[:, :, ::-1])
     return Example(
         torch.from_numpy(input_from_image(bgr, preprocessing)),
-        (boxes_xyxy / size).clamp(0, 1),  # but for rounding they are inside
+        (boxes_xyxy / size).clamp(0, 1),  # they are inside except for rounding
         labels,
     )

@@ -1,7 +1,8 @@
-"""Between configuration files and training jobs, both ways.
+"""Conversion between configuration files and training jobs, in both directions.
 
-A file's published sections become options of ``ssd-small train``; its own options, and then those
-of the command line, take their place. What a run was asked for is written as such a file again.
+A file's published sections become options of ``ssd-small train``; options under our own names in
+the file override these, and options on the command line override both. The settings of a run are
+written as such a file again.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from .recipe import BUDGETS, Recipe, recipe_names
 
 Options = dict[str, Any]
 _SCHEDULES = {"SGDR": "sgdr"}
-#: every module that a published network has: keys that contain one of these are all keys
+#: all modules of a published network: every key contains one of these
 _MODULES = ("base", "norm", "extras", "transforms", "pyramids", "loc", "conf")
-#: what training does not take from a configuration, with what it has in its place
+#: keys of a configuration that training accepts with one value only, with that value
 _FIXED = {"DATASET.PIXEL_MEANS": (103.94, 116.78, 123.68), "MATCHER.VARIANCE": (0.1, 0.2)}
 
 
 def recipe_from_experiment(experiment: Experiment) -> Recipe:
-    """The hyper-parameters of a configuration, published defaults among them.
+    """Read the hyper-parameters of a configuration, including published defaults.
 
     Raises:
-        BadFile: they do not make a recipe.
+        BadFile: the values do not form a valid recipe.
     """
     given = {**_recipe_of_train(experiment), **_recipe_of_matcher(experiment)}
     own = {name: value for name, value in experiment.options.items() if name in recipe_names()}
@@ -45,14 +46,15 @@ def recipe_from_experiment(experiment: Experiment) -> Recipe:
 
 
 def options_from_experiment(experiment: Experiment, weights: Path | None) -> Options:
-    """The options of ``train`` that a configuration gives, a described network left out.
+    """Translate a configuration to options of ``train``, without the network it describes.
 
     Args:
         experiment: the configuration.
-        weights: checkpoint to start from, its own or another one; None for random weights.
+        weights: checkpoint to start from, the configuration's or another one; None for random
+            weights.
 
     Raises:
-        BadFile: values that training cannot do, alone or together.
+        BadFile: training does not support a value, or a combination of values.
     """
     _check_fixed(experiment)
     recipe_from_experiment(experiment)
@@ -78,17 +80,17 @@ def options_from_experiment(experiment: Experiment, weights: Path | None) -> Opt
     _check_words(experiment)
     options = merged_options(published, experiment.options)
     if weights is None:
-        # what would be taken of a checkpoint means nothing without one
+        # init_scope has no meaning without a checkpoint
         options.pop("init_scope", None)
         return options
     return {**options, "weights": weights}
 
 
 def merged_options(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Options:
-    """Both, where ``upper`` wins; what cannot stand beside its values goes.
+    """Merge two sets of options; ``upper`` wins, and options that conflict with it are dropped.
 
-    A budget takes the place of another, a folder of images that of sets and the other way round,
-    and a data set named in ``upper`` that of pictures to evaluate on in the same folder.
+    A budget replaces any other budget, and a folder of images replaces sets and vice versa. Where
+    ``lower`` evaluates on the folder it trains on, a data set in ``upper`` replaces both.
     """
     kept = dict(lower)
     if any(name in upper for name in BUDGETS):
@@ -106,7 +108,7 @@ def merged_options(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Option
 
 
 def configuration_from_options(options: Mapping[str, Any]) -> Options:
-    """The effective configuration of options that need not be enough for a run: every key.
+    """The effective configuration, with every key, of options that may be too few for a run.
 
     Raises:
         UsageError, BadFile: as :func:`~.options.job_from_options`.
@@ -122,11 +124,12 @@ def configuration_from_options(options: Mapping[str, Any]) -> Options:
 
 
 def configuration_from_job(job: TrainingJob, num_classes: int | None = None) -> Options:
-    """A job as a configuration that gives it again; ``output`` and ``resume`` are left out.
+    """Write a job as a configuration that reproduces it, without ``output`` and ``resume``.
 
     Args:
         job: the job.
-        num_classes: of its data, background among them; written where the network is described.
+        num_classes: classes of its data, including background; written where the configuration
+            describes the network.
     """
     values: Options = {**asdict(job.recipe), **vars(job.options), **vars(job)}
     if job.weights is None:
@@ -140,7 +143,7 @@ def configuration_from_job(job: TrainingJob, num_classes: int | None = None) -> 
         return own
     del own["model"]
     if isinstance(job.network, ModelSpec):
-        return own  # its checkpoint tells
+        return own  # the network is read from its checkpoint
     section = network_config_to_dict(job.network)
     if num_classes is not None:
         section["NUM_CLASSES"] = num_classes
@@ -148,7 +151,7 @@ def configuration_from_job(job: TrainingJob, num_classes: int | None = None) -> 
 
 
 def _plain(value: Any) -> Any:
-    """As YAML holds it."""
+    """Convert a value to one that YAML can hold."""
     if isinstance(value, Path):
         return str(value)
     return [_plain(one) for one in value] if isinstance(value, tuple) else value
@@ -169,24 +172,24 @@ def _recipe_of_train(experiment: Experiment) -> Options:
         "schedule": _SCHEDULES.get(scheduler.scheduler, scheduler.scheduler),
         "schedule_steps": scheduler.steps,
         "gamma": scheduler.gamma,
-        # a warm-up longer than the run holds the rate to its end
+        # a warm-up longer than the run keeps the rate constant until its end
         "warm_up": min(1.0, scheduler.warm_up_epochs / train.max_epochs),
         "trainable_scope": train.trainable_scope,
     }
 
 
 def _scope_from_words(words: Sequence[str]) -> str:
-    """RESUME_SCOPE as an option: parts of keys, never a scope that has a name here.
+    """RESUME_SCOPE as an option: parts of keys, never one of :data:`NAMED_SCOPES`.
 
-    ``base`` alone is such a name, and refuses a checkpoint that lacks a tensor of the backbone,
-    which the published reader leaves as it is; ``base.`` is in the same keys.
+    The named scope ``base`` refuses a checkpoint that lacks a tensor of the backbone, where the
+    published reader leaves that tensor unchanged; ``base.`` matches the same keys without this.
     """
     scope = ",".join(words)
     return f"{scope}." if scope in NAMED_SCOPES else scope
 
 
 def _matcher_fields(experiment: Experiment) -> dict[str, tuple[str, float]]:
-    """Fields of a recipe that stand in other sections: key and value."""
+    """Key and value of the recipe fields that are in sections other than TRAIN."""
     matcher = experiment.matcher
     return {
         "match_iou": ("MATCHER.MATCHED_THRESHOLD", matcher.matched_threshold),
@@ -200,7 +203,7 @@ def _recipe_of_matcher(experiment: Experiment) -> Options:
 
 
 def _check_fixed(experiment: Experiment) -> None:
-    """Refuse what training would silently do otherwise."""
+    """Refuse values that training would otherwise silently ignore."""
     given = {
         "DATASET.PIXEL_MEANS": experiment.dataset.pixel_means,
         "MATCHER.VARIANCE": experiment.matcher.variance,
@@ -214,7 +217,7 @@ def _check_fixed(experiment: Experiment) -> None:
 
 
 def _check_words(experiment: Experiment) -> None:
-    """Refuse sets and scopes that are no words, as faults of the file."""
+    """Report malformed sets and scopes as faults of the file."""
     options, data = experiment.options, experiment.dataset
     try:
         for sets in (

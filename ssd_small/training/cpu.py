@@ -17,9 +17,9 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 @contextmanager
 def training_cpu(threads: int = 0) -> Iterator[None]:
-    """:func:`prepare_cpu` for a while: the thread's arithmetic and torch's threads are put back.
+    """Apply :func:`prepare_cpu` temporarily, then restore subnormals and torch's thread count.
 
-    What flushes subnormal numbers to 0 is not what decode + NMS promise to compute.
+    With subnormal numbers flushed to 0, decode + NMS would not compute what they promise.
     """
     before = torch.get_num_threads()
     flushed = float(torch.tensor(1e-40) * 1.0) == 0.0
@@ -32,24 +32,24 @@ def training_cpu(threads: int = 0) -> Iterator[None]:
 
 
 def prepare_cpu(threads: int = 0) -> None:
-    """Set up this process for training, for good: subnormal numbers become 0, memory stays.
+    """Set up this process for training: flush subnormal numbers to 0 and keep freed memory.
 
     Args:
-        threads: CPU threads of PyTorch and OpenCV; 0 for their own choice.
+        threads: CPU threads of PyTorch and OpenCV; 0 leaves the choice to them.
     """
     if threads:
         torch.set_num_threads(threads)
         require("cv2", "training").setNumThreads(threads)
-    # numbers that decay towards 0 would otherwise slow down the end of a run
+    # values that decay towards 0 become subnormal, which would slow down the end of a run
     torch.set_flush_denormal(True)
     _keep_memory()
 
 
 def _keep_memory() -> None:
-    """Let freed tensors stay with the process, where the C library can do that (glibc).
+    """Keep the memory of freed tensors in the process, where the C library can (glibc).
 
-    It gives each large block back to the system, which hands it out again page by page, cleared:
-    some four per cent of a step of VGG16. Every step needs the same blocks again.
+    By default glibc returns each large block to the system, which has to clear it page by page when
+    the next step needs it again: this takes about four per cent of a step of VGG16.
     """
     if sys.platform != "linux":
         return

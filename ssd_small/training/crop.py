@@ -10,7 +10,7 @@ import torch
 
 from .overlaps import iou_from_columns
 
-#: the least overlap of every object with the crop; 0: any crop, None: the whole picture
+#: minimum overlap of every object with the crop; 0: any crop, None: the whole picture
 _MODES = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 _TRIES = 50
 _MIN_SCALE = 0.3
@@ -18,7 +18,7 @@ _MAX_ASPECT = 2.0
 
 
 class Rectangle(NamedTuple):
-    """A part of a picture, in whole pixels."""
+    """A part of a picture, in integer pixels."""
 
     left: int
     top: int
@@ -29,21 +29,21 @@ class Rectangle(NamedTuple):
 def random_crop(
     width: int, height: int, boxes_xyxy: npt.NDArray[np.float32], rng: np.random.Generator
 ) -> tuple[Rectangle, npt.NDArray[np.bool_]]:
-    """A part of a picture with at least one object.
+    """Draw a part of a picture with at least one object.
 
     A mode is drawn: the whole picture, or a crop that **all** objects overlap by an IoU of at
-    least 0.1, 0.3, 0.5, 0.7 or 0.9, or any crop (the paper's text wants one such object, the
-    published code all). A crop measures 0.3 to 1 times the picture, is at most twice as wide as
-    high or high as wide (in units of the picture's sides), and must hold the centre of an object.
-    If none of 50 does, another mode is drawn.
+    least 0.1, 0.3, 0.5, 0.7 or 0.9, or any crop (the paper's text requires one such object, the
+    published code all). A crop measures 0.3 to 1 times the picture, has an aspect ratio from 1:2
+    to 2:1 (in units of the picture's sides), and must contain the centre of an object. If none of
+    50 crops meets these conditions, another mode is drawn.
 
     Args:
-        width, height: of the picture, in pixels.
-        boxes_xyxy: ``[G, 4]`` in pixels; without objects the picture stays whole.
+        width, height: size of the picture, in pixels.
+        boxes_xyxy: ``[G, 4]`` in pixels; a picture without objects stays whole.
         rng: the same state gives the same crop.
 
     Returns:
-        The part, and ``[G]`` which objects have their centre in it.
+        The crop, and ``[G]`` whether each object has its centre in it.
     """
     whole = Rectangle(0, 0, width, height), np.ones(len(boxes_xyxy), bool)
     if not len(boxes_xyxy):
@@ -64,7 +64,7 @@ def random_crop(
 
 
 def _random_parts(width: int, height: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Corners ``[T, 4]`` of parts of the picture."""
+    """Draw the corners ``[T, 4]`` of parts of the picture."""
     scale = rng.uniform(_MIN_SCALE, 1.0, _TRIES)
     # within these bounds neither side exceeds the picture
     low = np.maximum(1 / _MAX_ASPECT, scale**2)
@@ -79,7 +79,7 @@ def _random_parts(width: int, height: int, rng: np.random.Generator) -> npt.NDAr
 def _holds_centre(
     crops: npt.NDArray[np.int64], boxes_xyxy: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.bool_]:
-    """``[T, G]``: whether the centre of a box lies in a crop, its border excluded."""
+    """``[T, G]``: whether the centre of a box lies in a crop, excluding its border."""
     x, y = ((boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2).T
     left, top, right, bottom = crops.T[:, :, None]
     return np.asarray((left < x) & (x < right) & (top < y) & (y < bottom))
@@ -88,7 +88,7 @@ def _holds_centre(
 def _iou_matrix(
     crops: npt.NDArray[np.int64], boxes_xyxy: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
-    """``[T, G]``."""
+    """IoU ``[T, G]`` of crops with boxes."""
     parts = torch.from_numpy(crops.T[:, :, None].astype(np.float64))
     boxes = torch.from_numpy(boxes_xyxy.T.astype(np.float64))
     overlaps: npt.NDArray[np.float64] = iou_from_columns(parts.unbind(), boxes.unbind()).numpy()

@@ -1,4 +1,4 @@
-"""A COCO-format data set as a torch ``Dataset``, its faults found before training starts."""
+"""A COCO-format data set as a torch ``Dataset``, checked for faults before training starts."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Sample:
     """A picture and the objects in it.
 
     Attributes:
-        image: ``[H, W, 3]`` uint8 RGB; not to be written to, it may be kept for the next epoch.
-        boxes_xyxy: ``[G, 4]`` float32 in pixels of ``image``, inside it, sides positive.
+        image: ``[H, W, 3]`` uint8 RGB; do not modify it, it may be cached for the next epoch.
+        boxes_xyxy: ``[G, 4]`` float32 in pixels of ``image``, inside it, with positive sides.
         labels: ``[G]`` int64, 1 and up; 0 is the background.
     """
 
@@ -39,16 +39,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What was found in an annotation file, and what of it is not trained on.
+    """Counts of what an annotation file contains and what of it is left out of training.
 
     Attributes:
-        images, boxes: trained on.
-        images_without_objects: of these images; they are background throughout.
-        labels_without_objects: classes nothing can be learned of.
-        clipped: boxes that reached beyond their image and were cut there.
-        without_area, outside: boxes left out: a side of 0, or wholly beyond the image.
+        images, boxes: number of images and boxes trained on.
+        images_without_objects: how many of these images contain only background.
+        labels_without_objects: classes without any object, which cannot be learned.
+        clipped: boxes that extended beyond their image and were clipped to it.
+        without_area, outside: boxes left out: a side of 0, or entirely outside the image.
         crowd: boxes left out: marked ``iscrowd``, one box around many objects.
-        other_category: boxes left out: of a category that is not among the asked labels.
+        other_category: boxes left out: of a category that is not among the requested labels.
     """
 
     images: int
@@ -62,7 +62,7 @@ class DatasetReport:
     other_category: int
 
     def notes(self) -> list[str]:
-        """A line for each thing a user should know; empty if there is none."""
+        """One line for each thing the user should know; empty if there is none."""
         counts = (
             (self.clipped, "reached beyond the image and were clipped"),
             (self.without_area, "without area were left out"),
@@ -89,9 +89,10 @@ class DatasetReport:
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """The objects of all images, those of image ``i`` in rows ``starts[i]:starts[i + 1]``.
+    """The objects of all images; those of image ``i`` are rows ``starts[i]:starts[i + 1]``.
 
-    Arrays, not lists: worker processes share their memory as long as nobody writes to it.
+    They are arrays, not lists, so that worker processes can share their memory, which nobody
+    writes to.
     """
 
     boxes_xyxy: npt.NDArray[np.float64]
@@ -103,10 +104,10 @@ class DetectionDataset(Dataset[Sample]):
     """Pictures with their objects; ``dataset[i]`` is a :class:`Sample`.
 
     Attributes:
-        labels: class names in the order of the network's classes, background left out.
+        labels: class names in the order of the network's classes, without background.
         category_ids: the annotation file's id of each label.
         paths: image files.
-        report: what was found in the annotations.
+        report: counts of what the annotations contain.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class DetectionDataset(Dataset[Sample]):
         *,
         cache_bytes: int = 256 << 20,
     ) -> None:
-        """See :meth:`from_coco`, which reads ``truth`` and finds ``paths``, its images."""
+        """See :meth:`from_coco`, which reads ``truth`` and finds its images, ``paths``."""
         check_pixels(truth)
         self.category_ids = _category_ids(truth, labels)
         names = {int(c["id"]): str(c["name"]) for c in truth.categories}
@@ -135,12 +136,12 @@ class DetectionDataset(Dataset[Sample]):
 
     @property
     def objects(self) -> Objects:
-        """What is learned of all pictures."""
+        """The objects of all pictures that are trained on."""
         return self._objects
 
     @property
     def is_too_large_to_keep(self) -> bool:
-        """Whether pictures are decoded anew whenever they are wanted."""
+        """Whether pictures are too large to be cached, and are decoded on every access."""
         return self._cache is None
 
     @classmethod
@@ -152,26 +153,26 @@ class DetectionDataset(Dataset[Sample]):
         labels: Sequence[str] | None = None,
         cache_bytes: int = 256 << 20,
     ) -> DetectionDataset:
-        """Read an annotation file and make sure that its images exist.
+        """Read an annotation file and check that its images exist.
 
         Args:
             annotations: COCO-format JSON with any categories.
-            images: folder the file names are relative to.
-            labels: names of the categories to learn, in this order; default: all, by id, that are
-                more than the supercategory of others.
+            images: folder that the file names are relative to.
+            labels: names of the categories to learn, in this order; default: all, ordered by id,
+                except those that are only a supercategory of others.
             cache_bytes: decoded pictures are kept in memory if all of them together take no
                 more than this; each worker process keeps its own.
 
         Raises:
-            BadFile: not COCO, an image is missing, a label is not a category, two categories
-                share a name, or no object is left to learn from.
+            BadFile: the file is not COCO, an image is missing, a label is not a category, two
+                categories share a name, or no object is left to learn from.
         """
         truth = read_annotations(annotations)
         return cls(truth, image_paths(truth, images), labels, cache_bytes=cache_bytes)
 
     @property
     def num_classes(self) -> int:
-        """Classes with the background."""
+        """Number of classes, including background."""
         return len(self.labels) + 1
 
     def __len__(self) -> int:
@@ -185,7 +186,7 @@ class DetectionDataset(Dataset[Sample]):
     def object_sides(
         self, height: int, width: int, fit: Fit = "stretch"
     ) -> npt.NDArray[np.float64]:
-        """Sides of the objects, in pixels, once pictures have ``height`` x ``width``.
+        """Sides of the objects in pixels, once pictures are resized to ``height`` x ``width``.
 
         The side of a box is the square root of its area.
         """
@@ -194,7 +195,7 @@ class DetectionDataset(Dataset[Sample]):
         return sides_at_input(self._objects.boxes_xyxy, seen, height, width)
 
     def picture_sides(self) -> npt.NDArray[np.float64]:
-        """Sides of the objects in pixels of the pictures as they were annotated."""
+        """Sides of the objects in pixels of the pictures as annotated."""
         boxes = self._objects.boxes_xyxy
         sides: npt.NDArray[np.float64] = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
         return sides
@@ -210,7 +211,7 @@ class DetectionDataset(Dataset[Sample]):
         """Decode an image.
 
         Raises:
-            BadFile: it is gone or damaged, or not the picture that was annotated.
+            BadFile: it is missing or damaged, or is not the picture that was annotated.
         """
         index = range(len(self))[index]
         image = self._image(index)
@@ -222,7 +223,7 @@ class DetectionDataset(Dataset[Sample]):
         return Sample(image, boxes, self._objects.labels[first:last])
 
     def _image(self, index: int) -> Image:
-        """The picture, ``[H, W, 3]`` RGB, from memory if it was read before."""
+        """The picture, ``[H, W, 3]`` RGB, from the cache if it was read before."""
         if self._cache is not None and index in self._cache:
             return self._cache[index]
         height, width = self._sizes[index].tolist()
@@ -260,7 +261,7 @@ def _gather(
     category_ids: Sequence[int],
     labels: Sequence[str],
 ) -> tuple[Objects, DatasetReport]:
-    """The objects to learn from, clipped to their images, and an account of the others."""
+    """The objects to learn from, clipped to their images, and a report on the others."""
     position = {image["id"]: i for i, image in enumerate(truth.images)}
     label_of = {key: i for i, key in enumerate(category_ids, 1)}
     image_of = np.array([position[box["image_id"]] for box in truth.boxes], np.int64)

@@ -1,10 +1,11 @@
 """One training run in several processes, started by torchrun.
 
-Each process works on its slice of every batch; the losses are divided by the positives of the
-whole batch, so that the gradient is that of one process. Batch norm is the exception: on the CPU
-each process normalises with the pictures of its own slice, on GPUs ``SyncBatchNorm`` takes all.
-The running means and variances that are saved are those of the first process, which
-DistributedDataParallel hands to the others. The first process writes all files.
+Each process works on its slice of every batch. The losses are divided by the positives of the
+whole batch, so that the gradient is the same as with a single process. Batch norm is the
+exception: on the CPU each process normalises over its own slice, on GPUs ``SyncBatchNorm``
+normalises over the whole batch. The running means and variances that are saved are those of the
+first process, which DistributedDataParallel passes on to the others. The first process writes all
+files.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import MissingRequirement, UsageError
 from ..models.network import SsdNetwork
 
-#: the others wait while the first process evaluates and writes
+#: timeout: the other processes wait while the first one evaluates and writes
 _PATIENCE = timedelta(hours=6)
-#: what gloo and NCCL say then
+#: in messages of gloo and NCCL when another process has ended
 _PARTNER_GONE = re.compile(r"peer|gloo|NCCL|Broken pipe|Socket", re.I)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Who takes part in a run.
+    """The processes that take part in a run, as seen by one of them.
 
     Attributes:
-        device: where this process computes.
-        rank: number of this process; 0 is the one that writes.
+        device: device on which this process computes.
+        rank: number of this process; process 0 writes the files.
         world: number of processes.
     """
 
@@ -51,7 +52,7 @@ class Processes:
         return self.rank == 0
 
     def total(self, values: Sequence[float]) -> list[float]:
-        """Sum of each value over the processes."""
+        """The sum of each value over all processes."""
         if self.world == 1:
             return list(values)
         summed = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -70,10 +71,10 @@ class Processes:
 
     @contextmanager
     def _partners(self) -> Iterator[None]:
-        """Say in one line that another process ended; its own message tells why.
+        """Turn the failure of another process into a one-line error; its own message says why.
 
         Raises:
-            MissingRequirement: it did.
+            MissingRequirement: another process ended.
         """
         try:
             yield
@@ -86,10 +87,10 @@ class Processes:
             ) from error
 
     def parallel(self, net: SsdNetwork) -> nn.Module:
-        """What to call in place of ``net`` so that gradients are averaged over the processes.
+        """The module to call in place of ``net``, which averages gradients over the processes.
 
-        ``net`` keeps its parameters and keys; on GPUs its batch norms become synchronised ones,
-        so make the optimiser afterwards.
+        ``net`` keeps its parameters and keys. On GPUs its batch norms are replaced by synchronised
+        ones, so create the optimiser afterwards.
         """
         if self.world == 1:
             return net
@@ -100,7 +101,7 @@ class Processes:
 
 
 def is_first_process() -> bool:
-    """Whether this process will be the writer, told before the processes are joined."""
+    """Whether this process will be the writer; known before the processes are joined."""
     return not _has_partners() or os.environ["RANK"] == "0"
 
 
@@ -110,14 +111,14 @@ def _has_partners() -> bool:
 
 @contextmanager
 def joined_processes(device: str = "auto") -> Iterator[Processes]:
-    """Join the processes that torchrun started, or be the only one.
+    """Join the processes that torchrun started, or run as the only one.
 
     Args:
-        device: "cpu", "cuda", or "auto" for a GPU where there is one.
+        device: "cpu", "cuda", or "auto" for a GPU if there is one.
 
     Raises:
-        MissingRequirement: "cuda" without a GPU; another process ended.
-        UsageError: the environment is half of what torchrun sets.
+        MissingRequirement: "cuda" was requested without a GPU, or another process ended.
+        UsageError: the environment variables of torchrun are incomplete or invalid.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise MissingRequirement("--device cuda needs an NVIDIA GPU; pass --device cpu")
@@ -138,7 +139,7 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
         ) from error
     processes = Processes(own or torch.device("cpu"), rank, world)
     try:
-        # DistributedDataParallel notices it in the backward pass
+        # DistributedDataParallel notices the end of another process in the backward pass
         with processes._partners():
             yield processes
     finally:

@@ -1,4 +1,4 @@
-"""Scoring a network between two updates."""
+"""Scoring a network during training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..postprocess import PostprocessParams
     from ..postprocess.dispatch import Backend
 
-#: preset of decode + NMS with which training scores: the published one
+#: preset of decode + NMS used for the scores of training: the published one
 PROTOCOL = "coco"
 
 
@@ -37,26 +37,27 @@ def evaluate_network(
     tiling: Tiling | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, float | None]:
-    """The twelve COCO numbers of a network, on the device it lies on.
+    """Compute the twelve COCO numbers of a network, on the device that holds it.
 
-    Its mode (training or not) is left as it was.
+    The network's mode (training or evaluation) is restored afterwards.
 
     Args:
-        net: its class ``i`` is ``labels[i - 1]``; without labels, the i-th category of
-            ``annotations``. Class 0 is the background.
+        net: the network; its class ``i`` is ``labels[i - 1]`` or, without labels, the i-th
+            category of ``annotations``. Class 0 is the background.
         annotations: ground truth.
         images: see :func:`ssd_small.evaluation.evaluate.evaluate`.
-        labels: names of the network's classes, background left out.
-        params: decode + NMS; default: the preset :data:`PROTOCOL`.
+        labels: names of the network's classes, without background.
+        params: parameters of decode + NMS; default: the preset :data:`PROTOCOL`.
         batch_size: images per call of the network.
         threads: CPU threads of decode + NMS; 0 for one per core.
         backend: see :func:`ssd_small.decode_nms`.
         skips: how many pictures may be unreadable; they are not scored.
-        tiling: how pictures are cut, as detect does it; None for not.
-        say: told of them, in a line.
+        tiling: how pictures are cut into tiles, as in ``detect``; None for whole pictures.
+        say: called with a line about the pictures that were not scored.
 
     Raises:
-        BadFile: more images than ``skips`` are missing or unreadable, or the categories do not fit.
+        BadFile: more images than ``skips`` are missing or unreadable, or the categories do not
+            match.
     """
     was_training = net.training
     description = description_from_spec(net.spec, net.num_classes, net.width, labels=labels)

@@ -1,4 +1,4 @@
-"""Losses and scores over a run, as CSV and as a picture of the curves."""
+"""Losses and scores over a run, as CSV and as a plot."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Row = Mapping[str, float | None]
 
 @dataclass
 class History:
-    """Rows of numbers by column; what a row does not tell is None.
+    """Rows of numbers by column; columns without a value in a row are None.
 
     Attributes:
-        path: the CSV file, written whole with every row.
-        rows: in order of iteration. Rows with losses average over the updates since the row
-            before; rows with scores are evaluations.
+        path: the CSV file, rewritten whenever a row is added.
+        rows: rows in order of iteration. Losses are averages over the updates since the previous
+            row with losses; rows with scores are evaluations.
     """
 
     path: Path
@@ -35,10 +35,10 @@ class History:
 
     @classmethod
     def up_to(cls, path: Path, iteration: int) -> History:
-        """What a CSV file tells of the first ``iteration`` updates; later rows are dropped.
+        """Read the rows of the first ``iteration`` updates from a CSV file; drop later rows.
 
         Raises:
-            BadFile: the file is absent or no history.
+            BadFile: the file is missing or is not a history.
         """
         try:
             text = read_bytes(path, "the history of the run").decode()
@@ -68,7 +68,7 @@ class History:
         write_bytes(self.path, stream.getvalue().encode())
 
     def curve(self, name: str) -> tuple[list[float], list[float]]:
-        """Iterations and values of a column, where it has a value."""
+        """Iterations and values of a column, for the rows that have a value."""
         points = [(row["iteration"] or 0.0, row[name]) for row in self.rows]
         known = [(x, y) for x, y in points if y is not None]
         return [x for x, _ in known], [y for _, y in known]
@@ -82,10 +82,10 @@ def draw_curves(history: History, path: Path, title: str) -> None:
     """Draw losses, learning rate and scores over the updates as PNG; needs matplotlib.
 
     Raises:
-        ImportError: there is no matplotlib.
-        OutputError: the picture cannot be written.
+        ImportError: matplotlib is not installed.
+        OutputError: the PNG file cannot be written.
     """
-    # where it may keep no cache it tells of a detour, on standard error
+    # where matplotlib cannot write its cache, it warns on standard error
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -100,7 +100,7 @@ def draw_curves(history: History, path: Path, title: str) -> None:
     rate.set_ylabel("learning rate (grey)")
     _panel(panels[1], history, ("AP", "AP50", "AP_small", "AP_medium", "AP_large"), "precision")
     panels[1].set_xlabel("update")
-    # it is PIL that writes, and tells of a full disk an error number of its own
+    # encoded in memory, because PIL reports a full disk with an error number of its own
     encoded = io.BytesIO()
     figure.savefig(encoded, format="png", dpi=100)
     write_bytes(path, encoded.getvalue())

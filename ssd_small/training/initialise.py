@@ -1,4 +1,4 @@
-"""What a network's weights are before the first update."""
+"""The weights of a network before the first update."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ..models.shipped import shipped_checkpoints
 from ..models.spec import ModelSpec
 from .recipe import Recipe
 
-#: what is taken from a checkpoint: all of the backbone, everything and nothing less, or what fits;
-#: anything else is what the published implementation calls RESUME_SCOPE
+#: which tensors are taken from a checkpoint: exactly the backbone, all without exception, or those
+#: that fit; any other scope is a list of key parts, RESUME_SCOPE in the published implementation
 NAMED_SCOPES = ("base", "all", "fitting")
 
 
@@ -35,25 +35,26 @@ def initial_network(
     scope: str = "fitting",
     say: Callable[[str], None] = lambda line: None,
 ) -> SsdNetwork:
-    """A network ready to be trained, in training mode.
+    """Create a network that is ready for training, in training mode.
 
-    Random weights are PyTorch's, drawn with ``recipe.seed``; L2Norm starts at
+    Random weights are drawn by PyTorch's defaults with ``recipe.seed``; L2Norm starts at
     ``recipe.norm_scale``. The published runs took the backbone of a trained sibling (``base``).
 
     Args:
         model: name of the network, or its spec.
         num_classes: classes including background.
         width: channel multiplier.
-        recipe: seed, L2Norm's start value, probability of background.
+        recipe: gives the seed, L2Norm's initial value and the probability of background.
         weights: checkpoint to start from; None for random weights.
-        scope: what is taken from it: all of the backbone and nothing else (``base``), everything
-            and nothing less (``all``), every tensor that has a place of its shape (``fitting``), or
-            by :func:`substrings_from_scope` every tensor whose key contains one of these.
-        say: is called with a line on what was taken, unless that is clear from the scope.
+        scope: which tensors to take from it: the whole backbone and nothing else (``base``), all
+            tensors without exception (``all``), every tensor whose key and shape fit
+            (``fitting``), or every tensor whose key contains one of the parts that
+            :func:`substrings_from_scope` returns.
+        say: called with a line on what was taken, unless that is clear from the scope.
 
     Raises:
-        BadFile: the checkpoint cannot be read or does not fit; keys are listed, one a line.
-        UsageError: everything of a checkpoint that says it is of another network.
+        BadFile: the checkpoint cannot be read or does not fit; keys are listed, one per line.
+        UsageError: the scope is ``all``, but the checkpoint says that it is of another network.
     """
     torch.manual_seed(recipe.seed)
     net = create_model(model, num_classes, width)
@@ -79,13 +80,13 @@ def initial_network(
 
 
 def classes_line(weights: str | Path, labels: Sequence[str]) -> str | None:
-    """A line where a checkpoint's heads, taken as they are, are of other classes than a run's.
+    """A warning if the heads taken from a checkpoint were trained on other classes than the run's.
 
-    None where the checkpoint has as many classes of the same names in the same order, has no
-    names, or has another number of classes, whose heads are not taken.
+    None if the checkpoint has the same class names in the same order, has no class names, or has
+    another number of classes, in which case its heads are not taken.
     """
     opened = open_checkpoint(weights)
-    # a job has the file of a shipped one in the place of its name
+    # in a job, the name of a shipped checkpoint has been replaced by its path
     shipped = next((one for one in shipped_checkpoints() if one.path == opened.path), None)
     if opened.record is not None:
         learned = opened.record.description.labels
@@ -108,10 +109,10 @@ def classes_line(weights: str | Path, labels: Sequence[str]) -> str | None:
 
 
 def substrings_from_scope(scope: str) -> tuple[str, ...]:
-    """Parts of keys, from a list with commas such as ``"base,extras.0"``.
+    """Split a comma-separated list of key parts, such as ``"base,extras.0"``.
 
     Raises:
-        UsageError: one of them is empty, which every key contains.
+        UsageError: a part is empty (every key would contain it) or not printable.
     """
     parts = tuple(part.strip() for part in scope.split(","))
     if not all(parts) or not scope.isprintable():
@@ -125,7 +126,7 @@ def substrings_from_scope(scope: str) -> tuple[str, ...]:
 def start_with_background(net: SsdNetwork, probability: float) -> None:
     """Set the conf biases so that priors start out as background with this probability.
 
-    All logits but the background's start near 0: ``p = e^b / (e^b + C - 1)``.
+    All logits except that of background start near 0: ``p = e^b / (e^b + C - 1)``.
     """
     ratio = probability * (net.num_classes - 1) / (1 - probability)
     for head in net.conf:

@@ -1,4 +1,4 @@
-"""What a training run is given, checked before hours of training."""
+"""Checks of a training run's inputs and output folder, made before hours of training."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .state import RunFolder
 
 @contextmanager
 def sole_writer(job: TrainingJob) -> Iterator[None]:
-    """Keep other trainers out of the folder of a run; of several processes, the first does.
+    """Keep other trainers out of the folder of a run; the first of several processes locks it.
 
     Raises:
-        LockHeld: another process trains there. That is no matter of usage, but of the folder's
-            state: the same command is right a while later.
-        OutputError: the folder cannot be written.
+        LockHeld: another process trains there. This is not a usage error, since the same command
+            works once that process has ended.
+        OutputError: the folder cannot be written to.
     """
     folder = RunFolder(job.output)
     check_writable(folder.resume)
@@ -38,7 +38,7 @@ def sole_writer(job: TrainingJob) -> Iterator[None]:
 
 
 def check_output(job: TrainingJob) -> None:
-    """Refuse a folder that holds another run, or inputs of this one."""
+    """Refuse an output folder that holds another run, or inputs of this one."""
     if job.resume:
         return
     folder = RunFolder(job.output)
@@ -56,13 +56,13 @@ def check_output(job: TrainingJob) -> None:
     read = [job.annotations, job.val_annotations, job.weights]
     pictures = [place / "any" for place in (job.images, job.val_images) if place is not None]
     check_outputs(folder.files, [*read, folder_with_inputs(job.output, [*read, *pictures])])
-    if not folder.record.exists():  # else they are of a run that ended before its first save
+    if not folder.record.exists():  # else they belong to a run that ended before its first save
         for kept in (folder.config, folder.history, folder.curves):
             _refuse_foreign(kept)
 
 
 def check_labels(folder: RunFolder, labels: Sequence[str]) -> None:
-    """Refuse class names of somebody's own in the output folder, if the run's are others."""
+    """Refuse to overwrite a ``labels.txt`` that belongs to no run and has other class names."""
     if folder.labels.exists() and not (folder.record.exists() or folder.resume.exists()):
         content = read_bytes(folder.labels, "class names")
         if content != labels_content(labels):
@@ -70,7 +70,7 @@ def check_labels(folder: RunFolder, labels: Sequence[str]) -> None:
 
 
 def labels_content(labels: Sequence[str]) -> bytes:
-    """``labels.txt`` of a run."""
+    """The content of a run's ``labels.txt``."""
     return ("\n".join(labels) + "\n").encode()
 
 
@@ -83,7 +83,7 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def check_inputs(job: TrainingJob) -> None:
-    """Data moves between two sessions: say what is gone, and which option tells where it is."""
+    """Check that the data exist, naming the option for their new place if they were moved."""
     kind, val_kind = (
         f"the folder of {text_from_sets(sets)}" if sets else "COCO-format JSON"
         for sets in (job.sets, job.val_sets)
@@ -99,7 +99,7 @@ def check_inputs(job: TrainingJob) -> None:
 
 
 def check_classes(data: DetectionDataset, source: Path) -> None:
-    """Refuse more classes than post-processing takes: the weights could be used by nobody."""
+    """Refuse more classes than decode + NMS support, since nobody could use the weights."""
     if data.num_classes > MAX_CLASSES:
         raise BadFile(
             f"{source} has {len(data.labels)} classes; expected {MAX_CLASSES - 1} at most, which "
@@ -110,7 +110,7 @@ def check_classes(data: DetectionDataset, source: Path) -> None:
 def validation_from_job(
     job: TrainingJob, data: DetectionDataset, notes: list[str]
 ) -> tuple[Annotations, Path] | None:
-    """What is evaluated on and its folder, None where nothing is; ``notes`` takes what is said."""
+    """Ground truth to evaluate on and its image folder, None if not given; adds to ``notes``."""
     if not job.val_sets and (job.val_annotations is None) != (job.val_images is None):
         raise UsageError("--val-annotations and --val-images go together; pass both or none")
     images = job.val_images_root
@@ -124,7 +124,7 @@ def validation_from_job(
         )
     check_pixels(truth)
     match = match_classes(truth, data.labels, f"those of {job.annotations}")
-    if match.by_order:  # would score one class for another
+    if match.by_order:  # scores might be those of other classes
         raise BadFile(
             f"{truth.path} has no category {quoted(data.labels[0])}, which is trained, nor any "
             f"other; expected the names of {job.annotations}: rename its categories"

@@ -1,4 +1,4 @@
-"""What a training run is asked to do."""
+"""The description of a training run: network, data, recipe and options."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ from .trainer import LoopOptions
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What to train, on what, and where to write.
+    """What to train, on which data, and where to write.
 
     Attributes:
         model: name of the network.
-        network: what it is, if the registry does not have it under that name: a configuration, or
-            a spec whose layers are written out.
+        network: definition of a network that is not in the registry: a configuration, or a spec
+            whose layers are written out.
         recipe: hyper-parameters.
         annotations, images: COCO-format JSON and the folder of its image files; or, with ``sets``,
-            the folder that holds them with their images, and None.
+            the folder that holds the sets with their images, and None.
         output: folder for checkpoints, history and log.
         width: channel multiplier.
-        val_annotations, val_images: the same of pictures to evaluate on; None for none.
-        sets, val_sets: (year, split) each, see :func:`ssd_small.datasets.sets.read_ground_truth`.
-        tiles: width and height of the tiles that pictures are cut into, in their pixels; None for
+        val_annotations, val_images: the same for pictures to evaluate on; None for no evaluation.
+        sets, val_sets: (year, split) pairs, see
+            :func:`ssd_small.datasets.sets.read_ground_truth`.
+        tiles: width and height of the tiles that pictures are cut into, in picture pixels; None for
             whole pictures; "auto": see :func:`~.tiles.tiling_from_job`.
-        overlap: share of a tile that its neighbour has too; None for the usual one.
+        overlap: fraction of a tile that its neighbour also covers; None for the default.
         weights: checkpoint to start from; None for random weights.
-        init_scope: what is taken from it; see :func:`~.initialise.initial_network`.
-        resume: go on with the run in ``output``.
+        init_scope: which tensors to take from it; see :func:`~.initialise.initial_network`.
+        resume: whether to continue the run in ``output``.
         device: "auto", "cpu" or "cuda".
         workers: processes that read and augment pictures, per training process.
-        skip_unreadable: pictures that may be unreadable, per process; the next one takes the place
-            of each. As many to evaluate on may be, which are then not scored.
+        skip_unreadable: how many pictures may be unreadable, per process; each is replaced by the
+            next one. As many pictures to evaluate on may be unreadable; they are not scored.
         threads: CPU threads; 0 for PyTorch's choice.
         options: how often to log, evaluate and save.
     """
@@ -98,10 +99,11 @@ class TrainingJob:
 
     @property
     def spec(self) -> ModelSpec:
-        """The network.
+        """The spec of the network.
 
         Raises:
-            UsageError, BadFile: there is none of that name; or the values of ``network`` give none.
+            UsageError, BadFile: no network has that name, or ``network`` does not define a valid
+                one.
         """
         return get_spec(self.model) if self.network is None else spec_from_network(self.network)
 
@@ -112,5 +114,5 @@ class TrainingJob:
 
     @property
     def val_images_root(self) -> Path | None:
-        """The same of the pictures to evaluate on."""
+        """The same for the pictures to evaluate on."""
         return self.val_annotations if self.val_images is None else self.val_images

@@ -30,15 +30,15 @@ from .sampling import EpochSampler, SampleKey
 from .unnamed_memory import SentArrays
 
 TrainingBatch = tuple[Tensor, Targets]
-#: pictures that cannot be read, by place in the data set, with why
+#: errors of pictures that cannot be read, by index in the data set
 Unreadable = dict[int, SsdSmallError]
-#: what to do where processes cannot work
+#: advice for messages where worker processes run out of memory
 _ADVICE = "pass --workers 0, or give the container more of it (docker run --shm-size 1g)"
 
 
 @dataclass(eq=False)
 class _Example:
-    """A picture's part of a batch, and those that could not be read before it was found."""
+    """A picture's part of a batch, and the unreadable pictures that it replaces."""
 
     image: Tensor
     targets: Targets
@@ -47,16 +47,16 @@ class _Example:
 
 @dataclass(eq=False)
 class _Batch:
-    """What is handed over: the batch, or what a worker process sent of it."""
+    """What the loader hands over: a batch, or its arrays as sent by a worker process."""
 
     content: TrainingBatch | SentArrays
     unreadable: Unreadable
 
     def tensors(self) -> TrainingBatch:
-        """The batch, whichever way it came.
+        """The batch as tensors, whether made here or in a worker process.
 
         Raises:
-            MissingRequirement: the process that sent it is gone.
+            MissingRequirement: the process that sent it has ended.
         """
         if not isinstance(self.content, SentArrays):
             return self.content
@@ -67,7 +67,7 @@ class _Batch:
         return images, Targets(loc, labels)
 
     def pin_memory(self) -> _Batch | SsdSmallError:
-        """In page-locked memory; the loader calls it, in a thread that an error would end.
+        """A copy in page-locked memory; called by the loader in a thread that an error would end.
 
         Not executed yet: it needs a GPU.
         """
@@ -82,9 +82,9 @@ class _Batch:
 class _Matched(Dataset[_Example | SsdSmallError]):
     """Augmented pictures with their targets, by :class:`SampleKey`.
 
-    A fault of the data is handed over instead of raised: raised in a worker process it would
-    arrive as a traceback. Up to ``skips`` pictures that cannot be read give way to the next one of
-    the data set, with the same random numbers: the batch depends on the files alone.
+    Faults in the data are returned, not raised: raised in a worker process, they would arrive as a
+    traceback. Up to ``skips`` unreadable pictures are each replaced by the next one of the data
+    set, with the same random numbers, so that the batch depends on the files alone.
     """
 
     def __init__(
@@ -151,11 +151,11 @@ def _collate(examples: list[_Example | SsdSmallError]) -> _Batch | SsdSmallError
 
 
 def _start_worker(folder: Path, number: int) -> None:
-    """One thread per worker, since the processes are the parallelism; signals are the trainer's.
+    """Set up a worker: one thread, since there are many processes; signals are for the trainer.
 
-    Terminals, torchrun and batch systems signal the whole group, and the trainer needs its workers
-    to come to the end of an update. ``folder`` is for the sockets over which memory is handed on:
-    a killed worker would leave one of its own.
+    Terminals, torchrun and batch systems signal the whole process group, but the trainer needs its
+    workers to finish an update. ``folder`` holds the sockets over which memory is passed on; a
+    folder created by the worker itself would be left behind if the worker were killed.
     """
     process: Any = multiprocessing.current_process()
     process._config["tempdir"] = str(folder)
@@ -165,12 +165,12 @@ def _start_worker(folder: Path, number: int) -> None:
     signal.signal(signal.SIGTERM, _obey_the_next)
     end_worker_with_parent()
     require("cv2", "augmenting pictures").setNumThreads(0)
-    # where processes are not forked, they do not have this from their trainer
+    # a process that is not forked does not inherit this from its trainer
     mute_picture_libraries()
 
 
 def _obey_the_next(number: int, frame: FrameType | None) -> None:
-    """The first SIGTERM may have been the group's; the loader repeats its own."""
+    """Ignore one SIGTERM, which may have been sent to the group; the loader repeats its own."""
     signal.signal(number, signal.SIG_DFL)
 
 
@@ -187,29 +187,30 @@ def training_batches(
     skips: int = 0,
     skipped: Callable[[int, SsdSmallError], None] = lambda index, error: None,
 ) -> Iterator[TrainingBatch]:
-    """The batches of ``sampler``, one after the other, across epochs.
+    """Yield the batches of ``sampler`` in order, across epochs.
 
-    Batch ``k`` is the same for any number of workers. They live until the iterator is closed or
-    collected, so pictures they keep are kept over epochs. Torch's global generator is left alone.
+    Batch ``k`` is the same for any number of workers. The workers live until the iterator is closed
+    or garbage-collected, so the pictures they cache are kept over epochs. Torch's global generator
+    is not used.
 
     Args:
         dataset: pictures with objects, by index.
-        transform: of :func:`.augment.training_transform`.
+        transform: a transform from :func:`.augment.training_transform`.
         priors_cxcywh: ``[P, 4]`` float32, unit square.
         sampler: which pictures, in which order; where a resumed run begins.
-        workers: processes that decode, augment and match; 0: this one does.
-        pin_memory: put the images into page-locked memory, for the way to a GPU.
+        workers: processes that decode, augment and match; 0 does this in the calling process.
+        pin_memory: whether to put the images into page-locked memory, for transfer to a GPU.
         iou_threshold, variances: see :func:`.matching.match`.
-        skips: how many pictures may be unreadable; each gives way to the next of the data set.
-        skipped: told of each of them once, by index.
+        skips: how many pictures may be unreadable; each is replaced by the next of the data set.
+        skipped: called once for each of them, with its index and the error.
 
     Yields:
         ``images [N, 3, H, W]`` float32 and :class:`.matching.Targets`.
 
     Raises:
         BadFile: more pictures than ``skips`` cannot be read; the last is named.
-        UsageError: a negative number of workers.
-        MissingRequirement: a worker process was ended, for want of memory above all.
+        UsageError: the number of workers is negative.
+        MissingRequirement: a worker process was ended, usually for lack of memory.
     """
     if workers < 0:
         raise UsageError(f"workers {workers}: expected 0 or more")
@@ -220,7 +221,7 @@ def training_batches(
             num_workers=workers,
             collate_fn=_collate,
             pin_memory=pin_memory,
-            # the loader seeds its workers from it; by default from the global one
+            # seeds the workers; by default the loader draws their seed from the global generator
             generator=torch.Generator().manual_seed(sampler.seed),
         ),
         skips,
@@ -251,11 +252,11 @@ def _batches(
                 yield batch.tensors()
         return
     except RuntimeError as fault:
-        # torch names a worker that is gone in no other way
+        # the message is the only sign by which torch reports a dead worker
         reason = str(fault).partition("\n")[0]
         if "DataLoader worker" not in reason:
             raise
-    # not from the error: its frames would keep the other processes
+    # not chained to the RuntimeError, whose frames would keep the other processes alive
     raise _ended(reason)
 
 
@@ -269,10 +270,10 @@ def _ended(reason: str) -> MissingRequirement:
 def _received(
     loader: DataLoader[_Example | SsdSmallError],
 ) -> Iterator[_Batch | SsdSmallError]:
-    """What the loader gives, without its signal handler.
+    """Iterate over the loader without its signal handler.
 
-    The handler would raise for a dead worker in the middle of whatever this process computes,
-    where nobody expects it; without it the loader finds out while it waits for a batch.
+    On a worker's death the handler would raise at an arbitrary place in this process, where nobody
+    expects it; without it the loader notices while it waits for a batch.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGCHLD)
@@ -284,9 +285,9 @@ def _received(
 
 
 def _check_semaphores(workers: int) -> None:
-    """Make sure that as many processes can be started: their locks lie in shared memory too.
+    """Check that shared memory has room for the locks of this many processes.
 
-    The loader itself would fail half made, and once more when it is cleared away.
+    The loader itself would fail half constructed, and again while being destroyed.
     """
     try:
         held: list[object] = [multiprocessing.Queue() for _ in range(workers + 2 if workers else 0)]

@@ -13,10 +13,10 @@ from .matching import Targets
 
 @dataclass(frozen=True, eq=False)
 class LossParts:
-    """The two halves of the loss, each already divided by the number of positive priors.
+    """The two parts of the loss, each already divided by the number of positive priors.
 
     Attributes:
-        loc: scalar, smooth L1 of the offsets of positive priors.
+        loc: scalar, smooth L1 loss of the offsets of positive priors.
         conf: scalar, cross-entropy of positive and hard negative priors.
         num_positive: positive priors in the batch.
     """
@@ -27,15 +27,15 @@ class LossParts:
 
     @property
     def total(self) -> Tensor:
-        """What is minimised."""
+        """The loss to minimise: the sum of both parts."""
         return self.loc + self.conf
 
 
 def hard_negatives(cross_entropy: Tensor, positive: Tensor, ratio: float = 3.0) -> Tensor:
-    """The negatives that take part: per image the ``ratio`` times positives of highest loss.
+    """Select the negatives of highest loss: per image, ``ratio`` times as many as positives.
 
     Args:
-        cross_entropy: ``[N, P]`` of each prior against its label.
+        cross_entropy: ``[N, P]`` cross-entropy of each prior against its label.
         positive: ``[N, P]`` bool.
         ratio: negatives per positive.
 
@@ -57,18 +57,18 @@ def multibox_loss(
     negative_ratio: float = 3.0,
     divisor: float | None = None,
 ) -> LossParts:
-    """Loss of a batch.
+    """Compute the loss of a batch.
 
-    ``(sum smooth L1 + sum cross-entropy) / positives``, the first sum over positive priors, the
-    second over these and the hard negatives. A batch without objects has the loss 0.
+    ``(sum smooth L1 + sum cross-entropy) / positives``, where the first sum is over positive
+    priors, the second over these and the hard negatives. The loss of a batch without objects is 0.
 
     Args:
         loc: ``[N, P, 4]`` float32 predicted offsets.
-        conf: ``[N, P, C]`` float32 logits, class 0 the background.
+        conf: ``[N, P, C]`` float32 logits; class 0 is the background.
         targets: from :func:`ssd_small.training.matching.match`.
         negative_ratio: hard negatives per positive.
-        divisor: what the sums are divided by where this is part of a larger batch; by default
-            the positives of this batch, at least 1.
+        divisor: divisor of the sums if this is part of a larger batch; by default the number of
+            positives in this batch, at least 1.
     """
     positive = targets.labels > 0
     num_positive = int(positive.sum())

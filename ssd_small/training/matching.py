@@ -1,4 +1,4 @@
-"""Which prior learns which object, and the offsets it learns (Liu et al. 2016, section 2.2)."""
+"""Assignment of priors to objects, and target offsets (Liu et al. 2016, section 2.2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .overlaps import GroupedPriors
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What the heads are to give for a batch.
+    """Target outputs of the heads for a batch.
 
     Attributes:
         loc: ``[N, P, 4]`` float32 offsets; meaningful where ``labels > 0``.
@@ -26,7 +26,7 @@ class Targets:
 
     @staticmethod
     def stack(images: list[Targets]) -> Targets:
-        """One batch from targets of single images (``loc [P, 4]``, ``labels [P]``)."""
+        """Combine targets of single images (``loc [P, 4]``, ``labels [P]``) into a batch."""
         return Targets(
             torch.stack([image.loc for image in images]),
             torch.stack([image.labels for image in images]),
@@ -39,9 +39,9 @@ def loc_from_boxes(
     """Offsets that decode to ``boxes_xyxy``: the inverse of ``boxes.boxes_xyxy_from_loc``.
 
     Args:
-        boxes_xyxy: ``[P, 4]`` unit square, one box per prior, of positive width and height.
+        boxes_xyxy: ``[P, 4]`` unit square, one box per prior, with positive width and height.
         priors_cxcywh: ``[P, 4]`` unit square.
-        variances: scale of the centre and of the size offsets.
+        variances: scales of the centre offsets and of the size offsets.
     """
     centre = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
     size = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
@@ -62,20 +62,21 @@ def match(
     iou_threshold: float = 0.5,
     variances: tuple[float, float] = (0.1, 0.2),
 ) -> Targets:
-    """Targets of one image.
+    """Compute the targets of one image.
 
-    A prior learns the object it overlaps most, if by at least ``iou_threshold``. Besides, each
-    object gets the prior that fits it best, however badly, so that no object is lost. Where
-    several objects want the same prior the best-fitting pair has it and the others take their
-    next best: the result does not depend on the order of the objects, whereas the published
-    code gives the prior to the last one and drops the rest.
+    A prior learns the object that it overlaps most, if the overlap is at least ``iou_threshold``.
+    In addition, each object gets its best-overlapping prior, however small the overlap, so that no
+    object is lost. If several objects have the same best prior, it goes to the pair with the
+    largest overlap, and the other objects take their next best prior. Hence the result does not
+    depend on the order of the objects, whereas the published code gives the prior to the last
+    object and drops the others.
 
     Args:
         boxes_xyxy: ``[G, 4]`` float32, unit square; G may be 0, sides must be positive.
         labels: ``[G]`` int64, 1 and up.
-        priors: P of them, at least one per object.
-        iou_threshold: least overlap of a positive prior.
-        variances: scale of the centre and of the size offsets.
+        priors: P priors, at least one per object.
+        iou_threshold: minimum overlap of a positive prior.
+        variances: scales of the centre offsets and of the size offsets.
 
     Returns:
         ``loc [P, 4]`` and ``labels [P]``.
@@ -93,15 +94,15 @@ def match(
 
 
 def _object_of_prior(boxes_xyxy: Tensor, priors: GroupedPriors, iou_threshold: float) -> Tensor:
-    """Which of the objects ``[G, 4]`` each prior learns: ``[P]``, -1 for none."""
+    """Index of the object ``[G, 4]`` that each prior learns: ``[P]``, -1 for none."""
     num_objects, num_priors = len(boxes_xyxy), len(priors.cxcywh)
     bounds = priors.bounds(boxes_xyxy)
-    # the best overlap is at least that with any group, most of all with the most promising one
+    # the best overlap is at least that with any one group; the group of largest bound is tried
     reached = priors.overlaps(boxes_xyxy, bounds.argmax(dim=1)).amax(dim=1)
-    least = reached.clamp(max=iou_threshold)  # [G]: lesser overlaps decide nothing
+    least = reached.clamp(max=iou_threshold)  # [G]: smaller overlaps do not affect the result
     objects, groups = (bounds >= least[:, None]).nonzero().unbind(1)
     overlaps, members = priors.overlaps(boxes_xyxy[objects], groups), priors.members[groups]
-    of_object = objects[:, None].expand_as(members)  # [M, S], as the two before
+    of_object = objects[:, None].expand_as(members)  # [M, S], like overlaps and members
     enough = overlaps >= iou_threshold
     most, first = _first_largest(overlaps[enough], members[enough], of_object[enough], num_priors)
     object_of_prior = torch.where(most >= 0, first, -1)
@@ -120,13 +121,13 @@ def _object_of_prior(boxes_xyxy: Tensor, priors: GroupedPriors, iou_threshold: f
 def _first_largest(
     values: Tensor, places: Tensor, candidates: Tensor, count: int
 ) -> tuple[Tensor, Tensor]:
-    """Per place the largest value, -1 if it has none, and the first candidate with that value.
+    """The largest value at each place, -1 if it has none, and the first candidate with that value.
 
     Args:
         values: of any shape, at least 0.
-        places: of that shape, below ``count``.
-        candidates: of that shape, whole numbers.
-        count: places.
+        places: of the same shape, integers below ``count``.
+        candidates: of the same shape, integers.
+        count: number of places.
     """
     values, places, candidates = values.flatten(), places.flatten(), candidates.flatten()
     largest = values.new_full((count,), -1).scatter_reduce(0, places, values, "amax")
@@ -142,15 +143,15 @@ def _best_pairs(
     num_priors: int,
     best_free: Callable[[int, Tensor], tuple[float, int]],
 ) -> Tensor:
-    """A prior of its own for each object ``[G]``: greedily, the largest overlap first.
+    """Assign a separate prior to each object ``[G]``, greedily, largest overlap first.
 
-    Of equal overlaps the first object comes first, then the first prior.
+    Ties go to the first object, then to the first prior.
 
     Args:
         best: ``[G]`` largest overlap of each object.
-        chosen: ``[G]`` the first prior that it has it with.
+        chosen: ``[G]`` the first prior with that overlap.
         num_priors: P.
-        best_free: the same of the free priors, given an object and ``[P]`` which are free.
+        best_free: returns both among the free priors, given an object and ``[P]`` which are free.
     """
     chosen, free = chosen.clone(), torch.ones(num_priors, dtype=torch.bool, device=chosen.device)
     waiting = [
@@ -172,14 +173,14 @@ def _best_pairs(
 
 @dataclass(eq=False)
 class _Candidates:
-    """Overlaps of an image's objects, looked up as far as they are needed.
+    """Overlaps of an image's objects with priors, computed only as needed.
 
     Attributes:
-        priors: P in K groups.
+        priors: P priors in K groups.
         boxes_xyxy: ``[G, 4]``.
         bounds: ``[G, K]``, see :meth:`GroupedPriors.bounds`.
-        known: for each object an overlap, and members and overlaps ``[M, S]`` of those of its
-            groups that may have as much.
+        known: for each object an overlap, and the members and overlaps ``[M, S]`` of the groups
+            whose bound reaches it.
     """
 
     priors: GroupedPriors
@@ -188,10 +189,10 @@ class _Candidates:
     known: list[tuple[float, Tensor, Tensor]]
 
     def best_free(self, i: int, free: Tensor) -> tuple[float, int]:
-        """The largest overlap of object i with a free prior, and the first it has it with.
+        """The largest overlap of object i with a free prior, and the first such prior.
 
         Args:
-            i: object.
+            i: index of the object.
             free: ``[P]``, not all False.
         """
         while True:

@@ -1,4 +1,4 @@
-"""PyTorch's optimizers as a recipe asks for them, and their state as it comes from a file."""
+"""PyTorch's optimizers according to a recipe, and loading their state from a file."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch.optim import SGD, Adam, Optimizer, RMSprop
 
 from .recipe import Recipe
 
-#: what each keeps of a parameter, in its shape; SGD and RMSprop a mean of gradients only where
-#: there is a momentum
+#: state that each optimizer keeps per parameter, in its shape; with a momentum, SGD and RMSprop
+#: also keep a mean of gradients
 _KEPT = {"sgd": set[str](), "rmsprop": {"square_avg"}, "adam": {"exp_avg", "exp_avg_sq"}}
-#: the number of updates, and means of squares
+#: keys of the number of updates, and of means of squares
 _STEP, _SQUARES = "step", ("square_avg", "exp_avg_sq")
 
 
 def optimizer_from_recipe(
     recipe: Recipe, rest: Iterable[Parameter], heads: Iterable[Parameter]
 ) -> Optimizer:
-    """An optimizer with two groups, whose weight decay is on everything.
+    """Create an optimizer with two parameter groups and weight decay on all parameters.
 
     Args:
-        recipe: which one, and its numbers.
+        recipe: gives the kind of optimizer and its hyper-parameters.
         rest, heads: parameters of the first and of the second group; one may be empty.
     """
     groups = [{"params": list(rest)}, {"params": list(heads)}]
@@ -42,13 +42,14 @@ def optimizer_from_recipe(
 
 
 def load_optimizer_state(optimizer: Optimizer, recipe: Recipe, given: Mapping[str, Any]) -> None:
-    """Set an optimizer back to what its ``state_dict`` was.
+    """Restore an optimizer from its ``state_dict``.
 
-    Rates and other numbers stay those of the recipe: a state is only for the parameters.
+    Learning rates and other hyper-parameters stay those of the recipe; only the state of the
+    parameters is restored.
 
     Raises:
-        ValueError, TypeError, KeyError, AttributeError: it is not of this optimizer and these
-            parameters, or holds what would spoil them.
+        ValueError, TypeError, KeyError, AttributeError: the state does not belong to this kind of
+            optimizer and these parameters, or holds values that would corrupt them.
     """
     groups = optimizer.state_dict()["param_groups"]
     if [group["params"] for group in given["param_groups"]] != [g["params"] for g in groups]:
@@ -58,7 +59,7 @@ def load_optimizer_state(optimizer: Optimizer, recipe: Recipe, given: Mapping[st
     optimizer.load_state_dict({"state": given["state"], "param_groups": groups})
     for group in optimizer.param_groups:
         for parameter in group["params"]:
-            # one that never had a gradient has no state
+            # a parameter that never had a gradient has no state
             state = optimizer.state.get(parameter, {})
             if not isinstance(state, Mapping):
                 raise TypeError(f"state of a parameter that is {type(state).__name__}")
@@ -67,10 +68,10 @@ def load_optimizer_state(optimizer: Optimizer, recipe: Recipe, given: Mapping[st
 
 
 def _check_state(parameter: Parameter, state: Mapping[str, Any], recipe: Recipe) -> None:
-    """The optimizer takes any state, and would write past the ends of tensors that are too short.
+    """Check a parameter's state: the optimizer would write past the end of tensors too short.
 
     Raises:
-        ValueError: it is not what the optimizer keeps of such a parameter.
+        ValueError: it is not the state that the optimizer keeps for such a parameter.
     """
     kept = set(_KEPT[recipe.optimizer])
     if recipe.momentum and recipe.optimizer != "adam":

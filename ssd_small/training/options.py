@@ -1,4 +1,4 @@
-"""From the options of ``ssd-small train`` to a job; with ``--resume``, most are in ``run.json``."""
+"""Build a job from options of ``ssd-small train`` and, with ``--resume``, from ``run.json``."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _LOOP = tuple(one.name for one in fields(LoopOptions))
 def job_from_options(
     output: str | Path, options: Mapping[str, Any], *, resume: bool = False
 ) -> TrainingJob:
-    """What to do, from those options alone that were given.
+    """Build a job from the options that were given explicitly.
 
-    Without ``resume`` the others have the defaults of :class:`TrainingJob` and the recipe that was
-    published for the network, and a checkpoint among ``weights`` tells network and width. With it
-    they are those of the run in ``output``; whether what is given agrees with that run is seen when
-    its state is read.
+    Without ``resume``, the other options have the defaults of :class:`TrainingJob` and of the
+    network's published recipe; network and width may come from the checkpoint ``weights``. With
+    ``resume``, they are those of the run in ``output``; whether the given options agree with that
+    run is checked when its state is read.
 
     Args:
         output: folder of the run.
-        options: values by the names of the fields of :class:`TrainingJob`, :class:`Recipe` and
-            :class:`LoopOptions`; ``network`` takes the place of ``model``, and may be one that has
-            a name; ``input_size`` (height, width) is another one for a named network.
-        resume: go on with the run in ``output``.
+        options: values by field name of :class:`TrainingJob`, :class:`Recipe` and
+            :class:`LoopOptions`; ``network`` replaces ``model``, and may describe a network that
+            has a name; ``input_size`` (height, width) changes the input size of a network.
+        resume: whether to continue the run in ``output``.
 
     Raises:
-        UsageError: an option is needed, or contradicts another one.
-        BadFile: there is no run to go on with; the run's record or the checkpoint cannot be read.
+        UsageError: a required option is missing, or options contradict each other.
+        BadFile: there is no run to continue, or the run's record or the checkpoint cannot be read.
     """
     output, options = Path(output), _with_network(options)
     folder = RunFolder(output)
@@ -68,7 +68,7 @@ def job_from_options(
 
 
 def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> TrainingJob:
-    """A job whose folder does not tell what it is."""
+    """Build a job whose folder has no ``run.json``."""
     needed = ("annotations",) if options.get("sets") else ("annotations", "images")
     missing = [f"--{name}" for name in needed if name not in options]
     if missing and resume:
@@ -103,7 +103,7 @@ def _new_job(output: Path, options: Mapping[str, Any], *, resume: bool) -> Train
 
 
 def _recipe(model: str, network: NetworkConfig | ModelSpec | None) -> Recipe:
-    """The published one, of networks at another input size too."""
+    """The network's published recipe, also at another input size; else the default one."""
     if isinstance(network, ModelSpec):
         return Recipe()
     name = model if network is None else name_at_published_size(network)
@@ -111,7 +111,7 @@ def _recipe(model: str, network: NetworkConfig | ModelSpec | None) -> Recipe:
 
 
 def _at_size(options: Mapping[str, Any], begun: TrainingJob | None) -> dict[str, Any]:
-    """Options with the network at ``input_size``, of whoever says which network it is."""
+    """Replace ``input_size`` by the network (of options, run or checkpoint) at that size."""
     own = dict(options)
     size = own.pop("input_size", None)
     if size is None:
@@ -129,7 +129,7 @@ def _at_size(options: Mapping[str, Any], begun: TrainingJob | None) -> dict[str,
 
 
 def _from_checkpoint(options: Mapping[str, Any], scope: str) -> dict[str, Any]:
-    """Path, network and width of the checkpoint to start from, as far as they are not given."""
+    """Path of the checkpoint to start from, and network and width, from it unless given."""
     opened = open_checkpoint(options["weights"])
     spec = None
     if options.get("network") is not None:
@@ -152,7 +152,7 @@ def _fields_from_spec(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _with_network(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options in which ``model`` and ``network`` are of one network, if any of them is there."""
+    """Options in which ``model`` and ``network``, if given, describe the same network."""
     network = options.get("network")
     if network is None:
         return {**options, "network": None} if "model" in options else dict(options)
@@ -160,7 +160,7 @@ def _with_network(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_options(job: TrainingJob, options: Mapping[str, Any]) -> TrainingJob:
-    """A job with what is given in the place of what it had."""
+    """A copy of a job in which the given options replace its own."""
     own = {name: value for name, value in options.items() if name not in (*_RECIPE, *_LOOP)}
     shipped = find_shipped(own.get("weights"))
     if shipped is not None:

@@ -1,4 +1,4 @@
-"""Which priors overlap an object by how much, without comparing every prior with every object."""
+"""Overlaps of priors with objects, without comparing every prior with every object."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: priors of a group; between 32 and 128 the time hardly differs
+#: target number of priors per group; between 32 and 128 the time hardly differs
 _GROUP = 64
 
 
 def boxes_xyxy_from_cxcywh(boxes_cxcywh: Tensor) -> Tensor:
-    """Corners ``[..., 4]`` of boxes given by centre and size."""
+    """Corners ``[..., 4]`` of boxes given as centre and size."""
     centre, size = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:]
     return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
 
@@ -37,16 +37,16 @@ def _ratio(inter: Tensor, area: Tensor, other_area: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class GroupedPriors:
-    """Priors in groups of equal size that lie close together, made once per network.
+    """Priors in groups of the same size and close together, computed once per network.
 
-    How much of a group an object can overlap at most is known from a few numbers. Rounding is
-    monotonic and the bound is computed in the same steps as the overlaps, so it holds for the
-    rounded overlaps, too: groups can be left out without changing a bit of the result.
+    A few numbers per group bound the overlap of an object with any of its priors. Rounding is
+    monotonic, and the bound is computed in the same steps as the overlaps, so it also holds for the
+    rounded overlaps: groups can be skipped without changing a bit of the result.
 
     Attributes:
         cxcywh: ``[P, 4]``, unit square.
-        members: ``[K, S]`` int64, positions in ``cxcywh``; a group of less than S has its
-            first member several times.
+        members: ``[K, S]`` int64, indices into ``cxcywh``; a group of fewer than S priors repeats
+            its first member.
         corners: ``[K, 4, S]`` x1, y1, x2, y2 of the members.
         hull: ``[K, 4]`` corners of the smallest box around a group.
         sides: ``[K, 2]`` largest width and height in a group.
@@ -62,7 +62,7 @@ class GroupedPriors:
 
     @classmethod
     def of(cls, priors_cxcywh: Tensor) -> GroupedPriors:
-        """Group priors ``[P, 4]``; useful where many have one size, as in the levels of an SSD."""
+        """Group priors ``[P, 4]``; useful if many have the same size, as in an SSD's levels."""
         members = _members(priors_cxcywh)
         corners = boxes_xyxy_from_cxcywh(priors_cxcywh)[members].transpose(1, 2).contiguous()
         low, high = corners[:, :2], corners[:, 2:]  # [K, 2, S]
@@ -77,7 +77,7 @@ class GroupedPriors:
         )
 
     def bounds(self, boxes_xyxy: Tensor) -> Tensor:
-        """``[G, K]``: no prior of group k overlaps box g of ``[G, 4]`` by more than this."""
+        """``[G, K]``: upper bound of the IoU of box g of ``[G, 4]`` with any prior of group k."""
         x1, y1, x2, y2 = boxes_xyxy[:, None].unbind(-1)  # each [G, 1]
         u1, v1, u2, v2 = self.hull.unbind(-1)  # each [K]
         wide = torch.minimum(x2, u2).sub_(torch.maximum(x1, u1)).clamp_(min=0)
@@ -91,9 +91,9 @@ class GroupedPriors:
 
 
 def _members(priors_cxcywh: Tensor) -> Tensor:
-    """``[K, S]``, see :class:`GroupedPriors`: priors of one size by the tile their centre is in."""
+    """``members`` of :class:`GroupedPriors`: priors of one size grouped by tile of their centre."""
     size, counts = _numbered(priors_cxcywh[:, 2:])
-    # so many tiles along each side of the unit square that one holds some _GROUP of this size
+    # tiles along each side of the unit square, such that one holds about _GROUP of this size
     tiles = (counts / _GROUP).sqrt().ceil()[size]
     place = (priors_cxcywh[:, :2] * tiles[:, None]).floor()
     group, counts = _numbered(torch.cat([size[:, None].to(place.dtype), place], dim=1))
@@ -106,7 +106,7 @@ def _members(priors_cxcywh: Tensor) -> Tensor:
 
 
 def _numbered(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of ``[P, N]`` which distinct row it is, and how often each of these occurs."""
+    """Index of the distinct row that each of ``[P, N]`` equals, and how often each one occurs."""
     unique: tuple[Tensor, Tensor, Tensor] = torch.unique(
         rows, dim=0, return_inverse=True, return_counts=True
     )

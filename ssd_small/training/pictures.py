@@ -27,16 +27,16 @@ class PictureBatches:
     Attributes:
         data: pictures with objects.
         net: gives preprocessing, priors and variances.
-        recipe: batch, seed, augmentation, matching and repetition.
-        processes: who takes part in each batch.
-        workers: processes that prepare pictures; 0 for this one.
+        recipe: gives batch size, seed, augmentation, matching and repetition.
+        processes: the processes that share each batch.
+        workers: processes that prepare pictures; 0 for the calling process.
         skips: how many pictures may be unreadable, see :func:`.loading.training_batches`.
-        say: told of each of them, in a line.
-        augmentation: what is changed at random; default: the published recipe's, with the recipe's
-            probability of expansion.
+        say: called with a line for each of them.
+        augmentation: random changes to the pictures; default: those of the published recipe, with
+            this recipe's probability of expansion.
 
     Raises:
-        UsageError: the batch cannot be divided among the processes.
+        UsageError: the batch cannot be divided equally among the processes.
     """
 
     data: DetectionDataset
@@ -57,11 +57,11 @@ class PictureBatches:
 
     @property
     def per_epoch(self) -> int:
-        """Updates of an epoch."""
+        """Number of updates per epoch."""
         return int(self._plan.batches_per_epoch)
 
     def starting_at(self, iteration: int) -> Generator[tuple[Tensor, Targets], None, None]:
-        """This process' part of batch ``iteration`` and of those after it, without end."""
+        """Yield this process' part of batch ``iteration`` and of all later ones, endlessly."""
         augmentation = self.augmentation or Augmentation(expand=self.recipe.expand)
         yield from training_batches(
             self.data,
@@ -80,7 +80,7 @@ class PictureBatches:
         self.say(f"note: left out, the next picture takes its place: {error.command_line}")
 
     def names(self, iteration: int) -> list[str]:
-        """File names of this process' images of a batch."""
+        """File names of the images in this process' part of a batch."""
         (keys,) = self._sampler(iteration, iteration + 1)
         return [self.data.paths[key.index].name for key in keys]
 

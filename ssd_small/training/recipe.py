@@ -1,4 +1,4 @@
-"""How a network is trained: the published hyper-parameters per network, each of which can be set.
+"""Hyper-parameters of training, with the published values per network.
 
 Source: configurations of the implementation published with Mudassar & Mukhopadhyay (BMVC 2019).
 """
@@ -18,11 +18,11 @@ Optimizer = Literal["sgd", "rmsprop", "adam"]
 Schedule = Literal["cosine", "sgdr", "step", "multi_step", "exponential"]
 PRECISIONS, OPTIMIZERS, SCHEDULES = map(get_args, (Precision, Optimizer, Schedule))
 _CHOICES = {"precision": PRECISIONS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-#: schedules that count epochs whatever the budget is
+#: schedules that count epochs whatever the budget
 _BY_EPOCH = ("step", "multi_step", "exponential")
-#: fields that only one of may be set
+#: fields of which exactly one is set
 BUDGETS = ("epochs", "iterations", "minutes")
-#: of rates, norms and ratios
+#: upper limit of rates, norms and ratios
 _MOST = 1e6
 
 
@@ -30,46 +30,46 @@ _MOST = 1e6
 class Recipe:
     """Hyper-parameters of a training run; the defaults are those of ``vgg16``.
 
-    Exactly one of ``epochs``, ``iterations`` and ``minutes`` is the budget, the others are None.
+    Exactly one of ``epochs``, ``iterations`` and ``minutes`` is the budget; the others are None.
 
     Attributes:
         epochs: passes over the data; the rate then changes from epoch to epoch.
-        iterations: updates; a cosine changes the rate with each of them.
+        iterations: updates; a cosine schedule changes the rate at each update.
         minutes: wall time; a cosine follows the clock, so such a run cannot be repeated exactly.
         batch: images per update, over all processes.
         lr: highest learning rate.
-        head_lr: that of the heads, which have no batch norm; None for the same.
-        optimizer: "sgd", "rmsprop" or "adam", PyTorch's.
-        momentum: of SGD and RMSprop; of Adam, the decay of the mean of the gradients.
-        momentum_2: decay of the mean of the squared gradients, of RMSprop and Adam.
-        eps: added to the root of that mean, of RMSprop and Adam.
-        weight_decay: added to the gradient of every parameter, times the parameter.
+        head_lr: the same for the heads, which have no batch norm; None for ``lr``.
+        optimizer: PyTorch's optimizer: "sgd", "rmsprop" or "adam".
+        momentum: momentum of SGD and RMSprop; for Adam, decay of the mean of the gradients.
+        momentum_2: for RMSprop and Adam, decay of the mean of the squared gradients.
+        eps: for RMSprop and Adam, term added to the root of that mean.
+        weight_decay: factor of each parameter in the term that is added to its gradient.
         schedule: how the rate changes after ``warm_up``; see :mod:`ssd_small.training.schedule`.
-        schedule_steps: epochs, counted from the end of ``warm_up``: of "step" the first one, after
-            which the rate is multiplied with ``gamma`` again and again; of "multi_step" those at
+        schedule_steps: epochs, counted from the end of ``warm_up``: with "step", the first is the
+            interval at which the rate is multiplied by ``gamma``; with "multi_step", the epochs at
             which it is.
         gamma: factor of "step", "multi_step" and "exponential".
         trainable_scope: names of the parts of the network that learn ("base", "norm", "extras",
-            "loc", "conf", ...); the others keep their weights, though their batch norms go on
-            averaging what they see, as published. None for all.
-        warm_up: part of the budget during which the rate is constant before the cosine begins:
-            what the published configurations call warm-up.
-        ramp: part of the budget, at its begin, in which the rate climbs linearly from a twentieth;
-            not published, for networks that start from random weights.
+            "loc", "conf", ...); the others keep their weights, but their batch norms continue to
+            update their running statistics, as published. None for all.
+        warm_up: fraction of the budget during which the rate is constant before the schedule
+            begins; the published configurations call this warm-up.
+        ramp: fraction of the budget, at its start, in which the rate rises linearly from a
+            twentieth; not published, for networks that start from random weights.
         clip_norm: largest norm of the gradient; None for no limit, as published.
-        ema_decay: decay of an averaged copy of the weights, which is then what is evaluated and
-            written; None for none, as published.
+        ema_decay: decay of an averaged copy of the weights, which is then evaluated and written;
+            None for no such copy, as published.
         negative_ratio: hard negatives per positive prior.
-        match_iou: least overlap of a positive prior.
+        match_iou: minimum overlap of a positive prior.
         expand: probability that a picture is placed on a larger canvas.
-        norm_scale: start value of L2Norm.
-        background: probability of background that priors start with; None for what random biases
-            give, as published.
-        repeat_threshold: classes in a smaller part of the images than this are shown more often
-            (repeat factor of LVIS); 0 shows every image once, as published.
+        norm_scale: initial value of L2Norm.
+        background: initial background probability of priors; None for that of random biases, as
+            published.
+        repeat_threshold: classes in a smaller fraction of the images than this are shown more
+            often (repeat factor of LVIS); 0 shows every image once, as published.
         precision: "fp32" or "amp" (bfloat16 on the CPU, float16 with a scaled loss on a GPU).
-        channels_last: memory layout; faster, same mathematics.
-        seed: of the random weights, the order of the images and their augmentation.
+        channels_last: memory layout; faster and mathematically equivalent.
+        seed: seed of the random weights, the order of the images and their augmentation.
     """
 
     epochs: int | None = 60
@@ -119,7 +119,7 @@ class Recipe:
             )
 
     def _rules(self) -> list[tuple[str, bool, str]]:
-        """Field, whether its value is possible, and what is."""
+        """For each field: its name, whether its value is valid, and which values are."""
         positive, share = f"a positive number up to {_MOST:g}", "a number from 0 to 1"
         return [
             *((name, _spendable(getattr(self, name)), "a positive number") for name in BUDGETS),
@@ -149,7 +149,7 @@ class Recipe:
 
     @property
     def needs_format_2(self) -> bool:
-        """Whether a version that reads only format 1 of its records would train otherwise."""
+        """Whether a version that reads only format 1 would train with other values."""
         return any(getattr(self, one.name) != one.default for one in _since_format_2())
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class Recipe:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     def with_changes(self, **given: Any) -> Recipe:
-        """A copy with the fields that are not None set; a budget takes the place of the old one.
+        """A copy with the given fields changed, except to None; a budget replaces the old one.
 
         Raises:
             UsageError: a value is out of range, or two budgets are given.
@@ -175,7 +175,7 @@ def _spendable(value: float | None) -> bool:
 
 
 def _above(value: float | None) -> bool:
-    """Whether a number is positive and of a size that single precision computes with."""
+    """Whether a number is positive and not too large for single precision; None passes."""
     return value is None or 0 < value <= _MOST
 
 
@@ -192,17 +192,17 @@ def _names(scope: tuple[str, ...] | None) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A value about as it is typed, on one line."""
+    """A value roughly as a user would type it, on one line."""
     return quoted(",".join(map(str, value)) if isinstance(value, tuple) else value)
 
 
 def _since_format_2() -> list[Field[Any]]:
-    """Fields that records of format 1 lack; a reader of theirs trains as their defaults say."""
+    """Fields that records of format 1 lack; its readers train with the defaults of these."""
     names = [one.name for one in fields(Recipe)]
     return list(fields(Recipe))[names.index("optimizer") :]
 
 
-#: published per network; those of the dual path are those of its single-path sibling
+#: published recipes; a dual-path network has the recipe of its single-path sibling
 _PUBLISHED = {
     "vgg16": Recipe(),
     "vgg16_s1l2": Recipe(batch=16),
@@ -220,29 +220,30 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def published_recipe(model: str) -> Recipe:
-    """The published hyper-parameters of a network of the registry.
+    """The published hyper-parameters of a network in the registry.
 
     The schedule is ``cosine``, an epoch behind the published ``sgdr``
-    (:mod:`ssd_small.training.schedule`): the last epoch learns, and so does a run of one.
+    (:mod:`ssd_small.training.schedule`), so that the network still learns in the last epoch, and
+    in a run of a single epoch.
 
     Raises:
-        UsageError: there is no network of that name.
+        UsageError: no network has that name.
     """
     return _PUBLISHED[get_spec(model).name]
 
 
 def changed_for_random_weights(recipe: Recipe) -> bool:
-    """Whether a recipe has any of what helps without a trained backbone; no published one has."""
+    """Whether a recipe changes any field that helps when the backbone is not pretrained."""
     helps = ("norm_scale", "background", "clip_norm", "ramp")
     return any(getattr(recipe, name) != getattr(Recipe, name) for name in helps)
 
 
 def recipe_from_fields(values: Fields, record_format: int = 2) -> Recipe:
-    """Read what :meth:`Recipe.to_dict` gave; a ValueError for what is no recipe.
+    """Read the result of :meth:`Recipe.to_dict`; raise ValueError if it is not a recipe.
 
     Args:
         values: fields of the recipe.
-        record_format: of the record they stand in; 1 may lack what came later.
+        record_format: format of the record that contains them; 1 may lack later fields.
     """
     later = {one.name for one in _since_format_2()} if record_format < 2 else set[str]()
     return Recipe(
@@ -270,7 +271,7 @@ def _value_of(one: Field[Any], values: Fields) -> Any:
 
 
 def recipe_differences(ours: Recipe, theirs: dict[str, Any]) -> list[str]:
-    """What another run's values (:meth:`Recipe.to_dict`) differ in, a phrase per field."""
+    """Differences from another run's values (:meth:`Recipe.to_dict`), a phrase per field."""
     own = ours.to_dict()
     before = {one.name: one.default for one in _since_format_2()}
     was = {name: theirs.get(name, before.get(name)) for name in own}

@@ -1,4 +1,4 @@
-"""What a run says while it runs: lines to the terminal and to a file, a bar on a terminal."""
+"""Output of a run in progress: lines on standard error and in a log file, and a progress bar."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BAR = 1000
 
 
 def as_duration(seconds: float) -> str:
-    """``59 s``, ``12:34`` or ``1:02:03``."""
+    """Format a duration as ``59 s``, ``12:34`` or ``1:02:03``."""
     whole = max(0, round(seconds))
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
@@ -29,12 +29,12 @@ def as_duration(seconds: float) -> str:
 
 @dataclass
 class Reporter:
-    """Prints on standard error and into a file.
+    """Writes lines to standard error and to a log file.
 
     Attributes:
         path: the log file, or None for no file.
         speaks: whether anything is printed.
-        bar: of the terminal, if standard error is one.
+        bar: the progress bar, if standard error is a terminal.
     """
 
     path: Path | None = None
@@ -42,9 +42,12 @@ class Reporter:
     bar: Any | None = None
 
     def line(self, text: str, *, terminal: bool = True) -> None:
-        """A line for the file, and for standard error unless a bar shows the like."""
+        """Write a line to the file and to standard error.
+
+        With a progress bar, lines with ``terminal=False`` are written to the file only.
+        """
         text = shown(text)
-        # a run does not end because nobody listens any more: the file has it
+        # a closed terminal does not end the run: the line is still written to the file
         with suppress(OSError):
             if self.bar is None:
                 if self.speaks:
@@ -61,7 +64,7 @@ class Reporter:
                 raise output_error(self.path, error) from error
 
     def show(self, share: float, text: str) -> None:
-        """On the bar, if there is one: the spent share of the budget, 0 to 1, and a few words."""
+        """Show the spent share of the budget, 0 to 1, and a short text on the bar, if any."""
         if self.bar is None:
             return
         with suppress(OSError):
@@ -70,11 +73,11 @@ class Reporter:
 
 @contextmanager
 def reporting(path: Path | None, *, speaks: bool = True) -> Iterator[Reporter]:
-    """A reporter, with a bar where standard error is a terminal.
+    """Provide a reporter, with a progress bar if standard error is a terminal.
 
     Args:
         path: the log file, or None for no file.
-        speaks: False for a process that is to say nothing.
+        speaks: False for a process that reports nothing, not even to the file.
     """
     if not speaks or not sys.stderr.isatty():
         yield Reporter(path if speaks else None, speaks)

@@ -1,4 +1,4 @@
-"""A training run under way: learner, pictures, position and files."""
+"""A training run in progress: learner, pictures, position and files."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from .step import Learner, all_finite
 
 
 class Batches(Protocol):
-    """Where pictures come from; batch ``i`` is the same however often it is asked for."""
+    """A source of batches; batch ``i`` is the same however often it is requested."""
 
     @property
     def per_epoch(self) -> int:
-        """Updates that count as an epoch."""
+        """Number of updates that count as an epoch."""
 
     def starting_at(self, iteration: int) -> Generator[tuple[Tensor, Targets], None, None]:
-        """This process' part of batch ``iteration`` and of those after it, without end."""
+        """Yield this process' part of batch ``iteration`` and of all later ones, endlessly."""
 
     def names(self, iteration: int) -> list[str]:
-        """What this process' images of a batch are called, for messages."""
+        """Names of the images in this process' part of a batch, for messages."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is learned, for the records of the checkpoints.
+    """Description of what is learned, for the records of the checkpoints.
 
     Attributes:
-        labels: class names, background left out; None for numbered ones.
-        data: JSON values on the pictures and where the weights come from.
-        object_size: of what is learned; None if unknown.
+        labels: class names, without background; None for numbered classes.
+        data: JSON values that describe the pictures and the origin of the weights.
+        object_size: size of the objects learned from; None if unknown.
     """
 
     labels: Sequence[str] | None = None
@@ -50,22 +50,22 @@ class Subject:
     object_size: ObjectSize | None = None
 
 
-#: classes that nobody named
+#: classes without names
 NUMBERED = Subject()
 
 
 @dataclass(eq=False)
 class Run:
-    """A training run under way.
+    """A training run in progress.
 
     Attributes:
         learner: the network and its optimiser.
         batches: pictures to learn from.
-        about: JSON values that identify network and data; a resumed run must agree.
-        folder: where files are written.
+        about: JSON values that identify network and data; they must agree when a run is resumed.
+        folder: names of the files that are written.
         history: losses and scores so far.
         subject: what is learned.
-        position: how far it has come.
+        position: how far the run has come.
         unknown: fields of the resume file that a newer minor format added.
     """
 
@@ -87,7 +87,7 @@ class Run:
         path: Path,
         subject: Subject = NUMBERED,
     ) -> Run:
-        """A run from the begin."""
+        """Begin a new run."""
         folder = RunFolder(path)
         return cls(learner, batches, about, folder, History(folder.history), subject)
 
@@ -100,11 +100,11 @@ class Run:
         path: Path,
         subject: Subject = NUMBERED,
     ) -> Run:
-        """A run from where it was stopped.
+        """Continue a run from where it was stopped.
 
         Raises:
-            BadFile: there is nothing to go on from, or it is damaged.
-            UsageError: that was another run.
+            BadFile: the resume file is missing or damaged.
+            UsageError: it belongs to another run.
         """
         folder = RunFolder(path)
         position, unknown = load_state(learner, about, folder.resume)
@@ -115,7 +115,7 @@ class Run:
 
     @property
     def progress(self) -> float:
-        """Spent part of the budget."""
+        """Spent fraction of the budget."""
         return progress_of(
             self.learner.recipe,
             self.position.iteration,
@@ -125,15 +125,15 @@ class Run:
 
     @property
     def epochs(self) -> float:
-        """Epochs done."""
+        """Number of epochs done."""
         return self.position.iteration / self.batches.per_epoch
 
     def save(self) -> None:
-        """Write the resume file, then the weights; the writer does so, the others only look.
+        """Write the resume file, then the weights; only the writer does so, but all check them.
 
         Raises:
-            Diverged: a weight is not finite; the older files stay.
-            OutputError: a file cannot be written; an older one stays whole.
+            Diverged: a weight is not finite; existing files are kept.
+            OutputError: a file cannot be written; an existing one stays intact.
         """
         if not all_finite(self.learner.net):
             raise Diverged(
@@ -145,17 +145,17 @@ class Run:
                 save_state(
                     *(self.learner, self.position, self.about, self.folder.resume, self.unknown)
                 )
-            except OutputError:  # of the two files, the weights are the smaller one
+            except OutputError:  # the weights may still fit, being the smaller file
                 with suppress(OutputError):
                     self.save_checkpoint(self.folder.last)
                 raise
             self.save_checkpoint(self.folder.last)
 
     def save_checkpoint(self, path: Path) -> None:
-        """Write the weights to evaluate and to keep, with their record.
+        """Write a checkpoint: the learner's resulting weights, with their record.
 
         Raises:
-            OutputError: it cannot be written; an older file stays whole.
+            OutputError: the file cannot be written; an existing one stays intact.
         """
         net, recipe = self.learner.result, self.learner.recipe
         done = self.position.iteration

@@ -1,7 +1,7 @@
-"""``run.json``: what the run in a folder is, so that ``--resume`` need not be told again.
+"""``run.json``: the description of a folder's run, so that ``--resume`` needs no other options.
 
 It is written before the first update of each session, so that an option given with ``--resume``
-(where the pictures lie now, say) holds for the sessions after that one too.
+(such as a new place of the pictures) also applies to later sessions.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from .job import TrainingJob
 from .recipe import recipe_from_fields
 from .trainer import LoopOptions
 
-#: newest version of run.json; 2 and 3 are written where a reader of an older one would do another
-#: run: 3 where pictures are cut into tiles
+#: newest version of run.json; 2 and 3 are written only if readers of older formats would perform a
+#: different run: 3 if pictures are cut into tiles
 RUN_FORMAT = 3
-#: what a job reads: files whose content is part of the record, and folders
+#: inputs of a job: files whose SHA-256 is part of the record, and folders
 _FILES, _FOLDERS = ("annotations", "val_annotations"), ("images", "val_images")
 _SETS = ("sets", "val_sets")
 _ADVICE = "remove it and repeat the whole command of the run with --resume"
@@ -50,13 +50,13 @@ class RunRecord:
     """A run as its folder describes it.
 
     Attributes:
-        job: what was asked for; paths are absolute.
-        labels: class names, background left out.
-        sha256: of ``annotations``, ``val_annotations`` and ``weights``, where there are such; of
-            sets, that of the ground truth they are together.
+        job: the training job, with absolute paths.
+        labels: class names, without background.
+        sha256: SHA-256 of ``annotations``, ``val_annotations`` and ``weights``, if given; for sets,
+            of their combined ground truth.
         median_object_pixels: see :meth:`DetectionDataset.object_size`, at the network's input.
-        tool_version: version of this package that wrote it.
-        unknown: fields of a newer minor format, kept for whoever reads the file next.
+        tool_version: version of this package that wrote the record.
+        unknown: fields of a newer minor format, kept so that they are written again.
     """
 
     job: TrainingJob
@@ -68,7 +68,7 @@ class RunRecord:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a resumed run must have in common with the one before, beside the recipe."""
+        """Values that must not change when a run is resumed, in addition to the recipe."""
         weights = self.sha256.get("weights")
         return {
             "model": self.job.model,
@@ -82,7 +82,7 @@ class RunRecord:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; unknown fields that were read are written again."""
+        """JSON-ready form, including the unknown fields that were read."""
         job, options = self.job, self.job.options
         data: dict[str, Any] = {}
         for name in (*_FILES, *_FOLDERS):
@@ -123,10 +123,10 @@ class RunRecord:
 
     @classmethod
     def from_dict(cls, values: object, source: Path) -> RunRecord:
-        """Rebuild from :meth:`to_dict`; the job's ``output`` is the folder of ``source``.
+        """Rebuild a record from :meth:`to_dict`; the job's ``output`` is the folder of ``source``.
 
         Raises:
-            BadFile: written in a newer format, or a field is missing or wrong.
+            BadFile: the format is newer, or a field is missing or invalid.
         """
         known = check_record(values, "run record", RUN_FORMAT, source, _ADVICE)
         try:
@@ -165,21 +165,21 @@ class RunRecord:
 
 
 def _oldest_format(job: TrainingJob) -> int:
-    """The oldest format whose readers would do no other run, and know every value."""
+    """The oldest format whose readers would perform the same run and know every value."""
     if job.tiles is not None:
         return 3
     return 2 if _needs_format_2(job) else 1
 
 
 def _tiles_to_dict(job: TrainingJob) -> dict[str, Any] | None:
-    """How pictures are cut; None where they are not."""
+    """How pictures are cut into tiles; None if they are not."""
     if job.tiles is None:
         return None
     return {"width": job.tiles[0], "height": job.tiles[1], "overlap": job.overlap}
 
 
 def _tiles_from_fields(data: Fields) -> dict[str, Any]:
-    """The fields of a job that say how pictures are cut."""
+    """The fields of a job that describe how pictures are cut into tiles."""
     if "tiles" not in data:
         return {}
     tiles = data.fields("tiles")
@@ -192,7 +192,7 @@ def _tiles_from_fields(data: Fields) -> dict[str, Any]:
 
 
 def _needs_format_2(job: TrainingJob) -> bool:
-    """Whether a reader of format 1 would do another run, or find a value it does not know."""
+    """Whether a reader of format 1 would perform another run, or find an unknown value."""
     return (
         job.recipe.needs_format_2
         or job.network is not None
@@ -202,7 +202,7 @@ def _needs_format_2(job: TrainingJob) -> bool:
 
 
 def _network_to_dict(job: TrainingJob) -> dict[str, Any]:
-    """The keys that describe a network which the registry does not have."""
+    """The keys that describe a network that is not in the registry."""
     if isinstance(job.network, ModelSpec):
         return {"network": spec_to_dict(job.network)}
     return {} if job.network is None else {"network": network_config_to_dict(job.network)}
@@ -223,7 +223,7 @@ def _network_from_fields(fields: Fields, source: Path) -> dict[str, Any]:
 
 
 def _places_from_fields(data: Fields) -> tuple[dict[str, Any], dict[str, str]]:
-    """The fields of a job that say where its data lie, and hashes by their names."""
+    """The fields of a job that locate its data, and the hashes by field name."""
     named = [name for name in (*_FILES, *_FOLDERS) if name == _FILES[0] or name in data]
     files = {name: data.fields(name) for name in named}
     hashes = {name: files[name].text("sha256") for name in _FILES if name in files}
@@ -239,7 +239,7 @@ def _places_from_fields(data: Fields) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _options_from_fields(fields: Fields) -> dict[str, Any]:
-    """The fields of a job that do not decide what is learned."""
+    """The fields of a job that do not affect what is learned."""
     return {
         "device": fields.text("device", ("auto", "cpu", "cuda")),
         "workers": fields.integer("workers", 0, _MOST),
@@ -256,12 +256,12 @@ def _options_from_fields(fields: Fields) -> dict[str, Any]:
 
 
 def read_run_record(path: Path) -> RunRecord | None:
-    """The record of a run; None if there is no such file, as in folders of older versions.
+    """Read the record of a run; None if there is no such file, as in folders of older versions.
 
     Raises:
-        BadFile: it cannot be read.
+        BadFile: the file cannot be read.
     """
-    # a link that leads nowhere or in circles is there, and its fault is said
+    # a broken or circular link exists, and reading it reports the fault
     if not os.path.lexists(path):
         return None
     return RunRecord.from_dict(read_record(path, "what 'ssd-small train' wrote of its run"), path)
@@ -273,16 +273,16 @@ def record_from_job(
     hashes: Mapping[str, str],
     before: RunRecord | None = None,
 ) -> RunRecord:
-    """The record of a session that is about to begin.
+    """Make the record of a session that is about to begin.
 
     Args:
-        job: what was asked for.
+        job: the training job.
         data: the pictures of its annotations.
-        hashes: SHA-256 of annotations, and of val_annotations where there are such.
-        before: record of the run that it goes on with.
+        hashes: SHA-256 of annotations, and of val_annotations if given.
+        before: record of the run that is resumed, if any.
 
     Raises:
-        BadFile: a file that was named is not there.
+        BadFile: the checkpoint to start from cannot be read.
     """
     names = (*_FILES, *_FOLDERS, "weights")
     given = {name: getattr(job, name) for name in names if getattr(job, name) is not None}
@@ -290,7 +290,7 @@ def record_from_job(
     hashes = dict(hashes)
     if "weights" in paths:
         if before is not None and before.job.weights == paths["weights"]:
-            # they were read when the run began, and may have been removed or replaced since
+            # the weights were read when the run began; the file may have been removed or replaced
             hashes["weights"] = before.sha256["weights"]
         else:
             hashes["weights"] = sha256_of(paths["weights"], "pass the right --weights")
@@ -305,7 +305,7 @@ def record_from_job(
 
 
 def training_from_record(record: RunRecord, data: DetectionDataset) -> dict[str, Any]:
-    """What checkpoints say of the data they learned from: no folder of this machine."""
+    """What a checkpoint records of its training data, without folders of this machine."""
     job = record.job
     annotations = {"file": job.annotations.name, "sha256": record.sha256["annotations"]}
     if job.sets:

@@ -1,4 +1,4 @@
-"""Which pictures make which batch: the same for any number of processes, and resumable."""
+"""Composition of batches: the same for any number of processes, and resumable."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _ORDER, _AUGMENTATION = 0, 1
 
 @dataclass(frozen=True)
 class SampleKey:
-    """One use of one picture; it alone determines the augmentation.
+    """One use of one picture; the key alone determines the augmentation.
 
     Attributes:
-        seed: of the run.
-        epoch: counted from 0.
-        index: of the picture in its data set.
-        repeat: how often the picture was used in this epoch before.
+        seed: seed of the run.
+        epoch: number of the epoch, counted from 0.
+        index: index of the picture in its data set.
+        repeat: how often the picture was used earlier in this epoch.
     """
 
     seed: int
@@ -34,23 +34,23 @@ class SampleKey:
     repeat: int
 
     def generator(self) -> np.random.Generator:
-        """The random numbers of this use."""
+        """A random generator for this use."""
         return np.random.default_rng(
             [self.seed, _AUGMENTATION, self.epoch, self.index, self.repeat]
         )
 
 
 class EpochSampler(Sampler[list[SampleKey]]):
-    """Batches without end, from a new order of the pictures in every epoch.
+    """Endless batches, from a new order of the pictures in every epoch.
 
-    An epoch uses every picture at least once and consists of full batches: what is missing in
-    the last one is filled up with pictures drawn afresh. Iteration ``i`` has the same batch
-    whether the run started at 0 or at ``i``, and process ``rank`` of ``world`` gets its part of
-    it: the parts of all processes in order are the batch of a single one.
+    An epoch uses every picture at least once and consists of full batches: the last one is filled
+    up with pictures from a further random order. Iteration ``i`` has the same batch whether the
+    run started at 0 or at ``i``, and process ``rank`` of ``world`` gets its part of it: the parts
+    of all processes, in order, are the batch of a single process.
 
     Attributes:
-        seed: of the run.
-        batches_per_epoch: iterations that make an epoch.
+        seed: seed of the run.
+        batches_per_epoch: number of iterations per epoch.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class EpochSampler(Sampler[list[SampleKey]]):
         """Plan the batches.
 
         Args:
-            length: pictures in the data set.
-            batch: pictures of one iteration, over all processes together.
-            seed: at least 0.
+            length: number of pictures in the data set.
+            batch: pictures per iteration, over all processes together.
+            seed: seed of the order and the augmentation, at least 0.
             rank: number of this process.
-            world: number of processes; it divides ``batch``.
+            world: number of processes; must divide ``batch``.
             repeat_factors: how often each picture is used in an epoch, at least 1 each; see
                 :func:`repeat_factors`.
-            start_iteration: the first batch that is handed out.
-            iterations: the first batch that is not; default: no end.
+            start_iteration: iteration of the first batch that is yielded.
+            iterations: iteration before which the batches end; default: no end.
 
         Raises:
             UsageError: a number is out of its range.
@@ -100,13 +100,13 @@ class EpochSampler(Sampler[list[SampleKey]]):
         self.seed, self._batch, self._rank, self._world = seed, batch, rank, world
         self._start, self._end = start_iteration, iterations
         self._uses = math.ceil(factors.sum())
-        # scaled up to a whole number of uses, so that every epoch is equally long
+        # scaled up to an integer number of uses, so that all epochs have the same length
         self._cumulated = np.cumsum(factors * (self._uses / factors.sum()))
         self.batches_per_epoch = -(-self._uses // batch)
         self._epoch = lru_cache(maxsize=2)(self._plan_epoch)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        """This process' part of each batch, from ``start_iteration`` on."""
+        """Yield this process' part of each batch, from ``start_iteration`` on."""
         iteration = self._start
         part = self._batch // self._world
         while self._end is None or iteration < self._end:
@@ -119,10 +119,10 @@ class EpochSampler(Sampler[list[SampleKey]]):
         return self._epoch(epoch)[number * self._batch : (number + 1) * self._batch]
 
     def _plan_epoch(self, epoch: int) -> list[SampleKey]:
-        """The uses of an epoch in order."""
+        """The uses of pictures in an epoch, in order."""
         rng = np.random.default_rng([self.seed, _ORDER, epoch])
-        # equidistant points on the cumulated factors: a picture of factor 2.3 is hit two or
-        # three times, and on average 2.3 times
+        # equidistant points on the cumulative factors: a picture with factor 2.3 is hit two or
+        # three times, 2.3 times on average
         points = np.arange(self._uses) + rng.random()
         used = np.minimum(
             np.searchsorted(self._cumulated, points, side="right"), len(self._cumulated) - 1
@@ -145,15 +145,15 @@ def repeat_factors(
 ) -> npt.NDArray[np.float64]:
     """How often to use each picture so that rare classes are seen (Gupta et al. 2019, LVIS).
 
-    A class in the fraction ``f`` of the pictures has the factor ``max(1, sqrt(threshold / f))``,
-    a picture the largest of its classes'.
+    A class that occurs in the fraction ``f`` of the pictures has the factor
+    ``max(1, sqrt(threshold / f))``; a picture has the largest factor of its classes.
 
     Args:
         labels_of_images: labels of the objects of each picture.
-        threshold: classes in a smaller fraction of the pictures are repeated; 0: none.
+        threshold: classes in a smaller fraction of the pictures are repeated; 0 repeats none.
 
     Returns:
-        ``[I]``, 1 and up.
+        ``[I]`` factors, 1 and up.
 
     Raises:
         UsageError: the threshold is not in [0, 1].
@@ -165,7 +165,7 @@ def repeat_factors(
     if not any(len(labels) for labels in present):
         return factors
     frequency = np.bincount(np.concatenate(present)) / len(present)
-    with np.errstate(divide="ignore", invalid="ignore"):  # labels that no picture has
+    with np.errstate(divide="ignore", invalid="ignore"):  # labels without pictures
         of_label = np.maximum(1, np.sqrt(threshold / frequency))
     for i, labels in enumerate(present):
         if len(labels):

@@ -1,23 +1,23 @@
-"""The learning rate over a run: constant during the warm-up, then by one of five schedules.
+"""The learning rate over a run: constant during the warm-up, then set by one of five schedules.
 
-``cosine``, half a cosine to zero (Loshchilov & Hutter 2017), is our runs': it begins with the
-highest rate and is 0 where the budget ends. With a budget of epochs it moves from epoch to epoch,
-else from update to update.
+``cosine``, half a cosine to zero (Loshchilov & Hutter 2017), is the schedule of our runs: it begins
+at the highest rate and reaches 0 where the budget ends. With a budget of epochs it changes from
+epoch to epoch, otherwise from update to update.
 
-The others are those of the published implementation, which sets the rate once an epoch; ``e`` are
-the epochs since the warm-up, the one under way included: 1 in the first after it.
+The others are those of the published implementation, which sets the rate once per epoch; ``e`` is
+the number of epochs since the warm-up, including the current one: 1 in the first after it.
 
 =============== ===========================================================================
-``sgdr``        ``(1 + cos(pi * e / T)) / 2``, T = epochs that the warm-up leaves: one epoch ahead
+``sgdr``        ``(1 + cos(pi * e / T)) / 2``, T = epochs left after the warm-up: one epoch ahead
                 of ``cosine``, and 0 in the last one. (There is no restart, despite the name.)
 ``step``        ``gamma ** floor(e / schedule_steps[0])``
 ``multi_step``  ``gamma ** number of schedule_steps that are <= e``
 ``exponential`` ``gamma ** e``
 =============== ===========================================================================
 
-With a budget of updates or minutes the last three still count epochs, passes over the data, and
-``sgdr`` is ``cosine``: its T would be a part of an epoch for a short run, which then learned
-nothing.
+With a budget of updates or minutes, the last three still count epochs (passes over the data), and
+``sgdr`` is replaced by ``cosine``: in a short run its T would be less than an epoch, and nothing
+would be learned.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from .recipe import Recipe
 
 
 def progress_of(recipe: Recipe, iteration: int, per_epoch: int, seconds: float) -> float:
-    """How much of the budget is spent, from 0; a run ends at 1.
+    """The spent fraction of the budget, from 0; a run ends at 1.
 
     Args:
         recipe: gives the budget.
-        iteration: updates done.
-        per_epoch: updates of an epoch.
+        iteration: number of updates done.
+        per_epoch: number of updates per epoch.
         seconds: training time so far.
     """
     if recipe.epochs is not None:
@@ -45,15 +45,15 @@ def progress_of(recipe: Recipe, iteration: int, per_epoch: int, seconds: float) 
 
 
 def lr_factor(recipe: Recipe, progress: float, epochs: float) -> float:
-    """What the highest rate is multiplied with, 0 to 1.
+    """Factor by which the highest rate is multiplied, 0 to 1.
 
-    ``1`` until ``warm_up``, then what the schedule says; both times ``0.05`` to ``1`` during
-    ``ramp``.
+    It is ``1`` until ``warm_up``, then given by the schedule; during ``ramp``, it is also
+    multiplied by a factor that rises from ``0.05`` to ``1``.
 
     Args:
         recipe: gives schedule, ``warm_up``, ``ramp`` and the kind of budget.
         progress: see :func:`progress_of`.
-        epochs: passes over the data so far: updates done by updates of an epoch.
+        epochs: passes over the data so far: updates done divided by updates per epoch.
     """
     climbed = min(1.0, 0.05 + 0.95 * progress / recipe.ramp) if recipe.ramp else 1.0
     if recipe.schedule == "cosine" or (recipe.schedule == "sgdr" and recipe.epochs is None):
@@ -62,9 +62,9 @@ def lr_factor(recipe: Recipe, progress: float, epochs: float) -> float:
 
 
 def _cosine(recipe: Recipe, progress: float) -> float:
-    """``(1 + cos(pi * t)) / 2`` where t goes from 0 to 1 over what the warm-up leaves."""
+    """``(1 + cos(pi * t)) / 2`` where t goes from 0 to 1 after the warm-up."""
     if recipe.epochs is not None:
-        # half a millionth: iterations / (epochs * per_epoch) may lie a rounding below a whole epoch
+        # 5e-7: rounding may place iterations / (epochs * per_epoch) just below a whole epoch
         progress = math.floor(progress * recipe.epochs + 5e-7) / recipe.epochs
     if progress < recipe.warm_up or recipe.warm_up >= 1:
         return 1.0
@@ -73,7 +73,7 @@ def _cosine(recipe: Recipe, progress: float) -> float:
 
 
 def _by_epoch(recipe: Recipe, progress: float, epochs: float) -> float:
-    """What the published schedules give for the epoch under way, the first being 1."""
+    """The factor of a published schedule in the current epoch, counted from 1."""
     held = _held_epochs(recipe, progress, epochs)
     epoch = math.floor(epochs) + 1
     if epoch <= held:
@@ -96,8 +96,8 @@ def _held_epochs(recipe: Recipe, progress: float, epochs: float) -> float:
     if recipe.epochs is not None:
         total = float(recipe.epochs)
     elif progress > 0:
-        total = epochs / progress  # of a budget of updates; with minutes there is no warm-up
+        total = epochs / progress  # a budget of updates; with minutes there is no warm-up
     else:
         return math.inf
-    # 95 / 200 * 200 may lie a rounding beside 95
+    # 95 / 200 * 200 may differ from 95 by rounding
     return round(recipe.warm_up * total, 6)

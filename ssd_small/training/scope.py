@@ -1,4 +1,4 @@
-"""Which parts of a network learn."""
+"""Selection of the parts of a network that learn."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ..errors import UsageError
 
 
 def freeze_outside(net: nn.Module, scope: Collection[str] | None) -> None:
-    """Let no parameter learn whose top-level module is not in ``scope``; None: all learn.
+    """Freeze all parameters whose top-level module is not in ``scope``; None: all learn.
 
-    Batch norms of the other modules still average what they see, and names that the network lacks
-    are skipped, both as the published implementation has it.
+    As in the published implementation, batch norms in frozen modules still update their running
+    statistics, and names that the network lacks are ignored.
 
     Raises:
-        UsageError: there is nothing left to learn.
+        UsageError: no parameter is left to learn.
     """
     for name, module in net.named_children():
         module.requires_grad_(scope is None or name in scope)
@@ -34,5 +34,5 @@ def names_without_part(net: nn.Module, scope: Collection[str] | None) -> list[st
 
 
 def _parts(net: nn.Module) -> list[str]:
-    """Top-level modules that have parameters."""
+    """Names of the top-level modules that have parameters."""
     return [name for name, module in net.named_children() if any(True for _ in module.parameters())]

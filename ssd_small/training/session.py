@@ -1,4 +1,4 @@
-"""A training run from files to files: what ``ssd-small train`` does."""
+"""A complete training run, from input files to output files, as in ``ssd-small train``."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ from .trainer import Metrics, train
 
 
 def run_training(job: TrainingJob) -> dict[str, Any]:
-    """Train until the budget is spent or somebody stops it; a report, JSON-ready.
+    """Train until the budget is spent or the run is stopped; return a JSON-ready report.
 
-    The last evaluation's scores are under ``metrics``; ``stopped`` is the signal that ended the
-    session early, 0 where its time was over, None where the run is finished.
+    In the report, ``metrics`` holds the scores of the last evaluation; ``stopped`` is the number of
+    the signal that ended the session early, 0 if its time was over, None if the run is finished.
 
     Raises:
-        BadFile: annotations, images, weights or resume file; says which.
-        UsageError: options that do not go together, or another run's folder.
-        Diverged: the loss is not finite.
-        OutputError: another process trains in the folder, or a file could not be written; older
-            files stay whole.
+        BadFile: annotations, images, weights or resume file cannot be used; the message says which.
+        UsageError: options conflict, or the folder belongs to another run.
+        Diverged: the loss, the gradient or a weight is not finite.
+        LockHeld: another process trains in the folder.
+        OutputError: a file could not be written; existing files stay intact.
     """
     with sole_writer(job):
         check_output(job)
@@ -91,14 +91,14 @@ def _run(job: TrainingJob) -> dict[str, Any]:
     hashes = {"annotations": _sha256(truth, job.sets)}
     if val is not None:
         hashes["val_annotations"] = _sha256(val[0], job.val_sets)
-    del truth  # of a large data set, hundreds of megabytes beside what the data set keeps
+    del truth  # for a large data set, hundreds of megabytes that are no longer needed
     tiling = tiling_from_job(job, data)
     if tiling is not None:
         job, data = with_tiles(job, tiling), TiledDataset(data, tiling)
         notes += data.notes()
     record = record_from_job(job, data, hashes, before)
     with joined_processes(job.device) as processes:
-        # a run that goes on has its weights in resume.pth
+        # the weights of a resumed run are in resume.pth
         weights = None if job.resume else job.weights
         net = initial_network(
             *(job.spec, data.num_classes, job.width, job.recipe, weights, job.init_scope),
@@ -134,7 +134,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
                     f"stopped after iteration {run.position.iteration}; ssd-small train --output "
                     f"{job.output} --resume goes on"
                 )
-                # 0 is no signal's number
+                # no signal has the number 0
                 return _report(job, run, data, None, end.reason.signal or 0)
             kept = run.folder.last if run.position.best is None else run.folder.best
             reporter.line(
@@ -145,7 +145,7 @@ def _run(job: TrainingJob) -> dict[str, Any]:
 
 
 def _sha256(truth: Annotations, sets: Sets) -> str:
-    """Of the file, as it is; of sets, of what they are together."""
+    """SHA-256 of the annotation file; for sets, of their combined ground truth."""
     return sha256_of_truth(truth) if sets else sha256_of(truth.path)
 
 
@@ -173,12 +173,12 @@ def _evaluation(
 
 
 def _params(run: Run) -> PostprocessParams:
-    """Decode + NMS of the evaluations."""
+    """Parameters of decode + NMS for the evaluations."""
     return params_from_preset(PROTOCOL, run.learner.net.spec.postprocess)
 
 
 def _notes(record: RunRecord, before: RunRecord | None) -> list[str]:
-    """What may surprise, a line each."""
+    """Things that may surprise the user, a line each."""
     job, lines = record.job, []
     if not job.resume and job.weights is None and not changed_for_random_weights(job.recipe):
         lines.append(
@@ -196,7 +196,7 @@ def _notes(record: RunRecord, before: RunRecord | None) -> list[str]:
 
 
 def _recipe_notes(net: SsdNetwork, recipe: Recipe) -> list[str]:
-    """What a recipe asks for and may not be what is meant, a line each."""
+    """Settings of a recipe that are probably not intended, a line each."""
     lines = []
     if unknown := names_without_part(net, recipe.trainable_scope):
         lines.append(f"note: {net.spec.name} has no {', '.join(unknown)} that could learn")
@@ -209,7 +209,7 @@ def _recipe_notes(net: SsdNetwork, recipe: Recipe) -> list[str]:
 
 
 def _size_notes(net: SsdNetwork, data: DetectionDataset) -> list[str]:
-    """Whether objects are hardly seen at the network's input."""
+    """A note if objects are tiny at the network's input."""
     height, width = net.spec.preprocessing.height, net.spec.preprocessing.width
     tiles = tiles_for_objects(data.picture_sides(), height, width)
     sides = data.object_sides(height, width, net.spec.preprocessing.fit)
@@ -225,7 +225,7 @@ def _introduce(
     reporter: Reporter,
     notes: Sequence[str],
 ) -> None:
-    """The head of the log."""
+    """Write the head of the log."""
     of = "" if job.init_scope == "fitting" else f"{job.init_scope} of "
     machine = describe_machine()
     reporter.line(
@@ -258,7 +258,7 @@ def _introduce(
 
 
 def _recipe_text(recipe: Recipe) -> str:
-    """``batch 32, lr 0.001, ...``: what is set, without switches that are off."""
+    """``batch 32, lr 0.001, ...``: the values that are set, without switches that are off."""
 
     def text(value: Any) -> str:
         if isinstance(value, (list, tuple)):

@@ -1,8 +1,8 @@
-"""The files of a run: checkpoints to use, and the state to go on from.
+"""The files of a run: checkpoints for use, and the state from which the run can be resumed.
 
-``resume.pth`` holds everything that decides how the run goes on: weights, momenta, averaged
-weights, loss scale, position and clock. Order and augmentation of the images are functions of
-seed and position, so no state of a random generator belongs to it.
+``resume.pth`` holds everything that determines how the run continues: weights, momenta, averaged
+weights, loss scale, position and clock. The order and augmentation of the images are functions of
+seed and position, so that the state of a random generator is not needed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .optimizers import load_optimizer_state
 from .recipe import recipe_differences
 from .step import Learner
 
-#: newest version of the resume file; 2 is written where the recipe needs it
+#: newest version of the resume file; 2 is written if the recipe or the network needs it
 RESUME_FORMAT = 2
 _TENSORS = ("net", "optimizer", "scaler", "ema")
 _ADVICE = "start from last.pth beside it with --weights --init-scope all, or anew"
@@ -36,33 +36,33 @@ _ADVICE = "start from last.pth beside it with --weights --init-scope all, or ane
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Names of what a run writes into its ``--output`` folder."""
+    """Paths of the files that a run writes into its ``--output`` folder."""
 
     path: Path
 
     @property
     def best(self) -> Path:
-        """Checkpoint of the highest AP so far."""
+        """Checkpoint with the highest AP so far."""
         return self.path / "best.pth"
 
     @property
     def last(self) -> Path:
-        """Checkpoint of the last save."""
+        """Checkpoint written by the last save."""
         return self.path / "last.pth"
 
     @property
     def resume(self) -> Path:
-        """All that a run needs to go on."""
+        """The state from which the run can be resumed."""
         return self.path / "resume.pth"
 
     @property
     def record(self) -> Path:
-        """What the run is: :mod:`ssd_small.training.run_record`."""
+        """Description of the run: :mod:`ssd_small.training.run_record`."""
         return self.path / "run.json"
 
     @property
     def config(self) -> Path:
-        """What was asked for, as ``train --config`` takes it."""
+        """The requested settings, as a file for ``train --config``."""
         return self.path / "config.yml"
 
     @property
@@ -72,27 +72,27 @@ class RunFolder:
 
     @property
     def curves(self) -> Path:
-        """The same as a picture."""
+        """The same as a plot."""
         return self.path / "curves.png"
 
     @property
     def log(self) -> Path:
-        """What was printed."""
+        """The log of what was printed."""
         return self.path / "train.log"
 
     @property
     def labels(self) -> Path:
-        """Class names, a line each; the checkpoints know them too."""
+        """Class names, one per line; the checkpoints contain them too."""
         return self.path / "labels.txt"
 
     @property
     def lock(self) -> Path:
-        """There as long as a process trains: :mod:`ssd_small.system.locks`."""
+        """Lock file, present while a process trains: :mod:`ssd_small.system.locks`."""
         return self.path / ".ssd-small-train.lock"
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that it leaves."""
+        """All files that a run leaves."""
         checkpoints = (self.best, self.last, self.resume)
         told = (self.record, self.config, self.history, self.curves, self.log, self.labels)
         return checkpoints + told
@@ -103,9 +103,9 @@ class Position:
     """How far a run has come.
 
     Attributes:
-        iteration: updates done.
-        seconds: wall time of training, evaluations included, over all sessions.
-        best: highest AP so far.
+        iteration: number of updates done.
+        seconds: wall time of training, including evaluations, over all sessions.
+        best: highest AP so far; None before the first evaluation.
         window: sums since the last line of the log: loc, conf, positives, updates.
     """
 
@@ -122,17 +122,17 @@ def save_state(
     path: Path,
     unknown: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a resume file, whole or not at all.
+    """Write a resume file, completely or not at all.
 
     Args:
-        learner: weights and momenta.
+        learner: gives weights, momenta, loss scale and averaged weights.
         position: how far the run has come.
-        about: JSON values a later :func:`load_state` must agree with.
-        path: where to.
-        unknown: fields that :func:`load_state` found and this version does not know.
+        about: JSON values that must be the same in a later :func:`load_state`.
+        path: path of the resume file.
+        unknown: fields that :func:`load_state` found but this version does not know.
 
     Raises:
-        OutputError: it cannot be written; an older file stays whole.
+        OutputError: the file cannot be written; an existing one stays intact.
     """
     tensors = {
         "net": learner.net.state_dict(),
@@ -146,7 +146,7 @@ def save_state(
 
 
 def _head(learner: Learner, position: Position, about: Mapping[str, Any]) -> dict[str, Any]:
-    """A resume file without its tensors."""
+    """The content of a resume file without its tensors."""
     newer = learner.recipe.needs_format_2 or about.get("network") is not None
     return {
         "format": RESUME_FORMAT if newer else 1,
@@ -158,13 +158,13 @@ def _head(learner: Learner, position: Position, about: Mapping[str, Any]) -> dic
 def load_state(
     learner: Learner, about: Mapping[str, Any], path: Path
 ) -> tuple[Position, dict[str, Any]]:
-    """Set a learner back to where :func:`save_state` was called.
+    """Restore a learner to its state when :func:`save_state` was called.
 
     Returns:
-        How far the run had come, and what a newer minor format added, to be written again.
+        How far the run had come, and fields added by a newer minor format, to be written again.
 
     Raises:
-        BadFile: there is no such file, it is damaged, or of a newer format.
+        BadFile: the file is missing, damaged, or of a newer format.
         UsageError: it belongs to another network, other data or another recipe; each difference is
             named.
     """
@@ -185,7 +185,7 @@ def load_state(
             "same data and nothing that differs, or choose another --output"
         )
     try:
-        # torch would cast what is no weight, with a remark on standard error
+        # torch would cast values of other types, with a warning on standard error
         check_types(learner.net.state_dict(), content["net"], path)
         learner.net.load_state_dict(content["net"])
         load_optimizer_state(learner.optimizer, learner.recipe, content["optimizer"])
@@ -201,7 +201,7 @@ def load_state(
 
 
 def scope_from_state(path: Path) -> str:
-    """What a stopped run took of its checkpoint, for a folder that lacks its ``run.json``.
+    """The ``init_scope`` of a stopped run whose folder lacks ``run.json``.
 
     Raises:
         BadFile: as :func:`load_state`.
@@ -229,7 +229,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         check_checkpoint(io.BytesIO(encoded), len(encoded))
         with warnings.catch_warnings():
-            # torch's remarks about odd tensors, which are refused
+            # torch warns about odd tensors, which are refused later
             warnings.simplefilter("ignore", UserWarning)
             content = torch.load(io.BytesIO(encoded), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail in any way
@@ -240,7 +240,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _without_tensors(content: Any) -> Any:
-    """What a resume file holds besides tensors, which is JSON; anything else as it is."""
+    """The part of a resume file that is not tensors, but JSON; other values are unchanged."""
     if not isinstance(content, dict):
         return content
     return {name: value for name, value in content.items() if name not in _TENSORS}

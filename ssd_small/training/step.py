@@ -22,15 +22,16 @@ from .scope import freeze_outside
 
 @dataclass(eq=False)
 class Learner:
-    """A network with all that changes when it learns.
+    """A network with all the state that changes during training.
 
     Attributes:
         net: the network itself, in training mode.
-        recipe: how it is trained.
-        processes: who takes part.
-        forward: what to call in place of ``net`` (:meth:`Processes.parallel`).
-        optimizer: with a group for what learns of the heads and one for what does of the rest.
-        scaler: of the loss, for float16 on a GPU; otherwise it does nothing.
+        recipe: the hyper-parameters.
+        processes: the processes that take part.
+        forward: module to call in place of ``net`` (:meth:`Processes.parallel`).
+        optimizer: optimizer with two groups of trainable parameters: all but the heads', and the
+            heads'.
+        scaler: scales the loss, for float16 on a GPU; otherwise it does nothing.
         ema: averaged copy of the network, or None.
     """
 
@@ -44,11 +45,11 @@ class Learner:
 
     @classmethod
     def of(cls, net: SsdNetwork, recipe: Recipe, processes: Processes) -> Learner:
-        """A learner about to do its first update; ``net`` is moved to the processes' device.
+        """Create a learner before its first update; ``net`` is moved to this process' device.
 
         Raises:
-            UsageError: the network has batch norms, which cannot normalise over one picture; or
-                none of its parts is in the recipe's ``trainable_scope``.
+            UsageError: the network has batch norms, which cannot normalise over one picture, and
+                the batch is too small; or no part of it is in the recipe's ``trainable_scope``.
         """
         normalizes = any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
         together = 1 if processes.device.type == "cuda" else processes.world
@@ -58,7 +59,7 @@ class Learner:
                 f"norm, which needs two images a process; pass --batch {2 * together} or more"
             )
         net.to(processes.device)
-        # before that: gradients of what does not learn are not waited for
+        # before parallel(), so that it does not wait for gradients of frozen parameters
         freeze_outside(net, recipe.trainable_scope)
         forward = processes.parallel(net)
         heads = [*net.loc.parameters(), *net.conf.parameters()]
@@ -82,11 +83,11 @@ class Learner:
 
     @property
     def result(self) -> SsdNetwork:
-        """The network to evaluate and to keep: the averaged one where there is one."""
+        """The network to evaluate and to save: the averaged copy if there is one."""
         return self.net if self.ema is None else cast(SsdNetwork, self.ema.module)
 
     def set_lr(self, factor: float) -> float:
-        """Multiply the highest rates with ``factor``; returns the rate that is not the heads'."""
+        """Set the rates to ``factor`` times the highest ones; return the one not of the heads."""
         rest, heads = self.optimizer.param_groups
         rest["lr"] = self.recipe.lr * factor
         heads["lr"] = (self.recipe.head_lr or self.recipe.lr) * factor
@@ -94,15 +95,15 @@ class Learner:
 
 
 def all_finite(net: nn.Module) -> bool:
-    """Whether every weight and every statistic of a network is a finite number."""
+    """Whether all weights and statistics of a network are finite."""
     return all(bool(value.isfinite().all()) for value in net.state_dict().values())
 
 
 def averaged_copy(net: SsdNetwork, decay: float) -> AveragedModel:
-    """An exponential moving average of the weights and of the batch norms' statistics.
+    """Create an exponential moving average of the weights and of the batch norms' statistics.
 
-    The decay climbs, ``min(decay, (1 + n) / (10 + n))`` after n updates, so that random weights
-    are forgotten soon.
+    The decay rises, ``min(decay, (1 + n) / (10 + n))`` after n updates, so that random initial
+    weights are soon forgotten.
     """
 
     def average(old: tuple[Tensor, ...] | list[Tensor], new: tuple[Tensor, ...] | list[Tensor],
@@ -110,7 +111,7 @@ def averaged_copy(net: SsdNetwork, decay: float) -> AveragedModel:
         n = int(count)
         if old[0].is_floating_point():
             torch._foreach_lerp_(old, new, 1 - min(decay, (1 + n) / (10 + n)))
-        else:  # number of batches a batch norm has seen
+        else:  # the number of batches that a batch norm has seen
             for target, value in zip(old, new, strict=True):
                 target.copy_(value)
 
@@ -119,12 +120,12 @@ def averaged_copy(net: SsdNetwork, decay: float) -> AveragedModel:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What an update saw, over all processes.
+    """Results of an update, over all processes.
 
     Attributes:
         loc, conf: the two parts of the loss (:class:`~ssd_small.training.loss.LossParts`).
-        positives: positive priors.
-        extras: sums over the processes of what the caller gave.
+        positives: number of positive priors.
+        extras: sums over the processes of the caller's numbers.
     """
 
     loc: float
@@ -140,17 +141,17 @@ def update(
     names: Callable[[], list[str]],
     extras: tuple[float, ...] = (),
 ) -> StepReport:
-    """One update; all processes call it with their slices of the batch.
+    """Perform one update; each process calls this with its slice of the batch.
 
     Args:
-        learner: is changed.
+        learner: the learner to update.
         images: ``[N, 3, H, W]`` float32, preprocessed.
-        targets: of these images.
-        names: the images' names, should they be needed.
-        extras: numbers to add up over the processes on the occasion.
+        targets: targets of these images.
+        names: returns the images' names, in case a message needs them.
+        extras: numbers to sum over the processes along with the losses.
 
     Raises:
-        Diverged: the loss or its gradient is not finite; the parameters are left as they were.
+        Diverged: the loss or its gradient is not finite; the parameters are unchanged.
     """
     recipe, processes, device = learner.recipe, learner.processes, learner.processes.device
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
@@ -162,7 +163,7 @@ def update(
         loc, conf = learner.forward(images)
     if amp:
         loc, conf = loc.float(), conf.float()
-    # the gradients are averaged over the processes, hence the divisor's part of one
+    # gradients are averaged over the processes, hence the division by their number
     parts = multibox_loss(
         loc,
         conf,
@@ -182,7 +183,7 @@ def update(
     learner.optimizer.zero_grad(set_to_none=True)
     learner.scaler.scale(parts.total).backward()  # type: ignore[no-untyped-call]
     norm = _limit_gradient(learner)
-    # the scaler leaves out such an update by itself, and tries a smaller scale
+    # the scaler itself skips such an update and tries a smaller scale
     if not (norm < float("inf") or learner.scaler.is_enabled()):
         raise _diverged(f"gradient is not finite (norm {norm:g})", processes, names())
     learner.scaler.step(learner.optimizer)
@@ -197,7 +198,7 @@ def _half(device: torch.device) -> torch.dtype:
 
 
 def _limit_gradient(learner: Learner) -> float:
-    """Shorten the gradient to the recipe's ``clip_norm``; returns its norm before that."""
+    """Clip the gradient to the recipe's ``clip_norm``; return its norm before clipping."""
     recipe = learner.recipe
     if recipe.clip_norm is not None:
         learner.scaler.unscale_(learner.optimizer)
@@ -209,7 +210,7 @@ def _limit_gradient(learner: Learner) -> float:
 
 
 def _diverged(found: str, processes: Processes, guilty: list[str]) -> Diverged:
-    """The error, with the images of this process, if it is to blame, and of the others."""
+    """The error, naming the images of all processes that caused it."""
     images = [name for part in processes.gathered(guilty) for name in part]
     return Diverged(
         f"the {found} on the images {', '.join(images)}; expected a finite one: lower --lr, limit "

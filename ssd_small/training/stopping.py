@@ -1,4 +1,4 @@
-"""Stopping a run between two updates, so that it can go on."""
+"""Stopping a run between two updates, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from types import FrameType
 
 @dataclass
 class StopRequest:
-    """Whether a run is to stop after the present update.
+    """Whether a run is to stop after the current update.
 
     Attributes:
-        signal: number of the signal that asks for it; None as long as none does.
+        signal: number of the signal that requested it; None while there is no request.
     """
 
     signal: int | None = None
@@ -26,7 +26,7 @@ class StopReason:
     """Why a session ends before its run does.
 
     Attributes:
-        signal: number of the signal that asked for it; None if the session's time is over.
+        signal: number of the signal that requested it; None if the session's time is over.
     """
 
     signal: int | None
@@ -35,15 +35,15 @@ class StopReason:
         return "its time is over" if self.signal is None else f"signal {self.signal}"
 
 
-#: the reason that is no signal
+#: the only reason other than a signal
 TIME_OVER = StopReason(None)
 
 
 class Stopped(Exception):
-    """A run was stopped before its end, and can go on.
+    """A run was stopped before its end, and can be resumed.
 
     Attributes:
-        reason: why.
+        reason: why it was stopped.
     """
 
     def __init__(self, reason: StopReason) -> None:
@@ -53,9 +53,9 @@ class Stopped(Exception):
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn Ctrl-C, SIGTERM and a lost terminal into a request; a second one acts at once.
+    """Turn Ctrl-C, SIGTERM and a lost terminal into a request; a second signal acts at once.
 
-    A signal that is ignored (SIGHUP under ``nohup``) stays so.
+    A signal that is ignored (SIGHUP under ``nohup``) stays ignored.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():

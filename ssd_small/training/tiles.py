@@ -1,4 +1,4 @@
-"""Large pictures learned from in tiles, which are cut anew whenever they are wanted."""
+"""Training on tiles of large pictures, cut from the picture on every access."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from .job import TrainingJob
 
 
 class TiledDataset(DetectionDataset):
-    """The tiles of a data set's pictures that have objects; ``dataset[i]`` is a tile.
+    """The tiles of a data set's pictures that contain objects; ``dataset[i]`` is a tile.
 
-    Of tiles without objects nothing is learned: negatives are taken by the number of positives in
-    a picture. An object is in each tile that has enough of it, see
-    :data:`ssd_small.datasets.tile_objects.USUAL_VISIBLE`. ``paths`` are the pictures of the tiles.
+    Nothing could be learned from tiles without objects, since the number of negatives depends on
+    that of positives. An object belongs to each tile in which enough of it is visible, see
+    :data:`ssd_small.datasets.tile_objects.USUAL_VISIBLE`. ``paths`` holds the picture of each tile.
 
     Attributes:
-        tiling: how pictures are cut, in pixels as they are annotated.
-        pictures: that were cut.
-        empty: tiles without objects.
-        cut: objects of tiles, cut by an edge.
-        rests: objects of tiles of which too little is there, and which are left out.
-        nowhere: objects that are in no tile.
+        tiling: how pictures are cut, in pixels of the annotated pictures.
+        pictures: number of pictures that were cut.
+        empty: number of tiles without objects.
+        cut: number of objects in tiles that are cut by an edge.
+        rests: number of objects left out of a tile because too little of them is visible in it.
+        nowhere: number of objects that are in no tile.
     """
 
     def __init__(self, data: DetectionDataset, tiling: Tiling) -> None:
-        """Raises BadFile where no tile has an object."""
+        """Cut the pictures of ``data`` into tiles; raise BadFile if no tile has an object."""
         self.labels, self.category_ids, self.tiling = data.labels, data.category_ids, tiling
         self.pictures = len(data)
         tiles = list(self._tiles_of(data))
@@ -57,7 +57,7 @@ class TiledDataset(DetectionDataset):
         self._cache = None if data.is_too_large_to_keep else {}
 
     def _tiles_of(self, data: DetectionDataset) -> Iterator[tuple[int, TileObjects]]:
-        """The tiles that have objects, with the place of their picture."""
+        """Yield the tiles that have objects, each with the index of its picture."""
         self.empty = self.rests = 0
         self._first = data.objects.starts
         for index, (height, width) in enumerate(data.sizes.tolist()):
@@ -72,7 +72,7 @@ class TiledDataset(DetectionDataset):
                     self.empty += 1
 
     def _count(self, data: DetectionDataset, tiles: list[TileObjects]) -> None:
-        """Objects of the tiles, and what is told of them."""
+        """Set the objects of the tiles, and the counts and report on them."""
         rows = [
             self._first[index] + one.rows[one.kept]
             for index, one in zip(self._picture_of, tiles, strict=True)
@@ -97,7 +97,7 @@ class TiledDataset(DetectionDataset):
         )
 
     def notes(self) -> list[str]:
-        """What a user should know of the tiles, a line each."""
+        """Lines that tell the user about the tiles."""
         tiling = self.tiling
         lines = [
             f"{self.pictures} pictures are cut into tiles of {tiling.width}x{tiling.height} "
@@ -118,7 +118,7 @@ class TiledDataset(DetectionDataset):
         return lines
 
     def _image(self, index: int) -> Image:
-        """The tile, ``[H, W, 3]`` RGB; its picture from memory if it was read before."""
+        """The tile, ``[H, W, 3]`` RGB; its picture comes from the cache if it was read before."""
         picture, window = int(self._picture_of[index]), Window(*self._windows[index].tolist())
         height, width = self._picture_sizes[picture].tolist()
         size = max(1, int(height)), max(1, int(width))
@@ -134,15 +134,15 @@ class TiledDataset(DetectionDataset):
 
 
 def tiling_from_job(job: TrainingJob, data: DetectionDataset) -> Tiling | None:
-    """How the pictures of a run are cut; None where they are not.
+    """How the pictures of a run are cut into tiles; None if they are not.
 
-    ``auto`` is the tile in which the median object is as large at the network's input as the
-    objects were that the checkpoint to start from has learned; where there is none, or it does not
-    say, the tile has the size of the input.
+    With ``auto``, the tile size makes the median object as large at the network's input as the
+    median object that the initial checkpoint was trained on. Without a checkpoint, or if it does
+    not record that size, tiles have the size of the input.
 
     Raises:
         BadFile: the checkpoint cannot be read.
-        UsageError: no tile is so.
+        UsageError: the tiles have an invalid size or overlap.
     """
     if job.tiles is None:
         return None
@@ -158,7 +158,7 @@ def tiling_from_job(job: TrainingJob, data: DetectionDataset) -> Tiling | None:
 
 
 def with_tiles(job: TrainingJob, tiling: Tiling | None) -> TrainingJob:
-    """A job that says how pictures are cut, whatever it is resumed with."""
+    """A job with this tiling written out, so that resuming it always cuts the same tiles."""
     if tiling is None:
         return job
     return replace(job, tiles=(tiling.width, tiling.height), overlap=tiling.overlap)

@@ -1,4 +1,4 @@
-"""The training loop: updates, log, evaluation, checkpoints, and stopping so that one can go on."""
+"""The training loop: updates, log, evaluation, checkpoints, and stopping with a saved state."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from .stopping import TIME_OVER, Stopped, StopReason, StopRequest
 
 Metrics = Mapping[str, float | None]
 
-#: least time between two pictures of the curves
+#: minimum time between two plots of the curves
 _DRAW_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """How often things other than updates happen.
+    """How often the loop logs, evaluates and saves, and when it stops.
 
     Attributes:
         log_every: updates between two lines of the log.
-        eval_every: epochs between two evaluations; 0 for one at the end only.
-        save_minutes: longest time between two resume files.
+        eval_every: epochs between two evaluations; 0 to evaluate only at the end.
+        save_minutes: longest time between two saves of the resume file.
         stop_after: minutes after which this session ends, to be resumed; None for no limit.
     """
 
@@ -50,28 +50,29 @@ def train(
     options: LoopOptions,
     stop: StopRequest,
 ) -> Metrics | None:
-    """Spend the budget.
+    """Train until the budget is spent.
 
-    Every update has the same pictures, rate and weights whether the run was stopped before or
-    not: on the CPU with one number of threads the results are equal bit for bit (but not with a
+    Every update has the same pictures, rate and weights whether or not the run was stopped before
+    it: on the CPU, with the same number of threads, the results are bit-identical (except with a
     budget of minutes).
 
     Args:
-        run: is moved on to its end.
-        evaluate: scores of a network, called by the first process; None for no evaluation.
-        reporter: says what is going on.
-        options: how often.
-        stop: asks to stop after the present update.
+        run: the run to continue to its end.
+        evaluate: returns the scores of a network, called by the first process; None for no
+            evaluation.
+        reporter: reports progress.
+        options: how often to log, evaluate and save.
+        stop: may request a stop after the current update.
 
     Returns:
-        The last evaluation's scores.
+        The scores of the last evaluation; None without one, or if nothing was left to do.
 
     Raises:
-        Stopped: asked to; the state was saved.
+        Stopped: a stop was requested, or the session's time is over; the state was saved.
         BadFile: a picture cannot be read; the state was saved.
         MissingRequirement: a loader or another training process ended; the state was saved.
-        Diverged: loss, gradient or weights are not finite; the last saved state stays.
-        OutputError: a file could not be written; the one before stays whole.
+        Diverged: loss, gradient or weights are not finite; the last saved state is kept.
+        OutputError: a file could not be written; the previous one stays intact.
     """
     loop = _Loop(run, evaluate, reporter, options)
     if run.progress >= 1 and not loop.lacks_evaluation:
@@ -88,18 +89,18 @@ def train(
         return loop.finish()
     except OutputError as error:
         if error.path not in (run.folder.resume, run.folder.last):
-            # no room for a log or curves; what replaces older weights may still have some
+            # a log or plot did not fit; files that replace older ones may still do
             with suppress(OutputError, Diverged):
                 run.save()
         raise
     except (BadFile, MissingRequirement):
-        # a picture, a loader or a partner: the updates before that are not to blame
+        # a picture, a loader or another process failed: the updates until then are sound
         loop.save(draws=True)
         raise
 
 
 class _Loop:
-    """What a session keeps besides the run."""
+    """The state of a session, besides the run itself."""
 
     def __init__(
         self,
@@ -112,13 +113,13 @@ class _Loop:
         now = time.monotonic()
         self.begun, self.offset = now, now - run.position.seconds
         self.saved, self.drawn = now, now
-        # the pace: time of updates only, of this session
+        # for the pace: time and number of updates in this session and since the last log line
         self.busy, self.updates, self.line_busy, self.line_updates = 0.0, 0, 0.0, 0
         self.mark = now
         self.lr = 0.0
 
     def update(self, images: Tensor, targets: Targets, stop: StopRequest) -> StopReason | None:
-        """One update and its log line; why to stop after it, or None to go on."""
+        """Perform and log one update; return the reason to stop after it, or None."""
         run, position, processes = self.run, self.run.position, self.run.learner.processes
         lr = self.lr = run.learner.set_lr(lr_factor(run.learner.recipe, run.progress, run.epochs))
         clock = time.monotonic() - self.offset if processes.writer else 0.0
@@ -131,7 +132,7 @@ class _Loop:
             images,
             targets,
             lambda: run.batches.names(iteration),
-            # the clock of the first process is everybody's
+            # all processes use the clock of the first one
             (clock, float(stop.signal is not None), float(time_over)),
         )
         position.seconds, signalled, over = report.extras
@@ -147,15 +148,15 @@ class _Loop:
         if position.iteration % self.options.log_every == 0 and processes.writer:
             self._log(lr)
         if signalled:
-            # of several processes any may have got the signal
+            # another process may have received the signal
             return StopReason(signal.SIGTERM if stop.signal is None else stop.signal)
         return TIME_OVER if over else None
 
     def between(self, reason: StopReason | None) -> None:
-        """What is due after an update that is not the last.
+        """Evaluate, save or stop, as due after an update that is not the last.
 
         Raises:
-            Stopped: there is a reason to.
+            Stopped: a reason to stop was given.
         """
         run = self.run
         every = self.options.eval_every * run.batches.per_epoch
@@ -167,18 +168,18 @@ class _Loop:
             self.save(draws=reason is not None)
         if reason:
             raise Stopped(reason)
-        # neither evaluating nor saving counts as the pace of training
+        # evaluating and saving do not count towards the pace of training
         self.mark = time.monotonic()
 
     @property
     def lacks_evaluation(self) -> bool:
-        """Whether the weights there are were not scored: the last evaluation failed, say."""
+        """Whether the current weights have not been scored, as after a failed evaluation."""
         done = self.run.position.iteration
         scored = (row["iteration"] for row in self.run.history.rows if row["AP"] is not None)
         return self.evaluate is not None and done not in scored
 
     def finish(self) -> Metrics | None:
-        """The last losses, evaluation and files."""
+        """Log the last losses, evaluate, and write the final files."""
         if self.run.position.window[3] and self.run.learner.processes.writer:
             self._log(self.lr)
         metrics = self._score()
@@ -186,16 +187,16 @@ class _Loop:
         return metrics
 
     def save(self, *, draws: bool) -> None:
-        """The files of the run; the curves now and then, or if asked for."""
+        """Save the files of the run; the curves only now and then, unless ``draws``."""
         run, self.saved = self.run, time.monotonic()
         run.save()
         if run.learner.processes.writer and (draws or self.saved - self.drawn > _DRAW_SECONDS):
             self.drawn = self.saved
-            with suppress(ImportError):  # no matplotlib: said when the run began
+            with suppress(ImportError):  # no matplotlib: reported when the run began
                 draw_curves(run.history, run.folder.curves, run.learner.net.spec.title)
 
     def _log(self, lr: float) -> None:
-        """A line and a row of the history, of the updates since those before."""
+        """Write a log line and a row of the history, on the updates since the previous ones."""
         run, position = self.run, self.run.position
         loc, conf, positives, count = position.window
         position.window = [0.0] * 4
@@ -220,7 +221,7 @@ class _Loop:
         )
 
     def _show(self, loc: float, conf: float, lr: float) -> None:
-        """The same in short for the bar."""
+        """Show the same in short form on the bar."""
         if self.reporter.bar is not None:
             rate = self.updates * self.run.learner.recipe.batch / max(self.busy, 1e-9)
             self.reporter.show(
@@ -246,18 +247,18 @@ class _Loop:
         return as_duration((total - run.position.iteration) * pace)
 
     def _score(self) -> Metrics | None:
-        """Scores of the present weights, which are kept if they are the best."""
+        """Score the current weights, and save them if they are the best so far."""
         run, position = self.run, self.run.position
         if self.evaluate is None or not run.learner.processes.writer:
             return None
         metrics = self.evaluate(run.learner.result)
         scores = {name: metrics.get(name) for name in SCORES}
-        # the position's clock stands still: it is the same in all processes
+        # not position.seconds, which only updates advance, equally in all processes
         seconds = time.monotonic() - self.offset
         achieved = scores["AP"] or 0.0
         better = position.best is None or achieved > position.best
         texts = (f"{n} {'-' if v is None else f'{v:.4f}'}" for n, v in scores.items())
-        # before any file of them, which a full disk may refuse
+        # reported before writing files, which may fail on a full disk
         self.reporter.line(f"{self._where()}  {'  '.join(texts)}{'  best' if better else ''}")
         run.history.add(iteration=position.iteration, epoch=run.epochs, seconds=seconds, **scores)
         if better:

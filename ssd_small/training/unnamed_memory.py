@@ -1,8 +1,8 @@
-"""Arrays on their way between two processes, in memory that has no name and needs no /dev/shm.
+"""Transfer of arrays between processes, in unnamed memory that does not need /dev/shm.
 
-Torch's own way is /dev/shm, of which containers have 64 MB unless told otherwise. The other usual
-one, through the pipe of a queue, is worse than slow: the pipe takes 64 kB at a time, so a process
-that is killed leaves half an array in it, and whoever reads waits for the other half without end.
+Torch itself uses /dev/shm, which is limited to 64 MB in containers by default. The other usual way,
+the pipe of a queue, is not only slow: it takes 64 kB at a time, so that a process that is killed
+can leave half an array in it, and the reader waits for the other half forever.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-#: bytes between two starts: what any type and vector instruction is content with
+#: alignment of each array in bytes, enough for any type and vector instruction
 _ALIGNMENT = 64
 
 
 class SentArrays:
-    """Arrays that the process which made this hands to the one that it is sent to.
+    """Arrays that the creating process passes to the process that this object is sent to.
 
-    It travels small: the other process is given the open file itself, as soon as this arrives
-    there, once. A file that nobody received goes with the process that wrote it.
+    Only a small object is pickled: on arrival, the receiver is given the open file itself, which
+    works once. A file that nobody received vanishes with the process that wrote it.
 
     Raises:
-        OSError: there is no memory for them.
+        OSError: there is not enough memory for the arrays.
     """
 
     def __init__(self, arrays: Sequence[npt.NDArray[Any]]) -> None:
@@ -39,7 +39,7 @@ class SentArrays:
         try:
             for array in arrays:
                 self._layout.append((end, array.shape, array.dtype.str))
-                # where memory ends a write is an error; the same through a mapping is a signal
+                # if memory runs out, a write raises an error; a mapping would cause a signal
                 _write(file, np.ascontiguousarray(array), end)
                 end += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
             os.ftruncate(file, max(end, 1))
@@ -53,18 +53,18 @@ class SentArrays:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._file, self._layout = state
         try:
-            # not later: the sender may be gone by then
+            # received now, since the sender may have ended later
             self._arrays = self._received()
         except (OSError, EOFError) as error:
-            # told to who asks for the arrays: raised here it would be the queue's error; and its
-            # frames would keep the queue
+            # raised when the arrays are requested: raised here, it would be an error of the queue;
+            # without traceback, whose frames would keep the queue alive
             self._arrays = error.with_traceback(None)
 
     def arrays(self) -> list[npt.NDArray[Any]]:
-        """The arrays; received ones lie in memory of their own, to be written to.
+        """The arrays; those received are in memory of their own and may be modified.
 
         Raises:
-            OSError, EOFError: the process that sent them was gone.
+            OSError, EOFError: the process that sent them had ended before they were received.
         """
         if isinstance(self._arrays, Exception):
             raise self._arrays
@@ -83,7 +83,7 @@ class SentArrays:
 
 
 def _unnamed_file() -> int:
-    """Memory as a file; where the system has none such, a file that is removed already."""
+    """Open memory as a file or, if the system does not support this, a deleted file."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("ssd-small")
     with tempfile.TemporaryFile() as file:

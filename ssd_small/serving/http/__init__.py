@@ -1,1 +1,1 @@
-"""A door by HTTP: pictures are posted, detections answered; on uvicorn, with a queue of its own."""
+"""HTTP service: clients post pictures and receive detections; on uvicorn, with our own queue."""

@@ -1,4 +1,4 @@
-"""What a server answers: the ASGI application in front of the queue of pictures."""
+"""Answering requests: the ASGI application in front of the queue of pictures."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .page import Page
 from .refusals import Gone, Refusal, busy
 from .settings import MOST_BYTES, MOST_FORM, MOST_GOODBYE
 
-#: path -> what it may be asked by
+#: path -> allowed methods
 _METHODS = {
     "/": ("GET", "HEAD"),
     "/health": ("GET", "HEAD"),
     "/metrics": ("GET", "HEAD"),
     "/v1/detect": ("POST",),
 }
-#: of a request whose sender has gone, as nginx has it
+#: status of a request whose client has closed the connection, as in nginx
 _GONE = 499
 _LONGEST_PATH = 200
 _TICK = 0.5
@@ -41,13 +41,13 @@ class Application:
     """Answers requests.
 
     Args:
-        detector: one of those behind the queue; asked what thresholds it takes.
+        detector: one of the detectors behind the queue; used to check thresholds.
         pictures: the queue.
-        metrics: counts.
-        page: at ``/``.
-        token: that a request must have; None for none.
-        threshold: where a request asks for none; None for the engine's.
-        told: takes a line of each request.
+        metrics: counts requests and detections.
+        page: the page at ``/``.
+        token: token that requests must send; None for none.
+        threshold: thresholds for requests that set none; None for the engine's.
+        told: called with a log line for each request.
     """
 
     def __init__(
@@ -75,18 +75,18 @@ class Application:
 
     @property
     def active(self) -> int:
-        """Requests that have no answer yet, those aside that came when it was ending."""
+        """Number of unanswered requests, except those that arrived after :meth:`end`."""
         return len(self._asked)
 
     def end(self, seconds: float = MOST_GOODBYE) -> None:
-        """Refuse what is new; what is there has so many seconds."""
+        """Refuse new requests, and give existing ones this many seconds."""
         until = time.monotonic() + seconds
         self.deadline = until if self.deadline is None else min(until, self.deadline)
         for exchange in self._asked:
             exchange.deadline = min(exchange.deadline, self.deadline)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Handle a request, as an ASGI application."""
         exchange = Exchange(scope, receive, send)
         if not self.is_ending:
             self._asked.add(exchange)
@@ -106,7 +106,7 @@ class Application:
         seconds = time.monotonic() - exchange.started
         path = exchange.path if exchange.path in _METHODS else "other"
         self._metrics.answered(path, status, seconds)
-        # nothing of the query and of headers, which may hold what is secret
+        # no part of the query and the headers, which may contain secrets
         asked = f"{cut(exchange.method, 20)} {cut(exchange.path, _LONGEST_PATH)}"
         if self._token is not None:
             asked = asked.replace(self._token.decode(), "***")
@@ -120,7 +120,7 @@ class Application:
             return _refused(refusal)
         except Gone:
             raise
-        except Exception as error:  # our own fault; the server goes on
+        except Exception as error:  # a bug of ours; the server continues
             reason = f"{type(error).__name__}: {reason_from_exception(error)}"
             self._told(f"{exchange.path} failed: {reason}")
             return _refused(
@@ -191,7 +191,7 @@ class Application:
         return busy("too many pictures wait; try again", self._pictures.retry_after)
 
     async def _done(self, exchange: Exchange, job: Job) -> dict[str, Any]:
-        """What the queue has made of a picture; gives it up where nobody waits for it any more."""
+        """Wait for a picture's result; discard the picture if the client has gone."""
         answer = asyncio.wrap_future(job.future)
         gone = asyncio.ensure_future(exchange.gone())
         both: set[asyncio.Future[Any]] = {answer, gone}
@@ -205,7 +205,7 @@ class Application:
             return answer.result()
         except PictureRefused as refused:
             many = isinstance(refused.reason, TooManyPixels)
-            # how the limit is raised is for who has started the server
+            # only whoever started the server can raise the limit
             message = refused.reason.message.partition(", or pass --max-pixels")[0]
             raise Refusal(413 if many else 400, message) from refused
         finally:

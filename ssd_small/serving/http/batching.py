@@ -1,8 +1,8 @@
-"""Pictures of many requests on their way through detectors: a bounded queue, decoding, batches.
+"""Passing the pictures of many requests through detectors: bounded queue, decoding, batches.
 
-Threads decode what waits, in its order; a thread for each detector takes what is decoded, as many
-pictures at once as there are and a batch may have. A picture is answered by the same calls that
-``ssd-small detect`` makes.
+Threads decode the waiting pictures in order of arrival; one thread per detector takes decoded
+pictures, as many at once as are ready and fit in a batch. Detection makes the same calls as
+``ssd-small detect``.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from ...pictures.tiles import Tiling
 
 Threshold = Mapping[str | None, float]
-#: seconds of a picture of which none is known yet
+#: assumed seconds per picture before any is measured
 _FIRST_GUESS = 0.1
-#: what messages call a picture that has no name
+#: name of a nameless picture in messages
 NAMELESS = "(as sent)"
 
 
 class QueueFull(Exception):
-    """No picture more may wait."""
+    """The queue takes no more pictures."""
 
 
 class PictureRefused(Exception):
-    """There is something wrong with one picture.
+    """One picture cannot be processed.
 
     Attributes:
-        reason: what is.
+        reason: the error.
     """
 
     def __init__(self, reason: SsdSmallError) -> None:
@@ -52,15 +52,16 @@ class PictureRefused(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """A picture on its way.
+    """A picture on its way through the queue.
 
     Attributes:
         content: the encoded picture, until it is decoded.
         image: its name in the answer.
-        threshold: scores to be shown, as ``detect`` takes them; one for a batch.
-        future: of the entry; raises what is wrong with the picture.
-        declared: pixels, as the file says.
-        picture: decoded.
+        threshold: score thresholds, as in ``detect``; the same for a whole batch.
+        future: receives the picture's entry in the answer, or an error.
+        declared: number of pixels, as declared by the file.
+        picture: the decoded picture.
+        since: time when it was decoded.
     """
 
     content: bytes
@@ -73,13 +74,13 @@ class Job:
 
 
 class PictureQueue:
-    """What waits, and the threads that work on it.
+    """The waiting pictures, and the threads that process them.
 
     Args:
-        detectors: a thread each; closed by who has opened them.
-        settings: batch, patience and length of the queue.
-        tiling: how every picture is cut; None for not at all.
-        ran: told how many pictures each call of an engine had.
+        detectors: one thread each; the caller closes them.
+        settings: batch size, waiting time and length of the queue.
+        tiling: how every picture is cut into tiles; None for whole pictures.
+        ran: called with the number of pictures of each call of an engine.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class PictureQueue:
         ran: Callable[[int], None] = lambda pictures: None,
     ) -> None:
         self._settings, self._tiling, self._ran = settings, tiling, ran
-        # tiles are cut from the picture in full
+        # tiles are cut from the picture at full resolution
         self._decoding_for = None if tiling else detectors[0].description.decoding
         self._most_pixels = most_pixels(detectors[0].max_pixels)
         self._changed = threading.Condition()
@@ -100,7 +101,7 @@ class PictureQueue:
         self._seconds = _FIRST_GUESS
         self._closed = False
         self._replicas = len(detectors)
-        # decoded ahead of the engines: what they take next
+        # pictures that are decoded ahead of the engines
         self._ahead = 2 * settings.max_batch * len(detectors)
         decoders = max(detectors[0].workers, len(detectors))
         self._threads = [
@@ -112,29 +113,29 @@ class PictureQueue:
 
     @staticmethod
     def _thread(work: Callable[..., None], *arguments: Any, name: str) -> threading.Thread:
-        # a call of an engine that does not come back must not keep the process
+        # a call of an engine that never returns must not keep the process alive
         return threading.Thread(target=work, args=arguments, name=name, daemon=True)
 
     @property
     def waiting(self) -> int:
-        """Pictures that are in no engine yet."""
+        """Number of pictures that are not in an engine yet."""
         return len(self._pending) + self._decoding + len(self._ready)
 
     @property
     def is_full(self) -> bool:
-        """Whether one more would be refused."""
+        """Whether another picture would be refused."""
         return self.waiting >= self._settings.queue
 
     @property
     def retry_after(self) -> int:
-        """Whole seconds in which what waits may be done, 1 to 60."""
+        """Estimated seconds until the waiting pictures are done, an integer from 1 to 60."""
         return max(1, min(60, round(self.waiting * self._seconds / self._replicas)))
 
     def submit(self, job: Job) -> None:
-        """Let a picture wait; ``job.future`` is done with it.
+        """Add a picture to the queue; ``job.future`` receives its result.
 
         Raises:
-            QueueFull: it may not.
+            QueueFull: the queue is full or closed.
         """
         extent = declared_extent(job.content)
         job.declared = 0 if extent is None else extent[0] * extent[1]
@@ -145,14 +146,14 @@ class PictureQueue:
             self._changed.notify_all()
 
     def discard(self, job: Job) -> None:
-        """Nobody waits for it any more; one that is in an engine stays there."""
+        """Drop a picture that nobody waits for any more, unless an engine already has it."""
         job.future.cancel()
         with self._changed:
             if job in self._pending:
                 self._pending.remove(job)
 
     def close(self, seconds: float) -> None:
-        """Take no more, and wait so long for what waits to be done."""
+        """Take no more pictures, and wait at most this long for the waiting ones to be done."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -170,7 +171,7 @@ class PictureQueue:
                     )
             except SsdSmallError as error:
                 _fail(job, PictureRefused(error))
-            except Exception as error:  # whatever a picture does, it is this request's alone
+            except Exception as error:  # any failure of a picture affects only its request
                 _fail(job, error)
             with self._changed:
                 job.content = b""
@@ -183,7 +184,7 @@ class PictureQueue:
                 self._changed.notify_all()
 
     def _next_to_decode(self) -> Job | None:
-        """Waits for a picture and for room; None when there will be none."""
+        """Wait for a picture and for room to decode it; None when the queue is closed and empty."""
         with self._changed:
             while not self._pending or not self._has_room(self._pending[0]):
                 if self._closed and not self._pending:
@@ -195,7 +196,7 @@ class PictureQueue:
             return job
 
     def _has_room(self, job: Job) -> bool:
-        """Whether a picture can be decoded; all in memory have the pixels of a large one."""
+        """Whether a picture may be decoded; in all, as many pixels are held as one may have."""
         if self._decoding + len(self._ready) >= self._ahead:
             return False
         held = self._held_pixels
@@ -214,7 +215,7 @@ class PictureQueue:
                 self._changed.notify_all()
 
     def _next_batch(self) -> list[Job] | None:
-        """Waits for pictures, of one threshold; None when there will be none."""
+        """Wait for pictures of the same threshold; None when the queue is closed and empty."""
         most, patience = self._settings.max_batch, self._settings.max_wait
         with self._changed:
             while True:
@@ -235,7 +236,7 @@ class PictureQueue:
             return batch
 
     def _detect(self, detector: Detector, jobs: list[Job]) -> None:
-        """One call of the engine; each picture gets its entry, or its error."""
+        """Call the engine once; each picture gets its entry or an error."""
         threshold = jobs[0].threshold
         pictures = [job.picture for job in jobs]
         for job in jobs:
@@ -255,7 +256,7 @@ class PictureQueue:
 
 
 def _fail(job: Job, error: Exception) -> None:
-    """Answer a picture with an error, unless it has its answer or nobody waits for it."""
+    """Answer a picture with an error, unless it is already answered or nobody waits for it."""
     with suppress(InvalidStateError):
         # a traceback would hold the pixels
         job.future.set_exception(error.with_traceback(None))

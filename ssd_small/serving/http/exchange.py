@@ -1,4 +1,4 @@
-"""One request and its answer: a body within limits, and an answer that arrives whole."""
+"""One request and its answer: reading a body within limits, and sending a complete answer."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from .settings import BODY_SECONDS, LINGER_BYTES, LINGER_SECONDS, MOST_HELD
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
-#: most seconds until a changed deadline is seen
+#: most seconds until a changed deadline is noticed
 _TICK = 0.5
 
 
 class Memory:
-    """Bytes of bodies that are held of all requests together."""
+    """Counts the bytes of bodies held for all requests together."""
 
     def __init__(self, most: int = MOST_HELD) -> None:
         self._most, self._held = most, 0
 
     def take(self, count: int) -> None:
-        """Hold so many more.
+        """Count this many more bytes as held.
 
         Raises:
-            Refusal: 503, since it is too much.
+            Refusal: 503, the limit would be exceeded.
         """
         if self._held + count > self._most:
             raise busy("too many large pictures are on their way; try again")
         self._held += count
 
     def give(self, count: int) -> None:
-        """Hold so many less."""
+        """Count this many bytes as released."""
         self._held -= count
 
 
 class Exchange:
-    """What ASGI tells of a request, and what is told it.
+    """A request received through ASGI, and its answer.
 
     Attributes:
-        method, path: of the request.
-        headers: by their names in small letters; of several the last.
-        query: behind the question mark.
-        received: bytes of the body so far.
-        deadline: on the clock of ``time.monotonic``; what is read later is given up.
+        method, path: method and path of the request.
+        headers: headers by lower-case name; the last one if a name is repeated.
+        query: the part of the URL after the question mark.
+        received: bytes of the body received so far.
+        deadline: time, on the clock of ``time.monotonic``, after which reading is given up.
     """
 
     def __init__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -64,11 +64,11 @@ class Exchange:
         self._held = 0
 
     async def body(self, most: int, memory: Memory) -> bytes:
-        """All of the body.
+        """Read the whole body.
 
         Raises:
-            Refusal: 413 above ``most`` bytes, 408 where it takes too long, 503 where too much is
-                held of all.
+            Refusal: 413 above ``most`` bytes, 408 if it takes too long, 503 if too many bytes are
+                held for all requests.
             Gone: the connection was closed.
         """
         large = Refusal(413, f"the body has more than {most} bytes; send a smaller picture")
@@ -85,18 +85,18 @@ class Exchange:
         return bytes(content)
 
     def forget(self, memory: Memory) -> None:
-        """The body is held no more."""
+        """Release the bytes held for the body."""
         memory.give(self._held)
         self._held = 0
 
     async def gone(self) -> None:
-        """Wait until the connection is closed; only once the body has been read."""
+        """Wait until the connection is closed; call this only after the body has been read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
     async def _part(self, deadline: float) -> bytes:
         late = Refusal(408, "the body did not come in time; send it faster")
-        # a task: a part that has come must not be lost with a time-out that hits it
+        # a task, so that a part that arrives at the same time as a time-out is not lost
         task = asyncio.ensure_future(self._receive())
         try:
             while not task.done():
@@ -120,8 +120,8 @@ class Exchange:
     ) -> None:
         """Send an answer.
 
-        Who still sends a body gets it at once and is read on for a while: if the connection were
-        closed with something unread in it, the answer would be lost on its way.
+        A client that is still sending a body gets the answer at once, but its data is read for a
+        while longer: if the connection were closed with unread data, the answer would be lost.
         """
         unread = self._unread
         pairs = {
@@ -136,7 +136,7 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
         await self._send({"type": "http.response.body", "body": body, "more_body": unread})
         if unread:
-            # whoever waits for "100 Continue" has sent nothing
+            # a client that waits for "100 Continue" has sent nothing
             if "expect" not in self.headers or self.received:
                 await self._linger()
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})

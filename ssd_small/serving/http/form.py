@@ -1,4 +1,4 @@
-"""What a request asks for: the picture in its body or form, the options in its query."""
+"""Parsing a request: the picture in its body or form, the options in its query."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ...terminal import cut
 from .batching import Threshold
 from .refusals import Refusal
 
-#: fields of a form, and bytes of the head of each; a picture needs one of few
+#: most fields of a form, and bytes in the head of each; a picture needs one field with a small head
 _MOST_FIELDS, _MOST_HEAD = 16, 8 * 1024
 _MOST_OPTIONS = 64
 _LONGEST_NAME = 255
 
 
 def threshold_from_query(query: str) -> Threshold | None:
-    """``score_threshold=0.3`` or ``score_threshold=NAME=0.2``, repeatable as for ``detect``.
+    """Read ``score_threshold=0.3`` or ``score_threshold=NAME=0.2``, repeatable as in ``detect``.
 
     Raises:
-        Refusal: 400, another option or no number from 0 to 1.
+        Refusal: 400, an unknown option, or a value that is not a number from 0 to 1.
     """
     try:
         given = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_OPTIONS)
@@ -53,10 +53,10 @@ def _number(text: str) -> float:
 
 
 def boundary_from_type(content_type: str) -> bytes | None:
-    """What parts the fields of a form; None where the body is the picture itself.
+    """The boundary between the fields of a form; None if the body is the picture itself.
 
     Raises:
-        Refusal: 400, a form that does not say; 415, another multipart.
+        Refusal: 400, a form without a boundary; 415, another kind of multipart.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if not kind.startswith("multipart/"):
@@ -73,7 +73,7 @@ def boundary_from_type(content_type: str) -> bytes | None:
 
 @dataclass
 class _Field:
-    """A field of a form while it is read."""
+    """A field of a form while it is being read."""
 
     head: dict[str, str] = field(default_factory=dict)
     size: int = 0
@@ -83,7 +83,7 @@ class _Field:
 
 
 class _Reader:
-    """Takes what the parser calls back with; only the picture is kept."""
+    """Handles the callbacks of the parser; only the picture is kept."""
 
     def __init__(self) -> None:
         self.file: tuple[str | None, bytes] | None = None
@@ -92,7 +92,7 @@ class _Reader:
         self._ended = False
 
     def callbacks(self) -> dict[str, Any]:
-        """By the names that the parser has for them."""
+        """Callbacks by the parser's names for them."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._head(data[start:end], "name"),
@@ -142,15 +142,15 @@ class _Reader:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the form has had its end."""
+        """Whether the end of the form was reached."""
         return self._ended
 
 
 def file_from_form(content: bytes, boundary: bytes) -> tuple[str | None, bytes]:
-    """Name and content of the field ``file``.
+    """File name and content of the field ``file``.
 
     Raises:
-        Refusal: 400, it is not there, or the form is damaged.
+        Refusal: 400, the field is missing, or the form is damaged.
     """
     multipart = require("python_multipart.multipart", "serving")
     reader = _Reader()
@@ -160,7 +160,7 @@ def file_from_form(content: bytes, boundary: bytes) -> tuple[str | None, bytes]:
         parser.finalize()
     except Refusal:
         raise
-    except Exception as error:  # its own errors, and those of texts that are none
+    except Exception as error:  # its own errors, and decoding errors
         raise Refusal(400, "the form is damaged; expected multipart/form-data") from error
     if reader.file is None or not reader.is_whole:
         state = "is cut off" if reader.fields else "is empty"

@@ -1,4 +1,4 @@
-"""What a server counts, in the text format of Prometheus."""
+"""Metrics of a server, in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Callable
 
 from ...requirements import require
 
-#: Prometheus' text format 0.0.4; newer releases of the package name newer ones
+#: Prometheus' text format 0.0.4; newer releases of the package state newer versions
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _BATCH = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Of one server, none of the process' other ones.
+    """Metrics of one server, separate from those of other servers in the process.
 
     Args:
-        waiting: how many pictures wait at present.
+        waiting: returns the number of pictures that are waiting.
     """
 
     def __init__(self, waiting: Callable[[], int]) -> None:
         client = require("prometheus_client", "serving")
-        client.disable_created_metrics()  # series that format 0.0.4 does not know
+        client.disable_created_metrics()  # series that format 0.0.4 lacks
         registry = client.CollectorRegistry(auto_describe=False)
         own = {"namespace": "ssd_small", "registry": registry}
         self._registry, self._text = registry, client.generate_latest
@@ -43,20 +43,20 @@ class Metrics:
         client.Gauge("queue_pictures", "Pictures that wait.", **own).set_function(waiting)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
-        """A request has had its answer; ``path`` is one of few."""
+        """Count a request that was answered; ``path`` is one of a few values."""
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
     def ran(self, pictures: int) -> None:
-        """The engine was called."""
+        """Count a call of the engine."""
         self._batches.observe(pictures)
         self._pictures.inc(pictures)
 
     def found(self, detections: int) -> None:
-        """So many were in an answer."""
+        """Count the detections in an answer."""
         self._detections.inc(detections)
 
     def text(self) -> bytes:
-        """All of them."""
+        """All metrics as text."""
         content: bytes = self._text(self._registry)
         return content

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 with the limits that it leaves out: time for a head, connections, answers."""
+"""uvicorn's HTTP/1.1 with the limits it lacks: time for heads and answers, connections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .settings import HEAD_SECONDS, MOST_CONNECTIONS
 
-#: seconds in which an answer must have left, and a connection that was closed be gone
+#: seconds within which an answer must have been sent, and a closed connection have ended
 _STUCK_SECONDS = 30.0
 
 
@@ -28,12 +28,12 @@ def _refusal(status: str, message: str, *more: str) -> bytes:
 
 
 class BoundedProtocol(H11Protocol):
-    """Closes what sends its head too slowly, is one too many, or does not take its answer."""
+    """Closes connections that send heads too slowly, are too many, or do not read their answer."""
 
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection, if there are not too many."""
+        """Accept a connection, unless there are too many."""
         super().connection_made(transport)
         if len(self.connections) > MOST_CONNECTIONS:
             transport.write(
@@ -44,22 +44,22 @@ class BoundedProtocol(H11Protocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """Stop watching a connection that has ended."""
         self._unwatch()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Some of a request."""
+        """Handle part of a request."""
         super().data_received(data)
         self._watch()
 
     def on_response_complete(self) -> None:
-        """An answer was handed on."""
+        """Limit the time for sending an answer that is complete."""
         super().on_response_complete()
         self.loop.call_later(_STUCK_SECONDS, self._abort_if_closing)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, in the form of all refusals."""
+        """Refuse data that is not HTTP, in the same form as all refusals."""
         if not self.transport.is_closing():
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 self.transport.write(_refusal("400 Bad Request", "no request of HTTP/1.1"))
@@ -71,7 +71,7 @@ class BoundedProtocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _watch(self) -> None:
-        """Give the head of a request its time, from its first byte on."""
+        """Limit the time for the head of a request, from its first byte on."""
         if self._answers:
             self._unwatch()
         elif self._late is None and self.timeout_keep_alive_task is None:
@@ -92,6 +92,6 @@ class BoundedProtocol(H11Protocol):
             self.loop.call_later(_STUCK_SECONDS, self._abort_if_closing)
 
     def _abort_if_closing(self) -> None:
-        """Nobody takes what is still to be sent."""
+        """Abort a closed connection whose client does not read the rest of the answer."""
         if self.transport.is_closing() and self in self.connections:
             self.transport.abort()

@@ -1,4 +1,4 @@
-"""Why a request is not answered with detections."""
+"""Reasons why a request is not answered with detections."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ class Refusal(Exception):
     """A request is refused.
 
     Attributes:
-        status: of HTTP.
-        message: one line for who has sent it.
-        headers: that go with it.
+        status: HTTP status code.
+        message: one line for the client.
+        headers: additional headers of the answer.
     """
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
@@ -20,9 +20,9 @@ class Refusal(Exception):
 
 
 class Gone(Exception):
-    """Whoever has sent the request has closed the connection."""
+    """The client has closed the connection."""
 
 
 def busy(message: str, seconds: int = 1) -> Refusal:
-    """503, with when to try again."""
+    """Refusal with status 503, and the time after which to try again."""
     return Refusal(503, message, {"Retry-After": str(seconds)})

@@ -1,4 +1,4 @@
-"""Listening, and ending without losing an answer."""
+"""Listening for requests, and shutting down without losing answers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from .protocol import BoundedProtocol
 from .settings import GOODBYE_SECONDS, IDLE_SECONDS, MOST_GOODBYE, MOST_HEAD, ServeSettings
 
 _BACKLOG = 128
-#: lines of the log that wait for whoever reads it
+#: most lines of the log that wait to be written
 _MOST_LINES = 1000
-#: seconds that the end takes at most, beside those for the answers
+#: most seconds that shutting down takes, besides those for the answers
 _LAST_SECONDS = 2.0
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -39,10 +39,10 @@ _SIGNALS = [
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """A socket of its address, which nobody can connect to yet.
+    """Create a socket bound to an address, to which nobody can connect yet.
 
     Raises:
-        UsageError: the address is none of this machine's, or is taken.
+        UsageError: the address does not belong to this machine, or is in use.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -54,7 +54,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = found[0]
     own = socket.socket(family, kind, protocol)
     try:
-        # else an address could not be used again at once; it is not shared with anybody by that
+        # allows immediate reuse of an address, but not sharing it with another socket
         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         own.bind(address)
     except OSError as error:
@@ -71,18 +71,18 @@ def _taken(host: str, port: int, error: OSError) -> UsageError:
 
 
 def is_loopback(own: socket.socket) -> bool:
-    """Whether a socket can be reached from this machine alone."""
+    """Whether a socket can be reached only from this machine."""
     return ipaddress.ip_address(own.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def url_of_socket(own: socket.socket) -> str:
-    """Where it can be reached."""
+    """The URL at which a socket can be reached."""
     host, port = own.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class Log:
-    """Lines on standard error, from a thread: who does not read them must not stop a server."""
+    """Writes lines to standard error in a thread, so that a slow reader cannot block the server."""
 
     def __init__(self) -> None:
         self._lines: queue.Queue[str | None] = queue.Queue(_MOST_LINES)
@@ -90,41 +90,41 @@ class Log:
         self._thread.start()
 
     def __call__(self, line: str) -> None:
-        """Write a line, or leave it out where too many wait."""
+        """Write a line, or drop it if too many are waiting."""
         with suppress(queue.Full):
             self._lines.put_nowait(line)
 
     def close(self, seconds: float = 1.0) -> None:
-        """Wait for what is to be written, but not for long."""
+        """Wait for the remaining lines to be written, for at most this many seconds."""
         with suppress(queue.Full):
             self._lines.put_nowait(None)
         self._thread.join(seconds)
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
-            # past Python's stream, whose lock a full pipe would hold until the end
+            # not through Python's stream, whose lock would be held while a pipe is full
             with suppress(OSError):
                 os.write(2, f"{one_line(line)}\n".encode(errors="backslashreplace"))
 
 
 class _Uvicorn(uvicorn.Server):
-    """Signals are heard by :class:`Server`."""
+    """uvicorn's server without signal handling, which is up to :class:`Server`."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave them alone."""
+        """Do not handle signals."""
         yield
 
 
 class Server:
-    """Detectors behind HTTP.
+    """An HTTP server for detectors.
 
     Args:
-        detectors: a thread each; closed by who has opened them.
-        settings: where and how.
-        listening: of :func:`bound_socket`; closed at the end.
-        tiling: how every picture is cut.
-        threshold: where a request asks for none.
+        detectors: one thread each; the caller closes them.
+        settings: settings of the server.
+        listening: socket from :func:`bound_socket`; closed at the end.
+        tiling: how every picture is cut into tiles; None for whole pictures.
+        threshold: thresholds for requests that set none; None for the engine's.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Server:
         threshold: Threshold | None = None,
     ) -> None:
         self._listening, self._log = listening, Log()
-        # the gauge asks for the queue when somebody reads it
+        # the queue is created below; the gauge uses it only when it is read
         self._metrics = Metrics(lambda: self._pictures.waiting)
         self._pictures = PictureQueue(detectors, settings, tiling, self._metrics.ran)
         self._application = Application(
@@ -152,12 +152,12 @@ class Server:
         self._signals = 0
 
     def run(self, ready: Callable[[], None]) -> int:
-        """Serve until a signal ends it, or :meth:`stop`; ``ready`` is told when it listens.
+        """Serve until a signal or :meth:`stop`; ``ready`` is called once the server listens.
 
         Returns:
-            How many requests had no answer when the time for them was over.
+            The number of requests that were not answered in time while shutting down.
         """
-        for name in ("uvicorn.error", "python_multipart"):  # what they say is no line of our log
+        for name in ("uvicorn.error", "python_multipart"):  # their messages are not for our log
             logger = logging.getLogger(name)
             logger.addHandler(logging.NullHandler())
             logger.propagate = False
@@ -184,13 +184,13 @@ class Server:
 
     async def _serve(self, server: uvicorn.Server, ready: Callable[[], None]) -> int:
         loop = asyncio.get_running_loop()
-        # of connections that went away in the middle of something
+        # ignore errors of connections that were closed in the middle of an operation
         loop.set_exception_handler(lambda _, context: None)
         self._told = asyncio.Event()
         with self._heard(loop):
             serving = asyncio.ensure_future(server.serve(sockets=[self._listening]))
             while not server.started:
-                if serving.done():  # of two servers that have come so far, one finds out here
+                if serving.done():  # if two servers bound the address, one fails here
                     host, port = self._listening.getsockname()[:2]
                     error = serving.exception()
                     raise _taken(host, port, error if isinstance(error, OSError) else OSError())
@@ -206,7 +206,7 @@ class Server:
         return lost
 
     async def _say_goodbye(self) -> int:
-        """Answer what has come, tell others that it is over; how many got no answer."""
+        """Answer pending requests, refuse new ones; return how many got no answer."""
         self._application.end()
         began = time.monotonic()
         deadline = began + MOST_GOODBYE + _LAST_SECONDS
@@ -219,7 +219,7 @@ class Server:
         return lost
 
     def stop(self, number: int = 0) -> None:
-        """End it: what is there gets its answer; a second time there is no waiting."""
+        """Shut down after answering pending requests; a second call does not wait for these."""
         self._signals += 1
         if self._signals > 1:
             self._application.end(0.0)
@@ -227,7 +227,7 @@ class Server:
 
     @contextmanager
     def _heard(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-        """Let the signals end the server in its own way; one that is ignored stays so."""
+        """Let signals call :meth:`stop`; a signal that is ignored stays ignored."""
         before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             before = {number: signal.getsignal(number) for number in _SIGNALS}

@@ -1,4 +1,4 @@
-"""How a server is set up, and the limits that nobody sets."""
+"""Settings of a server, and its fixed limits."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ from dataclasses import dataclass
 
 from ...errors import UsageError
 
-#: where the token is looked for that the command line would show to everybody (``ps``)
+#: environment variable for the token, which is visible to all users on the command line (``ps``)
 TOKEN_ENVIRONMENT = "SSD_SMALL_TOKEN"
-#: bytes of a picture as it is sent
+#: most bytes of a picture as sent
 MOST_BYTES = 64_000_000
-#: bytes of the multipart form around it
+#: most bytes of the multipart form around it
 MOST_FORM = 64 * 1024
-#: bytes that are held of all requests together
+#: most bytes that are held for all requests together
 MOST_HELD = 8 * MOST_BYTES
-#: bytes of a request's line and headers
+#: most bytes of a request's line and headers
 MOST_HEAD = 16 * 1024
-#: connections at once; a system lets a process open a thousand files
+#: most simultaneous connections; systems let a process open about a thousand files
 MOST_CONNECTIONS = 512
-#: seconds for a request's line and headers, for its body, and that an unused connection is kept
+#: time limits in seconds: a request's line and headers, its body, an unused connection
 HEAD_SECONDS, BODY_SECONDS, IDLE_SECONDS = 10.0, 60.0, 10.0
-#: seconds and bytes that are read, and thrown away, of a request that has been refused: who sends
-#: without reading would lose the answer if the connection were closed at once
+#: limits, in seconds and bytes, of reading and discarding the rest of a refused request: a client
+#: that is still sending would lose the answer if the connection were closed at once
 LINGER_SECONDS, LINGER_BYTES = 5.0, 4 * MOST_BYTES
-#: seconds after a signal: connections that are open hear that the server ends; at the latest then
-#: what is not done is given up
+#: seconds after a signal: least time in which new requests are told that the server is ending, and
+#: time after which unfinished requests are given up
 GOODBYE_SECONDS, MOST_GOODBYE = 0.5, 15.0
 
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Of one server.
+    """Settings of one server.
 
     Attributes:
         host: name or address to listen on.
-        port: to listen on; 0 for one that is free.
-        max_batch: pictures per call of the engine.
+        port: port to listen on; 0 for a free one.
+        max_batch: most pictures per call of the engine.
         max_wait: seconds that a picture waits for others to fill its batch.
-        queue: pictures that may wait; a request beyond them is refused with 503.
-        token: that a request must have; None for none.
+        queue: most waiting pictures; further requests are refused with 503.
+        token: token that requests must send; None for none.
     """
 
     host: str = "127.0.0.1"

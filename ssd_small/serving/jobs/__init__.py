@@ -1,1 +1,1 @@
-"""Detections of any number of pictures, in shards, by one process or a cluster."""
+"""Detection in any number of pictures, in shards, by one process or a cluster."""

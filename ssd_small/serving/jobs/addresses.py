@@ -1,4 +1,4 @@
-"""Pictures and lists by address: whatever fsspec opens (``s3://``, ``gs://``, ``memory://``)."""
+"""Pictures and lists by address, in any file system of fsspec (``s3://``, ``memory://``, ...)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 def is_address(name: str) -> bool:
-    """Whether a source is an address and not a path of this machine."""
+    """Whether a source is an address, not a path on this machine."""
     return _ADDRESS.match(name) is not None
 
 
 def has_magic(name: str) -> bool:
-    """Whether a name can be a pattern for several."""
+    """Whether a name may be a pattern that matches several."""
     return _MAGIC.search(name) is not None
 
 
 def bytes_at(address: str, expected: str, most: int) -> bytes:
-    """What is there, of at most ``most`` bytes.
+    """Read a file at an address, of at most ``most`` bytes.
 
     Raises:
-        BadFile: nothing is, it cannot be had, or it is larger.
-        MissingRequirement: the package for addresses of this kind.
+        BadFile: it does not exist, cannot be read, or is larger.
+        MissingRequirement: the package for addresses of this kind is not installed.
     """
     system, path = _opened(address)
     try:
@@ -45,16 +45,16 @@ def bytes_at(address: str, expected: str, most: int) -> bytes:
 
 
 def picture_at(address: str) -> bytes:
-    """The content of a picture's file; see :func:`bytes_at`."""
+    """Read the file of a picture; see :func:`bytes_at`."""
     return bytes_at(address, "an image file", most_bytes(most_pixels()))
 
 
 def addresses_from_pattern(address: str) -> list[str]:
-    """The addresses of what is in a folder, or fits a pattern, by name; else the address itself.
+    """Addresses of the files in a folder or matching a pattern, sorted; else the address itself.
 
     Raises:
         BadFile: they cannot be listed.
-        MissingRequirement: the package for addresses of this kind.
+        MissingRequirement: the package for addresses of this kind is not installed.
     """
     system, path = _opened(address)
     try:

@@ -1,7 +1,7 @@
-"""Boxes and scores of rows as the network gives them, for COCO results that score as ``eval`` does.
+"""Unrounded boxes and scores of rows, for COCO results with the same scores as ``eval``.
 
-Rows are for people: clipped to the picture and rounded. AP of either differs, so what decode + NMS
-gave is kept beside them, in a file of numpy's.
+Rows are for people: clipped to the picture and rounded, either of which changes the AP. Hence the
+output of decode + NMS is kept beside them, in a file in numpy's format.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ Exact = npt.NDArray[np.float32]
 
 
 def exact_from_detections(detections: Detections) -> Exact:
-    """``[D, 5]``: x1, y1, x2, y2 in the unit square of the picture, not clipped; and the score."""
+    """``[D, 5]``: x1, y1, x2, y2 in the unit square of the picture, unclipped, and the score."""
     return np.hstack([detections.boxes, detections.scores[:, None]]).astype(np.float32)
 
 
 def bytes_from_exact(exact: Exact) -> bytes:
-    """A file of what :func:`exact_from_detections` gives, the same bytes everywhere."""
+    """Encode the result of :func:`exact_from_detections` as a file, the same bytes everywhere."""
     out = io.BytesIO()
     np.lib.format.write_array(out, np.ascontiguousarray(exact, "<f4"), (1, 0), allow_pickle=False)
     return out.getvalue()
 
 
 def exact_from_file(path: Path, rows: int) -> Exact:
-    """The array ``[rows, 5]`` of a file, which is read when it is looked at.
+    """Memory-map the array ``[rows, 5]`` of a file.
 
     Raises:
-        BadFile: it cannot be read, or is none of so many rows.
+        BadFile: the file cannot be read, or does not hold this many rows.
     """
     remedy = "remove it and --resume"
     try:

@@ -1,9 +1,9 @@
-"""The folder of a job: whose it is, which shards are there, and one more put there as a whole.
+"""The folder of a job: which job it belongs to, which shards are done, and adding a shard.
 
-``job.json`` says which job it is, ``shards/NNNNN.parquet`` (or ``.jsonl``) are the rows,
-``records/NNNNN.json`` what else is known of a shard, ``records/NNNNN.npy`` boxes and scores of its
-rows as the network gives them. A shard is done when its rows are there, which
-are put there last; so every file appears once and whole, whatever was killed and when.
+``job.json`` identifies the job, ``shards/NNNNN.parquet`` (or ``.jsonl``) hold the rows,
+``records/NNNNN.json`` the counts and errors of a shard, ``records/NNNNN.npy`` the unrounded boxes
+and scores of its rows. A shard is done when all its files exist, of which the rows are written
+last. Files are written completely or not at all, whenever a process is killed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .job import Job
 from .shard import Classes, ShardResult
 
 _JOB, _LOCK = "job.json", ".ssd-small-batch.lock"
-#: what a process that was killed at once may leave, before the folder says whose it is
+#: files that a killed process may leave before ``job.json`` is written
 _LEFTOVER = re.compile(r"\.ssd-small-.*")
 
 
@@ -34,10 +34,10 @@ class JobFolder:
     """The folder of one job.
 
     Attributes:
-        path: of the folder.
-        fingerprint: of the job.
+        path: path of the folder.
+        fingerprint: fingerprint of the job.
         rows: format of the rows.
-        shards: how many it has in the end.
+        shards: total number of shards.
     """
 
     def __init__(self, path: Path, fingerprint: str, rows: str, shards: int) -> None:
@@ -45,37 +45,37 @@ class JobFolder:
 
     @property
     def errors(self) -> Path:
-        """A line for each picture that could not be read."""
+        """File with a line for each picture without a result."""
         return self.path / "errors.jsonl"
 
     @property
     def results(self) -> Path:
-        """COCO results."""
+        """File of COCO results."""
         return self.path / "results.json"
 
     @property
     def summary(self) -> Path:
-        """Numbers of the whole job; written last."""
+        """File with the totals of the whole job; written last."""
         return self.path / "summary.json"
 
     def rows_of(self, index: int) -> Path:
-        """The rows of a shard."""
+        """File of the rows of a shard."""
         return self.path / "shards" / f"{index:05}.{self.rows}"
 
     def record_of(self, index: int) -> Path:
-        """What else is known of a shard."""
+        """File of the counts and errors of a shard."""
         return self.path / "records" / f"{index:05}.json"
 
     def exact_of(self, index: int) -> Path:
-        """Boxes and scores of the rows, not clipped and not rounded."""
+        """File of the boxes and scores of a shard's rows, neither clipped nor rounded."""
         return self.path / "records" / f"{index:05}.npy"
 
     def check(self, *, resume: bool) -> None:
-        """Refuse a folder that is not this job's, or is and was not asked for; touches nothing.
+        """Check that the folder is new, or belongs to this job and is resumed; changes nothing.
 
         Raises:
-            UsageError: says whose it is, and what to do.
-            OutputError: it cannot be written.
+            UsageError: it is not; the message says why, and what to do.
+            OutputError: the folder cannot be written to.
         """
         own = self._job()
         if own is None:
@@ -98,11 +98,11 @@ class JobFolder:
 
     @contextmanager
     def at_work(self, *, resume: bool) -> Iterator[None]:
-        """Be the only process that writes here, for the length of the block.
+        """Be the only process that writes here, for the duration of the block.
 
         Raises:
-            LockHeld: another one is.
-            UsageError: see :meth:`check`; somebody else was faster.
+            LockHeld: another process is.
+            UsageError: see :meth:`check`, as when another process has been here first.
         """
         with held(self.path / _LOCK, self.path):
             self.check(resume=resume)
@@ -111,9 +111,9 @@ class JobFolder:
             yield
 
     def begin(self, job: Job, classes: Classes, pictures: int, shard_size: int) -> None:
-        """Say whose folder it is; only now is anything in it."""
+        """Write ``job.json``, the first file of the job."""
         about = asdict(job)
-        del about["engine"]  # a path, which may be another one on resuming
+        del about["engine"]  # a path, which may differ when resuming
         about |= {"pictures": pictures, "shards": self.shards, "shard_size": shard_size}
         about |= {"classes": list(classes.names), "background_label": classes.background_label}
         write_durably(
@@ -122,21 +122,21 @@ class JobFolder:
         )
 
     def classes(self) -> Classes | None:
-        """What the labels mean; None as long as nothing has begun."""
+        """The meaning of the labels; None before :meth:`begin`."""
         own = self._job()
         if own is None:
             return None
         return Classes(tuple(own["classes"]), own["background_label"])
 
     def missing(self) -> list[int]:
-        """Shards that are not done."""
+        """Indices of the shards that are not done."""
         return [i for i in range(self.shards) if not self._is_done(i)]
 
     def put(self, result: ShardResult) -> None:
-        """Put a shard there, whole; a second time changes nothing.
+        """Write the files of a shard; writing it again changes nothing.
 
         Raises:
-            OutputError: no space, or no permission; then it is not there.
+            OutputError: there is no space or no permission; the shard then does not count as done.
         """
         record = {
             "pictures": result.pictures,
@@ -148,10 +148,10 @@ class JobFolder:
         write_durably(self.rows_of(result.index), result.content)
 
     def record(self, index: int) -> dict[str, Any]:
-        """What is known of a shard that is done.
+        """Counts and errors of a shard that is done.
 
         Raises:
-            BadFile: it is damaged.
+            BadFile: the file is damaged.
         """
         found: dict[str, Any] = read_json(self.record_of(index), "a record of ssd-small batch")
         return found
@@ -167,7 +167,7 @@ class JobFolder:
         return f"{self.shards - missing} of {self.shards} shards done"
 
     def _job(self) -> dict[str, Any] | None:
-        """What the folder says of itself; None if it says nothing."""
+        """Content of ``job.json``: None if there is none, empty if it is damaged."""
         path = self.path / _JOB
         if not path.is_file():
             return None
@@ -178,7 +178,7 @@ class JobFolder:
         return found if isinstance(found, dict) else {}
 
     def _foreign(self) -> str | None:
-        """Something in the folder that is not ours; None if there is nothing."""
+        """Name of a foreign file in the folder; None if there is none."""
         with suppress(FileNotFoundError, NotADirectoryError):
             for name in sorted(os.listdir(self.path)):
                 if not _LEFTOVER.fullmatch(name):
@@ -187,10 +187,10 @@ class JobFolder:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, also where the machine loses its power.
+    """Write a file completely or not at all, even if the machine loses power.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     with atomic_output(path) as temporary, temporary.open("wb") as stream:
         stream.write(content)

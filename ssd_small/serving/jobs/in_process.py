@@ -1,4 +1,4 @@
-"""The shards of a job in this process, one after the other."""
+"""Computing the shards of a job in this process, one after the other."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Protocol
 from .job import Job, Shard
 from .shard import Classes, ShardResult, classes_of, open_for_job, result_of_shard
 
-#: told of so many pictures more
+#: called with the number of further pictures that are done
 Seen = Callable[[int], None]
 
 
 class Workers(Protocol):
-    """Whoever computes shards.
+    """One or more workers that compute shards.
 
     Attributes:
-        classes: what the labels of the engine mean.
+        classes: the meaning of the engine's labels.
     """
 
     classes: Classes
 
     def results(self, shards: Iterable[Shard], seen: Seen) -> Iterator[ShardResult]:
-        """The results of shards, in any order; ``seen`` is told of pictures."""
+        """Yield the results of shards, in any order; ``seen`` is called as pictures are done."""
 
 
 class _InProcess:
@@ -42,7 +42,7 @@ class _InProcess:
 
 @contextmanager
 def in_process(job: Job, threads: int) -> Iterator[Workers]:
-    """This process at work on a job, with so many CPU threads (0: one per core).
+    """Compute a job in this process, with this many CPU threads (0: one per core).
 
     Raises:
         SsdSmallError: the engine cannot be opened.

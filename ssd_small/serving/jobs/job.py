@@ -1,4 +1,4 @@
-"""What a job is: engine, options, pictures; and by what it is known again."""
+"""The definition of a job (engine, options, pictures) and the fingerprint that identifies it."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ MOST_SHARDS = 100_000
 
 @dataclass(frozen=True)
 class Job:
-    """All that its rows depend on but the pictures; goes to whoever computes a shard.
+    """Everything that the rows depend on, except the pictures; sent to each worker.
 
     Attributes:
         engine: path of the engine, ONNX file or checkpoint, or the name of a shipped one.
         engine_hash: SHA-256 over the files that belong to it.
         rows: format of the rows.
-        batch: pictures per call; None: what the engine takes.
+        batch: pictures per call; None: as many as the engine takes.
         thresholds: score thresholds by class name, None for all; empty: the engine's own.
         tiles, overlap, whole, object_size: see ``ssd-small detect``.
-        max_pixels: of a picture.
+        max_pixels: largest number of pixels of a picture.
     """
 
     engine: str
@@ -52,10 +52,10 @@ class Job:
     max_pixels: int
 
     def fingerprint(self, images: Sequence[str], shard_size: int) -> str:
-        """64 hexadecimal digits: two jobs have the same if their rows are.
+        """64 hexadecimal digits that are equal for two jobs if their rows are.
 
-        Of engine and pictures: the engine by what is in its files, not by their names; pictures by
-        their names and not by what is in them, since a look at each takes as long as reading it.
+        The engine counts by the content of its files, not by their names; pictures count by their
+        names, not by their content, since hashing them would take as long as reading them all.
         """
         digest = hashlib.sha256()
         about = asdict(self) | {"shard_size": shard_size, "version": __version__}
@@ -71,8 +71,8 @@ class Shard:
     """A part of the pictures, the unit of work.
 
     Attributes:
-        index: from 0.
-        images: paths and addresses.
+        index: index of the shard, from 0.
+        images: paths and addresses of its pictures.
     """
 
     index: int
@@ -80,16 +80,16 @@ class Shard:
 
 
 def shards_of(images: Sequence[str], size: int) -> Iterator[Shard]:
-    """The pictures in shards of ``size``; the last may have fewer."""
+    """Divide pictures into shards of ``size``; the last may have fewer."""
     for index, start in enumerate(range(0, len(images), size)):
         yield Shard(index, tuple(images[start : start + size]))
 
 
 def shard_count(images: Sequence[str], size: int) -> int:
-    """How many shards there are.
+    """The number of shards.
 
     Raises:
-        UsageError: more than their names have digits for.
+        UsageError: there would be more than :data:`MOST_SHARDS`.
     """
     count = -(-len(images) // size)
     if count > MOST_SHARDS:
@@ -101,7 +101,7 @@ def shard_count(images: Sequence[str], size: int) -> int:
 
 
 def files_of_engine(engine: str) -> list[Path]:
-    """What an engine consists of: its file first, then its sidecar or weights."""
+    """The files that make up an engine: its own first, then its sidecar or weights."""
     shipped = find_shipped(engine)
     if shipped is not None:
         from ...detection.load import onnx_without_torch
@@ -115,7 +115,7 @@ def hash_of_engine(engine: str) -> str:
     """SHA-256 over the files of an engine.
 
     Raises:
-        BadFile: one cannot be read.
+        BadFile: a file cannot be read.
     """
     hashes = [sha256_of(path, "expected an engine") for path in files_of_engine(engine)]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
@@ -132,10 +132,10 @@ def job_from_options(
     whole: bool,
     object_size: float | None,
 ) -> Job:
-    """The job of an engine that is there.
+    """Create the job of an existing engine.
 
     Raises:
-        BadFile: it cannot be read.
+        BadFile: the engine cannot be read.
     """
     how: dict[str, Any] = {"tiles": tiles, "overlap": overlap, "whole": whole}
     how |= {"object_size": object_size, "max_pixels": most_pixels()}
@@ -144,10 +144,10 @@ def job_from_options(
 
 
 def tiling_of_job(job: Job, detector: Detector) -> Tiling | None:
-    """How the pictures are cut.
+    """How the pictures of a job are cut into tiles; None if they are not.
 
     Raises:
-        UsageError: options that do not go together, or with this engine.
+        UsageError: the options conflict with each other or with this engine.
     """
     from ...detection.tiling import tiling_from_options
 

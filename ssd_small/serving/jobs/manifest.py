@@ -1,4 +1,4 @@
-"""The pictures of a job, in an order that is the same however often it is asked for."""
+"""The pictures of a job, in a reproducible order."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from ...pictures.listing import is_image_name, list_images
 from ...requirements import require
 from .addresses import addresses_from_pattern, bytes_at, has_magic, is_address
 
-#: lists by their endings
+#: suffixes of lists
 _TEXT, _PARQUET = (".txt", ".lst"), (".parquet",)
 #: columns of a parquet list that hold pictures
 _COLUMNS = ("image", "path")
-#: bytes of a list
+#: largest size of a list, in bytes
 _MOST = 8 << 30
 
 
 def images_from_sources(sources: Iterable[str]) -> tuple[list[str], list[str]]:
     """Paths and addresses of pictures, in the order of the sources, and notes for the user.
 
-    A source is a picture, a folder (its pictures in name order, as ``ssd-small detect`` takes
-    them), a pattern (``scans/*/*.png``; ``**`` for any depth), a list, or the address of one of
-    these. A list is a text file (``.txt``, ``.lst``) with a picture on each line, empty lines and
-    lines that begin with ``#`` left out, or a parquet file with a column ``image`` or ``path``;
-    what is relative in it is so to the list's folder. What is named twice stays twice.
+    A source is a picture, a folder (its pictures in name order, as in ``ssd-small detect``), a
+    pattern (``scans/*/*.png``; ``**`` for any depth), a list, or the address of one of these. A
+    list is a text file (``.txt``, ``.lst``) with a picture on each line, except empty lines and
+    lines that begin with ``#``, or a parquet file with a column ``image`` or ``path``; relative
+    names in it are relative to the list's folder. Repeated pictures are kept.
 
     Raises:
-        BadFile: a list that cannot be read, a folder or pattern without a picture.
-        MissingRequirement: a package that a source needs.
+        BadFile: a list cannot be read, or a folder or pattern has no picture.
+        MissingRequirement: a package that a source needs is not installed.
     """
     images: list[str] = []
     notes: list[str] = []
@@ -105,7 +105,7 @@ def _from_parquet(content: bytes, source: str) -> list[str]:
         values: Sequence[Any] = []
         if column is not None:
             values = file.read(columns=[column]).column(column).to_pylist()
-    except Exception as error:  # of the library's own kinds
+    except Exception as error:  # the library has its own error types
         raise BadFile(
             f"{source} is no parquet file ({reason_from_exception(error)}); expected one with a "
             f"column {' or '.join(_COLUMNS)}"
@@ -122,7 +122,7 @@ def _from_parquet(content: bytes, source: str) -> list[str]:
 
 
 def _beside(source: str, name: str) -> str:
-    """A name in a list, from where the list lies."""
+    """Resolve a name in a list relative to the list's folder."""
     if is_address(name):
         return name
     if is_address(source):

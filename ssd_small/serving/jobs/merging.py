@@ -1,4 +1,4 @@
-"""What a whole job comes to, made of its shards one after the other, in bounded memory."""
+"""Results of a whole job, merged from its shards one after the other, in bounded memory."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .folder import JobFolder, line_of_error, write_durably
 from .rows import as_text, rows_from_file
 from .shard import Classes
 
-#: letters of a picture's name that can be its number
+#: longest picture name that is used as a number, in digits
 _MOST_DIGITS = 18
 
-#: rows that are made entries of at once
+#: rows that are converted to entries at once
 _ROWS_AT_ONCE = 4096
 
 
@@ -35,8 +35,8 @@ class Place:
     """Where a row belongs in COCO results.
 
     Attributes:
-        image_id, category_id: as the ground truth spells them.
-        size: width and height of its picture in pixels, there.
+        image_id, category_id: its ids, as spelled in the ground truth if there is one.
+        size: width and height of its picture in pixels, from the ground truth if there is one.
     """
 
     image_id: Any
@@ -44,16 +44,16 @@ class Place:
     size: tuple[float, float]
 
 
-#: the place of a row; None where the ground truth knows no such category
+#: returns the place of a row; None if the ground truth lacks its category
 Places = Callable[[dict[str, Any]], Place | None]
 
 
 def write_errors(folder: JobFolder) -> dict[str, int]:
-    """Write ``errors.jsonl``; how many pictures, detections and errors there are.
+    """Write ``errors.jsonl`` and return the numbers of pictures, detections and errors.
 
     Raises:
         BadFile: a record is damaged.
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     totals = {"pictures": 0, "detections": 0, "errors": 0}
     with atomic_output(folder.errors) as temporary, temporary.open("wb") as stream:
@@ -69,10 +69,10 @@ def write_errors(folder: JobFolder) -> dict[str, int]:
 
 
 def write_summary(folder: JobFolder, totals: dict[str, int], seconds: float) -> dict[str, Any]:
-    """Write ``summary.json``, the last file of a job.
+    """Write ``summary.json``, the last file of a job, and return its content.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     summary = {**totals, "seconds": round(seconds, 3), "fingerprint": folder.fingerprint}
     write_durably(folder.summary, json_bytes(summary))
@@ -80,11 +80,11 @@ def write_summary(folder: JobFolder, totals: dict[str, int], seconds: float) -> 
 
 
 def write_coco(folder: JobFolder, places: Places) -> None:
-    """Write ``results.json``, a COCO result file with what ``eval --save-detections`` would save.
+    """Write ``results.json``, a COCO result file as ``eval --save-detections`` would save it.
 
     Raises:
-        BadFile: rows are damaged, or of a picture without an id.
-        OutputError: it cannot be written.
+        BadFile: rows are damaged, or belong to a picture without an id.
+        OutputError: the file cannot be written.
     """
     with atomic_output(folder.results) as temporary, temporary.open("wb") as stream:
         before = "["
@@ -120,10 +120,10 @@ def _entries_of_rows(places: Sequence[Place], exact: Exact) -> Iterator[dict[str
 
 
 def places_by_themselves(images: list[str]) -> Places:
-    """Ids without ground truth: of a picture its number, of a category its label.
+    """Ids without ground truth: a picture's number and a category's label.
 
-    The number is that in the pictures' names (``000000000139.jpg``: 139), where each is one and no
-    two are the same; else the place in the list, from 1, of a picture named twice the first.
+    If all pictures' names are numbers (``000000000139.jpg``: 139) and no two are equal, these are
+    the numbers; otherwise the position in the list, from 1, the first one if a picture is repeated.
     """
     numbers = ids_of_names(list(map(as_text, images)))
     return lambda row: Place(numbers[row["image"]], row["label"], (row["width"], row["height"]))
@@ -145,14 +145,14 @@ def ids_of_names(images: list[str]) -> dict[str, int]:
 def places_of_truth(
     truth: Annotations, images: list[str], classes: Classes
 ) -> tuple[Places, list[str]]:
-    """Ids and sizes as ground truth has them, for pictures that it knows; and notes for the user.
+    """Ids and sizes from the ground truth, which must contain all pictures; and notes for the user.
 
-    A picture is the entry whose ``file_name`` is the end of its path, by whole parts; the longest
-    counts.
+    A picture's entry is the one whose ``file_name`` matches the end of its path, by whole path
+    components; the longest match wins.
 
     Raises:
-        BadFile: a picture that it does not know or that could be two, or other classes; the places
-            raise it where a picture was annotated in another frame.
+        BadFile: a picture has no entry or several, or the classes do not match; also raised by the
+            returned function, for a picture that was annotated in another frame.
     """
     match = match_classes(truth, classes.names)
     spelled = truth.category_spelling
@@ -175,7 +175,7 @@ def places_of_truth(
 
 
 def _entries_by_end(truth: Annotations, images: list[str]) -> dict[str, dict[str, Any]]:
-    """The entry of each picture."""
+    """The ground-truth entry of each picture."""
     by_name: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for entry in truth.images:
         by_name.setdefault(_parts(str(entry["file_name"])), []).append(entry)
@@ -202,11 +202,11 @@ def _to_disk(stream: Any) -> None:
 
 
 def check_images(images: list[str], truth: Annotations | None) -> None:
-    """Refuse early pictures of which there can be no COCO results.
+    """Refuse pictures early if no COCO results can be made for them.
 
     Raises:
-        BadFile: the ground truth does not know one; see :func:`places_of_truth`.
-        UsageError: two are the same, each of whose objects would be found twice.
+        BadFile: the ground truth lacks one of them; see :func:`places_of_truth`.
+        UsageError: two pictures are the same, so that each object would be found twice.
     """
     entries = None if truth is None else _entries_by_end(truth, images)
     seen: dict[Any, str] = {}

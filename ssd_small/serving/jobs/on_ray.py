@@ -1,6 +1,6 @@
-"""The shards of a job on a cluster: workers that are lost, stand still or lag behind are replaced.
+"""Computing a job's shards on a cluster, replacing workers that are lost, stuck or too slow.
 
-The driver alone writes files: a shard that two workers have done is there once.
+Only the driver writes files, so that a shard computed by two workers is written once.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from .ray_cluster import Cluster, Share, connected, share_of_worker
 from .ray_worker import RayWorker, Ready, Refusal
 from .shard import Classes, ShardResult
 
-#: times that a shard, or the opening of an engine, is tried
+#: attempts at a shard, or at opening an engine
 MOST_TRIES = 4
-#: seconds between two looks at the workers
+#: seconds between two checks of the workers
 _LOOK = 0.5
-#: seconds without any worker after which the user is told, and after which it is given up
+#: seconds without any worker after which the user is told, and after which the job is given up
 _TOLD, _GIVEN_UP = 30.0, 600.0
-#: an idle worker takes over a shard that has taken so many times the longest before it, and more
-#: than so many seconds; after as many times as the second number says, its worker is replaced
+#: an idle worker also computes a shard that has taken _LAGS times the longest finished one, and the
+#: worker of one that has taken _STANDS times as long is replaced; both after _LEAST seconds or more
 _LAGS, _STANDS, _LEAST = 3.0, 20.0, 30.0
 
 
 @dataclass(eq=False)
 class _Worker:
-    """A worker as the driver sees it.
+    """A worker as seen by the driver.
 
     Attributes:
-        actor: of Ray.
+        actor: Ray's actor.
         name: its process; empty until it has opened its engine.
-        shard: that it is at; None while it opens its engine.
-        since: when it began that.
+        shard: the shard that it computes; None while it opens its engine or is idle.
+        since: when it began its current task.
     """
 
     actor: Any
@@ -50,7 +50,7 @@ class _Worker:
 
     @property
     def seconds(self) -> float:
-        """That it has been at its shard."""
+        """How long it has been at its current task."""
         return time.monotonic() - self.since
 
 
@@ -62,7 +62,7 @@ class _OnRay:
     def __init__(self, ray: Any, job: Job, share: Share, say: Callable[[str], None]) -> None:
         self._ray, self._job, self._share, self._say = ray, job, share, say
         how: dict[str, Any] = {"num_cpus": share.cpus, "num_gpus": share.gpus}
-        # what is lost is tried again here, with a line
+        # lost work is retried by us, with a message
         how |= {"max_restarts": 0, "max_task_retries": 0}
         self._actor = ray.remote(**how)(RayWorker)
         self._working: dict[Any, _Worker] = {}
@@ -74,10 +74,10 @@ class _OnRay:
             self._look()
 
     def results(self, shards: Iterable[Shard], seen: Seen) -> Iterator[ShardResult]:
-        """See :class:`~.in_process.Workers`; the bar moves by shards.
+        """See :class:`~.in_process.Workers`; ``seen`` is called once per shard.
 
         Raises:
-            MissingRequirement: shards that were lost :data:`MOST_TRIES` times; all else is done.
+            MissingRequirement: shards were lost :data:`MOST_TRIES` times; all others are done.
         """
         self._source, self._exhausted = iter(shards), False
         self._again: deque[Shard] = deque()
@@ -104,18 +104,18 @@ class _OnRay:
             )
 
     def close(self) -> None:
-        """End all workers, those that are still at something too."""
+        """End all workers, including busy ones."""
         for worker in (*self._idle, *self._working.values()):
             with suppress(Exception):
                 self._ray.kill(worker.actor)
 
     def _hire(self) -> None:
-        """One worker more, which opens its engine."""
+        """Start another worker, which opens its engine."""
         worker = _Worker(self._actor.remote(os.getcwd(), self._share.threads))
         self._working[worker.actor.open.remote(self._job)] = worker
 
     def _assign(self) -> None:
-        """Give each idle worker a shard: one that was lost, the next, or one that lags behind."""
+        """Give each idle worker a shard: a lost one, the next, or one that another is slow at."""
         while self._idle:
             shard = self._next()
             if shard is None:
@@ -145,12 +145,12 @@ class _OnRay:
         return None
 
     def _at_work(self) -> list[tuple[_Worker, Shard]]:
-        """Workers with the shards they are at, as far as these are not done by others."""
+        """Workers and their current shards, except shards already done by others."""
         found = [(one, one.shard) for one in self._working.values() if one.shard is not None]
         return [(worker, shard) for worker, shard in found if shard.index not in self._done]
 
     def _look(self) -> list[ShardResult]:
-        """Wait for workers a moment; the shards that they have done."""
+        """Wait for workers briefly; return the results of shards that they have done."""
         if not self._working:
             time.sleep(_LOOK)
             return []
@@ -162,7 +162,7 @@ class _OnRay:
             try:
                 outcome = self._ray.get(one)
             except (MemoryError, self._ray.exceptions.RayError) as error:
-                # of what the worker itself raised, not of Ray's words around it
+                # the reason that the worker itself raised, without Ray's wrapping
                 self._lost(worker, reason_from_exception(getattr(error, "cause", None) or error))
                 continue
             if isinstance(outcome, Refusal):
@@ -178,7 +178,7 @@ class _OnRay:
         return found
 
     def _lost(self, worker: _Worker, reason: str) -> None:
-        """A worker is gone: another one for it, and its shard again."""
+        """Replace a lost worker, and queue its shard again."""
         shard = worker.shard
         if shard is None:
             self._openings += 1
@@ -205,17 +205,17 @@ class _OnRay:
         return self._longest > 0 and worker.seconds > max(_LEAST, times * self._longest)
 
     def _replace_those_that_stand(self) -> None:
-        """A worker that is stopped or waits for a dead disk is not lost, and would never end."""
+        """Replace stuck workers: one that is suspended or waits for a dead disk would never end."""
         for one, worker in list(self._working.items()):
             if worker.shard is not None and self._lags(worker, _STANDS):
                 del self._working[one]
                 self._lost(worker, "it stood still")
 
     def _check_patience(self) -> None:
-        """Say that nobody works, and in the end give up.
+        """Tell the user while no worker is ready, and eventually give up.
 
         Raises:
-            MissingRequirement: no worker could be placed.
+            MissingRequirement: no worker became ready.
         """
         opening = [worker for worker in self._working.values() if worker.shard is None]
         if self._idle or len(opening) < len(self._working):
@@ -232,7 +232,7 @@ class _OnRay:
 
 @contextmanager
 def on_ray(job: Job, cluster: Cluster, say: Callable[[str], None]) -> Iterator[Workers]:
-    """A cluster at work on a job; ``say`` takes a line for each thing that was tried again.
+    """Compute a job on a cluster; ``say`` is called with a line for each retry.
 
     Raises:
         MissingRequirement: Ray is not installed or does not start, or workers end at once.

@@ -1,4 +1,4 @@
-"""A Ray cluster: one on this machine that ends with this process, or one that is there."""
+"""A Ray cluster: one on this machine that ends with this process, or an existing one."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from ...requirements import require
 from ...system.temporary import temporary_folder
 from .ray_keeper import kept
 
-#: Ray's sockets lie deep in its folder, and a socket's path has 107 letters at most: of what is
-#: above that folder
+#: longest path of the parent of Ray's folder: its sockets are deep inside that folder, and a
+#: socket's path has at most 107 characters
 _LONGEST_FOLDER = len("/tmp")
-#: bytes for results on their way, of a cluster of our own; the least that Ray takes
+#: bytes of the object store, for results in transit, in our own cluster; the minimum for Ray
 _OBJECT_STORE = 80 << 20
-#: seconds in which an address must answer
+#: seconds within which an address must answer
 _ANSWER = 5.0
-#: what Ray does unless the user says otherwise: it would send statistics to its makers
+#: environment unless set by the user; otherwise Ray would send usage statistics to its makers
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "ORT_DISABLE_TELEMETRY": "1",
 }
-#: what Ray asks for whether it may speak to other machines; with 0 it listens on 127.0.0.1 alone
+#: variable by which Ray decides whether to use the network; with 0 it listens on 127.0.0.1 only
 _BEYOND = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
@@ -43,13 +43,13 @@ _HERE = ("127.0.0.1", "localhost")
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where a job runs and with how much.
+    """Where a job runs and with which resources.
 
     Attributes:
-        address: of a cluster that is there; None for all cores of this machine.
-        workers: engines at once; None: one per core, or as many as fit the GPUs.
-        gpus_per_worker: of each engine; None for none.
-        threads: of an engine; 0: the cores that are its share.
+        address: address of an existing cluster; None for all cores of this machine.
+        workers: number of engines; None: one per core, or as many as the GPUs have room for.
+        gpus_per_worker: GPUs per engine; None for none.
+        threads: threads per engine; 0: as many as its share of the cores.
     """
 
     address: str | None = None
@@ -60,12 +60,12 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Share:
-    """What a worker gets.
+    """Resources of a worker.
 
     Attributes:
-        workers: how many there are.
-        cpus, gpus: of each; may be parts of one.
-        threads: of its engine.
+        workers: number of workers.
+        cpus, gpus: CPUs and GPUs per worker; may be fractions of one.
+        threads: threads of its engine.
     """
 
     workers: int
@@ -75,10 +75,10 @@ class Share:
 
 
 def prepared(cluster: Cluster) -> Any:
-    """The package ray, told what it reads of the environment when it is imported.
+    """Import the package ray, after setting the environment variables that it reads on import.
 
     Raises:
-        MissingRequirement: it is not installed, or nobody answers at the address.
+        MissingRequirement: it is not installed, or no cluster answers at the address.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -92,10 +92,13 @@ def prepared(cluster: Cluster) -> Any:
 
 @contextmanager
 def connected(cluster: Cluster) -> Iterator[Any]:
-    """The package ray, connected; what was started ends with the block, or with this process.
+    """Connect to a cluster; one that is started here ends with the block, or with this process.
+
+    Yields:
+        The package ray.
 
     Raises:
-        MissingRequirement: no ray, or no cluster at the address.
+        MissingRequirement: ray is not installed, or there is no cluster at the address.
     """
     ray = prepared(cluster)
     with ExitStack() as stack:
@@ -108,14 +111,14 @@ def connected(cluster: Cluster) -> Iterator[Any]:
                 stack.enter_context(kept(folder))
         else:
             how["address"] = cluster.address
-        # lines of Ray's own on standard output, as of a worker that was killed: ours say it
+        # hide Ray's own lines on standard output, such as on a killed worker: we report these
         silence = stack.enter_context(open(os.devnull, "w"))
         stack.enter_context(redirect_stdout(silence))
         stack.callback(ray.shutdown)
         with _own_signals():
             try:
                 ray.init(**how)
-            except Exception as error:  # of many kinds
+            except Exception as error:  # of various types
                 where = cluster.address or "this machine"
                 raise MissingRequirement(
                     f"Ray does not start on {where}: {reason_from_exception(error)}; see that the "
@@ -126,11 +129,11 @@ def connected(cluster: Cluster) -> Iterator[Any]:
 
 
 def share_of_worker(ray: Any, cluster: Cluster) -> Share:
-    """How many workers a cluster has room for, and what each gets.
+    """The number of workers that a cluster has room for, and the resources of each.
 
     Raises:
-        MissingRequirement: it has no GPU, and GPUs were asked for.
-        UsageError: more workers than its GPUs can take.
+        MissingRequirement: the cluster lacks the requested GPUs.
+        UsageError: more workers are requested than its GPUs have room for.
     """
     total = ray.cluster_resources()
     cpus, gpus = total.get("CPU", 0.0), cluster.gpus_per_worker or 0.0
@@ -162,7 +165,7 @@ def _cores() -> int:
 
 
 def _folder(stack: ExitStack) -> Path | None:
-    """For Ray's sockets and logs, gone at the end; None where the usual place is too deep."""
+    """A temporary folder for Ray's sockets and logs; None if no place has a short enough path."""
     with suppress(OSError):
         usual, short = tempfile.gettempdir(), Path("/tmp")
         if len(usual) <= _LONGEST_FOLDER:
@@ -173,7 +176,7 @@ def _folder(stack: ExitStack) -> Path | None:
 
 
 def _check_answers(address: str) -> None:
-    """Refuse an address where nobody is: Ray itself would wait for a minute and more."""
+    """Refuse an address where nothing answers: Ray itself would wait for more than a minute."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return
@@ -187,16 +190,16 @@ def _check_answers(address: str) -> None:
 
 
 def _is_of_loopback_alone(address: str) -> bool:
-    """Whether a cluster answers at 127.0.0.1 and not at the machine's address.
+    """Whether a cluster answers at 127.0.0.1 but not at the machine's network address.
 
-    Ray takes the one for the other.
+    Ray would replace the former by the latter.
     """
     host, _, port = address.rpartition(":")
     if host not in _HERE:
         return False
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
-            route.connect(("192.0.2.1", 9))  # sends nothing; an address of no machine
+            route.connect(("192.0.2.1", 9))  # sends nothing; the address is reserved
             own = route.getsockname()[0]
         socket.create_connection((own, int(port)), _ANSWER).close()
     except OSError:
@@ -205,10 +208,10 @@ def _is_of_loopback_alone(address: str) -> bool:
 
 
 def _authenticate(address: str | None) -> None:
-    """Have nobody else on this machine speak to our cluster, and speak to one that is here.
+    """Protect our own cluster by a token, and use the user's token for a cluster on this machine.
 
-    Ray would write a token of its own to the user's home; and of one that is there it makes no use
-    where an address is given, which for one of this machine is needless care.
+    Ray itself would write a token to the user's home; and given an address, it would not use a
+    token found there, which is needlessly cautious for a cluster on this machine.
     """
     if "RAY_AUTH_MODE" in os.environ:
         return
@@ -221,7 +224,7 @@ def _authenticate(address: str | None) -> None:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep the handlers of the command line: Ray puts its own there, which end the process."""
+    """Keep the command line's signal handlers: Ray installs its own, which end the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

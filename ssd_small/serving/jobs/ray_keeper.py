@@ -1,8 +1,8 @@
-"""Ends what Ray has started when its driver is gone, however that ended.
+"""Ends the processes that Ray started once their driver has ended, in whatever way.
 
 ``python -m ssd_small.serving.jobs.ray_keeper FOLDER`` waits for the end of its standard input, then
-kills the processes that have files of FOLDER open, which is Ray's, and removes it. Ray's own agents
-notice by themselves too, but try for a minute and more to tell it to somebody who is gone.
+kills the processes that have files in FOLDER, Ray's folder, open, and removes it. Ray's own agents
+also notice, but spend more than a minute trying to report to a process that no longer exists.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: seconds for what is being killed to end, and for the keeper
+#: seconds to wait for killed processes to end, and for the keeper
 _PATIENCE = 10.0
 
 
 @contextmanager
 def kept(folder: Path) -> Iterator[None]:
-    """For the length of the block, and after its process has been killed in it, Ray is watched."""
+    """Clean up after Ray at the end of the block, even if this process is killed within it."""
     command = [sys.executable, "-m", __name__, str(folder)]
-    # of a session of its own: Ctrl-C is for the driver
+    # in a session of its own: Ctrl-C is for the driver
     keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield
@@ -40,7 +40,7 @@ def kept(folder: Path) -> Iterator[None]:
 
 
 def processes_at(folder: Path) -> set[int]:
-    """Processes that have files in a folder open; none where there is no /proc."""
+    """Ids of processes that have files in a folder open; none if there is no /proc."""
     found, inside = set(), f"{os.path.realpath(folder)}/"
     with suppress(OSError):
         for name in os.listdir("/proc"):

@@ -1,4 +1,4 @@
-"""One engine on a cluster: what runs in a process of Ray."""
+"""One engine on a cluster: the code that runs in a process of Ray."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An error of ours, which would come about again wherever it was tried.
+    """An error of this package, which would recur on any worker.
 
     Attributes:
         kind: name of its class in :mod:`ssd_small.errors`.
-        message: its line.
+        message: its message, one line.
     """
 
     kind: str
@@ -32,8 +32,8 @@ class Ready:
     """A worker that has opened its engine.
 
     Attributes:
-        classes: what its labels mean.
-        process: its id, and the machine's name.
+        classes: the meaning of its labels.
+        process: process id and name of the machine.
     """
 
     classes: Classes
@@ -44,13 +44,13 @@ class RayWorker:
     """Computes shards, one at a time, with an engine of its own."""
 
     def __init__(self, folder: str, threads: int) -> None:
-        """Made in the process that works; paths are relative to ``folder``, as for the driver."""
+        """Create a worker in its own process; paths are relative to the driver's ``folder``."""
         self._folder, self._threads = folder, threads
         self._detector: Detector | None = None
         self._job: Job | None = None
 
     def open(self, job: Job) -> Ready | Refusal:
-        """Open the engine; what is wrong with it is told and not raised."""
+        """Open the engine; errors of this package are returned, not raised."""
         try:
             try:
                 os.chdir(self._folder)
@@ -66,7 +66,7 @@ class RayWorker:
         return Ready(classes_of(self._detector), f"{os.getpid()} of {os.uname().nodename}")
 
     def run(self, shard: Shard) -> ShardResult | Refusal:
-        """The result of a shard."""
+        """Compute the result of a shard; errors are returned, as by :meth:`open`."""
         assert self._detector is not None
         assert self._job is not None
         try:

@@ -1,4 +1,4 @@
-"""Rows of detections as files: parquet and JSON lines, the same bytes from the same rows."""
+"""Rows of detections as files, parquet or JSON lines: the same bytes from the same rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...files import open_file
 from ...json_files import json_text
 from ...requirements import require
 
-#: rows that are held at once where a file is read
+#: rows held in memory at once when a file is read
 _ROWS_AT_ONCE = 4096
 
 
@@ -24,11 +24,11 @@ class Rows:
 
     Attributes:
         image: path or address of the picture.
-        width, height: of the picture in pixels.
+        width, height: size of the picture in pixels.
         box: (x1, y1, x2, y2) in pixels.
-        label: class index, the background counted.
-        name: of the class.
-        score: after the activation.
+        label: class index, counting the background.
+        name: name of the class.
+        score: score after the activation.
     """
 
     image: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Rows:
     score: list[float] = field(default_factory=list)
 
     def add(self, image: str, entry: dict[str, Any]) -> None:
-        """Append what ``ssd-small detect --json`` prints of a picture."""
+        """Append the detections of a picture, given as by ``ssd-small detect --json``."""
         for one in entry["detections"]:
             self.image.append(as_text(image))
             self.width.append(entry["width"])
@@ -60,32 +60,32 @@ class Rows:
 
 
 def check_format(rows: str) -> None:
-    """Make sure early that files of a format can be written.
+    """Check early that files of a format can be written.
 
     Raises:
-        MissingRequirement: the package is absent.
+        MissingRequirement: a package is not installed.
     """
     if rows == "parquet":
         require("pyarrow", "--format parquet")
 
 
 def bytes_from_rows(rows: Rows, form: str) -> bytes:
-    """A file of rows, in the format of this name."""
+    """Encode rows as a file in the format of this name."""
     return _WRITERS[form](rows)
 
 
 def rows_from_file(path: Path, form: str) -> Iterator[dict[str, Any]]:
-    """The rows of a file, one by one, in bounded memory.
+    """Yield the rows of a file one by one, in bounded memory.
 
     Raises:
-        BadFile: it cannot be read, or is no such file.
+        BadFile: the file cannot be read, or does not have this format.
     """
     try:
         yield from _READERS[form](path)
     except OSError as error:
         reason = error.strerror or reason_from_exception(error)
         raise BadFile(f"cannot read {path}: {reason}; remove it and --resume") from error
-    except ValueError as error:  # pyarrow's errors are such too
+    except ValueError as error:  # pyarrow's errors are subclasses
         raise BadFile(
             f"{path} is damaged ({reason_from_exception(error)}); remove it and --resume"
         ) from error
@@ -115,7 +115,7 @@ def _parquet(rows: Rows) -> bytes:
         "score": arrow.array(rows.score, arrow.float64()),
     }
     out = io.BytesIO()
-    # what the defaults are is not the same in every release
+    # the defaults differ between releases
     parquet.write_table(arrow.table(columns), out, compression="zstd", version="2.6")
     return out.getvalue()
 
@@ -128,7 +128,7 @@ def _rows_of_parquet(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def as_text(text: str) -> str:
-    """A name as rows have it: unicode, bytes of a file name that are none as they are escaped."""
+    """A name as Unicode text, for rows; bytes of a file name that are not UTF-8 are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""A job from its first missing shard to its summary."""
+"""Running a job, from its first missing shard to its summary."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .merging import (
 
 @dataclass(frozen=True)
 class Plan:
-    """A job with its pictures and what is to be made of it.
+    """A job with its pictures and its outputs.
 
     Attributes:
         job: engine and options.
-        images: paths and addresses.
-        shard_size: pictures in a shard.
-        folder: where all is written.
-        coco: write COCO results too.
-        truth: whose ids these have; None for ids of their own.
+        images: paths and addresses of the pictures.
+        shard_size: pictures per shard.
+        folder: folder of all outputs.
+        coco: whether to write COCO results too.
+        truth: ground truth whose ids the results use; None for ids of their own.
     """
 
     job: Job
@@ -43,19 +43,19 @@ class Plan:
     truth: Annotations | None = None
 
     def shard(self, index: int) -> Shard:
-        """The shard of this number."""
+        """The shard with this index."""
         start = index * self.shard_size
         return Shard(index, tuple(self.images[start : start + self.shard_size]))
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Who looks on.
+    """Functions that report progress.
 
     Attributes:
-        note: takes a line for the user.
-        begins: told how many pictures are still to be done.
-        seen: told of so many pictures more.
+        note: called with a line for the user.
+        begins: called with the number of pictures still to be done; its context provides a
+            function that is called with the number of further pictures done.
     """
 
     note: Callable[[str], None]
@@ -65,19 +65,19 @@ class Watch:
 def run_job(
     plan: Plan, workers: AbstractContextManager[Workers], *, resume: bool, watch: Watch
 ) -> dict[str, Any]:
-    """Do what is missing, put all together; what ``summary.json`` holds.
+    """Compute the missing shards, merge all, and return the content of ``summary.json``.
 
     Args:
         plan: the job.
-        workers: not entered where nothing is missing.
-        resume: the folder may hold a part of it.
-        watch: who looks on.
+        workers: context that provides the workers; not entered if nothing is missing.
+        resume: whether the folder may already hold part of the job.
+        watch: reports progress.
 
     Raises:
-        UsageError: the folder is another job's.
-        LockHeld: another process is at work on it.
-        OutputError: a file cannot be written; shards that are there stay.
-        MissingRequirement: workers were lost again and again.
+        UsageError: the folder belongs to another job.
+        LockHeld: another process is working on it.
+        OutputError: a file cannot be written; finished shards are kept.
+        MissingRequirement: workers were lost repeatedly.
     """
     started = time.perf_counter()
     folder = plan.folder

@@ -1,4 +1,4 @@
-"""One shard computed: the same function in one process and on a cluster."""
+"""Computing one shard, with the same function in one process and on a cluster."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classes:
-    """What the labels of a job mean.
+    """The meaning of a job's labels.
 
     Attributes:
-        names: of the classes, the background left out.
+        names: names of the classes, without background.
         background_label: class index of the background; -1 for none.
     """
 
@@ -43,15 +43,15 @@ class Classes:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """A shard that is done.
+    """The result of a shard.
 
     Attributes:
-        index: of the shard.
-        content: the file of its rows.
-        exact: of each row what :func:`exact_from_detections` keeps, as a file.
-        pictures: how many it has, those that could not be read too.
-        detections: how many rows.
-        errors: path or address of each picture that could not be read, and why.
+        index: index of the shard.
+        content: content of the file of its rows.
+        exact: content of the file with :func:`exact_from_detections` of each row.
+        pictures: number of pictures, including unreadable ones.
+        detections: number of rows.
+        errors: path or address of each picture without a result, and why.
     """
 
     index: int
@@ -63,15 +63,15 @@ class ShardResult:
 
 
 def open_for_job(job: Job, threads: int = 0, workers: int | None = None) -> Detector:
-    """The detector of a job.
+    """Open the detector of a job.
 
     Args:
-        job: whose engine must be what it was when the job was made.
-        threads: of the CPU; 0 for one per core.
-        workers: threads that read pictures; None: what keeps the engine busy.
+        job: the job; its engine must be unchanged since the job was created.
+        threads: CPU threads; 0 for one per core.
+        workers: threads that read pictures; None: enough to keep the engine busy.
 
     Raises:
-        BadFile: it is another file by now, or on this machine.
+        BadFile: the engine has changed, or is a different file on this machine.
         SsdSmallError: see :func:`ssd_small.load`.
     """
     found = hash_of_engine(job.engine)
@@ -88,16 +88,16 @@ def open_for_job(job: Job, threads: int = 0, workers: int | None = None) -> Dete
 
 
 def classes_of(detector: Detector) -> Classes:
-    """What the labels of a detector mean."""
+    """The meaning of a detector's labels."""
     return Classes(detector.labels, detector.params.background_label)
 
 
 def result_of_shard(
     detector: Detector, job: Job, shard: Shard, seen: Callable[[], None] = lambda: None
 ) -> ShardResult:
-    """Detect the objects of a shard; ``seen`` is called after each picture.
+    """Detect the objects in a shard; ``seen`` is called after each picture.
 
-    Pictures are batched within the shard, so its bits do not depend on what else a worker did.
+    Batches do not cross shards, so that the result is bit-identical whatever else a worker did.
     """
     rows, errors = Rows(), []
     exact = [exact_from_detections(Detections.empty())]
@@ -130,19 +130,19 @@ def _outcomes(
 
 
 def _threshold(job: Job, detector: Detector) -> dict[str | None, float]:
-    """Of each class; the engine's own where nothing was asked for."""
+    """Score threshold of each class; the engine's own unless the job sets one."""
     return {None: detector.params.score_threshold, **dict(job.thresholds)}
 
 
 def _shown(job: Job, detector: Detector) -> ScoreFilter:
-    """What picks the detections that become rows."""
+    """The filter that selects the detections that become rows."""
     tiling = tiling_of_job(job, detector)
     inference = None if tiling is None else detector.inference_of_heads()
     return detector.filter_from_threshold(_threshold(job, detector), inference)
 
 
 def _not_finite(image: str, exact: npt.NDArray[np.float32]) -> str | None:
-    """What is wrong with what a network has found; JSON and COCO hold finite numbers alone."""
+    """An error message if a detection is not finite, which JSON and COCO cannot represent."""
     for index in np.flatnonzero(~np.isfinite(exact).all(axis=1)):
         return f"image {image}: detection {index} of the network is not finite"
     return None

@@ -1,4 +1,4 @@
-"""``config.pbtxt`` of a network: what Triton has to know of it, and what clients do."""
+"""``config.pbtxt`` of a network: its description for Triton and for clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .protobuf_text import Field, Message, Name, Value, message, text_from_field
 from .source import PLATFORMS, ServedNetwork
 
 LABELS_FILE = "labels.txt"
-#: where Triton looks for the inputs of warm-up, and what ours is called
+#: folder where Triton looks for warm-up inputs, and name of ours
 WARMUP_FOLDER, WARMUP_FILE = "warmup", "picture"
 _TYPES = {"FLOAT": "TYPE_FP32", "INT32": "TYPE_INT32", "UINT8": "TYPE_UINT8"}
 _GRAPH_BATCHES = 8
@@ -26,10 +26,10 @@ class ServingOptions:
     """How a model is served.
 
     Attributes:
-        instances: that run at once.
-        device: ``cpu`` or ``gpu``; None for the CPU, and for every GPU of a TensorRT plan.
+        instances: number of instances that run at once.
+        device: ``cpu`` or ``gpu``; None for every GPU with a TensorRT plan, else for the CPU.
         queue_delay: microseconds that a request waits for others to share its batch.
-        threads: of ONNX Runtime for each instance; 0 for one per core.
+        threads: threads of ONNX Runtime per instance; 0 for one per core.
     """
 
     instances: int = 1
@@ -39,7 +39,7 @@ class ServingOptions:
 
 
 def labels_text(description: Description) -> str:
-    """Lines of ``labels.txt``: a name per class index, the background's where it is one."""
+    """Lines of ``labels.txt``: a name per class index, including background if it is a class."""
     background = description.postprocess.background_label
     names = (
         "background" if label == background else description.label_name(label)
@@ -57,13 +57,13 @@ def config_of_network(
     """The text of ``config.pbtxt``.
 
     Args:
-        name: of the model.
-        network: that is served.
-        options: how.
-        warmup_shape: of the input that lies in the folder of warm-up, without the batch.
+        name: name of the model.
+        network: the network to serve.
+        options: how it is served.
+        warmup_shape: shape of the input in the warm-up folder, without the batch dimension.
 
     Raises:
-        UsageError: a TensorRT plan on the CPU.
+        UsageError: a TensorRT plan is to run on the CPU.
     """
     is_plan = network.backend == "tensorrt"
     kind = options.device or ("auto" if is_plan else "cpu")
@@ -97,7 +97,7 @@ def config_of_network(
 
 
 def batching(opt_batch: int | None, max_batch: int, queue_delay: int) -> list[Field]:
-    """Requests that come together share a call."""
+    """Fields that let simultaneous requests share a call."""
     if max_batch == 1:
         return []
     values: dict[str, Value] = {}
@@ -109,7 +109,7 @@ def batching(opt_batch: int | None, max_batch: int, queue_delay: int) -> list[Fi
 
 
 def parameters(description: Description, facts: dict[str, str]) -> list[Field]:
-    """The description, which clients read, and facts for people."""
+    """Parameters: the description, which clients read, and facts for people."""
     told = {
         "model": description.model,
         "weights": description.weights,
@@ -126,16 +126,16 @@ def _parameter(name: str, value: str) -> Field:
 
 
 def dims(tensor: Tensor) -> list[int]:
-    """Dimensions without the batch; -1 where they vary."""
+    """Dimensions without the batch; -1 for variable ones."""
     return [side if isinstance(side, int) else -1 for side in tensor.shape[1:]]
 
 
 def _tensor(tensor: Tensor) -> Message:
-    """An input or output as Triton takes it, which must have a dimension besides the batch."""
+    """An input or output for Triton, which requires a dimension besides the batch."""
     values: dict[str, Value] = {"name": tensor.name, "data_type": Name(_TYPES[tensor.type])}
     own = dims(tensor)
     if not own:
-        # a number per picture: [N, 1] to clients, [N] to the network
+        # a number per picture: [N, 1] for clients, [N] for the network
         return message(**values, dims=[1], reshape=message(shape=[]))
     return message(**values, dims=own)
 
@@ -166,7 +166,7 @@ def _about_input(description: Description) -> str:
 
 
 def _warmups(network: ServedNetwork, images: Tensor, shape: Sequence[int]) -> list[Field]:
-    """One for a single picture and one for the largest batch: both set up memory of their own."""
+    """Warm-up for a single picture and for the largest batch, each of which sets up memory."""
     own = message(
         key=INPUT,
         value=message(
@@ -177,7 +177,7 @@ def _warmups(network: ServedNetwork, images: Tensor, shape: Sequence[int]) -> li
 
 
 def warmups(inputs: Message, max_batch: int) -> list[Field]:
-    """Requests that are run before the model counts as ready."""
+    """Requests that are run before the model is reported as ready."""
     comment = "The first call sets up memory, which is done on a picture before clients come."
     return [
         Field(
@@ -190,7 +190,7 @@ def warmups(inputs: Message, max_batch: int) -> list[Field]:
 
 
 def _cuda_graphs(network: ServedNetwork, images: Tensor) -> Field:
-    """Captured graphs for the usual batches; of pictures of any size there is no usual shape."""
+    """Captured graphs for the usual batch sizes; none if pictures may have any size."""
     shape = dims(images)
     if -1 in shape:
         return Field("optimization", message(cuda=message(graphs=False)))

@@ -1,4 +1,4 @@
-"""A Triton server by HTTP or gRPC: what models it has, how they are configured, and asking them."""
+"""Connection to a Triton server by HTTP or gRPC: its models, their configuration, inference."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ Result = TypeVar("Result")
 
 _EXTRA = "'.[triton]'"
 _PORTS = {"http": 8000, "https": 443, "grpc": 8001, "grpcs": 443}
-#: scheme, host with port, and a model in the form of Triton's own addresses or by its name alone
+#: scheme, host with port, and a model, either as in Triton's own URLs or by its name alone
 _URL = re.compile(
     r"(?:(?P<scheme>[a-z]+)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>\d{1,5}))?"
     r"(?:/(?:(?:v2/models/)?(?P<model>[^/?#]+)(?:/versions/(?P<version>\d+))?(?:/infer)?/?)?)?"
 )
 _TYPES = {"float32": "FP32", "uint8": "UINT8", "object": "BYTES"}
-#: how the two protocols say that a request was wrong
+#: status of an invalid request in the two protocols, and that of a missing model
 _REFUSED = ("400", "StatusCode.INVALID_ARGUMENT")
 _ABSENT = ("404", "StatusCode.NOT_FOUND")
 
 
 class Refused(BadFile):
-    """The server takes no such input: a picture is what it cannot decode, or is too large."""
+    """The server refuses an input, such as a picture that it cannot decode or that is too large."""
 
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Where a server, and perhaps a model of it, is.
+    """Address of a server, and possibly of one of its models.
 
     Attributes:
         protocol: ``http`` or ``grpc``.
         place: host and port.
-        secure: by TLS.
-        model: name; None where the address names none.
-        version: of the model; empty for the newest.
+        secure: whether to use TLS.
+        model: name of the model; None if the address does not contain one.
+        version: version of the model; empty for the newest.
     """
 
     protocol: str
@@ -56,10 +56,10 @@ class ServerAddress:
 
 
 def address_from_url(url: str) -> ServerAddress:
-    """Read ``http://127.0.0.1:8000``, ``grpc://host:8001/NAME`` and the like.
+    """Parse an address such as ``http://127.0.0.1:8000`` or ``grpc://host:8001/NAME``.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not such an address.
     """
     found = _URL.fullmatch(url)
     scheme = (found["scheme"] or "http") if found else ""
@@ -78,17 +78,17 @@ def address_from_url(url: str) -> ServerAddress:
 
 
 class Connection:
-    """Asks one server.
+    """A connection to one server.
 
     Attributes:
-        address: of the server.
+        address: address of the server.
     """
 
     def __init__(self, address: ServerAddress, timeout: float) -> None:
-        """Connect when something is asked.
+        """Prepare a connection; it is opened by the first request.
 
         Args:
-            address: of the server.
+            address: address of the server.
             timeout: seconds that one answer may take.
 
         Raises:
@@ -97,7 +97,7 @@ class Connection:
         self.address, self._timeout = address, timeout
         require("tritonclient", "asking a Triton server")
         self._module = _module(address.protocol)
-        # the HTTP client belongs to the thread that it was made in
+        # an HTTP client can only be used in the thread that created it
         self._own = threading.local()
         self._clients: list[Any] = []
 
@@ -113,7 +113,7 @@ class Connection:
         return client
 
     def _asked(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """Call the client; what fails becomes an error of ours."""
+        """Call the client, turning its errors into ours."""
         if self.address.protocol == "grpc":
             options["client_timeout"] = self._timeout
         return self._told(lambda: getattr(self._client, name)(*arguments, **options))
@@ -132,21 +132,21 @@ class Connection:
             raise MissingRequirement(
                 f"{place} does not answer ({reason}); start it, or check address and --timeout"
             ) from error
-        except Exception as error:  # of the packages below, whose types are not public
+        except Exception as error:  # errors of underlying packages, whose types are not public
             raise MissingRequirement(
                 f"{place} does not answer ({reason_from_exception(error)}); start it, or check "
                 "address and --timeout"
             ) from error
 
     def models(self) -> list[str]:
-        """Names of the models that are ready, in order."""
+        """Names of the models that are ready, sorted."""
         options = {"as_json": True} if self.address.protocol == "grpc" else {}
         found = self._asked("get_model_repository_index", **options)
         entries = found.get("models", []) if isinstance(found, dict) else found
         return sorted({one["name"] for one in entries if one.get("state", "READY") == "READY"})
 
     def config(self, model: str, version: str = "") -> dict[str, Any]:
-        """The configuration of a model, by the names of ``config.pbtxt``.
+        """The configuration of a model, with the field names of ``config.pbtxt``.
 
         Raises:
             BadFile: there is no such model.
@@ -163,12 +163,12 @@ class Connection:
         inputs: Mapping[str, npt.NDArray[Any]],
         outputs: Sequence[str],
     ) -> dict[str, npt.NDArray[Any]]:
-        """Outputs of a model by name.
+        """Run a model and return its outputs by name.
 
         Raises:
-            Refused: the server takes no such inputs.
+            Refused: the server refuses the inputs.
             BadFile: there is no such model.
-            MissingRequirement: it does not answer.
+            MissingRequirement: the server does not answer.
         """
         given = []
         for name, value in inputs.items():
@@ -180,15 +180,15 @@ class Connection:
         return {name: np.asarray(result.as_numpy(name)) for name in outputs}
 
     def close(self) -> None:
-        """Let the server go; calling twice is harmless."""
+        """Close the connection; calling this twice is harmless."""
         while self._clients:
-            # one that belongs to a thread that has ended has nothing left to say
+            # closing the client of another thread may fail, which does no harm
             with suppress(Exception):
                 self._clients.pop().close()
 
 
 def _module(protocol: str) -> ModuleType:
-    """``tritonclient.http`` or ``tritonclient.grpc``, whose own packages may be missing."""
+    """``tritonclient.http`` or ``tritonclient.grpc``, whose dependencies may be missing."""
     try:
         return require(f"tritonclient.{protocol}", "asking a Triton server")
     except RuntimeError as error:

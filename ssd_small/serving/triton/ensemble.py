@@ -1,7 +1,7 @@
 """The optional ensemble: encoded pictures in, detections in pixels out.
 
-Three models stand in a row: pictures are decoded and preprocessed by this package within Triton's
-Python backend, the network runs, and boxes are brought to pixels.
+It chains three models: this package decodes and preprocesses pictures in Triton's Python backend,
+the network runs, and the boxes are converted to pixels.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from .configuration import (
 from .protobuf_text import Field, Message, Name, Value, message, text_from_fields
 from .source import ServedNetwork
 
-#: inputs and outputs that the network does not have: an encoded picture; its height and width
+#: inputs and outputs that the network lacks: an encoded picture; its height and width
 PICTURE, SIZE = "picture", "size"
-#: boxes of the network on their way to pixels
+#: boxes of the network before they are converted to pixels
 UNIT_BOXES = "unit_boxes"
 ENSEMBLE, PREPROCESS, PIXELS = "ensemble", "preprocess", "pixels"
-#: parameters of the steps in Python
+#: parameters of the Python steps
 MAX_PIXELS, ENVIRONMENT = "max_pixels", "EXECUTION_ENV_PATH"
-#: of a picture that comes over a network: 64 million are 200 MB when they are decoded
+#: most pixels of a picture from a client: 64 million take 200 MB when decoded
 USUAL_MAX_PIXELS = 1 << 26
 
 
 @dataclass(frozen=True)
 class EnsembleOptions:
-    """How the steps in Python run.
+    """How the Python steps run.
 
     Attributes:
-        environment: a virtual environment on the server that holds this package; empty for the
+        environment: a virtual environment on the server that contains this package; empty for the
             server's own Python.
-        max_pixels: most of a picture that is decoded.
+        max_pixels: most pixels of a picture; larger ones are not decoded.
     """
 
     environment: str = ""
@@ -49,10 +49,10 @@ class EnsembleOptions:
 
 
 def check_network(network: ServedNetwork) -> None:
-    """Refuse what needs no ensemble, or gives nothing that could be brought to pixels.
+    """Refuse a network that needs no ensemble, or that returns no boxes to convert to pixels.
 
     Raises:
-        UsageError: a network of pictures, or one that ends in its heads.
+        UsageError: the network takes unprocessed pictures, or ends in its heads.
     """
     if network.description.pictures is not None:
         raise UsageError(
@@ -69,7 +69,7 @@ def check_network(network: ServedNetwork) -> None:
 def models_of_ensemble(
     name: str, network: ServedNetwork, options: ServingOptions, own: EnsembleOptions
 ) -> dict[str, str]:
-    """``config.pbtxt`` of the three models beside the network's, by their names."""
+    """``config.pbtxt`` of the three models besides the network's, by model name."""
     steps = {
         PREPROCESS: _preprocess(f"{name}_{PREPROCESS}", network, options, own),
         PIXELS: _pixels(f"{name}_{PIXELS}", network, options, own),
@@ -79,7 +79,7 @@ def models_of_ensemble(
 
 
 def code_of_step(step: str) -> str:
-    """``model.py`` of a step in Python: the code itself is in this package."""
+    """``model.py`` of a Python step, which imports the code from this package."""
     kind = {PREPROCESS: "Preprocess", PIXELS: "Pixels"}[step]
     return (
         f'"""Written by ssd-small {__version__} triton; needs ssd_small[images] in its Python."""\n'
@@ -101,7 +101,7 @@ def _size() -> Message:
 
 
 def _outputs(description: Description, boxes: str) -> dict[str, Message]:
-    """Those of the network, as an ensemble has them: a number per picture is ``[1]``."""
+    """The network's outputs in the form of an ensemble, where a number per picture is ``[1]``."""
     kinds = {"FLOAT": "TYPE_FP32", "INT32": "TYPE_INT32"}
     return {
         one.name: _tensor(
@@ -114,7 +114,7 @@ def _outputs(description: Description, boxes: str) -> dict[str, Message]:
 def _python(
     name: str, network: ServedNetwork, options: ServingOptions, own: EnsembleOptions
 ) -> tuple[list[Field], list[Field]]:
-    """How the configuration of a step in Python begins and ends."""
+    """The first and the last fields of the configuration of a Python step."""
     head = [
         Field("name", name, f"Written by ssd-small {__version__} triton."),
         Field("backend", "python"),
@@ -191,7 +191,7 @@ def _ensemble(name: str, network_name: str, network: ServedNetwork) -> list[Fiel
 
 
 def _step(model: str, inputs: dict[str, str], outputs: dict[str, str]) -> Field:
-    """A model of the row; maps are from its own names to those of the ensemble."""
+    """One model of the chain; maps are from its own names to those of the ensemble."""
     maps = [
         Field(kind, message(key=key, value=value))
         for kind, pairs in (("input_map", inputs), ("output_map", outputs))

@@ -1,4 +1,4 @@
-"""ONNX files for servers with an older ONNX Runtime: other operator sets, formats, no function."""
+"""ONNX files for servers with an older ONNX Runtime: other opsets, formats, no functions."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from ...requirements import require
 from ...runtimes.base import Images, empty_input
 from .source import SourceChanges
 
-#: the format of ONNX files from which on they may hold functions
+#: first IR version of ONNX files that allows functions
 _FUNCTIONS = 8
 
 
 def served_content(original: bytes, model: ModelProto) -> bytes:
-    """The file as it is where a server can run it, else with weights and function body in it.
+    """The file unchanged if a server can run it, else with weights and function body included.
 
     Args:
         original: content of the file.
-        model: what was read of it, whole.
+        model: the complete model read from it.
     """
     own = ModelProto.FromString(original)
     outside = any(
@@ -43,12 +43,12 @@ def served_content(original: bytes, model: ModelProto) -> bytes:
 def changed_onnx(
     model: ModelProto, description: Description, changes: SourceChanges, path: Path
 ) -> bytes:
-    """The content of an ONNX file after changes that leave its outputs as they are, to the bit.
+    """The content of an ONNX file after changes that keep its outputs bit-identical.
 
     Raises:
-        UsageError: a format that has no room for the function.
-        BadFile: it cannot be converted, or ONNX Runtime cannot run it.
-        CheckFailed: its outputs are others.
+        UsageError: the requested IR version does not allow the function.
+        BadFile: the model cannot be converted, or ONNX Runtime cannot run it.
+        CheckFailed: its outputs differ.
     """
     changed = ModelProto()
     changed.CopyFrom(model)
@@ -69,9 +69,9 @@ def changed_onnx(
 
 
 def _in_opset(model: ModelProto, description: Description, opset: int, path: Path) -> ModelProto:
-    """The model in another operator set, with the body of its function in that one too."""
+    """Convert a model to another operator set, including the body of its function."""
     has_node = find_decode_nms(model) is not None
-    drop_function(model)  # converters leave it in the set that it was written in
+    drop_function(model)  # converters leave its operator set unchanged
     if next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")) != opset:
         try:
             model = onnx.version_converter.convert_version(model, opset)
@@ -99,7 +99,7 @@ def _check_outputs(before: bytes, after: bytes, description: Description, path: 
 
 
 def _noise(description: Description) -> Images:
-    """A picture of noise: of a black one many outputs would be equal whatever was changed."""
+    """A picture of noise: with a black one, many outputs would be equal despite changes."""
     images = empty_input(description, 1)
     levels = np.random.default_rng(0).integers(0, 256, images.shape)
     return np.asarray(levels - (128 if images.dtype != np.uint8 else 0)).astype(images.dtype)

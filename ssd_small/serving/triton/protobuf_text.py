@@ -1,4 +1,4 @@
-"""Protocol buffers as text, as in ``config.pbtxt``: with comments, which no library writes."""
+"""Protocol buffers as text, as in ``config.pbtxt``, with comments, which no library can write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Name:
-    """A value that is no text: of an enumeration, such as ``TYPE_FP32``."""
+    """A value of an enumeration, such as ``TYPE_FP32``, which is written without quotes."""
 
     value: str
 
@@ -18,7 +18,7 @@ class Message:
     """A message within a message.
 
     Attributes:
-        fields: by name, in the order in which they are written.
+        fields: the fields, in the order in which they are written.
     """
 
     fields: tuple[Field, ...]
@@ -29,10 +29,12 @@ Value = str | int | bool | Name | Message | Sequence[int]
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a message; one that is repeated is written once for each of its values.
+    """A field of a message; use one ``Field`` for each value of a repeated field.
 
     Attributes:
-        comment: why it is as it is, on lines of its own before it.
+        name: name of the field.
+        value: its value.
+        comment: comment, written on separate lines before the field.
     """
 
     name: str
@@ -41,12 +43,12 @@ class Field:
 
 
 def message(**fields: Value) -> Message:
-    """A message without comments."""
+    """Make a message without comments."""
     return Message(tuple(Field(name, value) for name, value in fields.items()))
 
 
 def text_from_fields(fields: Iterable[Field]) -> str:
-    """The text of a message's fields, a line for each but for messages in it."""
+    """The text of a message's fields, one line each, except for nested messages."""
     return "\n".join(_lines(fields, "")) + "\n"
 
 
@@ -76,7 +78,7 @@ def _scalar(value: str | int | bool | Name | Sequence[int]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A text in quotes; what is no printable ASCII as octal bytes, which every parser reads."""
+    """A quoted string; all but printable ASCII is written as octal bytes, for any parser."""
     written = []
     for byte in text.encode():
         sign = chr(byte)

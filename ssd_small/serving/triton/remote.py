@@ -32,11 +32,11 @@ class RemoteModel:
     """A model of a server.
 
     Attributes:
-        name, version: by which it is asked; the newest where the version is empty.
-        description: of its network.
-        max_batch: pictures per call.
+        name, version: name and version in requests; an empty version is the newest.
+        description: description of its network.
+        max_batch: most pictures per call.
         takes_files: whether it is an ensemble, which takes encoded pictures.
-        facts: of how it was made.
+        facts: all parameters of its configuration, by name.
     """
 
     name: str
@@ -48,10 +48,10 @@ class RemoteModel:
 
 
 def model_from_config(config: dict[str, Any], version: str) -> RemoteModel:
-    """A model by its configuration.
+    """Read a model from its configuration.
 
     Raises:
-        BadFile: it is none of this package's.
+        BadFile: it was not written by this package, or is a step of an ensemble.
     """
     parameters = config.get("parameters", {})
     told = {key: str(value.get("string_value", "")) for key, value in parameters.items()}
@@ -73,12 +73,12 @@ def model_from_config(config: dict[str, Any], version: str) -> RemoteModel:
 
 
 def find_model(connection: Connection, name: str | None) -> RemoteModel:
-    """The model that is asked for, or the only one of this package that the server has.
+    """Find the named model or, without a name, the only one of this package on the server.
 
-    Of a network and its ensemble that is the ensemble.
+    A network and its ensemble count as one model, the ensemble.
 
     Raises:
-        BadFile: there is none, or there are several.
+        BadFile: there is no such model, or there are several.
     """
     version = connection.address.version
     if name is not None:
@@ -106,18 +106,18 @@ def open_remote(
     timeout: float = 60.0,
     **running: Any,
 ) -> Detector:
-    """A detector of a server; closing it closes the connection.
+    """Open a detector that runs on a server; closing it closes the connection.
 
     Args:
-        address: of the server.
-        model: name; default: that of the address, else the only one of this package.
+        address: address of the server.
+        model: name of the model; default: that in the address, else the only one of this package.
         timeout: seconds that one answer may take.
-        running: ``max_batch``, ``workers`` and the like of :class:`~ssd_small.detection.detector.
-            Detector`.
+        running: ``max_batch``, ``workers`` and other arguments of
+            :class:`~ssd_small.detection.detector.Detector`.
 
     Raises:
         MissingRequirement: the client is not installed, or the server does not answer.
-        BadFile: there is no such model, or none of this package.
+        BadFile: there is no such model, or it is not of this package.
     """
     connection = Connection(address, timeout)
     try:
@@ -130,11 +130,11 @@ def open_remote(
 
 
 class TritonRuntime(BatchingRuntime):
-    """A network in a server.
+    """A runtime whose network runs in a server.
 
     Attributes:
-        connection: to the server.
-        model: of it.
+        connection: connection to the server.
+        model: the model on it.
     """
 
     def __init__(self, connection: Connection, model: RemoteModel) -> None:
@@ -159,13 +159,13 @@ class TritonRuntime(BatchingRuntime):
 
 
 def _detections(found: dict[str, Any], names: Sequence[str]) -> list[Detections]:
-    """Of the padded outputs, whose number per picture the server gives as ``[N, 1]``."""
+    """Detections from padded outputs; the server returns their numbers as ``[N, 1]``."""
     number, *others = (found[name] for name in names)
     return detections_from_padded(number.reshape(-1), *others)
 
 
 class EnsembleDetector(Detector):
-    """Sends the files of pictures as they are; the server decodes them and gives pixels."""
+    """Sends picture files unchanged; the server decodes them and returns boxes in pixels."""
 
     def outcomes(
         self,
@@ -210,7 +210,7 @@ class EnsembleDetector(Detector):
     def _asked(
         self, contents: Sequence[bytes]
     ) -> list[tuple[Detections, tuple[int, int]] | SsdSmallError]:
-        """Detections in pixels and height and width, or why the server has none, of each."""
+        """For each picture, detections in pixels with height and width, or an error."""
         if not contents:
             return []
         runtime = self.runtime
@@ -223,7 +223,7 @@ class EnsembleDetector(Detector):
         except Refused as error:
             if len(contents) == 1:
                 return [error]
-            # one of them is what it cannot read, and the others are good
+            # the server cannot read one of them; ask for each separately
             return [answer for content in contents for answer in self._asked([content])]
         sizes = [(int(height), int(width)) for height, width in found[SIZE]]
         return list(zip(_detections(found, names), sizes, strict=True))

@@ -1,4 +1,4 @@
-"""Writing a model repository: whole or not at all, and beside the models of others."""
+"""Writing a model repository, completely or not at all, alongside models of others."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ from .starting import PLUGIN_FOLDER, lines_to_start, readme
 from .warmup import PICTURE, input_for_warmup, text_for_warmup
 
 CONFIG, VERSION = "config.pbtxt", "1"
-#: of a folder, a part of a URL and a line of the configuration alike
+#: valid model names: as a folder, as part of a URL and in a line of the configuration
 _NAME = re.compile(r"[^\x00-\x1f\x7f/\\.\ud800-\udfff-][^\x00-\x1f\x7f/\\\ud800-\udfff]{0,99}")
-#: how our configurations begin
+#: beginning of our configurations
 _OURS = b"# Written by ssd-small "
-#: of renameat2: paths as they are, and two that change places (linux/fcntl.h, linux/fs.h)
+#: AT_FDCWD and RENAME_EXCHANGE of renameat2 (linux/fcntl.h, linux/fs.h)
 _HERE, _EXCHANGE = -100, 2
 
 
 @dataclass(frozen=True)
 class WrittenRepository:
-    """What was written.
+    """Summary of what was written.
 
     Attributes:
-        models: names, the network's first.
-        entry: the model that clients ask.
-        lines: that start a server.
-        files: all that were written.
-        left: an ensemble of ours that goes with another network than it was written for.
+        models: names of the models, the network's first.
+        entry: the model that clients should use.
+        lines: commands that start a server.
+        files: all files that were written.
+        left: name of an existing ensemble of ours that was not rewritten although its network was.
     """
 
     models: tuple[str, ...]
@@ -65,7 +65,7 @@ class WrittenRepository:
 
 
 def check_name(name: str) -> None:
-    """Refuse what cannot be the name of a model, with UsageError."""
+    """Raise UsageError for a name that a model cannot have."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"--name {quoted(name)}: expected at most 100 characters of text in a line, without "
@@ -83,24 +83,25 @@ def write_repository(
     picture: Path = PICTURE,
     inputs: tuple[Path, ...] = (),
 ) -> WrittenRepository:
-    """Write the models of a network into a repository, which may hold others already.
+    """Write the models of a network into a repository, which may already hold other models.
 
-    Models of ours by the same names are replaced; those of others are left alone, and refused.
+    Existing models of the same names are replaced if ssd-small has written them, otherwise refused.
 
     Args:
-        network: that is served.
-        repository: folder, there or not.
-        name: of the model.
+        network: the network to serve.
+        repository: folder of the repository, which need not exist.
+        name: name of the model.
         options: how it is served.
-        ensemble: how the steps beside it run; None for the network alone.
-        picture: that models are warmed up on.
-        inputs: files that were read, which nothing may be written over.
+        ensemble: how the Python steps around it run; None for the network alone.
+        picture: picture with which models are warmed up.
+        inputs: files that were read, which must not be overwritten.
 
     Raises:
-        UsageError: a wrong name, a model of somebody else, or what cannot be served so.
-        BadFile: no picture.
+        UsageError: a name is invalid, a model was not written by ssd-small, or the network cannot
+            be served with these options.
+        BadFile: the file ``picture`` is not a picture, or the plugin cannot be read.
         MissingRequirement: there is no plugin for a plan that needs it.
-        OutputError: it cannot be written; what was there is there still.
+        OutputError: the repository cannot be written; its previous content is kept.
     """
     check_name(name)
     if ensemble is not None:
@@ -109,7 +110,7 @@ def write_repository(
     check_name(entry)
     lines = lines_to_start(repository, name, network)
     models = {name: _network_files(network, name, options, picture)}
-    # a path may be no text, and what is typed of it are its bytes
+    # a path may not be valid text; the README then contains its bytes
     models[name]["README.md"] = os.fsencode(readme(name, network, lines, entry))
     if ensemble is not None:
         models |= _ensemble_files(network, name, options, ensemble, picture)
@@ -126,7 +127,7 @@ def write_repository(
 def _network_files(
     network: ServedNetwork, name: str, options: ServingOptions, picture: Path
 ) -> dict[str, bytes]:
-    """Content by path in the model's folder."""
+    """Content of the model's files, by path in its folder."""
     images = input_for_warmup(network, picture)
     config = config_of_network(name, network, options, images.shape)
     files = {
@@ -158,7 +159,7 @@ def _ensemble_files(
     for model, config in models_of_ensemble(name, network, options, ensemble).items():
         step = model.removeprefix(f"{name}_")
         own = models[model] = {CONFIG: config.encode()}
-        # a version is a folder, which of an ensemble is empty
+        # each version is a folder, which is empty for an ensemble
         own[f"{VERSION}/.keep" if step == ENSEMBLE else f"{VERSION}/model.py"] = (
             b"" if step == ENSEMBLE else code_of_step(step).encode()
         )
@@ -168,11 +169,11 @@ def _ensemble_files(
 
 
 def check_replaceable(folder: Path) -> None:
-    """Refuse a model of that name which ssd-small has not written.
+    """Refuse to replace a model that ssd-small has not written.
 
     Raises:
-        UsageError: it is somebody else's.
-        OutputError: it cannot be looked at.
+        UsageError: ssd-small has not written it.
+        OutputError: the folder cannot be read.
     """
     if not os.path.lexists(folder):
         return
@@ -196,7 +197,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _write(repository: Path, models: Mapping[str, Mapping[str, bytes]]) -> None:
-    """Write all into a folder elsewhere, then rename: a server sees nothing half written."""
+    """Write to a temporary folder, then rename, so that servers see only complete models."""
     target = Path(os.path.realpath(repository))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +219,7 @@ def _write(repository: Path, models: Mapping[str, Mapping[str, bytes]]) -> None:
 
 
 def _folder_for_trial(target: Path) -> Path:
-    """Beside the repository, where no server looks, if a rename leads from there into it."""
+    """Where to write first: beside the repository, or in it if renaming requires that."""
     parent = target.parent
     if not target.exists():
         return parent
@@ -227,7 +228,7 @@ def _folder_for_trial(target: Path) -> Path:
 
 
 def _put(new: Path, target: Path, undo: ExitStack) -> None:
-    """Put a folder into its place; what was there goes to ``new``, and ``undo`` puts it back."""
+    """Move a folder to its target, an existing one to ``new``; ``undo`` reverses this."""
     if not target.exists():
         os.rename(new, target)
         undo.callback(os.rename, target, new)
@@ -237,7 +238,7 @@ def _put(new: Path, target: Path, undo: ExitStack) -> None:
 
 
 def _exchange(first: Path, second: Path) -> None:
-    """Let two folders change names, at once where the system can."""
+    """Exchange the names of two folders, atomically if the system supports it."""
     library = ctypes.CDLL(None, use_errno=True)
     names = (os.fsencode(first), os.fsencode(second))
     call = getattr(library, "renameat2", None)

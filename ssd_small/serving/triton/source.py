@@ -1,4 +1,4 @@
-"""The network that a model repository is made of: an ONNX file, or an engine with its sidecar."""
+"""The network to serve from a model repository: an ONNX file, or an engine with its sidecar."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ...requirements import require
 
 #: pictures per call of a network that has no limit of its own
 USUAL_BATCH = 8
-#: how Triton calls what executes a network, and the file that it takes
+#: platform and name of the model file for each backend, as Triton expects them
 PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "tensorrt": "tensorrt_plan"}
 FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}
 
 
 @dataclass(frozen=True)
 class SourceChanges:
-    """What an older server needs of an ONNX file.
+    """Changes to an ONNX file for an older server.
 
     Attributes:
-        opset: operator set to convert to; None to leave it.
-        ir_version: of the file's format; None to leave it.
-        inline: standard operators in the place of the DecodeNms function.
+        opset: operator set to convert to; None to keep it.
+        ir_version: version of the file's format; None to keep it.
+        inline: whether to replace the DecodeNms function by standard operators.
     """
 
     opset: int | None = None
@@ -36,7 +36,7 @@ class SourceChanges:
 
     @property
     def asked(self) -> str | None:
-        """An option that asks for a change; None where nothing is to change."""
+        """An option that requests a change; None if no change is requested."""
         given = {
             "--opset": self.opset is not None,
             "--ir-version": self.ir_version is not None,
@@ -47,17 +47,17 @@ class SourceChanges:
 
 @dataclass(frozen=True, repr=False)
 class ServedNetwork:
-    """A network as a server executes it.
+    """A network in the form in which a server executes it.
 
     Attributes:
-        backend: ``onnxruntime`` or ``tensorrt``, as Triton calls them.
-        content: of the model file.
-        description: what the network says of itself.
-        max_batch: pictures per call.
-        opt_batch: that it was tuned for; None where it was not.
-        picture_size: height and width to warm up a network of pictures of any size with.
-        facts: of how it was made, by name.
-        needs_plugin: whether DecodeNms is the plugin's to execute.
+        backend: Triton's name of the backend, ``onnxruntime`` or ``tensorrt``.
+        content: content of the model file.
+        description: the network's description of itself.
+        max_batch: most pictures per call.
+        opt_batch: batch size that it was tuned for; None if it was not tuned.
+        picture_size: height and width for warming up a network that takes pictures of any size.
+        facts: facts about how it was made, by name.
+        needs_plugin: whether the plugin executes DecodeNms.
     """
 
     backend: Literal["onnxruntime", "tensorrt"]
@@ -71,24 +71,24 @@ class ServedNetwork:
 
     @property
     def file_name(self) -> str:
-        """What Triton expects the model file to be called."""
+        """The name that Triton expects for the model file."""
         return FILES[self.backend]
 
 
 def network_from_file(
     path: Path, changes: SourceChanges, max_batch: int | None = None
 ) -> ServedNetwork:
-    """The network of an ONNX file or engine.
+    """Read the network of an ONNX file or engine.
 
     Args:
-        path: ONNX file of ``ssd-small export``, or engine with its sidecar beside it.
-        changes: to an ONNX file.
-        max_batch: pictures per call; default: what an engine takes, 8 for an ONNX file.
+        path: ONNX file from ``ssd-small export``, or engine with its sidecar beside it.
+        changes: changes to make to an ONNX file.
+        max_batch: most pictures per call; default: as many as an engine takes, 8 for an ONNX file.
 
     Raises:
-        BadFile: absent, damaged or foreign.
-        UsageError: what Triton cannot serve, or changes to an engine.
-        CheckFailed: after the changes it computes something else.
+        BadFile: the file is missing, damaged or not from this package.
+        UsageError: Triton cannot serve it, or changes to an engine are requested.
+        CheckFailed: after the changes the outputs differ.
     """
     if find_sidecar(path) is not None or path.suffix.lower() in ENGINE_SUFFIXES:
         return _network_from_engine(path, changes, max_batch)

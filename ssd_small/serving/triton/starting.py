@@ -1,4 +1,4 @@
-"""How a server is started on a model repository: lines to type."""
+"""Commands that start a server on a model repository, and a README that lists them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from shlex import quote
 from ...runtimes.plugin_tools import REGISTERING_FILE
 from .source import ServedNetwork
 
-#: in the folder of the model: in that of the repository it would count as a model
+#: subfolder of the model's folder; in the repository's folder it would count as a model
 PLUGIN_FOLDER = "plugins"
-#: where the container of the lines below has the repository
+#: path of the repository in the container of the commands below
 _MOUNTED = Path("/models")
-#: reports of use that ONNX Runtime sends from Linux since 1.29
+#: disables the usage reports that ONNX Runtime sends from Linux since 1.29
 _QUIET = "ORT_DISABLE_TELEMETRY=1"
 _IMAGE = "nvcr.io/nvidia/tritonserver:YY.MM-py3"
 _LOOPBACK = ("--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1")
 
 
 def lines_to_start(repository: Path, name: str, network: ServedNetwork) -> list[str]:
-    """A command for a server on this machine and one for the container.
+    """Commands for a server on this machine and in a container.
 
-    With a plugin there are two ways to have it registered: the backend loads it, or the loader
-    does before everything else.
+    A plugin can be registered in two ways, with a command each: the backend loads it, or the
+    dynamic loader does before everything else.
     """
     lines = []
     for folder, container in ((repository.absolute(), False), (_MOUNTED, True)):
@@ -33,7 +33,7 @@ def lines_to_start(repository: Path, name: str, network: ServedNetwork) -> list[
         if network.needs_plugin:
             option = f"--backend-config=tensorrt,plugins={quote(str(plugin))}"
             ways = [("", (option,))]
-            # the loader takes a space and a colon for the end of a path, whatever the quotes
+            # for the loader, a space or colon ends a path, even inside quotes
             if not any(sign in str(plugin) for sign in " :"):
                 ways.append((f"LD_PRELOAD={quote(str(plugin))}", ()))
         for variable, options in ways:
@@ -51,13 +51,13 @@ def lines_to_start(repository: Path, name: str, network: ServedNetwork) -> list[
 
 
 def readme(name: str, network: ServedNetwork, lines: Sequence[str], entry: str) -> str:
-    """A page that lies in the folder of a model, for whoever starts the server.
+    """``README.md`` in the folder of a model, for whoever starts the server.
 
     Args:
-        name: of the model.
-        network: that it serves.
-        lines: of :func:`lines_to_start`.
-        entry: the model that clients ask: the network's own, or the ensemble.
+        name: name of the model.
+        network: the network that it serves.
+        lines: commands from :func:`lines_to_start`.
+        entry: the model that clients should use: the network's own, or the ensemble.
     """
     description = network.description
     parts = [

@@ -1,6 +1,6 @@
-"""What the ensemble does in Triton's Python backend, which gives each model a process of its own.
+"""The ensemble's steps in Triton's Python backend, which runs each model in its own process.
 
-The module ``triton_python_backend_utils`` exists there only.
+The module ``triton_python_backend_utils`` exists only there.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from ...terminal import one_line
 from .ensemble import MAX_PIXELS, PICTURE, SIZE, UNIT_BOXES
 
 _BACKEND = "triton_python_backend_utils"
-#: the name of a capsule that was taken; it must stay where it is
+#: name of a consumed capsule; the object must stay alive
 _USED = b"used_dltensor"
 
 
 def check_arrays(backend: Any) -> None:
-    """Refuse a numpy that the server cannot read: it would see other pictures, or end.
+    """Refuse a numpy whose arrays the server misreads: it would see other pictures, or crash.
 
-    A Python backend that was built for numpy 1 (that of Triton 2.51 is) takes the arrays of numpy 2
-    for others, without a word.
+    A Python backend built for numpy 1 (such as that of Triton 2.51) silently misinterprets arrays
+    of numpy 2.
     """
     array = np.arange(3, dtype=np.float32)
     if np.__version__.startswith("1."):
         return
     capsule = array.__dlpack__()
     seen = backend.Tensor.from_dlpack("probe", capsule).as_numpy()
-    # else numpy complains that the backend has given the capsule a name of its own
+    # otherwise numpy complains about the backend's own name for the capsule
     ctypes.pythonapi.PyCapsule_SetName(ctypes.py_object(capsule), _USED)
     if not np.array_equal(array, seen):
         raise backend.TritonModelException(
@@ -50,7 +50,7 @@ def check_arrays(backend: Any) -> None:
 
 
 class _Step:
-    """A model of the Python backend: its description, and an answer for each request."""
+    """A model for the Python backend, which answers each request separately."""
 
     _description: Description
     _max_pixels: int
@@ -66,7 +66,7 @@ class _Step:
         self._max_pixels = int(told[MAX_PIXELS])
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """A response for each request; what is wrong with one is an error of that one alone."""
+        """Return a response for each request; an error affects only its own request."""
         backend = importlib.import_module(_BACKEND)
         responses = []
         for request in requests:
@@ -85,12 +85,12 @@ class _Step:
         return responses
 
     def outputs(self, given: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Outputs of one request by name, of its inputs ``[N, ...]`` by name."""
+        """Compute the outputs of one request, by name, from its inputs ``[N, ...]``, by name."""
         raise NotImplementedError
 
 
 class Preprocess(_Step):
-    """Encoded pictures ``[N, 1]`` to network input ``[N, 3, H, W]`` and sizes ``[N, 2]``."""
+    """Converts encoded pictures ``[N, 1]`` to input ``[N, 3, H, W]`` and sizes ``[N, 2]``."""
 
     def outputs(self, given: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """See :class:`_Step`."""
@@ -103,7 +103,7 @@ class Preprocess(_Step):
 
 
 class Pixels(_Step):
-    """Boxes ``[N, K, 4]`` of the unit square to pixels of pictures of sizes ``[N, 2]``."""
+    """Converts boxes ``[N, K, 4]`` in the unit square to pixels, for picture sizes ``[N, 2]``."""
 
     def outputs(self, given: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """See :class:`_Step`."""
@@ -113,7 +113,7 @@ class Pixels(_Step):
     def _in_pixels(
         self, boxes: npt.NDArray[np.float32], size: Sequence[int]
     ) -> npt.NDArray[np.float32]:
-        """What a detector makes of them; rows that hold none stay zero."""
+        """Convert boxes to pixels as a detector does; padding rows stay zero."""
         height, width = size
         placed = self._description.preprocessing.placement(height, width)
         if not placed.is_whole:
@@ -127,10 +127,10 @@ class Pixels(_Step):
 def pictures_from_contents(
     contents: Sequence[bytes], max_pixels: int, preprocessing: Preprocessing
 ) -> list[Decoded]:
-    """Encoded pictures, turned as their EXIF data say, decoded for a network's input.
+    """Decode pictures for a network's input, rotated according to their EXIF data.
 
     Raises:
-        BadFile: one cannot be decoded, or has more pixels.
+        BadFile: a picture cannot be decoded, or has more than ``max_pixels``.
     """
     return [
         decoded_from_bytes(

@@ -1,4 +1,4 @@
-"""What models are warmed up on: a real picture, as their input is."""
+"""Input for warming up models: a real picture, in the form that they take."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ...pictures.preprocessing import Preprocessing, input_from_image, resized_f
 from ...pictures.reading import bytes_of_image, image_from_bytes
 from .source import ServedNetwork
 
-#: digits on a photograph, of the demo's data set
+#: digits on a photograph, from the demo's data set
 PICTURE = Path(__file__).resolve().parents[2] / "assets" / "digits" / "picture.jpg"
 
 
 def input_for_warmup(network: ServedNetwork, picture: Path) -> npt.NDArray[np.generic]:
-    """The input of a network made of a picture, without the batch.
+    """Make the input of a network from a picture, without the batch dimension.
 
     Raises:
-        BadFile: no picture.
+        BadFile: the file is not a picture.
     """
     description, how = network.description, network.description.preprocessing
     image = image_from_bytes(bytes_of_image(picture), picture)
@@ -34,6 +34,6 @@ def input_for_warmup(network: ServedNetwork, picture: Path) -> npt.NDArray[np.ge
 
 
 def text_for_warmup(picture: Path) -> bytes:
-    """An encoded picture as Triton's files hold one element of text: its length before it."""
+    """An encoded picture as a string element in Triton's files: preceded by its length."""
     content = bytes_of_image(picture)
     return struct.pack("<I", len(content)) + content

@@ -1,4 +1,4 @@
-"""The page at ``/``: a picture is dropped on it, and its boxes are shown."""
+"""The page at ``/``, which shows the boxes in a picture that is dropped on it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LONGEST_NAME = 100
 
 @dataclass(frozen=True)
 class Page:
-    """One document that refers to nothing outside of it.
+    """A self-contained HTML document.
 
     Attributes:
-        headers: among them a policy that lets its own script and style run, and nothing else.
-        content: HTML.
+        headers: HTTP headers, including a policy that allows only its own script and style.
+        content: the HTML.
     """
 
     headers: Mapping[str, str]
@@ -31,12 +31,12 @@ class Page:
 
 
 def page_of_detector(detector: Detector, threshold: Threshold | None, *, asks_token: bool) -> Page:
-    """The page of a server.
+    """Create the page of a server.
 
     Args:
-        detector: names the network, and the scores that it can show.
-        threshold: where a request asks for none.
-        asks_token: a field for the token is shown.
+        detector: gives the network's name and classes, and the lowest score that can be shown.
+        threshold: thresholds for requests that set none.
+        asks_token: whether to show a field for the token.
     """
     folder = Path(__file__).parent
     script, style = ((folder / name).read_text() for name in ("page.js", "page.css"))
