@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ..artefacts.description import Description
     from ..runtimes.base import Runtime
 
-#: moves Q/DQ across Relu, which signed int8 cannot express by its lower limit: ONNX Runtime would
-#: then run convolutions of signed activations in float32 with conversions in between
+#: moves Q/DQ across Relu; as the range of signed int8 does not end at 0, ONNX Runtime then runs
+#: convolutions of signed activations in float32, with conversions in between
 _NOT_FOR_SIGNED = ("QDQPropagationTransformer",)
 
 

@@ -20,7 +20,7 @@ _HELD_BACK = (
 
 
 def gpu_clocks() -> dict[str, Any] | None:
-    """Read the driver version, and each GPU's clocks (MHz), temperature (°C) and throttling.
+    """Read the driver version, and each GPU's clocks (MHz), degrees Celsius and throttling.
 
     Returns:
         JSON-ready values; None without nvidia-ml-py, driver or GPU.

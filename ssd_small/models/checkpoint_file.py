@@ -130,7 +130,7 @@ def refusal(path: Path, reason: str, advice: str = _EXPECTED) -> BadFile:
 def _check_declared(path: Path) -> None:
     """Refuse, before loading, a file that declares more than it holds.
 
-    A bad zip archive passes: :func:`fault_from_zip` reports it.
+    A bad zip archive passes: :func:`.file_kinds.fault_from_zip` reports it.
     """
     try:
         with open_file(path) as stream:

@@ -48,7 +48,7 @@ def _units(stride: int, padding: int) -> _Code:
 
 @dataclass(frozen=True)
 class Family:
-    """What the name of a family means.
+    """The definition of a family.
 
     Attributes:
         codes: layers of an extra level, by code.

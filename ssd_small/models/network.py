@@ -58,7 +58,7 @@ class SsdNetwork(nn.Module):
         self.register_buffer("priors", torch.from_numpy(priors_from_spec(spec)), persistent=False)
 
     def _build_layers(self) -> None:
-        """Everything before the heads, in the order of the published state dicts."""
+        """Build everything before the heads, in the order of the published state dicts."""
         spec = self.spec
         channels, norms, tapped = 3, [], []
         self.base = nn.ModuleList()
