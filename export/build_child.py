@@ -1,7 +1,7 @@
-"""The child process that speaks to TensorRT: ``python -m ssd_small.export.build_child JOB``.
+"""The child process that uses TensorRT: ``python -m ssd_small.export.build_child JOB``.
 
 TensorRT can end the process it runs in, so it runs in this one. JOB is a JSON file (see
-:class:`Job`). Events go to standard output, one a line: a record separator, then JSON. All
+:class:`Job`). Events go to standard output, one per line: a record separator, then JSON. All
 other output is the vendor's log.
 """
 
@@ -25,14 +25,14 @@ from ..json_files import json_text
 from ..runtimes.plugin_library import check_fields, load_plugin
 from .precision import half_share
 
-#: stands before an event on standard output; TensorRT's log joins layer names with a bare \x1e
+#: precedes an event on standard output; TensorRT's log joins layer names with a bare \x1e
 RECORD_SEPARATOR = "\x1essd-small\x1e"
 
-#: what tensorrt-rtx builds for if neither a capability nor a GPU decides
+#: capabilities that tensorrt-rtx builds for without a requested one or a GPU
 PORTABLE_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0", "12.1")
 
 
-#: a tensor of INT8 in the text of a plan; scratch memory is counted in bytes, in fp32 too
+#: an INT8 tensor in the text of a plan, except scratch memory, which has that type in fp32 too
 _INT8_TENSOR = re.compile(
     rb'\bname="(?!__scratch_space)[^"\x00]{0,200}"(?:(?!name=)[^\x00]){0,400}?\btype=int8\b'
 )
@@ -44,14 +44,14 @@ class Job:
 
     Attributes:
         module: ``tensorrt`` or ``tensorrt_rtx``.
-        onnx: model without function body.
+        onnx: ONNX file of the model, without function body.
         plan: file to write.
         plugin: plugin library; None for an engine that ends in the heads.
-        plugin_version: of the plugin in it that the DecodeNms node asks for.
-        attributes: names of the attributes of the DecodeNms node that the plugin reads.
+        plugin_version: version of the plugin that the DecodeNms node requires.
+        attributes: names of the DecodeNms node's attributes that the plugin reads.
         input_shapes: smallest, optimal and largest shape of the input.
         options: build options by field name.
-        gpu: compute capability of the GPU of this machine, if it has one.
+        gpu: compute capability of this machine's GPU, if it has one.
     """
 
     module: str
@@ -66,13 +66,13 @@ class Job:
 
 
 def send(event: str, **values: Any) -> None:
-    """One event for the parent; a parent that is gone ends this process."""
+    """Send an event to the parent; raises OSError if the parent is gone."""
     sys.stdout.write(f"{RECORD_SEPARATOR}{json_text({'event': event, **values})}\n")
     sys.stdout.flush()
 
 
 def main(path: str) -> int:
-    """Run the job in a file; 0 if an engine was written."""
+    """Run the job in a file; return 0 if an engine was written, else 1."""
     job = Job(**json.loads(Path(path).read_text()))
     try:
         send("result", **build(job))
@@ -83,7 +83,7 @@ def main(path: str) -> int:
 
 
 def build(job: Job) -> dict[str, Any]:
-    """Parse, build, write the plan; what the sidecar needs to know of it."""
+    """Parse, build and write the plan; return what the sidecar records about it."""
     trt = importlib.import_module(job.module)
     severity = "VERBOSE" if job.options["verbose"] else "WARNING"
     logger = trt.Logger(getattr(trt.Logger, severity))
@@ -121,16 +121,16 @@ def build(job: Job) -> dict[str, Any]:
 
 
 def network_flags(trt: Any) -> int:
-    """Flags of create_network: strong typing, by name, for their numbers change."""
+    """Return create_network's flags for strong typing, by name, as their numbers change."""
     member = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    # a version that does not list the flag knows no other typing
+    # versions without this flag have strong typing only
     return 0 if member is None else 1 << int(member)
 
 
 def _builder(trt: Any, logger: Any) -> Any:
     try:
         return trt.Builder(logger)
-    except Exception as error:  # pybind11 raises its own TypeError for a null factory
+    except Exception as error:  # pybind11 raises a TypeError of its own for a null factory
         raise MissingRequirement(
             f"{trt.__name__} {trt.__version__} cannot build on this machine, it needs an NVIDIA "
             "GPU and driver; use --target tensorrt-rtx with --compute-capability, which needs none"
@@ -149,14 +149,14 @@ def _parse(trt: Any, network: Any, logger: Any, job: Job) -> None:
 
 
 def _configure(trt: Any, config: Any, job: Job) -> list[str]:
-    """Apply the options; the compute capabilities the engine will run on."""
+    """Apply the options; return the compute capabilities that the engine will run on."""
     options = job.options
     if not options["tf32"]:
         config.clear_flag(trt.BuilderFlag.TF32)
     if options["version_compatible"]:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
-        # no allocation while the engine runs: what the runner's CUDA graphs need
+        # no allocation while the engine runs, which the runtime's CUDA graphs require
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     # the kind and types of each layer, for 'ssd-small inspect'
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -202,10 +202,10 @@ def _read_timing_cache(config: Any, job: Job) -> Any:
 
 
 def receipt_of_network(trt: Any, network: Any) -> dict[str, Any]:
-    """Tensors per element type in a network, and the number of its weights.
+    """Count a network's tensors by element type, and its weights.
 
-    The network is strongly typed: its types are those of the engine. Equal weights of two
-    layers, as in the two paths of a dual network, count once: a plan holds them once.
+    The network is strongly typed, so its types are those of the engine. Equal weights of two
+    layers, as in the two paths of a dual-path network, count once: a plan holds them once.
     """
     tensors: Counter[str] = Counter()
     sizes: dict[bytes, int] = {}
@@ -222,7 +222,7 @@ def receipt_of_network(trt: Any, network: Any) -> dict[str, Any]:
 
 
 def int8_convolutions(trt: Any, network: Any) -> int:
-    """How many convolutions take both input and weight from a dequantize layer."""
+    """Count the convolutions whose input and weight both come from dequantize layers."""
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     dequantised = {
         layer.get_output(0).name for layer in layers if layer.type == trt.LayerType.DEQUANTIZE
@@ -235,12 +235,12 @@ def int8_convolutions(trt: Any, network: Any) -> int:
 
 
 def receipt_of_plan(plan: bytes | memoryview, weights: int) -> dict[str, Any]:
-    """Tensors per type that a plan itself lists, or None; and its bytes per weight.
+    """Count the tensors by type that a plan lists (None if it does not), and its bytes per weight.
 
-    The latter are about four in fp32 and two in fp16.
+    There are about four bytes per weight in fp32 and two in fp16.
     A plan cannot be loaded without a GPU, but those of TensorRT-RTX 1.7 describe each tensor of
-    the compiled network in text that ends in ``type=float``, ``type=half`` or ``type=int8``. That
-    is not a documented format: a plan without such text says nothing of its precision.
+    the compiled network in text that ends in ``type=float``, ``type=half`` or ``type=int8``. This
+    format is not documented: a plan without such text says nothing about its precision.
     """
     found = Counter(match.group(1) for match in re.finditer(rb"\btype=(half|float)\b", plan))
     listed = {name.upper(): found[name.encode()] for name in ("float", "half")}
@@ -253,7 +253,7 @@ def receipt_of_plan(plan: bytes | memoryview, weights: int) -> dict[str, Any]:
 
 
 def _weights(trt: Any, layer: Any) -> list[Any]:
-    """The weights of a convolution or constant layer: arrays over the network's own memory."""
+    """Return the weights of a convolution or constant layer, as arrays on the network's memory."""
     if layer.type == trt.LayerType.CONVOLUTION:
         layer.__class__ = trt.IConvolutionLayer
         return [layer.kernel, layer.bias]
@@ -274,7 +274,7 @@ def _write(path: Path, content: memoryview) -> None:
 
 
 def _monitor(trt: Any) -> Any:
-    """An IProgressMonitor that sends the phase and the share of the outermost one."""
+    """Make an IProgressMonitor that sends the phase, and how much of the outermost one is done."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -305,7 +305,7 @@ def _monitor(trt: Any) -> Any:
         def _send(self, phase: str) -> bool:
             try:
                 send("progress", phase=phase, share=self.share)
-            except OSError:  # nobody listens any more: stop the build
+            except OSError:  # the parent is gone: stop the build
                 return False
             return True
 

@@ -1,4 +1,4 @@
-"""From ONNX to an engine of one of the targets, with its sidecar."""
+"""From ONNX to an engine for one of the targets, with its sidecar."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..requirements import require
 
 
 def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> Target:
-    """The target that ``auto`` stands for on this machine.
+    """Return the target that ``auto`` stands for on this machine.
 
-    With a GPU that is tensorrt (or tensorrt-rtx where only that is installed), else
-    tensorrt-rtx if a compute capability is asked for, else onnxruntime.
+    With a GPU it is tensorrt (or tensorrt-rtx if only that is installed); without one it is
+    tensorrt-rtx if a compute capability is requested, else onnxruntime.
 
     Raises:
-        UsageError: a compute capability is asked for where auto stands for tensorrt, which
-            builds for the GPU at hand only.
+        UsageError: a compute capability is requested although auto stands for tensorrt, which
+            builds only for this machine's GPU.
     """
     if target != "auto":
         return target
@@ -45,17 +45,17 @@ def resolve_target(target: Target, compute_capabilities: Sequence[str] = ()) -> 
 
 
 def default_engine_path(onnx_path: str | Path, target: str, precision: str) -> Path:
-    """``x.onnx`` to ``x.onnxruntime.fp32.engine``."""
+    """Turn ``x.onnx`` into ``x.onnxruntime.fp32.engine``."""
     onnx_path = Path(onnx_path)
     return onnx_path.with_name(f"{onnx_path.stem}.{target}.{precision}.engine")
 
 
 def check_built_files(output: Path, options: BuildOptions, inputs: Iterable[Path | None]) -> None:
-    """Make sure that engine, sidecar and kernel timings can be written and replace no input.
+    """Check that engine, sidecar and kernel timings can be written and overwrite no input.
 
     Raises:
         UsageError, OutputError: see :func:`~ssd_small.artefacts.outputs.check_outputs`.
-        BadFile: the folder of pictures holds none.
+        BadFile: a folder of pictures holds no pictures.
     """
     timings = [options.timing_cache] if options.timing_cache else []
     for path in timings:
@@ -78,20 +78,20 @@ def build_engine(
     """Build an engine file and its sidecar.
 
     Args:
-        onnx_path: file of ``ssd-small export``; other tools may have rewritten it.
+        onnx_path: file written by ``ssd-small export``, and perhaps rewritten by other tools.
         output: engine file.
         options: how to build it.
-        progress: called as the work goes on.
-        description: of the network, where such a tool has dropped the file's own.
+        progress: called as the work proceeds.
+        description: the network's description, if another tool has dropped the file's own.
 
     Raises:
-        UsageError: what is to be written is the ONNX file, by whatever name; a node to be kept in
-            fp32 that the file has not.
-        BadFile: the ONNX file is not of this tool.
-        MissingRequirement: the target is not installed or cannot run here.
-        CheckFailed: the engine is not in the precision asked for.
-        OutputError: the engine or its sidecar cannot be written, or another process builds it at
-            the moment; said before the long work.
+        UsageError: the output would overwrite the ONNX file, or the file lacks a node that is to
+            be kept in fp32.
+        BadFile: the ONNX file was not written by this tool.
+        MissingRequirement: the target is not installed or cannot run on this machine.
+        CheckFailed: the engine does not have the requested precision.
+        OutputError: the engine or its sidecar cannot be written, or another process is building
+            it; checked before the long work.
     """
     onnx_path, output = Path(onnx_path), Path(output)
     require("onnx", "building an engine")

@@ -26,16 +26,16 @@ def sidecar_from_build(
     seconds: float,
     **of_target: Any,
 ) -> Sidecar:
-    """What is known of an engine.
+    """Make the sidecar of an engine.
 
     Args:
-        onnx_path: what it was built from.
-        output: where it will lie.
-        written: where it lies now.
+        onnx_path: ONNX file that it was built from.
+        output: final path of the engine.
+        written: present path of the engine.
         options: how it was built; the target must not be ``auto``.
-        prepared: the model that the target was given.
-        version: of the target's package.
-        receipt: see :class:`Sidecar`; likewise the fields of one target in ``of_target``.
+        prepared: the model given to the target.
+        version: version of the target's package.
+        receipt: see :class:`Sidecar`, also for the target-specific fields in ``of_target``.
         seconds: duration of the build.
     """
     return Sidecar(

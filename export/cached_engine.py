@@ -1,6 +1,6 @@
-"""An engine of ONNX Runtime for a checkpoint, built once and kept in the user's cache folder.
+"""An ONNX Runtime engine for a checkpoint, built once and kept in the user's cache folder.
 
-Opening it needs neither PyTorch nor onnx, which take most of the time of a short run.
+Opening it needs neither PyTorch nor onnx, whose imports take most of the time of a short run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..system.cache import opened_from_cache, opened_once
 if TYPE_CHECKING:
     from ..artefacts.build_options import BuildOptions
 
-#: of all engines in the cache together: ten of SSD300 on VGG16
+#: bytes of all engines in the cache together, enough for ten of SSD300 on VGG16
 MOST_BYTES = 1 << 30
 _BUILDERS = ("onnxruntime", "torch", "onnx", "onnxscript", "numpy")
 _ENGINE = "network.engine"
@@ -41,21 +41,21 @@ def runtime_of_checkpoint(
     cache: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Runtime:
-    """A checkpoint in ONNX Runtime: heads ``loc`` and ``conf``, in fp32.
+    """Open a checkpoint in ONNX Runtime, with heads ``loc`` and ``conf``, in fp32.
 
-    What it finds is what PyTorch finds but for rounding. The engine is known by the hash of the
-    file, by the other arguments and by the versions of what builds it.
+    It finds what PyTorch finds, except for rounding. The cache identifies an engine by the hash of
+    the file, the other arguments and the versions of the packages that build it.
 
     Args:
         weights: a file, or the name of a shipped checkpoint.
         model, num_classes, width, labels: see :func:`ssd_small.load`.
-        threads: of the CPU; 0 for one per core.
-        cache: keep the engine for the next time, and take one that is kept.
-        progress: is told that an engine is built.
+        threads: CPU threads; 0 for one per core.
+        cache: use a cached engine, and keep a new one for the next time.
+        progress: called with a message when an engine is built.
 
     Raises:
         BadFile, UsageError: see :func:`ssd_small.load`.
-        MissingRequirement: ONNX Runtime, or what an engine is built with, is not installed.
+        MissingRequirement: ONNX Runtime, or a package needed to build an engine, is not installed.
     """
     require("onnxruntime", "running a checkpoint in ONNX Runtime")
     names = labels_from(labels)

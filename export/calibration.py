@@ -1,4 +1,4 @@
-"""The ranges of a network's tensors on a user's pictures, one picture in memory at a time."""
+"""The ranges of a network's tensors on a user's pictures, with one picture in memory at a time."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def calibration_files(options: Int8Options) -> list[Path]:
-    """The pictures that a calibration takes: evenly over the list, in its order.
+    """Choose the pictures for a calibration, evenly spaced in the list and in its order.
 
     Raises:
-        BadFile: the folder holds none.
+        BadFile: the folder holds no pictures.
     """
     files = list_images(options.calibration).files
     count = min(len(files), options.count)
@@ -50,17 +50,17 @@ def ranges_from_pictures(
     form: Form,
     progress: BuildProgress,
 ) -> tuple[Any, Calibration]:
-    """Ranges of all tensors that a form quantises, and the record of where they are from.
+    """Find the ranges of all tensors that a form quantises, and record how they were obtained.
 
-    ONNX Runtime's calibrators keep every tensor of the pictures that one call gives them, so each
-    call gives them one picture: memory does not grow with their number.
+    ONNX Runtime's calibrators keep all tensors of the pictures given in one call, so each call
+    gives one picture: memory does not grow with their number.
 
     Args:
-        model: the heads model that is to be quantised, of preprocessed float32.
+        model: the heads model to be quantised, with preprocessed float32 input.
         preprocessing: how a picture becomes its input.
-        options: which pictures, and how their values become ranges.
+        options: which pictures to use, and how their values become ranges.
         form: what is to be quantised.
-        progress: told the share of pictures that are done.
+        progress: called with the share of pictures done.
 
     Returns:
         ONNX Runtime's ``TensorsData``, and the record.
@@ -97,23 +97,23 @@ def _calibrator(model: ModelProto, folder: Path, options: Int8Options, form: For
         calibrate.CalibrationMethod.MinMax
         if options.method == "minmax"
         else calibrate.CalibrationMethod.Percentile,
-        # of absolute values: what is never negative still gets a range that begins at 0
+        # percentile of absolute values; a tensor that is never negative still gets a range from 0
         extra_options={} if options.method == "minmax" else {"symmetric": True},
     )
 
 
 def _collect(calibrator: Any, images: FloatArray, path: Path) -> None:
-    """Give a calibrator one picture ``[1, 3, H, W]``; ``path`` is for messages.
+    """Pass one picture ``[1, 3, H, W]`` to a calibrator; ``path`` is for messages.
 
     Raises:
         CheckFailed: a value is not finite.
     """
-    # it prints a line for each picture, and warns of NaN, which is refused here or by its ranges
+    # it prints a line per picture, and warns of NaN, which is refused here or by check_ranges
     with redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
             calibrator.collect_data(_reader([images]))
-        except ValueError as error:  # a histogram of what is not finite
+        except ValueError as error:  # a histogram of values that are not finite
             raise CheckFailed(
                 f"the network's values on {path} are not finite ({one_line(str(error))}), and INT8 "
                 "needs finite ones; nothing was written: build with --precision fp32"
@@ -121,7 +121,7 @@ def _collect(calibrator: Any, images: FloatArray, path: Path) -> None:
 
 
 def _reader(batches: Sequence[FloatArray]) -> Any:
-    """ONNX Runtime's reader of a few network inputs ``[N, 3, H, W]``."""
+    """Make ONNX Runtime's reader for a few network inputs ``[N, 3, H, W]``."""
     base: Any = require("onnxruntime.quantization.calibrate", "calibration").CalibrationDataReader
 
     class Reader(base):  # type: ignore[misc]

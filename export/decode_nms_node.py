@@ -1,4 +1,4 @@
-"""Putting the DecodeNms node at the end of a heads model, and taking it off again."""
+"""Appending the DecodeNms node to a heads model, and removing it again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from .unused import drop_unused
 if TYPE_CHECKING:
     from ..artefacts.description import Description
 
-#: boxes in the unit of a tile, where there are tiles
+#: tensor of the boxes in units of a tile, in a network that cuts tiles
 _UNSCALED = "tiles/boxes"
 
 
@@ -50,8 +50,8 @@ def append_decode_nms(
 ) -> None:
     """Replace the outputs ``loc`` and ``conf`` of a heads model by the five of DecodeNms.
 
-    The prior boxes ``[P, 4]`` become an initializer. With ``box_scale [4]`` the boxes that come
-    out are multiplied by it, as those of tiles are.
+    The prior boxes ``[P, 4]`` become an initializer. If given, ``box_scale [4]`` multiplies the
+    resulting boxes, as tiles require.
     """
     graph = model.graph
     num_priors, num_classes = _heads_shape(graph.output)
@@ -59,7 +59,7 @@ def append_decode_nms(
     graph.initializer.append(numpy_helper.from_array(priors, INPUTS[2]))
     edges = WHOLE if box_scale is None else edges_from_scale(box_scale)
     attributes = node_attributes(params, edges)
-    if params.operator_version > 1:  # which is what TensorRT's parser takes without it
+    if params.operator_version > 1:  # without the attribute, TensorRT's parser assumes version 1
         attributes[PLUGIN_VERSION] = str(params.operator_version)
     outputs = list(DETECTIONS)
     if box_scale is not None:
@@ -75,7 +75,7 @@ def append_decode_nms(
     rows = params.max_detections(num_priors, num_classes)
     shapes: tuple[list[Any], ...] = ([batch], *([batch, rows, 4], *[[batch, rows]] * 3))
     types = (TensorProto.INT32, *[TensorProto.FLOAT] * 2, *[TensorProto.INT32] * 2)
-    # the heads' types stay known: strip_decode_nms and shape inference read them
+    # keep the heads' types: strip_decode_nms and shape inference read them
     graph.value_info.extend(graph.output)
     del graph.output[:]
     graph.output.extend(
@@ -89,7 +89,7 @@ def append_decode_nms(
 def ending_of(
     description: Description,
 ) -> tuple[PostprocessParams, npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """What :func:`append_decode_nms` takes beside the model of a description."""
+    """Return the arguments of :func:`append_decode_nms` after the model, for a description."""
     scale = None if description.tiles is None else description.tiles.box_scale
     return description.postprocess, description.priors, scale
 
@@ -107,7 +107,7 @@ def strip_decode_nms(model: ModelProto) -> None:
 
 
 def inlined(model: ModelProto) -> ModelProto:
-    """The model in standard operators only: the body of DecodeNms in place of the node."""
+    """Inline the body of DecodeNms in place of the node, so that all operators are standard."""
     flat: ModelProto = inliner.inline_local_functions(model)
     for entry in [o for o in flat.opset_import if o.domain == DOMAIN]:
         flat.opset_import.remove(entry)
@@ -116,10 +116,10 @@ def inlined(model: ModelProto) -> ModelProto:
 
 
 def restore_decode_nms(model: ModelProto, description: Description, path: Path) -> None:
-    """Undo :func:`inlined`: the DecodeNms node of the description takes over from the heads on.
+    """Undo :func:`inlined`: everything after the heads becomes the description's DecodeNms node.
 
     Raises:
-        BadFile: the heads have lost their names, as optimisers of other tools do to them.
+        BadFile: the heads have lost their names, for instance to another tool's optimiser.
     """
     made = {name for node in model.graph.node for name in node.output}
     if not made.issuperset(HEADS):
@@ -133,7 +133,7 @@ def restore_decode_nms(model: ModelProto, description: Description, path: Path) 
 
 
 def _end_in_heads(model: ModelProto, names: Sequence[str]) -> None:
-    """Make two tensors the outputs and drop what they do not need."""
+    """Make two tensors the outputs, and drop what they do not need."""
     graph = model.graph
     heads = {value.name: value for value in graph.value_info if value.name in names}
     if len(heads) != len(names):
@@ -150,7 +150,7 @@ def _end_in_heads(model: ModelProto, names: Sequence[str]) -> None:
 
 
 def _heads_shape(outputs: Any) -> tuple[int, int]:
-    """P and C of the model outputs loc and conf."""
+    """Return P and C of the model outputs ``loc`` and ``conf``."""
     by_name: dict[str, ValueInfoProto] = {o.name: o for o in outputs}
     dims = by_name["conf"].type.tensor_type.shape.dim
     return int(dims[1].dim_value), int(dims[2].dim_value)

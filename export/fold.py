@@ -10,9 +10,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 
 def fold_batch_norm(model: ModelProto) -> int:
-    """Fold every BatchNormalization that follows a convolution into it; returns how many.
+    """Fold every BatchNormalization that follows a convolution into it; return their number.
 
-    The products are formed in float64 and rounded once. Done before a conversion to half, it
+    The products are computed in float64 and rounded once. Before a conversion to half, this
     leaves one rounding per convolution instead of three.
     """
     graph = model.graph
@@ -21,7 +21,7 @@ def fold_batch_norm(model: ModelProto) -> int:
     for name in [i for node in graph.node for i in node.input] + [o.name for o in graph.output]:
         readers[name] = readers.get(name, 0) + 1
     made_by = {node.output[0]: node for node in graph.node}
-    # the two paths of a dual-path network share weights; they go on sharing them
+    # the two paths of a dual-path network share weights, and continue to do so
     shared: dict[tuple[str, ...], list[str]] = {}
     kept = []
     for node in graph.node:
@@ -60,7 +60,7 @@ def fold_batch_norm(model: ModelProto) -> int:
 def _folded(
     conv: NodeProto, norm: NodeProto, arrays: dict[str, npt.NDArray[Any]]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Weight ``[O, I, kh, kw]`` and bias ``[O]`` of the convolution with the norm inside."""
+    """Return weight ``[O, I, kh, kw]`` and bias ``[O]`` of the convolution, norm included."""
     scale, shift, mean, variance = (arrays[name] for name in norm.input[1:5])
     given = {a.name: helper.get_attribute_value(a) for a in norm.attribute}
     factor = scale / np.sqrt(variance + given.get("epsilon", 1e-5))

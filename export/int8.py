@@ -1,4 +1,4 @@
-"""A heads model brought to INT8: calibrated, quantised, and held to what was promised."""
+"""Converting a heads model to INT8: calibration, quantisation, and the limit on the loss of mAP."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from ..artefacts.build_options import BuildProgress
     from ..artefacts.description import Description
 
-#: pictures that convolutions are ranked on
+#: number of pictures on which convolutions are ranked
 _RANKED_ON = 2
 
 
 @dataclass(frozen=True)
 class Int8Build:
-    """How a build wants its INT8 network.
+    """How to make the INT8 network of a build.
 
     Attributes:
-        options: what it is calibrated on, and what is promised.
-        form: what Q/DQ look like for the target.
-        opener: opens a heads model on what executes it, to be scored.
-        progress: told what goes on.
+        options: what to calibrate on, and how much mAP may be lost.
+        form: how Q/DQ are written for the target.
+        opener: opens a heads model in the runtime that executes it for scoring.
+        progress: called with the progress of the work.
     """
 
     options: Int8Options
@@ -55,7 +55,7 @@ class Int8Build:
 
 @dataclass(frozen=True)
 class Int8Model:
-    """A heads model with INT8 convolutions, and what is told of it."""
+    """A heads model with INT8 convolutions, and its records."""
 
     model: ModelProto
     calibration: Calibration
@@ -68,25 +68,26 @@ def int8_heads(
     """Quantise the convolutions of a heads model.
 
     Args:
-        model: of preprocessed float32, ending in ``loc`` and ``conf``; left as it is.
-        description: of it.
+        model: model with preprocessed float32 input that ends in ``loc`` and ``conf``; not
+            modified.
+        description: description of the model.
         keep_fp: names of nodes that stay in floating point.
         build: see :class:`Int8Build`.
 
     Raises:
         BadFile: a picture or the annotations cannot be read.
-        CheckFailed: nothing is quantised, the network gives no finite values, or the promise
-            cannot be kept.
-        UsageError: the network is in half precision, a node to be kept is no convolution.
+        CheckFailed: nothing is quantised, the network gives values that are not finite, or mAP
+            drops by more than allowed.
+        UsageError: the network is in half precision, or a node to be kept is not a convolution.
     """
     check_single(model)
     kept = convs_to_keep(model, keep_fp)
     folded = ModelProto()
     folded.CopyFrom(model)
-    initializers_from_constants(folded)  # which is where the quantizer looks for weights
+    initializers_from_constants(folded)  # the quantizer looks for weights there
     fold_batch_norm(folded)
     name_convs(folded)
-    # what the quantizer knows of a tensor's type
+    # gives the quantizer the types of tensors
     folded = shape_inference.infer_shapes(folded)
     kept |= unfit_convs(folded)
     most_drop = build.options.max_drop

@@ -1,4 +1,4 @@
-"""What each target's INT8 network looks like, and is scored with on this machine."""
+"""The form of each target's INT8 network, and the runtime that scores it on this machine."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from ..artefacts.description import Description
     from ..runtimes.base import Runtime
 
-#: moves Q/DQ over Relu, where int8 has no zero at its end to cut at: ONNX Runtime then runs
-#: convolutions of signed activations in float32 and converts on the way
+#: moves Q/DQ across Relu; as the range of signed int8 does not end at 0, ONNX Runtime then runs
+#: convolutions of signed activations in float32, with conversions in between
 _NOT_FOR_SIGNED = ("QDQPropagationTransformer",)
 
 
 def int8_build(options: BuildOptions, progress: BuildProgress) -> Int8Build | None:
-    """How the network of a build is brought to INT8; None for other precisions."""
+    """Return how to convert a build's network to INT8; None if it is not calibrated."""
     if options.int8 is None:
         return None
     form = form_of_target(options.target)
@@ -28,7 +28,7 @@ def int8_build(options: BuildOptions, progress: BuildProgress) -> Int8Build | No
 
 
 def _open(target: str, form: Form, content: bytes, description: Description) -> Runtime:
-    """A heads model in the target's runtime; in ONNX Runtime those of TensorRT too."""
+    """Open a heads model in the target's runtime; for TensorRT too, in ONNX Runtime."""
     if target == "openvino":
         from ..runtimes.openvino import OpenVinoRuntime
 

@@ -1,4 +1,4 @@
-"""Which nodes of a network stay in float32 where the rest becomes half, as a user names them."""
+"""Which nodes of a network stay in float32 when the rest becomes half, as named by the user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto
 
 from ..errors import UsageError, quoted
 
-#: operators that a runtime does together with the convolution before them
+#: operators that a runtime fuses with the convolution before them
 FUSED = ("BatchNormalization", "Relu", "Clip")
 
 
@@ -18,11 +18,11 @@ def check_named_nodes(model: ModelProto, names: Iterable[str], path: Path) -> No
     """Refuse names that no node of a graph has.
 
     Args:
-        model: as its file ``path`` holds it.
-        names: of ``--keep-fp``.
+        model: the model in the file ``path``, unchanged.
+        names: names given by ``--keep-fp``.
 
     Raises:
-        UsageError: with the name that is most like it.
+        UsageError: there is no node of a name; the message suggests the most similar one.
     """
     known = [node.name for node in model.graph.node if node.name]
     for name in sorted(set(names) - set(known)):
@@ -36,14 +36,14 @@ def check_named_nodes(model: ModelProto, names: Iterable[str], path: Path) -> No
 
 
 def nodes_to_keep(model: ModelProto, names: Sequence[str]) -> list[str]:
-    """Nodes that stay in float32 so that what the named ones compute is not rounded on the way.
+    """Find the nodes that must stay in float32 so that the named ones' results are not rounded.
 
-    These are the named ones, what a runtime does together with them, and who reads the result: a
-    value too large for half would else become infinity between two nodes.
+    These are the named nodes, those that a runtime fuses with them, and those that read the result:
+    otherwise a value too large for half would become infinity between two nodes.
 
     Args:
-        model: before folding; DecodeNms computes in float32 anyway and is passed over.
-        names: of nodes that it has.
+        model: the model before folding; DecodeNms computes in float32 anyway and is skipped.
+        names: names of its nodes.
     """
     readers: dict[str, list[NodeProto]] = {}
     made_by: dict[str, NodeProto] = {}
@@ -54,7 +54,7 @@ def nodes_to_keep(model: ModelProto, names: Sequence[str]) -> list[str]:
     kept: dict[str, None] = {}
     waiting = [node for node in model.graph.node if node.name in names]
     for node in waiting:
-        # folded into the convolution before it, whose name is what is left
+        # it will be folded into the convolution before it, whose name remains
         while node.op_type in FUSED and node.input[0] in made_by:
             node = made_by[node.input[0]]
             kept[node.name] = None

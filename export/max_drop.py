@@ -1,7 +1,8 @@
-"""A promise of mAP kept: convolutions go back to floating point until it holds.
+"""Limiting the loss of mAP: convolutions go back to floating point until the limit holds.
 
-The most harmful go first, by what each costs the heads alone. How many must go is looked for by
-doubling and then by halves, and what is built was scored itself: mAP need not grow with each one.
+The most harmful go first, in the order of the error that each alone causes in the heads. Their
+number is found by doubling and then bisection, and the model that is built has itself been scored,
+because mAP need not grow with each convolution.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from ..errors import CheckFailed, UsageError
 from ..evaluation.evaluate import evaluate
 from ..runtimes.base import Runtime
 
-#: opens a heads model on the runtime that it is for: serialised, with its description
+#: opens a serialised heads model, given with its description, in the runtime it is for
 Opener = Callable[[bytes, Description], Runtime]
-#: a heads model with so many of the most harmful convolutions in floating point
+#: makes a heads model with this many of the most harmful convolutions in floating point
 Candidate = Callable[[int], ModelProto]
 
 
 @dataclass(frozen=True)
 class Promise:
-    """What was reached.
+    """A model that keeps the limit on the loss of mAP.
 
     Attributes:
-        model: with Q/DQ.
-        reverted: how many convolutions went back to floating point.
-        map: mAP of the annotations by precision.
+        model: the model, with Q/DQ.
+        reverted: number of convolutions that went back to floating point.
+        map: mAP on the annotations by precision.
     """
 
     model: ModelProto
@@ -42,27 +43,27 @@ class Promise:
 
 
 class Scorer:
-    """The mAP of heads models on the annotations of the calibration pictures."""
+    """Computes the mAP of heads models on the annotations of the calibration pictures."""
 
     def __init__(self, description: Description, options: Int8Options, opener: Opener) -> None:
         """Read the annotations.
 
         Raises:
-            BadFile: they cannot be read, or name pictures that are not there.
+            BadFile: they cannot be read, or name pictures that do not exist.
         """
         assert options.annotations is not None
         self._truth = read_annotations(options.annotations)
         image_paths(self._truth, options.calibration, "--calibration")
-        # what is quantised begins behind the preprocessing, wherever that is done later
+        # the quantised network begins after the preprocessing, wherever that is done later
         self._description = replace(description.with_decode_nms(False), pictures=None)
         self._options, self._opener = options, opener
 
     def __call__(self, model: ModelProto) -> float:
-        """The mAP, 0 to 1.
+        """Return the mAP of a model, 0 to 1.
 
         Raises:
-            BadFile: a picture that is annotated cannot be read, or the categories do not fit.
-            UsageError: nothing is annotated.
+            BadFile: an annotated picture cannot be read, or the categories do not fit.
+            UsageError: no object of the network's classes is annotated.
         """
         runtime = self._opener(model.SerializeToString(), self._description)
         with Detector(runtime) as detector:
@@ -79,17 +80,17 @@ class Scorer:
 def keep_promise(
     reference: float, most_drop: float, count: int, candidate: Candidate, score: Scorer
 ) -> Promise:
-    """A model that keeps the promise with few convolutions in floating point.
+    """Find a model that keeps the limit with few convolutions in floating point.
 
     Args:
         reference: mAP in float32.
         most_drop: mAP that may be lost.
-        count: how many convolutions can go back.
+        count: number of convolutions in INT8, of which at least one stays.
         candidate: makes the models.
-        score: gives their mAP.
+        score: computes their mAP.
 
     Raises:
-        CheckFailed: it does not hold with a single one left in INT8.
+        CheckFailed: the limit does not hold even with a single convolution left in INT8.
     """
     tried: dict[int, float] = {}
 

@@ -1,4 +1,4 @@
-"""Writing ONNX files of this tool: with a description of themselves, whole or not at all."""
+"""Writing this tool's ONNX files, atomically and with a description of themselves."""
 
 from __future__ import annotations
 

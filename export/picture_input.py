@@ -1,10 +1,10 @@
-"""Resizing, mean and standard deviation inside the network: an input of pictures as they are.
+"""Resizing, mean and standard deviation inside the network, which then takes unprocessed pictures.
 
 The same steps as :func:`ssd_small.pictures.preprocessing.input_from_image`, in standard operators.
-OpenCV resizes uint8 in whole numbers: weights of 11 bits, and a cut after each direction, which
-makes pictures a twelfth of a grey level darker than a Resize in float32 does; a trained network
-notices. So its steps are taken one by one. All numbers are whole and, but for one product, below
-2^24, where float32 has each of them.
+OpenCV resizes uint8 in integer arithmetic, with 11-bit weights and truncation after each direction,
+which makes pictures a twelfth of a grey level darker than a float32 Resize; a trained network
+notices. So OpenCV's steps are reproduced one by one. All numbers are whole and, except for one
+product, below 2^24, so float32 represents them exactly.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from ..artefacts.description import Description
     from ..pictures.preprocessing import PictureInput, Preprocessing
 
-#: weights of the two neighbours of a pixel are counted in this many parts
+#: the weights of a pixel's two neighbours are multiples of one part in this many
 _PARTS = 2048.0
 
 
 def prepend_preprocessing(model: ModelProto, description: Description) -> None:
-    """Let a network of preprocessed float32 take the pictures of ``description.pictures``.
+    """Let a network with preprocessed float32 input take the pictures of ``description.pictures``.
 
     ``images [N, H, W, 3]`` uint8 BGR -> Cast -> resized rows and columns -> Transpose -> Gather
     (for RGB) -> Sub -> Div -> ``network_input [N, 3, height, width]``.
 
     Raises:
-        UsageError: an interpolation other than linear.
+        UsageError: the interpolation is not linear, or resizing has further options.
     """
     told = description.preprocessing
     if told.interpolation != "linear":
@@ -76,13 +76,13 @@ class _Steps:
         self.constants: list[TensorProto] = []
 
     def constant(self, name: str, value: npt.ArrayLike, dtype: Any = np.float32) -> str:
-        """The name of a new constant."""
+        """Add a constant and return its name."""
         array = np.asarray(value, dtype)
         self.constants.append(numpy_helper.from_array(array, f"pictures/{name}"))
         return f"pictures/{name}"
 
     def __call__(self, kind: str, output: str, *inputs: str, **attributes: Any) -> str:
-        """The name of the output of a new node."""
+        """Add a node and return the name of its output."""
         output = output if output == BOUNDARY else f"pictures/{output}"
         name = f"{output}/{kind}"
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=name, **attributes))
@@ -90,8 +90,8 @@ class _Steps:
 
 
 def _add_preprocessing(add: _Steps, told: Preprocessing, taken: PictureInput | None) -> None:
-    """From INPUT to BOUNDARY."""
-    # TensorRT takes uint8 into a Cast and nothing else
+    """Add the nodes from INPUT to BOUNDARY."""
+    # TensorRT accepts uint8 only as the input of a Cast
     levels = add("Cast", "float", INPUT, to=TensorProto.FLOAT)
     if taken is None or taken.size != (told.height, told.width):
         shape = add("Shape", "shape", INPUT)
@@ -109,11 +109,11 @@ def _add_preprocessing(add: _Steps, told: Preprocessing, taken: PictureInput | N
 
 
 def _neighbours(add: _Steps, shape: str, axis: int, size: int) -> tuple[str, str]:
-    """For each of ``size`` places the two pixels beside it, ``[2, size]``, and their weights.
+    """Find the two pixels beside each of ``size`` positions, ``[2, size]``, and their weights.
 
-    Place k lies at ((2 k + 1) length - size) / (2 size) pixels: the whole part is the first of the
-    two, the rest, in parts of 2048, the weight of the second. Both in whole numbers: float32 of the
-    quotient itself would lose parts.
+    Position k lies at ((2 k + 1) length - size) / (2 size) pixels. The integer part is the first of
+    the two pixels; the rest, in parts of 2048, is the weight of the second. Both are computed in
+    whole numbers, because the quotient itself would lose parts in float32.
     """
     one = ("rows", "columns")[axis - 1]
     length = add(
@@ -130,7 +130,7 @@ def _neighbours(add: _Steps, shape: str, axis: int, size: int) -> tuple[str, str
     rest = add("Sub", f"{one}/rest", place, add("Mul", f"{one}/whole", first, double))
     parts = add("Mul", f"{one}/parts", rest, add.constant(f"{one}/of", [_PARTS]))
     second = add("Round", f"{one}/second", add("Div", f"{one}/share", parts, double))
-    # of (2048 - w, w) the latter has the wrong sign before
+    # (2048 - w, w); before Abs, the second has the wrong sign
     all_parts = add.constant(f"{one}/all", [[_PARTS], [0.0]])
     weights = add("Abs", f"{one}/weights", add("Sub", f"{one}/both", all_parts, second))
     pair = add("Add", f"{one}/pair", first, add.constant(f"{one}/step", [[0], [1]]))
@@ -143,16 +143,16 @@ def _neighbours(add: _Steps, shape: str, axis: int, size: int) -> tuple[str, str
 def _resized(
     add: _Steps, pixels: str, rows: str, row_weights: str, columns: str, column_weights: str
 ) -> str:
-    """Whole grey levels ``[N, height, width, 3]`` of ``pixels [N, H, W, 3]``, as OpenCV's."""
+    """Resize ``pixels [N, H, W, 3]`` to whole grey levels ``[N, height, width, 3]``, as OpenCV."""
     chosen = add("Gather", "rows", pixels, rows, axis=1)  # [N, 2, height, W, 3]
     chosen = add("Gather", "columns", chosen, columns, axis=3)  # [N, 2, height, 2, width, 3]
-    # a weight for each channel too: ONNX Runtime multiplies long rows much faster than threes
+    # weights are repeated per channel: ONNX Runtime multiplies long rows much faster than threes
     channels = add.constant("channels", [1, 1, 3], np.int64)
     column_weights = _reshaped(add, "columns", column_weights, [2, -1, 1])
     column_weights = add("Expand", "columns/expanded", column_weights, channels)
     row_weights = _reshaped(add, "rows", row_weights, [2, -1, 1, 1])
     across = _summed(add, "across", add("Mul", "products", chosen, column_weights), axis=3)
-    # [N, 2, height, width, 3]; 4 of its 19 bits are cut off, and 16 of the 26 that then come
+    # [N, 2, height, width, 3]; 4 of its 19 bits are cut off, and then 16 of the product's 26
     shorter = add(
         "Floor", "cut", add("Mul", "sixteenth", across, add.constant("sixteenth/by", 2.0**-4))
     )
@@ -161,7 +161,7 @@ def _resized(
         "Floor", "shorter", add("Mul", "shifted", down, add.constant("shifted/by", 2.0**-16))
     )
     down = _summed(add, "down", down, axis=1)
-    # in quarters of a grey level; rounded to whole ones
+    # in quarters of a grey level; rounded to whole levels
     half = add("Add", "half", down, add.constant("half/by", 2.0))
     return add("Floor", "levels", add("Mul", "quarter", half, add.constant("quarter/by", 0.25)))
 
@@ -171,7 +171,7 @@ def _reshaped(add: _Steps, one: str, values: str, form: list[int]) -> str:
 
 
 def _summed(add: _Steps, one: str, values: str, *, axis: int) -> str:
-    """The sum over an axis of two, which is gone then."""
+    """Sum over an axis of length two, which is removed."""
     return add("ReduceSum", one, values, add.constant(f"{one}/axis", [axis], np.int64), keepdims=0)
 
 
@@ -179,8 +179,8 @@ def strip_preprocessing(model: ModelProto, description: Description, path: Path 
     """Undo :func:`prepend_preprocessing`: the input is preprocessed float32 again.
 
     Raises:
-        BadFile: the place where the network begins has lost its name, as optimisers of other
-            tools do to it.
+        BadFile: the tensor where the network begins has lost its name, for instance to another
+            tool's optimiser.
     """
     graph = model.graph
     if not any(BOUNDARY in node.output for node in graph.node):

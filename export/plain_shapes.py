@@ -1,4 +1,4 @@
-"""A traced graph in the form that most readers take: no computed shapes, no Constant nodes."""
+"""Bringing a traced graph into a form most readers accept: no computed shapes or Constant nodes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .unused import drop_unused
 
 
 def plain_shapes(model: ModelProto) -> None:
-    """Let each Reshape keep the batch by a 0, and make initializers of constants.
+    """Let each Reshape keep the batch by a 0, and turn constants into initializers.
 
-    PyTorch writes the batch into the shape by Shape, Squeeze and Concat, which OpenCV's reader
-    does not follow. ONNX: "0 means that the dimension is copied from the input".
+    PyTorch computes the shape from the batch with Shape, Squeeze and Concat, which OpenCV's reader
+    does not support. ONNX: "0 means that the dimension is copied from the input".
     """
     initializers_from_constants(model)
     graph = model.graph
@@ -38,7 +38,7 @@ def plain_shapes(model: ModelProto) -> None:
 
 
 def initializers_from_constants(model: ModelProto) -> None:
-    """Make an initializer of each Constant node: some tools take its floats for doubles."""
+    """Turn each Constant node into an initializer: some tools take its floats for doubles."""
     graph = model.graph
     constants = [node for node in graph.node if node.op_type == "Constant"]
     for node in constants:
@@ -47,7 +47,7 @@ def initializers_from_constants(model: ModelProto) -> None:
 
 
 def _is_batch(name: str, made: dict[str, NodeProto], images: str) -> bool:
-    """Whether a tensor is the first side of the input's shape."""
+    """Whether a tensor is the first dimension of the input's shape."""
     node = made.get(name)
     while node is not None and node.op_type in ("Squeeze", "Unsqueeze", "Reshape", "Gather"):
         node = made.get(node.input[0])

@@ -1,4 +1,4 @@
-"""Half precision as a property of the ONNX file, and the receipt of what became of it."""
+"""Converting an ONNX model to half precision, and the receipt of its actual precision."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ..artefacts.build_record import Receipt
 from ..errors import CheckFailed, Note
 from ..requirements import require
 
-#: L2Norm in operators: 512 squares overflow half precision, and its epsilon of 1e-10 is 0 there
+#: operators of L2Norm: its 512 squares overflow half precision, where its epsilon of 1e-10 is 0
 NORM_OPERATORS = ("Pow", "ReduceSum", "Sqrt", "Add", "Div", "ReduceL2")
 
 
 def half_heads(
     model: ModelProto, fp32_nodes: Collection[str] = (), *, half_outputs: bool = False
 ) -> ModelProto:
-    """A heads model in half precision; the input stays float32, L2Norm too.
+    """Convert a heads model to half precision; the input and L2Norm stay in float32.
 
-    The conversion is ONNX Runtime's; the DecodeNms node must not be in the model yet.
+    The conversion is ONNX Runtime's; the model must not contain the DecodeNms node yet.
 
     Args:
-        model: outputs ``loc`` and ``conf``, all in float32; left as it is.
+        model: model with outputs ``loc`` and ``conf``, all in float32; not modified.
         fp32_nodes: names of further nodes that stay in float32.
-        half_outputs: leave ``loc`` and ``conf`` in half, as the DecodeNms plugin takes them.
+        half_outputs: leave ``loc`` and ``conf`` in half, as the DecodeNms node accepts them.
     """
     float16 = require("onnxruntime.transformers.float16", "fp16 conversion")
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
@@ -41,7 +41,7 @@ def half_heads(
     }
     _own_constants(source, kept)
     with warnings.catch_warnings():
-        # weights below the smallest half become 0: their effect is in the reported head error
+        # weights below the smallest half become 0; the reported head error includes the effect
         warnings.simplefilter("ignore", UserWarning)
         converted: ModelProto = float16.convert_float_to_float16(
             source,
@@ -51,7 +51,7 @@ def half_heads(
             node_block_list=sorted(kept),
         )
     _join_float_chains(converted)
-    # the converter leaves the types of the source at tensors it did not visit
+    # the converter leaves the source's types on tensors it did not visit
     del converted.graph.value_info[:]
     return shape_inference.infer_shapes(converted)
 
@@ -59,8 +59,8 @@ def half_heads(
 def _own_constants(model: ModelProto, kept: Collection[str]) -> None:
     """Give the nodes that stay in float32 initializers of their own.
 
-    The converter halves every Constant node and every initializer that it shares with a half
-    node; an epsilon of 1e-10 would come back as 6e-8.
+    The converter converts every Constant node, and every initializer shared with a half node, to
+    half; an epsilon of 1e-10 would come back as 6e-8.
     """
     graph = model.graph
     values: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
@@ -84,7 +84,7 @@ def _join_float_chains(model: ModelProto) -> None:
     """Drop the rounding between two neighbours that both stay in float32.
 
     The converter casts every result of a float32 node to half and, for the next float32 node,
-    back. The sum of squares of L2Norm becomes infinite on the way, and all of the level 0.
+    back. This would make L2Norm's sum of squares infinite, and the whole level 0.
     """
     graph = model.graph
     before_rounding = {
@@ -108,7 +108,7 @@ def _join_float_chains(model: ModelProto) -> None:
 
 
 def _remove_unread(model: ModelProto, operators: Collection[str]) -> None:
-    """Remove nodes of these types whose results nobody reads."""
+    """Remove nodes of these types whose results are not read."""
     graph = model.graph
     while True:
         read = {name for node in graph.node for name in node.input}
@@ -118,12 +118,12 @@ def _remove_unread(model: ModelProto, operators: Collection[str]) -> None:
             break
         for node in unread:
             graph.node.remove(node)
-    # a sorted graph again: the converter appends its casts at the end
+    # sort the graph again, since the converter appends its casts at the end
     sort_nodes(model)
 
 
 def sort_nodes(model: ModelProto) -> None:
-    """Order the nodes so that each comes after what it reads."""
+    """Order the nodes so that each follows the nodes it reads from."""
     graph = model.graph
     made_by = {name: node for node in graph.node for name in node.output}
     done: set[str] = set()
@@ -154,7 +154,7 @@ def _cast_target(node: NodeProto) -> int:
 
 
 def receipt_of_onnx(model: ModelProto) -> Receipt:
-    """How many activations and weights of a model are Half and Float, and the share of Half."""
+    """Count a model's activations and weights by type; also give the share of Half."""
     inferred = shape_inference.infer_shapes(model)
     activations = Counter(
         TensorProto.DataType.Name(v.type.tensor_type.elem_type) for v in inferred.graph.value_info
@@ -170,18 +170,18 @@ def receipt_of_onnx(model: ModelProto) -> Receipt:
 
 
 def half_share(half: int, single: int) -> float:
-    """Share of Half among the floating-point tensors."""
+    """Return the share of Half among the floating-point tensors."""
     return round(half / (half + single), 4) if half + single else 0.0
 
 
 def check_receipt(precision: str, receipt: Receipt) -> None:
-    """Refuse an engine whose network is not in the precision asked for.
+    """Refuse an engine whose network does not have the requested precision.
 
-    What the text inside a plan says of its tensors is no documented format, so it gives a note
-    (:class:`~ssd_small.errors.Note`) and refuses nothing.
+    The text about tensors inside a plan is not a documented format, so it leads only to a note
+    (:class:`~ssd_small.errors.Note`).
 
     Raises:
-        CheckFailed: fp16 was asked for and nothing is Half, or fp32 or int8 and something is.
+        CheckFailed: fp16 was requested and nothing is Half, or another precision and something is.
     """
     if fault := _fault(precision, receipt.half_share):
         raise CheckFailed(f"{fault.format('network')}; nothing was written")
@@ -201,7 +201,7 @@ def check_receipt(precision: str, receipt: Receipt) -> None:
 
 
 def _fault(precision: str, half: float) -> str:
-    """What is wrong with a share of Half, of a thing to be named; empty if nothing is."""
+    """Say what is wrong with a share of Half, with a gap for what has it; empty if nothing is."""
     if precision == "fp16" and half == 0:
         return "fp16 was asked for, but no tensor of the {} is Half"
     if precision != "fp16" and half > 0:

@@ -1,4 +1,4 @@
-"""What half precision does to a network, measured on the CPU, without data or on a user's."""
+"""The effect of half precision on a network, measured on the CPU, with or without a user's data."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from ..requirements import require
 
 FloatArray = npt.NDArray[np.float32]
 
-#: pictures a network is tried on: an even one, smooth shapes, and noise over the full range
+#: number of synthetic pictures: uniform grey, overlapping boxes, and noise over the full range
 PICTURES = 3
-#: most pictures of a user's folder that are tried
+#: most pictures used from a user's folder
 MOST_GIVEN = 32
-#: what the largest value seen must leave to the largest half, 65504
+#: factor by which the largest value seen must stay below the largest half, 65504
 HEADROOM = 4.0
 
 
 def check_pictures(preprocessing: Preprocessing) -> FloatArray:
-    """Deterministic network inputs ``[3, 3, H, W]``: even grey, overlapping boxes, noise."""
+    """Make deterministic network inputs ``[3, 3, H, W]``: plain grey, overlapping boxes, noise."""
     height, width = preprocessing.height, preprocessing.width
     rng = np.random.default_rng(20190909)
     pictures = np.full((PICTURES, height, width, 3), 128, np.uint8)
@@ -50,7 +50,7 @@ def check_pictures(preprocessing: Preprocessing) -> FloatArray:
 
 
 def given_inputs(folder: Path, preprocessing: Preprocessing) -> list[FloatArray]:
-    """Network inputs ``[3, H, W]`` of pictures in a folder: ``MOST_GIVEN``, evenly over the list.
+    """Make network inputs ``[3, H, W]`` of ``MOST_GIVEN`` pictures at most, evenly from a folder.
 
     Raises:
         BadFile: the folder holds no picture, or one that cannot be read.
@@ -65,13 +65,13 @@ def given_inputs(folder: Path, preprocessing: Preprocessing) -> list[FloatArray]
 def nodes_beyond_half(
     model: ModelProto, description: Description, given: Iterable[FloatArray] = ()
 ) -> list[str]:
-    """Names of nodes that read or write values near or beyond the largest half.
+    """Return the names of nodes that read or write values near or beyond the largest half.
 
-    The float32 model runs on :func:`check_pictures` and the given inputs; a tensor counts from a
-    quarter of 65504.
+    The float32 model runs on :func:`check_pictures` and the given inputs; a tensor counts if a
+    value exceeds a quarter of 65504.
 
     Raises:
-        CheckFailed: the outputs themselves are beyond half.
+        CheckFailed: the outputs themselves exceed the largest half.
     """
     types = {
         value.name: value.type.tensor_type.elem_type
@@ -108,17 +108,20 @@ def compare_precisions(
     description: Description,
     given: Sequence[FloatArray] = (),
 ) -> PrecisionCheck:
-    """Heads and detections of a half model against its float32 source, on the CPU.
+    """Compare heads and detections of a half model with its float32 source, on the CPU.
 
-    A detection that only one of them has is explained if a difference of the heads as large as
-    the one measured, or as the limit for half precision where that is less, may bring it about.
-    So none is unexplained while the heads are within their limit and decode + NMS is right. The
-    given inputs are tried instead of :func:`check_pictures` if there are any.
+    A detection that only one of them has is explained if it may result from a difference of the
+    heads as large as the measured one, or as the limit for half precision if that is smaller. So
+    all are explained if the heads are within their limit and decode + NMS is right. The given
+    inputs, if there are any, are used instead of :func:`check_pictures`.
 
     Returns:
         Maximum and mean absolute difference of ``loc`` and ``conf``, the largest absolute
-        value of each in float32, how many detections (label, prior) only one of them has
-        (``flipped``), and how many of those the difference of the heads does not explain.
+        value of each in float32, the number of detections (label, prior) that only one of them
+        has (``flipped``), and how many of those the difference of the heads does not explain.
+
+    Raises:
+        CheckFailed: the half model gives NaN or infinity.
     """
     pictures = given or list(check_pictures(description.preprocessing))
     reference = list(_run(single, pictures))
@@ -149,7 +152,7 @@ def compare_precisions(
 
 
 def check_verdict(check: PrecisionCheck, folder: Path) -> None:
-    """Refuse what a user's pictures show to be wrong.
+    """Refuse half precision if the check on a user's pictures failed.
 
     Raises:
         CheckFailed: a detection that only one precision has is not explained by the heads.
@@ -165,10 +168,10 @@ def check_verdict(check: PrecisionCheck, folder: Path) -> None:
 
 
 def _run(model: ModelProto, pictures: Iterable[FloatArray]) -> Iterator[list[Any]]:
-    """Outputs of a model for each picture, one picture a batch."""
+    """Run a model on each picture, in batches of one."""
     ort = require("onnxruntime", "checking fp16 against fp32")
     settings = ort.SessionOptions()
-    settings.log_severity_level = 4  # what fails is told by the exception
+    settings.log_severity_level = 4  # the exception reports failures
     session = ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
     for picture in pictures:
         yield session.run(None, {session.get_inputs()[0].name: picture[None]})
@@ -176,7 +179,7 @@ def _run(model: ModelProto, pictures: Iterable[FloatArray]) -> Iterator[list[Any
 
 def _detections(outputs: list[list[Any]], description: Description) -> list[Detections]:
     with warnings.catch_warnings():
-        # a missing native library makes this slower, not different
+        # a missing native library only makes this slower
         warnings.simplefilter("ignore", RuntimeWarning)
         return [
             decode_nms(
@@ -194,7 +197,7 @@ def _unexplained(
     loc_error: float,
     conf_error: float,
 ) -> int:
-    """How many detections only one result has for a reason other than these errors of heads."""
+    """Count the detections only one result has that these errors of the heads do not explain."""
     number = 0
     for one, other, (loc, conf, *_) in zip(before, after, heads, strict=True):
         intervals = intervals_from_heads(
@@ -211,5 +214,5 @@ def _unexplained(
 
 
 def _number(value: Any) -> float:
-    """Six significant digits: what differs beyond is the machine's order of summation."""
+    """Round to six significant digits: further ones depend on the machine's summation order."""
     return float(f"{float(value):.6g}")

@@ -1,4 +1,4 @@
-"""The ONNX model that a target builds from: precision, with or without decode + NMS."""
+"""Preparing the ONNX model for a target: its precision, and with or without decode + NMS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..artefacts.build_options import Precision
 
 
-#: precisions that concern the network, and not what becomes its input or is done with its heads
+#: precisions that apply to the network only, not to preprocessing or decode + NMS
 _NETWORK_ALONE = ("fp16", "int8")
 
 
@@ -40,11 +40,11 @@ class Prepared:
     """A model ready for a target.
 
     Attributes:
-        model: input ``images``, outputs those of DecodeNms or ``loc`` and ``conf``.
-        description: the same, as the engine's sidecar carries it.
-        precision_check: what half precision does, measured on the way; None in fp32.
-        calibration, quantised: of int8; None for other precisions, and the first for a network
-            that was quantised elsewhere.
+        model: model with input ``images`` and the outputs of DecodeNms, or ``loc`` and ``conf``.
+        description: description of the model, as in the engine's sidecar.
+        precision_check: the measured effect of half precision; None for other precisions.
+        calibration, quantised: records of int8; None for other precisions. ``calibration`` is also
+            None for a network that was already quantised.
     """
 
     model: ModelProto
@@ -65,25 +65,26 @@ def prepare(
     check_images: Path | None = None,
     int8: Int8Build | None = None,
 ) -> Prepared:
-    """Read an ONNX file and turn it into what a target builds from.
+    """Read an ONNX file and prepare the model that a target builds from.
 
     Args:
-        onnx_path: file of ``ssd-small export``.
-        precision: fp16 converts all but L2Norm and what would overflow, int8 convolutions.
-        heads: leave decode + NMS out; so it is where the file has none.
-        for_plugin: leave the DecodeNms node to a plugin: no function body.
+        onnx_path: file written by ``ssd-small export``.
+        precision: fp16 converts everything except L2Norm and what would overflow, int8 the
+            convolutions.
+        heads: leave out decode + NMS; implied if the file has none.
+        for_plugin: leave the DecodeNms node to a plugin, without a function body.
         description: see :func:`~ssd_small.artefacts.onnx_file.read_onnx`.
         keep_fp: names of nodes that stay in float32.
-        check_images: folder of pictures to check half precision on.
-        int8: what int8 is made with; None for other precisions, and for a network that is
-            quantised already.
+        check_images: folder of pictures on which to check half precision.
+        int8: how to make the INT8 network; None for other precisions, and for a network that is
+            already quantised.
 
     Raises:
-        BadFile: not a file of this tool, or without DecodeNms where the plugin is to serve it; a
+        BadFile: the file was not written by this tool, or has no DecodeNms for the plugin; or a
             picture cannot be read.
-        CheckFailed: the network cannot be had in the precision, or is wrong in it on the pictures.
-        UsageError: the file is in INT8 and this is not what is asked for, or the other way round;
-            it has not a node that is to be kept.
+        CheckFailed: the network cannot have the precision, or is wrong in it on the pictures.
+        UsageError: the file is in INT8 and another precision is requested, int8 lacks a
+            calibration, or the file lacks a node that is to be kept.
     """
     model, description = read_onnx(onnx_path, description)
     if given_in_int8(model, onnx_path, precision, has_calibration=int8 is not None) and keep_fp:
@@ -121,18 +122,18 @@ def prepare(
 def plugin_onnx(
     model: ModelProto, description: Description, precision: Precision = "fp32"
 ) -> ModelProto:
-    """The ONNX that trtexec, Triton or any other builder takes with the plugin library.
+    """Make the ONNX that trtexec, Triton or any other builder uses with the plugin library.
 
-    The DecodeNms node has no function body, so that the plugin serves it; with fp16 its heads
-    are half.
+    The DecodeNms node has no function body, so the plugin executes it; with fp16, the heads it
+    reads are half.
 
     Args:
-        model: an export with DecodeNms inside; may be changed.
-        description: what the model says about itself.
-        precision: of the network before the node.
+        model: an export with DecodeNms inside; may be modified.
+        description: the model's description of itself.
+        precision: precision of the network before the node.
 
     Raises:
-        CheckFailed: the network cannot be had in half precision.
+        CheckFailed: the network cannot be converted to half precision.
     """
     return _prepared(model, description, precision, heads=False, for_plugin=True).model
 

@@ -1,7 +1,7 @@
-"""Convolutions in INT8: Q/DQ around the inputs and weights of Conv nodes, written by ONNX Runtime.
+"""Convolutions in INT8: ONNX Runtime writes Q/DQ around the inputs and weights of Conv nodes.
 
-One network and one set of ranges serve every runtime; what each of them takes, and runs fastest,
-differs in three ways (:class:`Form`). Weights are symmetric int8 by output channel everywhere.
+One network and one set of ranges serve every runtime. What each accepts, and runs fastest, comes in
+three variants (:class:`Form`). Weights are symmetric int8 per output channel everywhere.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ _DEQUANTISED = "DequantizeLinear"
 
 @dataclass(frozen=True)
 class Form:
-    """What Q/DQ look like for a runtime.
+    """How Q/DQ are written for a runtime.
 
     Attributes:
-        signed: activations in symmetric int8, and no int8 bias, which is all that TensorRT reads;
-            else in uint8 with a zero point, which costs less mAP and CPUs run faster.
-        fused: Q/DQ behind convolutions too, and biases in int32: ONNX Runtime has no kernel for a
-            convolution that only begins in INT8. OpenVINO has, and is slower with more Q/DQ.
+        signed: activations are symmetric int8 without quantised biases, all that TensorRT reads;
+            otherwise uint8 with a zero point, which costs less mAP and is faster on CPUs.
+        fused: Q/DQ also follow convolutions, and biases are int32, as ONNX Runtime has no kernel
+            for a convolution with only its inputs in INT8. OpenVINO has one, and more Q/DQ make
+            it slower.
     """
 
     signed: bool
@@ -56,12 +57,12 @@ FORMS: Mapping[str, Form] = {
 
 
 def form_of_target(target: Target) -> Form:
-    """What a target is given."""
+    """Return the form for a target."""
     return FORMS[target]
 
 
 def name_convs(model: ModelProto) -> None:
-    """Give every Conv node without a name one: layers are counted and kept by it."""
+    """Name every unnamed Conv node: layers are recorded and kept by their names."""
     taken = {node.name for node in model.graph.node}
     for place, node in enumerate(model.graph.node):
         if node.op_type == "Conv" and not node.name:
@@ -71,14 +72,14 @@ def name_convs(model: ModelProto) -> None:
 
 
 def convs_to_keep(model: ModelProto, names: Sequence[str]) -> dict[str, str]:
-    """The Conv nodes that named ones mean, with why: themselves, or those fused before them.
+    """Return the Conv nodes to keep, with the reason: named ones, or those that named ones follow.
 
     Args:
-        model: before batch norms are folded.
-        names: of nodes that it has.
+        model: the model before batch norms are folded.
+        names: names of its nodes.
 
     Raises:
-        UsageError: a node that is in floating point anyway.
+        UsageError: a named node is in floating point anyway.
     """
     made_by = {name: node for node in model.graph.node for name in node.output}
     by_name = {node.name: node for node in model.graph.node}
@@ -97,7 +98,7 @@ def convs_to_keep(model: ModelProto, names: Sequence[str]) -> dict[str, str]:
 
 
 def unfit_convs(model: ModelProto) -> dict[str, str]:
-    """Conv nodes that cannot be quantised, with why."""
+    """Return the Conv nodes that cannot be quantised, with the reason."""
     constants = {tensor.name for tensor in model.graph.initializer}
     return {
         node.name: "its weight is no constant"
@@ -109,11 +110,11 @@ def unfit_convs(model: ModelProto) -> dict[str, str]:
 def given_in_int8(
     model: ModelProto, source: object, precision: str, *, has_calibration: bool
 ) -> bool:
-    """Whether a network is quantised, which it then stays whatever precision is asked for.
+    """Whether a network is already quantised and is to be built as it is.
 
     Raises:
-        UsageError: it is, and something else is asked for; or it is not, and there is nothing to
-            calibrate it on.
+        UsageError: it is quantised and another precision or a calibration is requested; or int8 is
+            requested and it is neither quantised nor to be calibrated.
     """
     is_quantised = any(node.op_type in QUANTISED_OPERATORS for node in model.graph.node)
     if is_quantised and (has_calibration or precision != "int8"):
@@ -129,10 +130,10 @@ def given_in_int8(
 
 
 def quantised_elsewhere(model: ModelProto) -> Quantised:
-    """What is INT8 in a network that comes as it is, by this tool or another.
+    """Record what is INT8 in a network that is already quantised, by this tool or another.
 
     Raises:
-        CheckFailed: none of its Conv nodes is.
+        CheckFailed: none of its Conv nodes is quantised.
     """
     name_convs(model)
     found = quantised_of_model(model, {}, "not quantised in the file")
@@ -144,7 +145,7 @@ def check_single(model: ModelProto) -> None:
     """Refuse a network in half precision.
 
     Raises:
-        UsageError: it holds Half.
+        UsageError: it has weights in half precision.
     """
     if any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer):
         raise UsageError(
@@ -153,11 +154,11 @@ def check_single(model: ModelProto) -> None:
 
 
 def quantise(model: ModelProto, ranges: Any, form: Form, kept: Collection[str]) -> ModelProto:
-    """A heads model with INT8 convolutions.
+    """Quantise the convolutions of a heads model to INT8.
 
     Args:
-        model: in float32 with batch norms folded; left as it is.
-        ranges: ONNX Runtime's ``TensorsData`` of the operators of ``form``.
+        model: model in float32 with batch norms folded; not modified.
+        ranges: ONNX Runtime's ``TensorsData`` for the operators of ``form``.
         form: how Q/DQ are written.
         kept: names of Conv nodes that stay in floating point.
     """
@@ -174,18 +175,18 @@ def quantise(model: ModelProto, ranges: Any, form: Form, kept: Collection[str]) 
     quantizer = package.QDQQuantizer(
         source,
         True,  # per channel
-        False,  # all of the 8 bits
+        False,  # all 8 bits
         kinds.QInt8,
         kinds.QInt8 if form.signed else kinds.QUInt8,
         ranges,
-        [],  # all nodes but those that are kept
+        [],  # all nodes except the kept ones
         sorted(kept),
         list(form.operators),
         options,
     )
     quantizer.quantize_model()
     found: ModelProto = quantizer.model.model
-    # the quantizer appends its nodes at the end
+    # sort again, since the quantizer appends its nodes at the end
     sort_nodes(found)
     return found
 
@@ -198,9 +199,9 @@ def quantised_of_model(
     """Count the Conv nodes of a model whose input and weight come from DequantizeLinear.
 
     Args:
-        model: after :func:`quantise`.
-        kept: why those that are known to be in floating point are.
-        else_why: why others are.
+        model: a quantised model.
+        kept: reasons, by name, for Conv nodes known to be in floating point.
+        else_why: reason for any others.
     """
     kinds = {
         node.output[0]: _type_of_quantised(model, node)
@@ -223,7 +224,7 @@ def quantised_of_model(
 
 
 def _type_of_quantised(model: ModelProto, node: NodeProto) -> str:
-    """Element type that a DequantizeLinear node reads: its zero point's, uint8 without one."""
+    """Return the type that a DequantizeLinear node reads: its zero point's, or uint8 without."""
     if len(node.input) < 3:
         return "UINT8"
     tensors = (t for t in model.graph.initializer if t.name == node.input[2])
@@ -235,7 +236,7 @@ def check_quantised(found: Quantised) -> None:
     """Refuse an engine without a single INT8 convolution.
 
     Raises:
-        CheckFailed: none is.
+        CheckFailed: no convolution is quantised.
     """
     if not found.quantised:
         raise CheckFailed(
@@ -245,10 +246,10 @@ def check_quantised(found: Quantised) -> None:
 
 
 def check_ranges(ranges: Any) -> None:
-    """Refuse ranges that a network with NaN or infinity inside gives.
+    """Refuse ranges from a network with NaN or infinity inside.
 
     Raises:
-        CheckFailed: names the tensor.
+        CheckFailed: a range is not finite; the message names the tensor.
     """
     for name, found in ranges.items():
         low, high = (float(np.asarray(value).item()) for value in found.range_value)

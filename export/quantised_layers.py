@@ -1,4 +1,4 @@
-"""What each INT8 convolution costs by itself: the heads of a network where it alone is in INT8."""
+"""The cost of each INT8 convolution: the error of the heads if it alone is in INT8."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ _DQ = {"DequantizeLinear"}
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What one convolution in INT8 does to the heads of a network that is in float32 otherwise.
+    """The effect of one INT8 convolution on the heads of a network that is otherwise in float32.
 
     Attributes:
-        name: of the Conv node.
-        error: root of the mean squared difference of ``loc`` and of ``conf``, each as a share of
-            the root of its mean square; the larger of the two.
+        name: name of the Conv node.
+        error: root mean square of the difference in ``loc`` and in ``conf``, each relative to the
+            root mean square of its values; the larger of the two.
     """
 
     name: str
     error: float
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values by field name."""
+        """Return JSON-ready values by field name."""
         return asdict(self)
 
 
 def layer_costs(
     reference: ModelProto, quantised: ModelProto, inputs: Sequence[Array]
 ) -> list[LayerCost]:
-    """The INT8 convolutions of a network by what each costs alone, the most expensive first.
+    """Rank the INT8 convolutions of a network by the cost of each alone, most expensive first.
 
     Args:
-        reference: in float32 with batch norms folded, ending in the heads; its Conv nodes have the
-            names that they have in ``quantised``.
-        quantised: its twin with Q/DQ.
+        reference: model in float32 with batch norms folded, ending in the heads; its Conv nodes
+            have the same names as in ``quantised``.
+        quantised: the same model with Q/DQ.
         inputs: preprocessed pictures ``[1, 3, H, W]``.
     """
     expected = [_heads(reference, images) for images in inputs]
@@ -74,7 +74,7 @@ def _error(right: Sequence[Array], own: Sequence[Array]) -> float:
 
 
 def _alone(reference: ModelProto, quantised: ModelProto) -> Iterator[tuple[str, ModelProto]]:
-    """The reference with one convolution after the other as the quantised model has it."""
+    """Yield, for each quantised convolution, its name and the reference with it alone quantised."""
     constants = {t.name: t for t in quantised.graph.initializer}
     made_by = {name: node for node in quantised.graph.node for name in node.output}
     own = {node.name for node in reference.graph.node if node.op_type == "Conv"}
@@ -94,7 +94,7 @@ def _with_one(
     makers: tuple[NodeProto, NodeProto],
     constants: dict[str, Any],
 ) -> ModelProto:
-    """The reference with Q/DQ around the input and weight of one Conv node."""
+    """Copy the reference, with Q/DQ for the input and weight of one Conv node."""
     model = ModelProto()
     model.CopyFrom(reference)
     graph = model.graph

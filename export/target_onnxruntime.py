@@ -1,4 +1,4 @@
-"""Engines of ONNX Runtime: a model optimised offline, run on the CPU."""
+"""Engines for ONNX Runtime: a model optimised offline, run on the CPU."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def build(
 
 
 def _optimize(model: ModelProto, path: Path, source: Path, *, fused: bool) -> None:
-    """Write the model with ONNX Runtime's portable optimisations applied, or functions inlined."""
+    """Write the model with ONNX Runtime's portable optimisations, or only functions inlined."""
     if is_text(path):
         _write_optimized(model, path, source, fused=fused)
         return
@@ -90,20 +90,20 @@ def _optimize(model: ModelProto, path: Path, source: Path, *, fused: bool) -> No
 def _write_optimized(model: ModelProto, path: Path, source: Path, *, fused: bool) -> None:
     ort = require("onnxruntime", "building an onnxruntime engine")
     settings = ort.SessionOptions()
-    # "all" would add layouts that fit this machine's processor only; they come at load time
-    # an int8 network keeps its Q/DQ, which are counted and compared; they are fused at load time
+    # "all" would add layouts for this machine's processor only; they are applied at load time.
+    # An int8 network keeps its Q/DQ, which are counted and compared; they are fused at load time
     levels = ort.GraphOptimizationLevel
     settings.graph_optimization_level = (
         levels.ORT_ENABLE_EXTENDED if fused else levels.ORT_DISABLE_ALL
     )
     settings.optimized_model_filepath = str(path)
-    settings.log_severity_level = 4  # what fails is told by the exception
+    settings.log_severity_level = 4  # the exception reports failures
     content = model.SerializeToString()
     try:
         ort.InferenceSession(content, settings, ["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exception types are not public
         reason = reason_from_error(error)
-        # what it says of a file that it cannot open, and of one that it cannot write to the end
+        # its messages about a file that it cannot open or cannot write completely
         if any(word in reason.lower() for word in ("optimized", "errno", "serialization failed")):
             raise _write_fault(path, len(content), reason) from error
         raise BadFile(
@@ -113,9 +113,9 @@ def _write_optimized(model: ModelProto, path: Path, source: Path, *, fused: bool
 
 
 def _write_fault(path: Path, size: int, reason: str) -> OSError:
-    """Why ONNX Runtime could not write a file, which it does not tell: ``size`` bytes are tried.
+    """Find out, by writing ``size`` bytes, why ONNX Runtime could not write a file.
 
-    ``reason`` is what it says, for where the trial finds nothing.
+    ``reason`` is ONNX Runtime's own message, used if this succeeds.
     """
     try:
         with path.open("ab") as file:

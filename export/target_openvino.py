@@ -1,7 +1,7 @@
-"""Engines of OpenVINO: the network as an ONNX model that ends in its heads, run on the CPU.
+"""Engines for OpenVINO: the network as an ONNX model that ends in its heads, run on the CPU.
 
-The engine is no compiled blob, which only the same version on the same processor could load, but
-what OpenVINO's ONNX reader takes: one file with its metadata, that every tool here can look into.
+The engine is not a compiled blob, which only the same version on the same processor could load, but
+an ONNX file with metadata, which OpenVINO reads and every tool here can inspect.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def build(
     version = openvino_version()
     started = time.perf_counter()
     check_precision(options.precision, f"--precision {options.precision}")
-    # bf16 is how OpenVINO executes the network, not what is in the file
+    # bf16 is how OpenVINO executes the network; the file is in fp32
     held: Precision = "int8" if options.precision == "int8" else "fp32"
     prepared = prepare(
         onnx_path,
@@ -56,7 +56,7 @@ def build(
         content,
         prepared.description,
         precision=options.precision,
-        # as it will be opened: an engine for single pictures is executed a little otherwise
+        # as it will be opened: an engine for single pictures is executed slightly differently
         max_batch=options.max_batch,
         source=f"what is built of {onnx_path}",
         teller="its metadata describe",
@@ -80,13 +80,13 @@ def build(
 
 
 def _check_pictures(precision: str, description: Description, onnx_path: Path) -> None:
-    """Refuse bf16 of a network that finds out itself where the pixels of its input lie.
+    """Refuse bf16 for a network that computes pixel positions in pictures of any size.
 
-    OpenVINO computes these places in bf16 too, whose 8 bits are no place in a picture. Of pictures
-    of one size they are constants, which it works out in float32 before.
+    OpenVINO computes these positions in bf16 too, whose 8 bits are too few for them. For pictures
+    of one size they are constants, which it computes in float32 beforehand.
 
     Raises:
-        UsageError: pictures of any size are resized inside.
+        UsageError: the network resizes pictures of any size.
     """
     if precision == "bf16" and description.pictures and description.pictures.size is None:
         raise UsageError(
@@ -97,10 +97,11 @@ def _check_pictures(precision: str, description: Description, onnx_path: Path) -
 
 
 def check_executed(precision: str, executed: Executed) -> None:
-    """Refuse an engine that is executed in another precision than was asked for.
+    """Refuse an engine that is executed in a precision other than the requested one.
 
     Raises:
-        CheckFailed: bf16 was asked for and no layer runs in it, or fp32 and one runs in less.
+        CheckFailed: bf16 was requested and no layer runs in half precision, or another precision
+            and one does.
     """
     found = executed.precisions
     told = ", ".join(f"{number} {name}" for name, number in found.items())

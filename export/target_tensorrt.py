@@ -1,4 +1,4 @@
-"""Engines of TensorRT, both flavours; the vendor's code runs in a child process."""
+"""Engines for both flavours of TensorRT; the vendor's code runs in a child process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _ERRORS: dict[str, type[SsdSmallError]] = {
     for kind in (BadFile, CheckFailed, MissingRequirement, OutputError, UsageError)
 }
 
-#: lines of the vendor's log that an error shows
+#: number of lines of the vendor's log that an error shows
 LOG_LINES = 8
 
 
@@ -64,7 +64,7 @@ def build(
     _require_module(module, options.target)
     if options.timing_cache:
         check_writable(options.timing_cache, "--timing-cache")
-    # before the long conversion: what is missing is said at once
+    # before the long conversion, so that a missing plugin is reported at once
     plugin = None if options.heads else find_plugin()
     progress("Preparing the network", 0.0)
     prepared = prepare(
@@ -109,10 +109,10 @@ def build(
 
 
 def _receipt(told: Mapping[str, Any], prepared: Prepared) -> Receipt:
-    """What the child has counted in TensorRT's network, which must be what its ONNX file says.
+    """Make the receipt from the child's result, checking its INT8 convolutions against the ONNX.
 
     Raises:
-        CheckFailed: TensorRT has read another number of INT8 convolutions.
+        CheckFailed: TensorRT has read a different number of INT8 convolutions.
     """
     convolutions = told["int8_convolutions"]
     receipt = Receipt.from_fields(Fields(told["receipt"]))
@@ -135,10 +135,10 @@ def _check_batch(description: Description, options: BuildOptions) -> None:
 
 
 def _sides(description: Description, options: BuildOptions) -> dict[str, tuple[int, int, int]]:
-    """Smallest, optimal and largest (channels, height, width) of the input.
+    """Return the smallest, optimal and largest (channels, height, width) of the input.
 
     Raises:
-        UsageError: sizes of pictures, where the network does not take any.
+        UsageError: picture sizes are given, but the network takes one size only.
     """
     size, pictures = description.preprocessing, description.pictures
     asked = [n for n in ("opt_picture", "max_picture") if getattr(options, n) is not None]
@@ -154,7 +154,7 @@ def _sides(description: Description, options: BuildOptions) -> dict[str, tuple[i
 
 
 def _shapes(description: Description, options: BuildOptions) -> list[list[int]]:
-    """Smallest, optimal and largest shape of the input."""
+    """Return the smallest, optimal and largest shape of the input."""
     shapes = []
     for which, (channels, height, width) in _sides(description, options).items():
         of_one = [channels, height, width]
@@ -165,7 +165,7 @@ def _shapes(description: Description, options: BuildOptions) -> list[list[int]]:
 
 
 def _require_module(module: str, target: str) -> None:
-    """Look for the package without loading it into this process."""
+    """Check that the package is installed, without loading it into this process."""
     if find_spec(module) is None:
         raise MissingRequirement(
             f"--target {target} needs the Python package {module}, which is not installed; run in "
@@ -180,7 +180,7 @@ def _write_job(
     plugin: Path | None,
     options: BuildOptions,
 ) -> Path:
-    """The child's job for a whole network."""
+    """Write the child's job for a whole network."""
     params = prepared.description.postprocess
     return write_job(
         folder,
@@ -205,7 +205,7 @@ def write_job(
     version: str = PLUGIN_VERSIONS[0],
     attributes: Sequence[str] = (),
 ) -> Path:
-    """The child's job file and ONNX file; see ``build_child.Job``."""
+    """Write the child's job file and ONNX file; see ``build_child.Job``."""
     onnx_file = folder / "network.onnx"
     write_bytes(onnx_file, model)
     devices = gpus().devices
@@ -233,10 +233,10 @@ def write_job(
 def run_child(
     job: Path, folder: Path, module: str, progress: BuildProgress, *, verbose: bool = False
 ) -> dict[str, Any]:
-    """Run a job in a process of its own; its result.
+    """Run a job in a process of its own and return its result.
 
     Raises:
-        SsdSmallError: what the child reports.
+        SsdSmallError: the error that the child reports.
         MissingRequirement: the child died; the message ends with the last lines of its log.
     """
     log: deque[str] = deque(maxlen=LOG_LINES)
@@ -278,10 +278,10 @@ def run_child(
 
 
 def child_environment(module: str, folder: Path) -> dict[str, str]:
-    """Environment of the child: our modules, and unversioned names of the vendor's libraries.
+    """Make the child's environment: our modules, and the vendor's libraries by unversioned names.
 
-    The parser of TensorRT-RTX opens ``libtensorrt_rtx.so`` by that name and ends the process
-    where it is not found, while the wheel ships ``libtensorrt_rtx.so.1`` only.
+    The parser of TensorRT-RTX opens ``libtensorrt_rtx.so`` by that name and ends the process if it
+    is not found, but the wheel ships only ``libtensorrt_rtx.so.1``.
     """
     folder.mkdir(exist_ok=True)
     for library in _vendor_libraries(module):
@@ -297,7 +297,7 @@ def child_environment(module: str, folder: Path) -> dict[str, str]:
 
 
 def _vendor_libraries(module: str) -> list[Path]:
-    """Shared libraries in the wheel ``<module>_libs``; none where the system has them."""
+    """List the shared libraries in the wheel ``<module>_libs``; none if that is not installed."""
     try:
         spec = find_spec(f"{module}_libs")
     except (ImportError, ValueError):
@@ -313,7 +313,7 @@ def _reported(failure: Mapping[str, Any], log: deque[str]) -> SsdSmallError:
 
 
 def _died(code: int, module: str, log: deque[str]) -> list[str]:
-    """Message and details."""
+    """Return the message and details for a child that died."""
     if code < 0:
         try:
             how = f"was ended by {signal.Signals(-code).name}"

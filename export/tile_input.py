@@ -1,8 +1,8 @@
 """Tiles inside the network: one large picture in, the heads of all its tiles out.
 
-The tiles of all pictures are one batch of the network, so that it runs once; their heads, put side
-by side, are those of a network whose prior boxes are each tile's own, shifted. One DecodeNms then
-suppresses over the whole picture, seams included.
+The tiles of all pictures form one batch of the network, so it runs once. Their concatenated heads
+are those of a network whose prior boxes are each tile's, shifted. One DecodeNms then suppresses
+over the whole picture, seams included.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from ..artefacts.description import Description
     from ..pictures.tile_grid import TileGrid
 
-#: the first side of tensors inside the network, of which a picture has as many as tiles
+#: name of the batch dimension inside the network, where each tile counts
 _TILE_BATCH = "batch_tiles"
 
 
 def prepend_tiles(model: ModelProto, description: Description) -> None:
-    """Let a heads model of one tile take pictures of ``description.tiles``, and give their heads.
+    """Let a heads model for one tile take the pictures of ``description.tiles`` and cut them.
 
     ``images [N, 3, H, W]`` -> Gather of rows -> Gather of columns -> Transpose -> Reshape ->
     ``network_tiles [N * T, 3, height, width]`` -> network -> Reshape -> ``loc [N, T * P, 4]`` and
@@ -61,7 +61,7 @@ def _rename(nodes: list[NodeProto], names: dict[str, str]) -> None:
 
 
 def _rename_batch(model: ModelProto, batch: str) -> None:
-    """Runtimes share memory between tensors whose sides have one name."""
+    """Rename the inner batch: runtimes share memory between tensors with equally named sides."""
     for value in model.graph.value_info:
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param == batch:
@@ -69,7 +69,7 @@ def _rename_batch(model: ModelProto, batch: str) -> None:
 
 
 def _cut(model: ModelProto, tiles: TileGrid) -> list[NodeProto]:
-    """From INPUT to TILES; two steps of whole rows and columns, however many tiles there are."""
+    """Make the nodes from INPUT to TILES: rows and columns, each in one step for all tiles."""
     rows, columns = tiles.indices
     shape = np.array([-1, 3, tiles.height, tiles.width], np.int64)
     constants = {TILE_ROWS: rows, TILE_COLUMNS: columns, f"{TILES}/shape": shape}
@@ -90,7 +90,7 @@ def _cut(model: ModelProto, tiles: TileGrid) -> list[NodeProto]:
 
 
 def _join(model: ModelProto, name: str, of_tiles: str, count: int) -> NodeProto:
-    """The heads ``[N * T, P, .]`` of tiles side by side, ``[N, T * P, .]``."""
+    """Make the node that joins the heads ``[N * T, P, .]`` of tiles to ``[N, T * P, .]``."""
     value = next(one for one in model.graph.output if one.name == name)
     _, priors, last = (dim.dim_value for dim in value.type.tensor_type.shape.dim)
     shape = f"{TILES}/{name}/shape"
@@ -100,10 +100,10 @@ def _join(model: ModelProto, name: str, of_tiles: str, count: int) -> NodeProto:
 
 
 def check_tiles_memory(model: ModelProto, tiles: TileGrid) -> None:
-    """Refuse more tiles than readers of the file would run in one go.
+    """Refuse more tiles than readers of the file would run at once.
 
     Raises:
-        UsageError: says how many bytes it would be.
+        UsageError: there are too many tiles; the message says how many bytes they would take.
     """
     try:
         check_memory(model, Path(f"a network of {tiles.columns}x{tiles.rows} tiles"))

@@ -32,16 +32,15 @@ def onnx_from_network(
 ) -> ModelProto:
     """Trace a network to ONNX with a dynamic batch dimension.
 
-    Input ``images [batch, 3, H, W]`` float32, or with ``description.pictures`` the pictures
-    themselves, see :mod:`.picture_input`; with ``description.tiles`` H and W are those of the
-    picture that is cut into them, see :mod:`.tile_input`, and P counts the prior boxes of all.
-    Outputs ``loc [batch, P, 4]`` and
-    ``conf [batch, P, C]`` (logits), or with ``description.has_decode_nms`` the five outputs of
-    the DecodeNms operator.
+    The input is ``images [batch, 3, H, W]`` float32 or, with ``description.pictures``, the
+    pictures themselves (see :mod:`.picture_input`). With ``description.tiles``, H and W are those
+    of the picture to be cut (see :mod:`.tile_input`), and P counts the prior boxes of all tiles.
+    The outputs are ``loc [batch, P, 4]`` and ``conf [batch, P, C]`` (logits) or, with
+    ``description.has_decode_nms``, the five outputs of the DecodeNms operator.
 
     Raises:
-        UsageError: the operator set is none of those of :mod:`.opset`, pictures are not to be
-            resized linearly, or so many tiles would take too much memory at once.
+        UsageError: the operator set is not supported (:mod:`.opset`), pictures inside the network
+            are not resized linearly, or the tiles would take too much memory at once.
         MissingRequirement: the installed torch and onnxscript cannot write the network.
     """
     check_opset(opset)
@@ -68,11 +67,11 @@ def onnx_from_network(
 
 
 def _trace(net: SsdNetwork, opset: int) -> ModelProto:
-    # the batch must not be 1: that size would be burnt in
+    # the batch must not be 1, which the trace would fix
     example = torch.zeros(2, 3, *net.spec.input_size)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
-        # notices of torch and onnxscript about their own future changes
+        # notices by torch and onnxscript about their own future changes
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         from onnxscript import optimizer
@@ -82,8 +81,8 @@ def _trace(net: SsdNetwork, opset: int) -> ModelProto:
             (example,),
             dynamo=True,
             verbose=False,
-            # its rewriter takes constants under 1e-8 for 0 and would drop L2Norm's epsilon,
-            # which makes 0/0 of an all-zero pixel
+            # its rewriter treats constants under 1e-8 as 0 and would drop L2Norm's epsilon, so an
+            # all-zero pixel would become 0/0
             optimize=False,
             opset_version=opset,
             input_names=[INPUT],
@@ -100,7 +99,7 @@ def _trace(net: SsdNetwork, opset: int) -> ModelProto:
 
 
 def _cannot_export(error: Exception, opset: int) -> MissingRequirement:
-    """A network that one pair of packages writes is refused by another, each in its own way."""
+    """Make the error for a network that these versions of the packages cannot write."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxscript", "onnx"))
     return MissingRequirement(
         f"{versions} cannot write this network in opset {opset} ({type(error).__name__}); run: "
@@ -109,7 +108,7 @@ def _cannot_export(error: Exception, opset: int) -> MissingRequirement:
 
 
 def _remove_traces(model: ModelProto) -> None:
-    """Drop what the exporter notes about source files: it differs between machines."""
+    """Drop the exporter's notes about source files, which differ between machines."""
     for entry in (*model.graph.node, *model.graph.value_info, *model.graph.input):
         del entry.metadata_props[:]
     for entry in (*model.graph.output, *model.graph.initializer):

@@ -1,4 +1,4 @@
-"""What no output of a graph needs."""
+"""Removing what no output of a graph needs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from onnx import ModelProto
 
 
 def drop_unused(model: ModelProto) -> None:
-    """Remove nodes, initializers and known shapes that no output needs."""
+    """Remove the nodes, initializers and shape information that no output needs."""
     graph = model.graph
     needed = {output.name for output in graph.output}
     unused = []
-    for node in reversed(graph.node):  # sorted: what makes a tensor stands before what reads it
+    for node in reversed(graph.node):  # sorted: the node that makes a tensor precedes its readers
         if needed.intersection(node.output):
             needed.update(node.input)
         else:

@@ -1,1 +1,1 @@
-"""Inference time: what is timed, the timer, and inputs that cost what real ones do."""
+"""Inference time: what is timed, the timer, and inputs that cost as much as real ones."""

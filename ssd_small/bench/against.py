@@ -1,4 +1,4 @@
-"""Two runs of ``bench``: whether one is slower, or nothing that could be compared."""
+"""Comparing two runs of ``bench``: whether they are comparable, and whether one is slower."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..errors import BadFile, CheckFailed, UsageError
 from ..json_files import read_json
 from ..requirements import require
 
-#: of the rank test: so seldom does chance alone order two runs like this
+#: significance level of the rank test
 SIGNIFICANCE = 0.01
-#: of the machine's description, what two runs must have in common; one's own version may differ,
-#: since that is what is compared
+#: entries of the machine's description in which two runs must agree; the version of ssd-small may
+#: differ, since that is what is compared
 _MACHINE = ("cpu", "cores", "gpus", "driver", "system", "python", "packages")
 _KEY = ("model", "runtime", "precision", "batch")
 Verdict = Literal["faster", "slower", "same"]
@@ -25,12 +25,12 @@ class Change:
     """One network in two runs.
 
     Attributes:
-        model, runtime, precision, batch: which one.
-        before, after: median milliseconds per image, in total.
-        ratio: after by before.
-        spread: of the two runs, the larger; what the machine alone changes.
-        p_value: of Mann and Whitney's rank test (1947), two-sided, over the single durations.
-        verdict: faster or slower where the test is significant and the ratio beyond the spread.
+        model, runtime, precision, batch: what was measured.
+        before, after: median of the total milliseconds per image.
+        ratio: after divided by before.
+        spread: the larger of the two runs' spreads, which is due to the machine alone.
+        p_value: of Mann and Whitney's rank test (1947), two-sided, on the individual durations.
+        verdict: faster or slower if the test is significant and the change exceeds the spread.
     """
 
     model: str
@@ -45,15 +45,15 @@ class Change:
     verdict: Verdict
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return JSON-ready values."""
         return {k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(self).items()}
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """A report of ``bench --json``.
+    """Read a report of ``bench --json``.
 
     Raises:
-        BadFile: it is none, or of a version that kept no single durations.
+        BadFile: it is not such a report, or from a version that did not keep individual durations.
     """
     report = read_json(path, "a report of 'bench --json'")
     rows = report.get("results") if isinstance(report, dict) else None
@@ -76,10 +76,10 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def check_alike(old: dict[str, Any], machine: dict[str, Any], threads: int) -> None:
-    """Refuse what cannot be compared, before anything is measured.
+    """Refuse a comparison with a run under other conditions, before anything is measured.
 
     Raises:
-        UsageError: the other run was on another machine, with other versions or threads.
+        UsageError: the other run was on another machine, or with other versions or threads.
     """
     before = old["machine"]
     unlike = [
@@ -93,10 +93,10 @@ def check_alike(old: dict[str, Any], machine: dict[str, Any], threads: int) -> N
 
 
 def check_comparable(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Refuse a comparison that says nothing of what was to be compared.
+    """Refuse a comparison of runs without comparable rows.
 
     Raises:
-        UsageError: a network that is in both was measured with other thresholds, or none is.
+        UsageError: no network is in both runs, or one was measured with other thresholds.
     """
     pairs = _pairs(old, new)
     if not pairs:
@@ -120,7 +120,7 @@ def _refuse(unlike: list[str]) -> None:
 
 
 def changes_of_reports(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """What changed between two reports, for each row that both have.
+    """Return what changed between two reports, for each row that both have.
 
     Raises:
         MissingRequirement: scipy is not installed.
@@ -129,10 +129,10 @@ def changes_of_reports(old: dict[str, Any], new: dict[str, Any]) -> list[Change]
 
 
 def check_not_slower(changes: list[Change], other: str) -> None:
-    """Fail for what is slower than in the run ``other``.
+    """Fail if anything is slower than in the run ``other``.
 
     Raises:
-        CheckFailed: something is.
+        CheckFailed: something is slower.
     """
     slower = [one for one in changes if one.verdict == "slower"]
     if slower:
@@ -145,7 +145,7 @@ def check_not_slower(changes: list[Change], other: str) -> None:
 
 
 def _pairs(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Rows of the same network, runtime, precision, batch and tiles; several by their order."""
+    """Pair rows of equal network, runtime, precision, batch and tiles; repeated ones in order."""
     waiting: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in old["results"]:
         waiting[_key(row)].append(row)
@@ -153,13 +153,13 @@ def _pairs(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[dict[str, Any
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    # an engine may lie elsewhere: that is what two builds are compared by
-    tiled = row.get("tiled") or {}  # a run of before there were tiles says nothing of them
+    # the engine's path is left out, so that two builds can be compared
+    tiled = row.get("tiled") or {}  # runs from before there were tiles have no such entry
     return (*(row[key] for key in _KEY), *(f"{name} {value}" for name, value in tiled.items()))
 
 
 def _difference(before: Any, after: Any) -> str:
-    """What differs; of two tables the entries that do."""
+    """Describe a difference; for two mappings, the entries that differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         keys = [k for k in {**before, **after} if before.get(k) != after.get(k)]
         return ", ".join(f"{k} {before.get(k)}, now {after.get(k)}" for k in keys[:4])
@@ -174,8 +174,8 @@ def _change(old: dict[str, Any], new: dict[str, Any]) -> Change:
     test = stats.mannwhitneyu(old["samples_ms"], new["samples_ms"], alternative="two-sided")
     p_value = float(test.pvalue)
     verdict: Verdict = "same"
-    # single durations of one run hang together, which makes the test too sure of itself: beyond
-    # what parts of one run differ by, it must be as well
+    # durations within a run are correlated, which makes the test overconfident: the change must
+    # also exceed the difference between parts of one run
     if p_value < SIGNIFICANCE and max(ratio, 1 / ratio if ratio else 1.0) > 1 + spread:
         verdict = "slower" if ratio > 1 else "faster"
     return Change(

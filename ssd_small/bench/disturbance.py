@@ -9,21 +9,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-#: what share of the cores others may use, and how far the parts of a measurement may differ,
-#: before figures are not to be relied on
+#: share of the cores that others may use, and spread between the parts of a measurement, up to
+#: which figures are considered reliable
 MOST_OTHERS, MOST_SPREAD = 0.1, 0.15
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What else the machine did.
+    """What else the machine did during a measurement.
 
     Attributes:
-        load: processes that wanted to run, the mean of the last minute (``getloadavg``), at the
-            beginning; None where the system does not tell.
-        others: cores that other processes used, or that a hypervisor took, on average while
-            measuring; None where the system does not tell.
-        cores: there are.
+        load: load average over the last minute (``getloadavg``) at the beginning; None if the
+            system does not provide it.
+        others: cores used by other processes or taken by a hypervisor, on average during the
+            measurement; None if the system does not provide it.
+        cores: number of cores of the machine.
     """
 
     load: float | None
@@ -31,15 +31,15 @@ class Disturbance:
     cores: int
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return JSON-ready values."""
         return {k: None if v is None else round(v, 3) for k, v in asdict(self).items()}
 
     def line(self, spread: float, threads: int) -> str | None:
-        """What a user should know of these figures; None where the machine was quiet.
+        """Return a warning about the figures; None if the machine was quiet.
 
         Args:
-            spread: the largest of the timings', see :class:`ssd_small.bench.timing.Timing`.
-            threads: of the runtimes.
+            spread: the largest spread of the timings (:class:`ssd_small.bench.timing.Timing`).
+            threads: CPU threads of the runtimes.
         """
         busy = self.others is not None and self.others > MOST_OTHERS * self.cores
         if not busy and spread <= MOST_SPREAD:
@@ -51,13 +51,13 @@ class Disturbance:
             facts.append(f"load {self.load:.1f} at the beginning")
         advice = "measure again when the machine is idle"
         if threads > 1:
-            # threads wait for each other at every layer: one that is held up holds all of them up
+            # threads wait for each other at every layer, so delaying one delays all
             advice += f", or with --threads 1 (now {threads}), which others disturb less"
         return f"the machine was not quiet: {', '.join(facts)}; {advice}"
 
 
 class Watch:
-    """Begins to watch the machine when it is made."""
+    """Watches the machine from its creation on."""
 
     def __init__(self) -> None:
         self._load: float | None = None
@@ -67,7 +67,7 @@ class Watch:
         self._busy, self._own = _busy_seconds(), _own_seconds()
 
     def seen(self) -> Disturbance:
-        """What happened since."""
+        """Return what has happened since then."""
         busy, own = _busy_seconds(), _own_seconds()
         elapsed = time.perf_counter() - self._started
         cores = os.cpu_count() or 1
@@ -78,10 +78,10 @@ class Watch:
 
 
 def _busy_seconds() -> float | None:
-    """Seconds that all cores together were not idle, of ``/proc/stat``.
+    """Return the seconds for which cores were busy, summed over all, from ``/proc/stat``.
 
-    Its line ``cpu`` holds user, nice, system, idle, iowait, irq, softirq and steal; user includes
-    guest, the next one.
+    Its ``cpu`` line holds user, nice, system, idle, iowait, irq, softirq and steal; user includes
+    guest, the field after them.
     """
     try:
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
@@ -92,5 +92,5 @@ def _busy_seconds() -> float | None:
 
 
 def _own_seconds() -> float:
-    """CPU seconds of this process and of the children it has waited for."""
+    """Return the CPU seconds of this process and of the children it has waited for."""
     return sum(os.times()[:4])

@@ -1,4 +1,4 @@
-"""Which of the measured runtimes and precisions is the fastest here, for each network."""
+"""Which of the measured runtimes and precisions is the fastest for each network."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ _NAMES = ("runtime", "precision", "engine")
 
 
 def fastest_of_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The fastest of each network and batch where several were measured.
+    """Find the fastest for each network and batch, if several were measured.
 
     Args:
-        rows: results of a report of ``bench``; a contender that was measured several times counts
-            by its best median.
+        rows: results in a report of ``bench``; a contender measured several times counts with its
+            best median.
 
     Returns:
         For each, ``model``, ``batch``, ``runtime``, ``precision``, ``engine``, ``total_ms`` and
-        ``others``: the rest with ``times``, how many times as long they take, next one first.
+        ``others``: the slower ones, fastest first, each with ``times``, how many times as long it
+        takes.
     """
     groups: dict[tuple[str, int], dict[tuple[Any, ...], float]] = {}
     for row in rows:

@@ -1,6 +1,6 @@
-"""Clocks, heat and what holds a GPU back, through nvidia-ml-py where it is installed.
+"""Clocks, temperature and throttling of GPUs, through nvidia-ml-py if it is installed.
 
-Not executed here on a GPU: names and signatures are those of nvidia-ml-py 13.
+Not executed here on a GPU; names and signatures are those of nvidia-ml-py 13.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-#: reasons for lower clocks that make times useless, by the end of their names in NVML
-#: (``nvmlClocksEventReason...``); an idle GPU and a fixed clock are none
+#: reasons for lower clocks that make timings useless, by the end of their names in NVML
+#: (``nvmlClocksEventReason...``); an idle GPU or a fixed clock is not such a reason
 _HELD_BACK = (
     "SwPowerCap",
     "HwSlowdown",
@@ -20,10 +20,10 @@ _HELD_BACK = (
 
 
 def gpu_clocks() -> dict[str, Any] | None:
-    """Driver, and for each GPU its clocks in MHz, degrees Celsius and what holds it back.
+    """Read the driver version, and each GPU's clocks (MHz), degrees Celsius and throttling.
 
     Returns:
-        JSON-ready; None without nvidia-ml-py, driver or GPU.
+        JSON-ready values; None without nvidia-ml-py, driver or GPU.
     """
     try:
         nvml = importlib.import_module("pynvml")
@@ -49,7 +49,7 @@ def gpu_clocks() -> dict[str, Any] | None:
 
 def _gpu(nvml: Any, handle: Any) -> dict[str, Any]:
     def asked(function: str, *arguments: Any) -> Any:
-        # not every GPU tells everything: Jetsons know no temperature here
+        # not every GPU provides everything: Jetsons have no temperature here
         try:
             return getattr(nvml, function)(handle, *arguments)
         except nvml.NVMLError:
@@ -69,7 +69,7 @@ def _gpu(nvml: Any, handle: Any) -> dict[str, Any]:
 
 
 def held_back_line(clocks: dict[str, Any] | None) -> str | None:
-    """What a user should know of throttled GPUs; None where none is."""
+    """Return a warning about throttled GPUs; None if there are none."""
     slowed = [gpu for gpu in (clocks or {}).get("gpus", ()) if gpu["held_back_by"]]
     if not slowed:
         return None

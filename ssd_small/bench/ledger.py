@@ -1,4 +1,4 @@
-"""Where the time of a picture goes: stage by stage, on real pictures, one after the other."""
+"""Where the time for a picture goes: stage by stage, on real pictures, one after the other."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from ..runtimes.device_events import DeviceTimes
 from .same_outputs import SameOutputs
 from .timing import Timing
 
-#: in the order of the way. Networks of pictures resize inside, and what is left is making a batch.
-#: On a GPU upload, network and download are by CUDA events, and host is what the processor does
-#: around them: to and from page-locked memory, enqueueing, waiting
+#: stages in order. Networks that take pictures resize inside, so "resize" is only making a batch.
+#: On a GPU, upload, network and download are timed by CUDA events, and host is what the processor
+#: does around them: copying to and from page-locked memory, enqueueing and waiting
 STAGES = (
     *("read", "decode", "resize", "upload", "network", "download", "host"),
     "decode_nms",
 )
-#: pictures of a folder that are taken, the first of its listing
+#: most pictures of a folder that are used, the first in its listing
 MOST_PICTURES = 64
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Milliseconds per picture of each stage, and of the way with its stages overlapping.
+    """Milliseconds per picture of each stage, and the throughput with overlapping stages.
 
     Attributes:
-        stages: by name, see :data:`STAGES`; decode + NMS are missing where they are inside of the
-            engine, copies where there is no GPU.
-        total: of the stages one after the other.
-        pictures: different ones.
-        batch: pictures per call of the network.
-        detections: per picture.
+        stages: timings by name, see :data:`STAGES`; without decode + NMS if they are inside the
+            engine, and without copies if there is no GPU.
+        total: the stages one after the other.
+        pictures: number of different pictures.
+        batch: pictures per call of the network, or tiles.
+        detections: mean number of detections per picture.
         overlapped: pictures per second of ``detect`` and ``eval``, which read ahead in threads.
-        workers: of these threads.
+        workers: number of these threads.
         compared: passes whose detections were compared with those of the first.
-        tiles: per picture, into which each was cut; 1 where they were not.
+        tiles: mean number of tiles per picture; 1 if pictures are not cut.
     """
 
     stages: dict[str, Timing]
@@ -67,7 +67,7 @@ class Ledger:
     tiles: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, with each stage's share of the sum of medians."""
+        """Return JSON-ready values, with each stage's share of the sum of medians."""
         medians = sum(timing.median for timing in self.stages.values())
         return {
             "stages": {
@@ -96,27 +96,28 @@ def ledger_of_pictures(
     tiling: Tiling | None = None,
     caps_grow: bool = True,
 ) -> Ledger:
-    """Time each stage of the way from files to detections.
+    """Time each stage from files to detections.
 
-    The files are in the page cache after the first pass, which is not counted, as they are for
-    whoever has just written them.
+    The first pass is not counted; after it the files are in the page cache, as for a user who has
+    just written them.
 
     Args:
         inference: network or engine with its post-processing.
-        paths: of pictures; at most :data:`MOST_PICTURES` are taken.
-        seconds: how long to measure; two passes are made at least.
+        paths: picture files, of which at most :data:`MOST_PICTURES` are used.
+        seconds: how long to time the stages, with at least two passes, and half as long again for
+            the overlapped throughput.
         batch: pictures per call of the network, or tiles.
-        workers: threads of the overlapping way.
-        tiling: how pictures are cut; None for not.
-        caps_grow: the caps of decode + NMS grow with the tiles of a picture.
+        workers: threads that read ahead when stages overlap.
+        tiling: how pictures are cut; None if they are not.
+        caps_grow: whether the caps of decode + NMS grow with a picture's number of tiles.
 
     Raises:
         BadFile: there is no picture, or one cannot be read.
-        CheckFailed: a pass finds something else than the first one found.
+        CheckFailed: a pass gives other detections than the first.
     """
     if not paths:
         raise BadFile("no pictures to measure on; pass a folder that holds some")
-    step = batch if tiling is None else 1  # the tiles of a picture fill batches of their own
+    step = batch if tiling is None else 1  # batches hold the tiles of one picture
     groups = [paths[i : i + step] for i in range(0, min(len(paths), MOST_PICTURES), step)]
     number = sum(map(len, groups))
     rows: list[dict[str, float]] = []
@@ -163,7 +164,7 @@ def ledger_of_pictures(
 def _pass(
     inference: Inference, group: Sequence[Path], device: DeviceTimes | None
 ) -> tuple[dict[str, float], list[Detections]]:
-    """Seconds of each stage for a batch of files, and what was found."""
+    """Return the seconds of each stage for a batch of files, and the detections."""
     description = inference.runtime.description
     preprocessing, of_pictures = description.preprocessing, description.pictures is not None
     spent = dict.fromkeys(STAGES, 0.0)
@@ -180,7 +181,7 @@ def _pass(
         spent["resize"] += time.perf_counter() - decoded
     stopwatch, before = Stopwatch(), replace(device) if device else None
     found: list[Detections] = []
-    # a network of pictures takes those of one size at once; any other has one size
+    # a network that takes pictures runs those of one size together; other inputs have one size
     for _, alike in groupby(inputs, key=lambda one: one.shape):
         began = time.perf_counter()
         images = np.stack(list(alike))
@@ -192,12 +193,12 @@ def _pass(
 
 
 def _split(spent: dict[str, float], device: DeviceTimes | None, before: DeviceTimes | None) -> None:
-    """Take the network's time apart, where the device tells what it was at since ``before``."""
+    """Split the network's time by stage, if the device has timed them since ``before``."""
     if device and before:
         whole = spent["network"]
         for name in ("upload", "network", "download"):
             spent[name] = getattr(device, name) - getattr(before, name)
-        # two clocks: the one of the GPU may be ahead
+        # the GPU has a clock of its own, which may run ahead
         on_device = spent["upload"] + spent["network"] + spent["download"]
         spent["host"] = max(0.0, whole - on_device)
 
@@ -210,7 +211,7 @@ def _pass_of_tiles(
     batch: int,
     caps_grow: bool,
 ) -> tuple[dict[str, float], list[Detections]]:
-    """As above, of a picture in tiles; cutting them is part of resizing."""
+    """Like :func:`_pass`, for a picture in tiles; cutting them counts as resizing."""
     description = inference.runtime.description
     spent = dict.fromkeys(STAGES, 0.0)
     began = time.perf_counter()
@@ -250,7 +251,7 @@ def _pass_of_tiles(
 def _overlapped(
     inference: Inference, paths: Sequence[Path], seconds: float, running: dict[str, Any]
 ) -> tuple[float, float]:
-    """Pictures per second of the pipeline, over whole passes, and tiles per picture."""
+    """Return the pipeline's pictures per second, over whole passes, and tiles per picture."""
     passes = tiles = 0
     road = detect if "tiling" not in running else detect_tiled
     started = time.perf_counter()

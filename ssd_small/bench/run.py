@@ -1,4 +1,4 @@
-"""Inference time per network: PyTorch beside the engine, network and decode + NMS apart."""
+"""Inference time per network: PyTorch beside the engine, with separate network and decode + NMS."""
 
 from __future__ import annotations
 
@@ -35,25 +35,28 @@ if TYPE_CHECKING:
     from ..runtimes.torch import TorchRuntime
 
 
-#: COCO's 80 and the background: what published times are of
+#: COCO's 80 classes and background, as for the published times
 FULL_CLASSES = 81
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Times of one runtime on one network, milliseconds per image.
+    """Times of one runtime on one network, in milliseconds per image.
 
     Attributes:
-        network: forward pass, with decode + NMS where they are inside the engine.
-        decode_nms: post-processing of the heads; None where it is inside the engine.
+        network: forward pass, including decode + NMS if they are inside the engine.
+        decode_nms: post-processing of the heads; None if it is inside the engine.
         total: both, run one after the other.
-        detections: per image, what the timed post-processing kept.
-        candidates: per image, (prior, class) that entered NMS; None where it is inside the engine.
-        params: of that post-processing.
-        compared: timed runs whose outputs were those of the untimed one, to the bit.
-        engine: file that was measured; None for a network that was made for it.
-        ledger: where the time of real pictures goes; None without any.
-        tiled: the picture in tiles that an "image" is; ``batch`` are its tiles per call then.
+        detections: detections per image kept by the timed post-processing.
+        candidates: (prior, class) pairs per image that entered NMS; None if it is inside the
+            engine.
+        params: parameters of that post-processing.
+        compared: timed runs whose outputs were compared with, and bit-identical to, the untimed
+            run's.
+        engine: measured file; None for a network made for the measurement.
+        ledger: where the time for real pictures goes; None without pictures.
+        tiled: the picture in tiles that counts as one image, with ``batch`` tiles per call; None
+            without tiles.
     """
 
     model: str
@@ -74,11 +77,11 @@ class Measurement:
 
     @property
     def spread(self) -> float:
-        """How far parts of this measurement differ, see :class:`.timing.Timing`."""
+        """How far the parts of this measurement differ, see :class:`.timing.Timing`."""
         return self.total.spread
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; durations of single runs too, for comparing it with another."""
+        """Return JSON-ready values, with individual durations for comparison with another run."""
         return {
             "model": self.model,
             "runtime": self.runtime,
@@ -111,20 +114,20 @@ def bench_inference(
 ) -> Measurement:
     """Time a network or engine.
 
-    A network without decode + NMS inside is followed by decode + NMS of synthetic heads of the
-    same size (see :mod:`ssd_small.bench.synthetic`): with random weights the network's own would
-    say nothing about their cost.
+    If decode + NMS are not inside the network, they are timed after it on synthetic heads of the
+    same size (see :mod:`ssd_small.bench.synthetic`): with random weights, the network's own heads
+    would say nothing about their cost.
 
     Args:
         inference: network or engine with its post-processing.
-        batch: images per call.
-        seconds: how long to measure after the warm-up; as long again for the ledger.
-        engine: the file it is of.
-        pictures: what to make the ledger of.
-        tiled: a picture in tiles, which an image is then.
+        batch: images per call, or tiles.
+        seconds: how long to measure after the warm-up; a ledger takes 1.5 times as long on top.
+        engine: the file of the engine.
+        pictures: pictures for the ledger; None for no ledger.
+        tiled: a picture in tiles, to be timed as one image.
 
     Raises:
-        CheckFailed: outputs of timed runs differ from those of the untimed one.
+        CheckFailed: outputs of a timed run differ from those of the untimed run.
     """
     runtime = inference.runtime
     description = runtime.description
@@ -166,7 +169,7 @@ def bench_inference(
 
 
 def _published_ms(description: Description) -> float | None:
-    """The published milliseconds, which are of the network at full width with COCO's classes."""
+    """Return the published milliseconds, which are for full width and COCO's classes only."""
     if description.model not in list_models() or description.width != 1:
         return None
     published = get_spec(description.model).published
@@ -176,11 +179,11 @@ def _published_ms(description: Description) -> float | None:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Real pictures to make ledgers of.
+    """Real pictures for ledgers.
 
     Attributes:
-        paths: of the files.
-        workers: threads that read ahead where the stages overlap; None for what ``detect`` takes.
+        paths: the picture files.
+        workers: threads that read ahead when stages overlap; None for as many as ``detect`` uses.
     """
 
     paths: tuple[Path, ...]
@@ -189,7 +192,7 @@ class Pictures:
     def ledger(
         self, inference: Inference, batch: int, seconds: float, tiled: TiledPicture | None = None
     ) -> Ledger:
-        """See :func:`.ledger.ledger_of_pictures`; of ``tiled`` how pictures are cut."""
+        """See :func:`.ledger.ledger_of_pictures`; pictures are cut as in ``tiled``."""
         running: dict[str, Any] = {"batch": batch}
         running["workers"] = self.workers or usual_workers(inference.runtime)
         if tiled is not None:
@@ -198,7 +201,7 @@ class Pictures:
 
 
 def reference_runtime(description: Description, threads: int = 0) -> TorchRuntime:
-    """PyTorch with random weights for the network that ``description`` names.
+    """Open the described network in PyTorch with random weights, without decode + NMS.
 
     Raises:
         UsageError: it is not one of this package's networks.
@@ -217,11 +220,11 @@ class Plan:
     """How networks are measured.
 
     Attributes:
-        batches: images per call, one measurement for each.
-        seconds: for PyTorch and the engine together, at each batch.
+        batches: images per call; each gives one measurement.
+        seconds: for PyTorch and the engine together, at each batch size.
         threads: CPU threads; 0 for one per core.
-        pictures: what to make ledgers of; None for none.
-        tiles: how pictures are cut for a network, and which size they have; None for not.
+        pictures: pictures for ledgers; None for no ledgers.
+        tiles: gives, for a network, the picture size and how it is cut; None for no tiles.
     """
 
     batches: tuple[int, ...] = (1,)
@@ -233,7 +236,7 @@ class Plan:
     def measurements(
         self, runtime: Runtime, params: PostprocessParams, engine: Path | None, share: float
     ) -> Iterator[Measurement]:
-        """One for each batch; ``share`` of the seconds is spent on this runtime."""
+        """Measure each batch size, spending ``share`` of the seconds on this runtime."""
         tiled = None if self.tiles is None else self.tiles(runtime.description)
         inference = Inference(runtime, params, self.threads)
         for batch in self.batches:
@@ -246,11 +249,11 @@ class Plan:
 
 
 def bench_engine(path: str | Path, plan: Plan, *, cuda_graph: bool = True) -> Iterator[Measurement]:
-    """Time an engine, and PyTorch on a network of the same size before it, where that is here.
+    """Time an engine and, if possible, PyTorch before it on a network of the same size.
 
     Args:
-        path: engine, or ONNX file of ``ssd-small export``.
-        plan: how.
+        path: engine, or ONNX file written by ``ssd-small export``.
+        plan: how to measure.
         cuda_graph: replay captured graphs (TensorRT).
     """
     path, most = Path(path), max(plan.batches)
@@ -272,7 +275,7 @@ def bench_engine(path: str | Path, plan: Plan, *, cuda_graph: bool = True) -> It
             yield from plan.measurements(engine, params, path, 1)
             return
         with reference:
-            # random weights find nothing in pictures: the ledger is the engine's
+            # random weights find nothing in pictures, so only the engine gets a ledger
             yield from replace(plan, pictures=None).measurements(reference, params, None, 0.5)
         yield from plan.measurements(engine, params, path, 0.5)
 
@@ -287,14 +290,14 @@ def bench_model(
     num_classes: int = FULL_CLASSES,
     width: float = 1.0,
 ) -> Iterator[Measurement]:
-    """Time a network with random weights in PyTorch, then as the embedded default's engine.
+    """Time a network with random weights in PyTorch, then as an engine for ONNX Runtime.
 
     Args:
         network: name of the network, or its spec.
-        params: post-processing.
+        params: parameters of the post-processing.
         folder: where the ONNX file and engine are written.
-        plan: how.
-        precision: of the engine; PyTorch is fp32.
+        plan: how to measure.
+        precision: precision of the engine; PyTorch is fp32.
         num_classes: classes including background.
         width: channel multiplier.
     """

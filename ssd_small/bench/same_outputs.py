@@ -1,8 +1,8 @@
-"""What is timed is what is right: outputs of timed runs against those of an untimed one.
+"""Checking that timed runs give the right outputs, those of an untimed run.
 
-A runtime that answers from a cache, skips work under load or runs into a fault of its own would be
-fast and wrong. Benchmarks of the industry sample outputs during the timed run for this reason
-(MLPerf's compliance test of accuracy).
+A runtime that answers from a cache, skips work under load or has a fault would be fast and wrong.
+Industry benchmarks sample outputs during the timed run for this reason (MLPerf's compliance test
+of accuracy).
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from ..errors import CheckFailed
 from ..postprocess.detections import Detections
 from ..runtimes import HeadOutputs
 
-#: one of so many timed runs is looked at, drawn by chance, and the first
+#: on average one in this many timed runs is checked, chosen at random, besides the first
 ONE_OF = 8
 
 
 class SameOutputs:
-    """Compares what timed runs return with what an untimed run returned, to the bit.
+    """Compares the results of timed runs with those of an untimed run, bit by bit.
 
-    The same engine, input and batch: nothing may differ.
+    Engine, input and batch are the same, so nothing may differ.
 
     Args:
-        expected: what each stage returned when nothing was timed.
-        name: of the network, for messages.
-        seed: of the drawing.
+        expected: result of each stage in the untimed run.
+        name: name of the network, for messages.
+        seed: seed of the random choice of runs.
     """
 
     def __init__(self, expected: Sequence[object], name: str, seed: int = 0) -> None:
-        # a runtime may give the same memory again
+        # a runtime may return the same memory again
         self._expected = [[array.copy() for array in arrays_of(one)] for one in expected]
         self._name = name
         self._rng = np.random.default_rng(seed)
-        #: timed runs, and how many of them were looked at
+        #: number of timed runs, and how many of them were checked
         self.runs = self.compared = 0
 
     def __call__(self, results: list[object]) -> None:
-        """Look at the results of a timed run, or not, by chance.
+        """Check the results of a timed run, if it is chosen.
 
         Raises:
-            CheckFailed: they differ.
+            CheckFailed: the results differ.
         """
         self.runs += 1
         if self.runs > 1 and self._rng.integers(ONE_OF):
@@ -65,7 +65,7 @@ class SameOutputs:
 
 
 def arrays_of(result: object) -> list[npt.NDArray[Any]]:
-    """The arrays of what a stage returned: heads, or detections picture by picture."""
+    """Return the arrays in a stage's result: an array, heads, or detections picture by picture."""
     if isinstance(result, HeadOutputs):
         heads = result.as_float32()
         return [heads.loc, heads.conf]

@@ -1,6 +1,6 @@
-"""Inputs for timing: head outputs and pictures whose cost is that of real ones.
+"""Inputs for timing: head outputs and pictures that cost as much as real ones.
 
-The number of candidates decides what NMS costs, so neither zeros nor noise will do.
+The cost of NMS depends on the number of candidates, so neither zeros nor noise will do.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ FloatArray = npt.NDArray[np.float32]
 def detector_heads(
     priors: FloatArray, num_classes: int, batch: int = 1, objects: int = 24, seed: int = 0
 ) -> tuple[FloatArray, FloatArray]:
-    """Head outputs of a trained detector in a busy scene.
+    """Make head outputs like those of a trained detector in a busy scene.
 
-    Background dominates every prior; round each of ``objects`` random priors, 8 to 39 neighbours
-    agree on one box and one class.
+    Background dominates every prior, except that around each of ``objects`` random priors, 8 to 39
+    neighbours agree on one box and one class.
 
     Args:
         priors: ``[P, 4]`` (cx, cy, w, h), unit square.
-        num_classes: classes with background at 0.
+        num_classes: classes including background, which is class 0.
+        batch: number of images N.
+        objects: objects per image.
+        seed: seed of the random numbers.
 
     Returns:
         ``loc [N, P, 4]`` and ``conf [N, P, C]`` logits, float32.
@@ -50,23 +53,23 @@ def detector_heads(
 
 
 def network_input(description: Description, batch: int, seed: int = 0) -> Images:
-    """Pictures as a network takes them, preprocessed or not; see :func:`picture_input`.
+    """Make input for a network, preprocessed or as pictures; see :func:`picture_input`.
 
-    Where pictures of any size go, they are of the size that the network works in.
+    If the network takes pictures of any size, they have the size of its preprocessed input.
     """
     size, pictures = description.preprocessing, description.pictures
     height, width = (pictures and pictures.size) or (size.height, size.width)
     images = picture_input(batch, height, width, seed)
     if pictures is None:
         return images
-    # from -110..130 to pixels
+    # from -110..130 to pixel values
     return np.ascontiguousarray((images + 110).astype(np.uint8).transpose(0, 2, 3, 1))
 
 
 def picture_input(batch: int, height: int, width: int, seed: int = 0) -> FloatArray:
-    """Smooth random network input ``[N, 3, H, W]`` float32 on the scale of mean-subtracted pixels.
+    """Make random network input ``[N, 3, H, W]`` float32 in the range of mean-subtracted pixels.
 
-    Coarse noise enlarged: neighbouring pixels are alike, as in photographs.
+    It is enlarged coarse noise, so neighbouring pixels are alike, as in photographs.
     """
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(-110, 130, (batch, 3, -(-height // 10), -(-width // 10)))

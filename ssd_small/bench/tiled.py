@@ -1,4 +1,4 @@
-"""What a large picture in tiles costs: the network on all of its tiles, and one NMS over them."""
+"""The cost of a large picture in tiles: the network on all its tiles, and one NMS over them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..postprocess.params import MAX_PRIORS
 from ..runtimes.base import HeadOutputs
 from .synthetic import detector_heads, network_input
 
-#: tiles whose synthetic heads differ; those of further tiles are the same again
+#: number of tiles with different synthetic heads, which further tiles repeat
 _DIFFERENT = 16
 
 
@@ -27,7 +27,7 @@ class TiledPicture:
     Attributes:
         tiling: how it is cut.
         size: its height and width in pixels.
-        caps_grow: the caps of decode + NMS grow with its tiles.
+        caps_grow: whether the caps of decode + NMS grow with its number of tiles.
     """
 
     tiling: Tiling
@@ -36,15 +36,15 @@ class TiledPicture:
 
     @property
     def views(self) -> int:
-        """Its tiles, and the whole if it is one more view."""
+        """Number of tiles, plus one if the whole picture is a view too."""
         return self.tiling.views(*self.size)
 
     def params(self, params: PostprocessParams) -> PostprocessParams:
-        """Of decode + NMS of the picture, from those of a view."""
+        """Return the parameters of decode + NMS for the picture, from those for one view."""
         return params.of_views(self.views) if self.caps_grow else params
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-ready: what a row of times is of."""
+        """Return JSON-ready values that describe the picture and its tiles."""
         columns, rows = self.tiling.grid(*self.size)
         return {
             **self.tiling.to_dict(),
@@ -54,9 +54,9 @@ class TiledPicture:
         }
 
     def stages(self, inference: Inference, batch: int) -> list[Callable[[], object]]:
-        """What is timed: the network on batches of tiles, and decode + NMS of the picture.
+        """Return the stages to time: the network on batches of tiles, and decode + NMS.
 
-        Heads of decode + NMS are synthetic, as those of single pictures are.
+        The heads for decode + NMS are synthetic, as for single pictures.
         """
         runtime = inference.runtime
         images = network_input(runtime.description, batch)
@@ -81,7 +81,7 @@ class TiledPicture:
         return [network, decode_nms]
 
     def candidates(self, inference: Inference) -> float:
-        """How many enter its NMS."""
+        """Return how many candidates enter the picture's NMS."""
         heads = self._heads(inference)
         pairs = zip(heads.loc, heads.conf, strict=True)
         counts = [candidates_of_image(loc, conf, inference.params) for loc, conf in pairs]

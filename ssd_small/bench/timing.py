@@ -1,4 +1,4 @@
-"""The one timer: warm up, repeat for a while, report the median, the tail and the spread."""
+"""The timer: warm up, repeat for a while, report the median, the tail and the spread."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-#: consecutive parts of a measurement, whose medians tell how steady the machine was
+#: number of consecutive parts of a measurement, whose medians show how steady the machine was
 PARTS = 5
-#: durations of a measurement that are kept for comparing it with another
+#: most durations of a measurement that are kept for comparison with another
 KEPT = 400
 
 
@@ -21,13 +21,12 @@ class Timing:
     """Milliseconds of repeated runs.
 
     Attributes:
-        median, p90, p99, p999: percentiles (50, 90, 99, 99.9); with few runs the last ones are
+        median, p90, p99, p999: percentiles (50, 90, 99, 99.9); with few runs, the last ones are
             close to the maximum.
-        runs: how many were counted.
-        spread: largest median of :data:`PARTS` consecutive parts over the smallest, less 1: what
-            the machine alone changed.
-        samples: the durations in the order of time, evenly chosen where they are more than
-            :data:`KEPT`.
+        runs: number of counted runs.
+        spread: largest divided by smallest median of :data:`PARTS` consecutive parts, minus 1; a
+            change due to the machine alone.
+        samples: the durations in chronological order, evenly thinned out to :data:`KEPT`.
     """
 
     median: float
@@ -40,7 +39,7 @@ class Timing:
 
     @classmethod
     def from_seconds(cls, seconds: Sequence[float]) -> Timing:
-        """Percentiles of durations in seconds, in the order of time."""
+        """Make a timing from durations in seconds, in chronological order."""
         values = np.asarray(seconds) * 1e3
         median, p90, p99, p999 = np.percentile(values, (50, 90, 99, 99.9)).tolist()
         medians = [np.median(part) for part in np.array_split(values, min(PARTS, len(values)))]
@@ -50,7 +49,7 @@ class Timing:
         return cls(median, p90, p99, p999, len(values), spread, samples)
 
     def per(self, count: int) -> Timing:
-        """The same per item of a batch."""
+        """Return the same timing per item of a batch."""
         return replace(
             self,
             median=self.median / count,
@@ -61,7 +60,7 @@ class Timing:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready without the samples, rounded to a tenth of a microsecond."""
+        """Return JSON-ready values without the samples, rounded to a tenth of a microsecond."""
         names = ("median", "p90", "p99", "p999", "spread")
         return {name: round(getattr(self, name), 4) for name in names} | {"runs": self.runs}
 
@@ -74,17 +73,17 @@ def measure(
     least: int = 3,
     observe: Callable[[list[object]], None] = lambda results: None,
 ) -> list[Timing]:
-    """Time a sequence of stages run one after the other.
+    """Time a sequence of stages that are run one after the other.
 
     Args:
         stages: called in order, once per run.
-        seconds: how long to repeat; at least ``least`` runs are made.
-        warm_up: runs that are not counted.
-        observe: given what the stages of a counted run returned, between the runs and outside of
-            the times.
+        seconds: how long to repeat.
+        warm_up: number of runs that are not counted.
+        least: smallest number of counted runs.
+        observe: called after each counted run with the results of its stages; not timed.
 
     Returns:
-        A timing per stage, and one of the whole at the end.
+        A timing per stage, followed by one of the whole sequence.
     """
     samples: list[list[float]] = []
 

@@ -1,1 +1,1 @@
-"""Configuration files: the published experiments' and our own, read into plain values."""
+"""Reading configuration files, those of published experiments and our own, into plain values."""

@@ -1,18 +1,18 @@
-"""What can be a class name, and the names of the data sets that configurations name.
+"""Valid class names, and the class names of the data sets that configurations refer to.
 
-Background is left out; the order is that of the labels.
+The lists are in label order, without background.
 
-Sources: the devkit of Pascal VOC (Everingham et al. 2010), in which the published order is that of
-the alphabet; COCO (Lin et al. 2014), by ascending category id.
+Sources: the devkit of Pascal VOC (Everingham et al. 2010), whose published order is alphabetical;
+COCO (Lin et al. 2014), by ascending category id.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
-#: control characters, halves of surrogate pairs, ends of lines and paragraphs
+#: control characters, surrogates, line and paragraph separators
 _REFUSED = {"Cc", "Cs", "Zl", "Zp"}
-#: joiners and other signs without a shape, blanks
+#: joiners and other invisible characters, and spaces
 _INVISIBLE = {"Cf", "Zs"}
 
 VOC_NAMES = (
@@ -36,9 +36,9 @@ COCO_NAMES = (
 
 
 def name_fault(name: str) -> str | None:
-    """Why a class name cannot be one, None if it can: it takes a line of a text file.
+    """Say why a class name cannot fill a line of a text file; None if it can.
 
-    Whatever can be shown in a line can be part of it, joiners and no-break spaces included.
+    Anything that can be shown in a line is allowed, joiners and no-break spaces included.
     """
     kinds = {unicodedata.category(sign) for sign in name}
     if kinds & _REFUSED:
@@ -47,14 +47,14 @@ def name_fault(name: str) -> str | None:
 
 
 def composed(name: str) -> str:
-    """One of the forms that unicode has for a name; file systems, lists and keyboards differ in it.
+    """Normalise a name (NFC): file systems, lists and keyboards use different Unicode forms.
 
-    People see no difference.
+    The forms look the same to people.
     """
     return unicodedata.normalize("NFC", name)
 
 
 def names_from_dataset(dataset: str, num_classes: int) -> tuple[str, ...] | None:
-    """Names of a data set's classes; None if a network of ``num_classes`` has other ones."""
+    """Return a data set's class names; None if a network with ``num_classes`` has other classes."""
     names = {"voc": VOC_NAMES, "coco": COCO_NAMES}[dataset]
     return names if num_classes == len(names) + 1 else None

@@ -1,8 +1,8 @@
-"""A configuration file as values: sections of a published experiment, options of our own, or both.
+"""A configuration file as values: sections of a published experiment, our own options, or both.
 
-Keys in capitals are those of the published repository (``train.py --cfg FILE``), with its types and
-defaults. Keys in small letters are the options of ``ssd-small train``; where both say something,
-these win, and over them what stands on the command line.
+Upper-case keys are those of the published repository (``train.py --cfg FILE``), with its types and
+defaults. Lower-case keys are the options of ``ssd-small train``; they take precedence over the
+upper-case ones, and the command line takes precedence over both.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ SECTIONS: Mapping[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a configuration file says; what it leaves out has the published default.
+    """The content of a configuration file; absent keys have the published defaults.
 
     Attributes:
         path: the file.
-        network: of the MODEL section.
+        network: the network described in the MODEL section.
         model, train, test, matcher, post_process, dataset: the sections.
         places: folders and files named outside the sections.
         options: our own keys that are set, by name.
-        given: published keys that the file has (``TRAIN.OPTIMIZER.EPS``).
-        notes: what may surprise, a line each.
+        given: published keys that the file contains (``TRAIN.OPTIMIZER.EPS``).
+        notes: remarks on what may be unexpected, one per line.
     """
 
     path: Path
@@ -71,22 +71,22 @@ class Experiment:
 
     @property
     def num_classes(self) -> int:
-        """MODEL.NUM_CLASSES, background among them."""
+        """MODEL.NUM_CLASSES, background included."""
         return self.model.num_classes
 
     def has(self, key: str) -> bool:
-        """Whether the file has a published key, or any of a section."""
+        """Whether the file contains a published key, or any key of a section."""
         return any(one == key or one.startswith(f"{key}.") for one in self.given)
 
     @property
     def described_classes(self) -> int | None:
-        """Classes of the network that the file describes; None if it says nothing of them."""
+        """Classes of the network that the file describes; None if it does not specify them."""
         described = self.names_network or self.has("MODEL.NUM_CLASSES")
         return self.num_classes if described else None
 
     @property
     def names_network(self) -> bool:
-        """Whether the file describes its network, and no name in small letters replaces it."""
+        """Whether the file describes its network and no lower-case ``model`` replaces it."""
         keys = (f"MODEL.{key}" for key in NETWORK_KEYS)
         return "model" not in self.options and any(self.has(key) for key in keys)
 
@@ -95,8 +95,8 @@ def read_experiment(path: str | Path) -> Experiment:
     """Read a configuration file.
 
     Raises:
-        BadFile: it cannot be read, is no mapping in YAML, or a value is of another type, out of
-            range, or of what there is not (an optimizer, say); one line with file, key and value.
+        BadFile: the file cannot be read or is not a YAML mapping, or a value has the wrong type,
+            is out of range or unknown (an optimizer, say); one line with file, key and value.
     """
     path = Path(path)
     values = mapping_from_yaml(path, EXPECTED)
@@ -114,7 +114,7 @@ def read_experiment(path: str | Path) -> Experiment:
     places = {key: outside.pop(key) for key in kinds_of(Places) if key in outside}
     options = {
         key: OPTIONS[key].read(value, key, path)
-        # nothing is what an option has that is not given
+        # a key without a value means that the option is not given
         for key, value in outside.items()
         if key in OPTIONS and value is not None
     }
@@ -152,7 +152,7 @@ def _size_note(path: Path, network: NetworkConfig) -> Iterable[str]:
 
 @dataclass
 class _Reader:
-    """Reads sections, and remembers what was there."""
+    """Reads sections, and keeps track of the keys found."""
 
     path: Path
     given: set[str] = field(default_factory=set)
@@ -166,7 +166,7 @@ class _Reader:
         return dict(value)
 
     def section(self, kind: type[Section], values: Mapping[str, Any], name: str) -> Section:
-        """A section from its values; ``name`` is where it stands."""
+        """Read a section from its values; ``name`` is its path in the file."""
         known = kinds_of(kind)
         prefix = f"{name}." if name else ""
         read = {}
@@ -192,7 +192,7 @@ class _Reader:
         return self.section(type(nested), self.mapping(value, key), key)
 
     def note_unknown(self, values: Mapping[str, Any], prefix: str, known: Iterable[str]) -> None:
-        """Name the keys that there are not, with what may have been meant."""
+        """Note the unknown keys, each with the known key that may have been meant."""
         by_capitals = {one.upper(): one for one in known}
         for key in values:
             if key in by_capitals.values():
@@ -200,12 +200,12 @@ class _Reader:
             near = get_close_matches(key.upper()[:60], by_capitals, 1)
             hint = f"; {prefix}{by_capitals[near[0]]} is one" if near else ""
             name = f"{prefix}{key}"
-            # what a terminal would obey, or break the line at, is spelled out
+            # characters that would control the terminal or break the line are escaped
             name = name[:80] if name.isprintable() else quoted(name)
             self.notes.append(f"{self.path}: {name} is no known key, left out{hint}")
 
     def all_notes(self) -> list[str]:
-        """What is left out, a line each; what means nothing here in one line."""
+        """Return the notes, one per unknown key, and one for all keys without effect here."""
         if not self.unused:
             return self.notes
         return [*self.notes, f"{self.path}: without effect here: {', '.join(self.unused)}"]

@@ -1,4 +1,4 @@
-"""What a value of a configuration may be: type and range, once for reading and for messages."""
+"""Types and ranges of configuration values, defined once for reading and for messages."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class Kind:
     """A kind of value.
 
     Attributes:
-        expected: what it is, in the words of messages.
-        take: the value as it is kept, from one of a file; a ValueError for what is none.
+        expected: description for messages.
+        take: converts a value from a file; raises ValueError for an invalid one.
     """
 
     expected: str
     take: Callable[[Any], Any]
 
     def read(self, value: object, key: str, source: object) -> Any:
-        """The value of a key.
+        """Convert the value of a key.
 
         Raises:
-            BadFile: it is no such value; names source, key and value.
+            BadFile: the value is not of this kind; the message names source, key and value.
         """
         try:
             return self.take(value)
@@ -42,7 +42,7 @@ class Kind:
 
 
 def _literal(value: Any) -> Any:
-    """What a text says as a literal of Python, as in the published reader; else the text."""
+    """Parse a text as a Python literal, as the published reader does; else return it unchanged."""
     if not isinstance(value, str) or len(value) > _MOST_LITERAL:
         return value
     try:
@@ -58,7 +58,7 @@ def _refuse() -> Any:
 
 
 def whole(least: int, most: int) -> Kind:
-    """A whole number in a range, its ends among it."""
+    """A whole number in a range, including its ends."""
 
     def take(value: Any) -> int:
         number = _literal(value)
@@ -68,7 +68,7 @@ def whole(least: int, most: int) -> Kind:
 
 
 def number(least: float, most: float, *, above: bool = False, below: bool = False) -> Kind:
-    """A finite number in a range; ``above`` and ``below`` leave its ends out."""
+    """A finite number in a range; ``above`` and ``below`` exclude its lower and upper end."""
 
     def take(value: Any) -> float:
         given = _literal(value)
@@ -94,7 +94,7 @@ def flag() -> Kind:
 
 
 def text(*choices: str) -> Kind:
-    """A text in one line, one of ``choices`` if there are any; a number is taken as written."""
+    """A text in one line, one of ``choices`` if there are any; a number becomes text."""
 
     def take(value: Any) -> str:
         given = str(value) if type(value) in (int, float) else value
@@ -106,7 +106,7 @@ def text(*choices: str) -> Kind:
 
 
 def path() -> Kind:
-    """A path; the empty text is none, and gives None."""
+    """A path; an empty text gives None."""
 
     def take(value: Any) -> Path | None:
         if not isinstance(value, str) or "\0" in value:
@@ -117,7 +117,7 @@ def path() -> Kind:
 
 
 def names() -> Kind:
-    """Names separated by commas, or a list of them; blanks around a name are dropped."""
+    """Names separated by commas, or a list of names; whitespace around a name is dropped."""
 
     def take(value: Any) -> tuple[str, ...]:
         given = value.split(",") if isinstance(value, str) else value
@@ -145,7 +145,7 @@ def several(kind: Kind, least: int = 0, most: int = 1000) -> Kind:
 
 
 def year_sets() -> Kind:
-    """Sets of a data set: a list of (year, split), or ``2007:trainval,2012:trainval``."""
+    """Splits of a data set: a list of (year, split), or ``2007:trainval,2012:trainval``."""
     pairs = several(several(text(), 2, 2))
 
     def take(value: Any) -> tuple[tuple[str, str], ...]:
@@ -160,7 +160,7 @@ def year_sets() -> Kind:
 
 
 def tile_size() -> Kind:
-    """Width and height of tiles: ``300x300`` or a list of the two; or ``auto``."""
+    """Width and height of tiles, as ``300x300`` or a list of two numbers; or ``auto``."""
     sides = several(whole(1, 99_999), 2, 2)
 
     def take(value: Any) -> tuple[int, ...] | str:
@@ -174,7 +174,7 @@ def tile_size() -> Kind:
 
 
 def either(first: Kind, second: Kind) -> Kind:
-    """A value of the one or the other kind."""
+    """A value of either kind."""
 
     def take(value: Any) -> Any:
         try:
@@ -186,12 +186,12 @@ def either(first: Kind, second: Kind) -> Kind:
 
 
 def key(default: Any, kind: Kind | None, *, unused: bool = False) -> Any:
-    """A field of a section; its key is the field's name in capitals.
+    """Define a field of a section; its key is the field's name in upper case.
 
     Args:
-        default: the published one.
-        kind: of its value; None for a nested section.
-        unused: it is read, checked, and means nothing here.
+        default: the published default; for a nested section, its class.
+        kind: kind of the value; None for a nested section.
+        unused: whether the value is read and checked but has no effect here.
     """
     metadata = {"kind": kind, "unused": unused}
     if kind is None:
@@ -200,7 +200,7 @@ def key(default: Any, kind: Kind | None, *, unused: bool = False) -> Any:
 
 
 def kinds_of(section: type[Any]) -> Mapping[str, tuple[str, Kind | None, bool]]:
-    """Keys of a section: the field of each, its kind, and whether it means nothing here."""
+    """Return the keys of a section, each with its field, its kind and whether it is unused."""
     return {
         one.name.upper(): (one.name, one.metadata["kind"], one.metadata["unused"])
         for one in fields(section)

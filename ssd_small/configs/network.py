@@ -1,7 +1,7 @@
-"""What a configuration says of a network: the MODEL section of a published experiment, as values.
+"""The network in a configuration: the MODEL section of a published experiment, as values.
 
-Nothing here knows how a network is built; :mod:`ssd_small.models.from_config` does. The defaults
-are those that the published implementation has where a file leaves a key out.
+This module does not know how a network is built; :mod:`ssd_small.models.from_config` does. The
+defaults are those of the published implementation for keys that a file leaves out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .kinds import Kind, either, flag, number, several, text, whole
 
 #: a tap (index into the backbone) or the code of an extra level
 Entry = int | str
-#: of prior boxes: an aspect ratio (two boxes), or one of (width, height) times the level's size
+#: prior boxes: an aspect ratio (two boxes), or one box of (width, height) times the level's size
 Ratio = int | tuple[float, float]
 
 
@@ -26,7 +26,7 @@ class FeatureList:
 
     Attributes:
         entries: taps, then codes.
-        channels: as many numbers; that of a tap must be what the backbone has there.
+        channels: one number per entry; for a tap, the channels the backbone has there.
     """
 
     entries: tuple[Entry, ...]
@@ -35,7 +35,7 @@ class FeatureList:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """A network in the words of the published configurations.
+    """A network in the terms of the published configurations.
 
     Attributes:
         ssds: SSDS, the family of detectors.
@@ -43,9 +43,9 @@ class NetworkConfig:
         image_size: IMAGE_SIZE, (height, width) of the network's input in pixels.
         feature_layer: FEATURE_LAYER: one list, or two for ``fssd`` and ``fssd_lite`` (what is
             fused, then the pyramid).
-        steps: STEPS, (down, across) in pixels per level; empty for the ratio of input and map.
-        sizes: SIZES, one more than levels, (height, width) in pixels; or the least and the
-            greatest scale, two floats.
+        steps: STEPS, (down, across) in pixels per level; empty for the ratio of input to map.
+        sizes: SIZES, (height, width) in pixels, one more than there are levels; or two floats, the
+            smallest and the largest scale.
         aspect_ratios: ASPECT_RATIOS per level, in the order of the boxes.
         clip: CLIP, whether priors are clamped to the unit square.
     """
@@ -94,7 +94,7 @@ def _feature_layer(value: Any) -> tuple[FeatureList, ...]:
 
 
 def _sizes(value: Any) -> tuple[Any, ...]:
-    """Pairs of pixels, or two scales; two whole numbers could be meant as either."""
+    """Pairs of pixels, or two scales; a list of two whole numbers is ambiguous and refused."""
     try:
         pairs: tuple[Any, ...] = several(_pixels, 1).take(value)
     except ValueError:
@@ -105,7 +105,7 @@ def _sizes(value: Any) -> tuple[Any, ...]:
     return pairs
 
 
-#: key -> field of :class:`NetworkConfig` and what its value may be
+#: key -> field of :class:`NetworkConfig`, and the kind of its value
 NETWORK_KEYS: Mapping[str, tuple[str, Kind]] = {
     "SSDS": ("ssds", text()),
     "NETS": ("nets", text()),
@@ -124,16 +124,16 @@ NETWORK_KEYS: Mapping[str, tuple[str, Kind]] = {
 def network_config_from_dict(
     values: Mapping[str, Any], source: object, section: str = "MODEL"
 ) -> NetworkConfig:
-    """Read keys of the MODEL section, those of a network alone; absent ones have their default.
+    """Read the MODEL section's keys that describe a network; absent ones have their defaults.
 
     Args:
-        values: by published key.
+        values: values by published key.
         source: file or record that holds them, for messages.
-        section: what the keys stand under there.
+        section: name of the section that holds the keys.
 
     Raises:
-        BadFile: a key that is none of a network's, or a value of another type or out of range.
-            Whether the values make a network is not seen here.
+        BadFile: a key does not belong to a network, or a value has the wrong type or is out of
+            range. Whether the values make a valid network is not checked here.
     """
     unknown = [one for one in values if one not in NETWORK_KEYS]
     if unknown:
@@ -149,7 +149,7 @@ def network_config_from_dict(
 
 
 def network_config_to_dict(config: NetworkConfig) -> dict[str, Any]:
-    """All keys of a network's MODEL section, JSON-ready; whole numbers are written as such."""
+    """Return all keys of a network's MODEL section, JSON-ready; whole numbers become integers."""
     lists = [[list(one.entries), list(one.channels)] for one in config.feature_layer]
     scales = all(isinstance(size, float) for size in config.sizes)
     return {
@@ -158,7 +158,7 @@ def network_config_to_dict(config: NetworkConfig) -> dict[str, Any]:
         "IMAGE_SIZE": list(config.image_size),
         "FEATURE_LAYER": lists[0] if len(lists) == 1 else lists,
         "STEPS": [_plain(pair) for pair in config.steps],
-        # two scales are told from two sizes by being no whole numbers
+        # two scales are recognised by being floats instead of pairs
         "SIZES": list(config.sizes) if scales else [_plain(pair) for pair in config.sizes],
         "ASPECT_RATIOS": [
             [ratio if isinstance(ratio, int) else _plain(ratio) for ratio in ratios]

@@ -1,8 +1,9 @@
 """Our own keys: the options of ``ssd-small train`` in lower case, as its dataclasses name them.
 
-They are listed here so that a file can be read without what training needs; tests hold the list to
-:class:`~ssd_small.training.job.TrainingJob`, :class:`~ssd_small.training.recipe.Recipe` and
-:class:`~ssd_small.training.trainer.LoopOptions`, which say what each means and check it further.
+They are listed here so that a file can be read without the requirements of training. Tests keep the
+list in step with :class:`~ssd_small.training.job.TrainingJob`,
+:class:`~ssd_small.training.recipe.Recipe` and :class:`~ssd_small.training.trainer.LoopOptions`,
+which document each option and check it further.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _FROM_ZERO = whole(0, 2**31 - 1)
 _POSITIVE = number(0, _MOST, above=True)
 _SHARE = number(0, 1)
 
-#: what is trained, on what, and where it is written
+#: the network, its data, and where the results are written
 PLACES: Mapping[str, Kind] = {
     "model": text(),
     "width": number(0, 4, above=True),
@@ -64,7 +65,7 @@ RECIPE: Mapping[str, Kind] = {
     "channels_last": flag(),
     "seed": whole(0, 2**63 - 1),
 }
-#: how it is run
+#: how the training run is executed
 LOOP: Mapping[str, Kind] = {
     "eval_every": _FROM_ZERO,
     "save_minutes": number(0, _MOST),

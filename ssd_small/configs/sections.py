@@ -1,8 +1,8 @@
-"""The sections of a published experiment, with its keys, types and defaults, as values.
+"""The sections of a published experiment, with their keys, types and defaults, as values.
 
-A key is the name of a field in capitals. The network's own keys, which stand in the MODEL section
-too, are in :mod:`ssd_small.configs.network`. What is marked unused is checked and left out: it
-means nothing here, or nothing in the published implementation either.
+A key is the name of a field in upper case. The network's own keys, also in the MODEL section, are
+in :mod:`ssd_small.configs.network`. Fields marked unused are checked but have no effect here, and
+some of them none in the published implementation either.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from .kinds import flag, key, names, number, path, several, text, whole, year_sets
 
-#: of learning rates, norms and ratios
+#: upper limit of learning rates, norms and ratios
 _MOST = 1e6
-#: of epochs and of what is counted in them
+#: upper limit of epochs, and of other counts
 _EPOCHS = 1_000_000
 _SHARE = number(0, 1)
 _PHASES = ("train", "eval", "test", "visualize", "visualize_results", "custom_visualize")
@@ -22,10 +22,10 @@ _PHASES = ("train", "eval", "test", "visualize", "visualize_results", "custom_vi
 
 @dataclass(frozen=True)
 class ModelSection:
-    """MODEL, what is no property of the network itself.
+    """MODEL, without the keys that describe the network itself.
 
     Attributes:
-        num_classes: classes with background.
+        num_classes: classes including background.
         half_precision, num_fused: unused.
     """
 
@@ -64,9 +64,9 @@ class TrainSection:
     Attributes:
         max_epochs: passes over the data, warm-up included.
         batch_size: pictures per update.
-        trainable_scope: names of the modules that learn.
-        resume_scope: texts of which a tensor's key has one, to be taken from a checkpoint; none
-            for all.
+        trainable_scope: names of the modules that are trained.
+        resume_scope: substrings, one of which a tensor's key must contain to be loaded from a
+            checkpoint; empty to load all.
         checkpoints_epochs, checkpoints_kept: unused.
     """
 
@@ -90,7 +90,7 @@ class EvaluationSection:
 
 @dataclass(frozen=True)
 class MatcherSection:
-    """MATCHER: overlap of a positive prior, hard negatives per positive, scale of the offsets."""
+    """MATCHER: overlap of positive priors, hard negatives per positive, scale of the offsets."""
 
     num_classes: int = key(21, whole(2, 1024), unused=True)
     background_label: int = key(0, whole(0, 1023), unused=True)
@@ -102,7 +102,7 @@ class MatcherSection:
 
 @dataclass(frozen=True)
 class PostProcessSection:
-    """POST_PROCESS: least score, overlap that suppresses, detections per class and picture."""
+    """POST_PROCESS: lowest score, suppressing overlap, detections per class and picture."""
 
     num_classes: int = key(21, whole(2, 1024), unused=True)
     background_label: int = key(0, whole(0, 1023), unused=True)
@@ -120,10 +120,10 @@ class DatasetSection:
 
     Attributes:
         dataset: layout of the folder.
-        dataset_dir: the folder; relative to where the command is run, as published. None if the
-            file does not say.
-        train_sets, test_sets: (year, split) each.
-        prob: probability that a picture is placed on a larger canvas, in training.
+        dataset_dir: the folder, relative to the working directory, as published; None if the file
+            does not name one.
+        train_sets, test_sets: pairs of (year, split).
+        prob: probability that a picture is placed on a larger canvas in training.
         pixel_means: subtracted from blue, green and red.
         num_workers: processes that read pictures.
     """

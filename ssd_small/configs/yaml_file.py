@@ -1,9 +1,9 @@
-"""YAML files as plain values, read so that no file can do more than be refused.
+"""Reading YAML files as plain values, such that the worst a file can do is to be refused.
 
-Values are made from PyYAML's events, not by one of its loaders: no tag makes an object, a name
-stands once in a mapping, and aliases count as often as they are used. Numbers are what people mean:
-``1e-4``, which YAML 1.1 calls a text, is one, and ``010``, which is 8 there, is none. Dates and
-times of day stay text. Yes, no, on and off are flags, as in the published reader.
+Values are made from PyYAML's events, not by one of its loaders: no tag creates an object, a name
+may occur only once in a mapping, and aliases count each time they are used. Numbers are read as
+people mean them: ``1e-4``, a text in YAML 1.1, is a number, and ``010``, which is 8 there, is not.
+Dates and times of day stay text. Yes, no, on and off are flags, as in the published reader.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from ..errors import BadFile
 from ..files import read_bytes
 from ..terminal import shown
 
-#: far more than a configuration needs, few enough to be walked through and written out
+#: far more than a configuration needs, but few enough to be traversed and printed
 MOST_BYTES, MOST_DEPTH, MOST_VALUES = 1 << 18, 32, 20_000
 _FLAGS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,39})")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 _CONSTANT = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-#: what no text of a configuration holds: the end of a C string, and half a UTF-16 pair, but for
-#: those halves that stand for bytes in the name of a file
+#: characters that no text may contain: NUL, and surrogates except those that stand for bytes in
+#: file names
 _UNWRITABLE = re.compile("[\ud800-\udc7f\udd00-\udfff\0]")
 
 
 class _Fault(Exception):
-    """What is wrong, and in which line (from 0)."""
+    """An error in the file; the message names the line (``line`` counts from 0)."""
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(f"line {line + 1}: {what}")
@@ -40,7 +40,7 @@ class _Fault(Exception):
 
 @dataclass
 class _Built:
-    """A value with what it costs: its nodes, and the levels below it."""
+    """A value with its size: its number of nodes, and the levels below it."""
 
     value: Any
     nodes: int = 1
@@ -49,7 +49,7 @@ class _Built:
 
 @dataclass
 class _Open:
-    """A list or mapping that is being read."""
+    """A list or mapping still being read."""
 
     built: _Built
     anchor: str | None
@@ -58,16 +58,17 @@ class _Open:
 
 
 def mapping_from_yaml(path: Path, expected: str) -> dict[str, Any]:
-    """The mapping that a YAML file holds: dicts, lists, texts, numbers, flags and None.
+    """Read the mapping in a YAML file: dicts, lists, texts, numbers, flags and None.
 
     Args:
-        path: the file, UTF-8, of :data:`MOST_BYTES` at most.
-        expected: what it should have been, for messages.
+        path: the file, in UTF-8, with at most :data:`MOST_BYTES` bytes.
+        expected: what the file should be, for messages.
 
     Raises:
-        BadFile: absent, too large, no UTF-8, no YAML, no mapping; tags, names that stand twice,
-            aliases of what holds them, more than :data:`MOST_VALUES` values or
-            :data:`MOST_DEPTH` levels, aliases counted as often as they are used.
+        BadFile: the file is absent, too large, not UTF-8, not YAML or not a mapping; it contains
+            tags, duplicate names, aliases of what contains them, more than :data:`MOST_VALUES`
+            values or more than :data:`MOST_DEPTH` levels, with aliases counted each time they
+            are used.
     """
     if path.is_file() and path.stat().st_size > MOST_BYTES:
         raise BadFile(
@@ -75,7 +76,7 @@ def mapping_from_yaml(path: Path, expected: str) -> dict[str, Any]:
         )
     content = read_bytes(path, expected)
     try:
-        # a byte-order mark is no content; PyYAML would guess at other encodings
+        # a byte-order mark is not content; PyYAML would also guess other encodings
         text = content.decode("utf-8-sig")
         value = _value_from_events(yaml.parse(text, Loader=yaml.SafeLoader))
     except UnicodeDecodeError as error:
@@ -89,20 +90,20 @@ def mapping_from_yaml(path: Path, expected: str) -> dict[str, Any]:
 
 
 def yaml_from_mapping(values: Mapping[str, Any]) -> str:
-    """YAML of plain values, names in their order; lists of numbers and texts on a line.
+    """Write plain values as YAML, with names in their order and each list on a line.
 
-    :func:`mapping_from_yaml` gives the same values back.
+    :func:`mapping_from_yaml` reads the same values back.
     """
     options: dict[str, Any] = {"Dumper": _Dumper, "sort_keys": False, "width": 100}
     text: str = yaml.dump(dict(values), allow_unicode=True, **options)
     if shown(text, keep="\n") == text:
         return text
-    # marks that turn the direction of writing count as printable in YAML
+    # marks that change the writing direction count as printable in YAML
     return str(yaml.dump(dict(values), allow_unicode=False, **options))
 
 
 class _Dumper(yaml.SafeDumper):
-    """Texts that our reader would take for something else are quoted, and nothing is aliased."""
+    """Quotes texts that our reader would take for something else, and never uses aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -123,14 +124,14 @@ _Dumper.add_representer(tuple, _list_node)
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong, on one line."""
+    """Return what is wrong with the YAML, in one line."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     text = f"line {mark.line + 1}: {problem}" if mark and problem else str(error)
     return " ".join(text.split())[:160]
 
 
 def _value_from_events(events: Iterator[yaml.Event]) -> Any:
-    """The value of the one document; None if there is none."""
+    """Return the value of the single document; None if there is no document."""
     stack: list[_Open] = []
     anchors: dict[str, _Built] = {}
     root: _Built | None = None
@@ -159,7 +160,7 @@ def _value_from_events(events: Iterator[yaml.Event]) -> Any:
             _check_plain(event, line)
             is_key = bool(stack) and _awaits_key(stack[-1])
             built, anchor = _Built(_scalar_of(event, line, is_key)), event.anchor
-        # a collection's own content was counted when it was added to it
+        # a collection's content has been counted already
         count += built.nodes if isinstance(event, yaml.AliasEvent) else 1
         if count > MOST_VALUES:
             raise _Fault(line, f"more than {MOST_VALUES} values")
@@ -205,7 +206,7 @@ def _aliased(event: yaml.AliasEvent, anchors: dict[str, _Built], stack: list[_Op
 
 
 def _add(holder: _Open, built: _Built, line: int) -> None:
-    """Put a value, or a name, into what is being read."""
+    """Add a value, or a name, to the list or mapping being read."""
     own = holder.built
     own.nodes += built.nodes
     own.height = max(own.height, built.height + 1)
@@ -219,7 +220,7 @@ def _add(holder: _Open, built: _Built, line: int) -> None:
         given = built.value if isinstance(built.value, list) else [built.value]
         if not all(isinstance(one, dict) for one in given):
             raise _Fault(line, "<< of what is no mapping")
-        # of several, the first wins
+        # of several mappings, the first takes precedence
         holder.merged = {k: v for one in reversed(given) for k, v in one.items()}
         holder.key = None
     else:
@@ -228,7 +229,7 @@ def _add(holder: _Open, built: _Built, line: int) -> None:
 
 
 def _closed(done: _Open) -> _Built:
-    """What was read; names of its own win over those that ``<<`` brings."""
+    """Finish a list or mapping; its own names take precedence over those merged by ``<<``."""
     if done.merged is not None:
         own = done.built.value
         done.built.value = {**done.merged, **own}
@@ -239,14 +240,14 @@ def _scalar_of(event: yaml.ScalarEvent, line: int, is_key: bool) -> Any:
     text: str = event.value
     if _UNWRITABLE.search(text):
         raise _Fault(line, "a text that cannot be written")
-    # names are text, whatever they look like: `on` is one
+    # names are text, whatever they look like: `on` is a name
     if is_key or event.style is not None:
         return text
     return _scalar(text)
 
 
 def _scalar(text: str) -> Any:
-    """What a scalar without quotes means."""
+    """Return the value of an unquoted scalar."""
     if text in ("", "~", "null", "Null", "NULL"):
         return None
     if text.lower() in _FLAGS and text in (text.lower(), text.upper(), text.capitalize()):

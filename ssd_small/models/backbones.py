@@ -1,4 +1,4 @@
-"""The backbones by NETS, as tables: each the layers of the ``base`` module list."""
+"""The backbones by their NETS name, as tables: the layers of each ``base`` module list."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Layers = tuple[Layer, ...]
 
 _HALVE, _KEEP = MaxPool(2, 2), MaxPool(1, 1)
 
-#: of VGG16, (convolutions, channels) of the stages before fc6
+#: (convolutions, channels) of VGG16's stages before fc6
 _VGG16 = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
-#: its first, second and last pooling; the third rounds up, the fourth halves
+#: VGG16's first, second and last pooling; the third rounds up, the fourth halves
 _VGG16_POOLS = {
     "vgg16": (_HALVE, _HALVE, MaxPool(3, 1, padding=1)),
     "vgg16_S1L2": (_KEEP, _HALVE, MaxPool(3, 1, padding=1)),
     "vgg16_S2L2_5": (_KEEP, _KEEP, MaxPool(3, 3)),
 }
 
-#: of MobileNetV1, channels of the blocks; the indices of its strides
+#: channels of MobileNetV1's blocks, and the indices of those with stride 2
 _MOBILENET_V1 = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)
 _MOBILENET_V1_STRIDES = {
     "mobilenet_v1": (0, 2, 4, 6, 12),
@@ -38,7 +38,7 @@ _MOBILENET_V1_STRIDES = {
     "mobilenet_v1_S2L0_6": (2, 4, 12),
 }
 
-#: of MobileNetV2 after its stem, (blocks, channels, stride of the first, expansion)
+#: MobileNetV2's stages after the stem: (blocks, channels, stride of the first, expansion)
 _MOBILENET_V2 = (
     (1, 16, 1, 1),
     (2, 24, 2, 6),
@@ -49,21 +49,21 @@ _MOBILENET_V2 = (
     (1, 320, 1, 6),
 )
 
-#: endings of the names of narrow MobileNets, and what their channels are multiplied with
+#: suffixes of the names of narrow MobileNets, and their channel multipliers
 _NARROW = {"_075": 0.75, "_050": 0.5, "_025": 0.25}
 
-#: of ResNet, (blocks, inner channels, stride of the first)
+#: ResNet's stages: (blocks, inner channels, stride of the first)
 _RESNET = {
     "resnet_50": ((3, 64, 1), (4, 128, 2), (6, 256, 2)),
     "resnet_101": ((3, 64, 1), (4, 128, 2), (23, 256, 2)),
 }
 
-#: of Darknet-19, a convolution's channels, a pair's (negative), or 0 for a pooling
+#: Darknet-19's layers: channels of a convolution, of a pair (negative), or 0 for a pooling
 _DARKNET_19 = (32, 0, 64, 0, 128, -128, 0, 256, -256, 0, 512, -512, -512, 0, 1024, -1024, -1024)
-#: of Darknet-53, (channels, residual pairs), each after a convolution of stride 2
+#: Darknet-53's stages: (channels, residual pairs), each after a convolution of stride 2
 _DARKNET_53 = ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4))
 
-#: what is named in the published sources and cannot be had, with the reason
+#: backbones that the published sources name but that cannot be built, with the reason
 UNBUILT = dict.fromkeys(
     ("resnet_18", "resnet_34"),
     "it cannot be built in the published source either (its first shortcut is missing)",
@@ -97,7 +97,7 @@ def _mobilenet_v1(strides: tuple[int, ...], multiplier: float = 1) -> Layers:
 
 
 def _mobilenet_v2(multiplier: float = 1) -> Layers:
-    """MobileNetV2; its first block expands too, by 1, and there is no last 1x1 convolution."""
+    """MobileNetV2: the first block has an expansion too (by 1), and no final 1x1 convolution."""
     layers: list[Layer] = [Chain((ConvBn(_narrowed(32, multiplier), stride=2),))]
     for repeats, channels, stride, expansion in _MOBILENET_V2:
         for block in range(repeats):
@@ -136,7 +136,7 @@ def _leaky_conv(channels: int, stride: int = 1) -> Layer:
 
 
 def _leaky_pair(channels: int, residual: bool) -> Layer:
-    """To half the channels and back."""
+    """A 1x1 convolution to half the channels, then a 3x3 convolution back."""
     steps = (ConvBn(channels // 2, 1, activation=_LEAKY), ConvBn(channels, activation=_LEAKY))
     return Chain(steps, residual=residual)
 
@@ -155,7 +155,7 @@ def _darknet_53() -> Layers:
     return tuple(layers)
 
 
-#: layers by NETS
+#: layers by NETS name
 BACKBONES: dict[str, Layers] = {
     **{name: _vgg16(*pools) for name, pools in _VGG16_POOLS.items()},
     **{name: _mobilenet_v1(strides) for name, strides in _MOBILENET_V1_STRIDES.items()},

@@ -1,4 +1,4 @@
-"""Building blocks in torch; attribute names are those of the published state dicts."""
+"""Building blocks in torch, with the attribute names of the published state dicts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .layers import (
     scaled_channels,
 )
 
-#: of the batch norms in receptive-field blocks and their extras; matters in training only
+#: momentum of the batch norms in receptive-field blocks and their extras; used only in training
 _UNIT_MOMENTUM = 0.01
 
 
@@ -49,7 +49,7 @@ class L2Norm(nn.Module):
 
 
 class FollowingConv(nn.Conv2d):
-    """A convolution whose channels follow from its block's input: they tell no width."""
+    """A convolution whose channels follow from its block's input, and so do not tell the width."""
 
 
 class SequentialBlock(nn.Module):
@@ -75,7 +75,7 @@ class ResidualBlock(SequentialBlock):
 
 
 class SqueezeExcite(nn.Module):
-    """A squeeze-and-excitation with torchvision's keys."""
+    """A squeeze-and-excitation module with torchvision's keys."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class ConvBnUnit(nn.Module):
         self.conv, self.bn, self.rectified = conv, bn, activation == "relu"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the three."""
+        """Apply convolution, batch norm and, if it is a ReLU, the activation."""
         out: Tensor = self.bn(self.conv(x))
         return F.relu(out) if self.rectified else out
 
@@ -153,7 +153,7 @@ class ReceptiveFieldBlock(nn.Module):
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """Join the branches, project, add the shortcut, rectify."""
+        """Concatenate the branches, project, add the shortcut, rectify."""
         joined = torch.cat([self.get_submodule(name)(x) for name in self.names], dim=1)
         short = x if self.shortcut is None else self.shortcut(x)
         return F.relu(self.ConvLinear(joined) + short)
@@ -172,7 +172,7 @@ def _activation(name: LayerActivation) -> list[nn.Module]:
 def _conv_bn(
     step: ConvBn, channels: int, block_input: int, width: float, momentum: float = 0.1
 ) -> tuple[list[nn.Module], int]:
-    """Convolution and batch norm of a step, and its output channels."""
+    """Return the convolution and batch norm of a step, and its output channels."""
     out = channels if step.out is None else channel_count(step.out, block_input, width)
     kind = nn.Conv2d if isinstance(step.out, int) else FollowingConv
     conv = kind(
@@ -189,7 +189,7 @@ def _conv_bn(
 
 
 def steps_of(steps: Iterable[Step], channels: int, width: float) -> tuple[list[nn.Module], int]:
-    """The modules of a chain's steps on ``channels`` input channels, and their output channels."""
+    """Build a chain's steps for ``channels`` input channels; also return their output channels."""
     modules: list[nn.Module] = []
     out = channels
     for step in steps:
@@ -220,7 +220,7 @@ def _branch(steps: Iterable[ConvBn], channels: int, width: float) -> tuple[nn.Se
 
 @singledispatch
 def build(layer: Layer, channels: int, width: float) -> tuple[nn.Module, int]:
-    """The module of a layer on ``channels`` input channels, and its output channels."""
+    """Build a layer's module for ``channels`` input channels; also return its output channels."""
     raise NotImplementedError(type(layer).__name__)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: read by safe unpickling, every mismatch named; written whole or not at all."""
+"""Checkpoints: safely unpickled, with every mismatch listed; written atomically."""
 
 from __future__ import annotations
 
@@ -41,23 +41,24 @@ def load_checkpoint(
 ) -> None:
     """Load a state dict with the published keys into ``net``.
 
-    ``num_batches_tracked`` may be absent; what wrappers and trainers put around the weights is
-    taken off (:mod:`ssd_small.models.containers`). Siblings such as ``vgg16`` and ``vgg16_s1l2``
-    have the same keys and shapes: that the checkpoint belongs to the network asked for cannot be
-    seen from the weights.
+    ``num_batches_tracked`` may be absent; whatever wrappers and trainers put around the weights
+    is removed (:mod:`ssd_small.models.containers`). Siblings such as ``vgg16`` and ``vgg16_s1l2``
+    have the same keys and shapes, so the weights alone do not show whether the checkpoint belongs
+    to the requested network; the checkpoint's record does, where it names one.
 
     Args:
-        net: takes the weights.
-        path: file written by ``torch.save(net.state_dict(), path)``, the same in a trainer's
-            dictionary, a safetensors file, or the name of a shipped checkpoint.
-        scope: begin of the keys that are loaded, such as ``"base."`` for the backbone; the others
-            are neither read nor compared, and stay as they are in ``net``.
-        advice: what to do about a checkpoint with other classes, where ``--num-classes`` is no
-            option.
+        net: network that receives the weights.
+        path: file written by ``torch.save(net.state_dict(), path)``, a trainer's dictionary that
+            holds such a state dict, a safetensors file, or the name of a shipped checkpoint.
+        scope: prefix of the keys to load, such as ``"base."`` for the backbone; other keys are
+            neither loaded nor compared, and keep their values in ``net``.
+        advice: what the error suggests for a checkpoint with other classes, for commands that
+            have no ``--num-classes``.
 
     Raises:
         BadFile: the file is absent, truncated, holds more than tensors, or does not fit; every
-            missing, unexpected or mis-shaped key is listed, one a line.
+            missing, unexpected or mis-shaped key is listed, one per line.
+        UsageError: the checkpoint's record names another network.
     """
     state, record = read_checkpoint(path)
     shipped = find_shipped(path)
@@ -71,7 +72,7 @@ def load_checkpoint(
 
 
 def recorded_model(record: Any) -> str | None:
-    """The network that a record names; None if it names none."""
+    """Return the name of the network that a record gives; None if it gives none."""
     description = record.get("description") if isinstance(record, dict) else None
     model = description.get("model") if isinstance(description, dict) else None
     return model if isinstance(model, str) else None
@@ -83,7 +84,7 @@ def model_from_checkpoint(
     num_classes: int | None = None,
     width: float | None = None,
 ) -> SsdNetwork:
-    """Build the network a checkpoint was made for and load it; see :func:`model_from_state`."""
+    """Build the network a checkpoint belongs to and load it; see :func:`model_from_state`."""
     return model_from_state(model, read_state_dict(path), path, num_classes, width)
 
 
@@ -94,9 +95,9 @@ def model_from_state(
     num_classes: int | None = None,
     width: float | None = None,
 ) -> SsdNetwork:
-    """Build the network that a state dict belongs to and load it.
+    """Build the network a state dict belongs to and load it.
 
-    ``num_classes`` and ``width`` are read off the weights' shapes unless given.
+    ``num_classes`` and ``width`` are inferred from the shapes of the weights unless given.
 
     Raises:
         BadFile: as :func:`load_checkpoint`.
@@ -106,7 +107,7 @@ def model_from_state(
         num_classes if num_classes is not None else num_classes_from_state(state, spec) or 81,
         width if width is not None else width_from_state(state, spec) or 1.0,
     )
-    # a size that the weights do not have may be of more memory than there is
+    # a network of a size other than the weights' might need more memory than there is
     with torch.device("meta"):
         _check_fit(SsdNetwork(spec, *size), state, path)
     net = create_model(spec, *size)
@@ -115,27 +116,27 @@ def model_from_state(
 
 
 def read_state_dict(path: str | Path) -> StateDict:
-    """The tensors of :func:`read_checkpoint` alone."""
+    """Return only the tensors of :func:`read_checkpoint`."""
     return read_checkpoint(path)[0]
 
 
 def read_checkpoint(path: str | Path) -> tuple[StateDict, Any]:
-    """The tensors of a checkpoint by key, on the CPU, without running code from the file.
+    """Read a checkpoint's tensors by key, on the CPU, without running code from the file.
 
-    ``path`` may be the name of a shipped checkpoint. The second value is what the file says of
-    itself (see :mod:`ssd_small.artefacts.checkpoint`), not checked; None if it says nothing.
+    ``path`` may be the name of a shipped checkpoint. The second value is the file's record (see
+    :mod:`ssd_small.artefacts.checkpoint`), unchecked; None if it has none.
 
     Warns:
-        Note: the file holds several state dicts; says which was taken.
+        Note: the file holds several state dicts; the message says which was used.
 
     Raises:
         BadFile: the file cannot be read as a dictionary of tensors.
-        MissingRequirement: it is a safetensors file, and that package is not installed.
+        MissingRequirement: it is a safetensors file and the safetensors package is not installed.
     """
     shipped = find_shipped(path)
     path = shipped.path if shipped else Path(path)
     state, record = weights_from_content(content_from_file(path), path)
-    # which network it is of is read off shapes, and these have none
+    # shapes identify the network, and nested tensors have none
     for key, value in state.items():
         if value.is_nested:
             raise BadFile(
@@ -145,17 +146,17 @@ def read_checkpoint(path: str | Path) -> tuple[StateDict, Any]:
 
 
 def cpu_state(state: Mapping[str, Tensor]) -> StateDict:
-    """Tensors as they are written, wherever they lie and however they are laid out."""
+    """Return the tensors as they are saved: detached, contiguous and on the CPU."""
     return {key: value.detach().cpu().contiguous() for key, value in state.items()}
 
 
 def save_tensors(content: object, path: Path) -> None:
-    """``torch.save``, whole or not at all.
+    """Save atomically with ``torch.save``.
 
     Raises:
-        OutputError: it cannot be written; an older file stays whole.
+        OutputError: the file cannot be written; an older file stays intact.
     """
-    # by way of memory: a full disk is then an OSError, not torch's RuntimeError
+    # serialised in memory first: a full disk is then an OSError, not torch's RuntimeError
     stream = io.BytesIO()
     torch.save(content, stream)
     write_bytes(path, stream.getvalue())
@@ -183,7 +184,7 @@ def _check_fit(
     scope: str = "",
     advice: str | None = None,
 ) -> None:
-    """Refuse tensors that are not those of a network, by name, type and shape."""
+    """Refuse tensors whose names, types or shapes are not those of the network."""
     check_types(net.state_dict(), state, path)
     lines = differences(net, state, scope)
     if lines:

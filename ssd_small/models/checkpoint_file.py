@@ -1,9 +1,9 @@
-"""The values in a checkpoint's file, read without running code from it.
+"""Reading the values in a checkpoint file without running code from it.
 
-``torch.load(..., weights_only=True)`` refuses every class that it does not know, although many
-trainers write such beside the weights: their options, the best score as NumPy's number. A few that
-are plain data are read as stand-ins, which do nothing and are never looked at; no class that a
-file names is ever made, nor any function called.
+``torch.load(..., weights_only=True)`` refuses every class it does not know, but many trainers save
+such classes beside the weights: their options, or the best score as a NumPy number. The few that
+are plain data are read as stand-ins, which do nothing and are never used; no class named in a file
+is ever instantiated, and no function named there is called.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ from .shipped import advice_on_missing
 
 _EXPECTED = "expected a state dict saved with torch.save(net.state_dict(), path)"
 _CODE = "which could run code"
-#: how torch names a class or function that it does not read
+#: how torch's message names a class or function that it refuses
 _REFUSED = re.compile(r"Unsupported global: GLOBAL (\S+) was|unsupported GLOBAL (\S+) whose")
-#: other classes of one file that are looked up for a message
+#: limit on the refused classes of one file that are looked up for a message
 _MOST_REFUSED = 40
 
 
 class StandIn:
-    """What stands for a value beside the weights; does nothing."""
+    """Placeholder for a value beside the weights; does nothing."""
 
     name = ""
 
     def __new__(cls, *values: object) -> StandIn:
-        """Take whatever the value was made of, and forget it."""
+        """Accept the value's constructor arguments and discard them."""
         return super().__new__(cls)
 
     def __setstate__(self, state: object) -> None:
-        """Forget the value's fields."""
+        """Discard the value's fields."""
 
 
 def _new_dict(*values: object) -> dict[Any, Any]:
@@ -66,7 +66,7 @@ def _new_list(*values: object) -> list[Any]:
 
 _PATHS = ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
 _BUILTINS = ("bool", "dict", "float", "frozenset", "int", "list", "range", "slice", "str", "tuple")
-#: data that trainers write beside weights
+#: plain data that trainers save beside the weights
 _DATA = (
     *("argparse.Namespace", "types.SimpleNamespace", "uuid.UUID", "decimal.Decimal"),
     *(f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in _PATHS),
@@ -88,14 +88,14 @@ _SAFE: tuple[_Global, ...] = (
 
 
 def content_from_file(path: Path) -> object:
-    """Whatever was given to ``torch.save``, or the tensors of a safetensors file.
+    """Read the object passed to ``torch.save``, or the tensors of a safetensors file.
 
-    Tensors are on the CPU, in the types of the file.
+    Tensors are on the CPU and keep the types they have in the file.
 
     Raises:
         BadFile: the file cannot be read, is of another kind, or holds more than tensors and plain
-            data; says which.
-        MissingRequirement: it is a safetensors file, and that package is not installed.
+            data; the message says which.
+        MissingRequirement: it is a safetensors file and the safetensors package is not installed.
     """
     try:
         mode = path.stat().st_mode
@@ -123,12 +123,15 @@ def content_from_file(path: Path) -> object:
 
 
 def refusal(path: Path, reason: str, advice: str = _EXPECTED) -> BadFile:
-    """The error about a file that cannot be loaded."""
+    """Return the error for a checkpoint that cannot be loaded."""
     return BadFile(f"cannot load checkpoint {path}: {reason}; {advice}")
 
 
 def _check_declared(path: Path) -> None:
-    """Refuse what declares more than it holds, before it is loaded; damage is told elsewhere."""
+    """Refuse, before loading, a file that declares more than it holds.
+
+    A bad zip archive passes: :func:`.file_kinds.fault_from_zip` reports it.
+    """
     try:
         with open_file(path) as stream:
             check_checkpoint(stream, path.stat().st_size)
@@ -153,7 +156,7 @@ def _from_safetensors(path: Path) -> dict[str, Any]:
             what = f"its header declares {header} bytes, and at most {MOST_HEADER}"
         raise refusal(path, f"{what} are read", "fetch or write it again")
     library = require("safetensors.torch", f"reading {path}")
-    # by way of memory: tensors that are mapped would change with the file
+    # read into memory: memory-mapped tensors would change with the file
     content = read_bytes(path, "a safetensors file", MOST_BYTES)
     try:
         tensors: dict[str, Any] = library.load(content)
@@ -187,13 +190,13 @@ def _from_torch(path: Path, head: bytes) -> object:
 
 def _unpickled(path: Path, safe: Iterable[_Global]) -> object:
     with warnings.catch_warnings(), torch.serialization.safe_globals(list(safe)):
-        # torch's remarks about foreign pickles say nothing that the errors here do not
+        # torch's warnings about foreign pickles add nothing to the errors raised here
         warnings.simplefilter("ignore", UserWarning)
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _refusal_from(path: Path, error: pickle.UnpicklingError) -> BadFile:
-    """What is in a file that weights-only loading refuses, as far as it can be seen."""
+    """Explain, as far as possible, what in a file makes weights-only loading refuse it."""
     said = str(error)
     if "DTensor" in said:
         return refusal(
@@ -223,7 +226,7 @@ def _refused_name(error: BaseException) -> str | None:
 
 
 def _with_stand_ins(path: Path, error: BaseException) -> tuple[object, list[str]]:
-    """The content with a stand-in for every class of the file, for a message; and their names."""
+    """Load with a stand-in for every refused class, for a message; also return their names."""
     names: list[str] = []
     fault: BaseException | None = error
     content: object = None
@@ -235,13 +238,13 @@ def _with_stand_ins(path: Path, error: BaseException) -> tuple[object, list[str]
         foreign = ((type("Foreign", (StandIn,), {"name": n}), n) for n in names)
         try:
             content, fault = _unpickled(path, (*_SAFE, *foreign)), None
-        except Exception as another:  # what is refused, or damaged, next
+        except Exception as another:  # the next refused class, or damage
             fault = another
     return content, names
 
 
 def _foreign_fault(content: object, names: list[str]) -> tuple[str, str]:
-    """Where in a file the first foreign value stands, and what to do."""
+    """Say where the first foreign value is in a file, and what to do about it."""
     kind = quoted(names[0])[1:-1]
     if isinstance(content, StandIn):
         return (
@@ -249,7 +252,7 @@ def _foreign_fault(content: object, names: list[str]) -> tuple[str, str]:
             "where it was made: torch.save(net.state_dict(), path)",
         )
     if isinstance(content, Mapping):
-        # a pickle can name one dictionary any number of times
+        # a pickle can reference one dictionary any number of times
         told = {id(value): value for value in content.values()}
         holders = {name for name, value in told.items() if _has_tensors(value)}
         weights = [key for key, value in content.items() if id(value) in holders]

@@ -1,11 +1,11 @@
-"""The backbone of a detector from a classifier's weights, as torchvision saves them.
+"""A detector's backbone from the weights of a classifier, as torchvision saves them.
 
-VGG16: the convolutions of ``features`` are those of the backbone, place by place. Its two large
-layers become fc6 and fc7 by leaving rows and columns out (Liu et al. 2016, section 3): of 7x7
-kernels every third row and column, of 4096 channels every fourth.
+VGG16: the convolutions of ``features`` are those of the backbone, index by index. The classifier's
+two large layers become fc6 and fc7 by subsampling (Liu et al. 2016, section 3): every third row
+and column of the 7x7 kernels and every fourth of the 4096 channels is kept.
 
-MobileNet: the layers of ``features`` in order, each with the next of the backbone that has its
-shapes; what a detector splits or leaves out has the same order.
+MobileNet: the modules of ``features`` are matched in order, each with the backbone's next module
+of the same shapes; what a detector splits or leaves out does not change that order.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from .containers import COUNTER, StateDict
 from .network import SsdNetwork
 
 _FEATURES, _CLASSIFIER = "features.", "classifier."
-#: classifier's place -> the backbone's, of VGG16
+#: VGG16's large layers: index in the classifier -> index in the backbone
 _LARGE = {0: 31, 3: 33}
-#: kept of the channels and of the kernel's side
+#: every how many channels, and rows and columns of a kernel, one is kept
 _CHANNELS, _SIDE = 4, 3
 
 
 def backbone_from_classifier(state: StateDict, net: SsdNetwork) -> StateDict | None:
-    """What of a classifier fits the backbone, by the backbone's keys; None if it is none.
+    """Return the classifier's tensors that fit the backbone, by the backbone's keys.
+
+    None if ``state`` is not a classifier's.
 
     Args:
-        state: a classifier's tensors, or those of its ``features`` alone.
+        state: a classifier's tensors, or only those of its ``features``.
         net: the detector.
     """
     features = {key: value for key, value in state.items() if key.startswith(_FEATURES)}
@@ -50,14 +52,14 @@ def _vgg(state: StateDict, features: StateDict) -> StateDict:
 
 
 def _thinned(weight: Tensor, side: int) -> Tensor:
-    """A fully connected layer as a convolution of fewer channels and a smaller kernel."""
+    """Turn a fully connected layer into a convolution with fewer channels and a smaller kernel."""
     kernels = weight.reshape(len(weight), -1, side, side)[::_CHANNELS, :, ::_SIDE, ::_SIDE]
-    # what feeds fc6 is a map, none of whose channels is left out; what feeds fc7 is fc6
+    # fc6 is fed by a map that keeps all its channels; fc7 by fc6, which does not
     return kernels if side > 1 else kernels[:, ::_CHANNELS]
 
 
 def _in_order(features: StateDict, own: StateDict) -> StateDict:
-    """Modules of one list that have the shapes of the next ones of the other."""
+    """Match the classifier's modules, in order, with backbone modules of the same shapes."""
     found: StateDict = {}
     theirs = iter(_modules(features))
     wanted = next(theirs, None)
@@ -71,7 +73,7 @@ def _in_order(features: StateDict, own: StateDict) -> StateDict:
 
 
 def _modules(state: StateDict) -> list[tuple[str, StateDict]]:
-    """Tensors by module, in the order of the state dict; counters are left out."""
+    """Group tensors by module, in the order of the state dict, without counters."""
     found: dict[str, StateDict] = {}
     for key, value in state.items():
         begin, _, end = key.rpartition(".")

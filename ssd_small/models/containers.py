@@ -1,8 +1,8 @@
-"""The state dict of a network in whatever a trainer wrote around it.
+"""Finding a network's state dict inside whatever a trainer saved.
 
 Trainers save the state dict itself, or a dictionary that holds it beside the optimizer's; DDP,
-``torch.compile``, averaging and Lightning begin its keys with words of their own. What is found is
-one state dict with the published keys; where there are several, the one that trainers evaluate.
+``torch.compile``, averaging and Lightning add prefixes to its keys. The result is one state dict
+with the published keys; if the file holds several, the one that the trainer evaluates.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ from .checkpoint_file import StandIn, refusal
 
 StateDict = dict[str, Tensor]
 
-#: entry of a checkpoint beside ``state_dict`` that holds its record
+#: key, beside ``state_dict``, under which a checkpoint holds its record
 RECORD_KEY = "ssd_small"
-#: end of the keys of batch norms' counters, which published checkpoints lack
+#: suffix of the keys of batch norms' counters, which published checkpoints lack
 COUNTER = "num_batches_tracked"
-#: first parts of the keys of a network
+#: first parts of a network's keys
 ROOTS = frozenset(("base", "norm", "extras", "loc", "conf", "transforms", "pyramids"))
-#: parts of keys that wrappers put in: DDP, torch.compile, FSDP, activation checkpointing
+#: parts of keys that wrappers insert: DDP, torch.compile, FSDP, activation checkpointing
 _WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
-#: counters of what averages: torch.optim.swa_utils, MMEngine, ema_pytorch
+#: counters of weight averaging: torch.optim.swa_utils, MMEngine, ema_pytorch
 _AVERAGED = frozenset(("n_averaged", "steps", "step", "initted"))
-#: names of averaged weights, and of dictionaries of tensors that are no weights
+#: patterns for the names of averaged weights, and of dictionaries of tensors other than weights
 _AVERAGE = re.compile(r"(?<![a-z])(ema|swa|avg|averaged?|shadow)(?![a-z])", re.IGNORECASE)
 _NO_WEIGHTS = re.compile(r"optim|sched|scaler|momentum|grad|criterion|loss", re.IGNORECASE)
-#: dictionaries in dictionaries that are looked into
+#: depth to which nested dictionaries are searched
 _DEEPEST = 4
-#: state dicts of one file that are told apart
+#: limit on the state dicts in one file
 _MOST_STATES = 64
-#: bytes of a tensor that may be a view of fewer
+#: size in bytes up to which a tensor may be a view of less storage
 _SMALL = 1 << 20
-#: characters of a key that are kept
+#: length in characters to which keys are cut
 _LONGEST = 200
-#: entries of the file that a stopped training run goes on from
+#: keys of the file from which a stopped training run resumes
 _RESUME = frozenset(("format", "position", "net", "optimizer"))
 
 
 def weights_from_content(content: object, path: Path) -> tuple[StateDict, Any]:
-    """The state dict in what a checkpoint's file holds, and the record beside it.
+    """Find the state dict in a checkpoint's content, and the record beside it.
 
-    Keys are the published ones where the network is one of ours, whatever words they began with;
-    of other networks, they are as in the file but for the wrappers' words.
+    If the network is one of ours, the keys are the published ones, without any prefix; otherwise
+    they are as in the file, minus the parts that wrappers insert.
 
     Warns:
-        Note: there were several state dicts; says which was taken.
+        Note: the file holds several state dicts; the message says which was used.
 
     Raises:
-        BadFile: there is none, or several of which none is known to be the one to take.
+        BadFile: the file holds no state dict, or several without a way to tell which one to use.
     """
     if not isinstance(content, Mapping):
         kind = content.name if isinstance(content, StandIn) else type(content).__name__
@@ -90,9 +90,9 @@ def weights_from_content(content: object, path: Path) -> tuple[StateDict, Any]:
 
 
 def _without_current(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """A checkpoint without the weights of the last step, where its ``state_dict`` is their average.
+    """Drop the weights of the last step from a checkpoint whose ``state_dict`` is their average.
 
-    Lightning's WeightAveraging and MMEngine's EMAHook exchange the two when they save.
+    Lightning's WeightAveraging and MMEngine's EMAHook swap the two when they save.
     """
     meta = content.get("meta")
     if "averaging_state" in content:
@@ -107,10 +107,10 @@ def _without_current(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
 def _candidates(
     content: Mapping[Any, Any], depth: int = 0, seen: set[tuple[int, int]] | None = None
 ) -> dict[str, Mapping[Any, Any]]:
-    """The dictionaries that look like state dicts, by the names that lead to them.
+    """Return the dictionaries that look like state dicts, by the path of keys that leads to them.
 
-    One that stands in several places of a depth is looked into once (``seen``): a small pickle can
-    name one any number of times, and in each of those again.
+    A dictionary that occurs several times at one depth is searched once (``seen``): a small pickle
+    can reference one any number of times, and that at every depth.
     """
     seen = set() if seen is None else seen
     own = any(_is_array(value) and "." in str(key) for key, value in content.items())
@@ -125,7 +125,7 @@ def _candidates(
                 for name, inner in _candidates(value, depth + 1, seen).items():
                     found[f"{_printable(key)}.{name}" if name else _printable(key)] = inner
     if not found and depth == 0 and content:
-        # tensors under names that no network has: told as a misfit, key by key
+        # tensors under names that no network has: reported later as a misfit, key by key
         return {"": content} if all(isinstance(v, Tensor) for v in content.values()) else {}
     return found
 
@@ -137,7 +137,7 @@ def _is_array(value: object) -> bool:
 
 
 def _state_from(content: Mapping[Any, Any], path: Path, name: str) -> StateDict:
-    """The tensors of a dictionary; what stands beside them must not look like one."""
+    """Return a dictionary's tensors; no other entry may look like one."""
     state: StateDict = {}
     for given, value in content.items():
         key = _printable(given)
@@ -157,7 +157,7 @@ def _state_from(content: Mapping[Any, Any], path: Path, name: str) -> StateDict:
 
 
 def _check_stored(key: str, value: Tensor, path: Path) -> None:
-    """Refuse a tensor of more numbers than are there: with strides of 0, a view has any size."""
+    """Refuse a tensor larger than its storage: with strides of 0, a view can have any size."""
     if type(value) not in (Tensor, torch.nn.Parameter) or value.layout != torch.strided:
         return
     if value.is_meta or value.is_nested or value.is_quantized:
@@ -171,16 +171,16 @@ def _check_stored(key: str, value: Tensor, path: Path) -> None:
 
 
 def _printable(key: object) -> str:
-    """A key as messages may show it; those of networks stay as they are."""
+    """Make a key fit to show in messages; keys of networks are unchanged."""
     text = str(key)
     text = text if text.isprintable() else ascii(text)[1:-1]
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _networks(state: StateDict, path: Path) -> dict[str, StateDict]:
-    """State dicts with the published keys, by what their keys began with in the file.
+    """Return state dicts with the published keys, by the prefix of their keys in the file.
 
-    One with all tensors as they are, if they are of no network of ours.
+    If the tensors belong to no network of ours, return a single one with all of them.
     """
     groups: dict[str, StateDict] = {}
     others: StateDict = {}
@@ -208,17 +208,17 @@ def _networks(state: StateDict, path: Path) -> dict[str, StateDict]:
 
 
 def _split(key: str) -> tuple[str | None, str]:
-    """What a key begins with, and the published key; None where it has no part of one."""
+    """Split a key into prefix and published key; the prefix is None where there is no such key."""
     parts = [part for part in key.split(".") if part not in _WRAPPERS]
     for index, part in enumerate(parts[:-1]):
-        # a wrapper may keep the network under a name of ours, as in base.base.0.weight
+        # a wrapper may hold the network under one of our names, as in base.base.0.weight
         if part in ROOTS and parts[index + 1] not in ROOTS:
             return ".".join(parts[:index]), ".".join(parts[index:])
     return None, ".".join(parts) or key
 
 
 def _chosen(found: dict[str, StateDict], path: Path) -> str:
-    """The one to take of several state dicts, which is said."""
+    """Choose one of several state dicts; a note says which."""
     names = list(found)
     ours = [name for name in names if any(_split(key)[0] is not None for key in found[name])]
     names = ours or names
@@ -264,7 +264,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _told(content: Mapping[Any, Any]) -> str:
-    """The entries of a dictionary, as a message shows them."""
+    """Describe the first entries of a dictionary for a message."""
     if not content:
         return "it is empty"
     return ", ".join(

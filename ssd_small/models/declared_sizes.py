@@ -1,7 +1,7 @@
-"""What a checkpoint's file declares, beside what it holds: compared before anything is allocated.
+"""Comparing what a checkpoint file declares with what it holds, before anything is allocated.
 
-A zip archive can hold members that unfold to any size, a pickle tensors of more numbers than there
-are, and values that take for ever to be looked up or walked through. Weights do none of it.
+A zip archive can hold members that unpack to any size; a pickle can declare tensors larger than the
+file, or values that take practically forever to look up or traverse. Real weights do none of this.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-#: bytes of a checkpoint; the largest network here has 0.3 GB, and trainers keep it several times
+#: bytes of a checkpoint; the largest network here has 0.3 GB, and trainers store several copies
 MOST_BYTES = 4 << 30
 #: bytes of a safetensors header, and of the pickle in a checkpoint: a thousand tensors take 0.2 MB
 MOST_HEADER = 16 << 20
 #: bytes of a zip archive's directory: 40 000 members
 _MOST_DIRECTORY = 4 << 20
-#: what members unfold to, beside the file's size; weights do not compress
+#: unpacked size of the members: a multiple of the file's size plus bytes; weights do not compress
 _MOST_UNFOLDED, _SPARE = 8, 1 << 20
-#: steps of that pickle; a tensor takes about 40
+#: operations of the pickle in a checkpoint; a tensor takes about 40
 _MOST_OPERATIONS = 1_000_000
-#: values of a tuple, counted as often as they stand in it: a hash goes through them all
+#: values in a tuple, nested ones and repetitions included: hashing it visits them all
 _MOST_IN_TUPLE = 1 << 16
 
 _END, _END_64, _LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
-#: bytes of the end of a zip archive: its record, before a comment of 16 bits
+#: bytes of the end of a zip archive: its record and a comment, whose length has 16 bits
 _TAIL = 22 + (1 << 16)
-#: operations that put something into what stands below it
+#: operations that put values into the object below them on the stack
 _INTO = frozenset(("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"))
 _TUPLES = frozenset(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE"))
 _PUTS, _GETS = ("PUT", "BINPUT", "LONG_BINPUT"), ("GET", "BINGET", "LONG_BINGET")
-#: bytes of a number in a storage of torch, by the begin of its name; one byte for all others
+#: bytes per number of a torch storage, by the start of its class name; one byte for all others
 _ITEM_BYTES = {"Double": 8, "Long": 8, "Float": 4, "Int": 4, "Half": 2, "BFloat16": 2, "Short": 2}
 
 
 class Oversized(ValueError):
-    """What a file declares cannot be, or is more than a checkpoint has; says what."""
+    """A file declares the impossible, or more than a checkpoint needs; the message says what."""
 
 
 def check_checkpoint(stream: BinaryIO, size: int) -> None:
-    """Refuse a file of ``torch.save``, in either form, that declares what it does not hold.
+    """Refuse a ``torch.save`` file, in either format, that declares more than it holds.
 
     Args:
-        stream: of the file; is left anywhere.
-        size: of the file in bytes.
+        stream: the open file; its final position is unspecified.
+        size: size of the file in bytes.
 
     Raises:
-        Oversized: see there.
-        ValueError, IndexError, KeyError, zipfile.BadZipFile, ...: it is damaged.
+        Oversized: the file declares too much.
+        ValueError, IndexError, KeyError, zipfile.BadZipFile, ...: the file is damaged.
     """
     if size > MOST_BYTES:
         raise Oversized(f"it has {size} bytes, and at most {MOST_BYTES} are read")
@@ -65,7 +65,7 @@ def check_checkpoint(stream: BinaryIO, size: int) -> None:
                 if part.filename.endswith("/data.pkl"):
                     check_pickle(archive.read(part), unfolded)
         return
-    # magic number, protocol and machine come first, each a pickle
+    # magic number, protocol and machine come first, each as a pickle of its own
     stream.seek(0)
     content = stream.read(MOST_HEADER)
     for _ in range(4):
@@ -73,15 +73,15 @@ def check_checkpoint(stream: BinaryIO, size: int) -> None:
 
 
 def check_archive(stream: BinaryIO, size: int) -> zipfile.ZipFile:
-    """The members of a zip archive; refuses one that unfolds, or whose directory alone is large.
+    """Open a zip archive, refusing one that unpacks to far more or has an oversized directory.
 
     Args:
-        stream: of the file; is left anywhere.
-        size: of the file in bytes.
+        stream: the open file; its final position is unspecified.
+        size: size of the file in bytes.
 
     Raises:
-        Oversized: see there.
-        zipfile.BadZipFile: it is no archive.
+        Oversized: the archive declares too much.
+        zipfile.BadZipFile: the file is not a zip archive.
     """
     stream.seek(max(size - _TAIL, 0))
     tail = stream.read(_TAIL)
@@ -116,13 +116,13 @@ def check_archive(stream: BinaryIO, size: int) -> zipfile.ZipFile:
     return archive
 
 
-#: letters of a class's name with its module's
+#: characters of a class's name, module included
 _MOST_NAME = 1000
 
 
 @dataclass(frozen=True)
 class _Value:
-    """A value on the pickle's stack: a tuple's items, or what it was written as."""
+    """A value on the pickle's stack: a tuple's items, or the literal it was written as."""
 
     weight: int = 1
     items: tuple[_Value, ...] | None = None
@@ -130,20 +130,20 @@ class _Value:
 
 
 def check_pickle(content: bytes, size: int) -> int:
-    """Refuse a pickle that declares more numbers than the file has bytes, or takes for ever.
+    """Refuse a pickle that declares more bytes than the file has, or takes too long to process.
 
-    Follows the stack without making anything.
+    The stack is followed without creating any of the objects.
 
     Args:
-        content: begins with a pickle.
-        size: of the whole file in bytes.
+        content: bytes that begin with a pickle.
+        size: size of the whole file in bytes.
 
     Returns:
-        Where the pickle ends in ``content``.
+        The offset in ``content`` at which the pickle ends.
 
     Raises:
-        Oversized: see there.
-        ValueError, IndexError, KeyError: it is damaged or cut off.
+        Oversized: the pickle declares too much.
+        ValueError, IndexError, KeyError: the pickle is damaged or truncated.
     """
     stack: list[Any] = []
     memo: dict[Any, _Value] = {}
@@ -161,7 +161,7 @@ def check_pickle(content: bytes, size: int) -> int:
         if name in _PUTS:
             memo[argument] = stack[-1]
             continue
-        if name == "MEMOIZE":  # of later protocols, which torch refuses in its own words
+        if name == "MEMOIZE":  # from later protocols, which torch itself refuses
             memo[len(memo)] = stack[-1]
             continue
         if name in _GETS:
@@ -190,13 +190,13 @@ def check_pickle(content: bytes, size: int) -> int:
 
 
 def _check_class_name(name: object) -> None:
-    """Refuse a name that no class has, which torch searches in time that grows as its square."""
+    """Refuse an implausibly long class name: torch's search takes time quadratic in its length."""
     if len(str(name)) > _MOST_NAME:
         raise Oversized(f"it names a class by more than {_MOST_NAME} letters")
 
 
 def _taken(stack: list[Any], before: Sequence[object]) -> list[_Value]:
-    """What an operation takes off the stack, without the mark."""
+    """Pop what an operation takes off the stack, and return it without the mark."""
     above: list[_Value] = []
     count = len(before)
     if pickletools.markobject in before:
@@ -208,7 +208,7 @@ def _taken(stack: list[Any], before: Sequence[object]) -> list[_Value]:
 
 
 def _count_storage(key: _Value, storages: dict[object, int]) -> None:
-    """``("storage", class, key, device, numbers)``; views of one storage name it again."""
+    """Count ``("storage", class, key, device, numbers)`` once, however many views refer to it."""
     items = key.items or ()
     count = items[4].literal if len(items) > 4 else None
     if isinstance(count, int) and items[2].literal not in storages:
@@ -217,7 +217,7 @@ def _count_storage(key: _Value, storages: dict[object, int]) -> None:
 
 
 def _check_call(function: object, arguments: _Value, size: int) -> None:
-    """Refuse to have made what is filled with nothing: ``bytearray(n)``, ``FloatTensor(n, m)``."""
+    """Refuse oversized objects made without data, as ``bytearray(n)`` or ``FloatTensor(n, m)``."""
     name = str(function).replace(" ", ".")
     items = arguments.items or ()
     if name.endswith("_rebuild_qtensor") and len(items) > 2:

@@ -1,7 +1,7 @@
-"""The families of detectors by SSDS, as tables.
+"""The families of detectors by their SSDS name, as tables.
 
-A family is which layers a code of FEATURE_LAYER stands for, what lies between taps and heads, and
-where the extra levels begin.
+A family defines which layers each FEATURE_LAYER code stands for, what lies between taps and heads,
+and where the extra levels begin.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from .backbones import Layers
 from .layers import Chain, Conv, ConvBn, Unit
 from .receptive_fields import later_field, lite_field
 
-#: of an extra level with so many channels
+#: makes the layers of an extra level with the given number of channels
 _Code = Callable[[int], Layers]
 
 
 def _plain(stride: int, padding: int, activation: Literal["relu", "none"]) -> _Code:
-    """1x1 to half the channels, then 3x3."""
+    """The plain extra: 1x1 to half the channels, then 3x3."""
     return lambda out: (
         Conv(out // 2, 1, padding=0, activation=activation),
         Conv(out, 3, stride, padding, activation=activation),
@@ -27,7 +27,7 @@ def _plain(stride: int, padding: int, activation: Literal["relu", "none"]) -> _C
 
 
 def _separable(stride: int, padding: int, activation: Literal["relu", "none"]) -> _Code:
-    """The "lite" extra: 1x1, depthwise 3x3, 1x1, in one place of the module list."""
+    """The "lite" extra: 1x1, depthwise 3x3, 1x1, in one slot of the module list."""
     return lambda out: (
         Chain(
             (
@@ -42,21 +42,21 @@ def _separable(stride: int, padding: int, activation: Literal["relu", "none"]) -
 
 
 def _units(stride: int, padding: int) -> _Code:
-    """As the plain extra, with batch norms."""
+    """The plain extra with batch norms."""
     return lambda out: (Unit(ConvBn(out // 2, 1)), Unit(ConvBn(out, 3, stride, padding)))
 
 
 @dataclass(frozen=True)
 class Family:
-    """What the name of a family means.
+    """The definition of a family.
 
     Attributes:
-        codes: layers of an extra level by code.
+        codes: layers of an extra level, by code.
         norm: what lies between taps and heads.
-        split: backbone index after which the dual path begins.
-        from_tap: whether the extras begin at the last tap, not at the last layer.
-        fields: how many RBF codes the published forward pass can tell from the others.
-        fused: whether levels are made of all sources by feature fusion.
+        split: backbone index after which the dual path begins; None without dual path.
+        from_tap: whether the extras begin at the last tap rather than at the last layer.
+        fields: parity of the number of RBF codes that the published forward pass requires.
+        fused: whether feature fusion makes the levels from all sources.
     """
 
     codes: dict[str, _Code]
@@ -74,7 +74,7 @@ _LITE = {
     "P": _separable(2, 0, "relu"),
 }
 _RFB = {"S": _units(2, 1), "": _units(1, 0)}
-#: the pyramid of a fusion: stride and padding of a code
+#: stride and padding for each code of a fusion's pyramid
 PYRAMID = {"S": (2, 1), "": (1, 0)}
 
 FAMILIES = {

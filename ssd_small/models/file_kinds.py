@@ -1,4 +1,4 @@
-"""Files that are handed over as checkpoints and are none, by their first bytes."""
+"""Recognising files that are passed as checkpoints but are not, mostly by their first bytes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-#: what a file of PyTorch's older form, not a zip, begins with: a magic number, pickled
+#: start of a file in PyTorch's older format, which is not a zip: a pickled magic number
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 PICKLE = b"\x80"
 ZIP = b"PK\x03\x04"
-#: bytes that the kinds below are told by
+#: number of bytes by which the kinds below are recognised
 HEAD = 512
 
 _RESAVE = "save its state dict where it was made: torch.save(net.state_dict(), path)"
-#: first bytes, what such a file is, what to do about it
+#: first bytes, what such a file is, and what to do about it
 _BEGINS: Sequence[tuple[bytes, str, str]] = (
     (
         b"version https://git-lfs",
@@ -35,22 +35,22 @@ _BEGINS: Sequence[tuple[bytes, str, str]] = (
     (b"%PDF", "it is a PDF", "expected a checkpoint of PyTorch"),
     (b"GGUF", "it is a GGUF file", "expected a checkpoint of PyTorch"),
 )
-#: the tag of ONNX's producer, opset, domain, graph ... after the version of its format
+#: tags that can follow the format version in an ONNX file: producer, opset, domain, graph ...
 _ONNX_NEXT = b"\x12\x1a\x22\x28\x32\x3a\x42"
 
 
 def fault_from_head(head: bytes) -> tuple[str, str] | None:
-    """What a file is that is certainly no checkpoint, and what to do; None if it may be one.
+    """Say what a non-checkpoint file is and what to do about it; None if it may be a checkpoint.
 
     Args:
-        head: its first :data:`HEAD` bytes, or all of it.
+        head: the file's first :data:`HEAD` bytes, or all of it if it is shorter.
     """
     if not head:
         return "it is empty (0 bytes)", "fetch or write it again"
     for start, reason, advice in _BEGINS:
         if head.startswith(start):
             return reason, advice
-    if head[1:4] == b"trt":  # vtrt of TensorRT-RTX 1.7, others of the other flavours
+    if head[1:4] == b"trt":  # vtrt in TensorRT-RTX 1.7; other flavours have another first letter
         return "it is a TensorRT engine, not a checkpoint", "pass it as --engine"
     if head[257:262] == b"ustar":
         return (
@@ -69,7 +69,7 @@ def fault_from_head(head: bytes) -> tuple[str, str] | None:
 
 def _text_fault(head: bytes) -> tuple[str, str] | None:
     try:
-        # the last character may be cut
+        # the last character may be incomplete
         text = head.decode("utf-8-sig", "strict" if len(head) < HEAD else "ignore").lstrip()
     except UnicodeDecodeError:
         return None
@@ -90,12 +90,12 @@ def _text_fault(head: bytes) -> tuple[str, str] | None:
 
 
 def is_safetensors(head: bytes) -> bool:
-    """Whether a file begins as safetensors do: 8 bytes of length, then JSON."""
+    """Whether a file begins like a safetensors file: 8 bytes of length, then JSON."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 28
 
 
 def fault_from_zip(path: Path) -> tuple[str, str] | None:
-    """What a zip file is that is no checkpoint of torch.save; None if it is one.
+    """Say what is wrong with a zip file as a checkpoint of ``torch.save``; None if it is one.
 
     Raises:
         OSError: it cannot be read.
@@ -125,10 +125,10 @@ def fault_from_zip(path: Path) -> tuple[str, str] | None:
 
 
 def _is_damaged(archive: zipfile.ZipFile) -> bool:
-    """Whether a part of a checkpoint is not what was written; torch.load does not look."""
+    """Whether a part of a checkpoint fails its checksum, which ``torch.load`` does not verify."""
     parts = archive.infolist()
     pickled = [part for part in parts if part.filename.endswith("/data.pkl")]
-    # a file of torch.serialization.set_crc32_options(False) has no sums to compare with
+    # files written after torch.serialization.set_crc32_options(False) have no valid checksums
     if not pickled or not _is_sound(archive, pickled[0]):
         return False
     return not all(_is_sound(archive, part) for part in parts)
@@ -142,12 +142,12 @@ def _is_sound(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
     except (zipfile.BadZipFile, EOFError):
         return False
     except (NotImplementedError, RuntimeError, zlib.error):
-        return True  # not to be judged here
+        return True  # cannot be judged here
     return True
 
 
 def fault_from_folder(path: Path) -> tuple[str, str]:
-    """What a folder in the place of a checkpoint holds, and what to do."""
+    """Say what a folder passed as a checkpoint holds, and what to do about it."""
     names = sorted(one.name for one in path.iterdir())
     if "data.pkl" in names:
         return (

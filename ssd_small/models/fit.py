@@ -1,4 +1,4 @@
-"""Whether a state dict is that of a network, which size it has, and what it is of if not."""
+"""Whether a state dict fits a network, of what size it is, and what else it may belong to."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .network import SsdNetwork
 from .registry import get_spec, known_models
 from .spec import ModelSpec
 
-#: classes of a network here, background among them: of the options and of weights
+#: most classes of a network, background included, in options and in weights
 MOST_CLASSES = 1024
-#: detectors and backbones of other projects, each by keys that it has
+#: detectors and backbones of other projects, each with patterns of its keys
 _FAMILIES: Sequence[tuple[str, tuple[str, ...]]] = (
     ("torchvision's ssd300_vgg16", (r"backbone\.scale_weight", r"head\.classification_head\.")),
     (
@@ -41,17 +41,17 @@ _FAMILIES: Sequence[tuple[str, tuple[str, ...]]] = (
     ("torchvision's VGG or MobileNet classifier", (r"features\.0\.", r"classifier\.")),
     ("a VGG-16 backbone alone, as vgg16_reducedfc", (r"0\.weight", r"2\.weight", r"28\.weight")),
 )
-#: those of them that ``ssd-small import`` brings in
+#: those that ``ssd-small import`` can import
 _IMPORTED = (
     *("torchvision's ssd300_vgg16", "torchvision's ssdlite320_mobilenet_v3_large"),
     *("ssd.pytorch of amdegroot", "Ultra-Light-Fast-Generic-Face-Detector"),
     *("pytorch-ssd of qfgaohao", "NVIDIA's SSD300 (DeepLearningExamples)"),
 )
-#: those of them whose backbone training can begin with
+#: those with whose backbone training can begin
 CLASSIFIERS = ("torchvision's VGG or MobileNet classifier",)
 _IMPORT = "bring it in by 'ssd-small import', and pass what that writes"
 _LISTED = "expected one of the networks that 'ssd-small models' lists"
-#: what trainers leave in a state dict that is to be taken out before it is saved
+#: parts of keys that show what should have been removed before the state dict was saved
 _LEFT_IN = (
     ("weight_orig", "it is pruned: call torch.nn.utils.prune.remove before it is saved"),
     (
@@ -67,7 +67,7 @@ _LEFT_IN = (
 
 
 def differences(net: SsdNetwork, state: StateDict, scope: str = "") -> list[str]:
-    """Keys that are missing, unexpected or of another shape, a line each."""
+    """List the keys that are missing, unexpected or of another shape, one per line."""
     own = {key: value for key, value in net.state_dict().items() if key.startswith(scope)}
     lines = [f"  missing: {key}" for key in own if key not in state and not key.endswith(COUNTER)]
     lines += [f"  unexpected: {key}" for key in state if key not in own]
@@ -82,8 +82,8 @@ def differences(net: SsdNetwork, state: StateDict, scope: str = "") -> list[str]
 def count_differences(
     spec: ModelSpec, num_classes: int, width: float, state: StateDict, scope: str = ""
 ) -> int:
-    """How many keys of a state dict are not those of a network; 0 if it is that network's."""
-    # the network may be of more memory than there is
+    """Count the keys in which a state dict and a network differ; 0 if it fits."""
+    # the network may need more memory than there is
     with torch.device("meta"):
         return len(differences(SsdNetwork(spec, num_classes, width), state, scope))
 
@@ -91,13 +91,13 @@ def count_differences(
 def misfit_hint(
     net: SsdNetwork, state: StateDict, scope: str = "", advice: str | None = None
 ) -> str:
-    """Why a state dict is not that of a network, and what to do.
+    """Say why a state dict does not fit a network, and what to do about it.
 
     Args:
-        net: the network asked for.
+        net: the requested network.
         state: tensors with the published keys.
-        scope: begin of the keys that count.
-        advice: what to do about other heads, where ``--num-classes`` is no option.
+        scope: prefix of the network's keys that are compared.
+        advice: what to suggest for other heads, for commands that have no ``--num-classes``.
     """
     asked = len(differences(net, state, scope))
     head = state.get("conf.0.weight")
@@ -138,18 +138,18 @@ def misfit_hint(
 
 
 def _nearest(net: SsdNetwork, state: StateDict, scope: str) -> tuple[list[str], int, float]:
-    """Networks with the fewest differences in the size of the weights.
+    """Find the networks that differ least from the weights, each built at the weights' size.
 
     Returns:
-        Their names, the one asked for alone if it is among them; how many keys differ; and the
-        share of their tensors that are there, 0 to 1.
+        Their names (only the requested one if it is among them), how many keys differ, and which
+        share of the first one's tensors is present, 0 to 1.
     """
     specs = {name: get_spec(name) for name in known_models()} | {net.spec.name: net.spec}
     counts, shares = {}, {}
     for name, spec in specs.items():
         classes = num_classes_from_state(state, spec) or net.num_classes
         width = width_from_state(state, spec) or net.width
-        # the network may be of more memory than there is
+        # the network may need more memory than there is
         with torch.device("meta"):
             other = SsdNetwork(spec, classes, width)
         counts[name] = len(differences(other, state, scope))
@@ -163,7 +163,7 @@ def _nearest(net: SsdNetwork, state: StateDict, scope: str) -> tuple[list[str], 
 
 
 def family_from_keys(keys: Iterable[str]) -> str | None:
-    """The project whose networks have such keys; None for ours and unknown ones."""
+    """Return the project whose networks have such keys; None for ours and for unknown ones."""
     listed = list(keys)
     for name, patterns in _FAMILIES:
         found = [re.compile(rf"(module\.|1\.|model\.)*{pattern}") for pattern in patterns]
@@ -173,7 +173,7 @@ def family_from_keys(keys: Iterable[str]) -> str | None:
 
 
 def num_classes_from_state(state: StateDict, spec: ModelSpec) -> int | None:
-    """Classes that the first head has filters for; None if it does not tell."""
+    """Infer the number of classes from the first head; None if it does not tell."""
     head = state.get("conf.0.weight")
     if head is None or head.ndim != 4:
         return None
@@ -182,9 +182,9 @@ def num_classes_from_state(state: StateDict, spec: ModelSpec) -> int | None:
 
 
 def width_from_state(state: StateDict, spec: ModelSpec) -> float | None:
-    """The simplest channel multiplier that gives every layer the channels it has here.
+    """Infer the simplest channel multiplier that gives every layer the channels it has here.
 
-    One layer alone does not tell: 0.1 and 0.105 give 1024 channels the same width, but not 512.
+    One layer is not enough: 0.1 and 0.105 scale 1024 channels to the same number, but not 512.
     None if no multiplier fits all layers.
     """
     with torch.device("meta"):
@@ -192,13 +192,13 @@ def width_from_state(state: StateDict, spec: ModelSpec) -> float | None:
     low, high = 0.0, math.inf
     for name, module in full.named_modules():
         tensor = state.get(f"{name}.weight")
-        # heads, and what follows from another layer's channels, are convolutions of other types
+        # heads, and layers whose channels follow from another layer's, have other types
         if type(module) is nn.Conv2d and tensor is not None and tensor.ndim:
             # the inverse of layers.scaled_channels: rounding to 8, at least 8
             channels = tensor.shape[0]
             low = max(low, (channels - 4) / module.out_channels if channels > 8 else 0.0)
             high = min(high, (channels + 4) / module.out_channels)
-    if high == math.inf:  # not a layer in common
+    if high == math.inf:  # no layer in common
         return None
     for parts in (1, 2, 4, 8, 10, 16, 20, 100, 1000, 10**4, 10**5, 10**6):
         width = max(math.ceil(low * parts), 1) / parts

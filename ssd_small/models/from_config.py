@@ -1,6 +1,6 @@
 """From a configuration to the spec of a network.
 
-What the published implementation builds and cannot run is refused.
+Networks that the published implementation can build but not run are refused.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ from .spec import Extra, Fusion, ModelSpec, TapNorm
 
 T = TypeVar("T")
 
-#: side of an input that anybody means
+#: largest plausible side of an input
 _MOST_SIDE = 8192
-#: in fp32 the 2 GiB that an ONNX file holds at most; a slip in a number of channels soon asks for
-#: more memory than there is
+#: in fp32, the 2 GiB that an ONNX file can hold; a typo in a number of channels soon asks for more
+#: memory than there is
 _MOST_PARAMETERS = 1 << 29
 
 
 def spec_from_config(config: NetworkConfig, source: str | Path = "the configuration") -> ModelSpec:
-    """The network that a configuration describes.
+    """Make the spec of the network that a configuration describes.
 
-    A configuration of the published table gives the network of that name; others are named after
-    family and backbone.
+    A configuration from the published table gives the network of that name; others are named after
+    their family and backbone.
 
     Args:
         config: what to build.
-        source: what messages call it.
+        source: how messages refer to the configuration.
 
     Raises:
         BadFile: an unknown family, backbone or code, lists that do not fit together, channels that
-            do not come, or an input so small that a map has no cell.
+            differ from the backbone's, an input so small that a feature map has no cell, or a
+            network too large for an engine or an ONNX file.
     """
     try:
         spec = _spec(config)
@@ -54,7 +55,7 @@ def spec_from_config(config: NetworkConfig, source: str | Path = "the configurat
 
 
 def spec_from_network(network: NetworkConfig | ModelSpec) -> ModelSpec:
-    """The network that has no name, by its configuration or as it is.
+    """Make the spec of a network without a name from its configuration; return a spec unchanged.
 
     Raises:
         BadFile: as :func:`spec_from_config`.
@@ -105,7 +106,7 @@ def _spec(config: NetworkConfig) -> ModelSpec:
 
 
 def _check_size(config: NetworkConfig, spec: ModelSpec) -> None:
-    """Refuse what no engine or ONNX file takes, before there is a network of it."""
+    """Refuse a network too large for an engine or an ONNX file, before it is built."""
     summary = summarize(spec)
     height, width = config.image_size
     for count, things, most, advice in (
@@ -128,7 +129,7 @@ def _known(table: Mapping[str, T], name: str, key: str) -> T:
 def _entries(
     config: NetworkConfig, family: Family, backbone: Layers
 ) -> tuple[tuple[int, ...], list[tuple[str, int]]]:
-    """Taps, and codes with their channels, of the first list of FEATURE_LAYER."""
+    """Return the taps, and the codes with their channels, of the first list in FEATURE_LAYER."""
     listed = _checked(config.feature_layer[0])
     taps = tuple(entry for entry in listed.entries if isinstance(entry, int))
     codes = [entry for entry in listed.entries if isinstance(entry, str)]
@@ -169,7 +170,7 @@ def _checked(listed: FeatureList) -> FeatureList:
 
 
 def _check_fields(ssds: str, family: Family, codes: Sequence[str]) -> None:
-    """The published forward pass counts RBF codes at the begin, and takes sources by parity."""
+    """Check RBF codes: the published forward pass expects them first, and selects by parity."""
     count = codes.count("RBF")
     if list(codes[:count]) != ["RBF"] * count:
         raise ValueError(
@@ -189,7 +190,7 @@ def _check_channels(
     listed: FeatureList,
     taps: tuple[int, ...],
 ) -> None:
-    """Channels that are named are those that come."""
+    """Check that the channels listed for the taps are those of the backbone."""
     x, real = Shape(3, *config.image_size), []
     for layer in backbone:
         x, _ = apply(layer, x, 1.0)
@@ -211,7 +212,7 @@ def _check_channels(
 
 
 def _check_lite_fields(listed: FeatureList, taps: int) -> None:
-    """The published block counts on what its input's channels can be divided by."""
+    """Check that the channels have the divisibility that the published block relies on."""
     pairs = zip(listed.channels[taps - 1 :], listed.channels[taps:], strict=False)
     for (before, out), code in zip(pairs, listed.entries[taps:], strict=False):
         if code == "RBF" and (before == out or before // 8 % 2):
@@ -236,7 +237,7 @@ def _norms(family: Family, taps: tuple[int, ...]) -> tuple[TapNorm, ...]:
 
 
 def _fusion(lists: tuple[FeatureList, ...]) -> Fusion:
-    """Transforms of the first list's sources, and the pyramid that the second list names."""
+    """Make the transforms of the first list's sources, and the pyramid of the second list."""
     sources, pyramid = lists[0], _checked(lists[1])
     width = sources.channels[-1] // 2
     layers = []

@@ -1,9 +1,9 @@
 """The convolution of a head, whose gradient in training is zero nearly everywhere.
 
-Hard negative mining (Liu et al. 2016, section 2.2) lets a few hundred of the thousands of priors
-into the loss. The others' rows of the gradient are exact zeros, so are whole cells of the map, and
-what they would be multiplied with need not be touched. With 81 classes heads are 15 % of VGG16's
-arithmetic and 55 % of ``mobilenet_v1_s1l0``'s, two thirds of it in the backward pass.
+Hard negative mining (Liu et al. 2016, section 2.2) lets only a few hundred of the thousands of
+priors into the loss. The gradient is exactly zero for all others, and so for whole cells of the
+map, whose products can be skipped. With 81 classes, heads are 15 % of VGG16's arithmetic and 55 %
+of ``mobilenet_v1_s1l0``'s, two thirds of it in the backward pass.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _TAPS = 9  # of a 3x3 kernel
 
 
 def sparse_share(out: int) -> float:
-    """Largest share of cells with a gradient at which skipping the others pays.
+    """Largest share of cells with a gradient at which skipping the others pays off.
 
-    To gather a cell and to scatter it costs as much as one or two hundred output channels do. On
-    one CPU the break-even was between a tenth and a fifth of the cells for 24 channels, and some
-    four fifths for 546; this stays below it.
+    Gathering and scattering a cell costs as much as one or two hundred output channels. On one CPU
+    the break-even point was between a tenth and a fifth of the cells for 24 channels, and about
+    four fifths for 546; this function stays below it.
     """
     return out / (out + 200)
 
@@ -31,9 +31,9 @@ def sparse_share(out: int) -> float:
 class HeadConv(nn.Conv2d):
     """A 3x3 convolution, padding 1, that skips cells without a gradient; CPU only.
 
-    For finite inputs the gradients are those of ``nn.Conv2d`` up to the order of their sums, and
-    the same in every run. (An infinite input under a cell without a gradient gives ``nn.Conv2d`` a
-    NaN.) There is no second derivative.
+    For finite inputs the gradients equal those of ``nn.Conv2d`` up to the order of summation, and
+    are the same in every run. (With an infinite input under a cell without a gradient,
+    ``nn.Conv2d`` gives NaN.) There is no second derivative.
     """
 
     def __init__(self, channels: int, out: int) -> None:
@@ -70,7 +70,7 @@ class _HeadConvolution(torch.autograd.Function):
 def _gradients(
     grad: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, ...]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Of input, weight and bias, from the output's ``[N, out, H, W]``."""
+    """Gradients of input, weight and bias from the output's, ``[N, out, H, W]``."""
     rows = grad.permute(0, 2, 3, 1).reshape(-1, grad.shape[1])  # [N * H * W, out]
     cells = (rows != 0).any(dim=1).nonzero().flatten()  # [M]; a NaN is not 0
     if len(cells) > sparse_share(grad.shape[1]) * len(rows):
@@ -112,9 +112,9 @@ def _sparse_gradients(
     kernel = weight.permute(0, 2, 3, 1).reshape(len(weight), -1)  # [out, 9 * channels]
     grad_weight = (grad_rows.T @ patches).view(-1, 3, 3, channels).permute(0, 3, 1, 2)
     grad_patches = (grad_rows @ kernel).view(len(cells), _TAPS, channels)
-    # the nine parts of half precision are summed in single
+    # nine contributions in half precision are summed in single precision
     grad_pixels = torch.zeros_like(pixels, dtype=torch.promote_types(x.dtype, torch.float32))
-    # no two cells have the same pixel at the same tap: nothing is added twice within a step
+    # no two cells have the same pixel at the same tap, so one step never adds to a pixel twice
     for tap in range(_TAPS):
         grad_pixels[taps[:, tap]] += grad_patches[:, tap]
     grad_x = grad_pixels.view(framed.shape)[:, 1:-1, 1:-1].permute(0, 3, 1, 2)

@@ -1,15 +1,16 @@
-"""The networks at inputs of other sizes than the published one.
+"""The networks at input sizes other than the published one.
 
-Weights of a convolution are of no size, so a network takes any; what changes are its maps and prior
-boxes. The rule for these:
+The weights of a convolution do not depend on the input size, so a network takes any input; only its
+maps and prior boxes change, by these rules:
 
-- A side keeps its share of the input's shorter side (Liu et al. 2016, equation 4), in both
-  directions as many pixels: what is square at the published input stays so in pixels.
-- A step that is a power of two is the stride of its map and stays; the others are how far the cells
-  of a map are apart that covers its input exactly, so they become input over map again, across and
-  down for themselves.
+- The side of a prior keeps its share of the input's shorter side (Liu et al. 2016, equation 4),
+  with the same number of pixels in both directions: what is square at the published input remains
+  square in pixels.
+- A step that is a power of two is the stride of its map and does not change. The others are the
+  distance of the cells of a map that covers its input exactly, so they become input over map again,
+  separately across and down.
 
-The paper's own network for 512 has a level more, and smaller shares; it is another network.
+The paper's own network for 512 has one more level and smaller shares; it is a different network.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from .published import NAMED
 from .shapes import feature_maps, small_map_fault
 from .spec import ModelSpec
 
-#: side of an input that anybody means
+#: largest plausible side of an input
 MOST_SIDE = 8192
 
 
 def spec_for_input(spec: ModelSpec, size: tuple[int, int]) -> ModelSpec:
-    """A network with its prior boxes at an input of height and width ``size``.
+    """Adapt a network's spec, prior boxes included, to an input of height and width ``size``.
 
     Raises:
-        UsageError: it is not one of the published families, or the size is too small or too large
-            for it.
+        UsageError: the spec was not made from a configuration, its prior boxes cannot be adapted,
+            or the size is too small or too large for it.
     """
     if size == spec.input_size:
         return spec
@@ -59,7 +60,7 @@ def spec_for_input(spec: ModelSpec, size: tuple[int, int]) -> ModelSpec:
 
 
 def name_at_published_size(config: NetworkConfig) -> str | None:
-    """The name of the network that a configuration is at another input size, or at its own."""
+    """Return the name of the network that a configuration is, at any input size; None if none."""
     for named in NAMED:
         if named.config.ssds == config.ssds and named.config.nets == config.nets:
             spec = spec_from_config(named.config)
@@ -92,21 +93,21 @@ def _resized(
         config,
         image_size=size,
         steps=steps,
-        # of (height, width) the smaller share of the input counts
+        # the smaller share of the input, of height and width, counts
         sizes=tuple((side, side * across) for side in sides),
         aspect_ratios=ratios,
     )
 
 
 def step_at_size(published: float, over_map: float) -> float:
-    """A step at another input, from that of the table and the input over its map, in pixels."""
+    """Return a step in pixels at another input, from the published step and input over map."""
     return published if math.log2(published).is_integer() else over_map
 
 
 def _pairs(
     side: float, following: float, ratios: tuple[Ratio, ...], across: float
 ) -> tuple[Ratio, ...]:
-    """Ratios as (width, height) of boxes that keep their shape in pixels of such an input."""
+    """Return ratios as (width, height) pairs of boxes that keep their shape in pixels."""
     boxes: list[tuple[float, float]] = []
     for ratio in ratios:
         if not isinstance(ratio, int):

@@ -1,6 +1,6 @@
 """The layers that networks are made of, as data.
 
-``blocks.py`` builds each in torch and ``shapes.py`` computes what it does to a feature map; both
+``blocks.py`` builds each in torch, and ``shapes.py`` computes its effect on a feature map; both
 read these values and know no network by name.
 """
 
@@ -10,32 +10,32 @@ from dataclasses import dataclass
 from typing import Literal
 
 LayerActivation = Literal["relu", "relu6", "leaky", "hardswish", "none"]
-#: of batch norms, unless a network says otherwise
+#: epsilon of batch norms, unless a network specifies another
 BATCH_NORM_EPS = 1e-5
 
 
 @dataclass(frozen=True)
 class Share:
-    """Channels that follow from those of the block's input: ``input // divisor * times``.
+    """Channels derived from those of the block's input: ``input // divisor * times``.
 
-    At least one, which only networks of a small width come down to.
+    At least one, a limit that only networks of small width reach.
     """
 
     divisor: int = 1
     times: int = 1
 
 
-#: a number of the table, which the width scales; or one that follows from the block's input
+#: a number from the table, which the width scales, or one derived from the block's input
 Channels = int | Share
 
 
 def scaled_channels(channels: int, width: float) -> int:
-    """Channel count under a width multiplier: nearest multiple of 8, at least 8."""
+    """Scale a channel count by a width multiplier, to the nearest multiple of 8, at least 8."""
     return channels if width == 1.0 else max(8, int(channels * width / 8 + 0.5) * 8)
 
 
 def channel_count(channels: Channels, block_input: int, width: float) -> int:
-    """Channels of a convolution in a block whose input has ``block_input`` of them."""
+    """Return the channels of a convolution in a block whose input has ``block_input`` channels."""
     if isinstance(channels, Share):
         return max(block_input // channels.divisor * channels.times, 1)
     return scaled_channels(channels, width)
@@ -45,10 +45,10 @@ def channel_count(channels: Channels, block_input: int, width: float) -> int:
 class Conv:
     """A convolution without batch norm, and its activation.
 
-    The activation has no place in the module list; within a chain it has one.
+    The activation has no slot of its own in the module list, except within a chain.
 
     Attributes:
-        out: channels; None for a depthwise convolution, which keeps them.
+        out: output channels; None for a depthwise convolution, which keeps those of its input.
     """
 
     out: int | None
@@ -62,17 +62,17 @@ class Conv:
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """A batch norm that has its own place in the module list."""
+    """A batch norm with its own slot in the module list."""
 
 
 @dataclass(frozen=True)
 class Relu:
-    """A ReLU that has its own place in the module list."""
+    """A ReLU with its own slot in the module list."""
 
 
 @dataclass(frozen=True)
 class MaxPool:
-    """A max pooling; ``kernel=1, stride=1`` is a removed stride whose place is kept."""
+    """Max pooling; ``kernel=1, stride=1`` stands for a removed stride that keeps its slot."""
 
     kernel: int
     stride: int
@@ -82,7 +82,7 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class L2NormLayer:
-    """Each pixel's channel vector scaled to a learned length."""
+    """Scaling of each pixel's channel vector to a learned length."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,14 @@ class ConvBn:
     """A convolution, batch norm and activation: what blocks are made of.
 
     Attributes:
-        out: channels; None for a depthwise convolution, which keeps them.
-        kernel: its side, or (height, width).
+        out: output channels; None for a depthwise convolution, which keeps those of its input.
+        kernel: side of the kernel, or (height, width).
         stride: in both directions.
-        padding: in both directions; None for what keeps the map at stride 1.
+        padding: in both directions; None for the padding that keeps the map's size at stride 1.
         dilation: in both directions.
-        activation: what follows.
-        bias: whether the convolution has one, which the batch norm would make up for.
-        eps: of the batch norm.
+        activation: activation after the batch norm.
+        bias: whether the convolution has a bias, which the batch norm would make redundant.
+        eps: epsilon of the batch norm.
     """
 
     out: Channels | None
@@ -116,7 +116,7 @@ class ConvBn:
 
     @property
     def frame(self) -> tuple[int, int]:
-        """Padding above and below, left and right."""
+        """Padding (above and below, left and right)."""
         if self.padding is not None:
             return self.padding, self.padding
         high, wide = self.window
@@ -125,7 +125,7 @@ class ConvBn:
 
 @dataclass(frozen=True)
 class SqueezeExcitation:
-    """Channels weighted by what all of the map holds (Hu et al. 2018), as MobileNetV3 does.
+    """Channels weighted by the content of the whole map (Hu et al. 2018), as in MobileNetV3.
 
     Mean of each channel, 1x1 to ``squeezed`` channels, ReLU, 1x1 back, hard sigmoid.
     """
@@ -133,19 +133,19 @@ class SqueezeExcitation:
     squeezed: int
 
 
-#: what a chain is made of
+#: a step of a chain
 Step = ConvBn | Conv | SqueezeExcitation
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Convolutions one after the other, in one place of the module list.
+    """Convolutions one after the other, in one slot of the module list.
 
     Attributes:
-        steps: in order.
-        named: whether their keys are under ``conv``, as in backbones, or counted at once.
-        residual: whether the input is added where it has the shape of the output.
-        activation: of the whole, outside of the module.
+        steps: the steps in order.
+        named: whether their keys are under ``conv``, as in backbones, or directly numbered.
+        residual: whether the input is added to the output if their shapes agree.
+        activation: activation after the whole chain, outside the module.
     """
 
     steps: tuple[Step, ...]
@@ -155,7 +155,7 @@ class Chain:
 
     @property
     def may_add(self) -> bool:
-        """Whether its input is added, provided that it has the channels of the output."""
+        """Whether the input is added, provided that it has as many channels as the output."""
         strides = (getattr(step, "stride", 1) for step in self.steps)
         return self.named and self.residual and all(stride == 1 for stride in strides)
 
@@ -172,8 +172,8 @@ class Bottleneck:
     """A residual block of ResNet (He et al. 2016, figure 5): numbered keys, ReLU after the sum.
 
     Attributes:
-        steps: in order; the last without activation.
-        shortcut: what the input passes before it is added; None for the input as it is.
+        steps: the steps in order; the last has no activation.
+        shortcut: convolution of the input before it is added; None to add the input itself.
     """
 
     steps: tuple[ConvBn, ...]
@@ -184,13 +184,13 @@ class Bottleneck:
 class ReceptiveField:
     """A receptive-field block (Liu et al. 2018, RFB Net): branches of growing dilation.
 
-    ``relu(project(concatenated branches) + shortcut)``; the shares of the branches' channels are
-    of the block's input.
+    ``relu(project(concatenated branches) + shortcut)``; a :class:`Share` in a branch refers to the
+    channels of the block's input.
 
     Attributes:
-        branches: each a chain, the last of each without activation.
-        project: 1x1 convolution of what the branches give.
-        shortcut: what the input passes before it is added; None for the input as it is.
+        branches: the steps of each branch; the last of each has no activation.
+        project: 1x1 convolution of the concatenated branches.
+        shortcut: convolution of the input before it is added; None to add the input itself.
         first: number of the first branch in the keys.
     """
 

@@ -21,14 +21,14 @@ from .spec import Fusion, Head, ModelSpec
 
 
 class SsdNetwork(nn.Module):
-    """A single-shot detector (Liu et al. 2016), with or without dual path.
+    """A single-shot detector (Liu et al. 2016), with or without a dual path.
 
     With a dual path (Mudassar & Mukhopadhyay, BMVC 2019, "Split") one set of weights sees two
     resolutions: the fine path feeds the levels tapped from the backbone, a copy sub-sampled
     after ``spec.dual_split`` feeds the extra levels.
 
     Attributes:
-        spec: what was built.
+        spec: the spec it was built from.
         num_classes: classes including background.
         width: channel multiplier.
         priors: ``[P, 4]`` (cx, cy, w, h), unit square; not part of the state dict.
@@ -58,7 +58,7 @@ class SsdNetwork(nn.Module):
         self.register_buffer("priors", torch.from_numpy(priors_from_spec(spec)), persistent=False)
 
     def _build_layers(self) -> None:
-        """Everything before the heads, in the order of the published state dicts."""
+        """Build everything before the heads, in the order of the published state dicts."""
         spec = self.spec
         channels, norms, tapped = 3, [], []
         self.base = nn.ModuleList()
@@ -73,7 +73,7 @@ class SsdNetwork(nn.Module):
             if index == spec.extras_from % len(spec.backbone):
                 fed = channels
         if spec.fusion is None:
-            # the published key is that of one norm, or of a list of them
+            # the published keys are those of a single norm or of a list of norms
             listed = spec.norms_listed
             self.norm = nn.ModuleList(norms) if listed else norms[0] if norms else None
         self.extras = nn.ModuleList()
@@ -99,10 +99,10 @@ class SsdNetwork(nn.Module):
         self.norm = nn.BatchNorm2d(fused)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Head outputs.
+        """Compute the head outputs.
 
         Args:
-            images: ``[N, 3, H, W]`` preprocessed as ``spec.preprocessing`` says.
+            images: ``[N, 3, H, W]``, preprocessed as ``spec.preprocessing`` specifies.
 
         Returns:
             ``loc [N, P, 4]`` box offsets and ``conf [N, P, C]`` logits.
@@ -115,15 +115,15 @@ class SsdNetwork(nn.Module):
         return torch.cat(locs, dim=1), torch.cat(confs, dim=1)
 
     def _sources(self, images: Tensor) -> list[Tensor]:
-        """Feature maps the heads see, one per level."""
+        """Return the feature maps that feed the heads, one per level."""
         sources = self._tapped(images)
         return sources if self.spec.fusion is None else self._fused(self.spec.fusion, sources)
 
     def _tapped(self, images: Tensor) -> list[Tensor]:
-        """Maps of the taps and of the extra levels."""
+        """Return the maps of the taps and of the extra levels."""
         spec, sources = self.spec, []
         fine, coarse, fed = images, None, images
-        # what no head depends on is in the state dict, and is not run
+        # layers that no head depends on are in the state dict but are not run
         for index, layer in enumerate(spec.backbone[: spec.layers_run]):
             module = self.base[index]
             fine = _apply(module, layer, fine)
@@ -146,7 +146,7 @@ class SsdNetwork(nn.Module):
         return sources
 
     def _normed(self, tap: int, x: Tensor) -> Tensor:
-        """What a tapped map is for its head."""
+        """Return a tapped map as its head receives it, normalised where the spec has a norm."""
         taps = [norm.tap for norm in self.spec.norms]
         if tap not in taps or self.norm is None:
             return x
@@ -156,7 +156,7 @@ class SsdNetwork(nn.Module):
         return out
 
     def _fused(self, fusion: Fusion, sources: list[Tensor]) -> list[Tensor]:
-        """Levels of a feature fusion (Li & Zhou 2017, FSSD)."""
+        """Return the levels of a feature fusion (Li & Zhou 2017, FSSD)."""
         size = sources[0].shape[2:]
         parts: list[Tensor] = []
         for module, layer, source in zip(self.transforms, fusion.transforms, sources, strict=True):
@@ -174,7 +174,7 @@ class SsdNetwork(nn.Module):
 
 
 def _head(head: Head, channels: int, out: int, width: float) -> nn.Module:
-    """Loc or conf of a level whose map has ``channels``, with ``out`` channels at the end."""
+    """Build the loc or conf head, with ``out`` channels, of a level whose map has ``channels``."""
     before, channels = steps_of(head.before, channels, width)
     last = HeadConv(channels, out) if head.kernel == 3 else nn.Conv2d(channels, out, head.kernel)
     return nn.Sequential(*before, last) if before else last
@@ -184,7 +184,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": 
 
 
 def _apply(module: nn.Module, layer: Layer, x: Tensor) -> Tensor:
-    """A layer and the activation that has no slot of its own in the published module lists."""
+    """Apply a layer and its activation, which has no slot in the published module lists."""
     out: Tensor = module(x)
     activation = _ACTIVATIONS.get(getattr(layer, "activation", "none"))
     return activation(out) if activation else out
@@ -205,14 +205,15 @@ def create_model(
     """Build a network with random weights, in evaluation mode.
 
     Args:
-        model: a name of :func:`list_models`, or a spec.
+        model: a name from :func:`list_models`, or a spec.
         num_classes: classes including background; default: the configuration's, else 81.
         width: channel multiplier; default: the configuration's, else 1.
-        config: a configuration file (YAML) that describes the network, in the place of ``model``.
+        config: a configuration file (YAML) that describes the network, instead of ``model``.
 
     Raises:
-        UsageError: unknown name, values out of range, or not one of ``model`` and ``config``.
-        BadFile: the configuration cannot be read, or describes no network.
+        UsageError: the name is unknown, a value is out of range, or not exactly one of ``model``
+            and ``config`` is given.
+        BadFile: the configuration cannot be read or does not describe a network.
     """
     if (model is None) == (config is None):
         raise UsageError("create_model takes a model or a configuration: pass one of the two")

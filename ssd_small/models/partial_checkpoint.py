@@ -1,4 +1,4 @@
-"""Taking from a checkpoint what fits: the start of a training run for other classes."""
+"""Loading the tensors of a checkpoint that fit, to start a training run for other classes."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from .network import SsdNetwork
 from .shipped import find_shipped
 from .weight_values import check_types, weights_in_float32
 
-#: tensors of another shape that an error names: all of two heads
+#: limit on the tensors of another shape that an error lists: all tensors of the heads
 _MOST_NAMED = 24
 
 
 @dataclass(frozen=True)
 class PartialLoad:
-    """What of a checkpoint went into a network that need not be its own.
+    """Which tensors of a checkpoint were loaded into a network, possibly a different one.
 
-    The counters of batch norms are not counted: they go with their batch norm.
+    Batch norms' counters are not counted; they go with their batch norm.
 
     Attributes:
-        taken: number of tensors that fitted.
+        taken: number of tensors loaded.
         other_shape: keys of tensors that have another shape in the network.
         unknown: keys that the network does not have.
         absent: keys of the network that the checkpoint lacks.
-        model: the network that the checkpoint says it is of; None if it does not say.
+        model: the network named by the checkpoint; None if it names none.
     """
 
     taken: int
@@ -41,7 +41,7 @@ class PartialLoad:
     model: str | None = None
 
     def line(self, path: str | Path, model: str) -> str:
-        """All of it in one line."""
+        """Summarise the result in one line."""
         left = [
             f"{_first_of(keys)} ({why})"
             for keys, why in (
@@ -63,11 +63,11 @@ def _first_of(keys: Sequence[str]) -> str:
 
 
 def load_fitting(net: SsdNetwork, path: str | Path) -> PartialLoad:
-    """Load every tensor of a checkpoint that has a place of its shape in ``net``.
+    """Load every tensor of a checkpoint that ``net`` has with the same key and shape.
 
     Raises:
-        BadFile: the file cannot be read, or none of its tensors fits the backbone: it is then of
-            another network, or of another width.
+        BadFile: the file cannot be read, or none of its tensors fits the backbone: it then belongs
+            to another network or has another width.
     """
     everything, record = read_checkpoint(path)
     counters = {k: v for k, v in everything.items() if k.endswith(COUNTER)}
@@ -96,19 +96,19 @@ def load_fitting(net: SsdNetwork, path: str | Path) -> PartialLoad:
 
 
 def _model_of(path: str | Path, record: Any) -> str | None:
-    """Name of the network that a checkpoint says it is of."""
+    """Return the name of the network that a checkpoint says it belongs to."""
     shipped = find_shipped(path)
     return shipped.model if shipped else recorded_model(record)
 
 
 def load_backbone(net: SsdNetwork, path: str | Path) -> PartialLoad | None:
-    """Load the backbone of a checkpoint: all of it; of torchvision's classifiers what fits.
+    """Load a checkpoint's backbone: completely, or what fits of a torchvision classifier.
 
     Returns:
-        What was taken of a classifier; None for a detector's backbone, which was taken whole.
+        What was loaded from a classifier; None for a detector's backbone, loaded completely.
 
     Raises:
-        BadFile: the file cannot be read, or is of another backbone.
+        BadFile: the file cannot be read, or belongs to another backbone.
         UsageError: as :func:`.checkpoint.load_checkpoint`.
     """
     everything, _ = read_checkpoint(path)
@@ -117,7 +117,7 @@ def load_backbone(net: SsdNetwork, path: str | Path) -> PartialLoad | None:
         load_checkpoint(net, path, scope="base.", advice="pass --init-scope base")
         return None
     own = {k: v for k, v in net.state_dict().items() if k.startswith("base.")}
-    # of a few layers the first could have the shapes by chance
+    # the first few layers could have the right shapes by chance
     counted = [key for key in own if not key.endswith(COUNTER)]
     if 2 * len(found) < len(counted):
         raise BadFile(
@@ -134,12 +134,12 @@ def load_backbone(net: SsdNetwork, path: str | Path) -> PartialLoad | None:
 def load_matching(net: SsdNetwork, path: str | Path, substrings: Sequence[str]) -> PartialLoad:
     """Load every tensor of a checkpoint whose key contains one of ``substrings``.
 
-    As RESUME_SCOPE of the published configurations: keys that ``net`` lacks are left out, and those
-    that the checkpoint lacks keep their values.
+    Works like RESUME_SCOPE in the published configurations: keys that ``net`` lacks are skipped,
+    and those that the checkpoint lacks keep their values.
 
     Raises:
-        BadFile: the file cannot be read, a tensor has another shape in ``net``, or there is none to
-            take; with ``base`` among the substrings, none of the backbone.
+        BadFile: the file cannot be read, a tensor has another shape in ``net``, or there is nothing
+            to load (with ``base`` among the substrings: nothing for the backbone).
     """
 
     def matches(key: str) -> bool:

@@ -1,4 +1,4 @@
-"""The prior boxes of a configuration: STEPS, SIZES and ASPECT_RATIOS, checked, as levels."""
+"""A configuration's prior boxes: checking STEPS, SIZES and ASPECT_RATIOS, and making levels."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from ..configs.network import NetworkConfig, Ratio
 from .spec import AnyLevel, Level, ListedLevel
 
-#: of steps, sides and ratios that anybody means
+#: plausible range of steps, sides and ratios
 _LEAST, _MOST = 1e-6, 1e6
 
 
 def levels_from_config(
     config: NetworkConfig, maps: Sequence[tuple[int, int]]
 ) -> tuple[AnyLevel, ...]:
-    """The prior boxes of each feature map.
+    """Return the prior boxes of each feature map.
 
     Args:
         config: the configuration.
         maps: (rows, columns) of each feature map.
 
     Raises:
-        ValueError: a list has another length than there are maps, or a value cannot be meant.
+        ValueError: the length of a list does not fit the number of maps, or a value is implausible.
     """
     lists = {"ASPECT_RATIOS": len(config.aspect_ratios)}
     if config.steps:
@@ -44,7 +44,7 @@ def levels_from_config(
 
 
 def _sides(config: NetworkConfig, levels: int) -> list[float]:
-    """Side of the squares of each level, and one more; in pixels of the input's height."""
+    """Return the square side of each level, and one more, in pixels of the input's height."""
     height, width = config.image_size
     limits = [size for size in config.sizes if not isinstance(size, tuple)]
     if limits:
@@ -77,7 +77,7 @@ def _level(
     following: float,
     ratios: tuple[Ratio, ...],
 ) -> AnyLevel:
-    """One level; in the short form where squares come first and nothing depends on the side."""
+    """Make a level, in the short form where squares come first and both directions are alike."""
     height, width = config.image_size
     down, across = (_plausible("STEPS", one) for one in step)
     mean = math.sqrt(side * following)
@@ -99,7 +99,7 @@ def _level(
         else:
             root = math.sqrt(_plausible("ASPECT_RATIOS", ratio))
             boxes += [(side * root, side / root), (side / root, side * root)]
-    # the published boxes are squares of the unit square, whatever the input's shape
+    # the published boxes are square in the unit square, whatever the input's shape
     return ListedLevel((down, across), tuple((w * width / height, h) for w, h in boxes))
 
 

@@ -1,4 +1,4 @@
-"""Prior boxes in numpy: the one place that makes them."""
+"""Prior boxes in numpy; the only module that makes them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .spec import AnyLevel, Level, ModelSpec
 
 
 def priors_from_spec(spec: ModelSpec) -> npt.NDArray[np.float32]:
-    """Prior boxes ``[P, 4]`` of a network; see :func:`priors_from_levels`."""
+    """Make the prior boxes ``[P, 4]`` of a network; see :func:`priors_from_levels`."""
     return priors_from_levels(levels_from_spec(spec), spec.input_size, spec.clip)
 
 
 def priors_from_levels(
     levels: Sequence[tuple[AnyLevel, tuple[int, int]]], input_size: tuple[int, int], clip: str
 ) -> npt.NDArray[np.float32]:
-    """Prior boxes of a list of feature levels.
+    """Make the prior boxes of a list of feature levels.
 
     Args:
         levels: prior parameters and (rows, columns) of each feature map.
@@ -29,9 +29,10 @@ def priors_from_levels(
             only, ``"none"`` nothing.
 
     Returns:
-        ``[P, 4]`` float32 (cx, cy, w, h) in the unit square, so that a prior that is square in
-        pixels is not square here unless the input is. Levels in order, cells row by row, within a
-        cell the squares first, then each aspect ratio and its inverse.
+        ``[P, 4]`` float32 (cx, cy, w, h) in the unit square; a prior that is square in pixels is
+        square here only if the input is. Levels in order, cells row by row, and within a cell the
+        squares first, then each aspect ratio and its inverse; a :class:`.spec.ListedLevel` keeps
+        the order of its boxes.
     """
     priors = np.concatenate(
         [_level_priors(level, feature_map, input_size) for level, feature_map in levels]
@@ -46,10 +47,10 @@ def priors_from_levels(
 def priors_from_shifts(
     priors: npt.NDArray[np.float32], shifts: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Prior boxes ``[T * P, 4]`` of tiles that are looked at together, tile by tile.
+    """Make the prior boxes ``[T * P, 4]`` of tiles that are processed together, tile by tile.
 
-    The unit stays that of a tile, so that each prior keeps the bits of its sides, and one
-    ``pixel_offset`` means the same across and down whatever the picture's shape.
+    The unit remains the tile, so the sides of each prior keep their bits, and ``pixel_offset``
+    means the same across and down whatever the picture's shape.
 
     Args:
         priors: ``[P, 4]`` (cx, cy, w, h) of one tile.
@@ -63,7 +64,7 @@ def priors_from_shifts(
 def _level_priors(
     level: AnyLevel, feature_map: tuple[int, int], input_size: tuple[int, int]
 ) -> npt.NDArray[np.float64]:
-    """Priors of one level, float64 ``[H * W * A, 4]``; Liu et al. 2016, section 2.2."""
+    """Make the priors of one level, float64 ``[H * W * A, 4]`` (Liu et al. 2016, section 2.2)."""
     rows, columns = feature_map
     height, width = input_size
     down, across = (level.step, level.step) if isinstance(level, Level) else level.steps
@@ -78,7 +79,7 @@ def _level_priors(
 
 
 def _cell_sizes(level: AnyLevel, input_size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Widths and heights ``[A, 2]`` of the priors of one cell, in the unit square."""
+    """Return widths and heights ``[A, 2]`` of the priors of one cell, in the unit square."""
     height, width = input_size
     if not isinstance(level, Level):
         return np.asarray([(w / width, h / height) for w, h in level.boxes])

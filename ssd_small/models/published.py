@@ -1,4 +1,4 @@
-"""The networks that have names of their own: the published table, as configurations."""
+"""The networks with names: the published table, as configurations."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class NamedNetwork:
     Attributes:
         name: as in ``create_model``.
         title: the name in the published table.
-        config: what it is.
-        published: its figures there; None for one that is not in it.
+        config: the network's configuration.
+        published: its published figures; None for a network that is not in that table.
     """
 
     name: str
@@ -118,7 +118,7 @@ NAMED = (
         Published(8.2, 25.0, 30.8, 20.7),
     ),
     # An earlier S1L0 ended in a padded extra (last map 2x2, step 150). Its weights have the same
-    # shapes, so a checkpoint cannot tell which it belongs to: whoever has one asks for it by name.
+    # shapes, so a checkpoint cannot tell which it belongs to: such a network is requested by name.
     NamedNetwork(
         "mobilenet_v1_s1l0_fmap2",
         "MobilenetV1-S1L0 (2x2 last map)",

@@ -1,7 +1,7 @@
 """The receptive-field blocks of RFB Net (Liu et al. 2018), as tables.
 
-``Share(n)`` is an n-th of the channels of the block's input. The last convolution of a branch has
-the dilation that gives the block its field, and no activation.
+``Share(n)`` is one n-th of the channels of the block's input. The last convolution of a branch has
+the dilation that gives the block its receptive field, and no activation.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FIRST_TAP_LITE = ReceptiveField(_FIRST_TAP_BRANCHES, _plain(Share()))
 
 
 def later_field(out: int | Share = Share(), stride: int = 1) -> ReceptiveField:  # noqa: B008
-    """At the later taps of ``rfb`` (same channels), and its extras with stride 2."""
+    """The block at the later taps of ``rfb`` (same channels) and in its extras (stride 2)."""
     branches = (
         (ConvBn(Share(8), 1), ConvBn(Share(8, 2), stride=stride), _last(Share(8, 2), 3)),
         (
@@ -52,7 +52,7 @@ def later_field(out: int | Share = Share(), stride: int = 1) -> ReceptiveField: 
 
 
 def lite_field(out: int) -> ReceptiveField:
-    """The extra level of ``rfb_lite``, stride 2; its branches are counted from 1."""
+    """The extra level of ``rfb_lite``, with stride 2; its branches are numbered from 1."""
     inner = Share(16, 3)
     branches = (
         (

@@ -12,20 +12,20 @@ _BY_NAME = {named.name: spec_from_config(named.config) for named in NAMED}
 
 
 def list_models() -> list[str]:
-    """Names of the published networks, in the order of the published table."""
+    """List the names of the published networks, in the order of the published table."""
     return [named.name for named in NAMED if named.published is not None]
 
 
 def known_models() -> list[str]:
-    """Names of all networks, those that are not in the published table too."""
+    """List the names of all networks, including those not in the published table."""
     return list(_BY_NAME)
 
 
 def get_spec(name: str) -> ModelSpec:
-    """The spec of a network.
+    """Return the spec of a network.
 
     Raises:
-        UsageError: there is no network of that name.
+        UsageError: there is no network with that name.
     """
     try:
         return _BY_NAME[name]
@@ -34,10 +34,10 @@ def get_spec(name: str) -> ModelSpec:
 
 
 def spec_from_experiment(experiment: Experiment) -> ModelSpec | None:
-    """The network that a configuration describes or names; None if it does neither.
+    """Return the network that a configuration describes or names; None if it does neither.
 
     Raises:
-        BadFile: what it describes is no network, or it names one that there is not.
+        BadFile: the configuration describes an invalid network, or names an unknown one.
     """
     if experiment.names_network:
         return spec_from_config(experiment.network, experiment.path)

@@ -1,6 +1,6 @@
 """Feature-map sizes, prior counts, parameters and multiply-accumulates, computed from a spec.
 
-Plain arithmetic: ``ssd-small models`` and the prior boxes need it and must not need torch.
+Plain arithmetic, because ``ssd-small models`` and the prior boxes must work without torch.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Cost:
-    """Learnable values (batch-norm statistics left out) and multiply-accumulates per image."""
+    """Learnable values (without batch-norm statistics) and multiply-accumulates per image."""
 
     parameters: int = 0
     macs: int = 0
@@ -56,7 +56,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the arithmetic says of a network."""
+    """Level shapes, prior count and cost of a network."""
 
     levels: tuple[Shape, ...]
     num_priors: int
@@ -68,7 +68,7 @@ def _window(size: int, kernel: int, stride: int, padding: int, dilation: int = 1
 
 
 def _chain(steps: Iterable[Step], x: Shape, width: float) -> tuple[Shape, Cost]:
-    """Steps one after the other, in a block on input ``x``."""
+    """Apply steps one after the other, in a block with input ``x``."""
     block_input, total = x.channels, Cost()
     for step in steps:
         if isinstance(step, Conv):
@@ -88,20 +88,20 @@ def _chain(steps: Iterable[Step], x: Shape, width: float) -> tuple[Shape, Cost]:
             for i, size in enumerate((x.height, x.width))
         )
         x = Shape(out, *sides)
-        # scale and shift of the batch norm, per channel
+        # per channel: scale and shift of the batch norm, and the bias if there is one
         total += Cost(weights + out * (2 + step.bias), weights * x.cells)
     return x, total
 
 
 def _check_sum(one: Shape, other: Shape) -> None:
-    """Maps that are added to each other have one shape, and so for those that are joined."""
+    """Check that maps to be added or joined have the same shape."""
     if one != other:
         raise ValueError(f"adds or joins maps of {one} and {other}; expected one shape")
 
 
 @singledispatch
 def apply(layer: Layer, x: Shape, width: float) -> tuple[Shape, Cost]:
-    """Output shape and cost of one layer on input ``x``."""
+    """Return the output shape and cost of one layer with input ``x``."""
     raise NotImplementedError(type(layer).__name__)
 
 
@@ -129,7 +129,7 @@ def _(layer: MaxPool, x: Shape, width: float) -> tuple[Shape, Cost]:
     def pooled(size: int) -> int:
         out = _window(size, layer.kernel, layer.stride, layer.padding)
         covered = (out - 1) * layer.stride + layer.kernel - layer.padding
-        # ceil mode adds a window where one would still start inside the (left-padded) input
+        # ceil mode adds a window if it would still start inside the (left-padded) input
         starts_inside = out * layer.stride < size + layer.padding
         return out + (layer.ceil_mode and covered < size and starts_inside)
 
@@ -168,7 +168,7 @@ def _(layer: ReceptiveField, x: Shape, width: float) -> tuple[Shape, Cost]:
     for output in outputs:
         _check_sum(replace(output, channels=0), replace(outputs[0], channels=0))
     joined = replace(outputs[0], channels=sum(y.channels for y in outputs))
-    # the share of its channels is of the block's input, not of the branches'
+    # its Share refers to the channels of the block's input, not to those of the branches
     out = channel_count(layer.project.out or joined.channels, x.channels, width)
     y, project = _chain((replace(layer.project, out=out),), joined, 1.0)
     shortcut, added = _chain((layer.shortcut,) if layer.shortcut else (), x, width)
@@ -177,17 +177,17 @@ def _(layer: ReceptiveField, x: Shape, width: float) -> tuple[Shape, Cost]:
 
 
 def feature_maps(spec: ModelSpec, width: float = 1.0) -> tuple[list[Shape], list[Shape], Cost]:
-    """Maps of taps and extras, maps of the levels, and the cost of all before the heads.
+    """Return the maps of taps and extras, those of the levels, and the cost before the heads.
 
-    The two lists are the same where nothing is fused. Heights and widths may be 0 or less: a
-    window that finds no place.
+    The two lists are the same unless the network has a feature fusion. Heights and widths may be 0
+    or less, where a window does not fit.
     """
     x = Shape(3, *spec.input_size)
     total, sources = Cost(), []
     fine, coarse = x, None
     for index, layer in enumerate(spec.backbone):
         y, cost = apply(layer, fine, width)
-        # what no head depends on is in the state dict, and is not run
+        # layers that no head depends on are in the state dict but are not run
         total += cost if index < spec.layers_run else Cost(cost.parameters)
         fine = y
         if coarse is not None and index < spec.layers_run:
@@ -229,13 +229,13 @@ def _fused(spec: ModelSpec, sources: list[Shape], width: float) -> tuple[list[Sh
 
 
 def summarize(spec: ModelSpec, num_classes: int = 81, width: float = 1.0) -> Summary:
-    """Level shapes, prior count and cost of a network.
+    """Compute the level shapes, prior count and cost of a network.
 
-    Multiply-accumulates are those of the convolutions, as the dual path really runs them: the
-    coarse branch adds work but no parameters.
+    Multiply-accumulates are those of the convolutions, as the dual path actually runs them: the
+    coarse path adds work but no parameters.
     """
     _, levels, total = feature_maps(spec, width)
-    # a window that finds no place leaves a map without cells, and so without priors
+    # a window that does not fit leaves a map without cells, and so without priors
     levels = [Shape(s.channels, max(s.height, 0), max(s.width, 0)) for s in levels]
     for index, (shape, level) in enumerate(zip(levels, spec.levels, strict=True)):
         head = spec.head_of(index)
@@ -248,7 +248,7 @@ def summarize(spec: ModelSpec, num_classes: int = 81, width: float = 1.0) -> Sum
 
 
 def check_feature_maps(spec: ModelSpec) -> None:
-    """Refuse an input in which a feature map has no cell: no such network can be executed.
+    """Refuse an input at which a feature map has no cell: such a network cannot be executed.
 
     Raises:
         UsageError: the input is too small.
@@ -259,7 +259,7 @@ def check_feature_maps(spec: ModelSpec) -> None:
 
 
 def small_map_fault(spec: ModelSpec) -> str | None:
-    """What is wrong with the size of the input, in words that follow the network's name."""
+    """Say what is wrong with the input size, to follow the network's name; None if nothing is."""
     sources, levels, _ = feature_maps(spec)
     if all(min(s.height, s.width) > 0 for s in (*sources, *levels)):
         return None
@@ -273,6 +273,6 @@ def small_map_fault(spec: ModelSpec) -> str | None:
 
 
 def levels_from_spec(spec: ModelSpec) -> tuple[tuple[AnyLevel, tuple[int, int]], ...]:
-    """The prior parameters of each feature level with (rows, columns) of its map."""
+    """Return the prior parameters of each feature level, with (rows, columns) of its map."""
     shapes = summarize(spec).levels
     return tuple((v, (s.height, s.width)) for v, s in zip(spec.levels, shapes, strict=True))

@@ -18,17 +18,17 @@ class ShippedCheckpoint:
     """A trained network in ``ssd_small/assets``.
 
     Attributes:
-        name: ``data/model``, what ``--weights`` takes in the place of a file.
+        name: ``data/model``, which ``--weights`` accepts instead of a file.
         model: name of the network.
         width: its channel multiplier.
         path: the state dict.
-        onnx_path: the same network as ``ssd-small export --heads`` writes it, for where there is no
+        onnx_path: the same network as written by ``ssd-small export --heads``, for use without
             PyTorch.
-        labels_path: class names, a line each, background left out.
-        data: what it was trained on; the folder's README.md says where that is from.
-        licence: of the weights.
-        object_size: ``picture`` and ``network``: median side, in pixels, of the objects of its
-            training pictures, and at the network's input.
+        labels_path: class names, one per line, without background.
+        data: what it was trained on; the folder's README.md gives the source.
+        licence: licence of the weights.
+        object_size: median side of the training objects in pixels, in the ``picture`` and at the
+            input of the ``network``.
         metrics: ``AP``, ``AP_small``, ``AP_medium``, ``AP_large`` on the val split, 0 to 1.
     """
 
@@ -44,14 +44,14 @@ class ShippedCheckpoint:
     metrics: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values by field name; files by name."""
+        """Return JSON-ready values by field name, with files as bare names."""
         files = ("path", "onnx_path", "labels_path")
         return asdict(self) | {name: getattr(self, name).name for name in files}
 
 
 @lru_cache(maxsize=1)
 def shipped_checkpoints() -> tuple[ShippedCheckpoint, ...]:
-    """All of them, by name."""
+    """Return all shipped checkpoints, folder by folder."""
     found = []
     for index in sorted(_ASSETS.glob(f"*/{_INDEX}")):
         folder, content = index.parent, json.loads(index.read_text())
@@ -74,18 +74,18 @@ def shipped_checkpoints() -> tuple[ShippedCheckpoint, ...]:
 
 
 def find_shipped(weights: str | Path | None) -> ShippedCheckpoint | None:
-    """The shipped checkpoint that ``weights`` names; None for an existing file or another name."""
+    """Find the shipped checkpoint of that name; None for an existing file or any other name."""
     try:
         if weights is None or Path(weights).exists():
             return None
-    except (OSError, ValueError):  # a folder that may not be read, a name that is too long
+    except (OSError, ValueError):  # an unreadable folder, a name that is too long
         return None
     named = Path(weights).as_posix()
     return next((one for one in shipped_checkpoints() if one.name == named), None)
 
 
 def advice_on_missing(path: str | Path, expected: str = "a file written by torch.save") -> str:
-    """What to do about weights that are not there: names like theirs, where they look like one."""
+    """Advise on weights that do not exist: suggest shipped names if theirs resembles one."""
     names = {one.name.lower(): one.name for one in shipped_checkpoints()}
     given = Path(path).as_posix().lower()
     near = difflib.get_close_matches(given, names, 3, 0.75)

@@ -1,4 +1,4 @@
-"""What a network is, as data: layers, prior boxes, dual path, preprocessing, published figures.
+"""Networks as data: layers, prior boxes, dual path, preprocessing and published figures.
 
 A spec holds everything that distinguishes one SSD from another; the building blocks
 (``blocks.py``), the shape arithmetic (``shapes.py``) and the prior boxes (``priors.py``) read
@@ -18,7 +18,7 @@ from .layers import Conv, Layer, Step
 
 @dataclass(frozen=True)
 class Extra:
-    """One extra feature level: the layers that lead from the level before to this one."""
+    """One extra feature level: the layers that lead to it from the previous level."""
 
     layers: tuple[Layer, ...]
 
@@ -29,8 +29,8 @@ class TapNorm:
 
     Attributes:
         tap: backbone index.
-        layer: what the tapped map passes.
-        feeds_on: whether its output also continues through the backbone and into the extras.
+        layer: the layer applied to the tapped map.
+        feeds_on: whether its output also feeds the rest of the backbone and the extras.
     """
 
     tap: int
@@ -40,14 +40,15 @@ class TapNorm:
 
 @dataclass(frozen=True)
 class Fusion:
-    """Feature fusion (Li & Zhou 2017, FSSD): taps and extras become one map, and that a pyramid.
+    """Feature fusion (Li & Zhou 2017, FSSD): taps and extras become one map, then a pyramid.
 
-    Each source passes its transform, all but the first are resized bilinearly to the size of the
-    first; concatenated and batch-normalized they feed the pyramid, whose maps are the levels.
+    Each source goes through its transform, and all but the first are resized bilinearly to the
+    size of the first. Concatenated and batch-normalised, they feed the pyramid, whose maps are the
+    levels.
 
     Attributes:
         transforms: one per tap and extra, in order.
-        pyramid: one per level, each fed by the one before.
+        pyramid: one per level, each fed by the previous one.
     """
 
     transforms: tuple[Conv, ...]
@@ -56,10 +57,10 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Head:
-    """How loc and conf of one level come from its map.
+    """How the loc and conf heads of one level are made.
 
     Attributes:
-        before: what the map passes before the last convolution, once for loc and once for conf.
+        before: steps before the last convolution, with separate weights for loc and conf.
         kernel: side of the last convolution, 1 or 3, which keeps the map's size.
     """
 
@@ -72,11 +73,11 @@ class Level:
     """The prior boxes of one feature map.
 
     Attributes:
-        step: distance of two cells in input pixels, across and down (the configured one, not the
-            map's ratio: a spec for another input size needs steps of its own).
+        step: distance between cells in input pixels, across and down (as configured, not input
+            over map: a spec for another input size needs its own steps).
         sizes: side lengths of the square priors in input pixels.
-        aspect_ratios: each gives two more priors of the first size's area, ``a`` times as wide as
-            high in input pixels, and ``1/a``.
+        aspect_ratios: each gives two more priors with the first size's area, whose width over
+            height in input pixels is ``a`` and ``1/a``.
     """
 
     step: float
@@ -91,11 +92,11 @@ class Level:
 
 @dataclass(frozen=True)
 class ListedLevel:
-    """The prior boxes of one feature map, where they are not squares and ratios of one step.
+    """The prior boxes of one feature map that :class:`Level` cannot express.
 
     Attributes:
-        steps: distance of two cells in input pixels, (down, across).
-        boxes: (width, height) in input pixels, in the order of the priors of a cell.
+        steps: distance between cells in input pixels, (down, across).
+        boxes: (width, height) in input pixels, in the order of a cell's priors.
     """
 
     steps: tuple[float, float]
@@ -112,7 +113,7 @@ AnyLevel = Level | ListedLevel
 
 @dataclass(frozen=True)
 class Published:
-    """Figures of the paper's repository: COCO val2017 mAP in percent, fp32 ms per image."""
+    """Figures from the paper's repository: COCO val2017 mAP in percent, fp32 ms per image."""
 
     map_small: float
     map_medium: float
@@ -123,7 +124,7 @@ class Published:
 
 @dataclass(frozen=True)
 class NetworkLayers:
-    """The layers of a network that has neither name nor configuration; fields of ModelSpec."""
+    """Layers of a network with neither name nor configuration; fields as in :class:`ModelSpec`."""
 
     title: str
     backbone: tuple[Layer, ...]
@@ -143,20 +144,20 @@ class ModelSpec:
         backbone: layers, in the order of the ``base`` module list.
         taps: backbone indices whose outputs are feature levels, in ascending order.
         norms: layers between taps and heads.
-        norms_listed: whether the keys of ``norms`` are counted (``norm.0``) though there be one.
-        extras: further levels, fed by the backbone (by its coarse twin in a dual path).
+        norms_listed: whether the keys of ``norms`` are numbered (``norm.0``), even a single one's.
+        extras: further levels, fed by the backbone (by the coarse path in a dual-path network).
         extras_from: backbone index whose output feeds the extras.
-        fusion: what lies between those levels and the heads; None for nothing.
-        heads: one per level; empty for a 3x3 convolution each.
+        fusion: feature fusion between those levels and the heads; None if there is none.
+        heads: one per level; empty if each is a single 3x3 convolution.
         levels: prior boxes, one entry per feature level.
         clip: which prior coordinates are clamped to [0, 1].
         dual_split: backbone index after which a second path continues on every second pixel;
-            None without dual path.
-        preprocessing: how an image becomes network input.
+            None without a dual path.
+        preprocessing: how a picture becomes network input.
         postprocess: activation, background and variances that belong to the network.
         published: the published figures, if any.
-        config: what the spec was made from, if that was a configuration.
-        written: whether artefacts carry it layer by layer, for it has no name and no configuration.
+        config: the configuration that the spec was made from, if any.
+        written: whether artefacts store it layer by layer, as it has no name or configuration.
     """
 
     name: str
@@ -180,7 +181,7 @@ class ModelSpec:
 
     @property
     def layers(self) -> NetworkLayers:
-        """What it is made of, of a network without dual path and fusion."""
+        """The layers of a network without dual path and fusion."""
         return NetworkLayers(
             self.title, self.backbone, self.taps, self.norms, self.extras, self.heads
         )
@@ -196,7 +197,7 @@ class ModelSpec:
 
     @property
     def layers_run(self) -> int:
-        """Number of backbone layers that heads depend on; what follows has keys, but no use."""
+        """Number of backbone layers that heads depend on; later ones have keys but no effect."""
         feed = self.extras_from % len(self.backbone) if self.extras else 0
         return max(self.taps[-1], feed) + 1
 

@@ -1,4 +1,4 @@
-"""Tensors that fit a network in shape and cannot be its weights, each by what is true of it."""
+"""Refusing tensors that fit a network in shape but whose types or values cannot be weights."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ..errors import BadFile
 from .containers import StateDict
 
-#: types whose values a weight of float32 can take; 8 bits and less stand for other numbers, by
-#: scales that are elsewhere
+#: types whose values can become float32 weights; types of 8 bits or fewer represent other numbers,
+#: by scales that are stored elsewhere
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
@@ -22,10 +22,10 @@ _DENSE = (Tensor, nn.Parameter, nn.Buffer)
 
 
 def check_types(own: Mapping[str, Tensor], state: StateDict, path: str | Path) -> None:
-    """Refuse tensors of a type that weights do not have.
+    """Refuse tensors of a type that weights cannot have.
 
     Raises:
-        BadFile: names key and type.
+        BadFile: a tensor has such a type; the message names its key and type.
     """
     for key, value in state.items():
         if key not in own:
@@ -52,14 +52,14 @@ _SAVE = "save the state dict of the network in float32"
 
 
 def weights_in_float32(own: Mapping[str, Tensor], state: StateDict, path: str | Path) -> StateDict:
-    """Tensors as a network of float32 takes them: float16 and bfloat16 exactly, float64 rounded.
+    """Convert tensors to float32: float16 and bfloat16 exactly, float64 rounded.
 
-    Counters of batch norms that are no whole numbers, as after a conversion to half precision, are
-    left out: nothing depends on them.
+    Batch norms' counters that are not finite, as after a conversion to half precision, are left
+    out: nothing depends on them.
 
     Raises:
-        BadFile: a tensor holds NaN or infinite values, or a variance is negative; says of which
-            conversion infinite ones can be.
+        BadFile: a tensor holds NaN or infinite values, or a variance is negative; for infinite
+            values the message names the conversion that may have caused them.
     """
     taken: StateDict = {}
     for key, value in state.items():
@@ -80,7 +80,7 @@ def weights_in_float32(own: Mapping[str, Tensor], state: StateDict, path: str | 
 
 
 def _fault(value: Tensor, converted: Tensor) -> str:
-    """What is not finite in a tensor, and whence."""
+    """Say which values of a tensor are not finite, and what may have caused them."""
     nan, infinite = int(converted.isnan().sum()), int(converted.isinf().sum())
     if not nan and value.dtype == torch.float16:
         return (

@@ -14,18 +14,18 @@ __all__ = ["HeadOutputs", "Runtime", "open_engine", "open_onnx"]
 def open_engine(
     path: str | Path, threads: int = 0, *, cuda_graph: bool = True, device: str | None = None
 ) -> Runtime:
-    """Open an engine with the runtime its sidecar names.
+    """Open an engine with the runtime named in its sidecar.
 
     Args:
-        path: engine file; its sidecar lies beside it.
+        path: engine file, with its sidecar beside it.
         threads: CPU threads of the engine; 0 for one per core.
         cuda_graph: replay CUDA graphs (TensorRT).
-        device: ``cpu``, ``cuda`` or ``cuda:N``; None for where the engine belongs.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; None for the kind of device the engine is for.
 
     Raises:
         BadFile: the engine or its sidecar is absent, damaged or foreign.
-        MissingRequirement: the runtime is not installed or cannot run here.
-        UsageError: a device that the engine is not for.
+        MissingRequirement: the runtime is not installed or cannot run on this machine.
+        UsageError: the engine is not for this device.
     """
     path = Path(path)
     sidecar, content = read_engine(path)
@@ -60,14 +60,14 @@ def open_engine(
 def open_onnx(
     path: str | Path, threads: int = 0, *, device: str | None = None, max_batch: int = 8
 ) -> Runtime:
-    """Open an ONNX file of ``ssd-small export`` with ONNX Runtime, on the CPU.
+    """Open an ONNX file written by ``ssd-small export`` with ONNX Runtime, on the CPU.
 
-    The file takes any batch; ``max_batch`` is how many images are executed at once.
+    The file takes any batch size; ``max_batch`` limits how many images are executed at once.
 
     Raises:
-        BadFile: absent, not ONNX, or without a description of itself.
-        MissingRequirement: ONNX Runtime is not installed.
-        UsageError: another device than the CPU.
+        BadFile: the file is absent, not ONNX, or without a description of itself.
+        MissingRequirement: ONNX Runtime or onnx is not installed.
+        UsageError: the device is not the CPU.
     """
     from .onnxruntime import OnnxRuntimeRuntime
 
@@ -76,12 +76,12 @@ def open_onnx(
 
 
 def gpu_index(device: str | None) -> int | None:
-    """Number of the GPU that ``device`` names; None for the CPU and for no device.
+    """Return the number of the GPU that ``device`` names; None for the CPU or no device.
 
     Raises:
-        UsageError: neither cpu, cuda nor cuda:N.
+        UsageError: the device is not ``cpu``, ``cuda`` or ``cuda:N``.
     """
-    if device is None or str(device) == "cpu":  # torch.device is welcome too
+    if device is None or str(device) == "cpu":  # also accepts a torch.device
         return None
     kind, colon, number = str(device).partition(":")
     if kind != "cuda" or (colon and not (number.isascii() and number.isdigit())):

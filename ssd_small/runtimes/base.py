@@ -1,4 +1,4 @@
-"""The one seam between engines and everything after them."""
+"""The interface between engines and everything that uses their outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..postprocess.head_types import float32_from_heads
 from .device_events import DeviceTimes
 
 FloatArray = npt.NDArray[np.float32]
-#: what a network takes: ``[N, 3, H, W]`` float32, or pictures ``[N, H, W, 3]`` uint8
+#: input of a network: ``[N, 3, H, W]`` float32, or pictures ``[N, H, W, 3]`` uint8
 Images = npt.NDArray[Any]
 
 
@@ -28,8 +28,8 @@ class HeadOutputs:
     """Raw outputs of a network.
 
     Attributes:
-        loc: ``[N, P, 4]`` box offsets: float32, or the 16 bits that were computed in, see
-            :mod:`~ssd_small.postprocess.head_types`.
+        loc: ``[N, P, 4]`` box offsets: float32, or the 16-bit type of the computation (see
+            :mod:`~ssd_small.postprocess.head_types`).
         conf: ``[N, P, C]`` logits, of the same type.
     """
 
@@ -37,7 +37,7 @@ class HeadOutputs:
     conf: npt.NDArray[Any]
 
     def as_float32(self) -> HeadOutputs:
-        """The same values for those who compute with them; decode + NMS takes them as they are."""
+        """Return the same values as float32; decode + NMS does not need this conversion."""
         return HeadOutputs(float32_from_heads(self.loc), float32_from_heads(self.conf))
 
 
@@ -45,12 +45,12 @@ class Runtime(Protocol):
     """Something that executes a network.
 
     Attributes:
-        name: e.g. ``"torch 2.14.1"``.
-        description: the network inside.
-        precision: ``fp32``, ``fp16`` or ``bf16``.
+        name: for example ``"torch 2.14.1"``.
+        description: description of the network inside.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         max_batch: largest batch that is executed at once.
-        device: ``cpu`` or ``cuda:N``.
-        instances: of the engine; so many threads may call it at once.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        instances: number of instances of the engine, and of threads that may call it at once.
     """
 
     name: str
@@ -61,31 +61,32 @@ class Runtime(Protocol):
     instances: int
 
     def infer(self, images: Images) -> HeadOutputs | list[Detections]:
-        """Run ``images [N, 3, H, W]`` float32; N over ``max_batch`` is split.
+        """Run ``images [N, 3, H, W]`` float32; an N above ``max_batch`` is split.
 
-        Where ``description.pictures`` says so, pictures ``[N, H, W, 3]`` uint8 BGR instead. A
-        detector calls this from ``instances`` threads at a time, which are not always the same.
+        If ``description.pictures`` is set, the images are pictures ``[N, H, W, 3]`` uint8 BGR. A
+        detector calls this from up to ``instances`` threads at a time, not always the same ones.
 
         Returns:
-            Head outputs, or one Detections per image where decode + NMS are inside.
+            Head outputs, or one Detections per image if decode + NMS are inside the engine.
 
         Raises:
-            UsageError: wrong shape or type, no image, or closed.
+            UsageError: wrong shape or type, no image, or the runtime is closed.
         """
 
     def check_picture(self, height: int, width: int) -> None:
-        """Refuse a picture of a size that the network cannot be given.
+        """Refuse a picture whose size the network does not accept.
 
         Raises:
-            UsageError: says which it takes; never where pictures are resized before it.
+            UsageError: the message says which sizes it accepts; never raised if pictures are
+                resized before the network.
         """
 
     def watched(self) -> AbstractContextManager[DeviceTimes | None]:
-        """For the length of a block, what its batches take on a GPU; None where there is none."""
+        """Time the batches of a block on the GPU; gives None for a runtime on the CPU."""
         ...
 
     def close(self) -> None:
-        """Free the engine; calling twice is harmless."""
+        """Free the engine; a second call has no effect."""
 
     def __enter__(self) -> Runtime: ...
 
@@ -98,7 +99,7 @@ class Runtime(Protocol):
 
 
 class BatchingRuntime:
-    """What runtimes share: checking and splitting batches, closing at the end of a block.
+    """Shared by runtimes: checking and splitting batches, and closing at the end of a block.
 
     A runtime sets the attributes of :class:`Runtime` and executes one batch in
     :meth:`infer_batch`.
@@ -106,7 +107,7 @@ class BatchingRuntime:
 
     description: Description
     max_batch: int
-    #: smallest batch that can be executed; a smaller rest is filled up
+    #: smallest batch that can be executed; a smaller remainder is padded
     min_batch: int = 1
     device: str = "cpu"
     instances: int = 1
@@ -132,7 +133,7 @@ class BatchingRuntime:
             self.description.pictures.check(height, width)
 
     def infer_batch(self, images: Images) -> HeadOutputs | list[Detections]:
-        """Run what :meth:`infer` takes, ``min_batch <= n <= max_batch``."""
+        """Run one batch of :meth:`infer`'s images, ``min_batch <= n <= max_batch``."""
         raise NotImplementedError
 
     def _infer_part(self, images: Images) -> HeadOutputs | list[Detections]:
@@ -146,7 +147,7 @@ class BatchingRuntime:
         return outputs[:number]
 
     def close(self) -> None:
-        """Take no more images; a runtime that has something to free does so as well."""
+        """Accept no more images; runtimes that hold resources also free them."""
         self._closed = True
 
     def _check_open(self) -> None:
@@ -166,7 +167,7 @@ class BatchingRuntime:
 
 
 def _joined(parts: Sequence[HeadOutputs | list[Detections]]) -> HeadOutputs | list[Detections]:
-    """The outputs of consecutive batches as those of one."""
+    """Join the outputs of consecutive batches."""
     heads = [part for part in parts if isinstance(part, HeadOutputs)]
     if heads:
         return HeadOutputs(
@@ -196,7 +197,7 @@ def check_images(images: Images, description: Description) -> None:
 
 
 def check_batch(count: int, max_batch: int) -> None:
-    """Refuse a number of images that an engine does not take in one call.
+    """Refuse a number of images that an engine does not accept in one call.
 
     Raises:
         UsageError: fewer than 1 or more than ``max_batch``.
@@ -209,7 +210,7 @@ def check_batch(count: int, max_batch: int) -> None:
 
 
 def empty_input(description: Description, batch: int) -> Images:
-    """Black pictures as a network takes them; where any size goes, of the one it works in."""
+    """Make a batch of black pictures; a network for any picture size gets its own input size."""
     size, pictures = description.preprocessing, description.pictures
     if pictures is None:
         return np.zeros((batch, 3, size.height, size.width), np.float32)

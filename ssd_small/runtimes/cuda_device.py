@@ -1,7 +1,7 @@
 """The few CUDA calls that a runner needs, through cuda-python or pycuda.
 
-Everything that crosses this seam is a plain integer: device pointers, host pointers, stream and
-graph handles. Pointers and streams of torch or any other library therefore fit.
+Everything that crosses this interface is a plain integer: device pointers, host pointers, stream
+and graph handles. Pointers and streams of torch or any other library can therefore be used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..errors import MissingRequirement, UsageError
 from ..system.gpu import gpus
 from .device_events import CudaPythonEvents, DeviceEvents, PyCudaEvents
 
-#: names the package to use: cuda-python or pycuda
+#: environment variable that names the package to use: cuda-python or pycuda
 ENVIRONMENT = "SSD_SMALL_CUDA"
 _MODULES = {"cuda-python": "cuda.bindings.runtime", "pycuda": "pycuda.driver"}
 
@@ -30,11 +30,11 @@ class GpuError(MissingRequirement):
 
 
 class OutOfGpuMemory(GpuError):
-    """The GPU has not enough free memory."""
+    """The GPU does not have enough free memory."""
 
 
 class CudaDevice(Protocol):
-    """One GPU. Sizes are in bytes; every call but the copies and launches is synchronous."""
+    """One GPU. Sizes are in bytes; all calls except copies and launches are synchronous."""
 
     #: package and GPU, for messages
     name: str
@@ -43,38 +43,38 @@ class CudaDevice(Protocol):
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Make the GPU that of the calling thread for the length of the block.
+        """Make this the calling thread's current GPU for the duration of the block.
 
-        Afterwards the thread has the one it had before.
+        Afterwards the thread's previous GPU is current again.
 
         Raises:
-            GpuError: the GPU cannot be used any more.
+            GpuError: the GPU can no longer be used.
         """
         yield
 
     def allocate(self, size: int) -> int:
-        """Device memory; its pointer."""
+        """Allocate device memory and return its pointer."""
         ...
 
     def free(self, pointer: int) -> None:
-        """Give device memory back."""
+        """Free device memory."""
 
     def allocate_pinned(self, size: int) -> int:
-        """Page-locked host memory, which copies run asynchronously with; its pointer."""
+        """Allocate page-locked host memory, needed for asynchronous copies; return its pointer."""
         ...
 
     def free_pinned(self, pointer: int) -> None:
-        """Give page-locked memory back."""
+        """Free page-locked host memory."""
 
     def create_stream(self) -> int:
-        """A stream that does not wait for the default stream."""
+        """Create a stream that does not wait for the default stream."""
         ...
 
     def destroy_stream(self, stream: int) -> None:
-        """Give a stream back."""
+        """Destroy a stream."""
 
     def synchronize(self, stream: int) -> None:
-        """Wait for all that was enqueued."""
+        """Wait for everything enqueued on a stream."""
 
     def upload(self, device: int, host: int, size: int, stream: int) -> None:
         """Enqueue a copy to the GPU."""
@@ -83,28 +83,29 @@ class CudaDevice(Protocol):
         """Enqueue a copy from the GPU."""
 
     def begin_capture(self, stream: int) -> None:
-        """From here on what is enqueued is recorded, not executed."""
+        """Start recording what is enqueued on the stream instead of executing it."""
 
     def end_capture(self, stream: int) -> int:
-        """What was recorded, as a graph that can be launched."""
+        """End the recording and return it as a graph that can be launched."""
         ...
 
     def launch(self, graph: int, stream: int) -> None:
         """Enqueue a graph."""
 
     def destroy_graph(self, graph: int) -> None:
-        """Give a graph back."""
+        """Destroy a graph."""
 
     def events(self, number: int) -> DeviceEvents:
-        """So many events to time with."""
+        """Create this number of events for timing."""
         ...
 
 
 def open_device(index: int = 0, package: str | None = None) -> CudaDevice:
-    """The GPU ``index``, through ``package``, or SSD_SMALL_CUDA, or whichever is installed.
+    """Open GPU ``index`` through ``package``, else SSD_SMALL_CUDA, else the first one installed.
 
     Raises:
-        MissingRequirement: no driver, no such GPU, or neither package.
+        MissingRequirement: there is no driver or no such GPU, or the package is not installed.
+        UsageError: the package is not known.
     """
     found = gpus()
     if index >= len(found.devices):
@@ -129,7 +130,7 @@ def open_device(index: int = 0, package: str | None = None) -> CudaDevice:
 
 
 def host_array(pointer: int, size: int) -> npt.NDArray[np.uint8]:
-    """Host memory at an address as an array of bytes; the memory stays its owner's."""
+    """View host memory at an address as an array of bytes; the array does not own the memory."""
     return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(pointer))
 
 
@@ -141,7 +142,7 @@ class _PythonCuda:
     def __init__(self, runtime: Any, index: int = 0) -> None:
         self._cuda, self._index = runtime, index
         self.name = f"cuda-python, GPU {index}"
-        # once here, so that a GPU that cannot be used is told at opening
+        # once here, so that opening fails if the GPU cannot be used
         with self.active():
             pass
 
@@ -153,7 +154,7 @@ class _PythonCuda:
             yield
         finally:
             if callers != self._index:
-                # a GPU lost meanwhile has told so already
+                # a GPU lost in the meantime has already been reported
                 with suppress(GpuError):
                     self._call("cudaSetDevice", callers)
 
@@ -187,7 +188,7 @@ class _PythonCuda:
         self._call("cudaMemcpyAsync", host, device, size, kind, stream)
 
     def begin_capture(self, stream: int) -> None:
-        # thread-local: what other threads allocate meanwhile is no business of this capture
+        # thread-local: allocations in other threads must not affect this capture
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", stream, mode)
 
@@ -237,7 +238,7 @@ class _PyCuda:
         try:
             yield
         finally:
-            # a GPU lost meanwhile has told so already
+            # a GPU lost in the meantime has already been reported
             with suppress(self._cuda.Error):
                 self._context.pop()
 

@@ -1,4 +1,4 @@
-"""Parts of an ONNX graph, cut out to be executed by themselves."""
+"""Parts of an ONNX graph, cut out to be executed separately."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..errors import BadFile
 from ..requirements import require
 from .onnxruntime import reason_from_error
 
-#: dimensions of a tensor, None for one that may vary
+#: dimensions of a tensor; None for one that may vary
 Shape = Sequence[int | None]
 Kind = np.dtype[Any]
-#: type and shape of a tensor where a part begins; None for a shape that is not known
+#: type and shape of a tensor where a part begins; the shape is None if unknown
 Start = tuple[Kind, Shape | None]
 
 
@@ -24,9 +24,9 @@ class Piece:
     """A part of a graph, executed with ONNX Runtime on the CPU.
 
     Attributes:
-        inputs: names of what it takes.
-        outputs: names of what it gives.
-        model: the piece as a graph of its own.
+        inputs: names of its inputs.
+        outputs: names of its outputs.
+        model: the piece as a model of its own.
         takes: numpy type of each input.
         types: numpy type of each output.
     """
@@ -38,16 +38,17 @@ class Piece:
         outputs: Sequence[str],
         threads: int = 0,
     ) -> None:
-        """Cut a piece out.
+        """Cut out a piece.
 
         Args:
-            model: without functions; left as it is.
+            model: a model without functions; not modified.
             inputs: type and shape of each tensor where the piece begins.
             outputs: tensors where it ends.
-            threads: on the CPU; 0 for one per core.
+            threads: CPU threads; 0 for one per core.
 
         Raises:
-            BadFile: there is no such piece: an output needs more than the inputs.
+            BadFile: the piece cannot be run, for instance as an output depends on more than the
+                inputs.
             MissingRequirement: ONNX Runtime is not installed.
         """
         ort = require("onnxruntime", "taking a network apart")
@@ -65,7 +66,7 @@ class Piece:
         self.types: list[Kind] = [_TYPES[value.type] for value in self._session.get_outputs()]
 
     def __call__(self, *arrays: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Outputs for the inputs, in their order; the inputs are cast to what it takes."""
+        """Run the piece on its inputs, in order, cast to its types; return its outputs."""
         cast = (a.astype(kind, copy=False) for a, kind in zip(arrays, self.takes, strict=True))
         given = dict(zip(self.inputs, cast, strict=True))
         try:
@@ -92,10 +93,10 @@ _TYPES: dict[str, Kind] = {
 def cut_model(
     model: ModelProto, outputs: Sequence[str], inputs: Mapping[str, Start] | None = None
 ) -> ModelProto:
-    """The part of a model that leads to some tensors; their types are inferred on loading.
+    """Cut out the part of a model that leads to some tensors, whose types are inferred on loading.
 
     Args:
-        model: left as it is; its nodes are sorted.
+        model: a model with topologically sorted nodes; not modified.
         outputs: names of the tensors, which become the outputs in this order.
         inputs: where the part begins; None for the model's own input.
     """
@@ -103,7 +104,7 @@ def cut_model(
     given = inputs or {}
     needed = set(outputs).difference(given)
     kept: list[NodeProto] = []
-    for node in reversed(graph.node):  # what makes a tensor stands before its reader
+    for node in reversed(graph.node):  # the node that makes a tensor precedes its readers
         if needed.intersection(node.output):
             needed.update(name for name in node.input if name and name not in given)
             kept.append(node)
@@ -134,7 +135,7 @@ def _value_from_start(name: str, kind: Kind, shape: Shape | None) -> ValueInfoPr
 
 
 def session_from_model(model: ModelProto, threads: int = 0) -> Any:
-    """ONNX Runtime's session of a part on the CPU; raises what that raises.
+    """Open ONNX Runtime's session for a part, on the CPU; its own exceptions are passed on.
 
     Raises:
         MissingRequirement: ONNX Runtime is not installed.
@@ -142,24 +143,24 @@ def session_from_model(model: ModelProto, threads: int = 0) -> Any:
     ort = require("onnxruntime", "taking a network apart")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
-    settings.log_severity_level = 4  # what fails is told by the exception
+    settings.log_severity_level = 4  # the exception reports failures
     return ort.InferenceSession(model.SerializeToString(), settings, ["CPUExecutionProvider"])
 
 
 def last_own_tensor(model: ModelProto, start: str, others: Collection[str]) -> str:
-    """The last tensor through which everything goes that the outputs learn of ``start``.
+    """Find the last tensor through which all influence of ``start`` on the outputs passes.
 
-    It depends on nothing but ``start`` and constants. So the scores are found from ``conf`` and
-    the boxes from ``loc``, whatever the nodes between are called and do.
+    It does not depend on the values of ``others``. In this way the scores are found from ``conf``
+    and the boxes from ``loc``, whatever the nodes in between are called and do.
 
     Args:
-        model: without functions.
+        model: a model without functions, with topologically sorted nodes.
         start: name of a tensor.
-        others: further tensors on which the one looked for must not depend.
+        others: tensors on whose values the result must not depend.
     """
     readers: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
-        # the shape of a tensor is no value of it
+        # reading a tensor's shape does not depend on its values
         for name in set(node.input) if node.op_type != "Shape" else ():
             readers.setdefault(name, []).append(node)
     outputs = {value.name for value in model.graph.output}
@@ -175,7 +176,7 @@ def last_own_tensor(model: ModelProto, start: str, others: Collection[str]) -> s
 def _reached(
     readers: Mapping[str, Sequence[NodeProto]], start: str, closed: Collection[str]
 ) -> Iterator[str]:
-    """What is computed from a tensor, but not through the closed ones; nearest first."""
+    """Yield what is computed from a tensor, but not through the closed ones; nearest first."""
     waiting, seen = [start], {start, *closed}
     while waiting:
         name = waiting.pop(0)
@@ -188,6 +189,6 @@ def _reached(
 
 
 def element_type(value: ValueInfoProto) -> Kind:
-    """Numpy type of a graph's input or output."""
+    """Return the numpy type of a graph's input or output; float32 if the graph does not say."""
     kind = value.type.tensor_type.elem_type
     return np.dtype(helper.tensor_dtype_to_np_dtype(kind or TensorProto.FLOAT))

@@ -1,4 +1,4 @@
-"""CUDA events on a stream, and the time on the GPU between them; not executed here."""
+"""CUDA events on a stream and the GPU time between them (not executed here: needs a GPU)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 @dataclass
 class DeviceTimes:
-    """Seconds on the GPU, summed over batches, by CUDA events around what is enqueued.
+    """Seconds on the GPU, summed over batches and measured with CUDA events.
 
     Attributes:
-        upload: copying the input there.
-        network: the engine.
-        download: copying its outputs back.
+        upload: copying the input to the GPU.
+        network: executing the engine.
+        download: copying the outputs back.
     """
 
     upload: float = 0.0
@@ -24,33 +24,33 @@ class DeviceTimes:
     download: float = 0.0
 
     def add(self, upload: float, network: float, download: float) -> None:
-        """Count another batch."""
+        """Add the times of another batch."""
         self.upload += upload
         self.network += network
         self.download += download
 
 
 class DeviceEvents(Protocol):
-    """A row of events, by their places from 0."""
+    """A series of events, indexed from 0."""
 
     def record(self, place: int, stream: int) -> None:
-        """Enqueue an event; in a capture, one that each replay of the graph records anew."""
+        """Enqueue an event; in a capture, each replay of the graph records it again."""
 
     def seconds(self) -> list[float]:
-        """Between each event and the next, once the stream has been waited for."""
+        """Return the seconds between consecutive events; call after waiting for the stream."""
         ...
 
     def close(self) -> None:
-        """Give them back."""
+        """Destroy the events."""
 
 
 class CudaPythonEvents:
     """:class:`DeviceEvents` through ``cuda.bindings.runtime``.
 
     Args:
-        call: a function of the module by its name; raises its errors.
-        external: ``cudaEventRecordExternal``: in a capture, a node of the graph.
-        number: of events.
+        call: calls a function of the module by name, and raises its errors.
+        external: ``cudaEventRecordExternal``, which in a capture makes a node of the graph.
+        number: number of events.
     """
 
     def __init__(self, call: Callable[..., Any], external: int, number: int) -> None:
@@ -79,13 +79,13 @@ class CudaPythonEvents:
 
 
 class PyCudaEvents:
-    """:class:`DeviceEvents` through ``pycuda.driver``, which has no graphs to record them in.
+    """:class:`DeviceEvents` through ``pycuda.driver``, which has no graphs.
 
     Args:
         driver: the module.
         streams: its streams by handle.
-        errors: a block that gives its errors, in a function of this name, as ours.
-        number: of events.
+        errors: makes a context that turns pycuda's errors into ours, for the named function.
+        number: number of events.
     """
 
     def __init__(

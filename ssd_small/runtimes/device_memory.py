@@ -1,4 +1,4 @@
-"""Memory on a GPU and page-locked memory beside it, freed together."""
+"""Memory on a GPU and page-locked host memory, freed together."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .cuda_device import CudaDevice, GpuError, host_array
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """Memory of one input or output, for the largest batch.
+    """Memory for one input or output, for the largest batch.
 
     Attributes:
         row: bytes per image.
-        device, host: addresses; the host memory is page-locked.
+        device, host: addresses; host memory is page-locked.
         array: the host memory, ``[max_batch, ...]``.
     """
 
@@ -30,25 +30,25 @@ class Tensor:
     array: npt.NDArray[Any]
 
     def first(self, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """The beginning of the host memory as an array of another shape."""
+        """View the beginning of the host memory as an array of another shape."""
         return self.array.reshape(-1)[: math.prod(shape)].reshape(shape)
 
 
 class DeviceMemory:
-    """What was allocated, to be given back in one go. Sizes are in bytes."""
+    """Keeps track of allocations and frees them all at once. Sizes are in bytes."""
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
         self._given: list[tuple[Callable[[int], None], int]] = []
 
     def block(self, size: int) -> int:
-        """Device memory; its pointer."""
+        """Allocate device memory and return its pointer."""
         pointer = self._device.allocate(size)
         self._given.append((self._device.free, pointer))
         return pointer
 
     def tensor(self, max_batch: int, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Tensor:
-        """Memory on both sides for ``[max_batch, *shape]``."""
+        """Allocate device and host memory for ``[max_batch, *shape]``."""
         kind = np.dtype(dtype)
         row = math.prod(shape) * kind.itemsize
         size = row * max_batch
@@ -59,7 +59,7 @@ class DeviceMemory:
         return Tensor(row, device, host, array)
 
     def free(self) -> None:
-        """Give everything back; a GPU that is gone takes its memory with it."""
+        """Free everything; errors are ignored, as a lost GPU takes its memory with it."""
         while self._given:
             function, pointer = self._given.pop()
             with suppress(GpuError):

@@ -1,4 +1,4 @@
-"""What a runtime really executes: layers by kind and by the precision of their arithmetic."""
+"""What a runtime actually executes: layers by kind and by the precision of their arithmetic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: kinds of layers that compute nothing: of them the precision says how values are kept, no more
+#: kinds of layers that compute nothing: their precision only says how values are stored
 _MOVING = frozenset(
     {
         *("Cast", "Concat", "Concatenation", "Constant", "Convert", "Expand", "Flatten", "Gather"),
@@ -15,7 +15,7 @@ _MOVING = frozenset(
         *("Split", "Squeeze", "Transpose", "Unsqueeze", "StridedSlice", "ShapeOf"),
     }
 )
-#: precisions of arithmetic on the network's values; integers besides are shapes and places
+#: precisions of arithmetic on the network's values; other integers are shapes and indices
 _ARITHMETIC = ("fp32", "bf16", "fp16", "int8", "uint8")
 
 
@@ -24,14 +24,14 @@ class Executed:
     """The layers that are executed.
 
     Attributes:
-        layers: number of layers by kind, as the runtime calls it, and by precision within it.
+        layers: number of layers by kind (the runtime's name for it), then by precision.
     """
 
     layers: Mapping[str, Mapping[str, int]]
 
     @property
     def precisions(self) -> dict[str, int]:
-        """Number of layers that compute something by their precision, most first."""
+        """Number of computing layers by precision, most frequent first."""
         counts: Counter[str] = Counter()
         for kind, of_kind in self.layers.items():
             if kind not in _MOVING:
@@ -39,7 +39,7 @@ class Executed:
         return dict(counts.most_common())
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``precisions`` and ``layers``."""
+        """Return JSON-ready ``precisions`` and ``layers``."""
         return {
             "precisions": self.precisions,
             "layers": {kind: dict(counts) for kind, counts in self.layers.items()},
@@ -47,7 +47,7 @@ class Executed:
 
 
 def executed_from_counts(counts: Counter[tuple[str, str]]) -> Executed:
-    """Of the number of layers by (kind, precision); kinds with most layers come first."""
+    """Make it from the number of layers by (kind, precision); most frequent kinds first."""
     layers: dict[str, dict[str, int]] = {}
     for (kind, precision), number in counts.most_common():
         layers.setdefault(kind, {})[precision] = number

@@ -1,4 +1,4 @@
-"""The graph that ONNX Runtime or OpenVINO executes of a file, whole or as far as the heads."""
+"""The graph in a file that ONNX Runtime or OpenVINO executes, complete or up to the heads."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .cuts import cut_model
 
 
 def model_from_file(path: Path) -> ModelProto | None:
-    """The graph of an ONNX file, or of an engine for the CPU, with operators of its own.
+    """Read the graph of an ONNX file or of a CPU engine, custom operators included.
 
-    None for what is no ONNX: a checkpoint, an engine of TensorRT.
+    None for a file that is not ONNX, such as a checkpoint or a TensorRT engine.
 
     Raises:
-        BadFile: absent or damaged.
+        BadFile: the file is absent or damaged.
     """
     if find_sidecar(path) is not None:
         sidecar, content = read_engine(path)
@@ -32,9 +32,9 @@ def model_from_file(path: Path) -> ModelProto | None:
 
 
 def heads_from_model(model: ModelProto) -> ModelProto | None:
-    """The part of a model that ends in ``loc`` and ``conf``, whatever follows them.
+    """Cut out the part of a model that ends in ``loc`` and ``conf``, whatever follows them.
 
-    None where another tool has taken their names.
+    None if another tool has removed those names.
     """
     node = find_decode_nms(model)
     names = HEADS if node is None else tuple(node.input[:2])

@@ -1,4 +1,4 @@
-"""ONNX Runtime, the embedded default where there is no NVIDIA GPU: engines and ONNX files."""
+"""ONNX Runtime for engines and ONNX files: the default where there is no NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE = re.compile(
     r"[\w./-]*\.(?:cc|cpp|h):\d+ (?:(?:[\w<>&*:]+ )*?[\w<>:]*::~?\w+\([^()]*\)(?: const)?|\w+) "
 )
-#: ONNX's types as ONNX Runtime calls them
+#: ONNX Runtime's names for ONNX's types
 _KINDS = {"FLOAT": "tensor(float)", "UINT8": "tensor(uint8)"}
 _OPSET = re.compile(r"ONNX Runtime only \*guarantees\*.*Opset (\d+) is under.* till opset (\d+).*")
 
@@ -31,7 +31,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
     """Runs a network on the CPU; made by :meth:`from_engine` or :meth:`from_onnx`.
 
     Attributes:
-        path: of the file that was opened; None for a model in memory.
+        path: path of the opened file; None for a model in memory.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class OnnxRuntimeRuntime(BatchingRuntime):
     def from_engine(
         cls, path: Path, sidecar: Sidecar, threads: int = 0, content: bytes | None = None
     ) -> OnnxRuntimeRuntime:
-        """Open what ``build-engine --target onnxruntime`` wrote.
+        """Open an engine written by ``build-engine --target onnxruntime``.
 
         Args:
             path, sidecar: the engine.
-            threads: on the CPU; 0 for one per core.
-            content: of the engine, where it was read with its sidecar.
+            threads: CPU threads; 0 for one per core.
+            content: content of the engine, if it was read together with its sidecar.
 
         Raises:
             BadFile: ONNX Runtime cannot load it, or it is not what its sidecar describes.
@@ -84,7 +84,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
 
     @classmethod
     def from_built(cls, path: Path, description: Description, source: Path) -> OnnxRuntimeRuntime:
-        """Open what has just been built of the ONNX file ``source``, without a sidecar yet.
+        """Open an engine just built from the ONNX file ``source``, still without a sidecar.
 
         Raises:
             BadFile: ONNX Runtime cannot load it, or it is not what the ONNX file describes.
@@ -110,18 +110,18 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         threads: int = 0,
         left_out: Sequence[str] = (),
     ) -> OnnxRuntimeRuntime:
-        """Open a model in memory, such as a part of a file's.
+        """Open a model in memory, such as a part of another model.
 
         Args:
-            content: of the model, serialised.
-            description: of what it ends in.
-            precision, max_batch: of the runtime.
-            source: what messages call it.
-            threads: on the CPU; 0 for one per core.
-            left_out: ONNX Runtime's names of optimisations that are not to be done.
+            content: the serialised model.
+            description: description of the model, including what it ends in.
+            precision, max_batch: attributes of the runtime.
+            source: how messages refer to the model.
+            threads: CPU threads; 0 for one per core.
+            left_out: ONNX Runtime's names of optimisations to disable.
 
         Raises:
-            BadFile: ONNX Runtime cannot load it, or it is not what is described.
+            BadFile: ONNX Runtime cannot load it, or it does not match the description.
         """
         session = _session(content, threads, source, "export it again", left_out)
         return cls(
@@ -134,26 +134,26 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         )
 
     def try_once(self) -> None:
-        """Run a black picture and close: a graph can be loaded that cannot be run.
+        """Run a black picture and close, as a graph that can be loaded may still fail to run.
 
         Raises:
-            BadFile: it cannot.
+            BadFile: the graph cannot be run.
         """
         with self:
             self.infer(empty_input(self.description, 1))
 
     @classmethod
     def from_onnx(cls, path: Path, threads: int = 0, max_batch: int = 8) -> OnnxRuntimeRuntime:
-        """Open an ONNX file of ``ssd-small export``.
+        """Open an ONNX file written by ``ssd-small export``.
 
         Raises:
-            BadFile: absent, not ONNX, without a description of itself, or with a wrong one.
+            BadFile: the file is absent, not ONNX, or has no description of itself or a wrong one.
             MissingRequirement: ONNX Runtime or onnx is not installed.
         """
         onnx = require("onnx", "running an ONNX file")
         from ..artefacts.onnx_file import read_onnx
 
-        # ONNX Runtime does not show the operator's attributes, which must be those described
+        # ONNX Runtime does not expose the operator's attributes, which must match the description
         model, description = read_onnx(path)
         half, tensors = onnx.TensorProto.FLOAT16, model.graph.initializer
         content = model.SerializeToString()
@@ -169,7 +169,7 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         )
 
     def _check_ends(self, source: str, teller: str) -> None:
-        """Refuse a file whose input and outputs are not those it describes."""
+        """Refuse a file whose input and outputs do not match its description."""
         description = self.description
         images = input_of(description)
         size = [_KINDS[images.type], *(s if isinstance(s, int) else None for s in images.shape[1:])]
@@ -197,20 +197,20 @@ class OnnxRuntimeRuntime(BatchingRuntime):
         return HeadOutputs(*outputs)
 
     def close(self) -> None:
-        """Free the session; calling twice is harmless."""
+        """Free the session; a second call has no effect."""
         super().close()
         self._session = None
 
 
 def advice_from_reason(reason: str, otherwise: str) -> str:
-    """What to do about a file that ONNX Runtime does not load."""
+    """Say what to do about a file that ONNX Runtime cannot load."""
     if any(word in reason.lower() for word in ("opset", "ir version")):
         return "update onnxruntime, or export it again for an older one: --opset 19"
     return otherwise
 
 
 def reason_from_error(error: Exception) -> str:
-    """ONNX Runtime's message in a line, without its error numbers and its own source files."""
+    """Return ONNX Runtime's message in one line, without error numbers and its source files."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     told = _SOURCE.sub(" ", _NUMBER.sub("", lines[0]))
     told = _OPSET.sub(r"it reads operator sets up to opset \2, and this is in opset \1", told)
@@ -227,8 +227,8 @@ def _session(
     ort = require("onnxruntime", "running this network")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
-    settings.log_severity_level = 4  # what fails is told by the exception
-    # 8-bit products are added in pairs where a processor has AVX2 and no VNNI: their sums must fit
+    settings.log_severity_level = 4  # the exception reports failures
+    # with AVX2 but no VNNI, 8-bit products are added in pairs, and their sums must not overflow
     settings.add_session_config_entry("session.x64quantprecision", "1")
     try:
         if isinstance(source, Path):
@@ -245,7 +245,7 @@ def _session(
 
 
 def is_text(path: Path) -> bool:
-    """Whether a file's name is text, as ONNX Runtime wants it; a name can be any bytes."""
+    """Whether a file's name is text, as ONNX Runtime requires; a name may be arbitrary bytes."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What ONNX Runtime really executes of a model, read from its own profile of one run."""
+"""What ONNX Runtime actually executes of a model, according to its own profile of one run."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from .base import empty_input
 from .executed import Executed, executed_from_counts
 from .onnxruntime import reason_from_error
 
-#: names of types in a profile as ours are
+#: our names for the types in a profile
 _TYPES = {"float": "fp32", "float16": "fp16"}
 
 
 def executed_by_onnxruntime(content: bytes, description: Description, source: str) -> Executed:
-    """Layers by kind and by the precision of what they read, of one run on a black picture.
+    """Count the layers of one run on a black picture, by kind and by the precision of their input.
 
-    A half-precision network has its casts counted among the rest: a layer without a kernel for
-    half precision runs in fp32 between two of them.
+    The casts of a half-precision network are counted too: a layer without a half-precision kernel
+    runs in fp32 between two of them.
 
     Args:
-        content: of an ONNX model, serialised.
-        description: of the network.
-        source: what messages call it.
+        content: the serialised ONNX model.
+        description: description of the network.
+        source: how messages refer to the model.
 
     Raises:
-        BadFile: ONNX Runtime cannot run it.
+        BadFile: ONNX Runtime cannot run the model.
         MissingRequirement: ONNX Runtime is not installed.
     """
     ort = require("onnxruntime", "telling what is executed")
     with temporary_folder() as folder:
         settings = ort.SessionOptions()
-        settings.log_severity_level = 4  # what fails is told by the exception
+        settings.log_severity_level = 4  # the exception reports failures
         settings.enable_profiling = True
         settings.profile_file_prefix = str(folder / "profile")
         try:
@@ -59,7 +59,7 @@ def executed_by_onnxruntime(content: bytes, description: Description, source: st
 
 
 def _precision(told: dict[str, Any]) -> str:
-    """The type that a layer reads first, or gives where it reads nothing."""
+    """Return the type of a layer's first input, or of its first output if it has no input."""
     read = [kind for one in told["input_type_shape"] for kind in one]
     given = [kind for one in told.get("output_type_shape", []) for kind in one]
     kind = next(iter([*read, *given]), "nothing")

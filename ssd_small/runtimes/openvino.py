@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: a network that ends in its heads, in fp32, bf16 or int8, as it was built."""
+"""OpenVINO on the CPU: networks that end in their heads, in fp32, bf16 or int8 as built."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from .executed import Executed, executed_from_counts
 Array = npt.NDArray[Any]
 
 _DEVICE = "CPU"
-#: what OpenVINO is told for a precision of ours; untold it takes bf16 where the processor has it.
-#: Of int8 the file says what is quantised, and the rest is in fp32
+#: OpenVINO's precision hint for each of ours; by default it uses bf16 if the processor has it.
+#: For int8, the file says what is quantised, and the rest is in fp32
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-#: type of the heads where it is not float32: what they are computed in, without a copy
+#: type of the heads, if not float32: the type they are computed in, so there is no conversion
 _HEADS = {"bf16": "bf16"}
-#: its names of types as ours are
+#: our names for OpenVINO's types
 _TYPES = {"f32": "fp32", "f16": "fp16", "i8": "int8", "u8": "uint8", "i32": "int32", "i64": "int64"}
-#: where it keeps the metadata of an ONNX file
+#: where OpenVINO keeps the metadata of an ONNX file
 _METADATA = ["framework", METADATA_KEY]
-#: nodes of what is executed that execute nothing
+#: nodes of the executed graph that execute nothing
 _PASSIVE = ("Const", "Input", "Output")
 #: ``Exception from src/core.cpp:91:``, ``Check 'a == b' failed at src/core/shape.cpp:70:``
 _SOURCE = re.compile(r"(?:Exception from|Check '.*?' failed at) \S+?:\d+: ?")
 
 
 class OpenVinoRuntime(BatchingRuntime):
-    """Runs a heads network on the CPU; of an engine it is made by :meth:`from_engine`.
+    """Runs a network that ends in its heads on the CPU; :meth:`from_engine` opens an engine.
 
     Attributes:
-        path: of the file that was opened; None for a model in memory.
+        path: path of the opened file; None for a model in memory.
     """
 
     def __init__(
@@ -80,16 +80,16 @@ class OpenVinoRuntime(BatchingRuntime):
     def from_engine(
         cls, path: Path, sidecar: Sidecar, content: bytes, threads: int = 0
     ) -> OpenVinoRuntime:
-        """Open what ``build-engine --target openvino`` wrote.
+        """Open an engine written by ``build-engine --target openvino``.
 
         Args:
             path, sidecar: the engine.
-            content: of the engine, as it was read with its sidecar.
-            threads: on the CPU; 0 for one per core.
+            content: content of the engine, read together with its sidecar.
+            threads: CPU threads; 0 for one per core.
 
         Raises:
             BadFile: OpenVINO cannot load it, or it is not what its sidecar describes.
-            MissingRequirement: OpenVINO is not installed, or the processor has not the precision.
+            MissingRequirement: OpenVINO is not installed, or the processor lacks the precision.
         """
         runtime = cls(
             content,
@@ -106,7 +106,7 @@ class OpenVinoRuntime(BatchingRuntime):
         return runtime
 
     def _check_ends(self, teller: str) -> None:
-        """Refuse a file whose input and outputs are not those it describes."""
+        """Refuse a file whose input and outputs do not match its description."""
         images = input_of(self.description)
         kind = "u8" if images.type == "UINT8" else "f32"
         expected = [kind, *(s if isinstance(s, int) else None for s in images.shape[1:])]
@@ -125,10 +125,10 @@ class OpenVinoRuntime(BatchingRuntime):
             )
 
     def try_once(self) -> Executed:
-        """Run a black picture and close; what was executed in which precision.
+        """Run a black picture and close; return what was executed and in which precision.
 
         Raises:
-            BadFile: it cannot.
+            BadFile: the network cannot be run.
         """
         with self:
             self.infer(empty_input(self.description, 1))
@@ -143,13 +143,13 @@ class OpenVinoRuntime(BatchingRuntime):
                 f"{self.name} cannot run {self._source}: {reason_from_error(error)}"
             ) from error
         heads = (outputs[position] for position in range(len(HEADS)))
-        # of bfloat16 it gives the bits, by the name of another type of 16
+        # OpenVINO returns the bits of bfloat16 as another 16-bit type
         return HeadOutputs(*(one.view(BFLOAT16) if one.itemsize == 2 else one for one in heads))
 
     def open_part(self, model: Any) -> Callable[[Mapping[str, Array]], list[Array]]:
-        """What executes a part of this network, an ONNX model, as this runtime does.
+        """Return a function that executes a part of this network, as ONNX, as this runtime does.
 
-        It is compiled anew for shapes that it has not been given before, such as a last batch's.
+        The part is compiled again for each new set of input shapes, such as those of a last batch.
         """
         compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
         names = [value.name for value in model.graph.output]
@@ -162,7 +162,7 @@ class OpenVinoRuntime(BatchingRuntime):
                 source, advice = f"a part of {self._source}", "build it again"
                 content = _of_shapes(model, shapes)
                 compiled[key], _ = _compiled(content, self.precision, self._threads, source, advice)
-            # it leaves out an input that nothing reads
+            # OpenVINO drops an input that nothing reads
             taken = {name for port in compiled[key].inputs for name in port.get_names()}
             outputs = compiled[key]({name: given[name] for name in given if name in taken})
             return [outputs[name] for name in names]
@@ -170,11 +170,11 @@ class OpenVinoRuntime(BatchingRuntime):
         return run
 
     def executed(self) -> Executed:
-        """Layers by kind and by the precision that they are executed in, as OpenVINO tells."""
+        """Count layers by kind and by the precision OpenVINO executes them in."""
         return executed_layers(self._compiled)
 
     def close(self) -> None:
-        """Free the network; calling twice is harmless."""
+        """Free the network; a second call has no effect."""
         super().close()
         self._request = self._compiled = None
 
@@ -188,16 +188,16 @@ def _compiled(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     heads_type: str | None = None,
 ) -> tuple[Any, dict[str, str]]:
-    """An ONNX model as OpenVINO executes it on the CPU, and what its metadata say of the network.
+    """Compile an ONNX model for the CPU; also return the description in its metadata.
 
     Args:
-        content: of the model, serialised.
-        precision: that it is executed in; inputs keep their types.
-        threads: on the CPU; 0 for one per core.
-        source: what messages call it.
+        content: the serialised model.
+        precision: precision of the execution; inputs keep their types.
+        threads: CPU threads; 0 for one per core.
+        source: how messages refer to the model.
         advice: what to do about a model that cannot be loaded.
-        shapes: of its inputs, where they are to be fixed.
-        heads_type: OpenVINO's name of the type of its outputs, where it is to be another one.
+        shapes: shapes of the inputs by name, if they are to be fixed.
+        heads_type: OpenVINO's name for the type of the outputs, if it is to be changed.
 
     Raises:
         BadFile: OpenVINO cannot load it.
@@ -207,7 +207,7 @@ def _compiled(
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
-        # pinned threads of two engines would share cores while others are idle
+        # pinned threads of two engines would share cores while other cores are idle
         "ENABLE_CPU_PINNING": False,
     }
     try:
@@ -230,7 +230,7 @@ def _compiled(
 
 
 def _of_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """An ONNX model whose inputs are of these shapes, serialised; OpenVINO wants to know ranks."""
+    """Serialise an ONNX model with these input shapes; OpenVINO needs to know the ranks."""
     own = type(model)()
     own.CopyFrom(model)
     for value in own.graph.input:
@@ -243,7 +243,7 @@ def _of_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
 
 
 def _with_heads(model: Any, name: str) -> Any:
-    """A model whose outputs are of another type."""
+    """Change the type of a model's outputs."""
     package = require("openvino", "running this network")
     ends = package.preprocess.PrePostProcessor(model)
     for position in range(len(model.outputs)):
@@ -252,17 +252,17 @@ def _with_heads(model: Any, name: str) -> Any:
 
 
 def _only_shape(description: Description) -> dict[str, tuple[int, ...]] | None:
-    """The shape of the input of an engine for single pictures, by its name; None if it varies."""
+    """Return the input's shape, by name, for a batch of 1; None if it varies."""
     sides = input_of(description, 1).shape
     fixed = tuple(side for side in sides if isinstance(side, int))
     return {INPUT: fixed} if len(fixed) == len(sides) else None
 
 
 def check_precision(precision: str, what: str) -> None:
-    """Refuse bf16 where the processor would only imitate it.
+    """Refuse bf16 on a processor that would only emulate it.
 
     Raises:
-        MissingRequirement: the processor has no arithmetic of this kind, or there is no OpenVINO.
+        MissingRequirement: the processor has no bf16 arithmetic, or OpenVINO is not installed.
     """
     if precision != "bf16":
         return
@@ -276,7 +276,7 @@ def check_precision(precision: str, what: str) -> None:
 
 
 def openvino_version() -> str:
-    """Version of the installed OpenVINO, without its build.
+    """Return the version of the installed OpenVINO, without its build number.
 
     Raises:
         MissingRequirement: it is not installed.
@@ -285,7 +285,7 @@ def openvino_version() -> str:
 
 
 def executed_layers(compiled: Any) -> Executed:
-    """What a compiled model executes, in which precision."""
+    """Count the layers that a compiled model executes, by kind and precision."""
     counts: Counter[tuple[str, str]] = Counter()
     for node in compiled.get_runtime_model().get_ordered_ops():
         told = {name: str(node.get_rt_info()[name].astype(str)) for name in _TOLD}
@@ -299,7 +299,7 @@ _TOLD = ("layerType", "runtimePrecision")
 
 
 def reason_from_error(error: Exception) -> str:
-    """OpenVINO's message in a line, without its own source files."""
+    """Return OpenVINO's message in one line, without its source files."""
     told = _SOURCE.sub("", " ".join(str(error).split())).strip()
     return one_line(told or type(error).__name__)
 
@@ -307,5 +307,5 @@ def reason_from_error(error: Exception) -> str:
 @cache
 def _core() -> Any:
     core = require("openvino", "running this network").Core()
-    core.set_property({"LOG_LEVEL": "LOG_NONE"})  # what fails is told by the exception
+    core.set_property({"LOG_LEVEL": "LOG_NONE"})  # the exception reports failures
     return core

@@ -1,4 +1,4 @@
-"""The TensorRT plugin library: where it is, and loading it into a plugin registry."""
+"""The TensorRT plugin library: finding it and loading it into a plugin registry."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..files import state_of
 if TYPE_CHECKING:
     from ..postprocess import PostprocessParams
 
-#: names a library to use instead of the packaged one
+#: environment variable that names a library to use instead of the packaged one
 ENVIRONMENT = "SSD_SMALL_PLUGIN"
 FILE_NAME = "libssd_small_plugin.so"
 PLUGIN_NAME = "DecodeNms"
-#: of which a library has one creator each; the second is for engines that clip boxes
+#: versions of the plugin, each with its creator in the library; "2" is for engines that clip boxes
 PLUGIN_VERSIONS = ("1", "2")
 
 
 def find_plugin() -> Path:
-    """The plugin library: the one that SSD_SMALL_PLUGIN names, else the packaged one.
+    """Find the plugin library: the one SSD_SMALL_PLUGIN names, else the packaged one.
 
     Raises:
-        MissingRequirement: there is none.
+        MissingRequirement: there is no such file.
     """
     named = os.environ.get(ENVIRONMENT)
     if named:
@@ -47,9 +47,9 @@ def find_plugin() -> Path:
 
 
 def cuda_of_plugin(path: Path) -> str | None:
-    """The CUDA, such as ``"13.0"``, whose runtime a plugin library brings.
+    """Return the CUDA version, such as ``"13.0"``, of the runtime in a plugin library.
 
-    None where it does not say: it is of an earlier release, or cannot be loaded.
+    None if unknown: the library is from an earlier release, or cannot be loaded.
     """
     try:
         version = int(ctypes.CDLL(str(path)).ssd_small_plugin_cuda_version())
@@ -59,20 +59,20 @@ def cuda_of_plugin(path: Path) -> str | None:
 
 
 def plugin_version(params: PostprocessParams) -> str:
-    """The version of the plugin that serves these parameters."""
+    """Return the version of the plugin that implements these parameters."""
     return PLUGIN_VERSIONS[params.operator_version - 1]
 
 
 def load_plugin(trt: Any, path: Path | None = None, version: str = PLUGIN_VERSIONS[0]) -> Any:
-    """The creator of the DecodeNms plugin, its library loaded if it is not yet.
+    """Return the creator of the DecodeNms plugin, loading its library if necessary.
 
     Args:
         trt: the module ``tensorrt`` or ``tensorrt_rtx``.
         path: the library; None for :func:`find_plugin`.
-        version: of the plugin.
+        version: version of the plugin.
 
     Raises:
-        MissingRequirement: no library, not one of ours, or of another version.
+        MissingRequirement: there is no library, or it is not ours or of another version.
     """
     registry = trt.get_plugin_registry()
     creator = _creator(registry, version)
@@ -81,7 +81,7 @@ def load_plugin(trt: Any, path: Path | None = None, version: str = PLUGIN_VERSIO
     path = path or find_plugin()
     try:
         handle = registry.load_library(str(path))
-    except Exception as error:  # what the binding raises differs between the flavours
+    except Exception as error:  # the binding's exceptions differ between the flavours
         raise MissingRequirement(_not_loaded(path, str(error))) from error
     creator = _creator(registry, version)
     if creator is not None:
@@ -100,10 +100,10 @@ def load_plugin(trt: Any, path: Path | None = None, version: str = PLUGIN_VERSIO
 def check_fields(creator: Any, attributes: Collection[str]) -> None:
     """Refuse a creator that does not read exactly the attributes that were written.
 
-    TensorRT's parser drops an attribute that the creator does not list without a word.
+    TensorRT's parser silently drops attributes that the creator does not list.
 
     Raises:
-        MissingRequirement: the two differ.
+        MissingRequirement: the attributes differ.
     """
     read = {field.name for field in creator.field_names}
     differing = sorted(read ^ set(attributes))

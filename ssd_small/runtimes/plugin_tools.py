@@ -1,24 +1,24 @@
-"""Which of the plugin's two files another tool takes, with what to type."""
+"""Which of the plugin's two files other tools load, and the option or setting to use."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
 
-#: beside the plugin; registers it when it is loaded, for tools that do nothing but load a library
+#: file beside the plugin that registers it on loading, for tools that only load a library
 REGISTERING_FILE = "libssd_small_plugin_dlopen.so"
 
 
 def registering_file(plugin: Path) -> Path:
-    """The file that registers this plugin; it need not exist."""
+    """Return the path of the file that registers this plugin; it may not exist."""
     return plugin.with_name(REGISTERING_FILE)
 
 
 def lines_for_tools(plugin: Path) -> dict[str, str]:
-    """What to type in each tool that runs an engine with DecodeNms.
+    """Return, by tool, the option or setting for running an engine with DecodeNms.
 
     ``trtexec --dynamicPlugins`` and ``load_library`` ask the plugin for its creators; the others
-    only dlopen what they are given. What a shell reads is quoted where the path needs it.
+    only dlopen the given file. Paths in shell commands are quoted where necessary.
     """
     other = registering_file(plugin)
     typed = quote(str(other))
@@ -32,6 +32,6 @@ def lines_for_tools(plugin: Path) -> dict[str, str]:
         "another tool": f"LD_PRELOAD={other}",
     }
     if any(sign in str(other) for sign in " :"):
-        # the loader takes both for the end of a path, whatever the quotes
+        # the loader treats both as the end of a path, even if quoted
         lines["another tool"] = "LD_PRELOAD takes no path with a space or a colon: copy both files"
     return lines

@@ -1,4 +1,4 @@
-"""Several instances of one engine behind the interface of one, for several batches at once."""
+"""Several instances of an engine behind one runtime, to execute several batches at once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .device_events import DeviceTimes
 
 
 class SeveralRuntimes(BatchingRuntime):
-    """Runs each batch on an instance that is free; as many threads may call as there are.
+    """Runs each call on a free instance; as many threads as instances may call at once.
 
     Attributes:
-        path: of the file that was opened, if it has one.
+        path: path of the opened file, if any.
     """
 
     def __init__(self, runtimes: Sequence[Runtime]) -> None:
-        """Take instances that are alike, and are closed with this."""
+        """Take ownership of identical instances, which are closed together with this one."""
         first = runtimes[0]
         self._runtimes = tuple(runtimes)
         self._free: SimpleQueue[Runtime] = SimpleQueue()
@@ -35,7 +35,7 @@ class SeveralRuntimes(BatchingRuntime):
         self.max_batch = first.max_batch
 
     def infer(self, images: Images) -> HeadOutputs | list[Detections]:
-        """See :class:`~.base.Runtime`; waits for an instance where none is free."""
+        """See :class:`~.base.Runtime`; waits until an instance is free."""
         self._check_open()
         runtime = self._free.get()
         try:
@@ -48,32 +48,32 @@ class SeveralRuntimes(BatchingRuntime):
         self._runtimes[0].check_picture(height, width)
 
     def watched(self) -> AbstractContextManager[DeviceTimes | None]:
-        """See :class:`~.base.Runtime`; of the first instance."""
+        """See :class:`~.base.Runtime`; times only the first instance."""
         return self._runtimes[0].watched()
 
     def close(self) -> None:
-        """Free the instances, each once it has done what it is at; calling twice is harmless."""
+        """Free the instances once all have finished their work; a second call has no effect."""
         if self._closed:
             return
         super().close()
         held = [self._free.get() for _ in self._runtimes]
         for runtime in held:
             runtime.close()
-            # who still comes is told that it is closed
+            # a late caller gets the error that it is closed
             self._free.put(runtime)
 
 
 def open_instances(open_one: Callable[..., Runtime], threads: int, instances: int) -> Runtime:
-    """An engine, or several instances of it behind the interface of one.
+    """Open an engine, or several instances of it behind one runtime.
 
     Args:
-        open_one: opens one; called with ``threads`` by name.
-        threads: CPU threads of each; 0 for one per core, shared by the instances.
-        instances: how many.
+        open_one: opens one instance; called with ``threads`` by name.
+        threads: CPU threads of each instance; 0 to share the cores among the instances.
+        instances: number of instances.
 
     Raises:
-        UsageError: no number of instances, or several of a network in PyTorch.
-        SsdSmallError: what ``open_one`` raises.
+        UsageError: the number of instances is invalid, or above 1 for a network in PyTorch.
+        SsdSmallError: raised by ``open_one``.
     """
     each = threads_of_each(threads, instances)
     opened: list[Runtime] = []
@@ -94,19 +94,21 @@ def open_instances(open_one: Callable[..., Runtime], threads: int, instances: in
 
 
 def threads_of_each(threads: int, instances: int) -> int:
-    """CPU threads of each of several instances that share the cores.
+    """Return the CPU threads of each of several instances that share the cores.
+
+    One instance with ``threads`` 0 keeps that 0.
 
     Args:
-        threads: as asked for; 0 shares the cores out, at least one to each.
-        instances: of the engine.
+        threads: requested threads per instance; 0 to share the cores, at least one to each.
+        instances: number of instances of the engine.
 
     Raises:
-        UsageError: no number of instances.
+        UsageError: the number of instances is not a whole number of at least 1.
     """
     if type(instances) is not int or instances < 1:
         raise UsageError(f"instances {instances!r}: expected a whole number of at least 1")
     if threads or instances == 1:
         return threads
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    affinity = getattr(os, "sched_getaffinity", None)  # only on Linux
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, cores // instances)

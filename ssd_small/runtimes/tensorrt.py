@@ -1,4 +1,4 @@
-"""Engines of TensorRT and TensorRT-RTX on a GPU: one code path over the module."""
+"""Engines of TensorRT and TensorRT-RTX on a GPU, with one code path for both modules."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from .tensorrt_engine import load_engine
 from .tensorrt_lanes import Contexts, Lanes, Shape
 from .tensorrt_module import MODULES, logger
 
-#: bytes that an address of a tensor is a multiple of (``IExecutionContext::setTensorAddress``)
+#: required alignment of a tensor's address in bytes (``IExecutionContext::setTensorAddress``)
 ALIGNMENT = 256
 
 
 class TensorRtRuntime(BatchingRuntime):
-    """Runs an engine that ``build-engine --target tensorrt`` or ``tensorrt-rtx`` wrote.
+    """Runs an engine written by ``build-engine --target tensorrt`` or ``tensorrt-rtx``.
 
-    One runner serves one thread at a time; several threads take a runner each.
+    A runtime serves one thread at a time; for several threads, open one each.
 
     Args:
         path, sidecar: the engine.
-        cuda_graph: after the first batch of each size, replay a captured CUDA graph (with
-            cuda-python; pycuda has none). A size whose capture fails runs without.
+        cuda_graph: after the first batch of each shape, replay a captured CUDA graph (with
+            cuda-python; pycuda has none). A shape whose capture fails runs without a graph.
         device: the GPU; None for the first.
-        content: of the engine, where it was read with its sidecar.
+        content: content of the engine, if it was read together with its sidecar.
 
     Raises:
-        MissingRequirement: no driver, GPU, TensorRT or plugin, or the engine is not for them.
-        BadFile: the engine cannot be read, or is not what its sidecar says.
+        MissingRequirement: driver, GPU, TensorRT or plugin is missing or does not fit the engine.
+        BadFile: the engine cannot be read, or is not what its sidecar describes.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class TensorRtRuntime(BatchingRuntime):
         self._runtime, self._engine = load_engine(self._trt, self._log, path, self.sidecar, content)
         self._stream = self._device.create_stream()
         self._contexts = Contexts(self._trt, self._engine, self._log, self._memory)
-        # where pictures of any size go in, memory is for the largest
+        # for pictures of any size, memory is allocated for the largest
         largest = tuple(self._engine.get_tensor_profile_shape(INPUT, 0)[2])
         for name in (INPUT, *self._outputs):
             shape = (largest if name == INPUT else tuple(self._engine.get_tensor_shape(name)))[1:]
@@ -97,14 +97,14 @@ class TensorRtRuntime(BatchingRuntime):
 
     @property
     def engine(self) -> Any:
-        """The vendor's engine object, while this runner is open."""
+        """The vendor's engine object, while this runtime is open."""
         return self._engine
 
     def infer_batch(self, images: Images) -> HeadOutputs | list[Detections]:
         """See :class:`~ssd_small.runtimes.base.BatchingRuntime`.
 
         Raises:
-            GpuError: execution failed; the runner cannot be used any more.
+            GpuError: execution failed; the runtime can no longer be used.
         """
         number, shape = len(images), images.shape
         with self._lock, self._device.active():
@@ -119,19 +119,19 @@ class TensorRtRuntime(BatchingRuntime):
 
     @contextmanager
     def watched(self) -> Iterator[DeviceTimes]:
-        """See :class:`~ssd_small.runtimes.base.Runtime`; by CUDA events.
+        """See :class:`~ssd_small.runtimes.base.Runtime`; measures with CUDA events.
 
         The first batch of each shape runs without a graph, as after opening.
 
         Raises:
-            GpuError: there are no events.
+            GpuError: events cannot be created.
         """
         times = DeviceTimes()
         self._watch(times)
         try:
             yield times
         finally:
-            # what happens inside of the block tells of a GPU that is gone
+            # a lost GPU is reported by the calls inside the block
             with suppress(GpuError, UsageError):
                 self._watch(None)
 
@@ -142,7 +142,7 @@ class TensorRtRuntime(BatchingRuntime):
             self._lanes.watch(times)
 
     def check_picture(self, height: int, width: int) -> None:
-        """See :class:`~ssd_small.runtimes.base.Runtime`; the engine was built for a largest one."""
+        """See :class:`~ssd_small.runtimes.base.Runtime`; an engine has a largest picture size."""
         super().check_picture(height, width)
         if self.description.pictures is None:
             return
@@ -161,24 +161,24 @@ class TensorRtRuntime(BatchingRuntime):
         *,
         picture: tuple[int, int] | None = None,
     ) -> None:
-        """Enqueue one batch on memory and stream of the caller, without any copy.
+        """Enqueue one batch on the caller's memory and stream, without any copy.
 
-        Nothing is synchronised. The runner's scratch memory is used: not while :meth:`infer`
-        or another stream uses the same runner.
+        Nothing is synchronised. The call uses the runtime's scratch memory, so :meth:`infer` or
+        another stream must not use the same runtime at the same time.
 
         Args:
             batch: number of images, within the engine's range.
             addresses: device pointer by tensor name (``images`` and all outputs), such as
-                ``tensor.data_ptr()`` of contiguous torch tensors of the engine's types. Each is a
-                multiple of 256 bytes, which ``IExecutionContext::setTensorAddress`` asks for; a
+                ``tensor.data_ptr()`` of contiguous torch tensors of the engine's types. Each must
+                be a multiple of 256 bytes, as ``IExecutionContext::setTensorAddress`` requires; a
                 picture inside a batch seldom is.
             stream: stream handle, such as ``torch.cuda.current_stream().cuda_stream``.
-            picture: height and width, for a network of pictures of any size.
+            picture: height and width, for a network that takes pictures of any size.
 
         Raises:
-            UsageError: a tensor is missing, unknown or not aligned, the batch is out of range, or a
-                picture is too large, missing or not expected.
-            GpuError: TensorRT refused.
+            UsageError: a tensor is missing, unknown or not aligned, the batch is out of range, or
+                ``picture`` is too large, missing or not expected.
+            GpuError: TensorRT refused the batch or failed to execute it.
         """
         expected = {INPUT, *self._outputs}
         if set(addresses) != expected or not self.min_batch <= batch <= self.max_batch:
@@ -216,18 +216,18 @@ class TensorRtRuntime(BatchingRuntime):
         return shape
 
     def close(self) -> None:
-        """Free the engine; calling twice is harmless, and so is a GPU that is gone."""
+        """Free the engine; a second call has no effect, and a lost GPU raises no error."""
         if self._closed:
             return
         self._closed = True
         with ExitStack() as stack:
-            # where this fails, what follows is in vain but for the objects of this process
+            # if this fails, what follows only frees the objects of this process
             with suppress(GpuError):
                 stack.enter_context(self._device.active())
             self._give_back()
 
     def _give_back(self) -> None:
-        """Contexts before the engine, the engine before its memory and plugin."""
+        """Free contexts before the engine, and the engine before its memory."""
         if self._stream is not None:
             with suppress(GpuError):
                 self._device.synchronize(self._stream)

@@ -1,4 +1,4 @@
-"""Loading an engine of TensorRT, and checking that it is the one its sidecar describes."""
+"""Loading a TensorRT engine and checking that it is the one its sidecar describes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .tensorrt_module import create_runtime, invalidity
 def load_engine(
     trt: Any, log: Any, path: Path, sidecar: Sidecar, content: bytes | None = None
 ) -> tuple[Any, Any]:
-    """The vendor's runtime and engine objects; the engine must go before the runtime.
+    """Load the vendor's runtime and engine objects; the engine must be freed before the runtime.
 
     Args:
         trt: the module ``tensorrt`` or ``tensorrt_rtx``.
         log: its logger, see :func:`~ssd_small.runtimes.tensorrt_module.logger`.
         path, sidecar: the engine.
-        content: of the engine, where it was read with its sidecar.
+        content: content of the engine, if it was read together with its sidecar.
 
     Raises:
-        MissingRequirement: no plugin, or the engine is not for this GPU or version.
-        BadFile: the engine cannot be read, or is not what its sidecar says.
+        MissingRequirement: there is no plugin, or the engine is not for this GPU or version.
+        BadFile: the engine cannot be read, or is not what its sidecar describes.
     """
     if sidecar.description.has_decode_nms:
         load_plugin(trt, version=plugin_version(sidecar.description.postprocess))
@@ -37,7 +37,7 @@ def load_engine(
     if fault:
         raise MissingRequirement(f"engine {path} cannot run here: {fault}")
     if sidecar.options.version_compatible:
-        # such a plan brings a runtime of its version; the sidecar's hash has vouched for it
+        # such a plan contains a runtime of its version; the sidecar's hash has verified it
         runtime.engine_host_code_allowed = True
     engine = runtime.deserialize_cuda_engine(content)
     if engine is None:
@@ -52,7 +52,7 @@ def load_engine(
 
 
 def _check_tensors(trt: Any, engine: Any, path: Path, sidecar: Sidecar) -> None:
-    """Names, directions and batch range of the engine are those of its sidecar."""
+    """Check that the engine's tensor names, directions and batch range are its sidecar's."""
     mode = trt.TensorIOMode
     names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
     found = {name: engine.get_tensor_mode(name) for name in names}

@@ -1,4 +1,4 @@
-"""Execution contexts of an engine, and a captured graph for each shape of input that was seen."""
+"""Execution contexts of an engine, with a captured graph for each input shape seen so far."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .device_events import DeviceEvents, DeviceTimes
 from .device_memory import DeviceMemory, Tensor
 from .tensorrt_module import context_settings
 
-#: shapes of input that are kept ready at once; each has a context and a graph
+#: input shapes kept ready at once, each with its context and graph
 MOST_LANES = 64
 
 Shape = tuple[int, ...]
 
 
 class Contexts:
-    """Makes the execution contexts of one engine, binds and launches them.
+    """Creates, binds and launches the execution contexts of one engine.
 
-    They run one after the other, so they share their scratch memory.
+    They run one after the other, so they share one scratch memory.
     """
 
     def __init__(self, trt: Any, engine: Any, log: Any, memory: DeviceMemory) -> None:
@@ -32,10 +32,10 @@ class Contexts:
         self._settings = context_settings(trt, engine)
 
     def new(self) -> Any:
-        """A context over the shared scratch memory.
+        """Create a context that uses the shared scratch memory.
 
         Raises:
-            OutOfGpuMemory: TensorRT has no memory for it.
+            OutOfGpuMemory: there is not enough memory for it.
         """
         context = self._engine.create_execution_context(self._settings)
         if context is None:
@@ -47,17 +47,17 @@ class Contexts:
         return context
 
     def bind(self, context: Any, shape: Shape, addresses: Mapping[str, int]) -> None:
-        """Set the shape of the input, and where input and outputs lie on the GPU.
+        """Set the input's shape, and the GPU addresses of input and outputs.
 
         Raises:
-            GpuError: TensorRT refused.
+            GpuError: TensorRT refused the shape or an address.
         """
         fine = context.set_input_shape(INPUT, shape)
         for name, address in addresses.items():
             fine = fine and context.set_tensor_address(name, address)
         try:
             fine = fine and not context.infer_shapes()
-        except RuntimeError:  # the bindings' word for an error, not for a missing shape
+        except RuntimeError:  # how the bindings report an error other than a missing shape
             fine = False
         if not fine:
             raise GpuError(f"TensorRT refused a batch of {shape[0]}{self._log.last()}")
@@ -66,7 +66,7 @@ class Contexts:
         """Enqueue the network.
 
         Raises:
-            GpuError: it could not be executed.
+            GpuError: the network could not be executed.
         """
         if not context.execute_async_v3(stream):
             raise GpuError(
@@ -75,28 +75,28 @@ class Contexts:
             )
 
     def forget_errors(self) -> None:
-        """Drop what was logged of a failure that has been dealt with."""
+        """Discard the log messages of a failure that has been dealt with."""
         self._log.last()
 
 
 @dataclass(eq=False)
 class _Lane:
-    """What executes one shape of input; a captured graph forbids any change to its context."""
+    """Executes one input shape; once a graph is captured, its context must not change."""
 
     context: Any
     graph: int | None = None
-    #: a capture of it failed: executed without a graph from then on
+    #: capturing failed, so it is executed without a graph from then on
     plain: bool = False
 
 
 class Lanes:
-    """Uploads, executes and downloads batches, each shape of input in a lane of its own.
+    """Uploads, executes and downloads batches, with a separate lane for each input shape.
 
     Args:
-        contexts: of the engine.
-        device: the GPU, which is current in every call.
+        contexts: the engine's contexts.
+        device: the GPU, which must be current in every call.
         tensors: memory of the input and of all outputs, by name.
-        stream: what everything is enqueued on.
+        stream: the stream on which everything is enqueued.
         cuda_graph: replay a captured graph from a shape's second batch on.
     """
 
@@ -117,12 +117,12 @@ class Lanes:
         self._times = DeviceTimes()
 
     def watch(self, times: DeviceTimes | None) -> None:
-        """Add what batches take on the GPU to ``times`` from here on; None: no more.
+        """Add the GPU times of batches to ``times`` from now on; None stops that.
 
-        Graphs are captured anew, with events in them or without.
+        Graphs are captured again, with or without events in them.
 
         Raises:
-            GpuError: there are no events to be had, or they cannot be given back.
+            GpuError: events cannot be created or destroyed.
         """
         for lane in self._lanes.values():
             self._drop(lane)
@@ -134,7 +134,7 @@ class Lanes:
             self._events, self._times = self._device.events(4), times
 
     def run(self, shape: Shape) -> None:
-        """Execute the batch that lies in the input's host memory, and wait for its outputs.
+        """Execute the batch in the input's host memory, and wait for its outputs.
 
         Raises:
             GpuError: execution failed.
@@ -142,7 +142,7 @@ class Lanes:
         lane = self._lanes.pop(shape, None)
         if lane is None:
             while len(self._lanes) >= MOST_LANES:
-                # the one used longest ago stands first
+                # the least recently used one is first
                 self._drop(self._lanes.pop(next(iter(self._lanes))))
             # also executes this batch: the warm-up that capturing needs
             lane = self._new(shape)
@@ -156,7 +156,7 @@ class Lanes:
         self._lanes[shape] = lane
 
     def close(self) -> None:
-        """Give back graphs, contexts and events."""
+        """Free graphs, contexts and events."""
         with suppress(GpuError):
             self.watch(None)
         self._lanes.clear()
@@ -170,7 +170,7 @@ class Lanes:
         return lane
 
     def _drop(self, lane: _Lane) -> None:
-        """Give the graph of a lane back; its context goes with the last name it has."""
+        """Destroy a lane's graph; its context is freed with the last reference to it."""
         if lane.graph is not None:
             with suppress(GpuError):
                 self._device.destroy_graph(lane.graph)
@@ -194,16 +194,16 @@ class Lanes:
             self._events.record(place, self._stream)
 
     def _wait(self) -> None:
-        """For the batch that was enqueued, and count what it took."""
+        """Wait for the enqueued batch, and add its times if watched."""
         self._device.synchronize(self._stream)
         if self._events is not None:
             self._times.add(*self._events.seconds())
 
     def _capture(self, lane: _Lane, shape: Shape) -> None:
-        """Capture what :meth:`_execute` enqueues; without a graph if that cannot be done.
+        """Capture what :meth:`_execute` enqueues; if that fails, the lane runs without a graph.
 
         Raises:
-            GpuError: the GPU does not answer after a capture that failed.
+            GpuError: the GPU does not respond after a failed capture.
         """
         if lane.plain or not self._cuda_graph:
             return
@@ -214,8 +214,8 @@ class Lanes:
         try:
             lane.graph = self._captured(lane.context, shape)
         except GpuError:
-            # what is to be captured has just been executed: the batch is done, and the next goes
-            # the same way. A device that is lost says so here.
+            # the work to capture has just been executed, so this batch is done, and the next is
+            # executed in the same way; a lost GPU raises its error here
             lane.plain = True
             self._contexts.forget_errors()
             self._device.synchronize(self._stream)
@@ -225,7 +225,7 @@ class Lanes:
         try:
             self._execute(context, shape)
         except BaseException:
-            # a capture that is left open would swallow everything that follows
+            # a capture left open would swallow everything that follows
             with suppress(GpuError):
                 self._device.destroy_graph(self._device.end_capture(self._stream))
             raise

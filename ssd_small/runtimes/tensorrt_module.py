@@ -1,4 +1,4 @@
-"""What differs between the modules ``tensorrt`` and ``tensorrt_rtx``, and their one logger."""
+"""Differences between the modules ``tensorrt`` and ``tensorrt_rtx``, and the logger of each."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 
 def create_runtime(trt: Any, log: Any) -> Any:
-    """The vendor's ``Runtime``, which loads engines.
+    """Create the vendor's ``Runtime``, which loads engines.
 
-    Where CUDA cannot start, TensorRT 10.15 to 11.4 log an error and return an object that ends
-    the process when it is used and when it is freed. Such an object is never freed here.
+    If CUDA cannot start, TensorRT 10.15 to 11.4 log an error and return an object that ends the
+    process when it is used or freed. Such an object is never freed here.
 
     Args:
         trt: the module ``tensorrt`` or ``tensorrt_rtx``.
@@ -33,17 +33,17 @@ def create_runtime(trt: Any, log: Any) -> Any:
     log.errors.clear()
     try:
         runtime = trt.Runtime(log)
-    except Exception as error:  # pybind11 raises its own TypeError for a null pointer
+    except Exception as error:  # pybind11 raises a TypeError of its own for a null pointer
         raise _not_started(trt, log, str(error)) from error
     if log.errors:
-        # one reference more than Python knows of: also when the interpreter ends
+        # one reference more than Python knows of, so it is not freed even when the interpreter ends
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
         raise _not_started(trt, log)
     return runtime
 
 
 def _not_started(trt: Any, log: Any, reason: str = "") -> MissingRequirement:
-    """By the first error that was logged: those after it follow from it."""
+    """Make the error from the first logged one: later ones follow from it."""
     line = " ".join((log.errors[0] if log.errors else reason).split())
     log.errors.clear()
     return MissingRequirement(
@@ -52,10 +52,10 @@ def _not_started(trt: Any, log: Any, reason: str = "") -> MissingRequirement:
 
 
 def cuda_mismatch(trt: Any) -> str:
-    """Why the driver cannot run what the package of ``trt`` was built with; empty if it can.
+    """Say why the driver cannot run the CUDA of ``trt``'s package; empty if it can.
 
-    A driver runs what was built with a CUDA of its major version or of an earlier one. Empty also
-    where the driver or the package does not say.
+    A driver runs code built with its own or an earlier major version of CUDA. The result is also
+    empty if the driver's version, or the one the package was built with, is unknown.
     """
     package, driver = cuda_major_of_package(trt.__name__), gpus().driver
     if package is None or driver is None or package <= int(driver.partition(".")[0]):
@@ -69,9 +69,10 @@ def cuda_mismatch(trt: Any) -> str:
 
 
 def cuda_major_of_package(module: str) -> int | None:
-    """The major version of CUDA in the name of the package that brings a module, if there is one.
+    """Return the CUDA major version in the name of the package that provides a module, if any.
 
-    Those of NVIDIA are called so (``tensorrt_cu13``); the module may come in one that asks for it.
+    NVIDIA's packages have such names (``tensorrt_cu13``); the module may also be in a package that
+    requires one.
     """
     names = list(metadata.packages_distributions().get(module, ()))
     names += [need for name in names for need in metadata.requires(name) or ()]
@@ -80,7 +81,7 @@ def cuda_major_of_package(module: str) -> int | None:
 
 
 def invalidity(trt: Any, runtime: Any, content: bytes) -> str:
-    """Why this machine cannot run a plan, without loading it; empty if it can or is not known.
+    """Say, without loading a plan, why this machine cannot run it; empty if it can or if unknown.
 
     Only TensorRT-RTX can tell.
     """
@@ -98,12 +99,12 @@ def invalidity(trt: Any, runtime: Any, content: bytes) -> str:
 
 
 def context_settings(trt: Any, engine: Any) -> Any:
-    """Argument of create_execution_context: scratch memory is ours, one block for all contexts."""
+    """Return create_execution_context's argument: contexts share the scratch memory we allocate."""
     strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
     if not hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
         return strategy
-    # TensorRT-RTX compiles kernels when a shape is first seen; at once and not in the
-    # background, or a graph would hold the provisional ones for ever
+    # TensorRT-RTX compiles kernels when a shape is first seen: immediately, not in the
+    # background, or a graph would keep the provisional kernels for good
     config = engine.create_runtime_config()
     config.set_execution_context_allocation_strategy(strategy)
     config.dynamic_shapes_kernel_specialization_strategy = (
@@ -116,7 +117,7 @@ _loggers: dict[str, Any] = {}
 
 
 def logger(trt: Any) -> Any:
-    """The one logger of a flavour (TensorRT takes only one per process); keeps the last errors."""
+    """Return a flavour's logger, which keeps the last errors; TensorRT takes one per process."""
     if trt.__name__ in _loggers:
         return _loggers[trt.__name__]
 
@@ -130,7 +131,7 @@ def logger(trt: Any) -> Any:
                 self.errors.append(msg)
 
         def last(self) -> str:
-            """The newest error, told once."""
+            """Return the newest error and clear all of them."""
             text = f" ({self.errors[-1].strip().splitlines()[0]})" if self.errors else ""
             self.errors.clear()
             return text

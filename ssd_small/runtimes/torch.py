@@ -1,4 +1,4 @@
-"""PyTorch, the reference every engine is compared with."""
+"""PyTorch, the reference with which every engine is compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .base import BatchingRuntime, HeadOutputs, Images
 
 
 class TorchRuntime(BatchingRuntime):
-    """Runs a network with PyTorch, on the device it lies on."""
+    """Runs a network with PyTorch, on the device that holds it."""
 
     precision = "fp32"
 

@@ -1,4 +1,4 @@
-"""The network of an engine that has decode + NMS inside, ending in its heads again."""
+"""Cutting decode + NMS off the network of an engine, so that it ends in its heads again."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .base import Runtime
 
 
 def cut_runtime(runtime: Runtime, path: str | Path, threads: int = 0) -> Runtime | None:
-    """The network of an engine of ONNX Runtime, or of an ONNX file, without decode + NMS.
+    """Open the network of an ONNX file or an engine for ONNX Runtime without decode + NMS.
 
-    None where the heads are its outputs anyway, where another tool has taken their names, and for
-    an engine that ONNX Runtime does not run.
+    None if the outputs are the heads already, if another tool has removed the heads' names, or if
+    the engine is not run by ONNX Runtime.
 
     Args:
-        runtime: what was opened; stays open.
-        path: from which.
-        threads: on the CPU; 0 for one per core.
+        runtime: the opened runtime; stays open.
+        path: the file it was opened from.
+        threads: CPU threads; 0 for one per core.
 
     Raises:
         MissingRequirement: onnx is not installed.
@@ -46,14 +46,14 @@ def cut_runtime(runtime: Runtime, path: str | Path, threads: int = 0) -> Runtime
 
 
 def runtime_of_heads(runtime: Runtime, threads: int = 0) -> Runtime:
-    """What gives the heads that ``runtime`` ends in or has inside: itself, or cut off it.
+    """Return a runtime that ends in the heads: ``runtime`` itself, or one cut from its file.
 
     Args:
-        runtime: what was opened; stays open.
+        runtime: the opened runtime; stays open.
         threads: see :func:`cut_runtime`.
 
     Raises:
-        UsageError: decode + NMS cannot be taken off.
+        UsageError: decode + NMS cannot be removed.
         MissingRequirement: onnx is not installed.
     """
     if not runtime.description.has_decode_nms:
@@ -66,11 +66,11 @@ def runtime_of_heads(runtime: Runtime, threads: int = 0) -> Runtime:
 
 
 def check_has_heads(path: str | Path) -> None:
-    """Refuse a plan with decode + NMS inside by its sidecar, before a GPU is asked for.
+    """Refuse, by its sidecar, a plan with decode + NMS inside, before a GPU is needed.
 
     Raises:
         BadFile: the sidecar cannot be read.
-        UsageError: decode + NMS cannot be taken off.
+        UsageError: decode + NMS cannot be removed.
     """
     if find_sidecar(path) is None:
         return
