@@ -24,7 +24,7 @@ class Pictures:
     Attributes:
         given: the pictures as a detector takes them.
         names: their file names.
-        annotations: annotations of the same pictures in the same order, if any.
+        annotations: annotations of the same pictures in the same order; None without any.
         notes: a line for each thing a user should know about their files.
     """
 
@@ -59,7 +59,7 @@ def pictures_of_annotations(annotations: Annotations, folder: Path) -> Pictures:
     """The annotated pictures of a folder.
 
     Raises:
-        BadFile: none of them is there, or two names mean one file.
+        BadFile: none of them is there, or their names are ambiguous.
     """
     notes: list[str] = []
     given = annotated_pictures(annotations, folder, some=True, say=notes.append)

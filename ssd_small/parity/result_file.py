@@ -225,8 +225,7 @@ def _priors_of(
 def _candidates(
     label: int, intervals: Intervals
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Priors that may have given an entry of a class, with lower and upper bounds of their scores.
-    """
+    """Priors that may have given an entry of a class, with lower and upper score bounds."""
     low, high = intervals.score_bounds(intervals.scores[label])
     with np.errstate(invalid="ignore"):
         # an entry is above the threshold up to rounding, and so is its prior's score
