@@ -212,7 +212,8 @@ class Swaps:
         """The cost of each stage, in the order of :data:`STAGES`."""
         step = -1 if self._turned else 1  # the reference first, whichever side is the base
         reasons = picture_reasons(*self._sees[::step])
-        # a network that resizes by itself is meant to match exactly, so any difference is reported
+        # for a network that resizes by itself any difference is reported: one grey level in one
+        # place exceeds a network's rounding, and there is no other reason to give
         inside = any(one.description.pictures is not None for one in (self._base, self._other))
         for stage, most in self._levels.items():
             if most > (0.0 if inside else GREY_LEVELS):
