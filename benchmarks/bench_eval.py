@@ -6,10 +6,10 @@
 The engines are ONNX Runtime's, ending in the heads: full-width networks with random weights whose
 scores are spread like a trained detector's. The bare network runs on prepared batches. In
 `evaluate`, the same engine reads and decodes files, resizes, runs, decodes boxes, suppresses,
-collects and scores; in `detect`, it writes a line of JSON per picture, and optionally pictures with
-boxes. All this is in the same process, with the same batch and threads, and once in two instances
-that share the threads. They take turns; a ratio is the median over the turns. Opening the engine
-and reading the annotations is not included.
+collects and scores; in `detect`, it writes a line of JSON per picture, with and without pictures of
+the boxes. All this is in the same process, with the same batch and threads, and once in two
+instances that share the threads. They take turns; a ratio is the median over the turns. Opening the
+engine and reading the annotations is not included.
 
 Decoding and post-processing overlap with the network, but on a CPU they share its cores: what they
 take, the network lacks. So each stage's processor time is also measured alone, and ``at most`` is

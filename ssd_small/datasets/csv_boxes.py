@@ -219,7 +219,7 @@ def _with_point(cell: str) -> str:
 
 
 def _filled(cells: Sequence[str], count: int, where: str) -> list[str]:
-    """Pad a line to the cells of the first one; only a lone name may have fewer."""
+    """Pad a line to the number of cells of the first one; only a lone name may have fewer."""
     cells = [*cells[:count], *filter(None, cells[count:])]
     if len(cells) != count and any(cells[1:]):
         raise BadFile(
