@@ -1,8 +1,8 @@
-"""Plant the classic faults in engines and write down which stage is named, and what it costs.
+"""Plant the classic faults in engines; record which stage attribution names and what it costs.
 
     python benchmarks/attribution_table.py [--images 30] [--output attribution.json]
 
-The digits data and the shipped network of width 0.25, engines of ONNX Runtime against PyTorch.
+Uses the digits data and the shipped network of width 0.25, ONNX Runtime engines against PyTorch.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""``ssd-small batch``: pace in one process and on Ray, kills, and a model of many workers.
+"""Measure ``ssd-small batch``: pace in one process and on Ray, kills, a model of many workers.
 
     python benchmarks/bench_batch.py [pace] [kills] [model] [--output benchmarks/results/batch.json]
 
-Pace: the same pictures, shards and cores, warm: from the first shard to the last, engines open and
-Ray up. Kills: ``batch --ray`` at random moments, by SIGKILL of driver, worker or Ray's own
-raylet; then ``--resume``, whose files must be those of one process. Model: computed from what pace
-measured, and no measurement. Parts that are not named keep their figures. Linux only.
+Pace: the same pictures, shards and cores, timed warm from the first shard to the last, with engines
+open and Ray running. Kills: SIGKILL of ``batch --ray``'s driver, worker or Ray's own raylet at
+random moments, then ``--resume``, whose files must equal those of one process. Model: calculated
+from the measured pace, not itself a measurement. Parts not named keep their figures. Linux only.
 """
 
 from __future__ import annotations

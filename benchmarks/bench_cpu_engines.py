@@ -1,11 +1,11 @@
-"""The engines that a processor can run, beside each other: six networks at full width.
+"""Compare the engines that a processor can run: six networks at full width.
 
     python benchmarks/bench_cpu_engines.py --folder build/cpu_engines --build-only
     python benchmarks/bench_cpu_engines.py --folder build/cpu_engines
 
-ONNX Runtime in fp32, OpenVINO in fp32, and in bf16 where the processor has it; one picture a call,
-heads only, random weights, the runtimes in turn again and again. Before they are timed their heads
-are compared with those of PyTorch, as a share of the largest value.
+ONNX Runtime in fp32, OpenVINO in fp32, and in bf16 if the processor supports it; one picture per
+call, heads only, random weights, the runtimes taking turns. Before timing, their heads are compared
+with PyTorch's; differences are relative to the largest value.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Decode + NMS on the CPU: the native library against what else there is.
+"""Time decode + NMS on the CPU: the native library against the alternatives.
 
 Every contender is validated against the numpy oracle before it is timed. Contenders:
 
-* ``native``: the C++ library (bit for bit the oracle);
+* ``native``: the C++ library (bit-identical to the oracle);
 * ``numpy_loop``: softmax and a loop over classes in numpy, written for speed;
 * ``torchvision``: what its SSD does after the heads (per-class loop, one batched_nms);
 * ``onnxruntime``: the DecodeNms function body.
 
-Contenders of a case take turns. In the worst case native must not be slower than the best of
-torchvision and the function body, whatever the size, batch and threads: where it is, the exit code
-is 1 once the results are written.
+Contenders of a case take turns. In the worst case, native must not be slower than the better of
+torchvision and the function body, whatever the size, batch and threads; if it is, the exit code is
+1 once the results are written.
 
 Run ``python benchmarks/bench_decode_nms.py --help``; ``--quick`` takes some seconds.
 """

@@ -1,8 +1,8 @@
-"""Launches, bytes and registers of the CUDA decode+NMS kernels, and a model of their time.
+"""Count launches, bytes and registers of the CUDA decode + NMS kernels, and model their time.
 
-The kernels run in the CPU executor, which counts every access; each case is validated against
-the numpy oracle first. Microseconds are **modelled** from bytes and launches, not measured: the
-model leaves out arithmetic, latency within kernels and the greedy scan, so it is a lower bound.
+The kernels run in the CPU executor, which counts every access; each case is first validated
+against the numpy oracle. Microseconds are **modelled** from bytes and launches, not measured: the
+model ignores arithmetic, latency within kernels and the greedy scan, so it is a lower bound.
 
 Run ``python benchmarks/bench_decode_nms_kernels.py --help``. Needs the executor library (CMake,
 ``-DSSD_SMALL_BUILD_TESTS=ON``) and, for registers, nvcc.

@@ -1,22 +1,22 @@
-"""`eval` and `detect` end to end beside the bare network: pictures per second, processor, memory.
+"""Compare `eval` and `detect` end to end with the bare network: pace, processor time, memory.
 
     python benchmarks/bench_eval.py [--models NAME...] [--seconds 30] [--go-on]
         [--output benchmarks/results/eval_cpu.json]
 
-Full-width networks with random weights, whose scores are spread as a trained detector's are, as
-engines of ONNX Runtime that end in the heads. The bare network runs on batches that lie ready; the
-same engine in `evaluate` reads and decodes files, resizes, runs, decodes boxes, suppresses,
-collects and scores, and in `detect` it writes a line of JSON a picture, or pictures with boxes
-too, in the same process, with the same batch and threads; and once in two instances that share the
-threads. They take turns, and a ratio is the median of the turns'. Opening the engine and reading
-the annotations is not in it.
+The engines are ONNX Runtime's, ending in the heads: full-width networks with random weights whose
+scores are spread like a trained detector's. The bare network runs on prepared batches. In
+`evaluate`, the same engine reads and decodes files, resizes, runs, decodes boxes, suppresses,
+collects and scores; in `detect`, it writes a line of JSON per picture, with and without pictures of
+the boxes. All this is in the same process, with the same batch and threads, and once in two
+instances that share the threads. They take turns; a ratio is the median over the turns. Opening the
+engine and reading the annotations is not included.
 
 Decoding and post-processing overlap with the network, but on a CPU they share its cores: what they
-take, the network lacks. So each stage's processor time is measured by itself, and ``at most`` is
-the share of the network in their sum, which no overlapping can exceed where the network uses all
-cores. Before anything is timed, the detections of both detectors are compared bit by bit with those
-of the stages one after the other. ``--go-on`` adds networks to the results of a run before, in
-several short runs; the most memory that a command takes is measured in a process of its own.
+take, the network lacks. So each stage's processor time is also measured alone, and ``at most`` is
+the network's share of their sum, which no overlapping can exceed if the network uses all cores.
+Before timing, the detections of both detectors are compared bit by bit with those of the stages
+run one after the other. ``--go-on`` adds networks to the results of an earlier run, so that several
+short runs are possible; a command's peak memory is measured in a process of its own.
 """
 
 from __future__ import annotations

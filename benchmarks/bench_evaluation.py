@@ -1,11 +1,11 @@
-"""Scoring a large result file: processor time and memory, ours and pycocotools', equal numbers.
+"""Score a large result file with ours and pycocotools: processor time, memory, equal numbers.
 
     python benchmarks/bench_evaluation.py [--images 5000] [--output FILE.json]
 
-Ground truth and detections are made from a seed, as large as COCO's val2017 with an average network
-on it: 80 classes, outlines, 86 detections a picture. Each reader with its scorer is a process of
-its own, from two files on the disk to the twelve numbers; ours, as the command, to its whole
-report, with the small-object scorecard. Exit 1 where a number differs.
+Ground truth and detections are generated from a seed, as large as COCO's val2017 with an average
+network: 80 classes, outlines, 86 detections per picture. Each reader with its scorer is a process
+of its own, from two files on disk to the twelve numbers; our command also runs up to its whole
+report, with the small-object scorecard. Exit code 1 if a number differs.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Every published configuration from its file to engines: priors, size, times.
+"""Take every published configuration from its file to engines: priors, size, times.
 
     python benchmarks/bench_experiments.py FOLDER [--output benchmarks/results/experiments.json]
 
 FOLDER holds the configuration files (``*.yml``). Weights are random. ONNX Runtime runs heads and
-decode + NMS on the CPU, a picture at a time; TensorRT-RTX builds both precisions without a GPU, and
-those engines are not executed. A file that is no network is a row with the reason. Each file is a
-matter of a minute; ``--only NAME`` takes some of them, and results are written after each.
-``--times`` measures export and ONNX Runtime once more, into the rows that are there: builds leave a
-machine busy, and these times want a quiet one.
+decode + NMS on the CPU, one picture at a time; TensorRT-RTX builds both precisions without a GPU,
+and those engines are not executed. A file that does not describe a network gives a row with the
+reason. Each file takes about a minute; ``--only NAME`` selects some, and results are written after
+each. ``--times`` only repeats the timing of export and ONNX Runtime for existing rows: builds load
+the machine, and these times need a quiet one.
 """
 
 from __future__ import annotations

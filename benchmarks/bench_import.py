@@ -1,12 +1,12 @@
-"""torchvision's own ssd300_vgg16, from picture file to detections, beside what is imported of it.
+"""Compare torchvision's own ssd300_vgg16 with its import, from picture file to detections.
 
     python benchmarks/bench_import.py PICTURE... [--classes 91] [--rounds 5] [--threads 1]
         [--output benchmarks/results/import.json]
 
-Weights are random, so the number of candidates of NMS is not a trained one's. Before anything is
-timed, each picture's detections must be torchvision's: labels equal, boxes within 0.001 pixels of a
-picture of 300 (of larger ones as much more), scores within 1e-5. Times are of the clock, in
-milliseconds a picture, medians over pictures and rounds, the ways by turns in one process.
+Weights are random, so NMS has another number of candidates than in a trained network. Before
+timing, each picture's detections must be torchvision's: equal labels, boxes within 0.001 pixels for
+a picture of 300 pixels (in proportion for larger ones), scores within 1e-5. Times are wall time in
+milliseconds per picture, medians over pictures and rounds; the variants take turns in one process.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""INT8 engines of the shipped networks: mAP, time and convolutions, beside fp32.
+"""Compare INT8 engines of the shipped networks with fp32: mAP, time and convolutions.
 
     python benchmarks/bench_int8.py --bccd FOLDER [--output benchmarks/results/int8.json]
 
-FOLDER holds ``train.json``, ``val.json`` and ``images`` of the blood cells; the digits are made on
-the spot. Ranges come from training pictures, mAP from the others, under the deployment protocol.
-The network in the form of each runtime (``export/quantise.py``) is executed by ONNX Runtime, that
-of OpenVINO by OpenVINO with float32 between its INT8 layers; TensorRT-RTX's is built on the CPU,
-and its ONNX file scored in ONNX Runtime. Times are of the networks without decode + NMS, two
-threads, one picture, all contenders of one network in turns.
+FOLDER holds ``train.json``, ``val.json`` and ``images`` of the blood cells; the digits are
+generated. Ranges come from training pictures, mAP from the others, under the deployment protocol.
+Each runtime has its own form of the network (``export/quantise.py``). ONNX Runtime's is executed by
+ONNX Runtime, OpenVINO's by OpenVINO with float32 between its INT8 layers; TensorRT-RTX's is built
+on the CPU, and its ONNX file scored in ONNX Runtime. Times are without decode + NMS, with two
+threads and one picture; all contenders of one network take turns.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Networks that take pictures as they are beside those that take preprocessed float32.
+"""Compare networks that take pictures as they are with those that take preprocessed float32.
 
     python benchmarks/bench_picture_input.py ANNOTATIONS IMAGES --weights NAME [--name NAME]
         [--output benchmarks/results/picture_input.json]
 
-``NAME`` of the weights: a shipped checkpoint. Both are exported with the heads as outputs and run
-by ONNX Runtime on the CPU, a picture at a time; results are added to the output's, a row per name.
-Compared are the scores that the ordinary network gives above its threshold (every prior and class
-with one), with those of the other network at the same prior and class, so that no choice of NMS
-between equals is in it; and the AP of the ``coco`` protocol. Times are processor time of one
-thread, medians over the pictures, the two networks by turns.
+The weights are a shipped checkpoint. Both networks are exported with the heads as outputs and run
+by ONNX Runtime on the CPU, one picture at a time; results are added to the output file, a row per
+name. Compared are all scores that the ordinary network gives above its threshold, with the other
+network's scores for the same prior and class (so NMS and its choice between ties play no part), and
+the AP of the ``coco`` protocol. Times are processor time of one thread, medians over the pictures;
+the two networks take turns.
 """
 
 from __future__ import annotations

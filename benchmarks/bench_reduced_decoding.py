@@ -1,12 +1,12 @@
-"""Large JPEG files decoded at a fraction beside decoding them in full: AP, and processor time.
+"""Compare decoding large JPEG files at a fraction of their size with full decoding: AP, time.
 
     python benchmarks/bench_reduced_decoding.py [--pictures 100] [--enlarged 4 8 16]
         [--output benchmarks/results/reduced_decoding.json]
 
-The digits' val pictures (360x300) enlarged by OpenCV's cubic interpolation and written as JPEG of
-quality 92, found by the shipped network, under the published protocol: what is lost or won by the
-fraction, against the same large files decoded in full. Times are of one thread, from the bytes of a
-file to grey levels in the input's size; the two take turns, and medians over pictures are written.
+The digits' val pictures (e.g. 360x300) are enlarged by OpenCV's cubic interpolation, written as
+JPEG of quality 92, and given to the shipped network under the published protocol, to see what
+reduced decoding loses or gains. Times are processor time of one thread, from the bytes of a file to
+grey levels at the input's size; the two take turns, and medians over pictures are written.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""`serve` under load beside the same engine without HTTP: pictures per second, how long they take.
+"""Compare `serve` under load with the same engine without HTTP: pictures per second, latency.
 
     python benchmarks/bench_serve.py [--clients 1 8 32] [--seconds 5] [--turns 3] [--threads 1]
         [--output benchmarks/results/serve.json]
 
-The shipped digits network as ONNX. Without HTTP: encoded pictures in memory are decoded and
-detected one by one by the same calls, in this process. With it: `ssd-small serve` as a process on
-loopback, to which clients, threads of this process, post the same pictures one after the other;
-what they need of the processor the server lacks. The two take turns. Before that every picture's
-answer is compared with what is detected without HTTP, and at the end the server is told to end
-while 16 clients are at it, each until it is refused: ``lost`` is how many of their requests had
-neither a whole answer nor a refusal.
+The engine is the shipped digits network as ONNX. Without HTTP, encoded pictures in memory are
+decoded and detected one by one with the same calls, in this process. With HTTP, `ssd-small serve`
+is a process on loopback, to which clients (threads of this process) post the same pictures one
+after the other; the processor time they use is missing to the server. The two take turns. First,
+every picture's answer is compared with the detections without HTTP. At the end, the server is told
+to stop while 16 clients are posting, each until it is refused: ``lost`` counts their requests that
+got neither a complete answer nor a refusal.
 """
 
 from __future__ import annotations

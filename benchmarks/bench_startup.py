@@ -1,10 +1,11 @@
-"""What a short run costs before it detects: processor and wall time of whole commands.
+"""Measure the start-up cost of short runs: processor and wall time of whole commands.
 
     python benchmarks/bench_startup.py [--weights NAME] [--repeats 7]
         [--output benchmarks/results/startup.json]
 
-Each contender is a process of its own, by turns, on one picture; medians. ``first`` builds the
-engine that ``second`` takes from the cache, and has three repeats, each with an empty cache.
+Each contender is a process of its own on one picture; they take turns, and medians are written.
+``first`` builds the engine that ``second`` takes from the cache; it is repeated three times, each
+with an empty cache.
 """
 
 from __future__ import annotations

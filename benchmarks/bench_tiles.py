@@ -1,24 +1,24 @@
-"""Large pictures whole and in tiles: what is found by size, and how fast, beside sahi.
+"""Compare large pictures whole, in tiles and in sahi's slices: AP by object size, and speed.
 
     python benchmarks/bench_tiles.py cells --data DIR
     python benchmarks/bench_tiles.py digits
     python benchmarks/bench_tiles.py trees --trees DIR --weights runs/trees/last.pth
 
 Each writes its part of benchmarks/results/tiles.json. ``cells`` takes a folder with bccd-mosaic/
-and the network of the package, ``digits`` the demo's pictures: a grid of 6x6 of their val pictures
-is a picture. ``trees`` takes the folder deepforest/data of PyPI's deepforest 2.1.0 and a network
-that was trained on the larger of its two pictures, in a folder LARGE with its XML:
+and uses the package's network; ``digits`` uses the demo's val pictures, 6x6 of them per picture.
+``trees`` takes the folder deepforest/data of PyPI's deepforest 2.1.0 and a network trained on the
+larger of its two pictures, which lies in a folder LARGE with its XML:
 
     ssd-small convert LARGE --from voc --zero-based -o large.json
     ssd-small train --tiles 300x300 --overlap 0.5 --weights bccd/mobilenet_v1_s1l0 \\
         --annotations large.json --images LARGE ...
 
-with the recipe that its log in benchmarks/results/tiles/ begins with.
+with the recipe at the start of its log in benchmarks/results/tiles/.
 
-The engine that both use ends in its heads (ONNX Runtime, fp32). Whole, tiles and, where sahi is
-installed, sahi's slices run in turn, again and again, on decoded pictures; the same tiles, batches,
-thresholds and NMS. sahi takes the detections of each slice, after NMS of its own, as every model
-there gives them. AP is COCO's with no limit on detections of a picture, which has hundreds.
+The engine, used by all, ends in its heads (ONNX Runtime, fp32). Whole pictures, tiles and, if sahi
+is installed, its slices take turns on decoded pictures, with the same tiles, batches, thresholds
+and NMS. sahi receives the detections of each slice after a first NMS, as it does from every model.
+AP is COCO's without a limit on detections per picture, since a picture has hundreds.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""SSD300-VGG16 here and in torchvision, in one run: forward pass, post-processing, both.
+"""Compare SSD300-VGG16 here and in torchvision in one run: forward pass, post-processing, both.
 
     python benchmarks/bench_torchvision.py [--output benchmarks/results/torchvision_cpu.json]
 
-Equal work: one picture of 300x300, 81 classes, 8 732 priors, the same thresholds and cuts, the same
-threads. Random weights; post-processing takes synthetic heads of a busy scene. All parts run in
-turn, again and again, so that whatever else the machine does meets all of them.
+Equal work: one picture of 300x300, 81 classes, 8 732 priors, the same thresholds, cuts and
+threads. Weights are random; post-processing takes synthetic heads of a busy scene. All parts take
+turns, so that other load on the machine affects all of them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Identities kept by a tracker on synthetic motion: ``python benchmarks/bench_tracking.py``.
+"""Count identities that a tracker keeps on synthetic motion.
 
-Objects of 14 to 40 pixels move through 150 frames of 1280x720. Each is out of sight for 5 to 15
-frames once and missed in 6 of 100 others; its box has noise of 4 % of its side, and of two that
-overlap NMS leaves one. Four kinds of motion: slow, fast (up to half a side per frame), crossing in
-pairs, and low (as ``--fps`` of a few makes it: a side per frame). An identity is kept if an object
-has the number at its end that it had at its beginning.
+Objects of 14 to 40 pixels move through 150 frames of 1280x720. Each is out of sight once, for 5 to
+15 frames, and missed in 6 % of the others; its box has noise of 4 % of its side, and NMS leaves one
+of two that overlap. There are four kinds of motion: slow, fast (up to half a side per frame),
+crossing in pairs, and low (a side per frame, as with a low ``--fps``). An identity is kept if an
+object ends with the number that it began with. Run ``python benchmarks/bench_tracking.py``.
 """
 
 from __future__ import annotations

@@ -1,22 +1,22 @@
-"""Training throughput per network beside torchvision's own SSD300-VGG16, in one run.
+"""Compare training throughput per network with torchvision's own SSD300-VGG16, in one run.
 
-A step is what follows once the pictures are prepared: matching of priors and objects, forward,
-loss, backward and the update by (fused) SGD with momentum. ``ssd-small train`` matches in its
-loader processes; here the step does it, since torchvision's model does. That one also normalises
-the pictures and makes its anchors, some 5 ms a step. Our heads skip cells without a gradient
-(``ssd_small.models.head``), so that the time depends on the objects: they are of all sizes here,
-and the share of the cells that have a gradient is reported. All contenders get the same
-pictures and objects, full precision, and a process that keeps freed memory as ``ssd-small train``
-has it, torchvision's network too (``ssd_small.training.cpu``). The layouts of a network, and with
-VGG16 torchvision's, are timed in turn, step by step. Our VGG16 has more arithmetic: six priors on
-each cell of its finest map, where torchvision's has four.
+A step is everything after the pictures are prepared: matching of priors and objects, forward pass,
+loss, backward pass and the update by (fused) SGD with momentum. ``ssd-small train`` matches in its
+loader processes; here the step does it, since torchvision's model does. The latter also normalises
+the pictures and creates its anchors, about 5 ms per step. Our heads skip cells without a gradient
+(``ssd_small.models.head``), so the time depends on the objects: here they are of all sizes, and the
+share of cells that have a gradient is reported. All contenders, torchvision's network included, get
+the same pictures and objects, full precision, and a process that keeps freed memory as
+``ssd-small train`` does (``ssd_small.training.cpu``). The memory layouts of a network (and, with
+VGG16, torchvision's network) are timed in turn, step by step. Our VGG16 has more arithmetic: six
+priors on each cell of its finest map, where torchvision's has four.
 
-Before anything is timed the loss is compared with torchvision's, on the same matches.
+Before timing, the loss is compared with torchvision's on the same matches.
 
     python benchmarks/bench_training.py --batch 4 --threads 2
 
-``--amp`` times ours in channels-last with bfloat16 autocast as well, as ``train --precision amp``
-has it on the CPU. ``--quick`` takes some seconds and shows that it runs.
+``--amp`` also times ours in channels-last with bfloat16 autocast, as ``train --precision amp`` runs
+on the CPU. ``--quick`` takes some seconds and only shows that it runs.
 """
 
 from __future__ import annotations

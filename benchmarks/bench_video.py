@@ -1,12 +1,12 @@
-"""`detect` on a 1080p H.264 file beside the bare engine, and beside decoding the file alone.
+"""Compare `detect` on a 1080p H.264 file with the bare engine and with decoding alone.
 
     python benchmarks/bench_video.py [--models mobilenet_v1 mobilenet_v1_s1l0 vgg16] [--turns 3]
         [--output benchmarks/results/video.json]
 
-Debian's ffmpeg makes the clip, of its moving test picture. Engines are ONNX Runtime's, at full
-width with random weights, batch 4. Frames per second, by turns, medians: the network on what lies
-in memory already; the file decoded and nothing else; frames of the file as pictures in memory; and
-the file itself, from bytes to detections.
+Debian's ffmpeg makes the clip from its moving test picture. Engines are ONNX Runtime's, at full
+width with random weights, batch 4. Frames per second (medians; the variants take turns) of: the
+network and decode + NMS on prepared input; decoding the file and nothing else; detecting on frames
+of the file in memory; and the file itself, from bytes to detections.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python benchmarks/build_all_engines.py [--output benchmarks/results/engines.json]
 
-Weights are random. No GPU is needed, and none of the engines is executed. Exit 1 if a build
+Weights are random. No GPU is needed, and none of the engines is executed. Exit code 1 if a build
 step took 20 s or 4 GiB, or an fp16 plan is larger than 0.55 of the fp32 one. ``--folder`` keeps
 what is built: ``NAME.onnx``, ``NAME.fp32.engine``, ``NAME.fp16.engine`` and their sidecars.
 """

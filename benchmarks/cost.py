@@ -1,6 +1,6 @@
-"""What the README's two commands take of the disk and of time: ``python benchmarks/cost.py``.
+"""Measure disk space and time of the README's two commands: ``python benchmarks/cost.py``.
 
-Run by the Python of ``.venv`` after ``make install``; downloads are not timed.
+Run it with the Python of ``.venv`` after ``make install``; downloads are not timed.
 """
 
 from __future__ import annotations

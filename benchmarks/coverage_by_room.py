@@ -1,9 +1,9 @@
-"""Lines that the tests run, by room: ``coverage_by_room.py FILE.json [FOLDER...]``.
+"""Report line coverage of the tests by package: ``coverage_by_room.py FILE.json [FOLDER...]``.
 
-``make coverage`` ends with it; folders are those whose tests were run, if not all were.
+``make coverage`` ends with it; FOLDERs are those whose tests were run, if not all were.
 
-Prints a table and writes the numbers with commit and date, which CONTRIBUTING.md shows when they
-are kept as benchmarks/results/coverage.json.
+Prints a table and writes the numbers with commit and date; CONTRIBUTING.md shows them if they are
+kept as benchmarks/results/coverage.json.
 """
 
 from __future__ import annotations

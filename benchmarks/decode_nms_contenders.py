@@ -1,4 +1,4 @@
-"""Decode + NMS as others do it: what `bench_decode_nms.py` compares the native library with."""
+"""Other implementations of decode + NMS, the contenders of `bench_decode_nms.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contenders of `bench_eval.py`: a bare network, and commands that use it from files on."""
+"""The contenders of `bench_eval.py`: a bare network, and commands that run it on files."""
 
 from __future__ import annotations
 

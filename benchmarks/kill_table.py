@@ -1,11 +1,11 @@
-"""Kill commands at random moments, and see what they leave: the kill table.
+"""Kill commands at random moments and check what they leave: the kill table.
 
     python benchmarks/kill_table.py [--kills 100] [--output benchmarks/results/kill_table.json]
 
-After each kill every process of the command must be gone, its inputs untouched, and what lies
-under the name of an output whole: it opens and parses, be it old or new. After SIGTERM, SIGHUP and
-Ctrl-C nothing temporary may be there at once, after SIGKILL once the command was repeated to its
-end. Exit 1 if any of this does not hold. Linux only; one core is enough.
+After each kill, every process of the command must be gone, its inputs untouched, and every output
+file complete: it opens and parses, whether old or new. No temporary files may remain: after
+SIGTERM, SIGHUP and Ctrl-C immediately, after SIGKILL once the command has been rerun to its end.
+Exit code 1 if any of this does not hold. Linux only; one core is enough.
 """
 
 from __future__ import annotations

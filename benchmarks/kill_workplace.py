@@ -1,4 +1,4 @@
-"""Commands to kill, and a folder with all that they need: see kill_table.py."""
+"""Commands to kill, and a folder with everything they need: see kill_table.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mosaics for benchmarks/bench_tiles.py: large pictures of many small objects, made on the spot."""
+"""Generate mosaics for benchmarks/bench_tiles.py: large pictures of many small objects."""
 
 from __future__ import annotations
 

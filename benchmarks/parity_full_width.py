@@ -1,10 +1,10 @@
-"""Parity of the six networks at full width, in single and half precision.
+"""Check parity of the six networks at full width, in single and half precision.
 
     python benchmarks/parity_full_width.py [--pictures 8] [--threads 1]
 
-Random weights, heads that deviate alike on every level, COCO's 81 classes, the deploy preset, and
-pictures of digits made on the spot. Engines are ONNX Runtime's, ending in their heads, and each
-detection is proven as ``ssd-small parity`` proves it. Results are written after each engine.
+Random weights, heads with the same spread on every level, COCO's 81 classes, the deploy preset, and
+generated pictures of digits. Engines are ONNX Runtime's, ending in their heads, and each detection
+is proven as by ``ssd-small parity``. Results are written after each engine.
 """
 
 from __future__ import annotations

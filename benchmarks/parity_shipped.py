@@ -1,10 +1,10 @@
-"""Parity of the trained networks in the package, in single and half precision.
+"""Check parity of the trained networks in the package, in single and half precision.
 
     python benchmarks/parity_shipped.py --bccd FOLDER [--target onnxruntime] [--precision fp32 fp16]
         [--output benchmarks/results/parity.json]
 
-FOLDER holds ``val.json`` and ``images`` of bccd-mosaic; the digits are made on the spot. All under
-the published protocol; results are written after each engine. OpenVINO's are
+FOLDER holds ``val.json`` and ``images`` of bccd-mosaic; the digits are generated. Everything runs
+under the published protocol; results are written after each engine. OpenVINO's results are in
 benchmarks/results/parity_openvino.json: ``--target openvino --precision fp32 bf16``.
 """
 

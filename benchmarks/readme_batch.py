@@ -1,4 +1,4 @@
-"""Blocks of the README on ``ssd-small batch``: pace, kills, and the model of many workers."""
+"""README blocks about ``ssd-small batch``: pace, kills, and the model of many workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Block of the README on decode + NMS on the CPU."""
+"""README block about decode + NMS on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks of the README on large pictures: in tiles, whole, and beside sahi."""
+"""README blocks about large pictures: in tiles, whole, and compared with sahi."""
 
 from __future__ import annotations
 

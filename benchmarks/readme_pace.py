@@ -1,4 +1,4 @@
-"""Tables of the pace from picture files on."""
+"""Tables of throughput that starts from picture files."""
 
 from __future__ import annotations
 

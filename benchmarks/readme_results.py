@@ -1,4 +1,4 @@
-"""Blocks of the README on what the networks find, and whether an engine finds the same."""
+"""README blocks about what the networks find, and whether an engine finds the same."""
 
 from __future__ import annotations
 

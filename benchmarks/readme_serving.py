@@ -1,4 +1,4 @@
-"""Blocks of the README about serving."""
+"""README blocks about serving."""
 
 from __future__ import annotations
 

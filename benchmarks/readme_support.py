@@ -1,9 +1,8 @@
 """The block "What runs where": runtime, precision and platform, from code and result files.
 
-Nothing in it is written by hand. Which precisions a runtime has is asked of the build options,
-which systems its package is for of setup.cfg, and what was seen of the result files: each of
-benchmarks/results counts whose rows have network, precision, verdict and, unless they are of ONNX
-Runtime, target.
+Nothing in it is written by hand. The precisions of a runtime come from the build options, the
+systems that its package supports from setup.cfg, and what was tried from the files in
+benchmarks/results whose rows have network, precision, verdict and (except for ONNX Runtime) target.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the blocks of the README are made of: tables, result files, and where they were measured."""
+"""Building blocks of the README's figures: tables, result files, and where they were measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks of the README on what takes how long."""
+"""README blocks about how long things take."""
 
 from __future__ import annotations
 

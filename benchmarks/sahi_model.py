@@ -1,6 +1,6 @@
-"""An engine of ours as a detection model of sahi, for benchmarks/bench_tiles.py.
+"""Wrap an engine of ours as a detection model of sahi, for benchmarks/bench_tiles.py.
 
-sahi is no requirement of this package: an environment that has both runs the benchmark.
+This package does not require sahi: the benchmark needs an environment that has both.
 """
 
 from __future__ import annotations

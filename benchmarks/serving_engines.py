@@ -1,16 +1,16 @@
-"""What `serve` could run on: Ray Serve, LitServe, or uvicorn with a queue, as small as they get.
+"""Compare what `serve` could run on: minimal Ray Serve, LitServe, and uvicorn with a queue.
 
     python benchmarks/serving_engines.py --litserve PYTHON --ray PYTHON [--seconds 4] [--turns 2]
         [--output benchmarks/results/serving_engines.json]
 
-PYTHON is of an environment that has litserve or ray[serve] with python-multipart, and this package
-with what it needs (a .pth file that names this environment's packages does). Each server decodes
-the picture of a form and detects with batches of up to eight, 5 ms of patience, one replica.
-Measured in turns: from start to the first answer, requests per second and the time of one at
-clients that ask again and again, processor time while nobody asks, processes and their memory; and
-SIGTERM under 16 clients, once as the engine has it, once with the handler that suits it
-(``told``): ``lost`` are requests that had no answer, ``left`` processes that were still there
-afterwards. Usage statistics of Ray are off.
+PYTHON belongs to an environment that has litserve or ray[serve] with python-multipart, and this
+package with its requirements (a .pth file naming this environment's packages is enough). Each
+server decodes the picture in a form and detects in batches of up to eight, waiting up to 5 ms, with
+one replica. Measured in turns: time from start to the first answer; requests per second and latency
+with clients that post continuously; processor time when idle; processes and their memory; and
+SIGTERM under 16 clients, once with the engine's default and once with a suitable handler
+(``told``): ``lost`` counts requests without an answer, ``left`` processes that still existed
+afterwards. Ray's usage statistics are off.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README's figure of large pictures, whole and in tiles, from results/tiles.json.
+"""Draw the README's figure of large pictures, whole and in tiles, from results/tiles.json.
 
 python benchmarks/tiles_figure.py
 """

@@ -1,31 +1,30 @@
-"""Train the networks of the README's table on bccd-mosaic, and write what comes out.
+"""Train the networks of the README's table on bccd-mosaic, and write the results.
 
-Blood cells, four photographs to a picture: platelets are about 19 pixels wide in 640 x 480, small
-by COCO's measure. All networks of a family have the same width, recipe and number of updates;
-MobileNets run with two seeds, so that the spread is known. There are no pretrained weights, hence
-the recipe differs from the published one (:data:`RECIPES`). Rates were
-chosen by the loss on the train split after 400 updates, out of 0.02, 0.04 and 0.1 with 0.0006 to
-0.01 for the heads (MobileNet) and 0.004 to 0.02 (VGG). Expansion makes platelets of nine pixels
-(on the network's input) still smaller: with a probability of 0.1 instead of 0.6,
-``mobilenet_v1_s1l0`` had AP 0.432 instead of 0.407 after 1200 updates on a seventh of the train
-split kept out of training. That was tried with this one network, on pictures whose photographs
-training saw in other pictures (train is three rounds of the same ones), which favours little
-augmentation, and may favour this network; logs of these trials were not kept. Nothing is chosen by
-val, which scores the weights at the end of the budget. The AP of each class was added by
-``--collect`` after the first scores were known, since COCO's small objects are 72 platelets and 2
-red cells here, classes that count alike.
-Platelets are in 148 of the 153 pictures, so that repeating pictures (``repeat_threshold``) would
-not show them more often.
+The pictures show blood cells, four photographs per picture: platelets are about 19 pixels wide in
+640 x 480, small by COCO's measure. All networks of a family have the same width, recipe and number
+of updates; MobileNets run with two seeds, to show the spread. There are no pretrained weights, so
+the recipe differs from the published one (:data:`RECIPES`). Learning rates were chosen by the loss
+on the train split after 400 updates, from 0.02, 0.04 and 0.1 with 0.0006 to 0.01 for the heads
+(MobileNet) and from 0.004 to 0.02 (VGG). Expansion makes platelets, nine pixels wide at the
+network's input, even smaller: with a probability of 0.1 instead of 0.6, ``mobilenet_v1_s1l0`` had
+AP 0.432 instead of 0.407 after 1200 updates, on a seventh of the train split kept out of training.
+That was tried with this one network only, on pictures whose photographs training saw in other
+pictures (train is three rounds of the same ones); this favours little augmentation, and may favour
+this network. Logs of these trials were not kept. Nothing is chosen by val, which scores the weights
+at the end of the budget. The AP of each class was added by ``--collect`` after the first scores
+were known, since COCO's small objects here are 72 platelets and 2 red cells, classes that count
+equally. Platelets are in 148 of the 153 pictures, so repeating pictures (``repeat_threshold``)
+would not show them more often.
 
     python benchmarks/train_bccd.py --data DIR --output runs
     python benchmarks/train_bccd.py --data DIR --output runs --model mobilenet_v1 --seed 1
     python benchmarks/train_bccd.py --data DIR --output runs --collect
 
-The first form makes all runs that are not finished, one after the other; Ctrl-C or
-``--stop-after`` ends a session and the same command goes on. Several processes may share the work
-by ``--model`` and ``--seed``. ``--collect`` times the networks of the finished runs in turn and
-writes benchmarks/results/bccd.json and, beside it in bccd/, the logs; with ``--ship`` it also
-writes the package's checkpoints (:data:`SHIPPED`: seed 0, whatever the other seed scores).
+The first form does all unfinished runs one after the other; Ctrl-C or ``--stop-after`` ends a
+session, and the same command continues it. Several processes may share the work by ``--model`` and
+``--seed``. ``--collect`` times the networks of the finished runs in turn and writes
+benchmarks/results/bccd.json and, next to it in bccd/, the logs; with ``--ship`` it also writes the
+package's checkpoints (:data:`SHIPPED`: seed 0, whatever the other seed scores).
 
 DIR holds train.json, val.json and images/.
 """

@@ -1,19 +1,19 @@
 """Train the embedded detectors on handwritten digits; no picture is seen twice.
 
-Every iteration draws new pictures from the digits and photographs of the train split (the
-generator of the data set itself), so there is nothing to overfit but 1437 digits and nine
-photographs. They hold one to four times the digits of the data set's own, since a picture costs
-the same however much there is to learn from it. The val split is read once, at the end. One
-thread, bfloat16 autocast and channels-last: forty minutes of one CPU core per network.
+Every iteration draws new pictures from the digits and photographs of the train split, with the data
+set's own generator, so there is nothing to overfit but 1437 digits and nine photographs. These
+pictures hold one to four times as many digits as the data set's, since a picture costs the same
+however much there is to learn from it. The val split is read once, at the end. One thread, bfloat16
+autocast and channels-last: forty minutes of one CPU core per network.
 
 The heads have no batch norm and see features of one sign and large norm, so they diverge at a
-rate at which the rest learns well. They have a rate of their own, and L2Norm starts lower than
-the published 20, its channels being fewer.
+learning rate that suits the rest. They have a rate of their own, and L2Norm starts lower than the
+published 20, as it has fewer channels.
 
     python benchmarks/train_digits.py --model mobilenet_v1_s1l0 --minutes 40 --output DIR
 
-writes ``DIR/last.pth`` (a checkpoint that knows its network), and the log, history and resume file
-of ``ssd-small train``; ``--resume`` goes on from there.
+writes ``DIR/last.pth`` (a checkpoint that records its network), and the log, history and resume
+file of ``ssd-small train``; ``--resume`` continues from there.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Ground truth: COCO-format annotations, converted to them, or made on the spot."""
+"""Ground truth: COCO-format annotations, read, converted from other formats, or generated."""

@@ -1,4 +1,4 @@
-"""Boxes beside their pictures: which can be learned and scored."""
+"""Check boxes against their pictures: which ones can be learned and scored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .object_sizes import ROUNDING, are_fractions
 
 
 def _box_in_pixels(box: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
-    """A box given in fractions of its picture, with the area and outline that go with it."""
+    """Convert a box in fractions of its picture to pixels, with its area and outline."""
     width, height = image["width"], image["height"]
     x, y, w, h = box["bbox"]
     scaled = {"bbox": [x * width, y * height, w * width, h * height]}
@@ -25,7 +25,7 @@ def _box_in_pixels(box: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]
 
 
 def _is_polygons(outline: Any) -> bool:
-    """Lists of x, y, x, y, ..., as opposed to a mask."""
+    """Whether an outline consists of lists of x, y, x, y, ... rather than a mask."""
     return isinstance(outline, list) and all(
         isinstance(part, list) and all(type(v) in (int, float) for v in part) for part in outline
     )
@@ -39,15 +39,15 @@ def checked_boxes(
     kept_category: Mapping[int, int],
     findings: Findings,
 ) -> list[dict[str, Any]]:
-    """The boxes of a repaired file; what is left out of the others is found, and what overhangs.
+    """Return the boxes of a repaired file; report those left out and those that overhang.
 
     Args:
         boxes: as read.
-        places: of each in the file, by its id.
-        images: entries that can be used, their sizes right.
-        kept_image: id of the entry that the boxes of each former id belong to.
-        kept_category: the same of categories, those of one name being one.
-        findings: takes what is found.
+        places: box id -> place in the file, for messages.
+        images: the usable entries, with correct sizes.
+        kept_image: former image id -> id of the entry that its boxes now belong to.
+        kept_category: the same for categories; those that share a name are merged.
+        findings: collects what is found.
     """
     by_id = {image["id"]: image for image in images}
     fractions = are_fractions(boxes)
@@ -75,7 +75,7 @@ def checked_boxes(
 
 
 def _inside(box: dict[str, Any], image: dict[str, Any], place: str, findings: Findings) -> bool:
-    """Whether something of a box is left in its picture."""
+    """Whether any part of a box lies in its picture; report it if not, or if it overhangs."""
     x, y, width, height = box["bbox"]
     if min(width, height) < ROUNDING:
         findings.repaired("box_without_area", f"{_where(place, box, image)} has no area")
@@ -96,12 +96,12 @@ def _inside(box: dict[str, Any], image: dict[str, Any], place: str, findings: Fi
 
 
 def _where(place: str, box: dict[str, Any], image: dict[str, Any]) -> str:
-    """A box for a message."""
+    """Describe a box for a message."""
     return f"{place} of {image['file_name']}: bbox {quoted(box['bbox'])}"
 
 
 def _clipped(box: dict[str, Any], image: dict[str, Any]) -> tuple[float, float, float, float]:
-    """The part of a box that is in its picture, as x1, y1, x2, y2."""
+    """The part of a box inside its picture, as x1, y1, x2, y2."""
     x, y, width, height = box["bbox"]
     left, top = max(x, 0.0), max(y, 0.0)
     return left, top, min(x + width, image["width"]), min(y + height, image["height"])

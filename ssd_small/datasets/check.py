@@ -1,4 +1,4 @@
-"""Everything that train and eval would stumble on in a data set, and the data put right."""
+"""Find everything in a data set that train and eval would stumble on, and repair it."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from .object_sizes import (
 from .picture_checks import checked_images
 from .picture_facts import PictureFacts, picture_facts
 
-#: side of the network's square input
+#: side of the network's square input, in pixels
 INPUT_SIDE = 300
 
 
 @dataclass(frozen=True, eq=False)
 class DataCheck:
-    """What was found in a data set, and what is left when it is put right.
+    """What was found in a data set, and what remains once it is repaired.
 
     Attributes:
         annotations: as they were read.
         findings: problems and notes.
-        facts: of the picture of each image of ``annotations``.
-        images, boxes, categories: entries of a repaired file, in COCO's form.
-        object_sides: ``[N]`` side of each box that is learned, the square root of its area, in
-            pixels of a square input of 300.
+        facts: one per entry of ``annotations.images``, about its picture file.
+        images, boxes, categories: entries of the repaired file, in COCO format.
+        object_sides: ``[N]`` side of each box that can be learned (the square root of its area),
+            in pixels of a square 300-pixel input.
     """
 
     annotations: Annotations
@@ -54,7 +54,7 @@ class DataCheck:
     object_sides: npt.NDArray[np.float64]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: counts of what counts, findings by kind, percentiles of object sides."""
+        """JSON-ready: counts of usable entries, findings by kind, percentiles of object sides."""
         sides = self.object_sides
         percentiles = np.percentile(sides, (10, 50, 90)).round(2).tolist() if len(sides) else None
         return {
@@ -76,11 +76,11 @@ def check_data(
     compare: bool,
     progress: Callable[[int], None] = lambda count: None,
 ) -> DataCheck:
-    """Check annotations that were read with all their findings against their pictures.
+    """Check annotations, read with their findings collected, against their pictures.
 
     Args:
-        annotations: what could be read, with ``findings`` on the rest.
-        folder: of the picture files.
+        annotations: what could be read, with ``findings`` about the rest.
+        folder: folder of the picture files.
         compare: whether to look for copies of pictures, see
             :func:`ssd_small.datasets.near_duplicates.can_compare`.
         progress: called with the number of pictures just read.
@@ -116,10 +116,10 @@ def check_data(
 
 
 def content_from_check(check: DataCheck) -> dict[str, Any]:
-    """The repaired file, COCO's lists beside whatever else the file holds.
+    """Content of the repaired file: COCO's lists, plus whatever else the file held.
 
     Raises:
-        CheckFailed: nothing is left.
+        CheckFailed: no image or no category is left.
     """
     if not check.images or not check.categories:
         gone = all(one.state == "missing" for one in check.facts)
@@ -140,7 +140,7 @@ def content_from_check(check: DataCheck) -> dict[str, Any]:
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON's null for numbers that are none, as fields of a tool's own may have them."""
+    """Replace NaN and infinity, which a tool's own fields may hold, by JSON's null."""
     if isinstance(value, dict):
         return {name: _without_nan(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
@@ -149,7 +149,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def _note_similar(categories: Sequence[dict[str, Any]], findings: Findings) -> None:
-    """Classes that are most likely one, since their names are alike but for loose spelling."""
+    """Note classes that are probably one, their names differing only in loose spelling."""
     first: dict[str, str] = {}
     for name in (str(category["name"]) for category in categories):
         other = first.setdefault(loose_name(name), name)
@@ -166,7 +166,7 @@ def _note_empty(
     categories: Sequence[dict[str, Any]],
     findings: Findings,
 ) -> None:
-    """Classes without boxes, pictures without boxes, boxes around many objects."""
+    """Note classes without boxes, pictures without boxes, and crowd boxes."""
     used = Counter(box["category_id"] for box in boxes)
     for category in categories:
         if not used[category["id"]]:

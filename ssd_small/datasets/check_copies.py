@@ -1,4 +1,4 @@
-"""Pictures of data sets that are the same, and classes that one of two sets lacks."""
+"""Find identical pictures within and between data sets, and classes that one of two sets lacks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .picture_facts import PictureFacts
 
 
 def note_copies(check: DataCheck, findings: Findings) -> None:
-    """Note the pictures of a set that are copies of an earlier one, in another file."""
+    """Note the pictures of a set that are copies of an earlier one in another file."""
     facts, images = check.facts, check.annotations.images
     same: dict[int, tuple[int, str]] = {}
     first_of: dict[bytes, int] = {}
@@ -23,7 +23,7 @@ def note_copies(check: DataCheck, findings: Findings) -> None:
         first = first_of.setdefault(one.digest, i)
         if _file(facts[first]) != _file(one):
             same[i] = (first, "the same bytes")
-    # an entry that names a file again is no copy of it
+    # an entry that names the same file again is not a copy
     alone = [
         one.looks if first_of.get(one.digest or b"") == i else None for i, one in enumerate(facts)
     ]
@@ -40,7 +40,7 @@ def _file(facts: PictureFacts) -> Path | None:
 
 
 def find_in_both(train: DataCheck, val: DataCheck, findings: Findings) -> None:
-    """Find the pictures to evaluate on that are among those to learn from, by content."""
+    """Report validation pictures that are also training pictures, judged by content."""
     position = {one.digest: i for i, one in enumerate(train.facts) if one.digest is not None}
     looks = copies_between([f.looks for f in train.facts], [f.looks for f in val.facts])
     for i, one in enumerate(val.facts):
@@ -59,7 +59,7 @@ def find_in_both(train: DataCheck, val: DataCheck, findings: Findings) -> None:
 
 
 def find_missing_classes(train: DataCheck, val: DataCheck, findings: Findings) -> None:
-    """Find the classes that one of two sets lacks."""
+    """Report the classes that one of two sets lacks."""
     names = (train.annotations.path.name, val.annotations.path.name)
     learned = {str(category["name"]) for category in train.categories}
     scored = {str(category["name"]) for category in val.categories}

@@ -1,7 +1,6 @@
-"""Which category of an annotation file each class of a network is: by name.
+"""Match a network's classes to the categories of an annotation file by name.
 
-One function for evaluation, for the pictures to evaluate on during training, and for the check of
-two data sets.
+Evaluation, validation during training, and the check of two data sets share this code.
 """
 
 from __future__ import annotations
@@ -17,24 +16,24 @@ from ..configs.class_names import composed
 from ..errors import BadFile, quoted
 from .coco import Annotations
 
-#: what to do about a network's names on the command line
+#: advice on the command line for names that do not match
 _ADVICE = "name the network's classes with --labels"
-#: letters of names that are compared for a hint, and of one such name
+#: most letters compared to find a hint, in all and in one name
 _MOST_LETTERS, _LONGEST = 4_000_000, 200
-#: names that a message lists
+#: most names that a message lists
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
 class ClassMatch:
-    """Labels of a network beside the categories of an annotation file.
+    """The categories of an annotation file that match a network's labels.
 
     Attributes:
-        ids: the category id of each label, in the order of the labels; None: the file has no such
-            category, and detections of the label cannot be scored.
-        by_order: label -> category name, where no name matched and the order decided; else empty.
-            Right for published networks, whose classes have no names, and for nobody else without
-            a look at it.
+        ids: the category id of each label, in label order; None where the file has no such
+            category, so that detections of the label cannot be scored.
+        by_order: label -> category name where no name matched and the order decided; else empty.
+            Correct for published networks, whose classes have no names; for any other, the user
+            has to look at it.
         notes: a line for each thing a user should know.
     """
 
@@ -44,13 +43,13 @@ class ClassMatch:
 
 
 def category_ids_by_name(annotations: Annotations, asked: Collection[str] = ()) -> dict[str, int]:
-    """The id of each category that is a class, by name, in the order of the ids.
+    """The id of each category that is a class, by name, in ascending order of id.
 
-    Without those that only head others, unless they are ``asked`` for. Of two categories of one
-    name the only one that has boxes counts.
+    Categories that only group others are left out, unless ``asked`` names them. Of two categories
+    with the same name, the one that has boxes counts.
 
     Raises:
-        BadFile: categories of one name cannot be told apart; names their ids.
+        BadFile: both or neither of two categories with the same name have boxes; gives their ids.
     """
     counts = _counts(annotations)
     found: dict[str, int] = {}
@@ -74,25 +73,26 @@ def category_ids_by_name(annotations: Annotations, asked: Collection[str] = ()) 
 def match_classes(
     annotations: Annotations, labels: Sequence[str], advice: str = _ADVICE
 ) -> ClassMatch:
-    """The category of each label: by name; by ascending id only where no name matches.
+    """Find the category of each label by name, or by ascending id if no name matches at all.
 
-    Where some match, a label without a category is noted, and so is a category without a label
-    that no box is of: a split may list fewer classes than the network knows, or more.
+    Where some names match, a label without a category is noted, as is a category without a label
+    and without boxes: a split may list fewer or more classes than the network knows.
 
     Args:
-        annotations: whose categories are asked for.
-        labels: names of the network's classes, background left out.
-        advice: what to do, beside renaming the categories.
+        annotations: annotations that hold the categories.
+        labels: names of the network's classes, without background.
+        advice: for messages, what to do other than rename the categories.
 
     Raises:
-        BadFile: a category that has boxes is no label, names match but for case and blanks, or
-            nothing matches and the numbers differ; names both sides.
+        BadFile: a category that has boxes is not a label; or no name matches, and either the
+            numbers of classes differ or names differ only in case, blanks, ``_`` and ``-``. The
+            message names both sides.
     """
     by_name = category_ids_by_name(annotations, labels)
     ids = {composed(name): key for name, key in by_name.items()}
     lacking = [name for name in labels if composed(name) not in ids]
     if len(lacking) == len(labels):
-        if len(by_name) != len(labels):  # a network that learned those that only head others too
+        if len(by_name) != len(labels):  # the network may have learned grouping categories too
             every = [str(category["name"]) for category in annotations.categories]
             by_name = category_ids_by_name(annotations, every)
         return _by_order(annotations, by_name, labels, advice)
@@ -117,10 +117,10 @@ def match_classes(
 
 
 class NearNames:
-    """Which of some names was most likely meant by another, asked any number of times.
+    """Find which of some names another name most likely meant, for any number of names.
 
-    Names are compared letter by letter until that has cost as much as it may; from then on, only
-    those count that are equal but for case, blanks, ``_`` and ``-``.
+    Names are compared letter by letter until a budget is spent; from then on, only names that
+    differ in nothing but case, blanks, ``_`` and ``-`` match.
     """
 
     def __init__(self, others: Collection[str]) -> None:
@@ -130,14 +130,14 @@ class NearNames:
         self._letters = sum(map(len, self._loose))
 
     def near(self, name: str) -> str | None:
-        """Equal but for case, blanks, ``_`` and ``-``; else alike.
+        """The name that equals this one but for case, blanks, ``_`` and ``-``; else a similar one.
 
-        The only one there is, however it is spelled; None where nothing is near.
+        If there is only one name, it is returned whatever its spelling. None if nothing is near.
         """
         loose = loose_name(name)
         if self._only is not None or loose in self._loose:
             return self._only if self._only is not None else self._loose[loose]
-        # a comparison takes at least the letters of both, at most their product
+        # a comparison costs at least the letters of both, at most their product
         self._left -= self._letters + len(loose) * len(self._loose)
         if self._left < 0 or len(loose) > _LONGEST:
             return None
@@ -147,7 +147,7 @@ class NearNames:
 
 
 def near_match(name: str, others: Collection[str]) -> str | None:
-    """See :meth:`NearNames.near`; for one question."""
+    """As :meth:`NearNames.near`, for a single name."""
     return NearNames(others).near(name)
 
 
@@ -158,7 +158,7 @@ def _fault(
     lacking: Sequence[str],
     advice: str,
 ) -> str:
-    """Categories with boxes that are no labels, while other names match."""
+    """The message about categories that have boxes but no label, while other names match."""
     name = strangers[0]
     more = f" and {len(strangers) - 1} more such categories" if len(strangers) > 1 else ""
     head = (
@@ -181,7 +181,7 @@ def _fault(
 def _by_order(
     annotations: Annotations, by_name: dict[str, int], labels: Sequence[str], advice: str
 ) -> ClassMatch:
-    """Where no name matches: the i-th label is the i-th category, unless names are nearly equal."""
+    """Match the i-th label to the i-th category, unless some names are nearly equal."""
     loose = {loose_name(name): name for name in by_name}
     for label in labels:
         if loose_name(label) in loose:
@@ -207,7 +207,7 @@ def _by_order(
 
 
 def loose_name(name: str) -> str:
-    """A name without what people write in one way and another: case, blanks, ``_`` and ``-``."""
+    """A name without what people vary in spelling: case, blanks, ``_`` and ``-``."""
     plain = unicodedata.normalize("NFKC", name).casefold()
     return "".join(sign for sign in plain if not sign.isspace() and sign not in "_-")
 
@@ -219,5 +219,5 @@ def _listed(one: str, many: str, names: Sequence[str]) -> str:
 
 
 def _counts(annotations: Annotations) -> Counter[Any]:
-    """Boxes of each category id."""
+    """Number of boxes by category id."""
     return Counter(box["category_id"] for box in annotations.boxes)

@@ -1,4 +1,4 @@
-"""COCO-format annotations as tools write them: one reader for all commands."""
+"""Read COCO-format annotations as tools write them; all commands use this reader."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .ids import IdTable, shown
 
 _EXPECTED = "COCO annotations"
 _LISTS = ("images", "annotations", "categories")
-#: files of other formats by a key that they have
+#: files of other formats, recognised by a key
 _OTHER_FORMATS = {
     "shapes": "LabelMe's file of one picture",
     "_via_img_metadata": "a VIA project; export it as COCO",
@@ -27,11 +27,11 @@ _OTHER_FORMATS = {
 
 
 class Positions(NamedTuple):
-    """Where images and boxes stand in the lists of their file.
+    """Positions of images and boxes in the lists of their file.
 
     Attributes:
         images, boxes: position of each.
-        renumbered: ids of boxes are not the file's.
+        renumbered: whether the boxes were given new ids instead of the file's.
     """
 
     images: tuple[int, ...]
@@ -44,17 +44,17 @@ class Annotations:
     """Ground truth of a data set; ids are whole numbers, whatever the file has.
 
     Attributes:
-        path: the file it came from, or the folder of several.
+        path: the file it came from, or the folder of several files.
         images: id, file_name, width and height of every image.
         categories: id and name, ordered by id.
-        boxes: annotations that count.
-        dropped: number of boxes without area, which were left out.
-        findings: what was put right or left out while reading, and what is worth knowing.
+        boxes: the usable annotations.
+        dropped: number of boxes left out because they have no area.
+        findings: what was repaired or left out while reading, and what is worth knowing.
         annotated: False for the images of a test set, whose file has no list ``annotations``.
-        extra: what the file holds beside the three lists.
-        positions: of ``images`` and ``boxes`` in the file; None for several files.
-        image_spelling, category_spelling: the file's own id of an entry whose id is text there, or
-            beyond 64 bits.
+        extra: what the file holds besides the three lists.
+        positions: positions of ``images`` and ``boxes`` in the file; None for several files.
+        image_spelling, category_spelling: number -> the file's own id, where that is text or
+            exceeds 64 bits.
     """
 
     path: Path
@@ -79,9 +79,9 @@ class Annotations:
 
     @cached_property
     def root_categories(self) -> frozenset[int]:
-        """Ids of categories that only head others: their supercategory, and no box is of them.
+        """Ids of categories that only group others: they are a supercategory and have no box.
 
-        Roboflow writes one as category 0. It is no class to learn.
+        Roboflow writes one as category 0. Such a category is not a class to learn.
         """
         above = {
             above
@@ -94,25 +94,25 @@ class Annotations:
         return frozenset(heads) - used if self.boxes else frozenset()
 
     def image_id(self, value: object) -> int | None:
-        """The id of the image that ``value`` means: 5, 5.0, "5", or the text that the file has.
+        """The id of the image that ``value`` means: 5, 5.0, "5", or the text in the file.
 
-        None: there is no such image.
+        None if there is no such image.
         """
         return self._images.id_from_value(value)
 
     def category_id(self, value: object) -> int | None:
-        """As :meth:`image_id`, of a category."""
+        """As :meth:`image_id`, for a category."""
         return self._categories.id_from_value(value)
 
     def image_places(self) -> list[str]:
-        """Each image for a message, by list, position and id of the file."""
+        """Each image described for a message: list, position and the file's id."""
         found = range(len(self.images)) if self.positions is None else self.positions.images
         spelling = self.image_spelling
         ids = (spelling.get(image["id"], image["id"]) for image in self.images)
         return [f"images[{i}] (id {shown(key)})" for i, key in zip(found, ids, strict=True)]
 
     def box_places(self) -> dict[int, str]:
-        """Each box for a message, by its id: list, position, and id of the file."""
+        """Box id -> description for a message: list, position and the file's id."""
         if self.positions is None:
             return {box["id"]: f"annotations (id {box['id']})" for box in self.boxes}
         own = "" if self.positions.renumbered else " (id {})"
@@ -122,7 +122,7 @@ class Annotations:
         }
 
     def results_as_in_file(self, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """COCO result entries with the ids as the file spells them, for who else reads it."""
+        """COCO result entries with ids as the file spells them, for other readers of the file."""
         images, categories = self.image_spelling, self.category_spelling
         return [
             {
@@ -137,13 +137,13 @@ class Annotations:
 def read_annotations(path: str | Path, findings: Findings | None = None) -> Annotations:
     """Read and check a COCO annotation file.
 
-    What is plain is put right: null fields, ids and numbers as texts, equal entries that are
-    repeated; ``Annotations.findings`` says so.
+    Obvious faults are repaired and recorded in ``Annotations.findings``: null fields, ids and
+    numbers written as text, repeated identical entries.
 
     Args:
         path: the file.
-        findings: collects what is wrong, and the entries in error are left out; an image without
-            a size stays, with width or height 0. Without it the first error is raised.
+        findings: collects what is wrong, and entries in error are left out; an image without
+            a size stays, with width or height 0. Without it, the first error is raised.
 
     Raises:
         BadFile: not COCO, or (without ``findings``) an entry is in error; says which and why.
@@ -153,13 +153,13 @@ def read_annotations(path: str | Path, findings: Findings | None = None) -> Anno
 
 
 def read_boxes_alone(path: str | Path) -> Annotations:
-    """As :func:`read_annotations`, for a metric, in a tenth of the time where the file is plain.
+    """As :func:`read_annotations`, for a metric; ten times as fast if the file is plain.
 
-    Then ``boxes`` hold nothing but what a metric needs (id, image_id, category_id, bbox, area,
-    iscrowd, difficult), and ``extra`` is empty.
+    Then ``boxes`` hold only what a metric needs (id, image_id, category_id, bbox, area, iscrowd,
+    difficult), and ``extra`` is empty.
 
     Raises:
-        BadFile: as there.
+        BadFile: as for :func:`read_annotations`.
         MissingRequirement: msgspec is missing.
     """
     path = Path(path)
@@ -183,7 +183,7 @@ def read_boxes_alone(path: str | Path) -> Annotations:
 def annotations_from_content(
     content: object, path: Path, findings: Findings | None = None
 ) -> Annotations:
-    """Check COCO-format annotations; ``path`` is what messages name.
+    """Check COCO-format annotations; ``path`` is named in messages.
 
     Raises:
         BadFile: see :func:`read_annotations`.
@@ -195,7 +195,7 @@ def annotations_from_content(
 def _annotations(
     top: dict[str, Any], path: Path, found: Findings, boxes_from: Callable[..., Boxes]
 ) -> Annotations:
-    """What three lists hold; ``boxes_from`` reads the one of annotations."""
+    """Build annotations from the three lists; ``boxes_from`` reads the list of annotations."""
     entries = top["annotations"]
     images = read_images(top["images"], found)
     categories = read_categories(top["categories"], entries or (), found)
@@ -228,7 +228,7 @@ def _annotations(
 
 
 def _checked(content: object, path: Path) -> dict[str, Any]:
-    """The object of a file, its lists being lists; ``annotations`` None where there are none."""
+    """The top object of a file, its lists checked; ``annotations`` is None if absent."""
     asked = f"{path} is not a COCO annotation file: expected lists {', '.join(_LISTS)}"
     if isinstance(content, list):
         first = content[0] if content else None
@@ -250,11 +250,11 @@ def _checked(content: object, path: Path) -> dict[str, Any]:
 
 
 def coco_from_annotations(truth: Annotations) -> dict[str, Any]:
-    """COCO content of what was read, JSON-ready: the repaired file.
+    """JSON-ready COCO content of annotations: the repaired file.
 
-    Ids are different whole numbers, categories of one name are one, and what was left out while
-    reading is not in it, nor are images without a size and their boxes. What else an entry holds is
-    kept.
+    Ids are distinct whole numbers and categories with the same name are merged. Entries left out
+    while reading are missing, as are images without a size and their boxes. Other fields of an
+    entry are kept.
     """
     first: dict[str, int] = {}
     for category in truth.categories:
@@ -278,5 +278,5 @@ def coco_from_annotations(truth: Annotations) -> dict[str, Any]:
 
 
 def _shortest(value: float) -> float:
-    """10 for 10.0, as the file most likely had it."""
+    """Turn 10.0 into 10, which is what the file most likely had."""
     return int(value) if value == int(value) else value

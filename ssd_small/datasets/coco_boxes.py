@@ -1,4 +1,4 @@
-"""The list of annotations in COCO files: those that are boxes, and their ids."""
+"""Read the list of annotations in COCO files: those that are boxes, and their ids."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Boxes(NamedTuple):
     """The annotations that are boxes.
 
     Attributes:
-        entries: as they are used.
-        positions: of each in the list of the file.
-        renumbered: their ids are not the file's.
-        dropped: how many others have no area.
+        entries: ready for use.
+        positions: position of each in the file's list.
+        renumbered: whether they were given new ids instead of the file's.
+        dropped: number of boxes left out because they have no area.
     """
 
     entries: tuple[dict[str, Any], ...]
@@ -30,7 +30,7 @@ class Boxes(NamedTuple):
 def read_boxes(
     entries: list[Any] | tuple[()], images: Listed, categories: Listed, findings: Findings
 ) -> Boxes:
-    """The annotations that are boxes; what is wrong with the others is found."""
+    """Read the annotations that are boxes; report what is wrong with the others."""
     ids, renumbered = _annotation_ids(entries, findings)
     boxes, positions, dropped, incomplete = [], [], 0, 0
     for index, entry in enumerate(entries):
@@ -72,7 +72,7 @@ def read_boxes(
 
 
 def _has_area(bbox: list[float], where: Place, findings: Findings) -> bool:
-    """Whether a box is one; a finding where it is not."""
+    """Whether a box is finite and has an area; report it if not."""
     x, y, width, height = bbox
     if not math.isfinite(x + y + width * height):
         findings.repaired("box_not_finite", f"{where}: bbox {bbox}; the annotation was left out")
@@ -88,9 +88,9 @@ def _has_area(bbox: list[float], where: Place, findings: Findings) -> bool:
 
 
 def _annotation_ids(entries: list[Any] | tuple[()], findings: Findings) -> tuple[list[int], bool]:
-    """The file's ids where they are different numbers above 0, else 1, 2, ... and True.
+    """The file's ids if they are distinct and above 0, else 1, 2, ...; and whether these are new.
 
-    Nothing refers to them, and pycocotools takes a matched id of 0 for "not matched".
+    Nothing refers to annotation ids, and pycocotools takes a matched id of 0 for "not matched".
     """
     plain = {e["id"] for e in entries if isinstance(e, dict) and type(e.get("id")) is int}
     if len(plain) == len(entries) and min(plain, default=1) > 0 and max(plain, default=1) < 2**63:

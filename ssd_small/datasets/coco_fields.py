@@ -1,4 +1,4 @@
-"""Single fields of COCO entries as tools write them: numbers as texts, null, boxes as objects."""
+"""Read fields of COCO entries as tools write them: numbers as text, null, boxes as objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..configs.class_names import composed, name_fault
 from .findings import Findings
 from .ids import Place, shown
 
-#: spellings of a box as an object; the last one by its corners
+#: keys of a box written as an object; the last two rows are corners
 _BOX_KEYS = (
     ("x", "y", "width", "height"),
     ("x", "y", "w", "h"),
@@ -19,15 +19,15 @@ _BOX_KEYS = (
     ("xmin", "ymin", "xmax", "ymax"),
     ("x1", "y1", "x2", "y2"),
 )
-#: where the address of a picture stands in files that leave out its name
+#: fields that hold the address of a picture in files that leave out its name
 _URLS = ("coco_url", "absolute_url")
-#: no picture has more pixels a side; areas of sums stay numbers
+#: limit of a picture's side in pixels; keeps sums and areas finite
 LARGEST_SIDE = 2**31
 _FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 
 
 def number_from_value(value: object) -> float | None:
-    """A JSON number, or a text that is one, NaN and infinity included; None: neither."""
+    """A number, or text that is one, including NaN and infinity; None if it is neither."""
     if type(value) not in (int, float, str) or (isinstance(value, str) and "_" in value):
         return None
     try:
@@ -37,7 +37,7 @@ def number_from_value(value: object) -> float | None:
 
 
 def category_name(value: object, where: Place, findings: Findings) -> str | None:
-    """A category's name, blanks around it cut off, its letters composed; None and an error."""
+    """A category's name, stripped, in composed Unicode; None and an error if it is no name."""
     if type(value) in (int, float):
         findings.repaired("name_not_text", f"{where}: name is the number {shown(value)}, not text")
         value = str(value)
@@ -56,10 +56,10 @@ def category_name(value: object, where: Place, findings: Findings) -> str | None
 
 
 def file_name(entry: dict[str, Any], where: Place, findings: Findings) -> str | None:
-    """A picture's file name; of LVIS and Azure, which leave it out, the end of its address.
+    """A picture's file name; for LVIS and Azure, which leave it out, the end of its address.
 
-    That is its last two parts (``val2017/000000397133.jpg``), since LVIS draws on two folders. None
-    and an error where there is neither.
+    The end is the last two parts (``val2017/000000397133.jpg``), since LVIS draws on two folders.
+    None and an error if there is neither.
     """
     name = entry.get("file_name")
     if name is None or name == "":
@@ -88,9 +88,9 @@ def file_name(entry: dict[str, Any], where: Place, findings: Findings) -> str | 
 
 
 def _path(url: str) -> str:
-    """The path of an address, with the host, which may be the first folder (AmlDatastore).
+    """The path of an address including the host, which may be the first folder (AmlDatastore).
 
-    Of a data store the host may even be the file; a web server's never is.
+    In a data store's address the host may even be the file; in a web server's it never is.
     """
     try:
         parts = urlsplit(url)
@@ -101,7 +101,7 @@ def _path(url: str) -> str:
 
 
 def size(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str, float]:
-    """A picture's width and height; 0 and an error where the file does not say it."""
+    """A picture's width and height; 0 and an error for a side that the file does not give."""
     sides = {}
     for key in ("width", "height"):
         value = entry.get(key)
@@ -122,7 +122,7 @@ def size(entry: dict[str, Any], where: Place, findings: Findings) -> dict[str, f
 
 
 def box(entry: dict[str, Any], where: Place, findings: Findings) -> list[float] | None:
-    """``[x, y, w, h]`` as it stands, NaN included; None and a finding where there is none."""
+    """``[x, y, w, h]`` as given, including NaN; None and a finding if there is no box."""
     value = entry.get("bbox")
     if value is None or value == []:
         if (around := _box_around(entry.get("segmentation"))) is not None:
@@ -165,7 +165,7 @@ def box(entry: dict[str, Any], where: Place, findings: Findings) -> list[float] 
 
 
 def _box_around(outline: object) -> list[float] | None:
-    """``[x, y, w, h]`` around polygons ``[[x, y, x, y, ...], ...]``; None: they are none."""
+    """``[x, y, w, h]`` around polygons ``[[x, y, x, y, ...], ...]``; None for anything else."""
     if not isinstance(outline, list) or not outline:
         return None
     if not all(isinstance(part, list) and part and len(part) % 2 == 0 for part in outline):
@@ -179,7 +179,7 @@ def _box_around(outline: object) -> list[float] | None:
 
 
 def _parsed(text: str) -> Any:
-    """A list or object that was written as text, as tables do; None: it is none."""
+    """A list or object written as text, as in tables; None for any other text."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -188,7 +188,7 @@ def _parsed(text: str) -> Any:
 
 
 def _box_from_object(value: dict[str, Any]) -> list[Any] | None:
-    """``[x, y, w, h]`` of a box whose numbers have names; None: not by names that are plain."""
+    """``[x, y, w, h]`` of a box written as an object; None if it does not use known keys."""
     for keys in _BOX_KEYS:
         if not all(key in value for key in keys):
             continue
@@ -205,9 +205,9 @@ def _box_from_object(value: dict[str, Any]) -> list[Any] | None:
 def area(
     entry: dict[str, Any], bbox: list[float], where: Place, findings: Findings
 ) -> float | None:
-    """The area of an object, that of its box where the file does not say it.
+    """The area of an object; that of its box if the file does not give it.
 
-    None and an error where it is not a number.
+    None and an error if it is not a number.
     """
     of_box = bbox[2] * bbox[3]
     if "area" not in entry:
@@ -222,7 +222,7 @@ def area(
         return None
     if isinstance(value, str):
         findings.repaired("number_as_text", f"{where}: area is the text {shown(value)}")
-    # 0: written by a tool that has none; it would make a small object of every one
+    # 0 comes from a tool without areas; it would make every object a small one
     if not 0 < number < math.inf:
         findings.repaired("bad_area", f"{where}: area is {number:g}; taken as its box's")
         return of_box
@@ -230,7 +230,7 @@ def area(
 
 
 def flag(entry: dict[str, Any], key: str, where: Place, findings: Findings) -> int | None:
-    """``iscrowd`` and the like: 0 where absent or null; None and an error where it is none."""
+    """A flag such as ``iscrowd``: 0 if absent or null; None and an error if it is not a flag."""
     value = entry.get(key, 0)
     if type(value) is int and value in (0, 1):
         return value
@@ -251,5 +251,5 @@ def flag(entry: dict[str, Any], key: str, where: Place, findings: Findings) -> i
 
 
 def _given(entry: dict[str, Any], key: str) -> str:
-    """A field for a message, ``absent`` where it is not there."""
+    """A field for a message, or ``absent``."""
     return shown(entry[key]) if key in entry else "absent"

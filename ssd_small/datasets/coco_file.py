@@ -1,4 +1,4 @@
-"""Writing COCO annotation files that all commands take."""
+"""Write COCO annotation files that all commands accept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .object_sizes import are_fractions
 
 
 def write_annotations(path: Path, content: Mapping[str, Any]) -> None:
-    """Write annotations and read them back before they take the place of an older file.
+    """Write annotations, reading them back before they replace an older file.
 
     Raises:
         BadFile: training or evaluation would refuse them; says which entry and why.

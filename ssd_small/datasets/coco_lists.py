@@ -1,4 +1,4 @@
-"""Lists of images and categories in COCO files: by their ids, repeated entries once."""
+"""Read lists of images and categories in COCO files by id, merging repeated entries."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from .ids import (
     shown,
 )
 
-#: entry, place, findings -> the entry as it is used, None where it is in error
+#: entry, place, findings -> the entry ready for use, None if it is in error
 _Reader = Callable[[dict[str, Any], Place, Findings], dict[str, Any] | None]
 
 
 @dataclass
 class Listed:
-    """Entries of a list by their ids, and what refers to them.
+    """Entries of a list by id, and how references to them are resolved.
 
     Attributes:
         name: what one entry is, ``image`` or ``category``.
         entries: by id, in the order of the file.
-        texts: the number that stands for an id which is none.
-        spelling: the file's own id of each entry that has it as text, or beyond 64 bits.
-        lost: ids of entries that are in error, with the place of the first.
-        positions: of each entry in the list of the file.
-        names: ids by composed category or file name that no two share, for references without id.
+        texts: text id -> the number that stands for it.
+        spelling: number -> the file's own id, where that is text or exceeds 64 bits.
+        lost: ids of entries in error, with the place of the first.
+        positions: id -> position in the file's list.
+        names: composed category or file name -> id, for references without an id; only names that
+            are unique.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Listed:
     names: dict[str, int] = field(default_factory=dict)
 
     def reference(self, entry: dict[str, Any], where: Place, findings: Findings) -> int | None:
-        """The id that an annotation's ``image_id`` or ``category_id`` means; None and an error."""
+        """Resolve an annotation's ``image_id`` or ``category_id``; None and an error on failure."""
         field_name = f"{self.name}_id"
         value = entry.get(field_name)
         if type(value) is int and value in self.entries:
@@ -60,7 +61,7 @@ class Listed:
                 )
             return found
         given = shown(value) if field_name in entry else "absent"
-        # the text of a number could be a wrong id as well as the name of another entry
+        # a number as text could be a wrong id as well as another entry's name: not looked up
         name = entry.get(f"{self.name}_name") if value is None else key_from_id(value)
         by_name = self.names.get(composed(name.strip())) if isinstance(name, str) else None
         if by_name is not None:
@@ -84,7 +85,7 @@ _LIST_OF = {"image": "images", "category": "categories"}
 
 
 def read_images(entries: Sequence[Any], findings: Findings) -> Listed:
-    """The pictures of a file, each with a file name and its size (0 where it is in error)."""
+    """Read the images of a file, each with a file name and a size (0 if that is in error)."""
     listed = _read("image", entries, _image, ("file_name", "width", "height"), findings)
     names = {key: composed(entry["file_name"]) for key, entry in listed.entries.items()}
     counts = Counter(names.values())
@@ -95,7 +96,7 @@ def read_images(entries: Sequence[Any], findings: Findings) -> Listed:
 def read_categories(
     entries: Sequence[Any] | None, annotations: Sequence[Any], findings: Findings
 ) -> Listed:
-    """The categories of a file; where it has no list, those that its annotations name."""
+    """Read the categories of a file, or, if it has no such list, those its annotations name."""
     if entries is None:
         entries = _categories_of(annotations, findings)
     listed = _read("category", entries, _category, ("name",), findings)
@@ -115,7 +116,7 @@ def read_categories(
 
 
 def _categories_of(annotations: Sequence[Any], findings: Findings) -> list[dict[str, Any]]:
-    """Categories by the names in annotations, with their ids where these are there."""
+    """Categories from the names in annotations, with their ids where given."""
     found: dict[tuple[Key | None, str], dict[str, Any]] = {}
     for entry in annotations:
         if isinstance(entry, dict) and isinstance(entry.get("category_name"), str):
@@ -154,9 +155,9 @@ def _read(
     identity: tuple[str, ...],
     findings: Findings,
 ) -> Listed:
-    """Entries by id; those of one id are one where they are equal in ``identity``, else an error.
+    """Read entries by id; entries that share an id must be equal in ``identity``, and are merged.
 
-    An id of two different entries is that of neither: what refers to it could mean both.
+    If two different entries share an id, neither keeps it: a reference could mean either.
     """
     listed, list_name = Listed(name), _LIST_OF[name]
     keyed = []

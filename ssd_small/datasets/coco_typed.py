@@ -1,7 +1,7 @@
-"""COCO annotations as a metric needs them: boxes without outlines, ten times as fast.
+"""Read COCO annotations for a metric: boxes without outlines, ten times as fast.
 
-Only of files whose annotations are as COCO has them: whole numbers as ids, each once, boxes with an
-area. Of all others nothing is read here, and :mod:`.coco` reads them.
+Only files whose annotations are exactly as COCO writes them are read here: unique whole numbers as
+ids, boxes with an area. All others are left to :mod:`.coco`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LARGEST_ID = 2**63
 
 
 class Box(msgspec.Struct, gc=False):
-    """An annotation; what is absent follows from the rest."""
+    """An annotation; absent fields follow from the rest."""
 
     id: int
     image_id: int
@@ -33,7 +33,7 @@ class Box(msgspec.Struct, gc=False):
 
 
 class File(msgspec.Struct):
-    """The three lists; pictures and categories are few, and read as ever."""
+    """The three lists; images and categories are few, so the ordinary reader takes them."""
 
     images: msgspec.Raw
     categories: msgspec.Raw
@@ -41,14 +41,14 @@ class File(msgspec.Struct):
 
 
 class NotPlain(Exception):
-    """The file is to be read by the reader of all files."""
+    """The file must be read by the general reader."""
 
 
 _DECODER = msgspec.json.Decoder(File)
 
 
 def file_from_json(content: bytes) -> File:
-    """The lists of a file; NotPlain where its annotations have other fields or types."""
+    """The lists of a file; raises NotPlain if its annotations have unexpected types."""
     file = typed_from_json(content, _DECODER)
     if file is None:
         raise NotPlain
@@ -58,7 +58,7 @@ def file_from_json(content: bytes) -> File:
 def typed_boxes(
     entries: Sequence[Box], images: Listed, categories: Listed, findings: Findings
 ) -> Boxes:
-    """As :func:`.coco_boxes.read_boxes`, which would find nothing; NotPlain where it might."""
+    """As :func:`.coco_boxes.read_boxes`; raises NotPlain where that might report a finding."""
     ids = {box.id for box in entries}
     if len(ids) < len(entries) or not 0 < min(ids, default=1) <= max(ids, default=1) < _LARGEST_ID:
         raise NotPlain
@@ -70,7 +70,7 @@ def typed_boxes(
 
 
 def _check_numbers(entries: Sequence[Box]) -> None:
-    """NotPlain where a box has no area, or a field holds what it must not."""
+    """Raise NotPlain if a box has no area or a field holds an invalid value."""
     x, y, width, height = np.array([box.bbox for box in entries], np.float64).reshape(-1, 4).T
     with np.errstate(over="ignore", invalid="ignore"):
         sound = np.isfinite(x + y + width * height) & (width > 0) & (height > 0)

@@ -1,9 +1,9 @@
-"""What converting a data set to COCO format fills, whatever format it comes from.
+"""Gather a data set in COCO format, whatever format it is converted from.
 
-The formats are read here and not by a library: of globox 2.9, tried on the same files, VOC's boxes
-begin a pixel late, encodings other than UTF-8 and outlines end it, names in data.yaml are not read,
-and there is no reading of CSV; supervision 0.31 leaves out sub-folders, needs a data.yaml, takes
-pixels for fractions and half an outline for a box, and has no CSV either.
+The formats are read here and not by a library. Tried on the same files, globox 2.9 starts VOC's
+boxes a pixel late, aborts on encodings other than UTF-8 and on outlines, does not read the names in
+data.yaml, and does not read CSV; supervision 0.31 skips sub-folders, needs a data.yaml, takes
+pixels for fractions and half an outline for a box, and does not read CSV either.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class Conversion:
     Attributes:
         content: COCO-format annotations. Image ids count from 1 in the order of the source,
             category ids in the order of the labels.
-        images: folder the file names are relative to.
+        images: folder that the file names are relative to.
         labels: class names.
-        counts: objects by what was done to them: ``difficult`` (marked so), ``without_area`` (left
-            out for a side of zero or less), ``outside`` (left out as well), ``from_zero`` (a
-            coordinate of 0, which pixels counted from 1 do not have), ``swapped``,
-            ``unclear_flags``, ``outlines``, ``keypoints``; ``renamed``, ``misdeclared``,
-            ``cut_sizes``: annotations of a picture; only what occurred.
-        other: objects left out because their class is not among the labels, by class.
-        notes: lines on pictures.
+        counts: numbers of objects by what was done to them: ``difficult`` (marked so),
+            ``without_area`` (left out for a side of zero or less), ``outside`` (also left out),
+            ``from_zero`` (a coordinate of 0, impossible where pixels count from 1), ``swapped``,
+            ``unclear_flags``, ``outlines``, ``keypoints``; and numbers of pictures: ``renamed``,
+            ``misdeclared``, ``cut_sizes``. Holds only what occurred.
+        other: number of objects left out because their class is not among the labels, by class.
+        notes: lines about pictures.
     """
 
     content: dict[str, Any]
@@ -45,7 +45,7 @@ class Conversion:
     other: Mapping[str, int]
     notes: tuple[str, ...] = ()
 
-    #: words that follow each count
+    #: words that follow each count in :meth:`lines`
     FATES: ClassVar[Mapping[str, str]] = {
         "difficult": "objects marked difficult are iscrowd: not learned",
         "without_area": "objects without area were left out",
@@ -74,10 +74,10 @@ class Conversion:
 
 
 class CocoWriter:
-    """The COCO lists being filled."""
+    """COCO lists that are filled image by image, object by object."""
 
     def __init__(self, labels: Sequence[str], root: Path) -> None:
-        """Raises BadFile where a name cannot be one."""
+        """Raise BadFile if a label is not a valid class name or occurs twice."""
         self.labels, self.root = tuple(map(composed, labels)), root
         for name in self.labels:
             if fault := name_fault(name):
@@ -95,10 +95,10 @@ class CocoWriter:
         self.other: Counter[str] = Counter()
 
     def add_image(self, file: Path, width: float, height: float) -> None:
-        """The image of the objects that follow.
+        """Add the image that the following objects belong to.
 
         Raises:
-            BadFile: its name cannot be written, or no picture has this size.
+            BadFile: its name cannot be written to JSON, or its size is impossible.
         """
         if not 1 <= min(width, height) <= max(width, height) < LARGEST_SIDE:
             raise BadFile(
@@ -132,10 +132,12 @@ class CocoWriter:
         crowd: bool = False,
         **flags: int,
     ) -> None:
-        """An object by x1, y1, x2, y2, the last two where it ends; left out if it has no area.
+        """Add an object given as x1, y1, x2, y2 (x2, y2 exclusive), unless it has no area.
+
+        Objects outside the picture or of a class that is not a label are left out too.
 
         Raises:
-            BadFile: it reaches where no picture does; ``where`` says in which file and line.
+            BadFile: its coordinates exceed those of any picture; ``where`` gives file and line.
         """
         x1, y1, x2, y2 = corners
         name = composed(name)
@@ -147,7 +149,7 @@ class CocoWriter:
                 f"{where}: a box of {quoted(name)} has the coordinate "
                 f"{max(corners, key=abs):g}; expected pixels of the picture"
             )
-        # the product may be nothing although the sides are not
+        # the product may underflow to zero although the sides are above it
         if x2 <= x1 or y2 <= y1 or (x2 - x1) * (y2 - y1) <= 0:
             self.counts["without_area"] += 1
             return
@@ -168,7 +170,7 @@ class CocoWriter:
         )
 
     def result(self, description: str, notes: Sequence[str] = ()) -> Conversion:
-        """What was gathered; ``description`` says of what."""
+        """Return what was gathered; ``description`` says what it is."""
         content = {
             "info": {"description": description},
             "images": self.images,

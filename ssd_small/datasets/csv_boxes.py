@@ -1,9 +1,9 @@
-"""Boxes in a CSV file, a line each, as COCO-format annotations.
+"""Convert boxes in a CSV file, one per line, to COCO-format annotations.
 
-``image,x1,y1,x2,y2,label`` in pixels from 0, where x2 and y2 are where the box ends; with a header
-in any order and by the usual names (``filename,width,height,class,xmin,ymin,xmax,ymax`` of
-TensorFlow's examples, say), without one in this order. A line with a name alone is a picture
-without objects.
+The columns are ``image,x1,y1,x2,y2,label``: pixels count from 0, and the box ends at x2, y2. With a
+header they may be in any order and have any of the usual names (for example TensorFlow's
+``filename,width,height,class,xmin,ymin,xmax,ymax``); without one they must be in this order. A line
+with only a name is a picture without objects.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .picture_files import PictureFolder
 from .source_files import common_root, finite_number, read_text
 
 _EXPECTED = "expected the columns image, x1, y1, x2, y2, label, by these names or in this order"
-#: names of columns, in small letters without blanks, hyphens, dots and underscores
+#: names of columns, in lower case without blanks, hyphens, dots and underscores
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "image": (
         *("image", "filename", "file", "path", "img", "imageid", "imagename", "imagepath"),
@@ -43,24 +43,24 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "width": ("width", "imagewidth", "imgwidth"),
     "height": ("height", "imageheight", "imgheight"),
 }
-#: without a header, by the number of columns
+#: order of the columns without a header, by their number
 _ORDERS = {
     6: ("image", "x1", "y1", "x2", "y2", "label"),
     8: ("image", "width", "height", "label", "x1", "y1", "x2", "y2"),
 }
-#: of the same count as one of these, where column 5 is no number: what makesense.ai writes, and
-#: lists like that of SKU-110K, which begin with the picture
+#: two more orders of eight columns, used if cell 5 (from 0) is not a number: what makesense.ai
+#: writes, and lists such as SKU-110K's, which begin with the picture
 _LABEL_FIRST = ("label", "x1", "y1", "w", "h", "image", "width", "height")
 _SIZE_LAST = ("image", "x1", "y1", "x2", "y2", "label", "width", "height")
-#: the line in which spreadsheets say what separates columns
+#: the line in which spreadsheets name the column separator
 _SEPARATOR = re.compile(r"\s*sep=(.)", re.IGNORECASE)
-#: what programs write where there is nothing
+#: what programs write for an empty cell
 _BLANK = ("", "nan", "null", "none", "na")
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A line: name of the picture, its annotated (width, height) if given, and its object."""
+    """A line: the picture's name, its annotated (width, height) if given, and its object."""
 
     where: str
     image: str
@@ -77,12 +77,12 @@ def coco_from_csv(
 ) -> Conversion:
     """Convert a CSV file of boxes.
 
-    A box is ``x1, y1, x2 - x1, y2 - y1``, as pixels count from 0 and it ends at x2, y2.
+    A box becomes ``x1, y1, x2 - x1, y2 - y1``, since pixels count from 0 and it ends at x2, y2.
 
     Args:
         source: the file.
         labels: class names in the order of their ids; default: all in the file, sorted.
-        images: folder that the names of pictures are relative to; default: that of the file.
+        images: folder that picture names are relative to; default: that of the file.
 
     Raises:
         BadFile: a line is not as expected, or a picture is missing; names file and line.
@@ -121,7 +121,7 @@ def coco_from_csv(
 
 
 def _file(pictures: PictureFolder, row: _Row) -> Path:
-    """The picture of a line; its name may lack the ending."""
+    """The picture of a line, whose name may lack the file extension."""
     if (found := pictures.path(row.image)) is not None:
         return found
     if not is_image_name(Path(row.image)):
@@ -142,14 +142,14 @@ def _file(pictures: PictureFolder, row: _Row) -> Path:
 
 
 def _advice(folder: Path, name: str) -> str:
-    """A folder below that holds a picture."""
+    """Suggest a sub-folder that holds the picture, if there is one."""
     below = sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
     fitting = [one for one in below if (one / name).is_file()]
     return f" ({fitting[0]} would fit)" if fitting else ""
 
 
 def _size(file: Path, rows: Sequence[_Row]) -> tuple[float, float]:
-    """(width, height) that the boxes are of: as the lines say, else the picture's."""
+    """(width, height) that the boxes refer to: from the lines if given, else from the picture."""
     given = {row.size for row in rows if row.size is not None}
     if len(given) > 1:
         raise BadFile(f"{rows[0].where}: {file.name} has two sizes, {sorted(given)}; correct them")
@@ -186,7 +186,7 @@ def _rows(source: Path) -> Iterator[_Row]:
 
 
 def _columns(cells: Sequence[str], where: str) -> tuple[Mapping[str, int], bool]:
-    """Where each column stands, by the first line; and whether that is a header."""
+    """Position of each column, from the first line, and whether that line is a header."""
     plain = ["".join(sign for sign in cell.lower() if sign not in " -._") for cell in cells]
     found = {
         name: place
@@ -195,7 +195,7 @@ def _columns(cells: Sequence[str], where: str) -> tuple[Mapping[str, int], bool]
     }
     corners = {"x1", "y1"} <= found.keys()
     if corners and not {"x2", "y2"} <= found.keys() and {"width", "height"} <= found.keys():
-        # without corners at the end, they are sizes of the box
+        # without x2 and y2, width and height are those of the box
         found.setdefault("w", found.pop("width"))
         found.setdefault("h", found.pop("height"))
     ends = {"x2", "y2"} <= found.keys() or {"w", "h"} <= found.keys()
@@ -214,12 +214,12 @@ def _columns(cells: Sequence[str], where: str) -> tuple[Mapping[str, int], bool]
 
 
 def _with_point(cell: str) -> str:
-    """A number with the comma that many languages have for the decimal point."""
+    """Replace the decimal comma of many languages by a point."""
     return cell.replace(",", ".") if re.fullmatch(r"-?[0-9]+,[0-9]+", cell) else cell
 
 
 def _filled(cells: Sequence[str], count: int, where: str) -> list[str]:
-    """As many cells as the first line has; those of a name alone may be missing."""
+    """Pad a line to the number of cells of the first one; only a lone name may have fewer."""
     cells = [*cells[:count], *filter(None, cells[count:])]
     if len(cells) != count and any(cells[1:]):
         raise BadFile(

@@ -1,7 +1,7 @@
-"""A small detection data set made on the spot: handwritten digits on photographs.
+"""Generate a small detection data set: handwritten digits on photographs.
 
 Deterministic and offline: the digits come with scikit-learn, the photographs with scikit-learn
-and scikit-image. It is COCO-format, so every command takes it as it takes a user's own data.
+and scikit-image. It is in COCO format, so every command handles it like a user's own data.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from ..system.temporary import temporary_folder
 from .coco_file import write_annotations
 from .digits_scenes import Scene, Split, draw_scene, load_material
 
-#: category ids are 1..10, in this order: the class index of a network, 0 being background
+#: category ids are 1..10 in this order, equal to the network's class index (0 is background)
 CATEGORIES = tuple(str(digit) for digit in range(10))
 _SPLITS: tuple[Split, ...] = ("train", "val")
-#: raised whenever the same arguments give other pictures
+#: increased whenever the same arguments give different pictures
 _RECIPE = 1
 
 
 @dataclass(frozen=True)
 class DigitsDataset:
-    """Where the parts of the data set lie.
+    """Paths of the parts of the data set.
 
     Attributes:
         train_annotations, val_annotations: COCO-format JSON files.
-        train_images, val_images: folders their file names are relative to.
+        train_images, val_images: folders that their file names are relative to.
     """
 
     train_annotations: Path
@@ -56,19 +56,19 @@ class DigitsDataset:
 def make_digits(
     directory: str | Path, *, train_images: int = 200, val_images: int = 100, seed: int = 0
 ) -> DigitsDataset:
-    """Write the data set, or find it where it has been written before with the same arguments.
+    """Write the data set, or reuse it if it was written before with the same arguments.
 
     Train and val share no digit sample and no photograph. Everything is written to a temporary
     folder that is renamed at the end, so ``directory`` is complete or absent.
 
     Args:
-        directory: created; must not exist, be empty, or hold this very data set.
+        directory: folder to create; if it exists, it must be empty or hold this very data set.
         train_images, val_images: number of pictures, at least 0.
         seed: another seed gives other pictures of the same kind (and the same split).
 
     Raises:
-        UsageError: a negative number, or ``directory`` holds something else.
-        OutputError: it cannot be written.
+        UsageError: a number is negative, or ``directory`` holds something else.
+        OutputError: the data set cannot be written.
         MissingRequirement: scikit-learn, scikit-image, Pillow or OpenCV is missing.
     """
     counts: dict[Split, int] = {"train": train_images, "val": val_images}
@@ -128,7 +128,7 @@ def _write_split(
         rng = np.random.default_rng([seed, _SPLITS.index(split), index])
         scene = draw_scene(material, rng)
         path = directory / split / f"{index + 1:06d}.png"
-        # light compression: three times as fast as the default and hardly larger
+        # light compression: three times as fast as the default, and files are hardly larger
         encoded, data = cv2.imencode(".png", scene.image, [cv2.IMWRITE_PNG_COMPRESSION, 2])
         if not encoded:
             raise BadFile(f"OpenCV cannot encode {path.name} as PNG")
@@ -139,15 +139,15 @@ def _write_split(
     path = directory / f"{split}.json"
     if scenes:
         write_annotations(path, coco)
-    else:  # no command takes a set without pictures
+    else:  # no command accepts a set without pictures, and write_annotations refuses it
         write_json(path, coco)
 
 
 def coco_from_scenes(scenes: Iterable[tuple[str, Scene]], description: str) -> dict[str, Any]:
-    """A COCO-format annotation file, as a dictionary, of named pictures.
+    """Content of a COCO-format annotation file for named pictures.
 
-    Image ids count from 1. ``sample`` of an annotation is the digit's index in scikit-learn's
-    set, a field beyond the format.
+    Image ids count from 1. The additional field ``sample`` of an annotation is the digit's index
+    in scikit-learn's set.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

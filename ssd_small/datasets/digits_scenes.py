@@ -1,8 +1,8 @@
-"""Pictures of handwritten digits on photographs, drawn from a random generator.
+"""Draw pictures of handwritten digits on photographs from a random generator.
 
 One scene is a crop of a photograph with digits "printed" on it in ink. The digits are the real
-8x8 scans of scikit-learn's copy of the UCI set; the photographs are those that scikit-learn and
-scikit-image carry in their wheels, so nothing is downloaded.
+8x8 scans of scikit-learn's copy of the UCI set; the photographs come in the wheels of scikit-learn
+and scikit-image, so nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..requirements import require
 
 Split = Literal["train", "val"]
 
-#: photographs by split, as ``package/path``: no photograph is in both
+#: photographs by split, as ``package/path``; the splits share none
 PHOTOS: dict[Split, tuple[str, ...]] = {
     "train": (
         "sklearn/datasets/images/china.jpg",
@@ -41,16 +41,16 @@ PHOTOS: dict[Split, tuple[str, ...]] = {
     ),
 }
 #: val is the last fifth, not a random one: the set is unshuffled and a sample's nearest look-alike
-#: is typically less than a hundred places away (1-nearest-neighbour accuracy .956, at random .987)
+#: is typically less than 100 places away (1-nearest-neighbour accuracy .956, random split .987)
 FIRST_VAL_DIGIT = 1437
 #: width and height of the pictures; none is the network's 300x300, so each is resized
 PICTURE_SIZES = ((320, 320), (360, 300), (300, 360))
 #: digit heights in pixels, and how many of each a picture gets (lowest, highest)
 HEIGHTS = {"small": (8.0, 24.0), "medium": (36.0, 80.0), "large": (118.0, 165.0)}
 COUNTS = {"small": (7, 16), "medium": (1, 4), "large": (0, 1)}
-#: ink this opaque counts as drawn: what the boxes are tight round
+#: least opacity of ink that counts as drawn; boxes are tight around such pixels
 DRAWN = 0.4
-#: least distance of ink and ground in luminance, on top of the ground's standard deviation
+#: least luminance difference of ink and ground, on top of the ground's standard deviation
 MIN_CONTRAST = 60.0
 _LUMINANCE = np.array([0.114, 0.587, 0.299], np.float32)  # BGR
 
@@ -60,9 +60,10 @@ class Material:
     """What scenes of one split are made of.
 
     Attributes:
-        glyphs: one float32 array ``[h, w]`` per digit sample, 0 paper to 1 ink, margins cut.
-        names: ``[D]`` the digit (0..9) each sample shows.
-        samples: ``[D]`` index of each sample in the set of scikit-learn.
+        glyphs: one float32 array ``[h, w]`` per digit sample, 0 (paper) to 1 (ink), without
+            margins.
+        names: ``[D]`` the digit (0..9) that each sample shows.
+        samples: ``[D]`` index of each sample in scikit-learn's set.
         photos: BGR uint8 ``[H, W, 3]``.
     """
 
@@ -78,9 +79,9 @@ class Scene:
 
     Attributes:
         image: BGR uint8 ``[H, W, 3]``.
-        boxes_xyxy: ``[D, 4]`` int64 pixels, right and bottom exclusive, tight round the ink.
+        boxes_xyxy: ``[D, 4]`` int64 pixels, right and bottom exclusive, tight around the ink.
         names: ``[D]`` the digit in each box.
-        samples: ``[D]`` which sample of scikit-learn's set it is.
+        samples: ``[D]`` its index in scikit-learn's set.
     """
 
     image: Image
@@ -112,7 +113,7 @@ def _without_margins(glyph: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def _read_photo(name: str, purpose: str) -> Image:
-    """A photograph as BGR. Pillow reads it: libpng under OpenCV prints a warning for one."""
+    """Read a photograph as BGR, with Pillow: OpenCV's libpng prints a warning for one of them."""
     package, _, path = name.partition("/")
     root = require(package, purpose).__file__
     assert root is not None
@@ -121,11 +122,11 @@ def _read_photo(name: str, purpose: str) -> Image:
 
 
 def draw_scene(material: Material, rng: np.random.Generator, crowding: int = 1) -> Scene:
-    """A new picture; the same state of ``rng`` gives the same picture.
+    """Draw a new picture; the same state of ``rng`` gives the same picture.
 
     Args:
-        material: digits and photographs to draw from.
-        rng: source of all chance.
+        material: digits and photographs to choose from.
+        rng: the only source of randomness.
         crowding: multiplies the number of digits; training learns more from a full picture.
     """
     width, height = PICTURE_SIZES[rng.integers(len(PICTURE_SIZES))]
@@ -180,7 +181,7 @@ def _background(
 def _stretch(
     glyph: npt.NDArray[np.float32], rng: np.random.Generator, height: float
 ) -> tuple[npt.NDArray[np.float32], tuple[int, int, int, int]]:
-    """The glyph as an opacity map of about ``height`` pixels, slightly turned and slanted.
+    """Enlarge a glyph to an opacity map about ``height`` pixels high, slightly turned and slanted.
 
     Returns:
         The map ``[h, w]`` and the tight box (x1, y1, x2, y2) of its drawn pixels.
@@ -213,7 +214,7 @@ def _free_place(
     rng: np.random.Generator,
     margin: int = 3,
 ) -> tuple[int, int, int, int] | None:
-    """A box of the size of ``tight`` inside the picture, ``margin`` away from all others."""
+    """A box the size of ``tight`` inside the picture, ``margin`` pixels away from all others."""
     w, h = tight[2] - tight[0], tight[3] - tight[1]
     for _ in range(20):
         x = int(rng.integers(2, size[0] - w - 1))
@@ -232,7 +233,7 @@ def _print(
     corner: tuple[int, int],
     rng: np.random.Generator,
 ) -> None:
-    """Blend ink into the picture, its upper left corner at ``corner`` (may lie outside)."""
+    """Blend ink into the picture with its upper left corner at ``corner`` (may lie outside)."""
     x1, y1 = max(corner[0], 0), max(corner[1], 0)
     x2 = min(corner[0] + ink.shape[1], image.shape[1])
     y2 = min(corner[1] + ink.shape[0], image.shape[0])
@@ -246,7 +247,7 @@ def _print(
 def _ink_color(
     ground: npt.NDArray[np.float32], rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """A random BGR colour that a person can tell from the ground; black or white if need be."""
+    """A random BGR colour that stands out from the ground; near-black or near-white if need be."""
     luminance = ground @ _LUMINANCE
     mean = float(luminance.mean())
     needed = MIN_CONTRAST + min(float(luminance.std()), 40.0)

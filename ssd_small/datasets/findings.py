@@ -1,4 +1,4 @@
-"""What is found in a data set that is not as it should be, collected by kind."""
+"""Collect what is wrong in a data set, or worth knowing about it, by kind."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from ..errors import BadFile
 
-#: places of a kind that are shown, the first ones
+#: number of places shown per kind, the first ones
 _SHOWN = 5
 
-#: counted by ``Annotations.dropped``
+#: counted in ``Annotations.dropped`` instead
 _APART = ("box_without_area", "box_not_finite")
 
-#: what becomes of it: no repaired file changes it; a repaired file leaves the entry out; put right
-#: while reading; used as it is, and mended only in a repaired file; nothing wrong, worth knowing
+#: what becomes of a finding, in this order: no repaired file changes it; a repaired file leaves the
+#: entry out; repaired while reading; used as it is, mended only in a repaired file; merely a note
 Fate = Literal["lasting", "error", "repaired", "fixable", "note"]
 
 
@@ -31,33 +31,33 @@ class _Kind:
 class Findings:
     """Faults and notes of a data set, by kind.
 
-    A kind is a word in snake case (``repeated_category``). ``where`` is a line that needs no other
-    beside it: list, index, id and field, what was received, what was expected
-    (``annotations[17] (id 4): image_id 99 is not the id of an image; ...``). Of each kind all
-    occurrences are counted and the first five are kept.
+    A kind is a word in snake case (``repeated_category``). ``where`` is a self-contained line:
+    list, index, id and field, what was received, what was expected
+    (``annotations[17] (id 4): image_id 99 is not the id of an image; ...``). All occurrences of a
+    kind are counted, and the first five are kept.
     """
 
     def __init__(self) -> None:
         self._found: dict[Fate, dict[str, _Kind]] = {}
 
     def lasting(self, kind: str, where: str) -> None:
-        """Training and evaluation cannot, or must not go on, and only people can change it."""
+        """Add a fault that stops training and evaluation and that only people can correct."""
         self._add("lasting", kind, where, 1)
 
     def error(self, kind: str, where: str) -> None:
-        """Training and evaluation cannot go on; a repaired file leaves the entry out."""
+        """Add a fault that stops training and evaluation; a repaired file leaves the entry out."""
         self._add("error", kind, where, 1)
 
     def repaired(self, kind: str, where: str, count: int = 1) -> None:
-        """The reader put it right by itself; a repaired file has it so."""
+        """Add a fault that the reader has repaired; a repaired file has it corrected."""
         self._add("repaired", kind, where, count)
 
     def fixable(self, kind: str, where: str, count: int = 1) -> None:
-        """Training and evaluation use it as it is; a repaired file has it otherwise."""
+        """Add a fault that training and evaluation accept as it is; a repaired file mends it."""
         self._add("fixable", kind, where, count)
 
     def note(self, kind: str, where: str, count: int = 1) -> None:
-        """Nothing wrong, but worth knowing."""
+        """Add something that is not wrong, but worth knowing."""
         self._add("note", kind, where, count)
 
     def _add(self, fate: Fate, kind: str, where: str, count: int) -> None:
@@ -67,7 +67,7 @@ class Findings:
             one.examples.append(where)
 
     def update(self, other: Findings, prefix: str = "") -> None:
-        """Take over what another one holds, its examples with ``prefix`` before them."""
+        """Add all findings of ``other``, with ``prefix`` before its examples."""
         for fate, kinds in other._found.items():
             for kind, theirs in kinds.items():
                 one = self._found.setdefault(fate, {}).setdefault(kind, _Kind())
@@ -90,7 +90,7 @@ class Findings:
 
     @property
     def errors(self) -> list[dict[str, Any]]:
-        """Kinds that training and evaluation cannot go on with."""
+        """Kinds that stop training and evaluation."""
         return self.of("lasting", "error")
 
     @property
@@ -100,7 +100,7 @@ class Findings:
 
     @property
     def has_mended(self) -> bool:
-        """Whether a repaired file has something otherwise."""
+        """Whether a repaired file differs in anything."""
         return bool(self.of("error", "repaired", "fixable"))
 
     @property
@@ -110,9 +110,9 @@ class Findings:
 
     @property
     def summary(self) -> str | None:
-        """A line for a command that goes on, on what was put right or left out; None: nothing.
+        """A line for a command that carries on, about what was repaired; None if nothing was.
 
-        Without boxes that have no area, which are counted apart.
+        Boxes without area are not included, as they are counted separately.
         """
         counts = self.counts("repaired", "fixable")
         listed = [f"{count} {kind}" for kind, count in counts.items() if kind not in _APART]
@@ -126,10 +126,10 @@ class Findings:
 
 
 class FirstError(Findings):
-    """Findings of a file that has to be right: the first error ends the reading.
+    """Findings of a file that has to be correct: the first error raises BadFile.
 
     Args:
-        path: the file, which the message names.
+        path: the file, named in the message.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,11 +137,11 @@ class FirstError(Findings):
         self._path = path
 
     def lasting(self, kind: str, where: str) -> None:
-        """Raises BadFile."""
+        """Raise BadFile."""
         self.error(kind, where)
 
     def error(self, kind: str, where: str) -> None:
-        """Raises BadFile."""
+        """Raise BadFile."""
         raise BadFile(
             f"{self._path}: {where}; correct it, or see all that is wrong, and mend it, with "
             "'ssd-small check-data'"

@@ -1,4 +1,4 @@
-"""Ids of pictures, categories and annotations, however a tool spells them: 5, 5.0, "5", "img_a"."""
+"""Read ids of images, categories and annotations in any spelling: 5, 5.0, "5", "img_a"."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import NamedTuple
 
 from ..errors import quoted
 
-#: a whole number as text; with decimals where a table held it as a float
+#: a whole number as text, possibly with decimals ("5.0") from a table of floats
 _WHOLE = re.compile(r"[+-]?[0-9]{1,40}(\.0*)?")
-#: what numpy, and with it the metric, keeps exactly
+#: largest id that numpy, and so the metric, holds exactly
 _LARGEST = 2**63 - 1
 
-#: an id that is spelled in one way only: a number, or the text where it is none
+#: an id in its one canonical spelling: a number, or text if it is not a number
 Key = int | str
 
 
 def key_from_id(value: object) -> Key | None:
-    """The one spelling of an id: a whole number where it is one, else its text.
+    """The canonical spelling of an id: a whole number if it is one, else its text.
 
-    A number beyond 64 bits stays text, since arrays do not hold it. None: not an id (null, a truth
-    value, a fraction, a list).
+    A number beyond 64 bits stays text, since arrays cannot hold it. None if it is not an id (null,
+    a truth value, a fraction, a list).
     """
     if type(value) is int:
         number = value
@@ -41,7 +41,7 @@ def key_from_id(value: object) -> Key | None:
 
 
 def kind_of_spelling(value: object) -> str | None:
-    """The finding that an id's spelling is, None where it is a whole number as it should be."""
+    """The kind of finding for an id's spelling; None if it is a whole number, as it should be."""
     key = key_from_id(value)
     if isinstance(key, str):
         return "id_too_large" if _WHOLE.fullmatch(key) else "id_not_a_number"
@@ -51,7 +51,7 @@ def kind_of_spelling(value: object) -> str | None:
 
 
 def numbers_of_texts(keys: Iterable[Key]) -> dict[str, int]:
-    """A number for each text among the ids of a list: the lowest that are free, in their order."""
+    """A number for each text among the ids of a list: the lowest free ones, in list order."""
     found = list(dict.fromkeys(keys))
     taken = {key for key in found if isinstance(key, int)}
     free = (number for number in count(1) if number not in taken)
@@ -59,17 +59,17 @@ def numbers_of_texts(keys: Iterable[Key]) -> dict[str, int]:
 
 
 def id_from_value(value: object, texts: Mapping[str, int]) -> int | None:
-    """The id that a reference means; ``texts`` is :func:`numbers_of_texts`."""
+    """The id that a reference means; ``texts`` comes from :func:`numbers_of_texts`."""
     key = key_from_id(value)
     return texts.get(key) if isinstance(key, str) else key
 
 
 class IdTable:
-    """The ids of a list, and which of them a value means.
+    """The ids of a list, to look up which of them a value means.
 
     Args:
         numbers: the ids.
-        spelling: how the file has those that stand for a text.
+        spelling: number -> the file's own id, for numbers that stand for text.
     """
 
     def __init__(self, numbers: Iterable[int], spelling: Mapping[int, object]) -> None:
@@ -78,13 +78,13 @@ class IdTable:
         self._texts = {key: number for number, key in keys.items() if isinstance(key, str)}
 
     def id_from_value(self, value: object) -> int | None:
-        """The id, None where there is none such."""
+        """The id that ``value`` means, or None if the list has no such id."""
         found = id_from_value(value, self._texts)
         return found if found in self._numbers else None
 
 
 class Place(NamedTuple):
-    """An entry of a list; as text, for a message: ``annotations[17] (id 4)``."""
+    """An entry of a list; as text for a message: ``annotations[17] (id 4)``."""
 
     name: str
     position: int
@@ -97,6 +97,6 @@ class Place(NamedTuple):
 
 
 def shown(value: object) -> str:
-    """A JSON value for a message."""
+    """A JSON value as text for a message."""
     words = {None: "null", True: "true", False: "false"}
     return words[value] if value is None or isinstance(value, bool) else quoted(value)

@@ -1,12 +1,12 @@
-"""Pictures that show the same: copies of one file, resized or encoded anew.
+"""Find pictures that show the same: copies of one file, resized or re-encoded.
 
-Two pictures are copies where two measures agree: the perceptual hash of the package ImageHash,
-which sees the coarse structure, and 32 x 32 thumbnails, which tell apart what a camera that does
-not move sees at two times. The limits were measured on 766 pictures (photographs of blood cells,
-mosaics of them, digits on photographs) and on copies of half of them: at half, quarter and double
-size, at 300 x 300, by several ways of scaling, and as JPEG of quality 90 to 30. Copies are at most
-14 bits and 23 grey levels apart. Of the pairs of different pictures two of one specimen, refocused,
-are 26 bits apart, all others 76 or more.
+Two pictures are copies if two measures agree: the perceptual hash of the package ImageHash, which
+sees the coarse structure, and 32 x 32 thumbnails, which distinguish what a fixed camera sees at two
+times. The limits were measured on 766 pictures (photographs of blood cells, mosaics of them, digits
+on photographs) and on copies of half of them: at half, quarter and double size, at 300 x 300, with
+several scaling methods, and as JPEG of quality 90 to 30. Copies are at most 14 bits and 23 grey
+levels apart. Among pairs of different pictures, two of one specimen, refocused, are 26 bits apart,
+all others 76 or more.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from ..requirements import require
 #: side of the hash: 256 bits
 _HASH_SIDE = 16
 _BITS = _HASH_SIDE * _HASH_SIDE
-#: most bits that hashes of copies differ in; between 14 and 26, see above
+#: most bits in which hashes of copies differ; between 14 and 26, see above
 HASH_LIMIT = 20
 _THUMBNAIL_SIDE = 32
-#: most grey levels that a pixel of thumbnails of copies differs by; a thing of 16 pixels that is
-#: gone from a photograph of 300 x 300 changes one by about 50
+#: most grey levels by which a thumbnail pixel of copies differs; an object of 16 pixels that
+#: disappears from a photograph of 300 x 300 changes one by about 50
 THUMBNAIL_LIMIT = 32
-#: pictures are shrunk to this side first, which costs less than the hash's own way of shrinking
+#: pictures are first shrunk to this side, which costs less than the hash's own shrinking
 _BASIS_SIDE = 128
-#: a thumbnail of less deviation, in grey levels, shows nothing that could be compared
+#: a thumbnail with a smaller standard deviation, in grey levels, shows nothing to compare
 _LEAST_DEVIATION = 2.0
-#: hashes that are compared at a time
+#: number of hashes compared at a time
 _ROWS = 256
 
 
@@ -52,7 +52,7 @@ class Looks:
 
 
 def can_compare() -> bool:
-    """Whether the packages are there that :func:`looks_from_image` needs."""
+    """Whether the packages that :func:`looks_from_image` needs are installed."""
     try:
         for module in ("PIL", "imagehash", "scipy.fftpack"):
             require(module, "comparing pictures")
@@ -62,7 +62,7 @@ def can_compare() -> bool:
 
 
 def looks_from_image(image: Image) -> Looks | None:
-    """What a picture ``[H, W, 3]`` uint8 BGR looks like; None if it is all of one colour.
+    """What a picture ``[H, W, 3]`` uint8 BGR looks like; None if it is almost uniform.
 
     Raises:
         MissingRequirement: see :func:`can_compare`.
@@ -81,19 +81,19 @@ def looks_from_image(image: Image) -> Looks | None:
 
 
 def copies_between(first: Sequence[Looks | None], second: Sequence[Looks | None]) -> dict[int, int]:
-    """For each of ``second`` that is a copy: the position in ``first``, by its own."""
+    """Position in ``second`` -> position in ``first``, for each copy of a picture in ``first``."""
     return dict(_copies(first, second, within=False))
 
 
 def copies_within(pictures: Sequence[Looks | None]) -> dict[int, int]:
-    """For each picture that is a copy of an earlier one: that one's position, by its own."""
+    """Position -> position of the earlier picture, for each picture that is a copy of one."""
     return dict(_copies(pictures, pictures, within=True))
 
 
 def _copies(
     first: Sequence[Looks | None], second: Sequence[Looks | None], *, within: bool
 ) -> Iterator[tuple[int, int]]:
-    """Pairs (position in ``second``, in ``first``), the best of ``first`` for each; each once."""
+    """Yield (position in ``second``, position of its best match in ``first``), once per copy."""
     columns, rows = _positions(first), _positions(second)
     if not len(columns) or not len(rows):
         return
@@ -101,7 +101,7 @@ def _copies(
     for start in range(0, len(rows), _ROWS):
         part = rows[start : start + _ROWS]
         own_signs, own_thumbnails = _arrays(second, part)
-        # bits that differ, exact: a product of signs is a whole number below 2^24
+        # number of differing bits, exact: products of signs are whole numbers below 2^24
         distance = (_BITS - own_signs @ signs.T) / 2
         near = distance <= HASH_LIMIT
         if within:
@@ -115,14 +115,14 @@ def _copies(
 
 
 def _positions(pictures: Sequence[Looks | None]) -> npt.NDArray[np.int64]:
-    """Of those pictures that can be compared."""
+    """Positions of the pictures that can be compared."""
     return np.array([i for i, looks in enumerate(pictures) if looks is not None], np.int64)
 
 
 def _arrays(
     pictures: Sequence[Looks | None], positions: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
-    """Hashes ``[N, 256]`` as signs and thumbnails ``[N, 1024]`` of some pictures."""
+    """Hashes ``[N, 256]`` as signs and thumbnails ``[N, 1024]`` of the chosen pictures."""
     chosen = [looks for looks in (pictures[i] for i in positions.tolist()) if looks is not None]
     bits = np.stack([looks.bits for looks in chosen])
     thumbnails = np.stack([looks.thumbnail for looks in chosen]).reshape(len(chosen), -1)

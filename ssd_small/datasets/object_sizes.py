@@ -1,4 +1,4 @@
-"""How large objects are: in pixels at all, and at the input of a network."""
+"""Measure objects: whether boxes are in pixels, and how large they are at a network's input."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ..pictures.placement import Fit, sizes_seen
 from ..pictures.tiles import TINY
 from .coco import Annotations
 
-#: pixels that decimal coordinates in a JSON file lose: a smaller side is none, and a box may
-#: overhang by as much
+#: pixels lost by decimal coordinates in a JSON file: a shorter side counts as none, and a box may
+#: overhang by this much
 ROUNDING = 0.01
-#: boxes as fractions of the picture overhang it by this much at most, in each direction
+#: most by which boxes in fractions of the picture overhang it, in each direction
 _OVERHANG = 0.5
-#: side of the median object at the input of tiles that are proposed: a network's first maps see it
-#: whole, and half of the objects may still be smaller
+#: side of the median object at the network's input with the tiles proposed: a network's first maps
+#: see it whole, and half of the objects may be smaller still
 SEEN = 2 * TINY
 
 
 def are_fractions(boxes: Sequence[dict[str, Any]]) -> bool:
-    """Whether no box of a file reaches about a pixel: they are fractions of their pictures."""
+    """Whether boxes are fractions of their pictures: none is larger than about a pixel."""
     return bool(boxes) and _are_fractions(box["bbox"] for box in boxes)
 
 
 def _are_fractions(boxes_xywh: Iterable[Sequence[float]]) -> bool:
     return all(
         min(x, y) >= -_OVERHANG
-        # a side may be all of the picture, and lose to rounding
+        # a side may be that of the whole picture, plus rounding
         and max(w, h) <= 1.01
         and max(x + w, y + h) <= 1 + _OVERHANG
         for x, y, w, h in boxes_xywh
@@ -40,14 +40,14 @@ def _are_fractions(boxes_xywh: Iterable[Sequence[float]]) -> bool:
 
 
 def check_pixels(annotations: Annotations) -> None:
-    """Refuse boxes that are fractions of their pictures, with BadFile."""
+    """Raise BadFile if boxes are fractions of their pictures."""
     if are_fractions(annotations.boxes):
         advice = "'ssd-small check-data --fix' writes a file in pixels"
         raise BadFile(_fractions_line(annotations.path, annotations.boxes[0]["bbox"], advice))
 
 
 def check_result_pixels(path: Path, boxes_xywh: npt.NDArray[np.float64]) -> None:
-    """As :func:`check_pixels`, of the boxes ``[D, 4]`` of a COCO result file."""
+    """As :func:`check_pixels`, for the boxes ``[D, 4]`` of a COCO result file."""
     if len(boxes_xywh) and _are_fractions(boxes_xywh):
         advice = "multiply them by width and height"
         raise BadFile(_fractions_line(path, boxes_xywh[0].tolist(), advice))
@@ -69,14 +69,16 @@ def object_sides(
     tile: tuple[int, int] | None = None,
     fit: Fit = "stretch",
 ) -> npt.NDArray[np.float64]:
-    """``[B]`` square root of the area of each box that counts, its picture at a network's input.
+    """Side ``[B]`` of each box that counts, in pixels at a network's input.
+
+    The side is the square root of the area.
 
     Args:
-        images: with their sizes.
-        boxes: of these; what is ``iscrowd`` or outside of its picture does not count.
-        height, width: of the input, to which pictures are brought.
-        tile: height and width of the tiles that are stretched, where pictures are cut.
-        fit: how pictures of another shape get into the input.
+        images: entries with their sizes.
+        boxes: annotations of these images; those ``iscrowd`` or outside the picture do not count.
+        height, width: size of the network's input.
+        tile: height and width of the tiles that fill the input, if pictures are cut.
+        fit: how pictures of another shape are fitted into the input.
     """
     xyxy, sizes = _counted(images, boxes)
     seen = sizes if tile is None else np.minimum(sizes, tile)
@@ -87,7 +89,7 @@ def object_sides(
 def picture_sides(
     images: Sequence[dict[str, Any]], boxes: Sequence[dict[str, Any]]
 ) -> npt.NDArray[np.float64]:
-    """As :func:`object_sides`, in pixels of the pictures."""
+    """As :func:`object_sides`, but in pixels of the pictures."""
     xyxy, _ = _counted(images, boxes)
     sides: npt.NDArray[np.float64] = np.sqrt((xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1))
     return sides[sides > 0]
@@ -96,7 +98,7 @@ def picture_sides(
 def _counted(
     images: Sequence[dict[str, Any]], boxes: Sequence[dict[str, Any]]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Boxes ``[B, 4]`` inside their pictures, and (height, width) ``[B, 2]`` of these."""
+    """Boxes ``[B, 4]`` clipped to their pictures, and the pictures' (height, width) ``[B, 2]``."""
     sizes = {image["id"]: (float(image["width"]), float(image["height"])) for image in images}
     counted = [box for box in boxes if not box.get("iscrowd")]
     xywh = np.array([box["bbox"] for box in counted], np.float64).reshape(-1, 4)
@@ -108,9 +110,9 @@ def _counted(
 def sides_at_input(
     boxes_xyxy: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64], height: int, width: int
 ) -> npt.NDArray[np.float64]:
-    """``[B]`` square root of the area of boxes ``[B, 4]`` once pictures are ``height`` x ``width``.
+    """Side ``[B]`` of boxes ``[B, 4]`` once their pictures are resized to ``height`` x ``width``.
 
-    ``sizes`` ``[B, 2]`` are the height and width of the picture of each box.
+    ``sizes`` ``[B, 2]`` holds the height and width of each box's picture.
     """
     scale = (np.array([height, width]) / sizes).prod(axis=1)
     areas: npt.NDArray[np.float64] = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1) * scale
@@ -120,12 +122,12 @@ def sides_at_input(
 def tiny_objects_line(
     sides: npt.NDArray[np.float64], height: int, width: int, tiles: str | None = None
 ) -> str | None:
-    """A line where objects shrink below :data:`TINY` pixels; None where none does.
+    """A line saying how many objects shrink below :data:`TINY` pixels; None if none does.
 
     Args:
         sides: see :func:`object_sides`.
-        height, width: of the network's input.
-        tiles: what to pass where the median object does; see :func:`tiles_for_objects`.
+        height, width: size of the network's input.
+        tiles: option to advise if the median object does; see :func:`tiles_for_objects`.
     """
     tiny = int((sides < TINY).sum())
     if not tiny:
@@ -141,13 +143,13 @@ def tiny_objects_line(
 def tiles_for_objects(
     sides: npt.NDArray[np.float64], height: int, width: int, *, is_recorded: bool = False
 ) -> str | None:
-    """The option that cuts pictures so that objects are seen; None without objects.
+    """The option that cuts pictures into tiles in which objects are seen; None without objects.
 
     Args:
-        sides: of the objects, in pixels of the pictures.
-        height, width: of the network's input.
-        is_recorded: the network says how large the objects were that it has learned, and --tiles
-            auto makes the median object as large; else it comes to :data:`SEEN` pixels.
+        sides: sides of the objects, in pixels of the pictures.
+        height, width: size of the network's input.
+        is_recorded: the network records the size of the objects it learned, and ``--tiles auto``
+            scales the median object to it; else the median object comes to :data:`SEEN` pixels.
     """
     if not len(sides):
         return None

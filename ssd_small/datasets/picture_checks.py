@@ -1,4 +1,4 @@
-"""Entries of pictures beside their files: which are right, which can be put right."""
+"""Check image entries against their files: which are correct, which can be repaired."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def checked_images(
     facts: Sequence[PictureFacts],
     findings: Findings,
 ) -> tuple[list[dict[str, Any]], dict[int, int]]:
-    """Entries of pictures that can be used, their sizes put right, and notes on the others.
+    """Return the usable image entries, with corrected sizes, and report faults in the others.
 
     Returns:
-        The entries, and the id under which the boxes of each former id go on; ids of entries that
-        are left out are not in it.
+        The entries, and a map from each former id to the id that its boxes now belong to, without
+        the ids of entries left out.
     """
     boxes_of = defaultdict(list)
     for box in annotations.boxes:
@@ -69,7 +69,7 @@ def checked_images(
 def _note_frames(
     images: Sequence[dict[str, Any]], facts: Sequence[PictureFacts], findings: Findings
 ) -> None:
-    """Note pictures that are read turned, where no other of the set shows that this is right."""
+    """Note pictures read as EXIF turns them, unless others of the set confirm that it is right."""
     stored = sum(one.frame == "stored" for one in facts)
     if not stored and any(one.frame == "shown" for one in facts):
         return
@@ -86,7 +86,7 @@ def _note_frames(
 def _names_by_file(
     images: Sequence[dict[str, Any]], facts: Sequence[PictureFacts]
 ) -> dict[Path, list[str]]:
-    """The different names that entries give each file."""
+    """File -> the different names that entries give it."""
     names: dict[Path, dict[str, None]] = defaultdict(dict)
     for image, one in zip(images, facts, strict=True):
         if one.path is not None:
@@ -101,7 +101,7 @@ def _find(
     size: Size | None,
     findings: Findings,
 ) -> None:
-    """What is wrong with a picture, or worth knowing."""
+    """Report what is wrong with a picture, or worth knowing."""
     said = f"{image['width']}x{image['height']}"
     if one.state == "missing":
         findings.error("missing_picture", f"{where}: {one.message}")
@@ -123,28 +123,28 @@ def _find(
 
 
 def _text(sizes: Sequence[Size]) -> str:
-    """``640x480``, or both sizes of a picture that its EXIF orientation turns."""
+    """``640x480``, or both sizes of a picture whose EXIF orientation turns it."""
     return " or turned ".join(dict.fromkeys(f"{width}x{height}" for height, width in sizes))
 
 
 def note_unlisted(
     folder: Path, facts: Sequence[PictureFacts], others: Sequence[PictureFacts], findings: Findings
 ) -> None:
-    """Note the picture files that no entry names, beside and below those that entries name.
+    """Note picture files that no entry names, in and below the folder that holds the named ones.
 
     Args:
-        folder: what names of files are relative to; nothing outside of it is looked for.
-        facts: of the pictures of a set.
-        others: of pictures of another one, which may lie in the same folder.
-        findings: takes the notes.
+        folder: what file names are relative to; nothing outside it is looked for.
+        facts: facts of the pictures of this set.
+        others: facts of the pictures of another set, which may lie in the same folder.
+        findings: collects the notes.
     """
     inside = [one.path for one in facts if one.path is not None and _is_below(one.path, folder)]
     if not inside:
         return
     listed = {one.path.resolve() for one in (*facts, *others) if one.path is not None}
-    # of a folder of several sets only that of the one which is listed
+    # if the folder holds several sets, look only where this one lies
     top = os.path.commonpath([path.parent for path in inside])
-    # passes over folders that may not be read, or vanish
+    # os.walk skips folders that cannot be read or that vanish
     for place, folders, names in os.walk(top):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(place, name) for name in sorted(names)):
@@ -153,5 +153,5 @@ def note_unlisted(
 
 
 def _is_below(path: Path, folder: Path) -> bool:
-    """Whether a path leads into a folder; a name may lead out of it."""
+    """Whether a path leads into a folder and not, by ``..``, out of it again."""
     return path.is_relative_to(folder) and ".." not in path.relative_to(folder).parts

@@ -1,4 +1,4 @@
-"""What the picture files of a data set are: read once, in threads, a kilobyte of each kept."""
+"""Gather facts about a data set's picture files: each is read once, in threads, 1 kB is kept."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from .picture_files import PictureFolder
 #: height and width in pixels
 Size = tuple[int, int]
 State = Literal["fine", "scaled", "mismatch", "unsized", "unreadable", "missing"]
-#: in which a picture that its EXIF orientation turns was annotated; none: nothing turns it
+#: frame in which a picture that EXIF turns was annotated; empty if nothing turns it
 Frame = Literal["", "shown", "stored", "untold"]
-#: most threads that read; each holds a decoded picture
+#: most reading threads; each holds a decoded picture
 _MOST_WORKERS = 8
 
 
 @dataclass(frozen=True, eq=False)
 class PictureFacts:
-    """A picture file beside its entry among the annotations.
+    """A picture file compared with its entry in the annotations.
 
     Attributes:
-        state: ``fine``; ``scaled``: of the annotated shape, but another size; ``mismatch``: of
+        state: ``fine``; ``scaled``: same shape as annotated, but another size; ``mismatch``:
             another shape; ``unsized``: the entry has no size; ``unreadable``; ``missing``.
         path: the file; None if it is missing.
-        respelled: the entry's name is not quite the file's.
-        message: why a file cannot be found or read, else empty.
-        sizes: (height, width) as viewers show it and as stored, which differ where the EXIF
-            orientation turns it; empty if it cannot be read.
-        digest: of its bytes; None if it cannot be read.
-        frame: ``shown`` turned or as ``stored``, as the annotated size tells; ``untold``: both
-            frames have it; empty if the picture is not turned, or of another shape.
-        looks: None if it cannot be read, or shows nothing, or was not asked for.
+        respelled: whether the entry's name differs from the file's.
+        message: why the file cannot be found or read, else empty.
+        sizes: (height, width), the annotated one if it is right, else as viewers show the picture
+            and as it is stored (these differ if EXIF turns it); empty if it cannot be read.
+        digest: hash of its bytes; None if it cannot be read.
+        frame: which frame the annotated size matches, ``shown`` (turned) or ``stored``;
+            ``untold``: both; empty if the picture is not turned, or of another shape.
+        looks: None if it cannot be read, shows nothing, or was not asked for.
     """
 
     state: State
@@ -66,12 +66,12 @@ def picture_facts(
     compare: bool,
     progress: Callable[[int], None] = lambda count: None,
 ) -> list[PictureFacts]:
-    """Facts of the picture of each entry, in their order; what is wrong with one is no error.
+    """Facts about each entry's picture, in order; a faulty picture raises no error.
 
     Args:
-        images: entries with ``file_name``, ``width`` and ``height`` (0: not known).
+        images: entries with ``file_name``, ``width`` and ``height`` (0: unknown).
         folder: what file names are relative to.
-        compare: whether to say what pictures look like, which needs the package ImageHash.
+        compare: whether to fill in ``looks``, which needs the package ImageHash.
         progress: called with the number of pictures just done.
     """
     workers = min(os.cpu_count() or 1, _MOST_WORKERS)
@@ -117,7 +117,7 @@ def _facts(image: dict[str, Any], *, folder: PictureFolder, compare: bool) -> Pi
 
 
 def _annotated(path: Path, size: Size) -> Image | None:
-    """The picture in its annotated frame; None if it has another shape."""
+    """The picture in the frame it was annotated in; None if it has another shape."""
     if min(size) <= 0:
         return None
     try:
@@ -127,11 +127,11 @@ def _annotated(path: Path, size: Size) -> Image | None:
 
 
 def _frame(path: Path, annotated: Image) -> Frame:
-    """The frame of a picture, given its pixels in it."""
+    """The frame in which a picture was annotated, given its pixels in that frame."""
     if orientation_tag(path) == 1:
         return ""
     shown, stored = (read_image(path, apply_orientation=turn) for turn in (True, False))
-    if np.array_equal(shown, stored):  # of a format that the decoder does not turn
+    if np.array_equal(shown, stored):  # a format that the decoder does not turn
         return ""
     if shown.shape == stored.shape:
         return "untold"

@@ -1,8 +1,9 @@
-"""The files of pictures, by the names that annotations give them.
+"""Find picture files by the names that annotations give them.
 
-Tools write the names of another system (``images\\a.jpg``, ``C:\\Users\\x\\a.jpg``), of a server
-(``http://host/a%20b.jpg``), or in another form of unicode. A name is first taken as it is, then as
-what it can mean; never as one of two files, and never outside of the folder unless it says so.
+Tools write names as on another system (``images\\a.jpg``, ``C:\\Users\\x\\a.jpg``), as on a server
+(``http://host/a%20b.jpg``), or in another Unicode form. A name is first taken literally, then as
+anything it could mean; an ambiguous name is refused, and only a literal one leads out of the
+folder.
 """
 
 from __future__ import annotations
@@ -17,36 +18,36 @@ from ..configs.class_names import composed
 from ..errors import BadFile, quoted
 from .coco import Annotations
 
-#: a name of another machine: from a root, a drive, a home or an address
+#: start of a name from another machine: a root, a drive, a home or an address
 _ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]+://")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-#: where entries have the address of their picture
+#: fields of an entry that hold the address of its picture
 _ADDRESSES = ("coco_url", "absolute_url")
-#: how Label Studio writes a file that it was told the place of
+#: how Label Studio names a file from its local storage
 _LOCAL_FILE = re.compile(r".*/local-files/\?d=([^&#]*)", re.DOTALL)
-#: what Label Studio puts before the name of a file that was uploaded to it
+#: how Label Studio names an uploaded file, with a prefix before its own name
 _UPLOADED = re.compile(r".*/data/upload/.*?([0-9a-f]{8}-)[^/]+", re.DOTALL)
-#: names tried for the advice where pictures are missing, and folders shown in it
+#: for advice about missing pictures: most names tried and most folders shown
 _TRIED, _ADVISED = 50, 3
 
 _Parts = tuple[str, ...]
 
 
 class _Place(NamedTuple):
-    """A file that a name means; ``how`` it was found, empty: the name as it is."""
+    """A file that a name means, and ``how`` it was found; empty for the literal name."""
 
     path: Path
     how: str
 
 
-#: how the names of the notes were found
+#: values of ``_Place.how``, worded for notes
 _SPELLING = "are spelled otherwise in the folder"
 _INSIDE = "begin with the folder itself"
 _END = "lead to another machine or folder and were found by their ends"
 
 
 class PictureFolder:
-    """A folder of pictures; each of its folders is listed once at most, and only if needed."""
+    """A folder of pictures; each sub-folder is listed at most once, and only if needed."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -54,7 +55,7 @@ class PictureFolder:
         self._listed: dict[Path, dict[str, list[str]]] = {}
 
     def path(self, file_name: str) -> Path | None:
-        """The file that a name means, None where there is none.
+        """The file that a name means, or None if there is none.
 
         Raises:
             BadFile: it could be two files; names both.
@@ -63,7 +64,7 @@ class PictureFolder:
         return None if found is None else found.path
 
     def place(self, file_name: str) -> _Place | None:
-        """As :meth:`path`, with how the file was found."""
+        """As :meth:`path`, but also says how the file was found."""
         literal = self.folder / file_name
         if _is_file(literal):
             return _Place(literal, "")
@@ -71,7 +72,7 @@ class PictureFolder:
         for how, groups in (
             (_SPELLING, [near]),
             (_INSIDE, [[parts for one in near for parts in self._inside(one)]]),
-            # of names from elsewhere the longest end that is here
+            # for names from elsewhere, the longest trailing part that exists here
             (_END, _ends(far)),
             (_END, _ends(_as_uploaded(file_name))),
         ):
@@ -81,7 +82,7 @@ class PictureFolder:
         return None
 
     def place_of(self, image: Mapping[str, Any]) -> _Place | None:
-        """The file of an image's entry: by its name, which may be the end of its address."""
+        """The file of an image entry: by its name, or by its address if that ends in the name."""
         name = image["file_name"]
         if found := self.place(name):
             return found
@@ -92,7 +93,7 @@ class PictureFolder:
         return None
 
     def _inside(self, parts: _Parts) -> Iterator[_Parts]:
-        """The rest of a name that begins with the folder's own: the very file that it says."""
+        """The rest of a name that begins with (the end of) this folder's own path."""
         for count in range(1, len(parts)):
             if tuple(map(composed, parts[:count])) == self._above[-count:]:
                 yield parts[count:]
@@ -107,7 +108,7 @@ class PictureFolder:
         return found[0] if found else None
 
     def _files(self, parts: _Parts) -> list[Path]:
-        """Files of a name under the folder: as it is, else in another unicode form or ending."""
+        """Files with a name below the folder: exact, else in another Unicode form or ending."""
         direct = self.folder.joinpath(*parts)
         if _is_file(direct):
             return [direct]
@@ -119,13 +120,13 @@ class PictureFolder:
         return [path for path in found if _is_file(path)]
 
     def _entries(self, place: Path, name: str) -> list[Path]:
-        """What a folder holds by a name; several only where none is exactly it."""
+        """Entries of a folder that match a name; several only if none matches exactly."""
         if place not in self._listed:
             listed: dict[str, list[str]] = {}
             try:
                 for entry in sorted(path.name for path in place.iterdir()):
                     listed.setdefault(_key(entry), []).append(entry)
-            except OSError:  # not a folder, or not to be read
+            except OSError:  # not a folder, or not readable
                 pass
             self._listed[place] = listed
         names = self._listed[place].get(_key(name), [])
@@ -133,9 +134,9 @@ class PictureFolder:
 
 
 def picture_path(folder: str | Path, file_name: str) -> Path | None:
-    """The file in a folder that a name means, None where there is none.
+    """The file in a folder that a name means, or None if there is none.
 
-    For many names :class:`PictureFolder` lists the folder once.
+    For many names, use :class:`PictureFolder`, which lists the folder only once.
 
     Raises:
         BadFile: it could be two files; names both.
@@ -151,14 +152,14 @@ def image_paths(
     some: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
-    """The image files of a data set; all of them exist, or with ``some`` at least one does.
+    """The image files of a data set; all of them exist, or with ``some`` at least one.
 
     Args:
-        annotations: name the files.
+        annotations: annotations that name the files.
         folder: what the names are relative to.
-        option: what gave the folder, for messages.
-        some: of a picture that is missing, give the file that its name says.
-        say: is called with a line on names that were not taken as they are.
+        option: the option that gave the folder, for messages.
+        some: accept missing pictures, and return for them the path that the literal name gives.
+        say: called with a line about names that were not taken literally, or are missing.
 
     Raises:
         BadFile: images are missing, or two names mean one file; says which.
@@ -196,7 +197,7 @@ def image_paths(
 def _refuse_collisions(
     annotations: Annotations, names: Sequence[str], places: Sequence[_Place], option: str
 ) -> None:
-    """Two names for one file: one of the pictures is another one, and would not be missed."""
+    """Refuse two names for one file: one of the pictures is missing, and no one would notice."""
     if not any(one.how for one in places):
         return
     first: dict[Path, str] = {}
@@ -210,12 +211,12 @@ def _refuse_collisions(
 
 
 def _advice(folder: Path, missing: Sequence[str]) -> str:
-    """The folders above and in this one that hold what is missing; else if the names' ends do."""
+    """Suggest folders above or in this one that hold what is missing, else shorter names."""
     try:
         below = sorted(path for path in folder.iterdir() if path.is_dir())
     except OSError:
         below = []
-    # the current folder has no name to cut off
+    # the current folder ("." or "") has no name, so its parents need the resolved path
     above = [*(folder if folder.name else folder.resolve()).parents][:3]
     fitting = []
     for place in (*above, *below):
@@ -240,9 +241,9 @@ def _advice(folder: Path, missing: Sequence[str]) -> str:
 
 
 def _readings(file_name: str) -> tuple[list[_Parts], list[_Parts]]:
-    """What a name can mean as a path under the folder, and as one from elsewhere.
+    """What a name can mean as a path below the folder, and as a path from elsewhere.
 
-    Parts are never ``..``: what stands before it is cut off, and the rest is from elsewhere.
+    No part is ``..``: everything up to the last one is cut off, and the rest is from elsewhere.
     """
     text = file_name.strip()
     elsewhere = _ELSEWHERE.match(text) is not None
@@ -262,14 +263,14 @@ def _readings(file_name: str) -> tuple[list[_Parts], list[_Parts]]:
         kept = tuple(parts[last + 1 :])
         if kept:
             (far if elsewhere or last >= 0 else near).append(kept)
-    # a server's files as it saves them
+    # files saved under percent-encoded names
     for group in (near, far):
         group += [tuple(quote(part, safe="") for part in parts) for parts in group]
     return list(dict.fromkeys(near)), list(dict.fromkeys(far))
 
 
 def _as_uploaded(file_name: str) -> list[_Parts]:
-    """The name that a file had before it was uploaded to Label Studio."""
+    """Readings of the name that a file had before it was uploaded to Label Studio."""
     found = _UPLOADED.fullmatch(file_name)
     if found is None:
         return []
@@ -277,13 +278,13 @@ def _as_uploaded(file_name: str) -> list[_Parts]:
 
 
 def _ends(readings: Sequence[_Parts]) -> Iterator[list[_Parts]]:
-    """Ends of paths, all of one length together, from the longest to the file's name alone."""
+    """Trailing parts of paths, grouped by length, from the longest to the bare file name."""
     for length in range(max(map(len, readings), default=0), 0, -1):
         yield [parts[-length:] for parts in readings if len(parts) >= length]
 
 
 def _key(name: str) -> str:
-    """One spelling of a file's name: composed, the case of its ending left out."""
+    """A canonical spelling of a file's name: composed, with its ending in lower case."""
     stem, dot, ending = composed(name).rpartition(".")
     return f"{stem}{dot}{ending.lower()}" if dot else ending
 
@@ -293,5 +294,5 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except PermissionError as error:
         raise BadFile(f"{path}: {error.strerror}; its folder may not be looked into") from error
-    except (OSError, ValueError):  # a name too long, or with a sign that no file's has
+    except (OSError, ValueError):  # a name that is too long or has a forbidden character
         return False

@@ -1,8 +1,8 @@
-"""The size of pictures whose entries do not say it truly, as far as their boxes can tell.
+"""Determine from their boxes the size of pictures whose entries give none or a wrong one.
 
-Boxes are in pixels of some size. If they fit the picture that is there and not the size of its
-entry, the entry's numbers are wrong; if they do not fit the picture, it is another one than was
-annotated. Where they fit both, the other pictures of the file decide, or nothing does.
+Boxes are in pixels of some size. If they fit the picture file but not the size in its entry, the
+entry is wrong; if they do not fit the file, it is not the picture that was annotated. If they fit
+both, the other pictures of the data set decide, or the size stays unknown.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from .picture_facts import PictureFacts, Size
 
-#: pixels that a box may overhang: tools round, and some count the last pixel
+#: pixels by which a box may overhang: tools round, and some include the last pixel
 _OVERHANG = 1.0
 
 
@@ -23,16 +23,16 @@ def sizes_from_boxes(
     *,
     fractions: bool = False,
 ) -> dict[int, Size | None]:
-    """(height, width) of each picture without a size, or of another shape than its entry says.
+    """(height, width) of each picture without a size, or with another shape than its entry says.
 
     Args:
-        images: entries with ``width`` and ``height`` (0: not known).
-        facts: of their files.
+        images: entries with ``width`` and ``height`` (0: unknown).
+        facts: facts of their files.
         boxes_of: annotations of each image, ``bbox`` in pixels.
-        fractions: boxes are fractions of the picture, which fit any size.
+        fractions: whether boxes are fractions of the picture, which fit any size.
 
     Returns:
-        By position among ``images``; None where it cannot be told.
+        Position in ``images`` -> size, or None where it cannot be determined.
     """
     decided: dict[int, Size | None] = {}
     for i, one in enumerate(facts):
@@ -47,10 +47,10 @@ def sizes_from_boxes(
     for swapped in (True, False):
         group = [i for i in open_ones if _is_swapped(images[i], facts[i]) is swapped]
         proven = {i for i in group if not _fit(boxes_of[i], _annotated(images[i]))}
-        # one picture that the boxes do not fit says that numbers are right and pictures wrong
+        # a single picture that its boxes do not fit suggests that entries are right, files wrong
         shared = bool(proven) and all(fitting[i] for i in group)
         if not swapped:
-            # pictures that were scaled as a whole would not leave most entries true
+            # had the whole set been rescaled, most entries would not be correct
             shared |= sum(one.state == "fine" for one in facts) > len(open_ones)
         decided |= {i: fitting[i] if i in proven or shared else None for i in group}
     return decided
@@ -67,5 +67,5 @@ def _annotated(image: dict[str, Any]) -> Size:
 
 
 def _is_swapped(image: dict[str, Any], facts: PictureFacts) -> bool:
-    """Height and width stand for each other; or the picture was turned."""
+    """Whether height and width are swapped in the entry, or the picture was turned."""
     return _annotated(image)[::-1] in facts.sizes

@@ -1,4 +1,4 @@
-"""Ground truth in the folders of the published data sets, named by year and split.
+"""Read ground truth from the folders of published data sets, by year and split.
 
 A set is a pair such as ``("2007", "trainval")``; several are joined into one ground truth. Two
 layouts are known::
@@ -6,7 +6,7 @@ layouts are known::
     FOLDER/VOC2007/{Annotations,JPEGImages,ImageSets/Main/trainval.txt}
     FOLDER/annotations/instances_val2017.json, pictures in FOLDER/images/val2017 or FOLDER/val2017
 
-File names are relative to the folder, so that it is the one images root of all its sets.
+File names are relative to FOLDER, which is therefore the images folder of all its sets.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from .voc import coco_from_voc_sets
 Sets = tuple[tuple[str, str], ...]
 #: a year or split is part of a file's name and never leads out of its folder
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*", re.ASCII)
-#: what of an annotation decides what is learned and scored
+#: fields of an annotation that decide what is learned and scored
 _HASHED = ("image_id", "category_id", "bbox", "iscrowd", "difficult")
 
 
 def sets_from_text(text: str) -> Sets:
-    """``2007:trainval,2012:trainval`` as pairs of year and split.
+    """Parse ``2007:trainval,2012:trainval`` into pairs of year and split.
 
     Raises:
         UsageError: it is not such a list.
@@ -44,10 +44,10 @@ def sets_from_text(text: str) -> Sets:
 
 
 def checked_sets(sets: Sequence[Sequence[str]]) -> Sets:
-    """Sets of (year, split) whose words can be parts of file names, each set once.
+    """Check that sets of (year, split) can be parts of file names and occur once each.
 
     Raises:
-        UsageError: they are not.
+        UsageError: they cannot or do not, or there are none.
     """
     pairs = tuple((str(year), str(split)) for year, split in sets)
     for pair in pairs:
@@ -63,7 +63,7 @@ def checked_sets(sets: Sequence[Sequence[str]]) -> Sets:
 
 
 def text_from_sets(sets: Sequence[tuple[str, str]]) -> str:
-    """As :func:`sets_from_text` reads them."""
+    """Format sets as :func:`sets_from_text` reads them."""
     return ",".join(f"{year}:{split}" for year, split in sets)
 
 
@@ -75,21 +75,21 @@ def read_ground_truth(
     findings: Findings | None = None,
     boxes_alone: bool = False,
 ) -> Annotations:
-    """COCO-format annotations of a file; with ``sets``, of a folder in a published layout.
+    """Read a COCO-format file or, with ``sets``, a folder in a published layout.
 
     Args:
         path: COCO-format JSON, or the folder that holds the sets.
-        sets: (year, split) each.
-        keep_difficult: treat objects that VOC marks difficult as any other, as the published
-            training does; else they are ``iscrowd``, which the COCO metric passes over.
+        sets: pairs of (year, split).
+        keep_difficult: treat objects that VOC marks difficult like any other, as the published
+            training does; else they become ``iscrowd``, which the COCO metric ignores.
         findings: collects what is wrong, see :func:`ssd_small.datasets.coco.read_annotations`;
-            without it the first error is raised.
-        boxes_alone: leave out what no metric needs where that is faster, see
+            without it, the first error is raised.
+        boxes_alone: leave out what no metric needs if that is faster, see
             :func:`ssd_small.datasets.coco.read_boxes_alone`; not with ``findings``.
 
     Raises:
-        BadFile: what is asked for is not there or damaged; says what is there.
-        UsageError: a year or split is no word.
+        BadFile: what is asked for is absent or damaged; says what is there.
+        UsageError: a year or split cannot be part of a file name, or a set occurs twice.
     """
     path = Path(path)
     if sets:
@@ -139,7 +139,7 @@ def read_sets(
 
 
 def _layout(folder: Path, year: str, split: str) -> str:
-    """``VOC`` or ``COCO``, as which a set is there."""
+    """``VOC`` or ``COCO``: the layout in which a set is present."""
     lists = folder / f"VOC{year}" / "ImageSets" / "Main"
     if (lists / f"{split}.txt").is_file():
         return "VOC"
@@ -152,7 +152,7 @@ def _layout(folder: Path, year: str, split: str) -> str:
 
 
 def _what_is_there(folder: Path) -> str:
-    """The sets of a folder, for a message."""
+    """List the sets of a folder for a message."""
     known = sorted(_known_sets(folder))
     if known:
         more = len(known) - 12
@@ -164,7 +164,7 @@ def _what_is_there(folder: Path) -> str:
 
 
 def _known_sets(folder: Path) -> Iterator[str]:
-    """``year:split`` of what lies in a folder; VOC's lists of single classes left out."""
+    """``year:split`` of the sets in a folder, without VOC's lists for single classes."""
     for path in folder.glob("VOC*/ImageSets/Main/*.txt"):
         if "_" not in path.stem:
             yield f"{path.parents[2].name.removeprefix('VOC')}:{path.stem}"
@@ -178,7 +178,7 @@ def _coco_file(folder: Path, year: str, split: str) -> Path:
 
 
 def _coco_set(folder: Path, year: str, split: str, findings: Findings | None) -> Annotations:
-    """A set in the COCO layout, file names relative to ``folder``, with findings of its own."""
+    """Read a set in the COCO layout, with its own findings; file names relative to ``folder``."""
     own = None if findings is None else Findings()
     truth = read_annotations(_coco_file(folder, year, split), own)
     places = (f"images/{split}{year}", f"{split}{year}")
@@ -189,7 +189,7 @@ def _coco_set(folder: Path, year: str, split: str, findings: Findings | None) ->
             f"{truth.path.name}"
         )
     first = next((image["file_name"] for image in truth.images), "")
-    # as the pictures of 2014 are called, and those of 2017 to the published loader
+    # as the pictures of 2014 are named, and as the published loader expects those of 2017
     longer = f"COCO_{split}{year}_"
     pictures = folder / place
     if not (pictures / first).is_file() and (pictures / f"{longer}{first}").is_file():
@@ -201,7 +201,7 @@ def _coco_set(folder: Path, year: str, split: str, findings: Findings | None) ->
 
 
 def _joined(folder: Path, parts: Sequence[Annotations], findings: Findings | None) -> Annotations:
-    """COCO sets as one; ids of images are kept where no two sets share one, else counted anew."""
+    """Join COCO sets; image ids are kept if no two sets share one, else renumbered."""
     found = Findings() if findings is None else findings
     for part in parts:
         found.update(part.findings, f"{part.path.name}: ")
@@ -237,7 +237,7 @@ def _classes(truth: Annotations) -> list[tuple[int, str]]:
 
 
 def sha256_of_truth(truth: Annotations) -> str:
-    """Hexadecimal SHA-256 of a ground truth: the same wherever its folder lies."""
+    """Hexadecimal SHA-256 of a ground truth, independent of where its folder lies."""
     pictures = [[one[k] for k in ("id", "file_name", "width", "height")] for one in truth.images]
     boxes = [[box.get(key, 0) for key in _HASHED] for box in truth.boxes]
     content = json_text([pictures, _classes(truth), boxes])

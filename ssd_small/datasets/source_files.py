@@ -1,4 +1,4 @@
-"""Files of data sets that other tools wrote: which there are in a folder, and their text."""
+"""Find and read the files of data sets that other tools wrote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import BadFile
 from ..files import read_bytes
 
-#: how a text begins that says its own encoding, and what that is
+#: byte order marks at the start of a text, and the encodings they denote
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16 does
@@ -19,14 +19,14 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: of a text file: boxes of ten million objects
+#: size limit of a text file: the boxes of ten million objects
 _MOST_BYTES = 1 << 30
 
 
 def finite_number(text: str) -> float | None:
-    """The number that a text is; None for one that is none, or not finite.
+    """The number in a text; None if it is not a finite number.
 
-    Python's underscores and digits of other scripts are no tool's.
+    Underscores and digits of other scripts, which Python accepts but no tool writes, are refused.
     """
     if not text.isascii() or "_" in text:
         return None
@@ -38,12 +38,12 @@ def finite_number(text: str) -> float | None:
 
 
 def files_below(folder: Path, is_wanted: Callable[[Path], bool]) -> list[Path]:
-    """Files of a folder and all below it, in order; links to folders are followed.
+    """Wanted files in a folder and its sub-folders, sorted; links to folders are followed.
 
-    Hidden ones are not taken, nor what macOS leaves in archives (``._a.xml``, ``__MACOSX``).
+    Hidden files are skipped, as is what macOS leaves in archives (``._a.xml``, ``__MACOSX``).
 
     Raises:
-        BadFile: a folder may not be looked into.
+        BadFile: a folder cannot be read.
     """
     try:
         return sorted(_walk(folder, is_wanted, frozenset()))
@@ -68,7 +68,7 @@ def _walk(folder: Path, is_wanted: Callable[[Path], bool], above: frozenset[str]
 
 
 def entry_in(folder: Path, name: str) -> Path:
-    """What a folder holds by a name, in another case if there is one such and none of this."""
+    """The path of an entry in a folder; if it is absent, the only one that differs in case."""
     exact = folder / name
     if exact.exists() or not folder.is_dir():
         return exact
@@ -77,10 +77,10 @@ def entry_in(folder: Path, name: str) -> Path:
 
 
 def read_text(path: Path, expected: str) -> str:
-    """The text of a file: by its byte order mark, else UTF-8.
+    """Read a text file, decoded by its byte order mark, else as UTF-8.
 
     Raises:
-        BadFile: it cannot be read or is no such text.
+        BadFile: it cannot be read or is not such text.
     """
     content = read_bytes(path, expected, _MOST_BYTES)
     encoding = encoding_by_mark(content) or "utf-8"
@@ -91,26 +91,26 @@ def read_text(path: Path, expected: str) -> str:
             f"{path} is not {encoding.upper().removesuffix('-SIG')} text ({error}); save it as "
             "UTF-8"
         ) from error
-    # UTF-16 without its mark, or no text: no name of a file or class has it
+    # UTF-16 without its mark, or not text: no name of a file or class has NUL
     if "\0" in text:
         raise BadFile(f"{path} is not text (it holds NUL characters); expected {expected}")
     return text
 
 
 def encoding_by_mark(content: bytes) -> str | None:
-    """The encoding that a byte order mark says, None without one."""
+    """The encoding denoted by the byte order mark; None without one."""
     return next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), None)
 
 
 def inside(path: Path, root: Path) -> Path:
-    """A path relative to a folder, upwards too."""
+    """A path relative to a folder, with ``..`` if it lies outside."""
     return (
         path.relative_to(root) if path.is_relative_to(root) else Path(os.path.relpath(path, root))
     )
 
 
 def common_root(files: Iterable[Path], folder: Path) -> Path:
-    """The folder that file names are relative to: this one, if it holds them all."""
+    """The root of relative file names: ``folder`` if it holds all, else their common parent."""
     found = list(files)
     if all(one.is_relative_to(folder) and ".." not in inside(one, folder).parts for one in found):
         return folder

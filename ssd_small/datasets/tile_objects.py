@@ -1,4 +1,4 @@
-"""What of the objects of a picture is seen in one of its tiles."""
+"""Find the objects of a picture that are visible in each of its tiles."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..errors import UsageError
 from ..pictures.tiles import Tiling, Window
 from .object_sizes import ROUNDING
 
-#: least share of an object in a tile that is learned: no less than the IoU above which NMS
-#: suppresses (0.6 in both presets), so that what is found of an object that an edge cuts gives way
-#: to the whole of it, found in the next tile
+#: least share of an object in a tile for it to be learned: not below the IoU above which NMS
+#: suppresses (0.6 in both presets), so that a detection of the cut object gives way to one of the
+#: whole object in the next tile
 USUAL_VISIBLE = 0.6
 
 
@@ -23,11 +23,11 @@ class TileObjects:
     """The objects of a tile, which lies in a picture at ``window``.
 
     Attributes:
-        window: in pixels of the picture as it was annotated.
-        rows: ``[K]`` which of the picture's objects they are.
-        boxes_xyxy: ``[K, 4]`` in pixels of the tile, cut at its edges.
-        visible: ``[K]`` share of the object's area that is in the tile.
-        kept: ``[K]`` whether that is enough to be learned; the rest is passed over.
+        window: place of the tile, in pixels of the picture as it was annotated.
+        rows: ``[K]`` indices of the objects among those of the picture.
+        boxes_xyxy: ``[K, 4]`` in pixels of the tile, clipped to its edges.
+        visible: ``[K]`` share of the object's area that lies in the tile.
+        kept: ``[K]`` whether that is enough to be learned; the other objects are ignored.
     """
 
     window: Window
@@ -38,7 +38,7 @@ class TileObjects:
 
 
 def check_visible(share: float) -> None:
-    """Refuse what is no share of an object, with UsageError."""
+    """Raise UsageError unless ``share`` is above 0 and at most 1."""
     if not 0 < share <= 1:
         raise UsageError(f"min-visible {share:g}: expected a share above 0, 1 at most")
 
@@ -49,13 +49,13 @@ def objects_of_tiles(
     tiling: Tiling,
     min_visible: float = USUAL_VISIBLE,
 ) -> Iterator[TileObjects]:
-    """The tiles of a picture, row by row, each with its objects.
+    """Yield the tiles of a picture, row by row, each with its objects.
 
     Args:
-        boxes_xyxy: ``[G, 4]`` in pixels of the picture; what lies beyond it does not count.
+        boxes_xyxy: ``[G, 4]`` in pixels of the picture; parts beyond its edges do not count.
         size: height and width of the picture.
-        tiling: how it is cut; the whole picture is no tile.
-        min_visible: least share of an object that is kept.
+        tiling: how the picture is cut; its window of the whole picture is not a tile here.
+        min_visible: least share of an object for it to be kept.
     """
     height, width = size
     whole = boxes_xyxy.clip(0, (width, height, width, height))
@@ -70,5 +70,5 @@ def objects_of_tiles(
         seen = (inside[:, 2:] - inside[:, :2] >= ROUNDING).all(axis=1)
         found = np.flatnonzero(seen)
         part = (inside[found, 2:] - inside[found, :2]).prod(axis=1) / areas[found]
-        # the whole of an object is its area but for rounding
+        # the tolerance lets a whole object reach a share of 1 despite rounding
         yield TileObjects(window, found, inside[found], part, part >= min_visible - 1e-9)

@@ -1,8 +1,8 @@
-"""A data set cut into tiles, so that training sees objects as large as deployment by tiles does.
+"""Cut a data set into tiles, so that training sees objects as large as tiled deployment does.
 
-Tiles are in pixels of the pictures as they were annotated; of a picture that was scaled since, the
-same part is cut out. An object that an edge cuts is in a tile if enough of it is there; a smaller
-rest is written as ``iscrowd``, which training leaves out and evaluation passes over.
+Tiles are in pixels of the pictures as they were annotated; if a picture was scaled since, the
+corresponding part is cut out. An object cut by an edge belongs to a tile if enough of it is there;
+a smaller remainder is written as ``iscrowd``, which training leaves out and evaluation ignores.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .object_sizes import check_pixels
 from .tile_objects import USUAL_VISIBLE, TileObjects, check_visible, objects_of_tiles
 
 ANNOTATIONS, IMAGES = "annotations.json", "images"
-#: compression of PNG: a third of the time of the usual one, and hardly larger files
+#: PNG compression level: a third of the default's time, and hardly larger files
 _PNG_LEVEL = 2
 _LONGEST_STEM = 100
 
@@ -40,10 +40,10 @@ class TileRules:
 
     Attributes:
         tiling: where tiles lie.
-        min_visible: least share of an object that an edge cuts for it to be kept.
-        empty: tiles without objects that are kept, as a share of those with objects.
-        seed: of the draw among them.
-        jpeg: quality of JPEG files, 1 to 100; None for PNG, which loses nothing.
+        min_visible: least visible share for an object cut by an edge to be kept.
+        empty: number of tiles without objects to keep, as a share of those with objects.
+        seed: seed for choosing them at random.
+        jpeg: quality of JPEG files, 1 to 100; None for PNG, which is lossless.
     """
 
     tiling: Tiling
@@ -58,18 +58,18 @@ class TileRules:
 
 @dataclass(frozen=True)
 class TileReport:
-    """What became of a data set.
+    """Counts of what became of a data set.
 
     Attributes:
-        pictures, objects: of the source; crowds are no objects.
-        tiles: that were written.
-        with_objects: of these.
-        empty_left_out: tiles without objects that were not drawn.
-        kept: objects of the tiles; one that lies in several counts in each.
-        cut: of these, what an edge cuts.
-        passed_over: rests of objects, too small, and crowds: ``iscrowd``.
-        nowhere: objects of the source that no tile has enough of.
-        scaled: pictures of another size than they were annotated with.
+        pictures, objects: in the source; crowds do not count as objects.
+        tiles: tiles written.
+        with_objects: those of them that have objects.
+        empty_left_out: tiles without objects that were not chosen.
+        kept: objects in the tiles; one that lies in several counts in each.
+        cut: those of them that an edge cuts.
+        passed_over: crowds and remainders of objects that are too small, written as ``iscrowd``.
+        nowhere: objects of the source that no tile shows enough of.
+        scaled: pictures whose size differs from the annotated one.
     """
 
     pictures: int
@@ -84,7 +84,7 @@ class TileReport:
     scaled: int
 
     def notes(self, rules: TileRules) -> list[str]:
-        """A line for each thing that a user should know."""
+        """A line for each thing a user should know."""
         share = f"{rules.min_visible:g}"
         counts = (
             (
@@ -109,17 +109,18 @@ def write_tile_set(
     rules: TileRules,
     progress: Callable[[int], None] = lambda count: None,
 ) -> TileReport:
-    """Cut a data set; one picture is in memory at a time, or a part of a large TIFF.
+    """Cut a data set into tiles; one picture at a time is in memory, or part of a large TIFF.
 
     Args:
         truth: the data set.
         paths: its image files.
-        folder: takes :data:`ANNOTATIONS` and, in the folder :data:`IMAGES`, the tiles.
+        folder: where to write :data:`ANNOTATIONS` and, in its folder :data:`IMAGES`, the tiles.
         rules: how it is cut.
-        progress: told the number of pictures that are done.
+        progress: called with the number of pictures just done.
 
     Raises:
-        BadFile: an image is missing, damaged or another one; or there is nothing to cut by.
+        BadFile: an image is missing, damaged or not the annotated one; or there are no
+            annotations, or no tile is kept.
         OSError: a file cannot be written.
         MissingRequirement: OpenCV, or what a large TIFF needs, is not installed.
     """
@@ -163,7 +164,7 @@ class _Work:
         yield from objects_of_tiles(xyxy, self._size(index), rules.tiling, rules.min_visible)
 
     def _counted(self, index: int, tile: TileObjects) -> npt.NDArray[np.bool_]:
-        """Which objects of a tile are kept as such."""
+        """Which objects of a tile are kept as objects, not as crowds."""
         boxes = self._boxes[index]
         crowd = np.array([bool(boxes[row].get("iscrowd")) for row in tile.rows], np.bool_)
         return np.logical_and(tile.kept, ~crowd)
@@ -252,7 +253,7 @@ class _Work:
         path.write_bytes(data.tobytes())
 
     def finish(self) -> TileReport:
-        """Write the annotations."""
+        """Write the annotations and return the counts."""
         objects = sum(not box.get("iscrowd") for box in self._truth.boxes)
         report = TileReport(
             pictures=len(self._truth.images),
@@ -291,7 +292,7 @@ class _Work:
 
 
 def scaled_window(window: Window, size: tuple[int, int], source: WindowSource) -> Window:
-    """A window of a picture as it was annotated, with (height, width) ``size``, in its file."""
+    """Convert a window of a picture annotated at (height, width) ``size`` to pixels of its file."""
     if source.size == size:
         return window
     down, across = (own / annotated for own, annotated in zip(source.size, size, strict=True))
@@ -302,7 +303,7 @@ def scaled_window(window: Window, size: tuple[int, int], source: WindowSource) -
 
 
 def _drawn_empty(plan: Sequence[npt.NDArray[np.bool_]], rules: TileRules) -> list[set[int]]:
-    """Numbers of the tiles without objects that are kept, by picture."""
+    """Choose the tiles without objects to keep; a set of tile numbers per picture."""
     empty = [(i, int(n)) for i, full in enumerate(plan) for n in np.flatnonzero(~full)]
     count = min(len(empty), round(rules.empty * sum(int(full.sum()) for full in plan)))
     drawn = np.random.default_rng(rules.seed).choice(len(empty), count, replace=False)
@@ -314,7 +315,7 @@ def _drawn_empty(plan: Sequence[npt.NDArray[np.bool_]], rules: TileRules) -> lis
 
 
 def _stems(truth: Annotations) -> list[str]:
-    """How the tiles of each picture are called; no two alike, whatever a file system thinks."""
+    """A stem for the tile names of each picture; unique even where case does not count."""
     stems = []
     for image in truth.images:
         name = re.split(r"[/\\]+", image["file_name"])[-1]

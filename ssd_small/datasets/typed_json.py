@@ -1,7 +1,7 @@
-"""JSON whose fields have types, read by msgspec: what is not asked for is passed over, not made.
+"""Read JSON with typed fields by msgspec, which skips unwanted fields without building them.
 
-Import after ``require("msgspec", ...)``. The reader is strict in the types, and where a file is not
-as plain as it wants it, Python's own reads it, with all that this repairs and refuses.
+Import after ``require("msgspec", ...)``. The reader is strict about types; a file that is less
+plain than it expects is left to Python's own reader, with everything that repairs and refuses.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import msgspec
 
 T = TypeVar("T")
 
-#: bytes that are looked at at once
+#: number of bytes examined at a time
 _BLOCK = 1 << 20
-#: digits of a number that Python refuses to read (sys.int_info.default_max_str_digits)
+#: most digits of a number that Python reads (sys.int_info.default_max_str_digits)
 _MOST_DIGITS = 4300
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 
 
 def typed_from_json(content: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """What a decoder makes of JSON; None where it is not of that type, or Python refuses it."""
+    """Decode JSON; None if it is not of the decoder's type, or if Python would refuse it."""
     try:
         value = decoder.decode(content)
     except (msgspec.MsgspecError, RecursionError):
@@ -30,10 +30,10 @@ def typed_from_json(content: bytes, decoder: msgspec.json.Decoder[T]) -> T | Non
 
 
 def _has_what_python_refuses(content: bytes) -> bool:
-    """Whether what was passed over may be none: msgspec looks into neither texts nor numbers."""
+    """Whether skipped fields may be invalid: msgspec does not check their texts and numbers."""
     text = codecs.getincrementaldecoder("utf-8")()
     for start in range(0, len(content), _BLOCK):
-        # a number that begins in this block is seen to its end
+        # extended so that a number which begins in this block is seen to its end
         block = content[start : start + _BLOCK + _MOST_DIGITS]
         try:
             text.decode(block[:_BLOCK], final=start + _BLOCK >= len(content))

@@ -1,4 +1,4 @@
-"""Pascal VOC annotations as COCO-format JSON, which every command of this package takes."""
+"""Convert Pascal VOC annotations to COCO format, which every command of this package reads."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def coco_from_voc(
 ) -> Conversion:
     """Convert a folder of VOC annotations, or a split of it; see :mod:`.voc_folder` for layouts.
 
-    VOC counts pixels from 1 and includes the last: xmin..xmax covers the pixels' area from
-    xmin - 1 to xmax, so that is the box, ``xmax - xmin + 1`` wide. (The published training took 1
-    from all four coordinates: its boxes end a pixel earlier, and so do the detections of its
-    checkpoints, see ``inclusive`` of :func:`ssd_small.evaluation.coco_results.
-    results_from_detections`.) Objects marked difficult are
-    not scored in VOC; they become ``iscrowd``, which COCO's scoring passes over too and training
-    leaves out. (It also lets several detections fall on one of them, where VOC lets one.)
+    VOC counts pixels from 1 and includes the last one: xmin..xmax covers the area from xmin - 1 to
+    xmax, so the box is ``xmax - xmin + 1`` wide. (The published training subtracted 1 from all
+    four coordinates, so its boxes end a pixel earlier, as do the detections of its checkpoints;
+    see ``inclusive`` of :func:`ssd_small.evaluation.coco_results.results_from_detections`.)
+    Objects marked difficult are not scored in VOC; they become ``iscrowd``, which COCO's scoring
+    ignores too and training leaves out. (COCO also allows several detections on one of them, where
+    VOC allows one.)
 
     Args:
         folder: such as ``VOCdevkit/VOC2007``.
-        split: name of a file in ``ImageSets/Main`` without its ending, or of a folder below;
-            default: all annotations. In the sets of single classes, lines marked -1 are left out.
+        split: name of a file in ``ImageSets/Main`` without its ending, or of a sub-folder;
+            default: all annotations. In the lists for single classes, lines marked -1 are left out.
         labels: class names in the order of their ids; default: all names in the folder, sorted,
             so that the splits of a folder agree.
-        images: folder of the pictures, where they lie elsewhere.
-        zero_based: pixels count from 0 and xmax is where the box ends, as some tools write it.
-        keep_difficult: treat objects marked difficult as any other.
+        images: folder of the pictures, if they lie elsewhere.
+        zero_based: pixels count from 0 and the box ends at xmax, as some tools write it.
+        keep_difficult: treat objects marked difficult like any other.
 
     Raises:
-        BadFile: the folder, a file or an image is missing, or an annotation is not VOC; named.
+        BadFile: the folder, a file or an image is missing, or an annotation is not VOC; says which.
     """
     found = voc_folder(Path(folder), None if images is None else Path(images))
     return _convert(
@@ -62,17 +62,17 @@ def coco_from_voc(
 def coco_from_voc_sets(
     root: str | Path, sets: Sequence[tuple[str, str]], *, keep_difficult: bool = False
 ) -> Conversion:
-    """Convert splits of several years of a devkit into one, as the published training joins them.
+    """Convert and join splits of several years of a devkit, as the published training does.
 
     Args:
-        root: folder of ``VOC2007`` and its like; file names are relative to it.
-        sets: (year, split) each, see :func:`coco_from_voc`.
-        keep_difficult: treat objects marked difficult as any other.
+        root: folder that holds ``VOC2007`` and the like; file names are relative to it.
+        sets: pairs of (year, split), see :func:`coco_from_voc`.
+        keep_difficult: treat objects marked difficult like any other.
 
     Returns:
-        With :data:`~ssd_small.configs.class_names.VOC_NAMES` where all objects of the devkit are
-        of them, else with the names in the devkit, sorted; whichever sets are asked for, they
-        agree.
+        The joined set. Its labels are :data:`~ssd_small.configs.class_names.VOC_NAMES` if these
+        include the classes of all objects in the devkit, else the names in the devkit, sorted; so
+        they do not depend on the sets asked for.
 
     Raises:
         BadFile: see :func:`coco_from_voc`.
@@ -94,7 +94,7 @@ def coco_from_voc_sets(
 
 
 def _names_in(folders: Sequence[VocFolder], read: _Read) -> list[str]:
-    """Names of all objects in VOC folders, sorted."""
+    """Class names of all objects in VOC folders, sorted."""
     paths = (path for folder in folders for path in folder.files.values())
     return sorted({item.name for path in paths for item in read(path).objects})
 
@@ -107,7 +107,7 @@ def _convert(
     zero_based: bool,
     keep_difficult: bool,
 ) -> Conversion:
-    """Splits of folders, one after the other; file names are relative to ``root``."""
+    """Convert splits of folders one after the other; file names are relative to ``root``."""
     read = cache(read_voc)
     names = [names_of_split(folder, split) for folder, split in parts]
     writer = CocoWriter(labels(read), root)
@@ -124,7 +124,7 @@ def _convert(
             notes.append(
                 f"{len(left)} pictures have no annotation and were left out, the first is {left[0]}"
             )
-    # pictures without objects can be a set too, but not where the classes are other ones
+    # pictures without objects may be a valid set, but not if their objects are of other classes
     if not writer.annotations and (writer.other or not writer.labels):
         others = ", ".join(sorted(writer.other)[:5]) or "none"
         raise BadFile(
@@ -139,9 +139,9 @@ def _convert(
 def _add(
     writer: CocoWriter, picture: VocPicture, file: Path, *, zero_based: bool, keep_difficult: bool
 ) -> None:
-    """An image and its objects."""
+    """Add an image and its objects."""
     width, height = picture.width, picture.height
-    if min(width, height) < 1:  # some tools leave it out
+    if min(width, height) < 1:  # some tools leave out the size
         height, width = size_of_boxes(file, [one.corners for one in picture.objects])
     writer.add_image(file, width, height)
     first = 0 if zero_based else 1
@@ -162,7 +162,7 @@ def _add(
 
 
 def _count(writer: CocoWriter, item: VocObject, *, keep_difficult: bool) -> None:
-    """What a user should know of an object that was taken."""
+    """Count what a user should know about an object that was accepted."""
     writer.counts["difficult"] += item.difficult
     writer.counts["unclear_flags"] += item.unclear
     writer.counts["swapped"] += item.swapped

@@ -1,8 +1,8 @@
-"""Folders of Pascal VOC annotations as tools leave them: layouts and lists of a split.
+"""Read folders of Pascal VOC annotations as tools leave them: layouts and lists of splits.
 
-Known are the published layout (``Annotations``, ``JPEGImages``, ``ImageSets/Main``), the same with
-other names (``annots``, ``images``) and with sub-folders, XML beside the pictures, and folders of
-any of these.
+Supported are the published layout (``Annotations``, ``JPEGImages``, ``ImageSets/Main``), the same
+with other names (``annots``, ``images``) and with sub-folders, XML beside the pictures, and
+folders of any of these.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .source_files import entry_in, files_below, read_text
 
 _ANNOTATIONS = ("annotations", "annotation", "annots", "xml", "xmls")
 _IMAGES = ("jpegimages", "images", "image", "imgs", "img", "pictures")
-#: a name of a list in quotation marks, and a number behind one
+#: a name in quotation marks in a list, optionally followed by a number
 _QUOTED = re.compile(r"""(["'])(.+)\1(?:\s+(-?\d+))?""")
 _NUMBERED = re.compile(r"(.*\S)\s+(-?\d+)")
 _FLAGS = ("-1", "0", "1")
@@ -29,13 +29,13 @@ _FLAGS = ("-1", "0", "1")
 
 @dataclass(frozen=True, eq=False)
 class VocFolder:
-    """Where things are.
+    """Where annotations and pictures are.
 
     Attributes:
-        root: the folder that was named.
-        images: what file names are relative to.
-        files: XML files by name: the path in their folder with slashes, without its ending, in
-            composed unicode.
+        root: the folder that was given.
+        images: folder that picture names are relative to.
+        files: XML files by name: the path within their folder, with slashes, without its ending,
+            in composed Unicode.
     """
 
     root: Path
@@ -48,10 +48,10 @@ def voc_folder(root: Path, images: Path | None = None) -> VocFolder:
 
     Args:
         root: such as ``VOCdevkit/VOC2007``.
-        images: folder of the pictures, where they lie elsewhere.
+        images: folder of the pictures, if they lie elsewhere.
 
     Raises:
-        BadFile: it holds no annotations.
+        BadFile: it holds no annotations, or two of the same name.
     """
     if not root.is_dir():
         raise BadFile(
@@ -60,7 +60,7 @@ def voc_folder(root: Path, images: Path | None = None) -> VocFolder:
     below = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
     annotations = next((below[name] for name in _ANNOTATIONS if name in below), None)
     if images is None:
-        # without a folder of annotations, those may lie beside the pictures in that of these
+        # without a folder of annotations, they may lie beside the pictures in the images folder
         known = () if annotations is None else _IMAGES
         images = next((below[name] for name in known if name in below), None)
     if images is None:
@@ -86,18 +86,18 @@ def voc_folder(root: Path, images: Path | None = None) -> VocFolder:
 
 
 def bare_name(path: PurePath) -> str:
-    """A file's path with slashes, without its ending, in composed unicode."""
+    """A file's path with slashes, without its ending, in composed Unicode."""
     return composed(path.with_suffix("").as_posix())
 
 
 def names_of_split(folder: VocFolder, split: str | None) -> list[str]:
-    """Names of the annotations of a split, in its order; of all where it is None.
+    """Names of the annotations of a split, in its order; of all annotations if it is None.
 
-    A split is a list ``ImageSets/Main/<split>.txt`` (some tools leave out these folders or write
-    them small), or a folder below that holds annotations.
+    A split is a list ``ImageSets/Main/<split>.txt`` (some tools omit these folders or write them
+    in lower case), or a sub-folder that holds annotations.
 
     Raises:
-        BadFile: there is no such split, or it is damaged, or lists what is not there.
+        BadFile: there is no such split, or it is damaged, or it lists what is not there.
     """
     if split is None:
         return list(folder.files)
@@ -130,7 +130,7 @@ def names_of_split(folder: VocFolder, split: str | None) -> list[str]:
 
 
 def _list_file(root: Path, split: str) -> Path | None:
-    """The list of a split, None where there is none."""
+    """The list file of a split, or None if there is none."""
     for names in (("ImageSets", "Main"), ("ImageSets",), ()):
         path = root
         for name in (*names, f"{split}.txt"):
@@ -141,7 +141,7 @@ def _list_file(root: Path, split: str) -> Path | None:
 
 
 def _by_ends(files: Mapping[str, Path]) -> dict[str, set[str]]:
-    """Names by their last part, for lists that name them from another folder."""
+    """Names by their last part, for lists whose names are relative to another folder."""
     ends: dict[str, set[str]] = defaultdict(set)
     for name in files:
         ends[name.rpartition("/")[2]].add(name)
@@ -151,7 +151,8 @@ def _by_ends(files: Mapping[str, Path]) -> dict[str, set[str]]:
 def _listed(line: str, folder: VocFolder, ends: Mapping[str, set[str]]) -> tuple[str, str]:
     """Name and flag of a line: quoted, or bare with blanks inside, with or without an ending.
 
-    Names may end in numbers, and a set of pets has three flags: the longest name that is there.
+    Names may end in numbers, and one data set (of pets) has three flags per line; so the longest
+    name that exists is taken.
     """
     if match := _QUOTED.fullmatch(line):
         return _known(match[2], folder, ends) or match[2], match[3] or ""
@@ -167,7 +168,7 @@ def _listed(line: str, folder: VocFolder, ends: Mapping[str, set[str]]) -> tuple
 
 
 def _known(text: str, folder: VocFolder, ends: Mapping[str, set[str]]) -> str | None:
-    """The annotation that a name of a list means."""
+    """The name of the annotation that an entry of a list means; None if there is none."""
     text = composed(text.replace("\\", "/"))
     bare = text
     if text.lower().endswith(".xml") or is_image_name(Path(text)):

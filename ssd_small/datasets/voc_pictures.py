@@ -1,4 +1,4 @@
-"""The pictures of Pascal VOC annotations, by what these call them and by where they lie."""
+"""Find the pictures of Pascal VOC annotations by the names they give and by location."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .voc_xml import VocPicture
 class VocPictures:
     """The image files of a folder.
 
-    An annotation's picture is the file that its ``<filename>`` names, beside the annotation's own
-    place or from the root, else the one that is called as the annotation is. Where neither is at
-    its place, the same names anywhere below are looked at, the nearest first.
+    An annotation's picture is the file that its ``<filename>`` names, in the annotation's own
+    sub-folder or relative to the images folder; else the file with the annotation's own name. If
+    neither is in its place, files of these names anywhere below are considered, nearest first.
     """
 
     def __init__(self, folder: VocFolder) -> None:
@@ -40,10 +40,10 @@ class VocPictures:
             self._last_stems[stem.rpartition("/")[2]].append(path)
 
     def files_of(self, names: Sequence[str], pictures: Sequence[VocPicture]) -> list[Path]:
-        """The image of each annotation.
+        """The image file of each annotation.
 
         Raises:
-            BadFile: some have none, one could have two, or two have one; named.
+            BadFile: some have none, one could have two, or two share one; says which.
         """
         found = [self._file(name, one) for name, one in zip(names, pictures, strict=True)]
         missing = [name for name, file in zip(names, found, strict=True) if file is None]
@@ -73,13 +73,13 @@ class VocPictures:
         return _last(other) != _last(name) and other in self._folder.files
 
     def without_annotation(self, taken: Iterable[Path]) -> list[Path]:
-        """Pictures that no annotation is of; masks and thumbnails of those taken are none."""
+        """Pictures without an annotation, except masks and thumbnails, which share a taken name."""
         stems = {bare_name(path.relative_to(self._folder.images)) for path in taken}
         inside = ((path, path.relative_to(self._folder.images)) for path in self._all)
         return [path for path, one in inside if bare_name(one) not in stems]
 
     def _file(self, name: str, picture: VocPicture) -> Path | None:
-        """The file that it names; else the one that is called as it is."""
+        """The file that an annotation names; else the one with the annotation's own name."""
         named = self._named(name, picture)
         if named is not None and not self.takes_own_name(name, picture):
             return named
@@ -87,7 +87,7 @@ class VocPictures:
         far = self._last[_key(_last(picture.file_name))] if named is None else []
         if own := self._stems.get(name, []):
             return self._only(own, picture)
-        # a name without its ending, or with the one that the picture had once
+        # <filename> may lack its ending, or have one that the picture used to have
         said = PurePosixPath(picture.file_name.replace("\\", "/"))
         stem = _last(bare_name(said)) if said.name else ""
         for found in (far, self._last_stems.get(last, []), self._last_stems.get(stem, [])):
@@ -97,12 +97,12 @@ class VocPictures:
         return None
 
     def _is_of_another(self, path: Path, name: str) -> bool:
-        """Whether a file is called, folders and all, as another annotation is."""
+        """Whether a file has the name, including folders, of another annotation."""
         stem = bare_name(path.relative_to(self._folder.images))
         return stem != name and stem in self._folder.files
 
     def _named(self, name: str, picture: VocPicture) -> Path | None:
-        """The file of a ``<filename>``, beside the annotation's own place or from the root."""
+        """The file of a ``<filename>``, beside the annotation or below the images folder."""
         file_name = picture.file_name.replace("\\", "/")
         last = _last(file_name)
         place = name.rpartition("/")[0]
@@ -123,7 +123,7 @@ class VocPictures:
 
 
 def _nearest(paths: Sequence[Path], place: str, root: Path) -> list[Path]:
-    """The files that share most folders, from the top, with an annotation's place."""
+    """The files that share the most folders, from the top, with an annotation's place."""
     wanted = PurePosixPath(place).parts
 
     def shared(path: Path) -> int:
@@ -140,6 +140,6 @@ def _last(file_name: str) -> str:
 
 
 def _key(file_name: str) -> str:
-    """One spelling of a file's name: composed, the case of its ending left out."""
+    """A canonical spelling of a file's name: composed, with its ending in lower case."""
     stem, dot, ending = composed(file_name).rpartition(".")
     return f"{stem}{dot}{ending.lower()}" if dot else ending

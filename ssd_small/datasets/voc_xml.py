@@ -1,4 +1,4 @@
-"""One Pascal VOC annotation: XML as people's tools write it."""
+"""Read one Pascal VOC annotation: XML as people's tools write it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .source_files import encoding_by_mark, finite_number
 
 _DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["'][^>]*\?>""")
 _HEAD = re.compile(r"^\s*<\?xml[^>]*\?>")
-#: names under which the larger set is meant that holds them
+#: declared names of character sets -> the larger set that contains them and is actually meant
 _MEANT = {"gb2312": "gb18030", "gbk": "gb18030"}
-#: encodings in which a declaration cannot be read byte by byte
+#: encodings whose declaration could not have been read byte by byte
 _WIDE = ("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32", "ucs-2", "ucs-4")
-#: of a file; an object takes 500
+#: size limit of a file; an object takes 500 bytes
 _MOST_BYTES = 1 << 26
 _NO_SIZE = ("", "none", "null", "nan", "unknown", "unspecified")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -28,15 +28,15 @@ _YES, _NO = ("true", "yes", "y"), ("false", "no", "n", "")
 
 @dataclass(frozen=True)
 class VocObject:
-    """An object as the XML has it.
+    """An object as given in the XML.
 
     Attributes:
-        name: of its class.
-        corners: xmin, ymin, xmax, ymax, in that order.
-        difficult: whether it is marked so.
-        unclear: the mark is a word that says neither yes nor no ("Unspecified").
-        swapped: a maximum stood where the minimum belongs.
-        is_outline: it has a polygon instead of a box, which is the one around it.
+        name: its class name.
+        corners: xmin, ymin, xmax, ymax, with each minimum below its maximum.
+        difficult: whether it is marked difficult.
+        unclear: whether that mark is a word that says neither yes nor no ("Unspecified").
+        swapped: whether a maximum and a minimum had to be swapped.
+        is_outline: whether it has a polygon instead of a box; the box is the one around it.
     """
 
     name: str
@@ -49,9 +49,9 @@ class VocObject:
 
 @dataclass(frozen=True)
 class VocPicture:
-    """An XML file: size in pixels, 0 where it has none.
+    """Content of an XML file; width and height are in pixels, or 0 if not given.
 
-    ``misdeclared``: it is UTF-8, not in the encoding that it declares.
+    ``misdeclared``: the file is UTF-8, not in the encoding that it declares.
     """
 
     path: Path
@@ -93,10 +93,10 @@ def read_voc(path: Path) -> VocPicture:
 
 
 def _text_from_bytes(content: bytes, path: Path) -> tuple[str, bool]:
-    """By its byte order mark, else the encoding it declares, else UTF-8; whether that was wrong."""
+    """Decode by byte order mark, else declared encoding, else UTF-8; whether it was misdeclared."""
     declared = _DECLARATION.match(content)
     said = declared[1].decode("ascii").lower() if declared else None
-    # what writes text into a file of another encoding leaves the declaration of the first
+    # a tool that re-encodes the text of a file leaves the old declaration in it
     unsaid = said is not None and said.startswith(_WIDE)
     encoding = encoding_by_mark(content) or ("utf-8" if said is None or unsaid else said)
     try:
@@ -135,9 +135,9 @@ def _object(item: ElementTree.Element) -> VocObject:
 
 
 def _around(item: ElementTree.Element) -> tuple[float, float, float, float]:
-    """Corners around the polygon of an object without a box, whose points tools write in two ways.
+    """Corners around the polygon of an object without a box.
 
-    That is x1, y1, x2, y2 and so on, or x and y in elements of their own.
+    Tools write its points in two ways: as x1, y1, x2, y2 and so on, or as elements with x and y.
     """
     if item.find("robndbox") is not None:
         raise ValueError("an <object> with a rotated box, <robndbox>")
@@ -154,7 +154,7 @@ def _around(item: ElementTree.Element) -> tuple[float, float, float, float]:
 
 
 def _side(size: ElementTree.Element | None, key: str) -> float:
-    """Width or height, 0 where there is none or a word stands for it."""
+    """Width or height; 0 if it is absent or a word stands in its place."""
     text = "" if size is None else (size.findtext(key) or "").strip()
     if size is None or text.lower() in _NO_SIZE:
         return 0.0

@@ -1,10 +1,10 @@
-"""YOLO's text labels as COCO-format annotations.
+"""Convert YOLO's text labels to COCO-format annotations.
 
 A label file has a line per object: class number, then centre and size of its box as fractions of
-the picture as people see it (turned by its EXIF orientation, as those who train on such files read
-it). Pictures lie in ``images/...``, labels in ``labels/...``, or both in one folder; a
-``data.yaml`` or ``obj.data`` names classes and the folders or lists of the splits, else
-``classes.txt`` or ``obj.names`` names the classes.
+the picture as people see it (turned by its EXIF orientation, as YOLO trainers read it). Pictures
+lie in ``images/...`` and labels in ``labels/...``, or both in one folder. A ``data.yaml`` or
+``obj.data`` names the classes and the folders or lists of the splits; without it, ``classes.txt``
+or ``obj.names`` names the classes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .source_files import common_root, entry_in, files_below, read_text
 from .yolo_config import SPLITS, YoloConfig, yolo_config
 from .yolo_labels import LabelFiles, objects_from_labels
 
-#: rounding of fractions in decimals: sums of two, six digits each
+#: decimals to which pixels are rounded; removes floating-point noise of decimal fractions
 _ROUNDING = 9
 
 
 @dataclass(frozen=True)
 class _Pictures:
-    """Pictures in order, what they are relative to, and a line on each place that has none."""
+    """Pictures in order, what they are relative to, and a line about each place not found."""
 
     root: Path
     files: tuple[Path, ...]
@@ -45,19 +45,18 @@ def coco_from_yolo(
 ) -> Conversion:
     """Convert pictures with YOLO labels.
 
-    A box is ``x - w/2, y - h/2, w, h`` of the fractions in a line, times width and height of the
-    picture.
+    A box becomes ``x - w/2, y - h/2, w, h`` of the fractions in a line, times the picture's width
+    and height.
 
     Args:
         source: folder, or its ``data.yaml`` or ``obj.data``.
-        split: one that the description names, or a folder of pictures, or a list of them; default:
-            all.
-        labels: class names in the order of their ids: those of the source to take, or where it
-            names none, its classes by number.
-        images: folder of the pictures, where they lie elsewhere than the labels.
+        split: a split that the description names, or a folder or list of pictures; default: all.
+        labels: class names in the order of their ids: which of the source's classes to keep, or,
+            if the source names none, the names of its classes by number.
+        images: folder of the pictures, if they do not lie with the labels.
 
     Raises:
-        BadFile: nothing of the kind is there, a line is no label, or a picture cannot be read.
+        BadFile: there are no such files, a line is not a label, or a picture cannot be read.
     """
     source = Path(source)
     config = yolo_config(source, need_names=labels is None)
@@ -105,7 +104,7 @@ def _refuse_nothing(source: Path, writer: CocoWriter, without: int) -> None:
 def _pictures(
     source: Path, config: YoloConfig, split: str | None, images: Path | None
 ) -> _Pictures:
-    """The pictures of a split, or all."""
+    """The pictures of a split, or all pictures."""
     if images is not None:
         found = _elsewhere(images, config, split)
         return _Pictures(images, _some(found, source, [images]), ())
@@ -126,7 +125,7 @@ def _pictures(
 
 
 def _elsewhere(images: Path, config: YoloConfig, split: str | None) -> tuple[Path, ...]:
-    """Pictures that lie in a folder of their own: of a split's folder in it, or its list."""
+    """Pictures in a folder apart from the labels: those in a split's sub-folder or on its list."""
     if not images.is_dir():
         raise BadFile(f"{images} is no folder; expected that of the pictures: correct --images")
     if split is None:
@@ -171,13 +170,13 @@ def _list_of(folder: Path, split: str) -> Path | None:
 
 
 def _files(places: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    """Picture files of folders and lists, each once."""
+    """Picture files in folders and lists, each once."""
     found: dict[Path, None] = {}
     for place in places:
         if place.is_dir():
             files: Iterable[Path] = files_below(place, is_image_name)
         else:
-            # "data/train/a.jpg" is of the folder above data
+            # "data/train/a.jpg" is relative to the folder above data
             above = place.absolute().parent.parents[:2]
             files = _listed(place, [place.parent, folder], above)
         found.update(dict.fromkeys(files))
@@ -185,7 +184,7 @@ def _files(places: Sequence[Path], folder: Path) -> tuple[Path, ...]:
 
 
 def _listed(path: Path, folders: Sequence[Path], above: Sequence[Path] = ()) -> Iterator[Path]:
-    """Pictures that a text file lists, relative to one of the folders, or as they lay elsewhere."""
+    """Pictures listed in a text file, relative to one of the folders or by paths from elsewhere."""
     places = [PictureFolder(folder) for folder in folders]
     for line in read_text(path, "a list of pictures").splitlines():
         name = line.strip()
@@ -194,7 +193,7 @@ def _listed(path: Path, folders: Sequence[Path], above: Sequence[Path] = ()) -> 
         found = (
             next((one for one in (place.path(name) for place in places) if one), None)
             or next((one for one in (folder / name for folder in above) if one.is_file()), None)
-            # of a name from elsewhere, its end
+            # for a name from elsewhere, its trailing part
             or next((one for one in (place.path(f"/{name}") for place in places) if one), None)
         )
         if found is None:

@@ -1,4 +1,4 @@
-"""What describes a YOLO data set: ``data.yaml`` or darknet's ``obj.data``, and class names."""
+"""Read a YOLO data set's description: ``data.yaml`` or darknet's ``obj.data``, and class names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import BadFile, quoted
 from ..files import state_of
 from .source_files import files_below, read_text
 
-#: other names of a split
+#: names under which a split may be found, by the name asked for
 SPLITS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
@@ -29,13 +29,13 @@ _EXPECTED = "a data.yaml with names, train and val"
 
 @dataclass(frozen=True)
 class YoloConfig:
-    """A description.
+    """The description of a YOLO data set.
 
     Attributes:
-        folder: that its paths are relative to, if nothing else is said.
-        file: it; None if there is none.
-        values: what it says.
-        names: of the classes by number; None if it names none.
+        folder: what its paths are relative to, unless it says otherwise.
+        file: the description file; None if there is none.
+        values: its content.
+        names: class names by number; None if it gives none.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class YoloConfig:
 
     @property
     def keypoints(self) -> int:
-        """How many numbers of key points follow each box."""
+        """How many numbers for key points follow each box."""
         shape = self.values.get("kpt_shape")
         if shape is None:
             return 0
@@ -54,10 +54,10 @@ class YoloConfig:
         return int(shape[0] * shape[1])
 
     def places(self, split: str | None) -> tuple[list[Path], list[str]]:
-        """Folders and lists of pictures of a split, or of all; and a line on each not there.
+        """Folders and lists of pictures of a split, or of all; and a line about each missing one.
 
         Raises:
-            BadFile: the split is not named, or what is named is not there.
+            BadFile: the description has other splits but not this one, or what it names is missing.
         """
         keys = _GIVEN if split is None else SPLITS.get(split, (split,))
         given = [key for key in keys if self.values.get(key)]
@@ -79,27 +79,27 @@ class YoloConfig:
         return places, [f"{line}: left out" for line in missing]
 
     def _place(self, value: str) -> Path | None:
-        """A folder or list that is named: paths are often of where it once lay."""
+        """Find a folder or list by its path, which often refers to where the set used to be."""
         value = value.replace("\\", "/")
         inside = [part for part in value.split("/") if part not in (".", "", "..")]
         base = self.folder / str(self.values.get("path") or ".").replace("\\", "/")
         tried = [base / value, self.folder / value]
-        # "../train/images" of an export means the folder itself; a path of elsewhere may end here,
-        # but "valid/images" is not the "images" of another split
+        # an exported "../train/images" means the folder itself; the end of a path from elsewhere
+        # may exist here, but "valid/images" must not become the "images" of another split
         ends = (inside[start:] for start in range(len(inside)))
         tried += [self.folder.joinpath(*end) for end in ends if _splits(end) or not _splits(inside)]
         return next((Path(os.path.normpath(one)) for one in tried if one.exists()), None)
 
 
 def yolo_config(source: Path, *, need_names: bool) -> YoloConfig:
-    """The description that is, or lies in, a source.
+    """Read the description that is, or lies in, a source.
 
     Args:
         source: a folder, or its ``data.yaml`` or ``obj.data``.
         need_names: refuse a source that does not name its classes.
 
     Raises:
-        BadFile: there are several, or it is damaged.
+        BadFile: there are several, it is missing or damaged, or it does not name the classes.
     """
     if not source.exists():
         raise BadFile(
@@ -126,7 +126,7 @@ def yolo_config(source: Path, *, need_names: bool) -> YoloConfig:
 
 
 def _description(folder: Path) -> Path | None:
-    """The description in a folder, whatever it is called."""
+    """Find the description in a folder, whatever its name."""
     inside = [one for one in sorted(folder.iterdir()) if not one.name.startswith(".")]
     files = [one for one in inside if one.suffix.lower() in (".yaml", ".yml") and one.is_file()]
     usual = [one for one in files if one.stem.lower() in ("data", "dataset")]
@@ -141,7 +141,7 @@ def _description(folder: Path) -> Path | None:
 
 
 def _describes(path: Path) -> bool:
-    """Whether a YAML file is of a data set, not of something else that lies beside."""
+    """Whether a YAML file describes a data set and not something else."""
     try:
         return bool({"names", "train", "val"} & mapping_from_yaml(path, _EXPECTED).keys())
     except BadFile:
@@ -149,7 +149,7 @@ def _describes(path: Path) -> bool:
 
 
 def _darknet_values(path: Path) -> dict[str, Any]:
-    """Lines of ``key = value``."""
+    """Read lines of ``key = value``."""
     values: dict[str, Any] = {}
     for line in read_text(path, "darknet's obj.data").splitlines():
         key, sign, value = line.partition("=")
@@ -161,7 +161,7 @@ def _darknet_values(path: Path) -> dict[str, Any]:
 
 
 def _splits(parts: Sequence[str]) -> set[str]:
-    """Names of splits among the parts of a path."""
+    """The names of splits among the parts of a path."""
     return {part.lower() for part in parts} & {name for names in SPLITS.values() for name in names}
 
 
@@ -199,7 +199,7 @@ def _named(config: YoloConfig) -> tuple[str, ...]:
 
 
 def _names_of_file(folder: Path) -> tuple[str, ...] | None:
-    """Class names of a file in a folder or below it; those of several must agree."""
+    """Class names from a file in or below a folder; if there are several files, they must agree."""
 
     def is_class_file(path: Path) -> bool:
         return path.name.lower() in _CLASS_FILES or path.suffix.lower() == ".names"
@@ -217,7 +217,7 @@ def _names_of_file(folder: Path) -> tuple[str, ...] | None:
 
 
 def _names_in(path: Path) -> tuple[str, ...]:
-    """Class names of a file, a line each."""
+    """Class names from a file, one per line."""
     text = read_text(path, "a text file with a class name per line").rstrip()
     return _checked([line.strip() for line in text.splitlines()], path)
 

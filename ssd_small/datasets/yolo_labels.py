@@ -1,4 +1,4 @@
-"""YOLO's label files: which is of a picture, and what its lines say."""
+"""Read YOLO's label files: find the one of a picture, and parse its lines."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .source_files import entry_in, files_below, finite_number, inside, read_tex
 
 _LABELS = "a file of YOLO labels"
 _EXPECTED = "expected class number, centre x, y, width and height"
-#: a coordinate beyond this is in pixels; below it, a tool's rounding or an object that overhangs
+#: a larger coordinate is in pixels; up to this it is rounding, or an object that overhangs
 _MOST_FRACTION = 2.0
-#: points of an outline do not overhang; what key points have for being seen goes up to 2
+#: points of an outline do not overhang, whereas the visibility flags of key points go up to 2
 _MOST_OF_OUTLINE = 1.1
 
 Corners = tuple[float, float, float, float]
 
 
 class LabelFiles:
-    """The label files of a data set; each is of one picture."""
+    """The label files of a data set; each belongs to one picture."""
 
     def __init__(self, folder: Path, images: Path, *, elsewhere: bool) -> None:
-        """``folder`` holds the labels, ``images`` the pictures, ``elsewhere`` than the labels."""
+        """``folder`` holds the labels, ``images`` the pictures; ``elsewhere``: they lie apart."""
         self._folder, self._images, self._elsewhere = folder, images, elsewhere
         self._listed: dict[Path, dict[str, Path]] = {}
         self._inside: dict[Path, Path] = {}
@@ -32,10 +32,10 @@ class LabelFiles:
         self._far: dict[str, list[Path]] | None = None
 
     def of(self, picture: Path) -> Path | None:
-        """The labels of a picture; None if it has none.
+        """The label file of a picture; None if it has none.
 
         Raises:
-            BadFile: they are of another picture too.
+            BadFile: it already belongs to another picture.
         """
         found = next((one for one in map(self._file, self._places(picture)) if one), None)
         if found is None and self._elsewhere:
@@ -52,13 +52,13 @@ class LabelFiles:
         return found
 
     def without_picture(self) -> list[Path]:
-        """Other files of labels beside those that were taken."""
+        """Label files that belong to no picture, in the folders of those that do."""
         places = {path.parent for path in self._taken}
         files = [one for place in sorted(places) for one in self._entries(place).values()]
         return [one for one in files if one not in self._taken and _begins_with_label(one)]
 
     def _places(self, picture: Path) -> Iterator[Path]:
-        """Where the labels of a picture may lie, the usual places first; without ending."""
+        """Where the labels of a picture may lie, usual places first; endings do not matter."""
         parts = [part.lower() for part in picture.parts]
         if "images" in parts:
             last = len(parts) - 1 - parts[::-1].index("images")
@@ -70,7 +70,7 @@ class LabelFiles:
         yield from (labels / below.name, self._folder / below.name)
 
     def _labels_in(self, folder: Path) -> Path:
-        """The folder of labels in another, looked for once: it may hold all the pictures."""
+        """The folder of labels in another one, cached, since that may hold all the pictures."""
         if folder not in self._inside:
             self._inside[folder] = entry_in(folder, "labels")
         return self._inside[folder]
@@ -79,7 +79,7 @@ class LabelFiles:
         return self._entries(place.parent).get(composed(place.stem))
 
     def _entries(self, place: Path) -> dict[str, Path]:
-        """Text files of a folder by name, without ending; listed once."""
+        """Text files of a folder by name without ending; each folder is listed once."""
         if place not in self._listed:
             files = sorted(place.iterdir()) if place.is_dir() else []
             self._listed[place] = {
@@ -90,7 +90,7 @@ class LabelFiles:
         return self._listed[place]
 
     def _below(self, picture: Path) -> Sequence[Path]:
-        """Files of the picture's name anywhere below the folder."""
+        """Files with the picture's name anywhere below the folder."""
         if self._far is None:
             self._far = defaultdict(list)
             for path in files_below(self._folder, lambda one: one.suffix.lower() == ".txt"):
@@ -99,7 +99,7 @@ class LabelFiles:
 
 
 def _begins_with_label(path: Path) -> bool:
-    """Whether the first line is one of labels, as in neither a list of names nor a read-me."""
+    """Whether the first line is a label, which it is not in a list of names or a read-me."""
     try:
         words = next(iter(read_text(path, _LABELS).split("\n")), "").split()
     except BadFile:
@@ -114,12 +114,12 @@ def objects_from_labels(
 
     Args:
         path: the label file.
-        classes: how many there are.
-        keypoints: numbers of key points behind each box; 0: lines of more than a box are outlines.
-        counts: gets ``outlines`` and ``keypoints``.
+        classes: number of classes.
+        keypoints: how many numbers for key points follow each box; 0: longer lines are outlines.
+        counts: updated with ``outlines`` and ``keypoints``.
 
     Raises:
-        BadFile: a line is no label; names file and line.
+        BadFile: a line is not a label; names file and line.
     """
     for number, line in enumerate(read_text(path, _LABELS).splitlines(), 1):
         words = line.split()
@@ -139,7 +139,7 @@ def objects_from_labels(
 
 
 def _corners(values: Sequence[float], where: str, keypoints: int, counts: Counter[str]) -> Corners:
-    """x1, y1, x2, y2 as fractions; of an outline the box around it."""
+    """x1, y1, x2, y2 as fractions; for an outline, those of the box around it."""
     count = len(values)
     is_outline = not keypoints and count >= 6 and count % 2 == 0
     if not is_outline and count not in (4, 4 + keypoints):

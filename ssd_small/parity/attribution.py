@@ -1,13 +1,12 @@
-"""Which stage makes an engine find something else than its reference, and what each one costs.
+"""Find which stages make an engine differ from its reference, and what each one costs.
 
-The reference is run with one stage at a time taken from the engine. So every fault is measured
-alone, on a detector that is right but for it: the other way round, mending one of two faults shows
-nothing as long as the other one spoils the result. What is swapped is what the engine executes:
-where it is ONNX its graph is taken apart, and only of an engine of TensorRT its sidecar is
-believed.
+The reference is run with one stage at a time taken from the engine, so every fault is measured
+alone, on an otherwise correct detector. (The other way round, mending one of two faults shows
+nothing while the other one spoils the result.) What is swapped is what the engine executes: an
+ONNX graph is taken apart; only for a TensorRT engine is its sidecar believed.
 
-Two stages that make up for each other (channels exchanged in the pictures, and in the weights)
-are both named, with what each would cost alone.
+Two stages that compensate for each other (channels exchanged both in the pictures and in the
+weights) are both named, with what each would cost alone.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from .side import Side
 from .stage_cost import StageCost
 from .swaps import STAGES, Prepared, Swaps
 
-#: pictures in memory at a time
+#: number of pictures in memory at a time
 _BATCH = 4
 
 
@@ -42,22 +41,22 @@ def attribute(
     readers: tuple[Reader | None, Reader | None] = (None, None),
     progress: Callable[[int], None] = lambda count: None,
 ) -> list[StageCost]:
-    """What each stage costs, all eleven of them, the most expensive first.
+    """Measure what each of the eleven stages costs, most expensive first.
 
     Args:
-        reference: what is right; its own record of decode + NMS counts.
-        engine: what is judged, with the parameters it runs with.
+        reference: the side taken as correct, with the decode + NMS parameters its file records.
+        engine: the side that is judged, with the parameters it runs with.
         pictures: as a detector takes them; one per entry of ``annotations.images``, in that order.
-            What cannot be read is left out.
-        annotations: ground truth; None: detections alone are compared.
-        most_pictures: only so many of the pictures, the first ones; default: all.
-        threads: of ONNX Runtime, where an engine is taken apart; 0 for one per core.
-        readers: what decodes the pictures of either side; default: as a detector does it.
+            Unreadable ones are left out.
+        annotations: ground truth; None to compare only detections.
+        most_pictures: use only this many pictures, the first ones; default: all.
+        threads: threads of ONNX Runtime if an engine is taken apart; 0 for one per core.
+        readers: functions that decode the pictures for each side; default: as a detector does.
         progress: called with the number of pictures just finished.
 
     Raises:
-        BadFile: a part of an engine cannot be run, or the categories do not fit.
-        UsageError: the sides have other priors, classes or input sizes, or neither gives heads.
+        BadFile: a part of an engine cannot be run, or the categories do not match.
+        UsageError: the sides differ in priors, classes or input size, or neither gives heads.
     """
     for side in (reference, engine):
         check_no_tiles(side.description, "attribution")
@@ -74,7 +73,7 @@ def attribute(
 def _readable(
     swap: Swaps, pictures: Iterable[tuple[int, Any]], progress: Callable[[int], None]
 ) -> Iterator[tuple[int, Prepared]]:
-    """The pictures that can be read, made ready, with their places."""
+    """Prepare the readable pictures; yields each with its position."""
     for place, picture in pictures:
         pixels = None
         with suppress(BadFile, UsageError):
@@ -90,7 +89,7 @@ def _batches(pictures: Iterator[tuple[int, Prepared]]) -> Iterator[list[tuple[in
 
 
 def _at_places(annotations: Annotations, places: Sequence[int]) -> Annotations:
-    """Ground truth of the images at some places."""
+    """Ground truth of the images at the given positions."""
     if len(places) == len(annotations.images):
         return annotations
     images = tuple(annotations.images[place] for place in places)
@@ -100,7 +99,7 @@ def _at_places(annotations: Annotations, places: Sequence[int]) -> Annotations:
 
 
 def _ordered(costs: Sequence[StageCost]) -> list[StageCost]:
-    """The largest first; of those without any cost the ones that are known to differ."""
+    """Sort by cost, largest first; among stages without cost, those known to differ come first."""
     return sorted(
         costs,
         key=lambda one: (

@@ -1,4 +1,4 @@
-"""How much two results of one data set differ: in mAP, and in single detections."""
+"""Measure how much two results on one data set differ: in AP and in single detections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ..postprocess import Detections
 from ..postprocess.boxes import iou_one_to_many
 from .naming import Naming
 
-#: IoU of one object found twice, and of one found in the same place: COCO's least and strictest
+#: least IoU for two detections to be of one object, and to be in the same place: COCO's lowest and
+#: strictest thresholds
 SAME_OBJECT, SAME_PLACE = 0.5, 0.95
 
 
@@ -34,11 +35,12 @@ def mean_ap(found: Sequence[Detections], naming: Naming, annotations: Annotation
 
 
 def changed(first: Detections, second: Detections, names: tuple[Naming, Naming]) -> int:
-    """How many detections of one picture are not the same in two results.
+    """Count the detections of one picture that differ between two results.
 
-    Two are the same if they are of one class and overlap by :data:`SAME_PLACE`. A detection whose
-    partner (of the same class, by prior, else the one that overlaps it most, at least by
-    :data:`SAME_OBJECT`) is elsewhere counts once, as does one without a partner.
+    Two are the same if they have one class and overlap by at least :data:`SAME_PLACE`. A detection
+    counts once if its partner overlaps it by less, or if it has none. The partner is of the same
+    class: the one from the same prior, else the one with the largest overlap, at least
+    :data:`SAME_OBJECT`.
     """
     classes = [naming.categories(one) for naming, one in zip(names, (first, second), strict=True)]
     keys = [
@@ -70,6 +72,6 @@ def _iou(first: Detections, i: int, second: Detections, j: int) -> float:
 
 
 def same(first: Detections, second: Detections) -> bool:
-    """Whether two results are the same to the last bit."""
+    """Whether two results are bit-identical."""
     names = ("boxes", "scores", "labels", "prior_indices")
     return all(np.array_equal(getattr(first, n), getattr(second, n)) for n in names)

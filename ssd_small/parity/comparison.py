@@ -1,4 +1,4 @@
-"""Two detectors on the same pictures, one picture after the other."""
+"""Run two detectors on the same pictures and compare them picture by picture."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Compared:
     """What two sides found.
 
     Attributes:
-        counts: detections one to one.
+        counts: detections matched one to one.
         heads: differences of the heads; see :meth:`HeadDifferences.to_list`.
-        results: COCO result entries of the reference and of the engine; none without annotations.
-        faults: of pictures that could not be read, by their place.
+        results: COCO result entries of the reference and of the engine; empty without annotations.
+        faults: errors of pictures that could not be read, by position.
         notes: a line for each thing a user should know.
     """
 
@@ -60,15 +60,15 @@ def compare_sides(
     pictures: Pictures,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Compared:
-    """Detections and heads of two sides, in memory that does not grow with the pictures.
+    """Compare detections and heads of two sides, without keeping pictures or heads in memory.
 
     Args:
-        reference, engine: the two, each with its own making of the input.
+        reference, engine: the two sides, each with its own preprocessing.
         pictures: what both are shown.
-        progress: called with the number of the pictures just finished.
+        progress: called with the number of pictures just finished.
 
     Raises:
-        BadFile: categories of the annotations do not fit.
+        BadFile: the categories of the annotations do not match the classes.
     """
     compared = Compared(notes=list(pictures.notes))
     pair = _Pair(reference, engine, compared.notes)
@@ -103,7 +103,7 @@ def compare_sides(
 def _outcomes(
     reference: Side, engine: Side, pictures: Pictures
 ) -> Iterator[tuple[int, tuple[Outcome, Heads | None], tuple[Outcome, Heads | None]]]:
-    """Place of each picture, with outcome and heads of the two."""
+    """Yield the position of each picture, with outcome and heads of each side."""
     with ExitStack() as opened:
         streams = []
         for side in (reference, engine):
@@ -118,7 +118,7 @@ def _outcomes(
 
 
 class _Pair:
-    """How detections of two sides are told to be the same."""
+    """Decides which detections of two sides are the same."""
 
     def __init__(self, reference: Side, engine: Side, notes: list[str]) -> None:
         self._reference, self._engine = reference, engine
@@ -140,7 +140,7 @@ class _Pair:
         self._precision = loosest((reference.precision, engine.precision))
 
     def add_views(self, differences: HeadDifferences, heads: Heads, other_heads: Heads) -> None:
-        """Count the heads of each view of a picture."""
+        """Add the differences of the heads of each view of a picture."""
         number = len(self._reference.description.priors)
         for start in range(0, len(heads[0]), number):
             rows = slice(start, start + number)
@@ -148,7 +148,7 @@ class _Pair:
             differences.add(ours, theirs)
 
     def renamed(self, found: Detections) -> Detections:
-        """Detections of the engine with the reference's labels."""
+        """The engine's detections, with the reference's labels."""
         if not self.same_shape:
             return found
         return in_order(replace(found, labels=self._labels[found.labels]))
@@ -162,7 +162,7 @@ class _Pair:
         frame: Frame,
         size: tuple[int, int],
     ) -> PictureDifferences:
-        """What agrees and what differs; by the heads of one side, if there are any.
+        """What agrees and what differs, judged by the heads of one side if available.
 
         ``size`` is that of the decoded picture.
         """

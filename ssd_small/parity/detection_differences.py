@@ -1,4 +1,4 @@
-"""Detections of two sides one to one: what only one has, and what is not the same by rounding."""
+"""Match detections of two sides; find those only one has, and pairs that differ beyond rounding."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .recording import Heads
     from .side import Side
 
-#: examples that are kept
+#: number of examples kept
 _SHOWN = 20
 
 
@@ -32,12 +32,12 @@ class Example:
 
     Attributes:
         picture: file name.
-        name: of its class.
+        name: its class name.
         box: (x, y, width, height) in pixels of the picture.
-        score: as the side has it that has it.
-        side: ``reference`` or ``engine``.
-        explained: rounding may have done it.
-        reason: what lies within rounding of what, or what rounding does not explain.
+        score: its score on the side that has it.
+        side: the side that has it, ``reference`` or ``engine``.
+        explained: whether rounding may be the cause.
+        reason: which values are within rounding of each other, or what rounding does not explain.
     """
 
     picture: str
@@ -56,12 +56,12 @@ class Example:
 
 @dataclass(frozen=True)
 class PictureDifferences:
-    """Two results of a picture.
+    """How two results for one picture differ.
 
     Attributes:
-        matched: pairs that are the same but for rounding.
-        examples: all that differs.
-        moved: how many of those are pairs of one class and prior.
+        matched: number of pairs that are the same up to rounding.
+        examples: every detection that differs.
+        moved: how many of the examples are pairs of one class and prior.
     """
 
     matched: int
@@ -70,15 +70,15 @@ class PictureDifferences:
 
 
 class DetectionCounts:
-    """Sums over pictures.
+    """Counts of detections, summed over pictures.
 
     Attributes:
-        reference, engine: detections of each.
-        matched: pairs of one class and prior, or of two priors that tie, the same but for rounding.
-        explained: detections of one side alone, which rounding may have done.
-        unexplained: those that it cannot have done, and pairs that are not the same by rounding.
+        reference, engine: detections of each side.
+        matched: pairs of one class and prior, or of two tied priors, the same up to rounding.
+        explained: detections that only one side has, where rounding may be the cause.
+        unexplained: those where it cannot be, and pairs that differ by more than rounding.
         moved: how many of the unexplained are such pairs.
-        examples: of the last two the gravest, unexplained ones of high score first.
+        examples: the gravest differences; unexplained ones first, then by score.
     """
 
     def __init__(self) -> None:
@@ -114,12 +114,12 @@ class DetectionCounts:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """What turns a detection into an example.
+    """The context that turns a detection into an example.
 
     Attributes:
         picture: file name.
         size: height and width in pixels.
-        description: names the classes.
+        description: provides the class names.
     """
 
     picture: str
@@ -129,7 +129,7 @@ class Frame:
     def example(
         self, found: Detections, position: int, side: str, reason: str, *, explained: bool
     ) -> Example:
-        """Of the detection at a position."""
+        """The example for the detection at a position."""
         height, width = self.size
         x1, y1, x2, y2 = (float(v) for v in found.boxes[position])
         box = (x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height)
@@ -144,12 +144,12 @@ class Frame:
 def allowed_errors(
     reference: Heads, engine: Heads | None, precision: str, *, own_heads: bool
 ) -> tuple[float, float]:
-    """By how much loc and conf of a picture may differ and still do so by rounding.
+    """Largest differences of loc and conf of a picture that still count as rounding.
 
-    What was measured, and never more than the limit of the precision; the limit where the engine's
-    heads cannot be had. Heads of another session than the one that gave the detections lie as far
-    from its own as rounding of the same kind takes them: twice what was measured, and what single
-    precision leaves open.
+    This is the measured difference, but never more than the limit of the precision; without the
+    engine's heads it is that limit. If the heads come from another session than the detections
+    (``own_heads`` false), rounding of the same kind separates the two sessions, so twice the
+    measured difference is allowed, plus the limit of single precision.
     """
     errors = []
     for place in (0, 1):
@@ -169,13 +169,13 @@ def allowed_errors(
 def intervals_of_picture(
     heads: Heads, side: Side, errors: tuple[float, float], size: tuple[int, int]
 ) -> Intervals:
-    """What decode + NMS of a side may give if its heads are so far off.
+    """Bounds of what decode + NMS of a side may give if its heads are off by some errors.
 
     Args:
-        heads: of the picture, or of all its views.
-        side: whose they are.
-        errors: of loc and of conf.
-        size: height and width of the picture as it was decoded.
+        heads: heads of the picture, or of all its views.
+        side: the side they come from.
+        errors: largest errors of loc and of conf.
+        size: height and width of the decoded picture.
     """
     loc, conf = heads
     off = {"loc_error": errors[0], "conf_error": errors[1]}
@@ -188,7 +188,7 @@ def intervals_of_picture(
         placed = side.description.preprocessing.placement(*size)
         if placed.is_whole:
             return found
-        # rounded as detections are, which keeps one that lies between the two there
+        # rounded as detections are, so that a detection between two bounds stays there
         low, high = (
             placed.picture_from_input(corners).astype(np.float32).astype(np.float64)
             for corners in (found.box_low, found.box_high)
@@ -200,18 +200,18 @@ def intervals_of_picture(
     scale = np.array([unit[0] / size[1], unit[1] / size[0]] * 2)
     edges = edges_from_scale(scale)
     if len(windows) > 1 and side.tiling.whole:
-        # no candidates, as in the merging of tiles
+        # small objects of the whole view are no candidates, as when tiles are merged
         own = slice(-len(priors), None)
         small = ~are_large(loc[own], moved[own], params, side.tiling, edges)
         conf = conf.copy()
         conf[own][small] = np.nan
     found = intervals_from_heads(loc, conf, moved, params, **off, edges=edges)
-    # boxes as detections have them; of the overlaps the unit is the tile
+    # boxes as detections have them; overlaps are computed in units of the tile
     return _scaled(found, scale)
 
 
 def _scaled(found: Intervals, scale: npt.NDArray[np.floating]) -> Intervals:
-    """Boxes times ``scale [4]``, a product that rounds: also of a box that lies at an edge."""
+    """Multiply boxes by ``scale [4]`` and widen their bounds by the rounding of the product."""
     low, high = found.box_low * scale, found.box_high * scale
     margin = BOX_ROUNDING * np.maximum(np.abs(high), 1)
     return replace(found, box_low=low - margin, box_high=high + margin)
@@ -224,14 +224,14 @@ def differences_of_picture(
     frame: Frame,
     names: Sequence[str] = ("reference", "engine"),
 ) -> PictureDifferences:
-    """What of a picture agrees, and what differs.
+    """Find what agrees and what differs in a picture.
 
     Args:
-        reference: what decode + NMS gives for the heads of the intervals.
-        other: the same picture by the other side, with the labels and priors of the first.
-        intervals: of the reference's heads.
-        frame: of the picture.
-        names: what the two sides are called.
+        reference: what decode + NMS gives for the heads behind the intervals.
+        other: the other side's detections, with the labels and priors of the first.
+        intervals: bounds computed from the reference's heads.
+        frame: context of the picture.
+        names: names of the two sides.
     """
     comparison = compare_detections(reference, other, intervals)
     accused = {
@@ -263,7 +263,7 @@ def _moved(
     frame: Frame,
     name: str,
 ) -> Iterator[Example]:
-    """Of the pairs those whose score or box is not the same by rounding."""
+    """Examples for the pairs whose scores or boxes differ by more than rounding."""
     for _, position in pairs:
         key = int(other.labels[position]), int(other.prior_indices[position])
         if key in accused:
@@ -271,6 +271,6 @@ def _moved(
 
 
 def in_order(detections: Detections) -> Detections:
-    """In the total order: score down, then label up, then prior up."""
+    """Sort into the total order: score descending, then label ascending, then prior ascending."""
     keys = (detections.prior_indices, detections.labels, -detections.scores)
     return detections[np.lexsort(keys)]

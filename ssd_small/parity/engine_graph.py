@@ -1,7 +1,7 @@
-"""An engine of ONNX taken apart where its stages meet: pictures, network, activation, boxes, NMS.
+"""Split an ONNX engine where its stages meet: pictures, network, activation, boxes, NMS.
 
-The stages are found by how the tensors hang together, not by what an engine says of itself: what
-is executed is what counts.
+The stages are found from how the tensors are connected, not from what an engine says about itself:
+what counts is what is executed.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from ..errors import BadFile
 from ..export.decode_nms_node import inlined
 from ..runtimes.cuts import Piece, Shape, Start, element_type, last_own_tensor
 
-#: what may be between pictures and network, and of it what changes values
+#: operators that may lie between pictures and network, and those that change the picture there
+#: (arithmetic only with constants)
 _BEFORE = ("Cast", "Transpose", "Resize", "Round", "Gather", "Identity", "Clip")
 _CHANGING = ("Transpose", "Resize", "Gather", "Sub", "Add", "Mul", "Div")
 
 
 @dataclass(frozen=True, eq=False)
 class EngineGraph:
-    """The parts of an engine of ONNX.
+    """The parts of an ONNX engine.
 
     Attributes:
-        pictures: from the engine's input to what the first convolution reads; None where nothing
-            happens there.
-        takes_pixels: the engine's input is uint8 ``[N, H, W, 3]`` BGR, else float32
+        pictures: from the engine's input to what the first convolution reads; None if there is
+            nothing in between.
+        takes_pixels: whether the engine's input is uint8 ``[N, H, W, 3]`` BGR; else it is float32
             ``[N, 3, height, width]``.
         heads: from there to ``loc [N, P, 4]`` and ``conf [N, P, C]``.
-        activation: from conf to scores ``[N, P, C]`` or ``[N, C, P]``; None where scores are conf.
-        boxes: from loc to boxes ``[N, P, 4]``; None where the boxes are not to be had by
-            themselves.
-        nms: from boxes and scores to the outputs of DecodeNms; None likewise.
+        activation: from conf to scores ``[N, P, C]`` or ``[N, C, P]``; None if scores are conf.
+        boxes: from loc to boxes ``[N, P, 4]``; None if the boxes cannot be separated.
+        nms: from boxes and scores to the outputs of DecodeNms; None in the same case.
         rest: from loc and conf to the outputs of DecodeNms; None without decode + NMS inside.
     """
 
@@ -51,12 +51,12 @@ class EngineGraph:
 def graph_from_model(
     model: ModelProto, description: Description, threads: int = 0
 ) -> EngineGraph | None:
-    """Take an engine apart; None where its heads have lost their names.
+    """Split an engine into its parts; None if its heads have lost their names.
 
     Args:
         model: see :func:`~ssd_small.runtimes.graph_files.model_from_file`.
-        description: of the engine.
-        threads: of ONNX Runtime; 0 for one per core.
+        description: description of the engine.
+        threads: threads of ONNX Runtime; 0 for one per core.
 
     Raises:
         BadFile: a part cannot be executed.
@@ -110,7 +110,7 @@ def _ending(
 
 
 def _boundary(model: ModelProto) -> str:
-    """Where the network begins: a name of ours, else before the first operator of a network."""
+    """The tensor where the network begins: our own name for it, else found by operators."""
     if any(BOUNDARY in node.output for node in model.graph.node):
         return BOUNDARY
     readers: dict[str, list[NodeProto]] = {}

@@ -1,4 +1,4 @@
-"""What an engine does between heads and NMS, seen by what it answers: activation and decoding."""
+"""Determine an engine's activation and decoding from its outputs for chosen inputs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ..runtimes.cuts import Kind, Piece
 FloatArray = npt.NDArray[np.float32]
 Function = Callable[[FloatArray], FloatArray]
 
-#: of scores and boxes, relative to 1, where ONNX Runtime's exponential is not ours
+#: tolerance of scores and boxes, relative to 1, since ONNX Runtime's exponential is not ours
 _ROUNDING = 10 * max(SCORE_ROUNDING, BOX_ROUNDING)
-#: how small boxes are made to see where they are
+#: divisor by which boxes are shrunk to see where they are without being clipped
 _SHRINK = 64
 
 
 class Decoding(NamedTuple):
-    """How an engine decodes: priors ``[P, 4]``, variances, and what does it if it is not ours."""
+    """How an engine decodes: priors ``[P, 4]``, variances, and its function if it is not ours."""
 
     priors: FloatArray
     variances: tuple[float, float]
@@ -35,7 +35,7 @@ class Decoding(NamedTuple):
 
 
 def activation_of(piece: Piece | None) -> Function:
-    """Conf to scores, both ``[P, C]``; of an engine without such a part scores are conf."""
+    """A function from conf to scores, both ``[P, C]``; the identity without an activation."""
     if piece is None:
         return lambda conf: conf
     part = piece
@@ -50,7 +50,7 @@ def activation_of(piece: Piece | None) -> Function:
 def activation_name(
     activation: Function, conf: FloatArray, params: PostprocessParams
 ) -> ScoreActivation | None:
-    """The activation of ours that an engine's is; None for another."""
+    """The name of our activation that equals an engine's; None if none does."""
     found = activation(conf)
     every: tuple[ScoreActivation, ...] = get_args(ScoreActivation)
     for name in sorted(every, key=lambda name: name != params.activation):
@@ -63,14 +63,14 @@ def activation_name(
 def decoding_of(
     boxes: Function, told: FloatArray, variances: tuple[float, float], kind: Kind
 ) -> Decoding:
-    """What decodes: our arithmetic with some priors and variances, or something else.
+    """Determine how an engine decodes: by our arithmetic with some priors and variances, or not.
 
-    With offsets of 0 the box is the prior; with offsets of 1 its centre has moved by the first
-    variance of its size, and its size has grown by a factor of ``exp`` of the second.
+    With offsets of 0 the box is the prior. With offsets of 1 its centre moves by its size times
+    the first variance, and its size grows by a factor of ``exp`` of the second variance.
     """
     still = cxcywh(boxes(np.zeros_like(told)))
     moved = cxcywh(boxes(np.ones_like(told)))
-    # the ratio of small ones is all rounding
+    # ratios of small boxes are mostly rounding
     rows = np.flatnonzero(still[:, 2:].min(axis=1) > min(0.05, np.median(still[:, 2:])))
     with np.errstate(divide="ignore", invalid="ignore"):
         centre = float(np.median((moved - still)[rows, :2] / still[rows, 2:]))
@@ -80,12 +80,12 @@ def decoding_of(
     small = np.zeros_like(told)
     small[:, 2:] = np.asarray(-math.log(_SHRINK) / variances[1], kind)
     larger = math.exp(-float(small[0, 2]) * variances[1])
-    # boxes that are cut off at the edge of the picture are not while they are small
+    # boxes that the engine clips at the edge of the picture are not clipped while they are small
     shrunk = cxcywh(boxes(small)) * (1, 1, larger, larger)
     for priors in (told, still.astype(np.float32), shrunk.astype(np.float32)):
         if _is_ours(boxes, priors, variances, kind):
             return Decoding(priors, variances, None)
-    # but for those whose centre lies on the edge
+    # except those whose centre lies at the edge
     inside = np.minimum(told[:, :2], 1 - told[:, :2]) > told[:, 2:] / _SHRINK
     rows = np.flatnonzero(inside.all(axis=1))
     is_told = np.abs(shrunk - told)[rows].max(initial=0.0) <= _ROUNDING

@@ -1,10 +1,10 @@
-"""The first layer of an engine that computes something else than its reference.
+"""Find the first layer of an engine that computes something other than its reference.
 
-The two graphs are cut alike (:mod:`.shared_cuts`). A part of the engine between two cuts is given
-what the reference has at the first one, and is compared with the reference at the second: so the
-error of a part is its own, whatever came before, and a search by halves needs no error that only
-grows. Each step runs parts of the two networks over a few pictures, one at a time, and keeps no
-tensor but those at three cuts.
+The two graphs are cut alike (:mod:`.shared_cuts`). A part of the engine between two cuts is fed
+the reference's tensors at the first cut, and its result is compared with the reference at the
+second. So the error of a part is its own, whatever came before, and the bisection does not rely on
+errors that only grow. Each step runs parts of the two networks on a few pictures, one at a time,
+and keeps only the tensors at three cuts.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from .layer_errors import NOT_FINITE, LayerError, Search
 from .shared_cuts import is_weighted, shared_cuts
 
 Array = npt.NDArray[Any]
-#: takes inputs by name, gives the outputs in the model's order
+#: takes inputs by name and returns the outputs in the model's order
 Run = Callable[[Mapping[str, Array]], list[Array]]
 #: makes a part of a network executable
 Opener = Callable[[ModelProto], Run]
 
-#: pictures that are tried: a fault in arithmetic or weights shows on any
+#: number of pictures tried: a fault in arithmetic or weights shows on any
 MOST_PICTURES = 4
-#: parts that may look wrong in a whole and right in each layer, before the search gives up
+#: how often a part may look wrong as a whole but right layer by layer before the search gives up
 _FALSE_TRAILS = 3
-#: operators that move values and compute none
+#: operators that only move values and compute nothing
 _JOINING = ("Cast", "Concat", "Flatten", "Identity", "Reshape", "Transpose", "Unsqueeze", "Squeeze")
 
 
@@ -51,14 +51,14 @@ def search_from_graphs(
 
     Args:
         reference: graph with the outputs ``loc`` and ``conf``.
-        engine: what the engine runs, pictures becoming its input before and decode + NMS behind
-            the heads or not.
+        engine: the engine's graph, with or without preprocessing before the network and decode +
+            NMS behind the heads.
         description: how a picture becomes the input of both.
         pictures: see :func:`~ssd_small.pictures.pixels.pixels_from_picture`; the first
-            ``MOST_PICTURES`` are taken.
-        open_engine: what executes parts of the engine; default: ONNX Runtime on the CPU, which
-            the reference's are executed with.
-        precision: that the engine is executed in; default: that of its weights.
+            ``MOST_PICTURES`` are used.
+        open_engine: makes parts of the engine executable; default: ONNX Runtime on the CPU, which
+            always runs the reference's parts.
+        precision: precision in which the engine runs; default: that of its weights.
     """
     inputs = [
         input_from_image(
@@ -72,7 +72,7 @@ def search_from_graphs(
 
 
 def precision_of(model: ModelProto) -> str:
-    """``int8`` with Q/DQ in a graph, ``fp16`` if any weight is half, else ``fp32``."""
+    """``int8`` for a graph with Q/DQ, ``fp16`` if any weight is half precision, else ``fp32``."""
     if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
         return "int8"
     half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
@@ -80,14 +80,14 @@ def precision_of(model: ModelProto) -> str:
 
 
 def run_from_model(model: ModelProto) -> Run:
-    """A part of a network in ONNX Runtime on the CPU."""
+    """Make a part of a network executable by ONNX Runtime on the CPU."""
     session = session_from_model(model)
     taken = {one.name for one in session.get_inputs()}
     return lambda feeds: list(session.run(None, {n: v for n, v in feeds.items() if n in taken}))
 
 
 class _Searcher:
-    """The two graphs with their cuts, and what has been measured."""
+    """The two graphs with their cuts, and the errors measured so far."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class _Searcher:
         start = self.cuts[0]
         self.one_layer, self.most = LAYER_LIMITS[precision], HEAD_LIMITS[precision]
         self.rounding = UNIT_ROUNDING[precision]
-        #: error of the engine as it is at the cuts that were looked at
+        #: error of the unmodified engine at each cut examined
         self.errors: dict[int, float] = {0: 0.0}
         self.types: dict[str, np.dtype[Any]] = {start.engine[0]: np.dtype(np.float32)}
         self.steps = 0
@@ -123,9 +123,10 @@ class _Searcher:
         )
 
     def _last_apart(self) -> int:
-        """The cut after which tensors are but joined: one of few values counts by itself there.
+        """The last cut before tensors are merely joined: there, small tensors are still separate.
 
-        In a joined one it is measured by the largest value of all, and may be lost in it.
+        In a joined tensor, errors are relative to the largest value of all, which may hide a small
+        tensor's error.
         """
         apart = len(self.cuts) - 1
         while apart > 1 and self.cuts[apart].node.op_type in _JOINING:
@@ -133,13 +134,13 @@ class _Searcher:
         return apart
 
     def _first(self, start: int, last: int) -> int | None:
-        """The cut behind the first layer that moved."""
+        """The cut behind the first layer that differs; None if none is found."""
         for _ in range(_FALSE_TRAILS):
             low, high, share = start, last, math.inf
             while high - low > 1:
                 middle = (low + high) // 2
                 left, right = self._step(low, middle, high)
-                # the first one is wanted: what is wrong on the right can wait
+                # the first faulty layer is wanted: faults on the right can wait
                 if left > 1 or left >= right:
                     high, share = middle, left
                 else:
@@ -154,14 +155,14 @@ class _Searcher:
         return None
 
     def _allowed(self, low: int, high: int) -> float:
-        """What rounding may do between two cuts: independent errors add in squares."""
+        """Largest error that rounding may cause between two cuts; squares of errors add up."""
         nodes = [node for cut in self.cuts[low + 1 : high + 1] for node in cut.nodes]
         return min(
             self.most, self.one_layer * math.sqrt(max(1, sum(is_weighted(node) for node in nodes)))
         )
 
     def _step(self, low: int, middle: int, high: int) -> tuple[float, float]:
-        """Errors of the two halves as shares of what rounding may do."""
+        """Errors of the two halves, relative to what rounding may cause."""
         self.steps += 1
         for place in (low, middle):
             self._look_at(place)
@@ -169,7 +170,7 @@ class _Searcher:
         return left / self._allowed(low, middle), right / self._allowed(middle, high)
 
     def _leaf(self, low: int, high: int) -> float:
-        """Error of one layer as a share of what rounding may do."""
+        """Error of one layer, relative to what rounding may cause."""
         self.steps += 1
         for one in (low, high):
             self._look_at(one)
@@ -177,7 +178,7 @@ class _Searcher:
         return error / self._allowed(low, high)
 
     def _look_at(self, place: int) -> None:
-        """Measure the engine as it is behind the layer before a cut."""
+        """Measure the error of the unmodified engine at a cut, unless known."""
         if place in self.errors:
             return
         cut = self.cuts[place]
@@ -195,11 +196,11 @@ class _Searcher:
         self.errors[place] = worst
 
     def _given(self, place: int) -> tuple[str, ...]:
-        """What passes the cut before."""
+        """The engine's tensors at the previous cut."""
         return self.cuts[place - 1].engine
 
     def _parts(self, bounds: Sequence[tuple[int, int]]) -> list[float]:
-        """Errors of parts of the engine that start from what the reference has."""
+        """Errors of parts of the engine that start from the reference's tensors."""
         needed = sorted({place for pair in bounds for place in pair})
         names = list(dict.fromkeys(n for place in needed for n in self.cuts[place].reference))
         images_name = self.cuts[0].reference[0]
@@ -223,7 +224,7 @@ class _Searcher:
         return worst
 
     def _part(self, low: int, high: int) -> tuple[Run, list[int]]:
-        """The engine from one cut to another, and which tensors of the second it makes."""
+        """The engine from one cut to another, and which tensors of the second it computes."""
         given, wanted = self.cuts[low].engine, self.cuts[high].engine
         fresh = [at for at, name in enumerate(wanted) if name not in given]
         starts: dict[str, Start] = {name: (self.types[name], None) for name in given}
@@ -238,9 +239,10 @@ class _Searcher:
 
 
 def error_of(own: Sequence[Array], reference: Sequence[Array]) -> float:
-    """Largest difference of any tensor as a share of the reference's largest absolute value.
+    """Largest difference of any tensor, relative to the reference tensor's largest absolute value.
 
-    Infinity where the engine gives NaN or infinity and the reference does not.
+    Infinity if the engine gives NaN or infinity and the reference does not, or if the reference is
+    all zero and the engine is not.
     """
     return max(map(_error_of_one, own, reference), default=0.0)
 
@@ -263,5 +265,5 @@ def _cast(values: Array, kind: np.dtype[Any]) -> Array:
 
 
 def _written(value: float) -> float:
-    """Six significant digits of a number that JSON knows."""
+    """Round to six significant digits, and limit infinity to what JSON can hold."""
     return min(float(f"{value:.6g}"), NOT_FINITE)

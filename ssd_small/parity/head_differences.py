@@ -1,4 +1,4 @@
-"""How far the heads of two networks lie apart, level by level, in bounded memory."""
+"""Measure how far the heads of two networks differ, level by level, in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from ..artefacts.description import Description
     from .recording import Heads
 
-#: a difference is counted by the leading 16 of its 32 bits: sign, exponent and seven of the
-#: mantissa, so that a percentile is at most 2**-7 of itself too high
+#: differences are counted by the leading 16 of their 32 bits: sign, exponent and seven bits of the
+#: mantissa, so a percentile is too high by at most 2**-7 of itself
 _SHIFT, _BINS = 16, 1 << 15
 _SHARE = 0.999
 
 
 class HeadDifferences:
-    """Largest difference and its 99.9th percentile per level, as shares of the output's scale.
+    """Largest and 99.9th percentile difference per feature level, relative to the output's scale.
 
     The scale of loc and of conf is its largest absolute value in the reference, over all pictures
     and levels.
@@ -36,7 +36,7 @@ class HeadDifferences:
         self._pictures = 0
 
     def add(self, reference: Heads, engine: Heads) -> None:
-        """Count the heads of one picture."""
+        """Add the heads of one picture."""
         self._pictures += 1
         for output, (own, other) in enumerate(zip(reference, engine, strict=True)):
             self._scales[output] = np.fmax(self._scales[output], scale_of(own))
@@ -48,15 +48,15 @@ class HeadDifferences:
                 part = difference[:, start:end].ravel()
                 self._largest[output, level] = np.maximum(self._largest[output, level], part.max())
                 bits = part.view(np.uint32) >> _SHIFT
-                # NaN of any sign is counted with the largest
+                # NaN of either sign is counted in the last bin
                 bins = np.minimum(bits, _BINS - 1)
                 self._counts[output, level] += np.bincount(bins, minlength=_BINS)
                 start = end
 
     def to_list(self) -> list[dict[str, Any]] | None:
-        """A row per level, JSON-ready, numbers None where they are not finite; None if none.
+        """JSON-ready rows, one per level, None for non-finite numbers; None without pictures.
 
-        Where no levels say the prior boxes, one row of all of them, whose level is None.
+        If the prior boxes are stored without levels, there is one row for all, whose level is None.
         """
         if not self._pictures:
             return None
@@ -74,12 +74,12 @@ class HeadDifferences:
 
 
 def scale_of(output: npt.NDArray[np.float32]) -> float:
-    """Largest absolute value that is finite; 0 without any."""
+    """Largest finite absolute value; 0 if there is none."""
     return float(np.max(np.abs(output), where=np.isfinite(output), initial=0.0))
 
 
 def _percentile(counts: npt.NDArray[np.int64]) -> float:
-    """Upper end of the bin in which the share of the values is reached."""
+    """Upper end of the bin that holds the 99.9th percentile."""
     place = int(np.searchsorted(np.cumsum(counts), _SHARE * counts.sum()))
     if not place:
         return 0.0

@@ -1,4 +1,4 @@
-"""What a side of a comparison does with loc and conf: five stages, one by one."""
+"""Split what a side of a comparison does with loc and conf into five stages."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ HEAD_STAGES = ("activation", "decode_boxes", "priors", "labels", "nms")
 
 @dataclass(frozen=True, eq=False)
 class HeadStages:
-    """From heads to detections.
+    """The stages from heads to detections.
+
+    The functions are set only where an engine does something that no parameter expresses.
 
     Attributes:
-        params: what is done; what a part of an engine does that no parameter says is a function.
+        params: the parameters that are executed.
         priors: ``[P, 4]`` (cx, cy, w, h), unit square.
         activation: conf ``[P, C]`` to scores ``[P, C]``.
-        boxes: loc ``[P, 4]`` to boxes ``[P, 4]`` (x1, y1, x2, y2), its own priors inside.
-        nms: boxes and scores to detections; the rules it was seen to follow are in ``rules``.
-        rest: loc and conf to detections, where an engine cannot be taken apart further.
-        rules: of ``nms``.
-        columns: ``[C]`` the column of the other side's conf that each column of this side's is.
+        boxes: loc ``[P, 4]`` to boxes ``[P, 4]`` (x1, y1, x2, y2), with its own priors inside.
+        nms: boxes and scores to detections.
+        rest: loc and conf to detections, if an engine cannot be split further.
+        rules: the rules that ``nms`` was observed to follow.
+        columns: ``[C]`` for each column of this side's conf, the equivalent column of the other's.
     """
 
     params: PostprocessParams
@@ -51,7 +53,7 @@ class HeadStages:
 
     @property
     def has_own_nms(self) -> bool:
-        """Whether an engine's NMS is to be run, which may do other than its parameters say."""
+        """Whether to run an engine's own NMS, which may deviate from its parameters."""
         return self.nms is not None or self.rest is not None
 
 
@@ -64,10 +66,10 @@ def head_stages(
     """The stages of a side.
 
     Args:
-        description: of the side.
-        params: that it says it has.
-        graph: of an engine of ONNX; what is in it counts, whatever the parameters say.
-        conf: ``[P, C]`` of a picture, to see the activation by.
+        description: description of the side.
+        params: the parameters it claims to have.
+        graph: graph of an ONNX engine; takes precedence over the parameters.
+        conf: ``[P, C]`` of a picture, to determine the activation.
     """
     told = HeadStages(params, description.priors)
     if graph is None or graph.rest is None:
@@ -77,7 +79,7 @@ def head_stages(
         return replace(told, rest=lambda loc, conf: _detections(rest, loc, conf))
     nms, decode = graph.nms, graph.boxes
     activation = activation_of(graph.activation)
-    # what a half-precision engine rounds on the way is its network's
+    # rounding by a half-precision engine is attributed to its network, not to the activation
     kind = None if graph.activation is None else graph.activation.takes[0]
     conf = conf.astype(kind or conf.dtype).astype(np.float32)
     name = activation_name(activation, conf, params)
@@ -115,12 +117,12 @@ def _boxes_of(piece: Piece) -> Callable[[FloatArray], FloatArray]:
 def detections_from_heads(
     loc: FloatArray, conf: FloatArray, chosen: Mapping[str, HeadStages]
 ) -> Detections:
-    """Decode + NMS of heads of one picture, each stage by the side chosen for it.
+    """Decode + NMS of the heads of one picture, each stage as the side chosen for it does it.
 
     Args:
         loc: ``[P, 4]``.
         conf: ``[P, C]``.
-        chosen: a side per stage of :data:`HEAD_STAGES`.
+        chosen: a side for each stage of :data:`HEAD_STAGES`.
     """
     nms, names = chosen["nms"], chosen["labels"]
     activation, decoding = chosen["activation"], chosen["decode_boxes"]
@@ -149,7 +151,7 @@ def detections_from_heads(
 
 
 def _renamed(found: Detections, names: HeadStages) -> Detections:
-    """The labels that a side gives for the columns of the scores."""
+    """Replace columns of the scores by the labels that a side gives for them."""
     moved = None if names.rules is None else names.rules.labels
     if moved is None:
         return found
@@ -163,13 +165,13 @@ def _kept(
     nms: HeadStages,
     ours: Detections | None,
 ) -> Detections:
-    """What NMS keeps: an engine's own where it is more than rounding that tells it from ours.
+    """What NMS keeps: the engine's own result if it differs from ours by more than rounding.
 
     Args:
-        boxes, scores: of all priors, ``[P, 4]`` and ``[P, C]``.
-        params: of ours.
-        nms: the side whose NMS it is.
-        ours: what ours keeps, where it is known.
+        boxes, scores: ``[P, 4]`` and ``[P, C]`` of all priors.
+        params: parameters of our NMS.
+        nms: the side whose NMS is used.
+        ours: what our NMS keeps, if known.
     """
     masked = without_background(scores, params)
     if ours is None:
@@ -178,7 +180,7 @@ def _kept(
         return ours
     theirs = nms.rules.with_our_labels(nms.nms(boxes, scores))
     alike = ours
-    if nms.params.background_label != params.background_label:  # which is a fault of the labels
+    if nms.params.background_label != params.background_label:  # attributed to the labels stage
         params = replace(params, background_label=nms.params.background_label)
         masked = without_background(scores, params)
         alike = detections_from_scores(boxes, masked, params)
@@ -192,7 +194,7 @@ def _kept(
 def _is_rounding(
     found: Detections, boxes: FloatArray, scores: FloatArray, params: PostprocessParams
 ) -> bool:
-    """Whether detections are what NMS may give for these boxes and scores, up to rounding."""
+    """Whether our NMS may give these detections for these boxes and scores, up to rounding."""
     as_heads = replace(params, activation="none")
     intervals = intervals_from_heads(
         np.zeros_like(boxes),

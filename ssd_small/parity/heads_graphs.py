@@ -1,4 +1,4 @@
-"""The graphs that a search for the first layer compares, from what was opened."""
+"""Obtain the graphs that a search for the first differing layer compares from opened detectors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def search_from_detectors(
     engine_path: str | Path,
     pictures: Sequence[Any],
 ) -> Search | None:
-    """Look for the first layer of an opened engine that differs from its opened reference.
+    """Search for the first layer of an opened engine that differs from its opened reference.
+
+    Parts of a TensorRT engine are built for the GPU at hand.
 
     Args:
         reference, engine: the two detectors.
@@ -40,8 +42,8 @@ def search_from_detectors(
         pictures: see :func:`~.first_layer.search_from_graphs`.
 
     Returns:
-        None where one of the two has no graph to be had: a plan of TensorRT whose ONNX file does
-        not lie beside it any more. With it the parts are built for the GPU at hand.
+        The result, or None if either has no available graph: a TensorRT plan that is INT8, or
+        whose ONNX file no longer lies beside it.
 
     Raises:
         BadFile: a reference that takes pictures has lost the name of where its network begins.
@@ -54,7 +56,7 @@ def search_from_detectors(
     if own is None or other is None:
         return None
     if reference.description.pictures is not None:
-        # the reference is given what the network inside it takes, as the engine's parts are
+        # the reference is fed the input of the network inside it, as the engine's parts are
         strip_preprocessing(other, reference.description, reference_path)
     sidecar = getattr(engine.runtime, "sidecar", None)
     if sidecar is None:
@@ -74,14 +76,14 @@ def costs_from_detectors(
     engine_path: str | Path,
     pictures: Sequence[Any],
 ) -> list[LayerCost] | None:
-    """What each INT8 convolution of an opened engine costs the heads of its opened reference.
+    """How much each INT8 convolution of an opened engine alone changes its reference's heads.
 
     Args:
         reference, engine, reference_path, engine_path: see :func:`search_from_detectors`.
         pictures: see :func:`~ssd_small.pictures.pixels.pixels_from_picture`.
 
     Returns:
-        The most expensive first; None where one of the two has no graph to be had.
+        The costs, most expensive first; None if either has no available graph.
 
     Raises:
         BadFile, MissingRequirement: see :func:`search_from_detectors`.
@@ -107,11 +109,10 @@ def costs_from_detectors(
 
 
 def graph_from_detector(detector: Detector, path: str | Path) -> ModelProto | None:
-    """The graph of a detector from its input to ``loc`` and ``conf``; None if it is not to be had.
+    """The graph of a detector from its input to ``loc`` and ``conf``; None if it is unavailable.
 
-    That of a TensorRT plan is what its builder was given, made again of the ONNX file. A network in
-    PyTorch is exported as ``ssd-small export`` does, so that its nodes have the names that they
-    have there.
+    For a TensorRT plan this is what its builder was given, recreated from the ONNX file. A PyTorch
+    network is exported as by ``ssd-small export``, so its nodes have the same names as there.
     """
     net = getattr(detector.runtime, "net", None)
     if net is not None:
@@ -123,7 +124,7 @@ def graph_from_detector(detector: Detector, path: str | Path) -> ModelProto | No
     model = model_from_file(path)
     if model is None:
         return _graph_of_plan(path)
-    # an optimiser of another tool may have renamed the heads; the graph is then cut as it is
+    # another tool's optimiser may have renamed the heads; the graph is then used as it is
     return heads_from_model(model) or model
 
 
@@ -135,5 +136,5 @@ def _graph_of_plan(path: Path) -> ModelProto | None:
     keep = sidecar.options.keep_fp
     precision = sidecar.options.precision
     if precision == "int8":
-        return None  # its ranges are from pictures that nobody need have any more
+        return None  # its ranges come from pictures that may no longer be available
     return prepare(source, precision, heads=True, for_plugin=False, keep_fp=keep).model

@@ -1,4 +1,4 @@
-"""What a search for the first layer that moved has found."""
+"""The result of a search for the first differing layer."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 
 import numpy as np
 
-#: JSON knows no infinity: the error of a layer that gives NaN or infinity
+#: error of a layer that gives NaN or infinity, since JSON has no infinity
 NOT_FINITE = float(np.finfo(np.float32).max)
-#: pictures that INT8 convolutions are tried on, each as many times as there are convolutions
+#: number of pictures on which INT8 convolutions are ranked; each is run once per convolution
 MOST_RANKED_ON = 2
 
 
 @dataclass(frozen=True)
 class LayerError:
-    """How far an engine is off behind a layer.
+    """The error of an engine at the output of a layer.
 
     Attributes:
-        name: of the node in the ONNX file; of nodes that an engine runs as one, of the convolution.
-        operator: its operator in ONNX.
-        error: largest difference of the layer's output from the reference's, as a share of that
-            output's largest absolute value; ``NOT_FINITE`` where the engine gives NaN or infinity.
-        growth: the error as a multiple of that of the layer that was looked at before this one, or
-            of one rounding if that was less.
+        name: the node's name in the ONNX file; for fused nodes, the name of the convolution.
+        operator: its ONNX operator.
+        error: largest difference of the layer's output from the reference's, relative to that
+            output's largest absolute value; ``NOT_FINITE`` if the engine gives NaN or infinity.
+        growth: the error as a multiple of the error at the previous layer examined, or of one
+            rounding if that was less.
     """
 
     name: str
@@ -44,13 +44,13 @@ class LayerError:
 
 @dataclass(frozen=True)
 class Search:
-    """What a search for the first layer found.
+    """The result of a search for the first differing layer.
 
     Attributes:
-        first: the layer; None if each that was tried is within rounding.
-        layers: those that were looked at, in the order of the network.
+        first: that layer; None if every layer tried is within rounding.
+        layers: the layers examined, in network order.
         cuts: how many times the network was cut.
-        places: at how many places it could have been.
+        places: at how many places it could have been cut.
     """
 
     first: LayerError | None
@@ -59,7 +59,7 @@ class Search:
     places: int
 
     def lines(self) -> list[str]:
-        """For people: the layers in the order in which the error appears."""
+        """Lines for people: the layers examined, in network order."""
         if not self.places:
             return ["layers: the two graphs have no tensor in common, so none can be compared"]
         told = f"layers ({self.cuts} cuts of {self.places} places)"

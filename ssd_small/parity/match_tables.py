@@ -1,6 +1,6 @@
-"""Which detections are right, by picture: what average precision of resampled pictures is made of.
+"""Tabulate which detections are correct in each picture, to resample average precision.
 
-COCO's rule (:mod:`ssd_small.evaluation.matching`) at ten IoU and four ranges of area.
+COCO's rule (:mod:`ssd_small.evaluation.matching`) at ten IoU thresholds and four ranges of area.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Places = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class MatchTable:
-    """The detections of one class that count in one range of areas, at one IoU.
+    """The detections of one class that count in one range of areas, at one IoU threshold.
 
     Attributes:
-        area: of :data:`~ssd_small.evaluation.matching.AREAS`.
-        images: ``[n]`` image of each, by its place in the order of the ids, best score first; none
-            after the last right one, since what follows it does not change average precision.
-        right: ``[m]`` positions in ``images`` of those that are right.
-        boxes: ``[I]`` objects of each image that count.
+        area: name of the range, see :data:`~ssd_small.evaluation.matching.AREAS`.
+        images: ``[n]`` image of each detection, as its position in ascending id order; best score
+            first. Ends with the last correct one, as later ones do not change average precision.
+        right: ``[m]`` positions in ``images`` of the correct detections.
+        boxes: ``[I]`` number of objects that count in each image.
     """
 
     area: str
@@ -38,7 +38,7 @@ class MatchTable:
 
 
 def match_tables(annotations: Annotations, results: Found) -> list[MatchTable]:
-    """A table per class, range of areas and IoU, for classes and ranges that have objects."""
+    """One table per class, range of areas and IoU threshold, where there are objects."""
     truth, found = columns_from_annotations(annotations), columns_from_results(results)
     ranked = ranked_from_results(truth, found, IOUS[0])
     return [table for area in AREAS for table in _tables_of_area(ranked, area)]
@@ -54,7 +54,7 @@ def _tables_of_area(ranked: Ranked, area: str) -> Iterator[MatchTable]:
     for rows, of_class in zip(ranked.classes(), boxes, strict=True):
         if not of_class.any():
             continue
-        # equal scores of several images go by the images' ids
+        # equal scores of several images are ordered by image id
         order = np.argsort(-ranked.scores[rows], kind="stable")
         places = ranked.images[rows][order].astype(np.int32)
         for right, wrong in matched:

@@ -1,4 +1,4 @@
-"""Why one object in one picture was found or missed, by an engine or a network."""
+"""Explain why an engine or a network found or missed one object in one picture."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ def explain_in_picture(
     """Run a picture and follow an object through decode + NMS.
 
     Args:
-        side: network or engine whose heads can be had: anything but a TensorRT engine with
+        side: network or engine whose heads are available: anything but a TensorRT engine with
             decode + NMS inside.
-        picture: its file.
-        box: of the object, (x, y, width, height) in pixels of the picture.
-        name: class that it is of; None for whichever scores best.
-        threshold: score threshold as ``detect`` takes it; None for its default.
-        threads: of the CPU; 0 for one per core.
+        picture: the picture file.
+        box: the object's (x, y, width, height) in pixels of the picture.
+        name: the object's class; None for whichever scores best.
+        threshold: score threshold as for ``detect``; None for its default.
+        threads: CPU threads; 0 for one per core.
 
     Raises:
         BadFile: the picture cannot be read.
-        UsageError: the heads cannot be had, an unknown class, or a box that is not in the picture.
+        UsageError: the heads are not available, the class is unknown, or the box does not lie in
+            the picture.
     """
     detector, description = side.detector, side.description
     check_no_tiles(description, "explain")

@@ -1,4 +1,4 @@
-"""What the classes of two sides are called, and which of the one is which of the other."""
+"""Match the classes of two sides, and of each side to annotations."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def ids_of_labels(
     annotations: Annotations | None, description: Description
 ) -> tuple[Sequence[int | None], Sequence[str]]:
-    """The category id of each label in the order of the labels, and what is to be said of it.
+    """The category id of each label, in label order, and notes for the user.
 
     Raises:
-        BadFile: the categories do not fit.
+        BadFile: the categories do not match the labels.
     """
     if annotations is None:
         return (), ()
@@ -37,10 +37,10 @@ def ids_of_labels(
 def ids_of_both(
     annotations: Annotations | None, reference: Description, engine: Description
 ) -> tuple[tuple[Sequence[int | None], Sequence[int | None]], Sequence[str]]:
-    """The category ids of both, see :func:`ids_of_labels`, and what is to be said of them.
+    """The category ids of both sides, see :func:`ids_of_labels`, and notes for the user.
 
-    A reference that names no classes has those of the annotations in their order, as everywhere;
-    where these are more or fewer, it has the engine's.
+    A reference that names no classes takes those of the annotations in order, as everywhere; if
+    their number differs, it takes the engine's.
     """
     theirs, notes = ids_of_labels(annotations, engine)
     if (
@@ -55,16 +55,16 @@ def ids_of_both(
 
 
 def names_no_classes(description: Description) -> bool:
-    """Whether the class names are those that a checkpoint without a record is given."""
+    """Whether the class names are the defaults of a checkpoint that records none."""
     return description.labels == default_labels(len(description.labels))
 
 
 def labels_of_reference(
     reference: Description, engine: Description
 ) -> tuple[Sequence[int], str | None]:
-    """The reference's label for each column of the engine's conf, and a line if names differ.
+    """The reference's label for each column of the engine's conf, and a note if classes differ.
 
-    By name where the two have the same names, else by order.
+    Matched by name if both have the same set of names, else by order.
     """
     background = engine.postprocess.background_label
     own = list(range(reference.num_classes))
@@ -98,7 +98,7 @@ def labels_of_reference(
 
 
 def _places_by_name(reference: Sequence[str], engine: Sequence[str]) -> tuple[int, ...] | None:
-    """Where each name of the engine stands in the reference; None if they differ, or one twice."""
+    """Position of each engine name in the reference; None if the sets differ or a name repeats."""
     place = {name: i for i, name in enumerate(reference)}
     if not len(place) == len(reference) == len(engine) or {*place} != {*engine}:
         return None
@@ -107,19 +107,19 @@ def _places_by_name(reference: Sequence[str], engine: Sequence[str]) -> tuple[in
 
 @dataclass(frozen=True, eq=False)
 class Naming:
-    """What the labels of a side mean.
+    """The meaning of the labels of a side.
 
     Attributes:
-        description: with the labels and the background.
-        ids: category id of each detectable label in the annotations; without these, numbers that
-            two sides share by name.
+        description: provides the labels and the background.
+        ids: category id of each detectable label in the annotations; without annotations, numbers
+            that the two sides share for equal names.
     """
 
     description: Description
     ids: tuple[int | None, ...]
 
     def categories(self, found: Detections) -> npt.NDArray[np.int64]:
-        """Category of each detection, -1 for none."""
+        """Category of each detection; -1 for none."""
         background = self.description.postprocess.background_label
         of_label = np.full(self.description.num_classes, -1, np.int64)
         detectable = [i for i in range(len(of_label)) if i != background]
@@ -131,10 +131,10 @@ class Naming:
 def namings(
     reference: Description, engine: Description, annotations: Annotations | None
 ) -> tuple[Naming, Naming]:
-    """The names of two sides; without annotations by name, or by place where names differ.
+    """Namings of two sides; without annotations matched by name, or by order if names differ.
 
     Raises:
-        BadFile: the categories of the annotations are not the classes of a side.
+        BadFile: the categories of the annotations do not match the classes of a side.
     """
     if annotations is not None:
         (ours, theirs), _ = ids_of_both(annotations, reference, engine)
@@ -145,6 +145,6 @@ def namings(
 
 
 def with_background(description: Description, background_label: int) -> Description:
-    """The same names with this background, which decode + NMS has."""
+    """The same description with the background label that decode + NMS uses."""
     params = replace(description.postprocess, background_label=background_label)
     return replace(description, postprocess=params)

@@ -1,4 +1,4 @@
-"""What an engine's NMS does with boxes and scores built to tell: ties, and boxes at random."""
+"""Determine an engine's NMS rules by probing it with random boxes and with ties."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from ..postprocess.oracle import detections_from_scores, iou_scale_and_offset, w
 FloatArray = npt.NDArray[np.float32]
 Nms = Callable[[FloatArray, FloatArray], Detections]
 
-#: boxes at random, and in how many groups that overlap
+#: number of random boxes, and of the overlapping groups they form
 _BOXES, _GROUPS = 96, 12
-#: of an interval, until a threshold is known to four digits
+#: bisection steps until a threshold is known to four digits
 _HALVINGS = 20
 
 
 @dataclass(frozen=True, eq=False)
 class NmsRules:
-    """The rules that an NMS was seen to follow.
+    """The rules that an NMS was observed to follow.
 
     Attributes:
-        faults: what it does otherwise than its parameters say, a line each.
-        labels: ``[C]`` the label that it gives for each column of the scores; None: the column.
+        faults: a line for each deviation from its parameters.
+        labels: ``[C]`` the label that it gives for each column of the scores; None if they equal
+            the columns.
         background: the class that it never detects; -1 for none.
     """
 
@@ -37,11 +38,11 @@ class NmsRules:
 
     @property
     def is_told(self) -> bool:
-        """Whether it does what its parameters say."""
+        """Whether it follows its parameters."""
         return not self.faults
 
     def with_our_labels(self, found: Detections) -> Detections:
-        """The same detections with the columns of the scores for labels."""
+        """The same detections with the columns of the scores as labels."""
         if self.labels is None:
             return found
         column = {int(label): i for i, label in enumerate(self.labels)}
@@ -50,11 +51,11 @@ class NmsRules:
 
 
 def nms_rules(nms: Nms, params: PostprocessParams, shape: tuple[int, ...]) -> NmsRules:
-    """Try an NMS on built boxes and scores.
+    """Probe an NMS with constructed boxes and scores.
 
     Args:
-        nms: boxes ``[P, 4]`` and scores ``[P, C]`` to detections.
-        params: that it says it has.
+        nms: function from boxes ``[P, 4]`` and scores ``[P, C]`` to detections.
+        params: the parameters it claims to have.
         shape: P and C.
     """
     boxes, scores = _Probe(params, shape).at_random()
@@ -64,7 +65,7 @@ def nms_rules(nms: Nms, params: PostprocessParams, shape: tuple[int, ...]) -> Nm
         tried = replace(params, background_label=background)
         ours = _Probe(tried, shape).expected(boxes, scores)
         labels = _labels(theirs, ours, shape[1])
-        # of boxes at random none is within rounding of a threshold
+        # no random box is within rounding of a threshold
         if NmsRules(labels=labels).with_our_labels(theirs).keys == ours.keys:
             found = tried
             break
@@ -79,7 +80,7 @@ def nms_rules(nms: Nms, params: PostprocessParams, shape: tuple[int, ...]) -> Nm
 
 
 def _threshold_faults(nms: Nms, probe: _Probe) -> Iterator[str]:
-    """Thresholds of what is executed, where they are not those that are told."""
+    """Faults for executed thresholds that are not the claimed ones."""
     params = probe.params
     for name, told, boxes_of in (
         ("score_threshold", params.score_threshold, probe.of_score),
@@ -100,7 +101,7 @@ def _threshold_faults(nms: Nms, probe: _Probe) -> Iterator[str]:
 
 
 def _tie_faults(nms: Nms, probe: _Probe) -> Iterator[str]:
-    """What becomes of a score and of an IoU that are their threshold."""
+    """Faults in the treatment of a score and of an IoU that equal their threshold."""
     if (tie := probe.score_tie()) is not None and len(nms(*tie)):
         yield "a score equal to score_threshold is kept: >= in the place of >"
     if (tie := probe.iou_tie()) is not None and len(nms(*tie)) == 1:
@@ -108,7 +109,7 @@ def _tie_faults(nms: Nms, probe: _Probe) -> Iterator[str]:
 
 
 def _labels(theirs: Detections, ours: Detections, classes: int) -> npt.NDArray[np.intp] | None:
-    """The label that they give where ours is i, for each i; None where it is i for all."""
+    """Their label where ours is i, for each i; None if it is always i, or ambiguous."""
     given = {
         (prior, score): label
         for prior, score, label in zip(
@@ -128,18 +129,18 @@ def _labels(theirs: Detections, ours: Detections, classes: int) -> npt.NDArray[n
     if len(mapping) != len(pairs) or all(a == b for a, b in pairs):
         return None
     shifts = {b - a for a, b in pairs}
-    shift = shifts.pop() if len(shifts) == 1 else 0  # of classes that were not seen
+    shift = shifts.pop() if len(shifts) == 1 else 0  # for classes that were not observed
     return np.array([mapping.get(i, i + shift) for i in range(classes)], np.intp)
 
 
 class _Probe:
-    """Boxes and scores of the size that an engine takes."""
+    """Constructs boxes and scores in the shapes that an engine takes."""
 
     def __init__(self, params: PostprocessParams, shape: tuple[int, ...]) -> None:
         self.params = params
         self.priors, self.classes = shape
         threshold = params.score_threshold
-        # scores that pass; after softmax and sigmoid they are below 1
+        # range of scores that pass; after softmax or sigmoid they are below 1
         self.low, self.high = threshold, threshold + 1
         if params.activation != "none":
             self.low, self.high = max(threshold, 0.0), 1.0
@@ -149,7 +150,7 @@ class _Probe:
         return detections_from_scores(boxes, without_background(scores, self.params), self.params)
 
     def at_random(self) -> tuple[FloatArray, FloatArray]:
-        """Groups of boxes that overlap, a class each: from three pixels of 300 to the picture."""
+        """Groups of overlapping boxes, one class each, with sides of about 0.01 to 0.4."""
         random = np.random.default_rng(17)
         boxes, scores = self._nothing()
         number = min(_BOXES, self.priors)
@@ -164,7 +165,7 @@ class _Probe:
         return boxes, scores
 
     def score_tie(self) -> tuple[FloatArray, FloatArray] | None:
-        """One box whose score is the threshold."""
+        """One box whose score equals the threshold; None if no score can pass."""
         boxes, scores = self._nothing()
         boxes[0] = (0.25, 0.25, 0.5, 0.5)
         label = self._label()
@@ -174,7 +175,7 @@ class _Probe:
         return boxes, scores
 
     def of_score(self, score: float) -> tuple[FloatArray, FloatArray] | None:
-        """One box of a score; None where scores are no shares."""
+        """One box with a given score; None if scores are not probabilities."""
         label = self._label()
         if label is None or self.params.activation == "none":
             return None
@@ -184,7 +185,7 @@ class _Probe:
         return boxes, scores
 
     def of_iou(self, iou: float) -> tuple[FloatArray, FloatArray] | None:
-        """Two boxes of an IoU, so large that a pixel more or less does not count."""
+        """Two boxes with a given IoU, so large that ``pixel_offset`` hardly matters."""
         label = self._label()
         if label is None or self.priors < 2:
             return None
@@ -194,7 +195,7 @@ class _Probe:
         return boxes, scores
 
     def iou_tie(self) -> tuple[FloatArray, FloatArray] | None:
-        """Two boxes of one class whose IoU is the threshold, in every rounding."""
+        """Two boxes of one class whose IoU equals the threshold however it is rounded."""
         label = self._label()
         sides = self._sides()
         if label is None or sides is None or self.priors < 2:
@@ -216,9 +217,9 @@ class _Probe:
         return labels[-1] if labels and self.high > self.low else None
 
     def _sides(self) -> tuple[float, float, float] | None:
-        """Widths of two boxes and their height: whole numbers in the unit of the IoU.
+        """Widths of two boxes and their common height: whole numbers in the units of the IoU.
 
-        Their areas are whole numbers then, and a quotient of two is rounded once.
+        Their areas are then whole numbers, and their quotient is rounded only once.
         """
         threshold = self.params.iou_threshold
         share = Fraction(threshold).limit_denominator(100)

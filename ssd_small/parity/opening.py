@@ -1,4 +1,4 @@
-"""The engine and what it is compared with: found by the hash of the weights, and opened."""
+"""Open the engine and its reference, which can be found by the hash of the weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..runtimes import Runtime
 
 _HASH = "sha256:"
-#: what checkpoints are called, in small letters
+#: file endings of checkpoints, in lower case
 _SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
@@ -36,9 +36,9 @@ class Running:
     """How both sides run.
 
     Attributes:
-        batch: pictures per call; None for what each takes.
-        workers: threads that read pictures; None for what keeps each busy.
-        threads: of the CPU; 0 for one per core.
+        batch: pictures per call; None for as many as each side takes.
+        workers: threads that read pictures; None for as many as keep each side busy.
+        threads: CPU threads; 0 for one per core.
         cuda_graph: replay captured graphs (TensorRT).
     """
 
@@ -48,7 +48,7 @@ class Running:
     cuda_graph: bool = True
 
     def detector(self, runtime: Runtime, params: PostprocessParams) -> Detector:
-        """A detector that runs so; the runtime is closed if there can be none."""
+        """A detector with these settings; closes the runtime if it cannot be created."""
         try:
             return Detector(
                 runtime,
@@ -64,11 +64,11 @@ class Running:
 
 
 def open_engine_side(path: Path, protocol: str | None, running: Running) -> Side:
-    """The side that is judged, under its own protocol or a preset.
+    """Open the side that is judged, under its own protocol or a preset.
 
     Raises:
-        BadFile: absent, damaged or foreign.
-        UsageError: another protocol than the one inside the engine.
+        BadFile: the file is absent, damaged or foreign.
+        UsageError: the protocol differs from the one inside the engine.
     """
     runtime = open_runtime(
         path, threads=running.threads, cuda_graph=running.cuda_graph, max_batch=running.batch
@@ -80,14 +80,14 @@ def open_engine_side(path: Path, protocol: str | None, running: Running) -> Side
 
 
 def open_reference_side(path: Path, engine: Side, running: Running) -> Side:
-    """What the engine is compared with, under the engine's protocol.
+    """Open what the engine is compared with, under the engine's protocol.
 
-    A checkpoint that does not say which network it is of is of the engine's. Decode + NMS inside
-    with other parameters than the engine's are left out.
+    A checkpoint that does not record its network is taken to be of the engine's network. If the
+    reference has decode + NMS inside with other parameters than the engine's, they are cut off.
 
     Raises:
-        BadFile: absent, damaged or foreign.
-        UsageError: other parameters inside an engine of which decode + NMS are part for good.
+        BadFile: the file is absent, damaged or foreign.
+        UsageError: it has other parameters inside and decode + NMS cannot be cut off.
     """
     source = _source(path)
     if source == "checkpoint":
@@ -105,12 +105,12 @@ def open_reference_side(path: Path, engine: Side, running: Running) -> Side:
 
 
 def side_from_detector(detector: Detector, path: Path) -> Side:
-    """A side of what is open already; ``path`` is what it was opened from."""
+    """A side from an open detector; ``path`` is what it was opened from."""
     return Side(detector, detector.description, str(path), _source(path), detector.params)
 
 
 def _without_decode_nms(runtime: Runtime, path: Path, source: Source, running: Running) -> Runtime:
-    """The same network ending in its heads, or itself where that cannot be had."""
+    """The same network ending in its heads; UsageError if that cannot be obtained."""
     from .recording import cut_runtime
 
     own = runtime.description.postprocess
@@ -127,7 +127,7 @@ def _without_decode_nms(runtime: Runtime, path: Path, source: Source, running: R
 
 def _checkpoint(path: Path, engine: Description, running: Running) -> Runtime:
     spec = None
-    with suppress(BadFile):  # said again, and better, when the network is built
+    with suppress(BadFile):  # reported again, and better, when the network is built
         if open_checkpoint(path).spec is None:
             spec = spec_from_description(engine)
     net, description = network_from_checkpoint(path, spec)
@@ -146,10 +146,10 @@ def _source(path: Path) -> Source:
 
 
 def find_reference(engine: Side) -> Path:
-    """The checkpoint whose weights the engine was made from, by the hash that its file records.
+    """Find the checkpoint that the engine was made from, by the hash of weights that it records.
 
-    A shipped one, else a file in the folder of the engine or in the present one, where the ONNX
-    file of a build mostly lies.
+    It is a shipped one, else a file in the folder of the engine or in the current folder, where
+    the ONNX file of a build usually lies.
 
     Raises:
         UsageError: there is none, or the engine records no hash; says what to pass.
@@ -175,7 +175,7 @@ def find_reference(engine: Side) -> Path:
         with suppress(OSError, BadFile):
             if sha256_of(path) == wanted:
                 return path
-    # one that an operating point was saved in is another file with the same weights, and says so
+    # a checkpoint with an operating point saved in it is another file, but records the same weights
     for path in candidates:
         with suppress(OSError, BadFile):
             if open_checkpoint(path).weights_hash == recorded:
@@ -187,7 +187,7 @@ def find_reference(engine: Side) -> Path:
 
 
 def _candidates(engine: Path) -> Iterator[Path]:
-    """Files that are called as checkpoints are, each once."""
+    """Files with the ending of a checkpoint, each once."""
     folders = dict.fromkeys([engine.parent, engine.resolve().parent, Path()])
     seen = set()
     for folder in folders:

@@ -1,4 +1,4 @@
-"""Detections one to one where no heads can be had: by class, overlap and score."""
+"""Match detections one to one without heads: by class, overlap and score."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .detection_differences import Example, Frame, PictureDifferences
 if TYPE_CHECKING:
     from ..postprocess import Detections, PostprocessParams
 
-#: least IoU of two boxes that are one: differences of the heads within the limit of half precision
-#: move a corner by a few hundredths of the box
+#: least IoU of two boxes that count as one: differences of the heads within the limit of half
+#: precision move a corner by a few hundredths of the box
 _SAME = 0.9
-#: largest logits of trained networks, in whose units the limits of heads are
+#: largest logits of trained networks; the limits of heads are relative to them
 _LOGITS = 20.0
 
 
@@ -29,12 +29,13 @@ def differences_by_overlap(
     precision: str,
     frame: Frame,
 ) -> PictureDifferences:
-    """What of a picture agrees, and what differs.
+    """Find what agrees and what differs in a picture.
 
-    Each detection of the reference takes, best scores first, the detection of its class that
-    overlaps it most, at least by 0.9, and whose score a shift of the logits within the limit of
-    the precision can bring about. What is left is explained by its score alone: it lies as close to
-    the threshold, or to the last score of a cap that the other side has reached.
+    Best scores first, each detection of the reference takes the detection of its class with the
+    largest overlap, at least 0.9, among those whose scores differ by no more than a shift of the
+    logits within the limit of the precision can cause. A detection that is left counts as explained
+    only if its score is as close to the threshold, or to the last score kept under a cap that the
+    other side has reached.
     """
     shift = 2 * HEAD_LIMITS[precision] * _LOGITS
     pairs = _pairs(reference, engine, shift)
@@ -65,9 +66,9 @@ def _pairs(reference: Detections, engine: Detections, shift: float) -> list[tupl
 
 
 def _margin(score: npt.ArrayLike, shift: float) -> npt.NDArray[np.float64]:
-    """How far a score moves if its logit moves by ``shift`` against the others; 1e-6 for the rest.
+    """How far a score moves if its logit moves by ``shift`` against the others, plus 1e-6.
 
-    The derivative of the sigmoid, which softmax is of one logit against the others.
+    Uses the derivative of the sigmoid: softmax is the sigmoid of one logit against the others.
     """
     values = np.asarray(score, np.float64)
     margin: npt.NDArray[np.float64] = values * (1 - values) * shift + 1e-6

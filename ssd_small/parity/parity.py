@@ -1,4 +1,4 @@
-"""The verdict: whether an engine finds what the network it was made from finds."""
+"""Judge whether an engine finds what the network it was made from finds."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Parity:
 
     Attributes:
         verdict: ``equal`` or ``different``.
-        why: what is different, a line each; empty where nothing is.
-        protocol: parameters of decode + NMS of both.
+        why: a line for each thing that is different; empty if nothing is.
+        protocol: decode + NMS parameters of both.
         reference, engine: what was compared.
-        images: pictures that both have seen.
+        images: number of pictures that both could read.
         map: average precision of both; None without annotations.
-        detections: one to one.
-        heads: differences per level; None where they cannot be had.
+        detections: counts of detections matched one to one.
+        heads: differences per feature level; None if heads are not available.
         attribution: what each stage costs; None against a result file.
-        first_layer: the first layer that moved; None if none did.
-        quantised_layers: what each INT8 convolution of the engine costs the heads alone, the most
-            expensive first; None where it has none, or no graph to be had.
-        self_consistency: what the engine makes of the same pictures in other batches.
-        layers: lines for people, the layers in the order in which the error appears.
+        first_layer: the first differing layer; None if none differs.
+        quantised_layers: how much each INT8 convolution of the engine alone changes the heads, the
+            most expensive first; None if it has none, or no graph is available.
+        self_consistency: whether the engine gives the same in other batches, runs and threads.
+        layers: lines for people about the layers examined, in network order.
         notes: a line for each thing a user should know.
         faults: a line for each picture that could not be read.
     """
@@ -88,16 +88,16 @@ def parity_of_sides(
     max_difference: float,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Parity:
-    """Run both on the pictures and judge.
+    """Run both sides on the pictures and judge.
 
     Args:
-        reference, engine: the two, under one protocol.
+        reference, engine: the two sides, under one protocol.
         pictures: what both are shown.
-        max_difference: of AP, 0 to 1, that is still equal.
-        progress: called with the number of the pictures just finished.
+        max_difference: largest difference of AP (0 to 1) that still counts as equal.
+        progress: called with the number of pictures just finished.
 
     Raises:
-        BadFile: no picture can be read, or the categories do not fit.
+        BadFile: no picture can be read, or the categories do not match.
     """
     compared = compare_sides(reference, engine, pictures, progress)
     return parity_of_comparison(
@@ -113,7 +113,7 @@ def parity_of_comparison(
     *,
     max_difference: float,
 ) -> Parity:
-    """The judgement of what was compared; see :func:`parity_of_sides`."""
+    """Judge a finished comparison; see :func:`parity_of_sides`."""
     read = len(pictures) - len(compared.faults)
     if not read:
         first = next(iter(compared.faults.values()))
@@ -143,7 +143,7 @@ def parity_of_comparison(
 def _reasons(
     precision: dict[str, Any] | None, compared: Compared, of_engine: str, max_difference: float
 ) -> list[str]:
-    """What is different; in less than fp32 detections count by what they cost in AP, if known."""
+    """What is different; below fp32, detections count only through AP, if that is known."""
     why = []
     difference = None if precision is None else precision["difference"]
     if difference is not None and abs(difference) > max_difference:

@@ -1,4 +1,4 @@
-"""What a side of a comparison does with a picture before the network: five stages, one by one."""
+"""Split what a side of a comparison does with a picture before the network into five stages."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ FloatArray = npt.NDArray[np.float32]
 Reader = Callable[[Any], Image]
 
 PICTURE_STAGES = ("decode_file", "resize", "colour_order", "mean", "scale")
-#: grey levels that single precision leaves open where mean and std are taken back
+#: tolerance, in grey levels, for rounding when mean and std are undone in single precision
 _ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class PictureStages:
-    """From a picture to network input.
+    """The stages from a picture to network input.
 
     Attributes:
-        read: decoding, to ``[H, W, 3]`` uint8 BGR.
-        before: what is done before the engine's graph.
-        done: what is done in all, as executed; its interpolation is that of ``before``.
-        graph: what the engine's graph does before the network; None for nothing.
-        takes_pixels: the graph does all of it.
+        read: decodes to ``[H, W, 3]`` uint8 BGR.
+        before: preprocessing before the engine's graph.
+        done: all preprocessing as executed; its interpolation is that of ``before``.
+        graph: what the engine's graph does before the network; None if nothing.
+        takes_pixels: whether the graph does all the preprocessing.
     """
 
     read: Reader
@@ -49,7 +49,7 @@ class PictureStages:
     takes_pixels: bool = False
 
     def levels(self, pixels: Image) -> FloatArray:
-        """The picture in the size of the input: ``[height, width, 3]`` grey levels, BGR."""
+        """The picture at the size of the input: ``[height, width, 3]`` grey levels, BGR."""
         if self.graph is None:
             return levels_from_image(pixels, self.before)
         network_input = _through(self.graph, pixels, self.before, takes_pixels=self.takes_pixels)
@@ -64,12 +64,12 @@ class PictureStages:
 def picture_stages(
     preprocessing: Preprocessing, graph: EngineGraph | None, read: Reader | None = None
 ) -> PictureStages:
-    """The stages of a side, in its description and, where it does any of it, in its graph.
+    """The stages of a side, from its description and, if it does any of them, from its graph.
 
     Args:
-        preprocessing: of its description.
-        graph: of an engine of ONNX.
-        read: decoding; default: as a detector does it.
+        preprocessing: preprocessing in its description.
+        graph: graph of an ONNX engine.
+        read: function that decodes a picture; default: as a detector does.
     """
     reader = read or _reader_for(
         preprocessing.reduced_decoding and (*preprocessing.size, preprocessing.fit)
@@ -82,10 +82,11 @@ def picture_stages(
 
 @cache
 def _reader_for(reduced: tuple[int, int, Fit] | Literal[False]) -> Reader:
-    """What decodes as a detector does; one object for sides that do it alike.
+    """A function that decodes as a detector does; one object for sides that decode alike.
 
     Args:
-        reduced: height, width and fit that large files are decoded at a fraction for.
+        reduced: input height, width and fit, if large files are decoded at a fraction of their
+            size; else False.
     """
     if not reduced:
         return pixels_from_picture
@@ -95,9 +96,9 @@ def _reader_for(reduced: tuple[int, int, Fit] | Literal[False]) -> Reader:
 
 
 def _executed(told: Preprocessing, graph: Piece, *, takes_pixels: bool) -> Preprocessing:
-    """Colour order, mean and std of what is executed: seen by pictures of one colour.
+    """Determine the executed colour order, mean and std from pictures of a single colour.
 
-    Of channel c of the input: ``(colour[order[c]] - mean[c]) / std[c]``.
+    Channel c of the input is ``(colour[order[c]] - mean[c]) / std[c]``.
     """
 
     def seen(*colour: int) -> FloatArray:
@@ -122,9 +123,9 @@ def _executed(told: Preprocessing, graph: Piece, *, takes_pixels: bool) -> Prepr
 def _near(
     found: npt.NDArray[np.float64], told: tuple[float, float, float]
 ) -> tuple[float, float, float]:
-    """The numbers that are told where those that were found are them but for rounding.
+    """The described numbers where the measured ones equal them up to rounding.
 
-    Of others six digits, which is what single precision leaves of them.
+    Other measured numbers keep six digits, which is what single precision leaves of them.
     """
     pairs = zip((float(f"{one:.6g}") + 0.0 for one in found), told, strict=True)
     near = [b if abs(a - b) <= _ROUNDING * max(1.0, abs(b) / 100) else a for a, b in pairs]
@@ -139,7 +140,7 @@ def _through(
 
 
 def network_input(levels: FloatArray, chosen: Mapping[str, PictureStages]) -> FloatArray:
-    """Input ``[3, height, width]`` of grey levels, by the last three stages of some sides."""
+    """Network input ``[3, height, width]`` from grey levels, by the chosen sides' last stages."""
     mixed = replace(
         chosen["resize"].done,
         color_order=chosen["colour_order"].done.color_order,
@@ -150,10 +151,10 @@ def network_input(levels: FloatArray, chosen: Mapping[str, PictureStages]) -> Fl
 
 
 def taken_together(base: PictureStages, other: PictureStages) -> Mapping[str, tuple[str, ...]]:
-    """The stages that change hands with each stage, itself among them.
+    """The stages that are swapped together with each stage, including itself.
 
-    Mean and std are written in the order of the network's channels. Where the orders of two sides
-    differ and their means and stds do so by that alone, they go with the order.
+    Mean and std are given in the order of the network's channels. If the colour orders of two
+    sides differ and their means and stds differ only by that order, they are swapped with it.
     """
     own = {stage: (stage,) for stage in PICTURE_STAGES}
     a, b = base.done, other.done
@@ -164,7 +165,7 @@ def taken_together(base: PictureStages, other: PictureStages) -> Mapping[str, tu
 
 
 def picture_reasons(base: PictureStages, other: PictureStages) -> dict[str, str]:
-    """What differs of the two sides' parameters, by stage."""
+    """How the two sides' parameters differ, by stage."""
     a, b = base.done, other.done
     reasons: dict[str, tuple[Any, ...]] = {
         "decode_file": (_decoding(a), _decoding(b)),

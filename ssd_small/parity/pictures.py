@@ -1,4 +1,4 @@
-"""The pictures on which two are compared, with their annotations or without."""
+"""The pictures on which two sides are compared, with or without annotations."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pictures in their order.
+    """Pictures in order.
 
     Attributes:
-        given: as a detector takes them.
-        names: a file name each.
-        annotations: of the same pictures in the same order; None without any.
-        notes: a line for each thing a user should know of their files.
+        given: the pictures as a detector takes them.
+        names: their file names.
+        annotations: annotations of the same pictures in the same order; None without any.
+        notes: a line for each thing a user should know about their files.
     """
 
     given: Sequence[Any]
@@ -37,7 +37,7 @@ class Pictures:
         return len(self.given)
 
     def readable(self, most: int) -> list[Any]:
-        """The first pictures that can be read, as they were given."""
+        """The first ``most`` pictures that can be read, as they were given."""
         found: list[Any] = []
         for picture in self.given:
             if len(found) == most:
@@ -59,7 +59,7 @@ def pictures_of_annotations(annotations: Annotations, folder: Path) -> Pictures:
     """The annotated pictures of a folder.
 
     Raises:
-        BadFile: none of them is there, or two cannot be told apart.
+        BadFile: none of them is there, or their names are ambiguous.
     """
     notes: list[str] = []
     given = annotated_pictures(annotations, folder, some=True, say=notes.append)
@@ -68,7 +68,7 @@ def pictures_of_annotations(annotations: Annotations, folder: Path) -> Pictures:
 
 
 def pictures_of_folder(folder: Path) -> Pictures:
-    """All pictures of a folder, or the one that a file is.
+    """All pictures of a folder, or a single picture file.
 
     Raises:
         BadFile: there is none.

@@ -1,4 +1,4 @@
-"""Average precision of two result lists on the same pictures, and what their difference means."""
+"""Compare average precision of two result lists on the same pictures, with intervals."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def map_difference(
     reference: Sequence[dict[str, Any]],
     engine: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """COCO's AP of both, the engine's less the reference's, and a 95 % interval, JSON-ready.
+    """JSON-ready COCO AP of both, the engine's minus the reference's, and a 95 % interval of that.
 
-    Over all, by size of the objects, and of each class; None where there is no ground truth.
+    For all objects, by object size, and (without intervals) by class; None without ground truth.
 
     Args:
-        annotations: of the pictures that both have seen.
+        annotations: annotations of the pictures that both could read.
         reference, engine: COCO result entries.
 
     Raises:
-        MissingRequirement: what scores is missing.
+        MissingRequirement: a package needed for scoring is missing.
     """
     before, after = score(annotations, reference), score(annotations, engine)
     intervals = paired_intervals(

@@ -1,4 +1,4 @@
-"""Head outputs of each picture beside its detections, whatever the engine gives."""
+"""Record the heads of each picture along with its detections, whatever the engine outputs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from ..postprocess import Detections
 
 FloatArray = npt.NDArray[np.float32]
-#: loc ``[P, 4]`` and conf ``[P, C]`` of a picture; of one in tiles those of its views in order
+#: loc ``[P, 4]`` and conf ``[P, C]`` of a picture; if it is tiled, those of all views in order
 Heads = tuple[FloatArray, FloatArray]
 
 
 class _Recording(BatchingRuntime):
-    """Runs another runtime and keeps the heads of what it was given; who opened that closes it.
+    """Runs another runtime and keeps its heads; whoever opened that runtime closes it.
 
     Attributes:
-        heads: of each picture not yet asked for; None where they cannot be had.
+        heads: heads of each picture not yet fetched; None if they are not available.
     """
 
     def __init__(self, runtime: Runtime, cut: Runtime | None) -> None:
@@ -46,7 +46,7 @@ class _Recording(BatchingRuntime):
         if not isinstance(heads, HeadOutputs) and self._cut is not None:
             heads = self._cut.infer(images)
         if isinstance(heads, HeadOutputs):
-            # as single precision, in which the intervals are computed
+            # in single precision, in which the intervals are computed
             heads = heads.as_float32()
             self.heads += zip(heads.loc, heads.conf, strict=True)
         else:
@@ -61,12 +61,12 @@ class _Recording(BatchingRuntime):
 def outcomes_with_heads(
     side: Side, pictures: Iterable[Any], cut: Runtime | None
 ) -> Iterator[tuple[Outcome, Heads | None]]:
-    """What a side makes of each picture, with its heads where they can be had.
+    """Yield a side's outcome for each picture, with its heads if available.
 
     Args:
         side: network or engine.
-        pictures: as a detector takes them.
-        cut: the same network without decode + NMS (:func:`cut_runtime`), where they are inside.
+        pictures: pictures as a detector takes them.
+        cut: the same network without decode + NMS (:func:`cut_runtime`), if they are inside.
     """
     own = side.detector
     if side.tiling is not None:
@@ -89,7 +89,7 @@ def outcomes_with_heads(
 def _outcomes_of_tiles(
     side: Side, pictures: Iterable[Any]
 ) -> Iterator[tuple[Outcome, Heads | None]]:
-    """As above, with the heads of all views of a picture, which are held until it is done."""
+    """As :func:`outcomes_with_heads`, with the heads of all views, held until a picture is done."""
     views: list[SeenView] = []
     stream = side.detector.outcomes(pictures, tiling=side.tiling, seen=views.append)
     with closing(stream) as outcomes:  # type: ignore[type-var]
@@ -108,7 +108,7 @@ def _outcomes_of_tiles(
 def cut_runtime(side: Side, threads: int = 0) -> Runtime | None:
     """The network of a side without decode + NMS; see :func:`without_decode_nms.cut_runtime`.
 
-    None as well where pictures are cut into tiles, which takes them apart anyway.
+    Also None if pictures are cut into tiles, since that already runs the network without them.
     """
     if side.tiling is not None:
         return None

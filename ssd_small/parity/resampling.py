@@ -1,4 +1,4 @@
-"""How far a difference of average precision is the choice of pictures: a paired bootstrap."""
+"""Estimate how much a difference in AP depends on the choice of pictures: a paired bootstrap."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .match_tables import MatchTable
 Numbers = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float32]
 
-#: recall at which precision is read, as cocoeval.py (Params) has them
+#: recall values at which precision is read, as in cocoeval.py (Params)
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _SEED = 17
 _RESAMPLES, _FEWEST = 1000, 100
-#: elements of all tables of all resamples: less than a minute on one core
+#: limit of table elements times resamples: less than a minute on one core
 _WORK = 4_000_000_000
-#: elements of a table that are worked on at a time
+#: number of elements processed at a time
 _CHUNK = 1 << 17
 
 
 @dataclass(frozen=True)
 class Intervals95:
-    """Where the differences lie in 95 of 100 resamples.
+    """Intervals that contain the difference in 95 % of the resamples.
 
     Attributes:
         resamples: how many were drawn.
         by_area: low and high end by name of :data:`~ssd_small.evaluation.matching.AREAS`; None
-            where there are no objects.
+            if there are no objects.
     """
 
     resamples: int
@@ -42,10 +42,10 @@ class Intervals95:
 def paired_intervals(
     reference: Sequence[MatchTable], engine: Sequence[MatchTable], images: int
 ) -> Intervals95:
-    """Of AP of the engine less that of the reference, over pictures drawn with replacement.
+    """Intervals of the engine's AP minus the reference's, over pictures drawn with replacement.
 
-    Both are scored on the same draws, always the same ones; as many as large data sets leave time
-    for.
+    Both are scored on the same draws, which never change for a given number of pictures; large data
+    sets get fewer draws, to limit the time.
     """
     size = sum(len(table.images) for table in (*reference, *engine))
     resamples = int(np.clip(_WORK // max(size, 1), _FEWEST, _RESAMPLES))
@@ -68,13 +68,13 @@ def mean_precisions(
     draws: npt.NDArray[np.int64],
     known: dict[tuple[bytes, ...], Numbers] | None = None,
 ) -> dict[str, Numbers]:
-    """COCO's AP ``[R]`` of each range of areas; NaN for a draw without objects.
+    """COCO's AP ``[R]`` for each range of areas; NaN for a draw without objects.
 
     Args:
-        tables: of one detector.
+        tables: tables of one detector.
         draws: ``[R, I]`` how often each image was drawn.
-        known: takes the result of each table by its content, and gives it for an equal one: most
-            tables of an engine are those of its network.
+        known: cache of results by table content: most tables of an engine equal those of its
+            network.
     """
     known = {} if known is None else known
     # exact in single precision up to 2**24 detections
@@ -101,9 +101,9 @@ def _precisions(table: MatchTable, weights: Weights) -> Numbers:
 
 
 def _of_draws(table: MatchTable, weights: Weights) -> Numbers:
-    """A picture drawn twice is two pictures, each with all its detections.
+    """Average precision of some draws; a picture drawn twice counts as two pictures.
 
-    Precision at the last of equal detections is what both have, so that weights do for copies.
+    Copies of a detection share the precision at the last one, so weights can stand for copies.
     """
     objects = weights @ table.boxes.astype(np.float64)
     result = np.where(objects > 0, 0.0, np.nan)

@@ -1,4 +1,4 @@
-"""An engine against a COCO result file, of whatever program wrote it."""
+"""Compare an engine with a COCO result file written by any program."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from ..evaluation.intervals import Intervals
 
 Indices = npt.NDArray[np.int32]
-#: what files round to: scores to three digits, pixels to one
+#: largest rounding errors in files: scores with three decimals, pixels with one
 _SCORE, _PIXELS = 5e-4, 0.05
 _NO_CLASS = "the engine has no class of that name"
 
 
 @dataclass(frozen=True, eq=False)
 class ResultFile:
-    """Entries of a file.
+    """Entries of a result file.
 
     Attributes:
-        path: of the file.
-        entries: COCO result entries, ids as the annotations have them.
+        path: the file.
+        entries: COCO result entries, with ids as in the annotations.
         notes: a line for each thing a user should know.
     """
 
@@ -56,7 +56,7 @@ class ResultFile:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form of what it is."""
+        """JSON-ready summary."""
         return {
             "path": str(self.path),
             "source": "COCO result file",
@@ -65,10 +65,10 @@ class ResultFile:
 
 
 def read_result_file(path: Path, annotations: Annotations, score_threshold: float) -> ResultFile:
-    """The entries whose score is above the engine's threshold, or may be before it was rounded.
+    """Read the entries whose score is, or before rounding may have been, above the threshold.
 
     Raises:
-        BadFile: not a result file, or not one of these annotations.
+        BadFile: not a result file, or not one for these annotations.
     """
     results = read_results(path, annotations)
     kept = [e for e in results.entries if e["score"] > score_threshold - _SCORE]
@@ -91,16 +91,16 @@ def compare_with_file(
     pictures: Pictures,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Compared:
-    """Detections of an engine beside those of a file; see :func:`compare_sides`.
+    """Compare an engine's detections with those of a file; see :func:`compare_sides`.
 
-    Where the engine's heads can be had, each entry is given the prior box whose detection it can
-    be, and is proven as an engine's is.
+    If the engine's heads are available, each entry is assigned the prior box that may have given
+    it, and is proven like an engine's detection.
 
     Args:
         file: what the engine is compared with.
         engine: the side that is judged.
-        pictures: of the annotations that the file's ids are of.
-        progress: called with the number of the pictures just finished.
+        pictures: pictures with the annotations that the file's ids refer to.
+        progress: called with the number of pictures just finished.
     """
     annotations = pictures.annotations
     assert annotations is not None
@@ -149,7 +149,7 @@ def _labels_by_category(ids: Sequence[int | None], engine: Side) -> dict[int, in
 def _detections_from_entries(
     entries: Sequence[Mapping[str, Any]], labels: Mapping[int, int], size: tuple[float, float]
 ) -> Detections:
-    """The entries of a picture, their priors not known (-1); label -1 for an unknown category."""
+    """The entries of a picture, with unknown priors (-1), and label -1 for unknown categories."""
     boxes = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     height, width = size
@@ -174,11 +174,11 @@ def _differences(
     intervals = intervals_of_picture(heads, engine, errors, outcome.size)
     priors = _priors_of(told, found, intervals, frame.size)
     known = priors >= 0
-    # of those at the threshold what the engine has not was rounded up to it
+    # entries at the threshold that the engine lacks were rounded up to it
     kept = found.keys
     at = ~(told.scores > np.float32(engine.params.score_threshold))
     keys = zip(told.labels.tolist(), priors.tolist(), strict=True)
-    # without entries a list would be taken for floats
+    # the dtype is given because an empty list would become floats
     at &= np.array([key not in kept for key in keys], np.bool_)
     told, priors, known = told[~at], priors[~at], known[~at]
     own = _at_priors(told[known], priors[known], intervals)
@@ -193,9 +193,9 @@ def _differences(
 def _priors_of(
     told: Detections, found: Detections, intervals: Intervals, size: tuple[float, float]
 ) -> Indices:
-    """The prior ``[D]`` whose detection each entry can be, one that the engine kept before others.
+    """The prior ``[D]`` that may have given each entry, preferably one that the engine kept.
 
-    -1 where there is none.
+    -1 if there is none.
     """
     height, width = size
     # a far corner is the sum of two rounded numbers
@@ -225,26 +225,26 @@ def _priors_of(
 def _candidates(
     label: int, intervals: Intervals
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Priors that may have given an entry of a class, and their least and largest scores."""
+    """Priors that may have given an entry of a class, with lower and upper score bounds."""
     low, high = intervals.score_bounds(intervals.scores[label])
     with np.errstate(invalid="ignore"):
-        # an entry is above the threshold but for rounding, as its prior's score is
+        # an entry is above the threshold up to rounding, and so is its prior's score
         index = np.flatnonzero(high > intervals.params.score_threshold - 2 * _SCORE)
     return index, low[index], high[index]
 
 
 def _at_priors(told: Detections, priors: Indices, intervals: Intervals) -> Detections:
-    """The entries as the engine's heads have them: what a file rounds is no difference."""
+    """The entries with the engine's own scores and boxes: rounding in a file is no difference."""
     scores = intervals.scores[told.labels, priors]
     boxes = ((intervals.box_low + intervals.box_high) / 2)[priors].astype(np.float32)
-    # the heads' own score may lie on the other side of the threshold, by rounding
+    # by rounding, the heads' own score may lie on the other side of the threshold
     threshold = np.float32(intervals.params.score_threshold)
     scores = np.maximum(scores, np.nextafter(threshold, np.float32(1)))
     return in_order(Detections(boxes, scores, told.labels, priors))
 
 
 def _nearest(told: Detections, position: int, found: Detections) -> str:
-    """Why an entry is none of the engine's."""
+    """Say why an entry matches no detection of the engine."""
     label = int(told.labels[position])
     if label == -1:
         return _NO_CLASS

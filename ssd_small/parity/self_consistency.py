@@ -1,4 +1,4 @@
-"""Whether an engine contradicts itself: the same picture in other rows, batches, runs, threads."""
+"""Check that an engine agrees with itself in other batch rows, batches, runs and threads."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from .pictures import Pictures
     from .side import Side
 
-#: rows of the batches, runs of one picture, and threads besides those asked for
+#: rows of a batch, runs of one picture, and the other number of threads
 _ROWS, _REPEATS, _THREADS = 4, 50, 1
 
 
 @dataclass(frozen=True)
 class Consistency:
-    """What the same input gave twice.
+    """Comparison of results for the same input under changed circumstances.
 
     Attributes:
-        check: what was changed between the two.
-        compared: pairs of results.
-        identical: every detection has the same bits.
-        detections_changed: detections that only one of a pair has.
-        score_difference: largest of what both have.
-        box_difference: the same of a corner, in the unit square.
+        check: what was changed.
+        compared: number of pairs of results.
+        identical: whether all pairs are bit-identical.
+        detections_changed: number of detections that only one of a pair has.
+        score_difference: largest difference in score of detections that both have.
+        box_difference: likewise in a box coordinate, in the unit square.
     """
 
     check: str
@@ -61,13 +61,13 @@ class Consistency:
 
 
 def self_consistency(engine: Side, pictures: Pictures, running: Running) -> list[Consistency]:
-    """Try an engine against itself on the first pictures that can be read.
+    """Compare an engine with itself on the first pictures that can be read.
 
-    One picture in every row of a batch, the rows in reverse order, a batch against its pictures
-    alone, fifty runs of one picture, and another number of threads (on the CPU).
+    The checks: one picture in every row of a batch, the rows in reverse order, a batch against its
+    pictures one by one, fifty runs of one picture, and another number of threads (on the CPU).
 
     Returns:
-        A result per check; none if no picture can be read.
+        A result per check; empty if no picture can be read.
     """
     rows = min(_ROWS, engine.detector.max_batch)
     images = _inputs(engine, pictures.given, rows)
@@ -93,7 +93,7 @@ def self_consistency(engine: Side, pictures: Pictures, running: Running) -> list
 
 
 def _inputs(engine: Side, given: Sequence[Any], rows: int) -> Images:
-    """What the engine takes of the first pictures, in as many rows, or none."""
+    """The engine's input ``[rows, ...]`` from the first readable pictures; no rows if none is."""
     found: list[Images] = []
     for picture in given:
         if len(found) == rows:
@@ -107,7 +107,7 @@ def _inputs(engine: Side, given: Sequence[Any], rows: int) -> Images:
                 engine.detector.runtime.check_picture(*one.shape[:2])
             else:
                 one = input_from_image(one, engine.description.preprocessing)
-            # a batch is of one size
+            # all pictures of a batch have one size
             if not found or found[0].shape == one.shape:
                 found.append(one)
     if not found:
@@ -116,7 +116,7 @@ def _inputs(engine: Side, given: Sequence[Any], rows: int) -> Images:
 
 
 def _threaded(engine: Side, running: Running, images: Images) -> list[Detections]:
-    """Each picture alone, by the engine opened with another number of threads."""
+    """Detections of each picture alone, by the engine opened with another number of threads."""
     threads = _THREADS if running.threads != _THREADS else _THREADS + 1
     runtime = open_runtime(Path(engine.path), threads=threads, max_batch=running.batch)
     with replace(running, threads=threads).detector(runtime, engine.params) as own:
@@ -147,6 +147,6 @@ def _is_identical(first: Detections, second: Detections) -> bool:
 
 
 def _places(detections: Detections) -> dict[tuple[int, int], int]:
-    """Position of each class and prior."""
+    """(class, prior) -> position."""
     keys = zip(detections.labels.tolist(), detections.prior_indices.tolist(), strict=True)
     return {key: i for i, key in enumerate(keys)}

@@ -1,4 +1,4 @@
-"""Where two graphs of one network can be cut alike."""
+"""Find where two graphs of one network can be cut alike."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from onnx import ModelProto, NodeProto
 
 from ..artefacts.tensors import BOUNDARY
 
-#: what ONNX Runtime and its converter to half put before and behind the name of a tensor whose
-#: type they change
+#: what ONNX Runtime and its half-precision converter put before and after the name of a tensor
+#: whose type they change
 _PREFIXES, _SUFFIXES = ("InsertedPrecisionFreeCast_", "InsertedCast_"), ("_cast_to_fp16", "_cast")
-#: of several nodes that an engine runs as one, the one that has the weights gives the name
+#: operators with weights; in a group of nodes that an engine fuses, such a node gives the name
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A place between nodes, by the tensors that pass it: what comes later needs no others.
+    """A place between nodes, given by the tensors that pass it: later nodes need no others.
 
     Attributes:
-        reference: names of the tensors in the reference; outputs of the network among them from
-            where they are made on.
-        engine: the same tensors in the engine.
-        nodes: of the reference between the cut before this one and this one.
+        reference: names of these tensors in the reference, including any network outputs already
+            computed.
+        engine: names of the same tensors in the engine.
+        nodes: nodes of the reference between the previous cut and this one.
     """
 
     reference: tuple[str, ...]
@@ -33,7 +33,7 @@ class Cut:
 
     @property
     def node(self) -> NodeProto:
-        """The node that the layer before this cut is called by."""
+        """The node that names the layer before this cut."""
         return next((node for node in self.nodes if is_weighted(node)), self.nodes[0])
 
 
@@ -43,13 +43,13 @@ def is_weighted(node: NodeProto) -> bool:
 
 
 def shared_cuts(reference: ModelProto, engine: ModelProto) -> list[Cut]:
-    """The cuts that both graphs have, from the input, which is the first, on to the outputs.
+    """The cuts that both graphs share, from the input (the first cut) to the outputs.
 
-    Tools fold and fuse nodes and change types on the way to an engine, but what a fused group
-    ends in keeps its name, but for what they put before or behind it, or its node does.
+    Tools fold and fuse nodes and change types on the way to an engine. But the tensor in which a
+    fused group ends keeps its name, apart from added prefixes and suffixes, or its node does.
 
     Args:
-        reference: of a network; its nodes are sorted.
+        reference: graph of a network, with its nodes sorted topologically.
         engine: another graph of the same network, whatever follows its outputs.
     """
     known = _tensors_by_name(reference, engine)
@@ -67,7 +67,7 @@ def shared_cuts(reference: ModelProto, engine: ModelProto) -> list[Cut]:
 
 
 def _passing(model: ModelProto) -> Iterator[tuple[NodeProto, tuple[str, ...]]]:
-    """Each node that computes on pictures, and the tensors that pass the place behind it."""
+    """Yield each node that depends on the input, and the tensors that pass the place behind it."""
     graph = model.graph
     outputs = {output.name for output in graph.output}
     varying = {graph.input[0].name}
@@ -91,7 +91,7 @@ def _passing(model: ModelProto) -> Iterator[tuple[NodeProto, tuple[str, ...]]]:
 
 
 def _tensors_by_name(reference: ModelProto, engine: ModelProto) -> dict[str, str]:
-    """What the tensors of the reference are called in the engine, as far as they are there."""
+    """Names in the engine of the reference's tensors, for those that exist there."""
     made = {name for node in engine.graph.node for name in node.output}
     images = reference.graph.input[0].name
     found = {images: BOUNDARY if BOUNDARY in made else engine.graph.input[0].name}
@@ -117,7 +117,7 @@ def _tensors_by_name(reference: ModelProto, engine: ModelProto) -> dict[str, str
 
 
 def _dequantised(engine: ModelProto) -> dict[str, str]:
-    """What stands for a tensor behind Q/DQ, where nobody reads it before them."""
+    """Tensor -> its dequantised form behind Q/DQ, if only the quantisation reads the tensor."""
     readers: dict[str, list[NodeProto]] = {output.name: [] for output in engine.graph.output}
     outputs = set(readers)
     for node in engine.graph.node:
@@ -134,7 +134,7 @@ def _dequantised(engine: ModelProto) -> dict[str, str]:
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """A tensor as the engine may call it, what has been rounded last of all first."""
+    """Names that the engine may give a tensor; the form rounded last comes first."""
     for prefix in _PREFIXES:
         yield prefix + name
     yield name
@@ -145,7 +145,7 @@ def _spellings(name: str) -> Iterator[str]:
 def _end_of_group(
     node: NodeProto, readers: dict[str, list[NodeProto]], by_node: dict[str, str]
 ) -> str:
-    """The tensor in which a node ends together with those behind it that the engine has not."""
+    """The tensor at the end of a node and its successors that do not exist in the engine."""
     behind = readers.get(node.output[0], [])
     while len(behind) == 1 and behind[0].name not in by_node:
         node = behind[0]

@@ -1,4 +1,4 @@
-"""One of the two that are compared: the engine, or what it is compared with."""
+"""One side of a comparison: the engine, or what it is compared with."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Side:
 
     Attributes:
         detector: runs with ``params``; closed by whoever opened it.
-        description: as the file has it, its own record of decode + NMS in
+        description: as in the file, with the file's own decode + NMS parameters in
             ``description.postprocess``.
         path: the file, or the name of a shipped checkpoint.
         source: what kind of file that is.
-        params: of decode + NMS as it runs here: thresholds, cuts and caps of the engine, the
-            variances, the activation and the background of its own file.
-        tiling: how pictures are cut; None for not.
+        params: decode + NMS parameters as they run here: thresholds, cuts and caps of the engine;
+            variances, activation and background of the side's own file.
+        tiling: how pictures are cut into tiles; None if they are not.
     """
 
     detector: Detector
@@ -38,18 +38,18 @@ class Side:
     tiling: Tiling | None = None
 
     def params_of_picture(self, size: tuple[int, int]) -> PostprocessParams:
-        """With the caps of a picture of (height, width) ``size``, which grow with its tiles."""
+        """The parameters for a picture of (height, width) ``size``; caps grow with its tiles."""
         if self.tiling is None or not self.detector.caps_grow:
             return self.params
         return self.params.of_views(self.tiling.views(*size))
 
     @property
     def precision(self) -> str:
-        """``fp32`` or ``fp16``."""
+        """Precision in which the runtime executes, such as ``fp32``."""
         return self.detector.runtime.precision
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; ``recorded`` is what the file itself says of decode + NMS."""
+        """JSON-ready form; ``recorded`` holds the file's own decode + NMS parameters."""
         return {
             "path": self.path,
             "source": self.source,

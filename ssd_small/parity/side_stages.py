@@ -1,4 +1,4 @@
-"""One side of a comparison as stages that can be swapped."""
+"""Split one side of a comparison into stages that can be swapped."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .side import Side
 FloatArray = npt.NDArray[np.float32]
 Heads = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
-#: parameters of what keeps boxes
+#: parameters that belong to the NMS stage
 _NMS = (
     *("score_threshold", "iou_threshold", "pixel_offset"),
     *("pre_nms_topk", "keep_topk_per_class", "keep_topk", "clip_boxes"),
 )
-#: priors by which columns of conf are told apart
+#: number of priors used to tell columns of conf apart
 _PRIORS = 512
 
 
@@ -36,12 +36,12 @@ class SideStages:
     """Everything that a side does, in pieces.
 
     Attributes:
-        description: what it says of itself.
-        params: of decode + NMS as it says.
+        description: its description of itself.
+        params: the decode + NMS parameters it claims to have.
         detector: runs it.
-        graph: of an engine of ONNX; None for others.
+        graph: parts of an ONNX engine; None for others.
         heads: input ``[N, 3, height, width]`` to ``loc [N, P, 4]`` and ``conf [N, P, C]``; None
-            where decode + NMS are inside and cannot be left out.
+            if decode + NMS are inside and cannot be cut off.
     """
 
     description: Description
@@ -51,11 +51,11 @@ class SideStages:
     heads: Heads | None
 
     def pictures(self, read: Reader | None) -> PictureStages:
-        """What it does before the network."""
+        """The stages before the network."""
         return picture_stages(self.description.preprocessing, self.graph, read)
 
     def ends(self, conf: FloatArray, columns: npt.NDArray[np.intp] | None) -> HeadStages:
-        """What it does after the network.
+        """The stages after the network.
 
         Args:
             conf: ``[P, C]`` of a picture.
@@ -65,19 +65,19 @@ class SideStages:
         return replace(found, columns=columns)
 
     def detect(self, inputs: FloatArray) -> list[Detections]:
-        """Detections of network input, of a side without heads."""
+        """Detections for network input, by a side without heads."""
         outputs = self.detector.runtime.infer(inputs)
         assert not isinstance(outputs, HeadOutputs)
         return outputs
 
 
 def side_stages(side: Side, params: PostprocessParams, threads: int = 0) -> SideStages:
-    """Take a side apart.
+    """Split a side into its stages.
 
     Args:
         side: a detector and its file.
-        params: of decode + NMS.
-        threads: of ONNX Runtime, where it is an engine of ONNX; 0 for one per core.
+        params: decode + NMS parameters.
+        threads: threads of ONNX Runtime for an ONNX engine; 0 for one per core.
     """
     description = side.description
     path = Path(side.path)
@@ -87,10 +87,10 @@ def side_stages(side: Side, params: PostprocessParams, threads: int = 0) -> Side
 
 
 def heads_of(detector: Detector, graph: EngineGraph | None) -> Heads | None:
-    """What gives loc and conf of network input; None where nothing does."""
+    """A function from network input to loc and conf; None if they are not available."""
     if graph is not None:
         part = graph.heads
-        # a part of another runtime than ONNX Runtime is executed by that one
+        # a runtime that can execute parts itself does so; else ONNX Runtime does
         opener = getattr(detector.runtime, "open_part", None)
         run = None if opener is None else opener(part.model)
 
@@ -112,17 +112,17 @@ def heads_of(detector: Detector, graph: EngineGraph | None) -> Heads | None:
 
 
 def permutation(conf: FloatArray, reference: FloatArray) -> npt.NDArray[np.intp] | None:
-    """The column of the reference that each column of conf is; None where each is its own.
+    """The reference's column that each column of conf equals; None if no other order is evident.
 
     Args:
         conf: ``[N, P, C]``.
-        reference: ``[N, P, C]`` of the same input.
+        reference: ``[N, P, C]`` for the same input.
     """
     rows = reference.reshape(-1, reference.shape[2])
     other = conf.reshape(rows.shape)
     if not (np.isfinite(rows).all() and np.isfinite(other).all()):
         return None
-    # where one class stands out, the columns are not alike
+    # priors where one class stands out distinguish the columns best
     picked = np.argsort(-np.ptp(rows, axis=1), kind="stable")[:_PRIORS]
     rows, other = rows[picked], other[picked]
     distances = np.stack(
@@ -132,14 +132,14 @@ def permutation(conf: FloatArray, reference: FloatArray) -> npt.NDArray[np.intp]
     own = np.arange(len(columns))
     if np.array_equal(columns, own) or len(set(columns.tolist())) != len(columns):
         return None
-    # a network that is only wrong comes nowhere near another order of its classes
+    # a merely faulty network is nowhere near any other order of its classes
     if distances[own, columns].sum() > distances[own, own].sum() / 10:
         return None
     return columns
 
 
 def head_reasons(base: HeadStages, other: HeadStages) -> dict[str, str]:
-    """What the other side does otherwise after the network, by stage."""
+    """How the other side differs after the network, by stage."""
     a, b = base.params, other.params
     reasons: dict[str, str] = {}
     if other.activation is not None:

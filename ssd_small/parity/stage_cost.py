@@ -1,4 +1,4 @@
-"""What one stage of an engine's costs, from the results with it and without."""
+"""Compute what one stage of an engine costs, from the results with and without it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .naming import Naming
 
 @dataclass(frozen=True)
 class StageCost:
-    """What one stage of the engine's does to the reference's result.
+    """What one stage of the engine does to the reference's result.
 
     Attributes:
         stage: one of :data:`~ssd_small.parity.swaps.STAGES`.
-        map_change: COCO's AP with the engine's stage, less that without it; None without
+        map_change: COCO's AP with the engine's stage minus that without it; None without
             annotations.
         detections_changed: how many detections it changes, see
             :func:`~ssd_small.parity.changed_detections.changed`.
-        reason: what the engine does otherwise, where that can be said in a line.
+        reason: what the engine does differently, if a line can say it.
     """
 
     stage: str
@@ -35,7 +35,7 @@ class StageCost:
         return None if self.map_change is None else abs(self.map_change)
 
     def times(self, sign: int) -> StageCost:
-        """The same, or with AP counted the other way round."""
+        """The same cost with the sign of the AP change multiplied by ``sign``."""
         change = None if self.map_change is None else sign * self.map_change
         return replace(self, map_change=change)
 
@@ -51,7 +51,7 @@ class StageCost:
 
 
 class ApWithoutSwap:
-    """AP without a swap, which most stages share, computed once."""
+    """Caches AP without a swap, which most stages share."""
 
     def __init__(self) -> None:
         self._known: dict[int, float | None] = {}
@@ -59,7 +59,7 @@ class ApWithoutSwap:
     def __call__(
         self, found: list[Detections], naming: Naming, annotations: Annotations
     ) -> float | None:
-        """AP of detections, which are told apart by identity."""
+        """AP of detections; the list's identity is the cache key."""
         if id(found) not in self._known:
             self._known[id(found)] = mean_ap(found, naming, annotations)
         return self._known[id(found)]
@@ -67,12 +67,12 @@ class ApWithoutSwap:
 
 @dataclass(eq=False)
 class Swap:
-    """Results with one stage swapped, beside those without.
+    """Results with and without one stage swapped.
 
     Attributes:
-        names: of the result without and of that with it.
-        without: one per picture.
-        swapped: one per picture; the same object as in ``without`` where nothing changed.
+        names: namings of the results without and with the swap.
+        without: results without it, one per picture.
+        swapped: results with it, one per picture; the same object as in ``without`` if unchanged.
     """
 
     names: tuple[Naming, Naming]
@@ -82,7 +82,7 @@ class Swap:
     def cost(
         self, stage: str, annotations: Annotations | None, reason: str | None, before: ApWithoutSwap
     ) -> StageCost:
-        """What the stage costs."""
+        """Compute the cost of the stage."""
         renamed = self.names[0] is not self.names[1]
         pairs = list(zip(self.without, self.swapped, strict=True))
         if not renamed and all(a is b for a, b in pairs):

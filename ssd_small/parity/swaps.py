@@ -1,4 +1,4 @@
-"""An engine's stages put one by one into its reference, picture by picture."""
+"""Swap an engine's stages one by one into its reference, picture by picture."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from .side import Side
 from .side_stages import SideStages, head_reasons, permutation, side_stages
 from .stage_cost import ApWithoutSwap, StageCost, Swap
 
-#: in the order in which a picture passes them
+#: all stages, in the order in which a picture passes them
 STAGES = (*PICTURE_STAGES, "network", *HEAD_STAGES)
-#: difference of pixels that is worth a word: resizing in floats and in whole numbers leaves one
+#: pixel differences above this are reported: resizing in floats and in integers may differ by one
 GREY_LEVELS = 1.0
 
 FloatArray = npt.NDArray[np.float32]
-#: network input ``[3, height, width]``, and with a stage swapped, by stage, where it is another
+#: network input ``[3, height, width]``, and by stage the input with it swapped, if different
 Prepared = tuple[FloatArray, dict[str, FloatArray]]
 
 
 class Swaps:
-    """Every stage swapped, picture by picture."""
+    """Accumulates the results of every swap, picture by picture."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Swaps:
             for stage in STAGES
         }
         if other.heads is None:
-            # of such an engine the network comes with all that follows it
+            # such an engine's network can only be swapped with all that follows it
             self._swaps["network"] = Swap((own, own), [], [])
 
     @classmethod
@@ -79,7 +79,7 @@ class Swaps:
         threads: int,
         readers: tuple[Reader | None, Reader | None],
     ) -> Swaps:
-        """Of two sides; the reference is kept, or the engine where only that gives heads."""
+        """Swaps for two sides: the base is the reference, or the engine if only that has heads."""
         a = side_stages(reference, reference.description.postprocess, threads)
         b = side_stages(engine, engine.params, threads)
         _check_alike(a, b)
@@ -101,7 +101,7 @@ class Swaps:
         return cls(a, b, names, readers, turned=turned, head_limit=limit)
 
     def add(self, pictures: Sequence[Prepared]) -> None:
-        """Take some pictures, see :meth:`prepared`, through everything."""
+        """Run some pictures (see :meth:`prepared`) with every stage swapped."""
         base, other = self._base, self._other
         assert base.heads is not None
         inputs, swapped = zip(*pictures, strict=True)
@@ -134,7 +134,7 @@ class Swaps:
             self._add(stage, found, other_found)
 
     def decoded(self, picture: Any) -> tuple[Image, Image]:
-        """The pixels of a picture as either side decodes it; one array where they do it alike.
+        """The pixels of a picture as each side decodes it; the same array if they decode alike.
 
         Raises:
             BadFile, UsageError: it cannot be read.
@@ -144,7 +144,7 @@ class Swaps:
         return pixels, pixels if theirs.read is mine.read else theirs.read(picture)
 
     def prepared(self, pixels: Image, other_pixels: Image) -> Prepared:
-        """Network input of a picture, and what it is with one stage swapped, where it differs."""
+        """Network input of a picture, and by stage its input with that swapped, if different."""
         mine, theirs = self._sees
         own = dict.fromkeys(PICTURE_STAGES, mine)
         levels = mine.levels(pixels)
@@ -170,7 +170,7 @@ class Swaps:
         found: Sequence[Detections],
         own: Mapping[str, HeadStages],
     ) -> list[Detections]:
-        """Detections of the pictures with one stage before the network swapped."""
+        """Detections with one stage before the network swapped."""
         places = [i for i, inputs in enumerate(swapped) if stage in inputs]
         result = list(found)
         if places and self._base.heads is not None:
@@ -182,7 +182,7 @@ class Swaps:
     def _add_bound(
         self, inputs: FloatArray, loc: FloatArray, conf: FloatArray, end: HeadStages
     ) -> None:
-        """The network of an engine that gives detections only, with all that follows it."""
+        """Swap the network, with all that follows it, of an engine that gives only detections."""
         all_theirs = dict.fromkeys(HEAD_STAGES, end)
         swap = self._swaps["network"]
         heads = zip(loc, conf, strict=True)
@@ -202,18 +202,18 @@ class Swaps:
         conf: FloatArray,
         theirs: tuple[FloatArray, FloatArray] | None,
     ) -> tuple[HeadStages, HeadStages]:
-        """What either side does with heads, seen by the first ones."""
+        """What each side does with heads, determined from the first picture."""
         if self._ends is None:
             columns = None if theirs is None else permutation(theirs[1], conf)
             self._ends = self._base.ends(conf[0], None), self._other.ends(conf[0], columns)
         return self._ends
 
     def costs(self, annotations: Annotations | None) -> list[StageCost]:
-        """What each stage costs, in their order."""
-        step = -1 if self._turned else 1  # the reference first, whichever side was run
+        """The cost of each stage, in the order of :data:`STAGES`."""
+        step = -1 if self._turned else 1  # the reference first, whichever side is the base
         reasons = picture_reasons(*self._sees[::step])
-        # one grey level in one place is more than a network's rounding; of a network that resizes
-        # itself it is all there is to say
+        # for a network that resizes by itself any difference is reported: one grey level in one
+        # place exceeds a network's rounding, and there is no other reason to give
         inside = any(one.description.pictures is not None for one in (self._base, self._other))
         for stage, most in self._levels.items():
             if most > (0.0 if inside else GREY_LEVELS):
@@ -232,7 +232,7 @@ class Swaps:
         return [self._with_moved_heads(one) if one.stage == "network" else one for one in found]
 
     def _with_moved_heads(self, cost: StageCost) -> StageCost:
-        """The network's cost, with a reason where the heads moved and no detection tells of it."""
+        """The network's cost, with a reason if the heads differ but no detection shows it."""
         if cost.map_cost or cost.detections_changed or self._head_error <= self._head_limit:
             return cost
         told = f"loc or conf differ by up to {self._head_error:.2g} of the largest"
@@ -240,22 +240,22 @@ class Swaps:
 
 
 def _error(own: FloatArray, other: FloatArray) -> float:
-    """The largest difference of two outputs as a share of the largest value, infinite for NaN."""
+    """Largest difference of two outputs relative to the largest value; infinite for NaN."""
     with np.errstate(invalid="ignore"):
         found = float(np.abs(own - other).max()) / scale_of(own)
     return found if math.isfinite(found) else math.inf
 
 
 def _unmoved(conf: FloatArray, columns: npt.NDArray[np.intp]) -> FloatArray:
-    """Columns back in the order of the other side."""
+    """Put columns back into the order of the other side."""
     return np.ascontiguousarray(conf[:, :, np.argsort(columns)])
 
 
 def _check_alike(first: SideStages, second: SideStages) -> None:
-    """Refuse two networks of which no stage can stand in for the other's.
+    """Refuse two networks whose stages cannot replace each other.
 
     Raises:
-        UsageError: other priors, classes or input sizes.
+        UsageError: priors, classes or input sizes differ.
     """
     for name, own, other in (
         ("priors", len(first.description.priors), len(second.description.priors)),

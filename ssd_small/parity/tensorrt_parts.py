@@ -1,4 +1,4 @@
-"""Parts of a network in TensorRT: built by the vendor's code, run where there is a GPU."""
+"""Run parts of a network in TensorRT: built by the vendor's code, executed on a GPU."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Array = npt.NDArray[Any]
 
 
 def with_shapes(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> ModelProto:
-    """A copy whose inputs have constant shapes, and whose outputs those that follow.
+    """A copy whose inputs have constant shapes, and whose outputs have the resulting shapes.
 
-    TensorRT reads no graph whose inputs do not say how many dimensions they have.
+    TensorRT does not read a graph whose inputs have an unknown number of dimensions.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -47,21 +47,21 @@ def with_shapes(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> Mod
 def plan_from_part(
     model: ModelProto, shapes: Mapping[str, tuple[int, ...]], folder: Path, options: BuildOptions
 ) -> Path:
-    """Build a part of a network for one shape of its inputs; the plan's file.
+    """Build a part of a network for one shape of its inputs, and return the plan's file.
 
     Args:
-        model: see :func:`~.cuts.cut_model`; in standard operators.
-        shapes: of its inputs, the first dimension 1.
-        folder: for the files of the build.
-        options: target and what else the whole engine was built with.
+        model: the part, see :func:`~ssd_small.runtimes.cuts.cut_model`; standard operators only.
+        shapes: shapes of its inputs, with a first dimension of 1.
+        folder: folder for the files of the build.
+        options: target and other options that the whole engine was built with.
 
     Raises:
         MissingRequirement: the target cannot build here.
-        BadFile: it cannot read the part.
+        BadFile: the target cannot read the part.
     """
     typed = with_shapes(model, shapes)
     plan = folder / "part.plan"
-    # the only profile is that of the first input; the others have no other shape either
+    # the only profile is for the first input; the shapes of the others are constant too
     first = list(shapes[typed.graph.input[0].name])
     job = write_job(folder, typed.SerializeToString(), plan, [first] * 3, options)
     run_child(job, folder, MODULES[options.target], lambda phase, share: None)
@@ -69,12 +69,12 @@ def plan_from_part(
 
 
 class TensorRtParts:
-    """Makes parts of a network executable on a GPU: an opener of :mod:`.first_layer`.
+    """Makes parts of a network executable on a GPU: an opener for :mod:`.first_layer`.
 
-    Executed over doubles of the vendor's libraries only: not on a GPU so far.
+    So far tested only with test doubles of the vendor's libraries, not on a GPU.
 
     Args:
-        options: of the engine that is searched; the batch is 1.
+        options: build options of the engine that is searched; the batch becomes 1.
         device: the GPU; None for the first.
     """
 
@@ -93,7 +93,7 @@ class TensorRtParts:
         self._log = logger(self._trt)
 
     def __call__(self, model: ModelProto) -> Run:
-        """A part, built when the shapes of its inputs are seen first; each run frees the GPU."""
+        """A function that runs a part: the first call builds it, each one frees GPU memory."""
         contents: list[bytes] = []
 
         def run(feeds: Mapping[str, Array]) -> list[Array]:
@@ -140,7 +140,7 @@ class TensorRtParts:
                 )
             self._device.synchronize(stream)
             found = [tensors[name].array.copy() for name in outputs]
-            # contexts go before the engine, the engine before its memory
+            # delete the context before the engine, and the engine before its memory
             del context, engine, runtime
             return found
 
