@@ -112,6 +112,7 @@ def compared(folder: Path, description: Description, threads: int) -> dict[str, 
             with open_engine(path, threads) as engine:
                 found = engine.infer(images)
             assert isinstance(found, HeadOutputs)
+            found = found.as_float32()
             error = heads_difference((found.loc, found.conf), (expected.loc, expected.conf))
             if not error <= HEAD_LIMITS[precision]:
                 raise CheckFailed(f"{path}: heads differ from PyTorch's by {error:.2g}")

@@ -230,7 +230,7 @@ def _watch() -> Watch:
 
 def _print(summary: dict[str, Any], output: Path) -> None:
     seconds = summary["seconds"]
-    pace = f"{summary['pictures'] / seconds:.1f} pictures/s" if seconds > 0.1 else "at once"
+    pace = f"{summary['pictures'] / seconds:.1f} pictures/s" if seconds > 0.01 else "at once"
     say(
         f"{summary['pictures']} pictures, {summary['detections']} detections, "
         f"{summary['errors']} errors in {seconds:.1f} s ({pace}) -> {output}"

@@ -234,7 +234,7 @@ def pictures_file(path: Path, pictures: PictureInput) -> Path:
 
 def heads_of(engine: Path, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with open_engine(engine) as runtime:
-        found = runtime.infer(pictures)
+        found = runtime.infer(pictures).as_float32()
     return found.loc, found.conf
 
 
