@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ _SHORTER, _SHARE = 0.5, 0.1
 _TRIES = 100
 #: containers that state their duration; FFmpeg guesses it for others, and MP4 may hide frames
 _SAY_DURATION = (".avi", ".mkv", ".webm")
+#: containers with an edit list, which may show several parts
+_EDITED = (".mp4", ".m4v", ".mov", ".3gp")
 #: seconds by which two values of the same time may differ
 _ROUNDING = 5e-4
 _EXPECTED = "a video that OpenCV's FFmpeg decodes"
@@ -99,7 +101,7 @@ class FileFrames:
                     decoded += 1
             finally:
                 self._capture.release()
-            lost = self._lost(cv2, decoded, last - first if has_times else None)
+            lost = self._lost(cv2, decoded, (first, last) if has_times else None)
         if lost is not None:
             raise BadFile(lost)
 
@@ -109,11 +111,12 @@ class FileFrames:
         tries = 1 if self._path is None else _TRIES
         return any(self._capture.grab() for _ in range(tries))
 
-    def _lost(self, cv2: Any, decoded: int, span: float | None) -> str | None:
+    def _lost(self, cv2: Any, decoded: int, ends: tuple[float, float] | None) -> str | None:
         """A message about missing frames, None if there are none.
 
-        ``span`` is the time from the first to the last decoded frame, None if unknown.
+        ``ends`` are the times of the first and last decoded frames, None if unknown.
         """
+        span = None if ends is None else ends[1] - ends[0]
         announced = self._announced if 0 < self._announced < 1e12 else None
         if self._path is None:
             # counting packets would fetch them all again, so only the duration is checked
@@ -138,7 +141,8 @@ class FileFrames:
                 f"{self.name} is damaged at byte {structure.broken_at}: {decoded} frames could be "
                 f"decoded{of}; copy or record it again"
             )
-        expected = self._expected(cv2, decoded, index, span)
+        listed = None if structure is None else structure.times
+        expected = self._expected(cv2, decoded, index, listed, ends)
         if not decoded:
             if not expected:
                 return self._nothing()
@@ -155,7 +159,12 @@ class FileFrames:
         return self._short(announced, span, decoded) if structure is None else None
 
     def _expected(
-        self, cv2: Any, decoded: int, index: MovieIndex | None, span: float | None
+        self,
+        cv2: Any,
+        decoded: int,
+        index: MovieIndex | None,
+        listed: Sequence[float] | None,
+        ends: tuple[float, float] | None,
     ) -> int:
         """How many frames to be shown a file has."""
         assert self._path is not None
@@ -164,9 +173,17 @@ class FileFrames:
             count, are_whole = pictures
             # if some are damaged, two pictures may have merged into one
             return count if are_whole else max(count, decoded + 1)
-        packets = sorted(_packets(cv2, self._opened, self._codec))
+        packets = listed or _packets(cv2, self._opened, self._codec)
+        if ends is None or not packets:
+            return len(packets)
+        if index is None and self._path.suffix.lower() in _EDITED:
+            return _in_span(packets, ends[1] - ends[0], self._own)
         if index is None:
-            return _in_span(packets, span, self._own)
+            start = ends[0]
+            if listed:  # frames shown before the first one of the file need what is not there
+                start = max(start + min(listed), listed[0])
+            return sum(one >= start - 4 * _ROUNDING for one in packets)
+        packets = sorted(packets)
         # the length of an edit is rounded to movie units
         begin, end = index.begin - _ROUNDING, index.begin + (index.length or 1e9) - 4 * _ROUNDING
         shown = sum(begin <= one - packets[0] < end for one in packets)
@@ -228,9 +245,7 @@ def _is_shown(packet: Any) -> bool:
     return packet is None or not packet.size or bool(packet.reshape(-1)[0] & 0x10)
 
 
-def _in_span(packets: list[float], span: float | None, rate: float | None) -> int:
+def _in_span(packets: Sequence[float], span: float, rate: float | None) -> int:
     """How many packets belong to the frames shown; an edit list may hide those before them."""
-    if not packets or span is None:
-        return len(packets)
     start = max(packets) - span - 0.5 / (rate or 25.0)
     return sum(one >= start for one in packets)

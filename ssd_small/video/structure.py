@@ -17,18 +17,8 @@ import numpy.typing as npt
 
 from ..files import open_file
 from .ends import MP4_BEGINS
+from .matroska import EBML_BEGIN, MatroskaWalk
 
-_EBML = b"\x1a\x45\xdf\xa3"
-#: Matroska's segment, cluster and block group, whose parts are walked through as well
-_ENTERED = frozenset((0x18538067, 0x1F43B675, 0xA0))
-#: elements that may occur in a file and in these
-_KNOWN = frozenset(
-    (
-        *(0x1A45DFA3, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1043A770, 0x1254C367),
-        *(0x1941A469, 0xEC, 0xBF, 0xE7, 0xA7, 0xAB, 0xA3, 0xAF, 0x5854, 0xA1, 0xA2, 0x9B, 0xFB),
-        *(0xFA, 0xFD, 0xA4, 0x75A1, 0x75A2, 0x8E),
-    )
-)
 #: RIFF lists whose chunks are walked through as well
 _LISTS = (b"movi", b"rec ")
 #: transport streams: bytes from one packet to the next, and before each sync byte
@@ -48,9 +38,12 @@ class Structure:
 
     Attributes:
         broken_at: position of the first part that is damaged; None if all parts are whole.
+        times: seconds of the frames to be shown; None for kinds of files that a demuxer is asked
+            about.
     """
 
     broken_at: int | None
+    times: tuple[float, ...] | None = None
 
 
 def structure_from_file(path: Path) -> Structure | None:
@@ -64,8 +57,9 @@ def structure_from_file(path: Path) -> Structure | None:
         size = stream.seek(0, 2)
         stream.seek(0)
         head = stream.read(256)
-        if head[:4] == _EBML:
-            return Structure(_broken_element(stream, size))
+        if head[:4] == EBML_BEGIN:
+            walk = MatroskaWalk(stream, size)
+            return Structure(walk.broken_at, tuple(walk.times))
         if head[:4] == b"RIFF":
             return Structure(_broken_chunk(stream, size))
         if head[4:8] in MP4_BEGINS:
@@ -100,31 +94,6 @@ def joined_pictures(path: Path) -> tuple[int, bool] | None:
     if not others:  # baseline pictures have one scan each
         is_whole &= counts[_SCAN] == counts[_BEGIN]
     return counts[_JOINT] + 1, is_whole
-
-
-def _broken_element(stream: BinaryIO, size: int) -> int | None:
-    """The first position in a Matroska file where no element begins, or one lacks its end."""
-    place = 0
-    while place < size:
-        stream.seek(place)
-        head = stream.read(12)
-        width = 9 - head[0].bit_length() if head[0] else 9
-        name = int.from_bytes(head[:width], "big")
-        if width > 4 or name not in _KNOWN | _ENTERED or width >= len(head):
-            return place
-        first = head[width]
-        count = 9 - first.bit_length() if first else 9
-        if count > 8 or width + count > len(head):
-            return place
-        begin = place + width + count
-        length = int.from_bytes(head[width : width + count], "big") & ~(1 << (7 * count))
-        if name in _ENTERED:  # even if its length is unknown
-            place = begin
-        elif begin + length > size:
-            return place
-        else:
-            place = begin + length
-    return None
 
 
 def _broken_chunk(stream: BinaryIO, size: int) -> int | None:
