@@ -7,6 +7,7 @@ recorded is shorter than its boxes, chunks or packets say.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,8 +42,12 @@ def is_cut_off(path: Path) -> bool:
     return False
 
 
-def _boxes_end(stream: BinaryIO, size: int) -> int:
-    """End of the last box of MP4 or QuickTime, or of the first one that exceeds the file."""
+def top_boxes(stream: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:
+    """Position, name and length of the outermost boxes of MP4 or QuickTime.
+
+    A length of 0 is the last one: no box begins there. One that lasts to the end of the file has
+    the bytes that are left. Some writers end with four zero bytes; too few for a box are ignored.
+    """
     place = 0
     while place + 8 <= size:
         stream.seek(place)
@@ -50,13 +55,17 @@ def _boxes_end(stream: BinaryIO, size: int) -> int:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:], "big")
-        if length == 0:  # to the end of the file
-            return size
-        if length < 8:  # not a box
-            return place
+        elif length == 0:
+            length = size - place
+        yield place, head[4:8], length if length >= 8 else 0
+        if length < 8:
+            return
         place += length
-    # some writers end with four zero bytes; too few bytes for a box are ignored
-    return place
+
+
+def _boxes_end(stream: BinaryIO, size: int) -> int:
+    """End of the last box of MP4 or QuickTime, or of the first one that exceeds the file."""
+    return max((place + length for place, _, length in top_boxes(stream, size)), default=0)
 
 
 def _chunks_end(stream: BinaryIO, size: int) -> int:

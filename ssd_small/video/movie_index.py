@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..files import open_file
+from .ends import top_boxes
 
 #: largest index of a movie, in bytes; the index of ten hours takes 20 MB
 _MOST = 1 << 28
@@ -88,19 +89,10 @@ def _contents(path: Path) -> Iterator[bytes]:
     """The boxes that index a file: one for the whole file, and one for each fragment."""
     with open_file(path) as stream:
         size = stream.seek(0, 2)
-        place = 0
-        while place + 8 <= size:
-            stream.seek(place)
-            head = stream.read(16)
-            length = int.from_bytes(head[:4], "big")
-            if length == 1:
-                length = int.from_bytes(head[8:], "big")
-            if length < 8:
-                return
-            if head[4:8] in (b"moov", b"moof") and length < _MOST:
+        for place, name, length in top_boxes(stream, size):
+            if name in (b"moov", b"moof") and 0 < length < _MOST:
                 stream.seek(place)
                 yield stream.read(length)
-            place += length
 
 
 def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..files import open_file
-from .ends import MP4_BEGINS
+from .ends import MP4_BEGINS, top_boxes
 from .matroska import EBML_BEGIN, MatroskaWalk
 
 #: RIFF lists whose chunks are walked through as well
@@ -122,16 +122,9 @@ def _broken_chunk(stream: BinaryIO, size: int) -> int | None:
 
 def _broken_box(stream: BinaryIO, size: int) -> int | None:
     """The first position in an MP4 or QuickTime file where no box begins."""
-    place = 0
-    while place + 8 <= size:
-        stream.seek(place)
-        head = stream.read(16)
-        length = int.from_bytes(head[:4], "big")
-        if not all(32 <= one < 127 or one == 0xA9 for one in head[4:8]) or 1 < length < 8:
+    for place, name, length in top_boxes(stream, size):
+        if not length or not all(32 <= one < 127 or one == 0xA9 for one in name):
             return place
-        if length == 0:  # to the end of the file
-            return None
-        place += int.from_bytes(head[8:], "big") if length == 1 else length
     return None
 
 

@@ -10,9 +10,10 @@ import pytest
 from clips import write_clip
 
 from ssd_small.errors import BadFile
+from ssd_small.video.ends import is_cut_off
 from ssd_small.video.movie_index import MovieIndex, movie_index
 from ssd_small.video.reading import FileFrames
-from ssd_small.video.structure import joined_pictures, structure_from_file
+from ssd_small.video.structure import Structure, joined_pictures, structure_from_file
 
 _PICTURES = ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2")
 _SOUND = ("-f", "lavfi", "-i", "sine=d=2")
@@ -146,6 +147,15 @@ def test_a_number_of_frames_that_is_only_announced_is_not_missed(
     # sound that goes on when the pictures have ended
     ffmpeg(*_PICTURES, "-f", "lavfi", "-i", "sine=d=6", *_H264, mkv)
     assert frames(mkv) == (50, "")
+
+
+@pytest.mark.parametrize("length", [b"\0\0\0\1" + b"free" + bytes(8), b"\0\0\0\3free" + bytes(8)])
+def test_a_box_without_a_length_ends_the_walk(length: bytes, clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(clip.read_bytes() + length)
+    assert structure_from_file(path) == Structure(clip.stat().st_size)
+    assert movie_index(path) == movie_index(clip)
+    assert not is_cut_off(path)
 
 
 def test_a_codec_that_is_not_there_is_named(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
